@@ -1,0 +1,246 @@
+// Package wire owns what service and agent say to each other: the ironic-python-agent protocol.
+// It holds only the shapes of the JSON documents, no behaviour.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// LookupVersion and HeartbeatVersion are the highest microversions an agent asks for.
+const (
+	LookupVersion    = 62
+	HeartbeatVersion = 68
+)
+
+// Lookup is the answer to GET /v1/lookup.
+type Lookup struct {
+	Node   Node         `json:"node"`
+	Config LookupConfig `json:"config"`
+}
+
+// Node is the part of a node that an agent reads.
+type Node struct {
+	UUID               string         `json:"uuid"`
+	Properties         map[string]any `json:"properties"`
+	InstanceInfo       map[string]any `json:"instance_info"`
+	DriverInternalInfo map[string]any `json:"driver_internal_info"`
+}
+
+// LookupConfig is what the service tells an agent about itself.
+type LookupConfig struct {
+	HeartbeatTimeout      int      `json:"heartbeat_timeout"` // seconds
+	AgentToken            string   `json:"agent_token"`       // 43 characters, or "******" when it was given before
+	AgentTokenRequired    bool     `json:"agent_token_required"`
+	PermittedImageFormats []string `json:"permitted_image_formats"`
+	DisableDeepInspection bool     `json:"disable_deep_image_inspection"`
+	MD5Enabled            bool     `json:"agent_md5_checksum_enable"`
+}
+
+// Heartbeat is the body of POST /v1/heartbeat/{node}.
+type Heartbeat struct {
+	CallbackURL   string `json:"callback_url"`
+	AgentToken    string `json:"agent_token,omitempty"`
+	AgentVersion  string `json:"agent_version,omitempty"`
+	AgentVerifyCA string `json:"agent_verify_ca,omitempty"`
+}
+
+// Progress is the body of POST /billet/v1/progress/{node}, Billet's own addition: how far the
+// agent's command is. A service that is not Billet answers 404 and the agent stops sending.
+type Progress struct {
+	AgentToken string `json:"agent_token"`
+	Step       string `json:"step"`
+	Detail     string `json:"detail,omitempty"`
+	Done       int64  `json:"done"`  // bytes
+	Total      int64  `json:"total"` // bytes, 0 unknown
+}
+
+// Command is the body of POST /v1/commands/ on the agent.
+type Command struct {
+	Name   string         `json:"name"` // "extension.command"
+	Params map[string]any `json:"params"`
+}
+
+// Status of a command.
+const (
+	Running         = "RUNNING"
+	Succeeded       = "SUCCEEDED"
+	Failed          = "FAILED"
+	VersionMismatch = "CLEAN_VERSION_MISMATCH"
+)
+
+// CommandResult is how a command stands.
+type CommandResult struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"command_name"` // without the extension
+	Params json.RawMessage `json:"command_params,omitempty"`
+	Status string          `json:"command_status"`
+	Error  *CommandError   `json:"command_error"`
+	Result json.RawMessage `json:"command_result"`
+}
+
+// CommandError says why a command failed.
+type CommandError struct {
+	Type    string `json:"type"`
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Details string `json:"details"`
+}
+
+func (e *CommandError) Error() string {
+	if e.Details != "" {
+		return e.Details
+	}
+	return e.Message
+}
+
+// Commands is the answer to GET /v1/commands/: all commands since boot, oldest first.
+type Commands struct {
+	Commands []CommandResult `json:"commands"`
+}
+
+// Fault is the body of an HTTP error of the agent.
+type Fault struct {
+	FaultCode   string `json:"faultcode"`
+	FaultString string `json:"faultstring"`
+}
+
+// Step is one step an agent offers or is asked to carry out.
+type Step struct {
+	Step            string         `json:"step"`
+	Interface       string         `json:"interface"`
+	Priority        int            `json:"priority"`
+	Args            map[string]any `json:"args,omitempty"`
+	RebootRequested bool           `json:"reboot_requested"`
+	Abortable       bool           `json:"abortable"`
+	ArgsInfo        map[string]any `json:"argsinfo,omitempty"`
+}
+
+// Steps is the result of get_clean_steps, get_deploy_steps and get_service_steps; the one list of
+// the three that was asked for is set. Keys are hardware manager names.
+type Steps struct {
+	Clean   map[string][]Step `json:"clean_steps,omitempty"`
+	Deploy  map[string][]Step `json:"deploy_steps,omitempty"`
+	Service map[string][]Step `json:"service_steps,omitempty"`
+	Version map[string]string `json:"hardware_manager_version"`
+}
+
+// ImageInfo is args.image_info of the write_image step.
+type ImageInfo struct {
+	ID              string   `json:"id"`
+	URLs            []string `json:"urls"`
+	DiskFormat      string   `json:"disk_format"`
+	ContainerFormat string   `json:"container_format"`
+	Checksum        string   `json:"checksum,omitempty"`      // md5, sha256 or sha512 by its length
+	HashAlgo        string   `json:"os_hash_algo,omitempty"`  // "sha256", "sha512"
+	HashValue       string   `json:"os_hash_value,omitempty"` // hex
+	StreamRaw       bool     `json:"stream_raw_images"`
+	NodeUUID        string   `json:"node_uuid"`
+	ImageType       string   `json:"image_type,omitempty"` // "partition"; else whole disk
+	BootMode        string   `json:"deploy_boot_mode,omitempty"`
+	BootOption      string   `json:"boot_option,omitempty"`
+	DiskLabel       string   `json:"disk_label,omitempty"`
+	ConfigDrive     string   `json:"configdrive,omitempty"` // base64 of a gzipped ISO 9660 image, or a URL
+}
+
+// PartitionUUIDs is the result of standby.get_partition_uuids.
+type PartitionUUIDs struct {
+	Root string `json:"root uuid"`
+	ESP  string `json:"efi system partition uuid"`
+	PReP string `json:"PReP Boot partition uuid"`
+}
+
+// Inspection is the body of POST /v1/continue_inspection. Other keys become plugin data.
+type Inspection struct {
+	Inventory     Inventory      `json:"inventory"`
+	RootDisk      *Disk          `json:"root_disk,omitempty"`
+	BootInterface string         `json:"boot_interface,omitempty"` // MAC
+	Configuration map[string]any `json:"configuration,omitempty"`
+	Error         *string        `json:"error"`
+	Logs          string         `json:"logs,omitempty"` // base64 of a gzipped tar
+}
+
+// Inventory is what is in a machine.
+type Inventory struct {
+	Interfaces   []NIC        `json:"interfaces"`
+	CPU          CPU          `json:"cpu"`
+	Memory       Memory       `json:"memory"`
+	Disks        []Disk       `json:"disks"`
+	BMCAddress   string       `json:"bmc_address"`
+	BMCv6Address string       `json:"bmc_v6address"`
+	BMCMAC       string       `json:"bmc_mac"`
+	SystemVendor SystemVendor `json:"system_vendor"`
+	Boot         BootInfo     `json:"boot"`
+	Hostname     string       `json:"hostname"`
+}
+
+// NIC is one network interface.
+type NIC struct {
+	Name        string `json:"name"`
+	MACAddress  string `json:"mac_address"`
+	IPv4Address string `json:"ipv4_address"`
+	IPv6Address string `json:"ipv6_address"`
+	HasCarrier  bool   `json:"has_carrier"`
+	LLDP        any    `json:"lldp"`
+	Vendor      string `json:"vendor"`
+	Product     string `json:"product"`
+	ClientID    string `json:"client_id"`
+	BIOSDevName string `json:"biosdevname"`
+	SpeedMbps   int    `json:"speed_mbps"`
+	PCIAddress  string `json:"pci_address"`
+	Driver      string `json:"driver"`
+}
+
+// CPU describes all processors together.
+type CPU struct {
+	ModelName    string   `json:"model_name"`
+	Frequency    string   `json:"frequency"` // MHz
+	Count        int      `json:"count"`     // logical
+	Architecture string   `json:"architecture"`
+	Flags        []string `json:"flags"`
+	SocketCount  int      `json:"socket_count"`
+}
+
+// Memory in bytes as the kernel sees it, and in MiB as the firmware says.
+type Memory struct {
+	Total      int64 `json:"total"`
+	PhysicalMB int64 `json:"physical_mb"`
+}
+
+// Disk is one block device, with every field a root device hint may ask for.
+type Disk struct {
+	Name               string `json:"name"` // "/dev/sda"
+	Model              string `json:"model"`
+	Size               int64  `json:"size"` // bytes
+	Rotational         bool   `json:"rotational"`
+	WWN                string `json:"wwn"`
+	Serial             string `json:"serial"`
+	Vendor             string `json:"vendor"`
+	WWNWithExtension   string `json:"wwn_with_extension"`
+	WWNVendorExtension string `json:"wwn_vendor_extension"`
+	HCTL               string `json:"hctl"`
+	ByPath             string `json:"by_path"`
+	LogicalSectors     int    `json:"logical_sectors"` // bytes
+	PhysicalSectors    int    `json:"physical_sectors"`
+	Tran               string `json:"tran"`
+}
+
+// SystemVendor is what the firmware says of the machine.
+type SystemVendor struct {
+	ProductName  string         `json:"product_name"`
+	SerialNumber string         `json:"serial_number"`
+	Manufacturer string         `json:"manufacturer"`
+	Firmware     map[string]any `json:"firmware"`
+}
+
+// BootInfo is how the machine booted.
+type BootInfo struct {
+	CurrentBootMode string `json:"current_boot_mode"` // "bios" or "uefi"
+	PXEInterface    string `json:"pxe_interface"`     // MAC
+}
+
+// AgentStatus is the answer to GET /v1/status on the agent.
+type AgentStatus struct {
+	StartedAt time.Time `json:"started_at"`
+	Version   string    `json:"version"`
+}

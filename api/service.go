@@ -1,0 +1,68 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Conductor carries out what changes a node. Everything it refuses comes back before the work
+// starts, as a *node.Err whose kind is the status; what the machine gets wrong later is the
+// node's last_error. Idents are UUIDs or names.
+type Conductor interface {
+	CreateNode(ctx context.Context, n *node.Node) (*node.Node, error)
+	// UpdateNode takes the lease, lets change edit a copy, checks the field rules that depend on
+	// the node's state, saves and lets go. resetInterfaces is PATCH ?reset_interfaces=true.
+	UpdateNode(ctx context.Context, ident string, opts UpdateOptions, change func(*node.Node) error) (*node.Node, error)
+	DeleteNode(ctx context.Context, ident string) error
+
+	CreatePort(ctx context.Context, p node.Port) (node.Port, error)
+	UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error)
+	DeletePort(ctx context.Context, uuid string) error
+
+	Provision(ctx context.Context, ident string, req node.ProvisionRequest) error
+	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error
+	SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error
+	BootDevice(ctx context.Context, ident string) (node.BootDevice, error)
+	BootDevices(ctx context.Context, ident string) ([]string, error)
+	Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error)
+
+	// Drivers lists the hardware types; Driver describes one (NotFound).
+	Drivers(ctx context.Context) ([]node.DriverInfo, error)
+	Driver(ctx context.Context, name string) (node.DriverInfo, error)
+
+	// LookupAgent finds the node a ramdisk runs on, by MACs or UUID, in a state that allows it, and
+	// hands out the agent token the first time ("******" later). When wantToken is false (API
+	// below 1.62) no token is made.
+	LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error)
+	Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error
+	AgentProgress(ctx context.Context, ident, token string, p node.Progress) error
+	// ContinueInspection finds the node of a report, wakes its inspection and returns the node.
+	ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error)
+}
+
+// UpdateOptions says how a PATCH was sent.
+type UpdateOptions struct {
+	ResetInterfaces bool
+	// OnlyRemovesInstance is true for the one PATCH that maintenance always allows.
+	OnlyRemovesInstance bool
+	// Inspecting says whether the client knows "inspect wait" (1.39): then PATCH while inspecting
+	// is refused.
+	KnowsInspectWait bool
+	// Fields are the top-level names the PATCH touches, such as "driver_info".
+	Fields []string
+}
+
+// Reader answers what needs no lease. Reads never lock.
+type Reader interface {
+	Node(ctx context.Context, ident string) (*node.Node, error)
+	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
+	Port(ctx context.Context, ident string) (node.Port, error) // UUID, name or (for ≥ 1.1 filters) MAC
+	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
+	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)
+	HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error)
+	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
+	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
+	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
+}

@@ -1,0 +1,82 @@
+package billet
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/billet-metal/billet"
+
+// allowed says which of our folders each folder may import. A new arrow is a reviewed line here.
+// cmd/billet may import everything; tests may import what they test with.
+var allowed = map[string][]string{
+	"node":              {},
+	"driver":            {"node"},
+	"driver/fake":       {"driver", "node"},
+	"driver/ipmi":       {"driver", "node"},
+	"driver/pxe":        {"driver", "node", "boot"},
+	"driver/agent":      {"driver", "node", "agent/wire", "image"},
+	"driver/drivertest": {"driver", "node"},
+	"conductor":         {"driver", "node"},
+	"api":               {"node", "agent/wire"},
+	"boot":              {"node"},
+	"boot/dhcp":         {"boot", "node"},
+	"boot/tftp":         {"boot", "node"},
+	"boot/web":          {"boot", "node"},
+	"store":             {"node", "boot"},
+	"store/storetest":   {"node", "boot", "store"},
+	"image":             {},
+	"network":           {"driver", "node"},
+	"agent":             {"agent/wire", "agent/disk", "agent/inventory", "image"},
+	"agent/wire":        {},
+	"agent/disk":        {"agent/wire", "image"},
+	"agent/inventory":   {"agent/wire"},
+	"ramdisk":           {},
+	"lab":               {},
+	"lab/bmc":           {},
+	"lab/tinyos":        {},
+	"compat":            {"node", "agent/wire"},
+	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory"},
+}
+
+func TestImports(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		room := filepath.ToSlash(filepath.Dir(path))
+		if room == "cmd/billet" || room == "tmpdeps" || room == "." {
+			return nil
+		}
+		may, known := allowed[room]
+		if !known {
+			t.Errorf("%s: the folder %s has no line in arch_test.go", path, room)
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range file.Imports {
+			ours, ok := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
+			if ok && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s; arch_test.go does not allow that", path, ours)
+			}
+			if room == "node" && strings.Contains(imp.Path.Value, ".") {
+				t.Errorf("%s imports %s; node takes the standard library only", path, imp.Path.Value)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,74 @@
+// Package boot owns the one question boot services ask: what does this machine boot now, and
+// until when? The answers are rows with an end; without a row a machine boots its own disk.
+package boot
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Loader is a family of boot loaders.
+type Loader string
+
+// The loaders the boot interfaces ask for.
+const (
+	IPXE Loader = "ipxe" // iPXE, everything over HTTP
+	PXE  Loader = "pxe"  // PXELINUX (BIOS) or GRUB (UEFI), everything over TFTP
+)
+
+// Record is what one node boots over the network now.
+type Record struct {
+	NodeUUID    string
+	Loader      Loader
+	Kernel      string // absolute path of a file, or http(s) URL
+	Ramdisk     string // absolute path of a file, or http(s) URL
+	CommandLine string // kernel parameters; the boot services add initrd= and BOOTIF=
+	Image       string // absolute path of the image file this node may read, or ""
+	Secret      string // 32 hex digits; every URL of this boot carries it
+	Until       time.Time
+	CreatedAt   time.Time
+}
+
+// Machine is the answer to the one question.
+type Machine struct {
+	NodeUUID string  // "": no port has this MAC
+	Record   *Record // nil: boots its own disk
+}
+
+// Known reports whether the MAC belongs to a node.
+func (m Machine) Known() bool { return m.NodeUUID != "" }
+
+// Lookup answers the one question. Records past their end are not returned.
+type Lookup interface {
+	// Machine asks by MAC, lower case with colons.
+	Machine(ctx context.Context, mac string) (Machine, error)
+	// RecordBySecret asks by the secret of a URL; nil when there is none or it has ended.
+	RecordBySecret(ctx context.Context, secret string) (*Record, error)
+}
+
+// Records is what boot interfaces write. Putting a record replaces the node's earlier one.
+type Records interface {
+	PutRecord(ctx context.Context, r Record) error
+	DropRecord(ctx context.Context, nodeUUID string) error
+}
+
+// Trace is told what a boot service saw of a machine. It never blocks on a database.
+type Trace interface {
+	Saw(e node.BootEvent)
+}
+
+// AddressLease is an IPv4 address lent to a MAC.
+type AddressLease struct {
+	MAC   string
+	IP    string // dotted quad
+	Until time.Time
+}
+
+// AddressLeases keeps lent addresses over restarts.
+type AddressLeases interface {
+	AddressLeases(ctx context.Context) ([]AddressLease, error)
+	PutAddressLease(ctx context.Context, l AddressLease) error
+	DropAddressLease(ctx context.Context, mac string) error
+}

@@ -1,0 +1,51 @@
+package conductor
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Store is what the conductor asks of the database. Errors people should read are *node.Err.
+//
+// A node is changed only under its lease: Reserve grants it and returns the node as it is now;
+// Save and Release write the whole node guarded by the fencing token in n.Lease and return
+// node.ErrLeaseLost when the node has been granted to another since.
+type Store interface {
+	CreateNode(ctx context.Context, n *node.Node) error // fills ID, CreatedAt, UpdatedAt; duplicate UUID, name or instance: Conflict
+	Node(ctx context.Context, ident string) (*node.Node, error)
+	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
+	NodeByMACs(ctx context.Context, macs []string) (*node.Node, error) // NotFound; Conflict when the MACs belong to several nodes
+
+	Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) // node.Locked when held
+	Renew(ctx context.Context, n *node.Node, ttl time.Duration) error
+	Save(ctx context.Context, n *node.Node) error
+	Release(ctx context.Context, n *node.Node) error // saves, then lets go
+	DeleteNode(ctx context.Context, n *node.Node) error
+
+	// Work lists nodes that need a conductor now, the longest waiting first.
+	Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error)
+
+	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token and
+	// TokenGiven; GiveAgentToken stores token and returns true only for the first caller;
+	// ForgetAgent clears the row.
+	SaveAgent(ctx context.Context, uuid string, a node.Agent) error
+	GiveAgentToken(ctx context.Context, uuid, token string) (bool, error)
+	ForgetAgent(ctx context.Context, uuid string) error
+
+	// SavePower writes what the BMC said, without the lease: only power_state and power_failures.
+	SavePower(ctx context.Context, uuid string, p node.PowerState, failures int) error
+
+	CreatePort(ctx context.Context, p *node.Port) error
+	Port(ctx context.Context, ident string) (node.Port, error)
+	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
+	SavePort(ctx context.Context, p node.Port) error
+	DeletePort(ctx context.Context, uuid string) error
+
+	AddHistory(ctx context.Context, e node.HistoryEvent) error // keeps the newest 300 of a node
+	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
+	SaveProgress(ctx context.Context, p node.Progress) error
+	ClearProgress(ctx context.Context, nodeUUID string) error
+	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) // oldest first, at most 500
+}

@@ -1,0 +1,177 @@
+// Package driver owns what a hardware type is made of: the interfaces every driver fills, the
+// steps they offer to the conductor, and the task a step works on. It holds no driver itself.
+package driver
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Implementation is what every implementation of an interface says of itself.
+type Implementation interface {
+	// Name is the implementation's name in the API, such as "ipmitool".
+	Name() string
+	// Properties maps each driver_info key the implementation reads to a line of help. Keys that
+	// must be set say "Required.".
+	Properties() map[string]string
+	// Validate checks the node's own fields, without a network; the error (node.Invalid) says
+	// which field is wrong and what is allowed.
+	Validate(ctx context.Context, t *Task) error
+}
+
+// Power switches a machine.
+type Power interface {
+	Implementation
+	// PowerState asks the BMC; node.PowerOn or node.PowerOff.
+	PowerState(ctx context.Context, t *Task) (node.PowerState, error)
+	// SetPowerState returns when the BMC confirms the state asked for (node.PowerOn, PowerOff,
+	// Rebooting, SoftPowerOff or SoftRebooting), or an error by ctx's deadline at the latest.
+	// Asking for the state the machine is in does nothing.
+	SetPowerState(ctx context.Context, t *Task, target node.PowerState) error
+}
+
+// Management sets what a machine boots from.
+type Management interface {
+	Implementation
+	BootDevices() []string
+	BootDevice(ctx context.Context, t *Task) (node.BootDevice, error)
+	SetBootDevice(ctx context.Context, t *Task, d node.BootDevice) error
+}
+
+// Boot decides what a machine boots next.
+type Boot interface {
+	Implementation
+	// PrepareRamdisk makes the next boot start the deploy ramdisk with the given kernel parameters
+	// added to the usual ones, and sets the boot device. It does not touch power.
+	PrepareRamdisk(ctx context.Context, t *Task, params map[string]string) error
+	// CleanUpRamdisk takes that back.
+	CleanUpRamdisk(ctx context.Context, t *Task) error
+	// PrepareInstance makes every later boot start the deployed instance.
+	PrepareInstance(ctx context.Context, t *Task) error
+	// CleanUpInstance takes that back.
+	CleanUpInstance(ctx context.Context, t *Task) error
+}
+
+// Deploy offers the steps of the deploy, delete and clean flows (see Stepper) and tidies up.
+type Deploy interface {
+	Implementation
+	Stepper
+	// TidyUp leaves nothing of a failed or aborted flow behind but the reason: no boot record, no
+	// deploy network, machine off where the node allows it. It works as far as it can and
+	// returns the first error.
+	TidyUp(ctx context.Context, t *Task) error
+}
+
+// Inspect offers the steps of the inspect flow.
+type Inspect interface {
+	Implementation
+	Stepper
+}
+
+// InspectionResult is implemented by inspect interfaces that take a report from the machine.
+type InspectionResult interface {
+	// Inspected takes the machine's report. It changes t.Node and returns what to store: the
+	// inventory, and ports to add.
+	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Inventory, []node.Port, error)
+}
+
+// Network connects a machine's ports to one of the networks a flow needs.
+type Network interface {
+	Implementation
+	// Connect attaches the node's ports to the network of the given purpose, leaving any other.
+	Connect(ctx context.Context, t *Task, purpose NetworkPurpose) error
+	// Disconnect leaves it.
+	Disconnect(ctx context.Context, t *Task, purpose NetworkPurpose) error
+}
+
+// NetworkPurpose names the networks a machine lives in during its life.
+type NetworkPurpose string
+
+// The networks of the Bare Metal service.
+const (
+	ProvisioningNetwork NetworkPurpose = "provisioning"
+	CleaningNetwork     NetworkPurpose = "cleaning"
+	InspectionNetwork   NetworkPurpose = "inspection"
+	RescuingNetwork     NetworkPurpose = "rescuing"
+	ServicingNetwork    NetworkPurpose = "servicing"
+	TenantNetwork       NetworkPurpose = "tenant"
+)
+
+// Stepper offers steps. Any implementation of any interface may be one.
+type Stepper interface {
+	Steps() []Step
+}
+
+// InBand is implemented by deploy interfaces whose machine runs an agent with steps of its own:
+// the conductor gives it every planned step marked Agent.
+type InBand interface {
+	RunStep(ctx context.Context, t *Task) (Result, error)
+	PollStep(ctx context.Context, t *Task) (Result, error)
+}
+
+// Step is one piece of work, declared once, in the driver. Run and Poll must be safe to run
+// again after a crash: the conductor saves before it acts and repeats a step it cannot know the
+// end of.
+type Step struct {
+	Name string
+	// Priority by flow, highest first. 0 runs only when asked for. A flow not in the map does not
+	// have the step. A negative priority runs after everything else.
+	Priority  map[node.Flow]int
+	Abortable bool              // may be aborted while it waits
+	Frame     bool              // always part of the flow, not shown to people, cannot be asked for or overridden
+	Args      map[string]string // argument → help, for steps people ask for
+
+	Run  func(ctx context.Context, t *Task) (Result, error)
+	Poll func(ctx context.Context, t *Task) (Result, error) // asked at each wake-up while the step waits; nil: any call from the machine ends the wait
+}
+
+// Result is how a step ended. The zero Result is Done.
+type Result struct {
+	WaitFor   string             // not empty: the step waits for this, said for people ("the agent's first heartbeat")
+	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
+	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
+	Steps     []node.PlannedStep // steps found on the machine; merged into what is left of the plan
+}
+
+// Done ends a step.
+func Done() Result { return Result{} }
+
+// Wait ends a run but not the step: the lock is let go until the machine calls, PollEvery passes
+// or the deadline fails the flow.
+func Wait(what string, within time.Duration) Result { return Result{WaitFor: what, Within: within} }
+
+// Waiting reports whether the step waits.
+func (r Result) Waiting() bool { return r.WaitFor != "" }
+
+// Task is what a driver works on: one node under its lease. Changes to Node are saved by the
+// conductor when the call returns; Save does so at once.
+type Task struct {
+	Node     *node.Node
+	Ports    []node.Port
+	Hardware *Hardware
+	Log      *slog.Logger
+	Save     func(ctx context.Context) error // checkpoints Node under the lease; nil in Validate
+	Progress func(p node.Progress)           // tells people how far the step is; may be nil
+}
+
+// Step returns the planned step under way, or nil.
+func (t *Task) Step() *node.PlannedStep { return t.Node.Plan.Current() }
+
+// Remember leaves a value for later polls and steps of this flow. Never a secret.
+func (t *Task) Remember(key, value string) {
+	if t.Node.Plan.Memo == nil {
+		t.Node.Plan.Memo = map[string]string{}
+	}
+	t.Node.Plan.Memo[key] = value
+}
+
+// Recall returns what an earlier step remembered; "" when nothing.
+func (t *Task) Recall(key string) string {
+	if t.Node.Plan == nil {
+		return ""
+	}
+	return t.Node.Plan.Memo[key]
+}

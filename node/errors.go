@@ -1,0 +1,65 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says whose fault an error is, and so which HTTP status it gets.
+type Kind int
+
+// Kinds of errors, with the status the API answers.
+const (
+	Internal      Kind = iota // 500
+	Invalid                   // 400
+	Forbidden                 // 403
+	NotFound                  // 404
+	NotAllowed                // 405
+	NotAcceptable             // 406
+	Conflict                  // 409
+	Unavailable               // 503
+)
+
+// Err is an error people read: Kind picks the status, Msg is the text, Cause goes to the log.
+type Err struct {
+	Kind  Kind
+	Msg   string
+	Cause error
+}
+
+func (e *Err) Error() string {
+	if e.Cause != nil {
+		return e.Msg + ": " + e.Cause.Error()
+	}
+	return e.Msg
+}
+
+func (e *Err) Unwrap() error { return e.Cause }
+
+// Errorf builds an Err without a cause. Msg is shown to people as it is.
+func Errorf(kind Kind, format string, args ...any) *Err {
+	return &Err{Kind: kind, Msg: fmt.Sprintf(format, args...)}
+}
+
+// KindOf returns the kind of the first Err in err's chain; Internal when there is none.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Err](err); ok {
+		return e.Kind
+	}
+	return Internal
+}
+
+// ErrLeaseLost is returned by a write whose fencing token is no longer the node's: somebody else
+// holds the node now, and the caller must stop working on it at once.
+var ErrLeaseLost = errors.New("lease lost: another conductor holds the node")
+
+// Locked is the API's answer when somebody else holds the node.
+func Locked(n *Node) *Err {
+	return Errorf(Conflict, "Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, n.Lease.Holder)
+}
+
+// NodeNotFound is the API's answer for an unknown UUID or name.
+func NodeNotFound(ident string) *Err { return Errorf(NotFound, "Node %s could not be found.", ident) }
+
+// PortNotFound is the API's answer for an unknown port.
+func PortNotFound(ident string) *Err { return Errorf(NotFound, "Port %s could not be found.", ident) }

@@ -1,0 +1,153 @@
+// Package node owns the words of bare metal: nodes, ports, their states, the events that move
+// them, and the errors people read. It holds no behaviour that needs a network, a disk or a
+// database, and imports only the standard library.
+package node
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Node is one physical machine and everything Billet knows of it.
+//
+// A Node is a plain value: whoever loads it may change it, but only a caller that holds the
+// node's lease may save it (see [Lease]). State is written by [Node.Apply] alone.
+type Node struct {
+	ID   int64  // row number: the order of creation, and the default sort key of lists
+	UUID string // RFC 4122, lower case
+	Name string // empty means none
+
+	Driver     string // hardware type, such as "ipmi"
+	Interfaces map[Interface]string
+
+	State              State
+	TargetState        State // where the running flow leads; empty when nothing runs
+	ProvisionUpdatedAt time.Time
+	Power              PowerState
+	TargetPower        PowerState
+	PowerFailures      int // BMC reads that failed in a row, counted by power sync
+	Maintenance        bool
+	MaintenanceReason  string
+	Fault              Fault
+	LastError          string
+	BootMode           string // "bios", "uefi" or empty when unknown
+	SecureBoot         *bool
+	ConsoleEnabled     bool
+
+	InstanceUUID    string
+	InstanceName    string
+	AllocationUUID  string
+	ChassisUUID     string
+	ParentNode      string
+	ResourceClass   string
+	ConductorGroup  string
+	Owner           string
+	Lessee          string
+	Description     string
+	Shard           string
+	Protected       bool
+	ProtectedReason string
+	Retired         bool
+	RetiredReason   string
+	AutomatedClean  *bool
+	DisablePowerOff bool
+	Traits          []string
+
+	Properties         Document
+	DriverInfo         Document // sealed: BMC passwords live here
+	InstanceInfo       Document // sealed
+	DriverInternalInfo Document
+	Extra              Document
+	NetworkData        Document
+	RAIDConfig         Document
+	TargetRAIDConfig   Document
+	ConfigDrive        string // sealed; base64 of a gzipped ISO 9660 image, or a URL
+
+	Plan  *Plan // the flow under way; nil when none is
+	Lease Lease
+	Agent Agent
+
+	InspectionStartedAt  time.Time
+	InspectionFinishedAt time.Time
+	CreatedAt            time.Time
+	UpdatedAt            time.Time
+}
+
+// Document is a JSON object of the API: free-form keys, JSON values.
+type Document map[string]any
+
+// String returns the string under key, or "" when the key is missing or holds another type.
+func (d Document) String(key string) string {
+	s, _ := d[key].(string)
+	return s
+}
+
+// Clone copies the top level of d; values are shared. It never returns nil.
+func (d Document) Clone() Document {
+	if d == nil {
+		return Document{}
+	}
+	return maps.Clone(d)
+}
+
+// Clone copies n deeply enough that changing the copy's own fields, maps' keys and plan never
+// shows in n. Values inside documents are shared and must not be changed in place.
+func (n *Node) Clone() *Node {
+	c := *n
+	c.Interfaces = maps.Clone(n.Interfaces)
+	c.Traits = slices.Clone(n.Traits)
+	c.Properties = n.Properties.Clone()
+	c.DriverInfo = n.DriverInfo.Clone()
+	c.InstanceInfo = n.InstanceInfo.Clone()
+	c.DriverInternalInfo = n.DriverInternalInfo.Clone()
+	c.Extra = n.Extra.Clone()
+	c.NetworkData = n.NetworkData.Clone()
+	c.RAIDConfig = n.RAIDConfig.Clone()
+	c.TargetRAIDConfig = n.TargetRAIDConfig.Clone()
+	c.Plan = n.Plan.clone()
+	return &c
+}
+
+// Lease is who may change a node right now. Every write of a node is guarded by Token: a holder
+// that lost its lease can no longer write, however late it wakes up. A zero Lease is nobody's.
+type Lease struct {
+	Holder string    // the conductor's host name, shown as `reservation`
+	Token  int64     // fencing token: grows by one each time the lease is granted
+	Until  time.Time // after this anyone may take the lease
+}
+
+// Held reports whether somebody holds the lease at the given time.
+func (l Lease) Held(now time.Time) bool { return l.Holder != "" && now.Before(l.Until) }
+
+// Agent is the deploy ramdisk's agent as it last reported. Heartbeats write it without the lease.
+type Agent struct {
+	URL           string // callback URL, https://host:port
+	Version       string
+	Token         string // sealed; 43 characters, given to the agent once
+	TokenGiven    bool
+	VerifyCA      string // PEM of the agent's own certificate
+	LastHeartbeat time.Time
+}
+
+// Capability returns one entry of properties.capabilities, a "k:v,k:v" string or an object,
+// overridden by instance_info.capabilities; "" when absent.
+func (n *Node) Capability(name string) string {
+	for _, d := range []Document{n.InstanceInfo, n.Properties} {
+		switch caps := d["capabilities"].(type) {
+		case map[string]any:
+			if s, ok := caps[name].(string); ok {
+				return s
+			}
+		case string:
+			for pair := range strings.SplitSeq(caps, ",") {
+				k, v, ok := strings.Cut(pair, ":")
+				if ok && strings.TrimSpace(k) == name {
+					return strings.TrimSpace(v)
+				}
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,63 @@
+package node
+
+import "time"
+
+// Port is one network interface of a node, named by its MAC address.
+type Port struct {
+	ID       int64
+	UUID     string
+	NodeUUID string
+	Name     string
+	Address  string // MAC, lower case with colons; unique over all ports
+
+	PXEEnabled          bool
+	PortgroupUUID       string
+	PhysicalNetwork     string
+	IsSmartNIC          bool
+	LocalLinkConnection Document
+	Extra               Document
+	InternalInfo        Document
+	Description         string
+	Vendor              string
+	Category            string
+	CreatedAt           time.Time
+	UpdatedAt           time.Time
+}
+
+// HistoryEvent is one line of a node's history.
+type HistoryEvent struct {
+	ID        int64
+	UUID      string
+	NodeUUID  string
+	Conductor string
+	EventType string // the flow: "verify", "deploying", …
+	Severity  string // "INFO" or "ERROR"
+	Event     string // the sentence people read
+	User      string
+	CreatedAt time.Time
+}
+
+// Inventory is what an inspection found: the agent's document and what hooks made of it.
+type Inventory struct {
+	Inventory  Document
+	PluginData Document
+}
+
+// Progress is how far the step under way has come. Only the latest is kept.
+type Progress struct {
+	NodeUUID string
+	Flow     Flow
+	Step     string // "write_image"
+	Detail   string // a few words for people, may be empty
+	Done     int64  // bytes; 0 when the step does not count
+	Total    int64  // bytes; 0 when unknown
+	At       time.Time
+}
+
+// BootEvent is one thing a boot service saw of a machine: the evidence for `billet node why`.
+type BootEvent struct {
+	MAC     string // lower case with colons; "" when only the address is known
+	Service string // "dhcp", "tftp", "http", "agent"
+	What    string // "DISCOVER from x86-64 UEFI, offered 10.99.0.20"
+	At      time.Time
+}

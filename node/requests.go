@@ -1,0 +1,113 @@
+package node
+
+import "time"
+
+// ProvisionRequest is a decoded PUT …/states/provision.
+type ProvisionRequest struct {
+	Event          Event
+	ConfigDrive    string // base64 of a gzipped ISO 9660 image, or a URL; empty: none
+	DeploySteps    []PlannedStep
+	CleanSteps     []PlannedStep
+	ServiceSteps   []PlannedStep
+	RescuePassword string
+	NoRamdisk      bool
+}
+
+// ConfigDriveParts is a config drive asked for in parts; the conductor builds the image.
+// The API turns parts into ProvisionRequest.ConfigDrive before it calls the conductor.
+type ConfigDriveParts struct {
+	MetaData    Document `json:"meta_data"`
+	NetworkData Document `json:"network_data"`
+	UserData    any      `json:"user_data"` // string, or an object sent as JSON text
+	VendorData  Document `json:"vendor_data"`
+}
+
+// Heartbeat is a decoded POST /v1/heartbeat/{node}.
+type Heartbeat struct {
+	CallbackURL  string
+	AgentToken   string
+	AgentVersion string
+	VerifyCA     string
+}
+
+// InspectionData is a decoded POST /v1/continue_inspection.
+type InspectionData struct {
+	NodeUUID      string // from the query, may be empty
+	Inventory     Document
+	PluginData    Document // the whole body less inventory, error and logs
+	Error         string
+	BootInterface string // MAC
+	Logs          string // base64, may be empty
+}
+
+// Validation is the result of checking one interface: OK nil means "not supported".
+type Validation struct {
+	OK     *bool
+	Reason string
+}
+
+// BootDevice is where a machine boots from.
+type BootDevice struct {
+	Device     string // "pxe", "disk", "cdrom", "bios", "safe", "uefihttp"; "" unknown
+	Persistent bool
+}
+
+// DriverInfo describes a hardware type to the API.
+type DriverInfo struct {
+	Name       string
+	Hosts      []string
+	Type       string // "dynamic"
+	Default    map[Interface]string
+	Enabled    map[Interface][]string
+	Properties map[string]string // driver_info key → help
+}
+
+// NodeFilter narrows a list of nodes. A nil pointer or empty string does not narrow.
+type NodeFilter struct {
+	InstanceUUID, InstanceName, ChassisUUID   string
+	Associated, Maintenance, Retired, Sharded *bool
+	State                                     State
+	Driver, ResourceClass                     string
+	Fault                                     *Fault
+	ConductorGroup                            *string
+	Owner, Lessee, Project                    string
+	DescriptionContains                       string
+	Shards                                    []string
+	ParentNode                                string
+	IncludeChildren                           bool
+	Holder                                    string // conductor that holds the node
+}
+
+// PortFilter narrows a list of ports.
+type PortFilter struct {
+	NodeUUID, Address, PortgroupUUID, DescriptionContains string
+	Shards                                                []string
+}
+
+// Page says which part of a list is wanted.
+type Page struct {
+	Limit    int    // 0: no limit
+	Marker   string // UUID of the last item already seen; unknown is NotFound
+	SortKey  string // an API field name of the resource; "" means id
+	SortDesc bool
+	Hot      bool // only columns of the hot row are wanted; documents stay empty
+}
+
+// Work is why a node needs a conductor's attention now.
+type Work struct {
+	UUID string
+	Why  WorkKind
+}
+
+// WorkKind tells the kinds of work apart.
+type WorkKind int
+
+// Kinds of work that a conductor finds in the store.
+const (
+	WorkResume   WorkKind = iota // a busy state and no live lease: its conductor died mid-step
+	WorkPoll                     // a waiting step's PollAt has come
+	WorkDeadline                 // a waiting step's deadline has passed
+)
+
+// Now is the one clock of what is stored: UTC, microseconds, as both databases keep it.
+func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
