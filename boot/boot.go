@@ -40,6 +40,15 @@ type Machine struct {
 // Known reports whether the MAC belongs to a node.
 func (m Machine) Known() bool { return m.NodeUUID != "" }
 
+// Boots returns the record the machine boots over the network now; nil: its own disk. A record
+// without a kernel only serves an image.
+func (m Machine) Boots() *Record {
+	if m.Record == nil || m.Record.Kernel == "" {
+		return nil
+	}
+	return m.Record
+}
+
 // Lookup answers the one question. Records past their end are not returned.
 type Lookup interface {
 	// Machine asks by MAC, lower case with colons.
@@ -51,7 +60,19 @@ type Lookup interface {
 // Records is what boot interfaces write. Putting a record replaces the node's earlier one.
 type Records interface {
 	PutRecord(ctx context.Context, r Record) error
+	// DropRecord is done when there is none left; dropping twice is no error.
 	DropRecord(ctx context.Context, nodeUUID string) error
+	// RecordOf returns the node's record; nil when there is none or it has ended.
+	RecordOf(ctx context.Context, nodeUUID string) (*Record, error)
+}
+
+// Images lets a node read one image file from the boot service.
+type Images interface {
+	// ServeImage puts path (absolute, on this machine) into the node's record, or into a fresh
+	// record without a kernel when it has none. It returns the URL's path on the boot service,
+	// "/boot/<secret>/image", which is a secret: not for logs. The same call again returns
+	// the same path. Dropping the record ends it.
+	ServeImage(ctx context.Context, nodeUUID, path string) (urlPath string, err error)
 }
 
 // Trace is told what a boot service saw of a machine. It never blocks on a database.
