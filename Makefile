@@ -1,0 +1,43 @@
+# make demo: one bare machine after the other, from nothing to a login prompt.  make test: all tests.
+SHELL := bash
+GO ?= go
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+export CGO_ENABLED := 0
+
+.PHONY: build demo test test-unit test-clients test-lab lint bench clean deps-demo deps-test
+
+build: ## bin/billet, with the agent inside
+	@mkdir -p bin
+	@$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/billet-agent ./cmd/billet-agent
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/billet ./cmd/billet
+
+deps-demo:
+	@scripts/deps demo
+
+deps-test:
+	@scripts/deps test
+
+demo: deps-demo ## the main job, on virtual machines
+	@scripts/demo
+
+test: deps-test lint test-unit test-clients test-lab ## everything
+
+lint: ## formatting and vet
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	@$(GO) vet ./...
+
+test-unit: ## packages, both databases, peers on loopback
+	$(GO) test -timeout 12m $$($(GO) list ./... | grep -v -e /compat -e /e2e -e /bench)
+
+test-clients: ## real clients against the real binary
+	$(GO) test -timeout 8m ./compat/...
+
+test-lab: build ## machines that really boot (root)
+	$(GO) test -timeout 20m -v ./e2e/...
+
+bench: ## figures against peers
+	$(GO) test -run '^$$' -bench . ./bench/...
+
+clean:
+	rm -rf bin .cache
