@@ -50,6 +50,10 @@ type UpdateOptions struct {
 	// Inspecting says whether the client knows "inspect wait" (1.39): then PATCH while inspecting
 	// is refused.
 	KnowsInspectWait bool
+	// AnyState is true for changes that are no PATCH and are legal whatever runs on the node (its
+	// lease still has to be free): PUT and DELETE of maintenance and of traits. The rule "no PATCH
+	// while a target state is set" does not apply to them.
+	AnyState bool
 	// Fields are the top-level names the PATCH touches, such as "driver_info".
 	Fields []string
 }
