@@ -1,0 +1,144 @@
+package boot
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// RamdiskName is what the loaders call the ramdisk. The kernel's EFI stub finds it by this name.
+const RamdiskName = "ramdisk"
+
+// ScriptURL is where iPXE on the machine with this MAC asks what to do.
+func ScriptURL(base, mac string) string {
+	return strings.TrimSuffix(base, "/") + ScriptPath + "?mac=" + url.QueryEscape(mac)
+}
+
+// CanonicalMAC turns any usual form of a MAC into lower case with colons; ok is false for what
+// is not a 48-bit MAC.
+func CanonicalMAC(s string) (mac string, ok bool) {
+	hw, err := net.ParseMAC(s)
+	if err != nil || len(hw) != 6 {
+		return "", false
+	}
+	return hw.String(), true
+}
+
+// BootIf is the BOOTIF kernel parameter: the hardware type (1, Ethernet) and the MAC, as
+// PXELINUX's IPAPPEND 2 writes it.
+func BootIf(mac string) string { return "BOOTIF=01-" + strings.ReplaceAll(mac, ":", "-") }
+
+const ipxeDeploy = `#!ipxe
+echo Billet: node %[1]s loads its ramdisk from %[2]s
+set tries:int32 0
+:load
+imgfree
+kernel %[3]s initrd=%[5]s %[6]s || goto failed
+initrd --name %[5]s %[4]s || goto failed
+boot || goto failed
+:failed
+echo Billet: loading the kernel and the ramdisk from %[2]s failed
+echo Billet: the reason is above, as a link to ipxe.org/err
+inc tries
+iseq ${tries} 5 && goto again ||
+sleep 3
+goto load
+:again
+echo Billet: asking the server again in 30 seconds what to boot
+sleep 30
+set tries 0
+chain --replace %[7]s || goto again
+`
+
+const ipxeLocal = `#!ipxe
+echo Billet: nothing to boot over the network, starting the local disk
+iseq ${platform} efi && exit ||
+sanboot --no-describe --drive 0x80 || exit
+`
+
+// IPXEScript is iPXE's script for the machine; r nil starts the local disk. It tries again for as
+// long as it fails, and asks anew what to boot now and then: an ended record then boots the disk.
+func IPXEScript(base, mac string, r *Record) string {
+	if r == nil {
+		return ipxeLocal
+	}
+	base = strings.TrimSuffix(base, "/")
+	args := strings.TrimSpace(BootIf(mac) + " " + r.CommandLine)
+	return fmt.Sprintf(ipxeDeploy, r.NodeUUID, base, base+KernelPath(r.Secret), base+RamdiskPath(r.Secret),
+		RamdiskName, args, ScriptURL(base, mac))
+}
+
+const pxelinuxDeploy = `DEFAULT billet
+PROMPT 0
+TIMEOUT 0
+LABEL billet
+SAY Billet: node %s loads its ramdisk
+LINUX %s
+INITRD %s
+APPEND %s
+IPAPPEND 2
+`
+
+const pxelinuxLocal = `DEFAULT local
+PROMPT 0
+TIMEOUT 0
+LABEL local
+SAY Billet: nothing to boot over the network, starting the local disk
+LOCALBOOT 0
+`
+
+// PXELinuxConfig is PXELINUX's configuration; r nil starts the local disk. IPAPPEND 2 adds BOOTIF.
+func PXELinuxConfig(r *Record) string {
+	if r == nil {
+		return pxelinuxLocal
+	}
+	return fmt.Sprintf(pxelinuxDeploy, r.NodeUUID, KernelPath(r.Secret)[1:], RamdiskPath(r.Secret)[1:], r.CommandLine)
+}
+
+// GRUBMachinePath is where GRUB fetches the configuration of one machine; its MAC follows.
+const GRUBMachinePath = "grub/machine/"
+
+// GRUBEntry is the grub.cfg every machine gets first: GRUB knows its MAC, the TFTP server only
+// an address.
+const GRUBEntry = `source ($root)/` + GRUBMachinePath + `$net_default_mac
+`
+
+const grubDeploy = `echo "Billet: node %[1]s loads its ramdisk"
+for try in 1 2 3 4 5; do
+  if linux ($root)%[2]s %[4]s; then
+    if initrd ($root)%[3]s; then
+      boot
+    fi
+  fi
+  echo "Billet: loading the kernel and the ramdisk failed; the reason is above"
+  sleep 3
+done
+echo "Billet: asking the server again in 30 seconds what to boot"
+sleep 30
+configfile ($root)/%[5]s
+`
+
+const grubLocal = `echo "Billet: nothing to boot over the network, going on to the next boot device"
+exit
+`
+
+// GRUBConfig is GRUB's configuration for the machine; r nil goes on to the next boot device.
+func GRUBConfig(mac string, r *Record) string {
+	if r == nil {
+		return grubLocal
+	}
+	args := grubQuote(strings.TrimSpace(BootIf(mac) + " " + r.CommandLine))
+	return fmt.Sprintf(grubDeploy, r.NodeUUID, KernelPath(r.Secret), RamdiskPath(r.Secret), args, GRUBMachinePath+mac)
+}
+
+// grubQuote quotes the words that GRUB's shell would read as more than text.
+func grubQuote(line string) string {
+	words := strings.Fields(line)
+	for i, w := range words {
+		if strings.ContainsAny(w, "$;{}\"'\\#&|<>()*?[]~!`") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
