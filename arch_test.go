@@ -34,14 +34,16 @@ var allowed = map[string][]string{
 	"network":           {"driver", "node"},
 	"agent":             {"agent/wire", "agent/disk", "agent/inventory", "image"},
 	"agent/wire":        {},
-	"agent/disk":        {"agent/wire", "image"},
+	"agent/disk":        {"agent/wire", "agent/efi", "image"},
 	"agent/inventory":   {"agent/wire"},
+	"agent/efi":         {},
+	"agent/pid1":        {},
 	"ramdisk":           {},
 	"lab":               {},
 	"lab/bmc":           {},
 	"lab/tinyos":        {},
 	"compat":            {"node", "agent/wire"},
-	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory"},
+	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1"},
 }
 
 func TestImports(t *testing.T) {

@@ -13,6 +13,13 @@ const (
 	HeartbeatVersion = 68
 )
 
+// ServiceRoot is the part of the answer to GET / on the service that an agent reads.
+type ServiceRoot struct {
+	DefaultVersion struct {
+		Version string `json:"version"` // "1.89": the highest microversion
+	} `json:"default_version"`
+}
+
 // Lookup is the answer to GET /v1/lookup.
 type Lookup struct {
 	Node   Node         `json:"node"`
@@ -141,6 +148,10 @@ type ImageInfo struct {
 	BootOption      string   `json:"boot_option,omitempty"`
 	DiskLabel       string   `json:"disk_label,omitempty"`
 	ConfigDrive     string   `json:"configdrive,omitempty"` // base64 of a gzipped ISO 9660 image, or a URL
+
+	AuthStrategy string `json:"image_server_auth_strategy,omitempty"` // "http_basic", or empty
+	AuthUser     string `json:"image_server_user,omitempty"`
+	AuthPassword string `json:"image_server_password,omitempty"`
 }
 
 // PartitionUUIDs is the result of standby.get_partition_uuids.
@@ -223,6 +234,11 @@ type Disk struct {
 	LogicalSectors     int    `json:"logical_sectors"` // bytes
 	PhysicalSectors    int    `json:"physical_sectors"`
 	Tran               string `json:"tran"`
+
+	// What an agent must know before it writes; not part of the protocol's inventory.
+	Removable bool   `json:"-"`
+	ReadOnly  bool   `json:"-"`
+	DevNumber string `json:"-"` // "major:minor"
 }
 
 // SystemVendor is what the firmware says of the machine.
