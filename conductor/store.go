@@ -20,11 +20,19 @@ type Store interface {
 
 	Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) // node.Locked when held
 	Renew(ctx context.Context, n *node.Node, ttl time.Duration) error
+	// Save writes the node but neither its lease (Renew may have moved its end since n was read)
+	// nor its agent (heartbeats write that without the lease).
 	Save(ctx context.Context, n *node.Node) error
-	Release(ctx context.Context, n *node.Node) error // saves, then lets go
+	Release(ctx context.Context, n *node.Node) error // saves, then lets go: n.Lease keeps only its token
 	DeleteNode(ctx context.Context, n *node.Node) error
 
-	// Work lists nodes that need a conductor now, the longest waiting first.
+	// DropLeases lets go of every lease of holder. A conductor calls it once at its start: what
+	// a dead process of its name held can go on at once. The tokens stay, so a process that is
+	// not dead after all can still write nothing once its nodes are granted anew.
+	DropLeases(ctx context.Context, holder string) error
+
+	// Work lists nodes that need a conductor now, the longest waiting first. Nodes with a live lease
+	// are never listed. See node.WorkKind for what is; each node is listed once, the first kind that fits.
 	Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error)
 
 	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token and

@@ -78,6 +78,16 @@ type InspectionResult interface {
 	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Inventory, []node.Port, error)
 }
 
+// Reported is the memo key that the conductor sets, to the time (RFC 3339), when an inspection
+// report has been taken: a waiting inspect step's Poll looks for it with Task.Recall.
+const Reported = "inspect.reported"
+
+// Tidier is implemented by inspect interfaces that leave something behind when their flow fails or
+// is aborted (see Deploy.TidyUp); for those that do not, the deploy interface tidies up.
+type Tidier interface {
+	TidyUp(ctx context.Context, t *Task) error
+}
+
 // Network connects a machine's ports to one of the networks a flow needs.
 type Network interface {
 	Implementation
@@ -155,6 +165,25 @@ type Task struct {
 	Log      *slog.Logger
 	Save     func(ctx context.Context) error // checkpoints Node under the lease; nil in Validate
 	Progress func(p node.Progress)           // tells people how far the step is; may be nil
+	// ForgetAgent drops what the node knows of its agent (URL, token, certificate), in the store and
+	// in Node. A driver calls it whenever the agent it knew is gone for good: the machine was powered
+	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.
+	ForgetAgent func(ctx context.Context) error
+}
+
+// SetPower switches the machine and keeps the node's power state: drivers call it instead of
+// Hardware.Power so that power_state is right as soon as their step ends.
+func (t *Task) SetPower(ctx context.Context, target node.PowerState) error {
+	if err := t.Hardware.Power.SetPowerState(ctx, t, target); err != nil {
+		return err
+	}
+	switch target {
+	case node.PowerOff, node.SoftPowerOff:
+		t.Node.Power = node.PowerOff
+	default:
+		t.Node.Power = node.PowerOn
+	}
+	return nil
 }
 
 // Step returns the planned step under way, or nil.

@@ -66,6 +66,10 @@ type Plan struct {
 	NoRamdisk bool `json:"no_ramdisk,omitempty"` // disable_ramdisk: steps of the agent are not possible
 	InBand    bool `json:"in_band,omitempty"`    // the agent's own steps have been merged in
 	Aborting  bool `json:"aborting,omitempty"`   // abort after the step under way
+
+	// Failure is why the flow has failed, saved before the tidy-up: whoever carries on after a crash
+	// tidies up and fails the flow with the same words instead of trying the step again.
+	Failure string `json:"failure,omitempty"`
 }
 
 // PlannedStep is one step of a plan.
