@@ -1,22 +1,78 @@
 package image
 
-import "io"
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// headSize is how much of a file's start Inspect looks at: the farthest signature, ISO 9660's and
+// UDF's, lies between 32 and 40 KiB, and a qcow2 header with its extensions must fit.
+const headSize = 64 << 10
+
+// tailSize is how much of a file's end Inspect looks at: the footer of VHD and DMG.
+const tailSize = 512
 
 // Inspect tells what the file really is, by its content alone, and refuses what is not safe or
-// not supported with a *Refusal. It reads the head and the tail of the file, at most 70 KiB and
-// a qcow2 header's extensions; ReadLayout looks at every table.
+// not supported with a *Refusal. It reads the first 64 KiB and the last 512 bytes; ReadLayout
+// looks at every table.
 func Inspect(r io.ReaderAt, size int64) (Info, error) {
-	return Info{}, &Refusal{Reason: "inspection is being written"}
+	h, err := readEnds(r, size)
+	if err != nil {
+		return Info{}, err
+	}
+	info, _, err := inspect(h)
+	return info, err
 }
 
-// ReadLayout inspects the file and reads all its tables. Memory is bounded: 40 bytes for each of
-// at most MaxExtents extents and 16 for each table.
-func ReadLayout(r io.ReaderAt, size int64) (*Layout, error) {
-	return nil, &Refusal{Reason: "inspection is being written"}
+// ends is what Inspect judges a file by. An empty tail means it could not be read.
+type ends struct {
+	head, tail []byte
+	size       int64
 }
 
-// Decode turns the extent's file bytes (src, FileLength long) into its disk bytes (dst,
-// GuestLength long). It may be called from many goroutines.
-func (e Extent) Decode(dst, src []byte) error {
-	return &Refusal{Reason: "inspection is being written"}
+func readEnds(r io.ReaderAt, size int64) (ends, error) {
+	e := ends{size: size}
+	if size <= 0 {
+		return e, &Refusal{Reason: "the file is empty"}
+	}
+	e.head = make([]byte, min(size, headSize))
+	if err := readAt(r, e.head, 0); err != nil {
+		return e, fmt.Errorf("reading the image's first %d bytes: %w", len(e.head), err)
+	}
+	e.tail = make([]byte, min(size, tailSize))
+	if err := readAt(r, e.tail, size-int64(len(e.tail))); err != nil {
+		return e, fmt.Errorf("reading the image's last %d bytes: %w", len(e.tail), err)
+	}
+	return e, nil
+}
+
+// readAt fills p or says why not; a full read with io.EOF is a full read.
+func readAt(r io.ReaderAt, p []byte, offset int64) error {
+	n, err := r.ReadAt(p, offset)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// inspect judges a file by its ends; the header is set for qcow2 only.
+func inspect(e ends) (Info, *header, error) {
+	if err := refuseForeign(e); err != nil {
+		return Info{}, nil, err
+	}
+	if !hasAt(e.head, 0, qcow2Magic) {
+		return sniffRaw(e), nil, nil
+	}
+	h, err := parseHeader(e.head, e.size)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	return Info{
+		Format: QCOW2, VirtualSize: h.virtualSize, Size: e.size,
+		Version: h.version, ClusterSize: h.clusterSize(), Compression: h.compression, Snapshots: h.snapshots,
+	}, h, nil
 }
