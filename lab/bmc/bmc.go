@@ -71,6 +71,7 @@ type Faults struct {
 	BusyCommands   int           // the next N commands in a session get completion code C0h, node busy
 	BrokenPower    bool          // chassis status gets completion code FFh, unspecified error
 	Garbage        bool          // every answer's last byte is flipped
+	StrictSequence bool          // ignores a session sequence number seen before (spec 6.12.13), as some firmware does
 }
 
 // Server is one BMC. Set the fields, then call Serve once.
