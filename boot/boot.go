@@ -90,6 +90,7 @@ type AddressLease struct {
 // AddressLeases keeps lent addresses over restarts.
 type AddressLeases interface {
 	AddressLeases(ctx context.Context) ([]AddressLease, error)
+	// PutAddressLease replaces the lease of the same MAC, and any lease of the same address.
 	PutAddressLease(ctx context.Context, l AddressLease) error
 	DropAddressLease(ctx context.Context, mac string) error
 }
