@@ -108,19 +108,20 @@ func TestAgainstQEMU(t *testing.T) {
 		compress bool
 	}
 	var shapes []shape
-	for _, cluster := range []string{"512", "1k", "4k", "64k", "256k", "2M"} {
+	for _, cluster := range []string{"512", "4k", "64k", "2M"} {
 		for _, compat := range []string{"0.10", "1.1"} {
-			for _, prealloc := range []string{"off", "metadata", "falloc", "full"} {
-				shapes = append(shapes, shape{5<<20 + 1536, "compat=" + compat + ",cluster_size=" + cluster + ",preallocation=" + prealloc, false})
-			}
+			shapes = append(shapes, shape{3<<20 + 1536, "compat=" + compat + ",cluster_size=" + cluster, false})
 			shapes = append(shapes, shape{3<<20 + 512, "compat=" + compat + ",cluster_size=" + cluster, true})
 		}
 		shapes = append(shapes, shape{3<<20 + 512, "compression_type=zstd,cluster_size=" + cluster, true})
 	}
 	shapes = append(shapes,
-		shape{70 << 20, "cluster_size=4k", false}, // many L2 tables
-		shape{70 << 20, "cluster_size=4k", true},
-		shape{70 << 20, "compression_type=zstd", true},
+		shape{1 << 20, "compat=0.10,cluster_size=1k,preallocation=metadata", false},
+		shape{3 << 20, "cluster_size=2M,preallocation=metadata", false},
+		shape{3<<20 + 512, "preallocation=falloc", false},
+		shape{3<<20 + 512, "preallocation=full", false},
+		shape{20 << 20, "cluster_size=4k", false}, // many L2 tables
+		shape{20 << 20, "cluster_size=4k", true},
 		shape{512, "cluster_size=2M", false},
 		shape{1 << 20, "lazy_refcounts=on,refcount_bits=1", false},
 		shape{1 << 20, "refcount_bits=64", false},
@@ -130,22 +131,25 @@ func TestAgainstQEMU(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			source := rawFile(t, dir, s.size)
 			path := filepath.Join(t.TempDir(), "image.qcow2")
-			args := []string{"convert", "-f", "raw", "-O", "qcow2", "-o", s.options}
+			args := []string{"convert", "-t", "unsafe", "-f", "raw", "-O", "qcow2", "-o", s.options}
 			if s.compress {
 				args = append(args, "-c")
 			}
 			run(t, "qemu-img", append(args, source, path)...)
-			compareWithQEMU(t, path)
+			layout := compareWithQEMU(t, path)
+			if g, w := placesOf(layout), placesByQEMU(t, path); !slices.Equal(g, w) {
+				t.Errorf("data lies at\n%v\nqemu-img map says\n%v", g, w)
+			}
 		})
 	}
 }
 
-// compareWithQEMU checks content against qemu-img convert and places against qemu-img map.
-func compareWithQEMU(t *testing.T, path string) {
+// compareWithQEMU checks that the whole disk is what qemu-img convert makes of the image.
+func compareWithQEMU(t *testing.T, path string) *Layout {
 	t.Helper()
 	got, layout := disk(t, path)
 	raw := path + ".raw"
-	run(t, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw)
+	run(t, "qemu-img", "convert", "-t", "unsafe", "-f", "qcow2", "-O", "raw", path, raw)
 	want, err := os.ReadFile(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -153,9 +157,7 @@ func compareWithQEMU(t *testing.T, path string) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("the disk differs from qemu-img's at byte %d of %d (qemu-img has %d)", firstDifference(got, want), len(got), len(want))
 	}
-	if g, w := placesOf(layout), placesByQEMU(t, path); !slices.Equal(g, w) {
-		t.Errorf("data lies at\n%v\nqemu-img map says\n%v", g, w)
-	}
+	return layout
 }
 
 func firstDifference(a, b []byte) int {
@@ -252,7 +254,7 @@ func TestImagesMadeByWriting(t *testing.T) {
 					run(t, "qemu-img", "snapshot", "-c", "before", path)
 					continue
 				}
-				run(t, "qemu-io", "-f", "qcow2", "-c", step, path)
+				run(t, "qemu-io", "-t", "unsafe", "-f", "qcow2", "-c", step, path)
 			}
 			compareWithQEMU(t, path)
 		})

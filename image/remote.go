@@ -1,0 +1,219 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const defaultTimeout = 60 * time.Second
+
+// maxSumFile bounds a checksum file: SHA512SUMS of a whole distribution mirror is far smaller.
+const maxSumFile = 4 << 20
+
+// resolveHTTP settles the checksum and looks at the image's head. One ranged GET gives size and
+// head at once, and works with URLs signed for GET alone, where HEAD is refused.
+func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolved, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	algo, value, err := wantedSum(ref)
+	if err != nil {
+		return Resolved{}, err
+	}
+	if value == "" {
+		if algo, value, err = s.fetchSum(ctx, ref.Checksum, baseName(source)); err != nil {
+			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", redactURL(ref.Checksum), err)
+		}
+	}
+	if algo == "md5" && s.MD5 != AllowMD5 {
+		return Resolved{}, fmt.Errorf("an md5 checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512")
+	}
+	e, err := s.fetchEnds(ctx, source)
+	if err != nil {
+		return Resolved{}, err
+	}
+	info, _, err := inspect(e)
+	if err != nil {
+		return Resolved{}, err
+	}
+	return Resolved{URL: source, Size: e.size, Info: info, HashAlgo: algo, HashValue: value}, nil
+}
+
+// deadline bounds everything that one call asks of servers.
+func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := s.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+// baseName is the file's name in a source: the last part of its path.
+func baseName(source string) string {
+	if u, err := url.Parse(source); err == nil {
+		return path.Base(u.Path)
+	}
+	return path.Base(source)
+}
+
+// fetchSum reads the checksum of the file called name from a checksum file.
+func (s *Store) fetchSum(ctx context.Context, sumURL, name string) (algo, value string, err error) {
+	resp, err := s.get(ctx, sumURL, "")
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", "", fmt.Errorf("the server answered %s", resp.Status)
+	}
+	value, err = findSum(io.LimitReader(resp.Body, maxSumFile), name)
+	if err != nil {
+		return "", "", scrub(err)
+	}
+	algo, err = AlgorithmOf(value)
+	return algo, value, err
+}
+
+// fetchEnds reads the head of a remote image, and its tail when the server serves ranges.
+func (s *Store) fetchEnds(ctx context.Context, source string) (ends, error) {
+	resp, err := s.get(ctx, source, fmt.Sprintf("bytes=0-%d", headSize-1))
+	if err != nil {
+		return ends{}, err
+	}
+	defer resp.Body.Close()
+	size, err := sizeOf(resp)
+	if err != nil {
+		return ends{}, err
+	}
+	want := int64(headSize)
+	if size > 0 {
+		want = min(want, size)
+	}
+	e := ends{size: size, head: make([]byte, want)}
+	n, err := io.ReadFull(resp.Body, e.head)
+	if size == 0 && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)) {
+		e.head, e.size, err = e.head[:n], int64(n), nil
+	}
+	if err != nil {
+		return ends{}, fmt.Errorf("reading the image's first %d bytes: %w", len(e.head), scrub(err))
+	}
+	if e.size == 0 {
+		return ends{}, unknownSize(e)
+	}
+	if resp.StatusCode == http.StatusPartialContent && size > headSize {
+		e.tail, err = s.fetchTail(ctx, source, size)
+	}
+	return e, err
+}
+
+// unknownSize explains why an image without a length is not taken.
+func unknownSize(e ends) error {
+	if len(e.head) == 0 {
+		return &Refusal{Reason: "the file is empty"}
+	}
+	return fmt.Errorf("the server does not say how long the image is (no Content-Length), so a cut one could not be told from a whole one")
+}
+
+// fetchTail reads the last bytes; a server that will not is no error, as the agent checks again.
+func (s *Store) fetchTail(ctx context.Context, source string, size int64) ([]byte, error) {
+	resp, err := s.get(ctx, source, fmt.Sprintf("bytes=%d-%d", size-tailSize, size-1))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	tail := make([]byte, tailSize)
+	if resp.StatusCode != http.StatusPartialContent {
+		return nil, nil
+	}
+	if _, err := io.ReadFull(resp.Body, tail); err != nil {
+		return nil, fmt.Errorf("reading the image's last %d bytes: %w", tailSize, scrub(err))
+	}
+	return tail, nil
+}
+
+// get asks for a URL, for a part of it when ranged is not empty.
+func (s *Store) get(ctx context.Context, source, ranged string) (*http.Response, error) {
+	u, err := parseURL(source)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, scrub(err)
+	}
+	if ranged != "" {
+		req.Header.Set("Range", ranged)
+	}
+	client := s.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", u.Host, scrub(err))
+	}
+	return resp, nil
+}
+
+// sizeOf returns the whole file's size from the answer to a ranged GET; 0 when it does not say.
+func sizeOf(resp *http.Response) (int64, error) {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return max(resp.ContentLength, 0), nil
+	case http.StatusPartialContent:
+		_, total, ok := strings.Cut(resp.Header.Get("Content-Range"), "/")
+		size, err := strconv.ParseInt(total, 10, 64)
+		if !ok || err != nil || size <= 0 {
+			return 0, fmt.Errorf("the server sent a part of the image with the Content-Range %q, which does not say how long the whole is", resp.Header.Get("Content-Range"))
+		}
+		return size, nil
+	case http.StatusRequestedRangeNotSatisfiable:
+		return 0, &Refusal{Reason: "the file is empty"}
+	}
+	return 0, fmt.Errorf("the server answered %s", resp.Status)
+}
+
+// parseURL takes an http(s) URL with a host.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("the URL %s cannot be read: %w", redactURL(s), scrub(err))
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("the URL %s is not of the form http(s)://host/path", redactURL(s))
+	}
+	return u, nil
+}
+
+// redactURL cuts what may be secret out of a source: user, password and the query, where
+// signatures of temporary URLs are.
+func redactURL(s string) string {
+	if kind, _ := sourceKind(s); kind != sourceHTTP {
+		return s
+	}
+	scheme, rest, _ := strings.Cut(s, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	host, path, found := strings.Cut(rest, "/")
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		host = host[at+1:]
+	}
+	if found {
+		host += "/" + path
+	}
+	return scheme + "://" + host
+}
+
+// scrub takes the URL out of net/http's errors, since a signed one is a secret.
+func scrub(err error) error {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return ue.Err
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Ref is an image as somebody asks for it.
+type Ref struct {
+	Source     string // file:///absolute/path, http(s)://…, or the name of an image in the store
+	Checksum   string // hex (md5, sha256 or sha512 by its length), or the URL of a checksum file; may be empty
+	HashAlgo   string // "md5", "sha256" or "sha512", together with HashValue; wins over Checksum
+	HashValue  string // hex
+	DiskFormat string // what the image is said to be; "" takes it as it is
+}
+
+// Resolved is an image that has been found, inspected and, when it is on this machine, checked.
+type Resolved struct {
+	URL       string // where the machine reads it; "" when it is a file of this machine
+	Path      string // absolute path on this machine; "" when it is elsewhere
+	Size      int64  // bytes of the file
+	Info      Info
+	HashAlgo  string // "md5", "sha256" or "sha512"
+	HashValue string // lower case hex of the whole file
+}
+
+// Store knows where images come from. The zero Store resolves http(s) sources only. It is safe
+// for use from many goroutines and processes.
+type Store struct {
+	Dir     string        // the named images, one file each; "" for none
+	Allowed []string      // directories under which file:// may read; "" and relative ones allow nothing
+	Client  *http.Client  // nil: http.DefaultClient
+	Timeout time.Duration // for everything asked of an HTTP server but an Import's body; 0: 60 s
+	MD5     MD5Policy
+
+	sums  sync.Map // path → *hashing, so that a hundred deploys hash one file once
+	cache sync.Map // path → cachedSum, when there is no Dir
+}
+
+// MD5Policy says whether an MD5 is checksum enough for an image read over HTTP.
+type MD5Policy int
+
+// MD5 can be forged, so it is refused unless allowed.
+const (
+	RefuseMD5 MD5Policy = iota
+	AllowMD5
+)
+
+// Validate checks what can be known of ref without a network or a disk: the kind of source, and
+// that an http(s) source has a checksum of a known kind.
+func (s *Store) Validate(ref Ref) error {
+	if _, _, err := wantedSum(ref); err != nil {
+		return err
+	}
+	if f := strings.ToLower(ref.DiskFormat); f != "" && !slices.Contains(DiskFormats, f) {
+		return fmt.Errorf("the disk format %q is not supported; allowed are %s", ref.DiskFormat, strings.Join(DiskFormats, ", "))
+	}
+	switch kind, rest := sourceKind(ref.Source); kind {
+	case sourceHTTP:
+		if ref.Checksum == "" && ref.HashValue == "" {
+			return fmt.Errorf("an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value")
+		}
+		_, err := parseURL(rest)
+		return err
+	case sourceFile:
+		return s.checkAllowed(rest)
+	case sourceName:
+		return s.checkName(rest)
+	default:
+		return fmt.Errorf("the image source %q is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed", redactURL(ref.Source))
+	}
+}
+
+// Resolve finds the image, inspects it for safety and settles its checksum. A local file is read
+// whole once and its sum kept until the file changes; of a remote one only the head is read, and
+// its checksum is left to whoever reads it all. Each refusal says what and why; a *Refusal in the
+// chain means that the image itself is bad.
+func (s *Store) Resolve(ctx context.Context, ref Ref) (Resolved, error) {
+	if err := s.Validate(ref); err != nil {
+		return Resolved{}, err
+	}
+	kind, rest := sourceKind(ref.Source)
+	var r Resolved
+	var err error
+	switch kind {
+	case sourceHTTP:
+		r, err = s.resolveHTTP(ctx, rest, ref)
+	case sourceFile:
+		r, err = s.resolveFile(ctx, rest, ref)
+	default:
+		r, err = s.resolveFile(ctx, filepath.Join(s.Dir, rest), ref)
+	}
+	if err != nil {
+		return Resolved{}, fmt.Errorf("image %s: %w", redactURL(ref.Source), err)
+	}
+	if err := checkFormat(ref.DiskFormat, r.Info); err != nil {
+		return Resolved{}, fmt.Errorf("image %s: %w", redactURL(ref.Source), err)
+	}
+	return r, nil
+}
+
+type source int
+
+const (
+	sourceUnknown source = iota
+	sourceHTTP
+	sourceFile
+	sourceName
+)
+
+// sourceKind tells the kinds of source apart: rest is the URL, the path or the name.
+func sourceKind(s string) (kind source, rest string) {
+	lower := strings.ToLower(s)
+	switch {
+	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
+		return sourceHTTP, s
+	case strings.HasPrefix(lower, "file://"):
+		return sourceFile, s[len("file://"):]
+	case s != "" && !strings.Contains(s, "://"):
+		return sourceName, s
+	}
+	return sourceUnknown, s
+}
+
+// DiskFormats are the declared formats that are allowed.
+var DiskFormats = []string{string(Raw), string(GPT), string(ISO), string(QCOW2)}
+
+// checkFormat refuses an image that is not what it is said to be. Raw says "byte for byte", so it
+// covers what a partition table or an ISO 9660 file system makes of it.
+func checkFormat(declared string, info Info) error {
+	d := Format(strings.ToLower(declared))
+	switch {
+	case d == "" || d == info.Format || d == Raw && info.ByteForByte() || d == GPT && info.PartitionTable != "":
+		return nil
+	}
+	return &Refusal{Format: info.Format, Reason: fmt.Sprintf("it is said to be %s; say %s, or nothing", d, info.Format)}
+}
