@@ -1,0 +1,42 @@
+package fake
+
+import (
+	"context"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// Boot decides nothing: there is no machine to boot.
+type Boot struct{ part }
+
+// NewBoot returns the fake boot interface.
+func NewBoot() Boot { return Boot{part{node.Boot}} }
+
+// PrepareRamdisk only takes its time.
+func (b Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, _ map[string]string) error {
+	return b.act(ctx, t)
+}
+
+// CleanUpRamdisk has nothing to clean up.
+func (b Boot) CleanUpRamdisk(context.Context, *driver.Task) error { return nil }
+
+// PrepareInstance only takes its time.
+func (b Boot) PrepareInstance(ctx context.Context, t *driver.Task) error { return b.act(ctx, t) }
+
+// CleanUpInstance has nothing to clean up.
+func (b Boot) CleanUpInstance(context.Context, *driver.Task) error { return nil }
+
+// Network connects nothing to nothing.
+type Network struct{ part }
+
+// NewNetwork returns the fake network interface.
+func NewNetwork() Network { return Network{part{node.Network}} }
+
+// Connect only takes its time.
+func (n Network) Connect(ctx context.Context, t *driver.Task, _ driver.NetworkPurpose) error {
+	return n.act(ctx, t)
+}
+
+// Disconnect has nothing to leave.
+func (n Network) Disconnect(context.Context, *driver.Task, driver.NetworkPurpose) error { return nil }
