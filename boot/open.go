@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -40,6 +41,7 @@ func (r *Record) Place(file string) string {
 // long; its first byte may not.
 var sourceClient = &http.Client{Transport: &http.Transport{
 	Proxy:                 http.ProxyFromEnvironment,
+	DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	ResponseHeaderTimeout: 30 * time.Second,
 	IdleConnTimeout:       30 * time.Second,
 	MaxIdleConnsPerHost:   8,

@@ -2,6 +2,8 @@ package boot
 
 import (
 	"encoding/hex"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -53,15 +55,17 @@ func IsSecret(s string) bool {
 	return err == nil
 }
 
-// Redact hides what follows "boot/" in a path when it may be a secret, for logs and traces.
-func Redact(path string) string {
-	before, after, found := strings.Cut(path, "boot/")
-	if !found {
-		return path
+var secrets = regexp.MustCompile(`(?i)[0-9a-f]{32,}`)
+
+// Redact prepares a name that came from the network for logs and traces: secrets are hidden,
+// control characters quoted, the length bounded.
+func Redact(name string) string {
+	name = secrets.ReplaceAllString(name, "…")
+	if len(name) > 200 {
+		name = strings.ToValidUTF8(name[:200], "") + "…"
 	}
-	first, rest, _ := strings.Cut(after, "/")
-	if len(first) < 16 {
-		return path
+	if quoted := strconv.QuoteToGraphic(name); quoted != `"`+name+`"` {
+		return quoted
 	}
-	return before + "boot/…/" + rest
+	return name
 }

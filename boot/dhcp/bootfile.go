@@ -1,0 +1,106 @@
+package dhcp
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+)
+
+// bootFile is what a client is told to start. file "" is nothing; why then says so to people.
+type bootFile struct {
+	file string
+	why  string
+}
+
+// chooseFile decides what a client of the given machine starts. It depends on nothing
+// but the record as it is now, so a machine that is done with its boot goes to its own disk.
+func (s *Server) chooseFile(c client, m boot.Machine) bootFile {
+	r := m.Boots()
+	switch {
+	case !c.pxe:
+		return bootFile{why: "no boot file: not a boot client"}
+	case r == nil && c.ipxe && c.ipxeHTTP && m.Known():
+		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)} // answers "boot your disk"
+	case r == nil:
+		return bootFile{why: "no boot file: it boots its own disk"}
+	case c.ipxe && r.Loader != boot.PXE && (c.ipxeHTTP || s.loops.many(c.mac)):
+		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)}
+	}
+	return s.firmwareFile(c, r.Loader)
+}
+
+func (s *Server) firmwareFile(c client, kind boot.Loader) bootFile {
+	arch := c.arch
+	if c.http && arch == boot.BIOS { // option 93 left out
+		arch = boot.UEFIHTTP
+	}
+	name := s.Config.Loaders.Name(arch, kind)
+	if name == "" {
+		return bootFile{why: "no boot file: no " + string(kind) + " boot loader is known for this architecture"}
+	}
+	if !s.Config.Loaders.Has(name) {
+		return bootFile{why: "no boot file: " + name + " is not in the directories of boot loaders; install the package that has it"}
+	}
+	if c.ipxe && kind != boot.PXE {
+		s.loops.count(c.mac)
+	}
+	if c.http {
+		return bootFile{file: s.Config.BaseURL + boot.LoaderPath + name}
+	}
+	return bootFile{file: name}
+}
+
+// isURL reports whether the file is not for TFTP.
+func (b bootFile) isURL() bool { return strings.Contains(b.file, "://") }
+
+// String says what was given, for people.
+func (b bootFile) String() string {
+	if b.file == "" {
+		return b.why
+	}
+	return "boot file " + b.file
+}
+
+// loopGuard stops iPXE from chain-loading iPXE for ever: an iPXE without HTTP is given another
+// iPXE, which says of itself the same, may lack HTTP just the same, and asks again.
+type loopGuard struct {
+	mu   sync.Mutex
+	seen map[string]loopCount
+}
+
+type loopCount struct {
+	since time.Time
+	n     int
+}
+
+const (
+	loopWindow = 3 * time.Minute
+	loopLimit  = 6 // messages, two for each round
+)
+
+func (g *loopGuard) count(mac string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.seen == nil {
+		g.seen = map[string]loopCount{}
+	}
+	l := g.seen[mac]
+	if time.Since(l.since) > loopWindow {
+		l = loopCount{since: time.Now()}
+	}
+	l.n++
+	g.seen[mac] = l
+}
+
+func (g *loopGuard) many(mac string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l, ok := g.seen[mac]
+	if ok && time.Since(l.since) > loopWindow {
+		delete(g.seen, mac)
+		return false
+	}
+	return l.n >= loopLimit
+}

@@ -1,0 +1,88 @@
+package dhcp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/billet-metal/billet/boot"
+)
+
+// client is what a request says of its sender.
+type client struct {
+	mac      string // lower case with colons
+	arch     boot.Arch
+	pxe      bool // PXE firmware, UEFI HTTP firmware, or iPXE: wants a boot file
+	http     bool // UEFI HTTP boot (option 60 "HTTPClient")
+	ipxe     bool // iPXE (option 77, RFC 3004)
+	ipxeHTTP bool // this iPXE can fetch by HTTP
+	secs     int  // for how long it has been asking, by its own word
+}
+
+// iPXE's options inside option 175; https://ipxe.org/howto/dhcpd lists them.
+const (
+	ipxeNoProxyDHCP = 176
+	ipxeHTTPFeature = 19
+)
+
+// readClient takes apart a request; ok is false for hardware that is not Ethernet.
+func readClient(req *dhcpv4.DHCPv4) (c client, ok bool) {
+	mac, ok := boot.CanonicalMAC(req.ClientHWAddr.String())
+	if !ok || mac == "00:00:00:00:00:00" {
+		return client{}, false
+	}
+	class := string(req.Options.Get(dhcpv4.OptionClassIdentifier))
+	c = client{
+		mac:  mac,
+		http: strings.HasPrefix(class, "HTTPClient"),
+		ipxe: isIPXE(req.Options.Get(dhcpv4.OptionUserClassInformation)),
+		secs: int(req.NumSeconds),
+	}
+	c.pxe = c.http || c.ipxe || strings.HasPrefix(class, "PXEClient")
+	if a := req.Options.Get(dhcpv4.OptionClientSystemArchitectureType); len(a) >= 2 {
+		c.arch = boot.Arch(binary.BigEndian.Uint16(a))
+	}
+	if c.ipxe {
+		c.ipxeHTTP = canHTTP(req.Options.Get(dhcpv4.OptionEtherboot))
+	}
+	return c, true
+}
+
+// isIPXE looks for iPXE's name. iPXE sends it bare, RFC 3004 wants a length byte before it.
+func isIPXE(userClass []byte) bool {
+	s := string(userClass)
+	return s == "iPXE" || s == "\x04iPXE" || s == "gPXE"
+}
+
+// canHTTP reads the features an iPXE build announces; one that announces nothing is trusted.
+func canHTTP(features []byte) bool {
+	if len(features) == 0 {
+		return true
+	}
+	opts := dhcpv4.Options{}
+	if err := opts.FromBytes(features); err != nil {
+		return true
+	}
+	return opts.Has(dhcpv4.GenericOptionCode(ipxeHTTPFeature))
+}
+
+// String says who asks, for people.
+func (c client) String() string {
+	who := "an operating system"
+	switch {
+	case c.ipxe:
+		who = fmt.Sprintf("iPXE on %s (arch %d)", c.arch, uint16(c.arch))
+	case c.pxe:
+		who = fmt.Sprintf("%s (arch %d)", c.arch, uint16(c.arch))
+	}
+	if c.secs >= slowPort {
+		who += fmt.Sprintf(", asking for %d s already (a switch port slow to forward?)", c.secs)
+	}
+	return who
+}
+
+// slowPort is how many seconds a client asks in vain before we say so: spanning tree without
+// portfast blocks a port for 30 s.
+const slowPort = 10

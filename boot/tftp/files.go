@@ -1,0 +1,134 @@
+package tftp
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"path"
+	"strings"
+
+	"github.com/billet-metal/billet/boot"
+)
+
+// file is one open file of the service; size is -1 when unknown.
+type file struct {
+	io.ReadCloser
+	size int64
+}
+
+// open finds a file by the name a client asks for. mac is the client's; "" when unknown. Every
+// name that is not a configuration, a file of a boot record or a boot loader does not exist.
+func (s *Server) open(ctx context.Context, name, mac string) (file, error) {
+	name = strings.TrimLeft(path.Clean("/"+strings.ReplaceAll(name, `\`, "/")), "/")
+	if secret, which, ok := boot.ParseFilePath(name); ok {
+		return s.openBoot(ctx, secret, which)
+	}
+	if text, ok, err := s.config(ctx, name, mac); ok || err != nil {
+		return text, err
+	}
+	f, err := s.Loaders.Open(name)
+	if err != nil {
+		return file{}, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return file{}, fmt.Errorf("looking at boot loader %s: %w", name, err)
+	}
+	return file{f, st.Size()}, nil
+}
+
+// openBoot opens a kernel or a ramdisk. Images are too large for TFTP and are not served.
+func (s *Server) openBoot(ctx context.Context, secret, which string) (file, error) {
+	r, err := s.Lookup.RecordBySecret(ctx, secret)
+	if err != nil {
+		return file{}, fmt.Errorf("looking up a boot record: %w", err)
+	}
+	if r == nil || which == boot.ImageFile || r.Place(which) == "" {
+		return file{}, fmt.Errorf("boot record: %w", fs.ErrNotExist)
+	}
+	src, err := boot.OpenSource(ctx, r.Place(which))
+	if err != nil {
+		return file{}, fmt.Errorf("opening the %s of node %s: %w", which, r.NodeUUID, err)
+	}
+	return file{src, src.Size}, nil
+}
+
+// config answers the names PXELINUX and GRUB look for their configuration under. PXELINUX asks for
+// its system identifier, pxelinux.cfg/01-<mac>, pxelinux.cfg/<address in hex>, shorter and
+// shorter, and pxelinux.cfg/default; GRUB for <prefix>/grub.cfg and then for what that names.
+func (s *Server) config(ctx context.Context, name, mac string) (f file, ok bool, err error) {
+	dir, base := path.Split(name)
+	grub := false
+	switch {
+	case strings.HasSuffix(dir, "pxelinux.cfg/"):
+		if m, named := macOfName(base); named {
+			mac = m
+		} else if base != "default" && !isHexAddress(base) {
+			return file{}, false, nil
+		}
+	case name == boot.GRUBMachinePath+base:
+		m, named := boot.CanonicalMAC(base)
+		if !named {
+			return file{}, false, nil
+		}
+		mac, grub = m, true
+	case strings.HasPrefix(base, "grub.cfg-"):
+		m, named := macOfName(strings.TrimPrefix(base, "grub.cfg-"))
+		if !named {
+			return file{}, false, nil
+		}
+		mac, grub = m, true
+	case base == "grub.cfg" && path.Base(dir) != "x86_64-efi" && path.Base(dir) != "arm64-efi":
+		return textFile(boot.GRUBEntry), true, nil
+	default:
+		return file{}, false, nil
+	}
+	text, err := s.machineConfig(ctx, mac, grub)
+	if err != nil {
+		return file{}, false, err
+	}
+	return textFile(text), true, nil
+}
+
+// machineConfig writes the configuration of one machine. A machine that is to boot by iPXE and
+// asks here all the same is not turned away: the record has all it needs.
+func (s *Server) machineConfig(ctx context.Context, mac string, grub bool) (string, error) {
+	m, err := s.Lookup.Machine(ctx, mac)
+	if err != nil {
+		return "", fmt.Errorf("looking up the machine %s: %w", mac, err)
+	}
+	if grub {
+		return boot.GRUBConfig(mac, m.Boots()), nil
+	}
+	return boot.PXELinuxConfig(m.Boots()), nil
+}
+
+// macOfName reads "01-52-54-00-00-00-01", hardware type 1 and a MAC.
+func macOfName(s string) (string, bool) {
+	rest, ok := strings.CutPrefix(s, "01-")
+	if !ok {
+		return "", false
+	}
+	return boot.CanonicalMAC(rest)
+}
+
+// isHexAddress reads "0A630015", a whole IPv4 address; PXELINUX's shorter forms stand for networks
+// and have no answer.
+func isHexAddress(s string) bool {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return false
+	}
+	a, ok := netip.AddrFromSlice(b)
+	return ok && a.Is4()
+}
+
+type nopCloser struct{ io.Reader }
+
+func (nopCloser) Close() error { return nil }
+
+func textFile(s string) file { return file{nopCloser{strings.NewReader(s)}, int64(len(s))} }

@@ -1,0 +1,225 @@
+package tftp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+const (
+	defaultBlock = 512  // RFC 1350
+	maxBlock     = 1468 // what fits one Ethernet frame; fragments would be lost together
+	maxWindow    = 64   // blocks, RFC 7440; larger bursts overrun slow firmware
+)
+
+var (
+	// errProbe: the client only wanted to know the size. UEFI does so before every download.
+	errProbe  = errors.New("the client ended the transfer after learning the size")
+	errSilent = errors.New("the client stopped answering")
+)
+
+// sender sends one file to one client. It is used by one goroutine.
+type sender struct {
+	conn    net.Conn // connected: datagrams of others do not arrive
+	src     io.Reader
+	timeout time.Duration
+	tries   int
+
+	block  int // bytes
+	window int // blocks
+	acked  int64
+
+	unacked [][]byte // sent and not acknowledged; unacked[0] is block base+1
+	spare   [][]byte
+	base    uint16 // the last acknowledged block; wraps around
+	ended   bool   // the last block is in unacked, or acknowledged
+}
+
+// run carries out the transfer. size is -1 when unknown.
+func (s *sender) run(r request, size int64) error {
+	s.block, s.window = defaultBlock, 1
+	if oack := s.negotiate(r, size); oack != nil {
+		if err := s.greet(oack); err != nil {
+			return err
+		}
+	}
+	for !s.ended || len(s.unacked) > 0 {
+		if err := s.fill(); err != nil {
+			_, _ = s.conn.Write(errorPacket(codeUndefined, "the server could not read the file"))
+			return fmt.Errorf("reading the file: %w", err)
+		}
+		if err := s.pushWindow(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// negotiate takes the options it knows and returns the answer to them, RFC 2347; nil when there
+// is nothing to answer.
+func (s *sender) negotiate(r request, size int64) []byte {
+	oack := []byte{0, opOAck}
+	add := func(name string, v int64) {
+		oack = append(append(oack, name...), 0)
+		oack = append(strconv.AppendInt(oack, v, 10), 0)
+	}
+	for _, name := range r.order {
+		switch name {
+		case "blksize": // RFC 2348: the server may answer with less
+			if n, ok := r.number(name, 8, 65464); ok {
+				s.block = min(n, maxBlock)
+				add(name, int64(s.block))
+			}
+		case "windowsize": // RFC 7440: the same
+			if n, ok := r.number(name, 1, 65535); ok {
+				s.window = min(n, maxWindow)
+				add(name, int64(s.window))
+			}
+		case "timeout": // RFC 2349: the same value or none
+			if n, ok := r.number(name, 1, 255); ok {
+				s.timeout = time.Duration(n) * time.Second
+				add(name, int64(n))
+			}
+		case "tsize": // RFC 2349
+			if _, ok := r.number(name, 0, math.MaxInt); ok && size >= 0 {
+				add(name, size)
+			}
+		}
+	}
+	if len(oack) == 2 {
+		return nil
+	}
+	return oack
+}
+
+// greet sends the answer to the options until the client acknowledges it as block 0.
+func (s *sender) greet(oack []byte) error {
+	for range s.tries {
+		if _, err := s.conn.Write(oack); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+		deadline := time.Now().Add(s.timeout)
+		for {
+			re, err := s.receive(deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if errors.As(err, new(clientError)) {
+				return fmt.Errorf("%w: %w", errProbe, err)
+			}
+			if err != nil {
+				return err
+			}
+			if re.block == 0 {
+				return nil
+			}
+		}
+	}
+	return errSilent
+}
+
+// fill reads ahead until a window of blocks waits to be sent or the file ends. A last block
+// shorter than the others, if need be empty, tells the client about the end.
+func (s *sender) fill() error {
+	for !s.ended && len(s.unacked) < s.window {
+		b := s.buffer()
+		n, err := io.ReadFull(s.src, b[4:])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		s.ended = n < s.block
+		dataHeader(b, s.base+uint16(len(s.unacked))+1)
+		s.unacked = append(s.unacked, b[:4+n])
+	}
+	return nil
+}
+
+func (s *sender) buffer() []byte {
+	if n := len(s.spare); n > 0 {
+		b := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return b[:4+s.block]
+	}
+	return make([]byte, 4+s.block)
+}
+
+// pushWindow sends what is not acknowledged until the client acknowledges some of it. An old
+// acknowledgement is never answered: that would double every later block (the sorcerer's
+// apprentice, RFC 1123 section 4.2.3.1).
+func (s *sender) pushWindow() error {
+	for range s.tries {
+		for _, b := range s.unacked {
+			if _, err := s.conn.Write(b); err != nil {
+				return fmt.Errorf("sending: %w", err)
+			}
+		}
+		deadline := time.Now().Add(s.timeout)
+		for {
+			re, err := s.receive(deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if s.accept(re.block) {
+				return nil
+			}
+		}
+	}
+	return errSilent
+}
+
+// accept takes an acknowledgement of up to the given block; false when it is an old one. A
+// client that lost a block of the window acknowledges the one before it (RFC 7440
+// section 4), and gets the rest again.
+func (s *sender) accept(block uint16) bool {
+	n := int(block - s.base)
+	if n == 0 || n > len(s.unacked) {
+		return false
+	}
+	for _, b := range s.unacked[:n] {
+		s.acked += int64(len(b) - 4)
+		s.spare = append(s.spare, b)
+	}
+	s.unacked = s.unacked[:copy(s.unacked, s.unacked[n:])]
+	s.base = block
+	return true
+}
+
+// clientError is an ERROR the client sent.
+type clientError struct {
+	code uint16
+	text string
+}
+
+func (e clientError) Error() string {
+	return fmt.Sprintf("the client said %q (error %d)", e.text, e.code)
+}
+
+// receive waits for an acknowledgement or the client's error.
+func (s *sender) receive(deadline time.Time) (reply, error) {
+	var buf [maxRequest]byte
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return reply{}, fmt.Errorf("waiting for the client: %w", err)
+	}
+	for {
+		n, err := s.conn.Read(buf[:])
+		if err != nil {
+			return reply{}, fmt.Errorf("waiting for the client: %w", err)
+		}
+		re, ok := parseReply(buf[:n])
+		switch {
+		case !ok:
+		case re.op == opError:
+			return reply{}, clientError{re.block, re.text}
+		default:
+			return re, nil
+		}
+	}
+}

@@ -1,0 +1,188 @@
+// Package tftp owns Billet's read-only TFTP service: boot loaders, the configurations PXELINUX and
+// GRUB ask for, and the kernel and ramdisk of a boot record (RFC 1350, 2347, 2348, 2349, 7440).
+// It refuses to write, and to read anything but these.
+package tftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
+)
+
+// Server serves boot files. Addr, Lookup, Trace and Log are needed.
+type Server struct {
+	Addr    netip.AddrPort // where machines reach us; port 69 but in tests. Not 0.0.0.0: answers must come from the address asked
+	Lookup  boot.Lookup
+	Loaders boot.Loaders
+	MACOf   boot.MACOf // nil: boot.Neighbour
+	Trace   boot.Trace
+	Log     *slog.Logger
+
+	Timeout time.Duration // before a block is sent again; 0: a second. A client's option wins
+	Tries   int           // of each block; 0: six
+
+	mu     sync.Mutex
+	active map[netip.AddrPort]bool // clients with a transfer; they may repeat their request
+}
+
+const (
+	defaultTimeout = time.Second
+	defaultTries   = 6
+	maxTransfers   = 4096 // at once; a transfer takes at most maxWindow*maxBlock bytes of memory
+	maxRequest     = 2048 // bytes
+)
+
+// Serve answers until ctx ends (then it returns nil) or the socket fails. It owns every
+// goroutine it starts and waits for them.
+func (s *Server) Serve(ctx context.Context) error {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(s.Addr))
+	if err != nil {
+		return explain(err, s.Addr)
+	}
+	return s.serveOn(ctx, conn)
+}
+
+func (s *Server) serveOn(ctx context.Context, conn *net.UDPConn) error {
+	s.active = map[netip.AddrPort]bool{}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { <-ctx.Done(); conn.Close() })
+	s.Log.Info("tftp serves", "address", conn.LocalAddr().String())
+	buf := make([]byte, maxRequest)
+	for {
+		n, client, err := conn.ReadFromUDPAddrPort(buf)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the tftp port: %w", err)
+		}
+		client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
+		r, err := parseRequest(buf[:n])
+		if err != nil {
+			refuse(conn, client, err)
+			continue
+		}
+		if s.begin(client) {
+			running.Go(func() { defer s.end(client); s.handle(ctx, client, r) })
+		}
+	}
+}
+
+// refuse tells a client that wants to write, and keeps silent to garbage.
+func refuse(conn *net.UDPConn, client netip.AddrPort, why error) {
+	if errors.Is(why, errNotRead) {
+		_, _ = conn.WriteToUDPAddrPort(errorPacket(codeAccess, "this server only reads"), client)
+	}
+}
+
+// begin is false when the client's transfer is under way already, or too many are.
+func (s *Server) begin(client netip.AddrPort) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active[client] || len(s.active) >= maxTransfers {
+		return false
+	}
+	s.active[client] = true
+	return true
+}
+
+func (s *Server) end(client netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.active, client)
+}
+
+// handle is one transfer from its request to its end.
+func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
+	conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: s.Addr.Addr().AsSlice()}, net.UDPAddrFromAddrPort(client))
+	if err != nil {
+		s.Log.Error("tftp cannot answer", "client", client.String(), "err", err)
+		return
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	said := s.transfer(ctx, conn, client, r)
+	s.tell(client.Addr(), boot.Redact(r.file)+": "+said)
+}
+
+// transfer sends the file or the reason why not; it returns what happened, for people.
+func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request) string {
+	if r.mode != "octet" && r.mode != "netascii" {
+		_, _ = conn.Write(errorPacket(codeIllegal, "unknown transfer mode, use octet"))
+		return fmt.Sprintf("refused: transfer mode %q", r.mode)
+	}
+	src, err := s.open(ctx, r.file, s.macOf(client.Addr()))
+	if err != nil {
+		code, text := codeUndefined, "the server could not open the file"
+		if errors.Is(err, os.ErrNotExist) {
+			code, text = codeNotFound, "no such file"
+		} else {
+			s.Log.Error("tftp cannot open a file", "client", client.String(), "file", boot.Redact(r.file), "err", err)
+		}
+		_, _ = conn.Write(errorPacket(uint16(code), text))
+		return text
+	}
+	defer src.Close()
+	began := time.Now()
+	out := &sender{conn: conn, src: src, timeout: s.timeout(), tries: s.tries()}
+	err = out.run(r, src.size)
+	switch {
+	case errors.Is(err, errProbe):
+		return "size told"
+	case err != nil:
+		return fmt.Sprintf("broken off after %d bytes: %v", out.acked, err)
+	}
+	return fmt.Sprintf("complete, %d bytes in %s", out.acked, time.Since(began).Round(time.Millisecond))
+}
+
+func (s *Server) macOf(ip netip.Addr) string {
+	if s.MACOf != nil {
+		if mac := s.MACOf(ip); mac != "" {
+			return mac
+		}
+	}
+	return boot.Neighbour(ip)
+}
+
+func (s *Server) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return defaultTimeout
+}
+
+func (s *Server) tries() int {
+	if s.Tries > 0 {
+		return s.Tries
+	}
+	return defaultTries
+}
+
+func (s *Server) tell(client netip.Addr, what string) {
+	mac := s.macOf(client)
+	if mac == "" {
+		what = client.String() + " " + what
+	}
+	s.Trace.Saw(node.BootEvent{MAC: mac, Service: "tftp", What: what, At: node.Now()})
+	s.Log.Debug("tftp", "mac", mac, "client", client.String(), "what", what)
+}
+
+func explain(err error, at netip.AddrPort) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("opening tftp port %s needs root or CAP_NET_BIND_SERVICE: %w", at, err)
+	}
+	return fmt.Errorf("opening tftp port %s: %w", at, err)
+}

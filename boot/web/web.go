@@ -1,0 +1,154 @@
+// Package web owns what machines fetch by HTTP while they boot: iPXE's script, boot loaders for UEFI
+// HTTP boot, and the kernel, ramdisk and image of a boot record. It refuses to list anything: the
+// secret in the URL is the key.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
+)
+
+// Handler serves the paths below /boot/. Lookup, BaseURL, Trace and Log are needed.
+type Handler struct {
+	Lookup  boot.Lookup
+	BaseURL string // as machines reach this handler: "http://10.99.0.1:8080"
+	Loaders boot.Loaders
+	MACOf   boot.MACOf // nil: boot.Neighbour
+	Trace   boot.Trace
+	Log     *slog.Logger
+}
+
+// answerError is an error with the status and the sentence the machine gets.
+type answerError struct {
+	status int
+	text   string
+}
+
+func (e answerError) Error() string { return e.text }
+
+func notFound(text string) error { return answerError{http.StatusNotFound, text} }
+
+// ServeHTTP is described on http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "the boot service only reads", http.StatusMethodNotAllowed)
+		return
+	}
+	err := h.route(w, r)
+	if err == nil {
+		return
+	}
+	a, ours := errors.AsType[answerError](err)
+	if !ours {
+		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason"}
+		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "err", err)
+	}
+	h.tell(h.macOf(r), fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
+	http.Error(w, a.text, a.status)
+}
+
+func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == boot.ScriptPath {
+		return h.script(w, r)
+	}
+	if name, ok := strings.CutPrefix(r.URL.Path, boot.LoaderPath); ok {
+		return h.loader(w, r, name)
+	}
+	secret, file, ok := boot.ParseFilePath(r.URL.Path)
+	if !ok {
+		return notFound("there is nothing at this path of the boot service")
+	}
+	return h.file(w, r, secret, file)
+}
+
+// script answers iPXE. An unknown machine is told nothing but to go on with its own disk.
+func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
+	mac, ok := boot.CanonicalMAC(r.URL.Query().Get("mac"))
+	if !ok {
+		return answerError{http.StatusBadRequest, "the query must have mac=, a MAC address such as 52:54:00:00:00:01"}
+	}
+	m, err := h.Lookup.Machine(r.Context(), mac)
+	if err != nil {
+		return fmt.Errorf("looking up the machine %s: %w", mac, err)
+	}
+	text := boot.IPXEScript(h.BaseURL, mac, m.Boots())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
+	what := "script: boot its own disk"
+	if m.Boots() != nil {
+		what = "script: load kernel and ramdisk"
+	}
+	h.tell(mac, what)
+	return nil
+}
+
+func (h *Handler) loader(w http.ResponseWriter, r *http.Request, name string) error {
+	f, err := h.Loaders.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return notFound("there is no such boot loader")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("looking at boot loader %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "application/efi") // UEFI specification, section 24.7.3.2
+	h.watched(w, r, "loader "+boot.Redact(name), "", func(w http.ResponseWriter) {
+		http.ServeContent(w, r, "", st.ModTime(), f)
+	})
+	return nil
+}
+
+// macOf names the machine behind a request. r.RemoteAddr is the machine's own: machines use no proxy.
+func (h *Handler) macOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	if h.MACOf != nil {
+		if mac := h.MACOf(ip.Unmap()); mac != "" {
+			return mac
+		}
+	}
+	return boot.Neighbour(ip)
+}
+
+func (h *Handler) tell(mac, what string) {
+	h.Trace.Saw(node.BootEvent{MAC: mac, Service: "http", What: what, At: node.Now()})
+	h.Log.Debug("boot http", "mac", mac, "what", what)
+}
+
+// lookup finds a record; its error says why there is none in words for whoever reads the console.
+func (h *Handler) lookup(ctx context.Context, secret, file string) (*boot.Record, error) {
+	r, err := h.Lookup.RecordBySecret(ctx, secret)
+	if err != nil {
+		return nil, fmt.Errorf("looking up a boot record: %w", err)
+	}
+	if r == nil {
+		return nil, notFound("this boot has ended or never was; power the machine off and on to start again")
+	}
+	if r.Place(file) == "" {
+		return nil, notFound("this boot has no " + file)
+	}
+	return r, nil
+}

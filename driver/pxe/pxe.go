@@ -1,0 +1,154 @@
+// Package pxe owns the boot interfaces ipxe and pxe: they write what a node boots over the network
+// into its boot record and set its boot device. They serve nothing themselves; the boot services
+// read the record.
+package pxe
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// Boot is one of the two interfaces. Loader and Records are needed.
+type Boot struct {
+	Loader       boot.Loader // boot.IPXE: the interface "ipxe"; boot.PXE: "pxe"
+	Records      boot.Records
+	APIURL       string        // of the API as machines reach it: "http://10.99.0.1:6385"
+	Kernel       string        // deploy kernel of nodes that name none: a path or a URL
+	Ramdisk      string        // the same for the ramdisk
+	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
+	RecordLife   time.Duration // 0: boot.DefaultRecordLife
+}
+
+// DefaultAppendParams are the kernel parameters every deploy ramdisk starts with, as the
+// Bare Metal service has them.
+const DefaultAppendParams = "nofb vga=normal"
+
+var _ driver.Boot = (*Boot)(nil)
+
+// Name is described on driver.Implementation.
+func (b *Boot) Name() string { return string(b.Loader) }
+
+// Properties is described on driver.Implementation.
+func (b *Boot) Properties() map[string]string {
+	return map[string]string{
+		"deploy_kernel":                "Kernel of the deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
+		"deploy_ramdisk":               "Deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
+		"rescue_kernel":                "Kernel of the rescue ramdisk; the deploy kernel when not set. Optional.",
+		"rescue_ramdisk":               "Rescue ramdisk; the deploy ramdisk when not set. Optional.",
+		"kernel_append_params":         "Kernel parameters in place of the service's own, which %default% stands for. Optional.",
+		"force_persistent_boot_device": "Always: set every boot device to stay; Never: set none to stay; Default: only the disk of a deployed instance. Optional.",
+	}
+}
+
+// Validate is described on driver.Implementation. It looks at files, but at no network.
+func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
+	if !hasBootPort(t.Ports) {
+		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and pxe_enabled true.", t.Node.UUID)
+	}
+	if _, err := b.ramdisk(t); err != nil {
+		return err
+	}
+	if _, err := b.commandLine(t, nil); err != nil {
+		return err
+	}
+	_, err := persistence(t.Node)
+	return err
+}
+
+func hasBootPort(ports []node.Port) bool {
+	for _, p := range ports {
+		if p.PXEEnabled {
+			return true
+		}
+	}
+	return false
+}
+
+// PrepareRamdisk is described on driver.Boot. It is safe to repeat: within one flow the record
+// keeps its secret and its image, so a machine that is half-way through its boot goes on.
+func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[string]string) error {
+	files, err := b.ramdisk(t)
+	if err != nil {
+		return err
+	}
+	line, err := b.commandLine(t, params)
+	if err != nil {
+		return err
+	}
+	if err := files.reachable(ctx); err != nil {
+		return err
+	}
+	r, err := b.recordOfFlow(ctx, t)
+	if err != nil {
+		return err
+	}
+	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine = b.Loader, files.kernel.place, files.ramdisk.place, line
+	r.Until = boot.End(b.RecordLife)
+	if err := b.Records.PutRecord(ctx, r); err != nil {
+		return fmt.Errorf("writing the boot record: %w", err)
+	}
+	p, err := persistence(t.Node)
+	if err != nil {
+		return err
+	}
+	return setBootDevice(ctx, t, node.BootDevice{Device: "pxe", Persistent: p == always})
+}
+
+// recordOfFlow returns the record this flow made earlier, or a fresh one. A record of an earlier
+// flow that was never dropped is not used on: whoever knows its secret has no business here.
+func (b *Boot) recordOfFlow(ctx context.Context, t *driver.Task) (boot.Record, error) {
+	old, err := b.Records.RecordOf(ctx, t.Node.UUID)
+	if err != nil {
+		return boot.Record{}, fmt.Errorf("reading the boot record: %w", err)
+	}
+	began := time.Time{}
+	if t.Node.Plan != nil {
+		began = t.Node.Plan.StartedAt
+	}
+	if old != nil && !old.CreatedAt.Before(began) {
+		return *old, nil
+	}
+	created := node.Now()
+	if created.Before(began) { // the flow was started by another server, with a faster clock
+		created = began
+	}
+	return boot.Record{NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), CreatedAt: created}, nil
+}
+
+// CleanUpRamdisk is described on driver.Boot.
+func (b *Boot) CleanUpRamdisk(ctx context.Context, t *driver.Task) error {
+	if err := b.Records.DropRecord(ctx, t.Node.UUID); err != nil {
+		return fmt.Errorf("dropping the boot record: %w", err)
+	}
+	return nil
+}
+
+// PrepareInstance is described on driver.Boot. The record goes first: from then on a machine that
+// still boots over the network is sent to its disk.
+func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
+	p, err := persistence(t.Node)
+	if err != nil {
+		return err
+	}
+	if err := b.CleanUpRamdisk(ctx, t); err != nil {
+		return err
+	}
+	return setBootDevice(ctx, t, node.BootDevice{Device: "disk", Persistent: p != never})
+}
+
+// CleanUpInstance is described on driver.Boot.
+func (b *Boot) CleanUpInstance(ctx context.Context, t *driver.Task) error {
+	return b.CleanUpRamdisk(ctx, t)
+}
+
+func setBootDevice(ctx context.Context, t *driver.Task, d node.BootDevice) error {
+	if err := t.Hardware.Management.SetBootDevice(ctx, t, d); err != nil {
+		return fmt.Errorf("setting the boot device to %s: %w", d.Device, err)
+	}
+	return nil
+}
