@@ -1,3 +1,6 @@
+// Package api owns the Bare Metal REST API: what comes in over HTTP, which microversion knows it,
+// and what goes out. It decides nothing about nodes: it decodes, checks the form, calls the
+// Conductor or the Reader, and encodes. It refuses to show a secret, and to hold state.
 package api
 
 import (

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Config is what an API needs. Conductor and Reader must be set; the rest has defaults.
+type Config struct {
+	Conductor Conductor
+	Reader    Reader
+
+	Auth         string // "noauth" (default) or "http_basic"
+	HTPasswdFile string // bcrypt htpasswd file, for http_basic
+
+	Host             string        // shown as the nodes' `conductor`; default: this machine's host name
+	PublicEndpoint   string        // base of all links, "https://host:port"; default: what the client asked for
+	MaxLimit         int           // longest page; default 1000
+	HeartbeatTimeout time.Duration // told to agents at lookup; default 300 s
+	ImageFormats     []string      // formats agents may write; default raw, gpt, qcow2, iso
+	Clock            func() time.Time
+	Log              *slog.Logger
+}
+
+// API answers HTTP. It holds no state but its configuration, so any number of requests may run
+// at once.
+type API struct {
+	Config
+	users   *users // nil with noauth
+	people  http.Handler
+	machine http.Handler
+}
+
+// New builds an API, or says which setting is wrong.
+func New(cfg Config) (*API, error) {
+	a := &API{Config: cfg}
+	if cfg.Conductor == nil || cfg.Reader == nil {
+		return nil, errors.New("api: a conductor and a reader are needed")
+	}
+	if err := a.setDefaults(); err != nil {
+		return nil, err
+	}
+	switch cfg.Auth {
+	case "", "noauth":
+	case "http_basic":
+		users, err := readUsers(cfg.HTPasswdFile)
+		if err != nil {
+			return nil, err
+		}
+		a.users = users
+	default:
+		return nil, fmt.Errorf("api: unknown auth %q; allowed are noauth and http_basic", cfg.Auth)
+	}
+	a.people = a.door(a.routes(), peopleDoor)
+	a.machine = a.door(machineRoutes(a.routes()), machineDoor)
+	return a, nil
+}
+
+func (a *API) setDefaults() error {
+	if a.PublicEndpoint != "" {
+		u, err := url.Parse(a.PublicEndpoint)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("api: the public endpoint %q is not an http or https URL", a.PublicEndpoint)
+		}
+		a.PublicEndpoint = strings.TrimRight(a.PublicEndpoint, "/")
+	}
+	if a.Host == "" {
+		a.Host, _ = os.Hostname()
+	}
+	if a.MaxLimit <= 0 {
+		a.MaxLimit = 1000
+	}
+	if a.HeartbeatTimeout <= 0 {
+		a.HeartbeatTimeout = 300 * time.Second
+	}
+	if len(a.ImageFormats) == 0 {
+		a.ImageFormats = []string{"raw", "gpt", "qcow2", "iso"}
+	}
+	if a.Clock == nil {
+		a.Clock = node.Now
+	}
+	if a.Log == nil {
+		a.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Handler is the people's door: the whole API.
+func (a *API) Handler() http.Handler { return a.people }
+
+// MachineHandler is the provisioning door: only what a machine in a ramdisk needs. Everything else
+// is 404 there, whoever asks.
+func (a *API) MachineHandler() http.Handler { return a.machine }

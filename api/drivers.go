@@ -1,0 +1,130 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// driverView is a hardware type as one request sees it.
+type driverView struct {
+	node.DriverInfo
+	call *call
+}
+
+var driverColumns = slices.Concat([]column[*driverView]{
+	{"name", func(d *driverView) any { return d.Name }},
+	{"hosts", func(d *driverView) any { return listOrEmpty(d.Hosts) }},
+	{"type", func(d *driverView) any { return d.Type }},
+	{"links", func(d *driverView) any { return d.call.links("drivers", d.Name) }},
+	{"properties", func(d *driverView) any { return d.call.links("drivers", d.Name, "properties") }},
+}, driverInterfaces())
+
+// driverInterfaces are default_<iface>_interface and enabled_<iface>_interfaces. Only a detailed
+// answer has them, and each since the node field of that interface is known.
+func driverInterfaces() []column[*driverView] {
+	var cols []column[*driverView]
+	for _, i := range node.Interfaces {
+		def, enabled := "default_"+string(i)+"_interface", "enabled_"+string(i)+"_interfaces"
+		first := max(since["driver.interfaces"], since["driver."+string(i)+"_interface"])
+		since["driver."+def], since["driver."+enabled] = first, first
+		cols = append(cols,
+			column[*driverView]{def, func(d *driverView) any { return orNull(d.Default[i]) }},
+			column[*driverView]{enabled, func(d *driverView) any { return listOrEmpty(d.Enabled[i]) }})
+	}
+	return cols
+}
+
+var driverListFields = []string{"name", "hosts", "type", "links", "properties"}
+
+func listOrEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func (a *API) listDrivers(w http.ResponseWriter, c *call) error {
+	q, err := c.query("type", "detail", "fields")
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{"type", "detail"} {
+		if q.Has(key) {
+			if err := c.version.needs("driver?"+key, "the query argument '"+key+"'"); err != nil {
+				return err
+			}
+		}
+	}
+	fields, err := fieldsAsked(c, q, "driver", driverColumns)
+	if err != nil {
+		return err
+	}
+	detail, err := boolArg(q, "detail")
+	if err != nil {
+		return err
+	}
+	if t := q.Get("type"); t != "" && t != "classic" && t != "dynamic" {
+		return invalid("The driver type must be \"classic\" or \"dynamic\", not %q.", t)
+	}
+	if fields == nil && (detail == nil || !*detail) {
+		fields = driverListFields
+	}
+	return a.writeDrivers(w, c, q.Get("type"), fields)
+}
+
+func (a *API) writeDrivers(w http.ResponseWriter, c *call, kind string, fields []string) error {
+	drivers, err := a.Conductor.Drivers(c.Context())
+	if err != nil {
+		return err
+	}
+	cols := shown(driverColumns, "driver", c.version, fields)
+	items := []map[string]any{}
+	for _, d := range drivers {
+		if kind == "" || kind == d.Type {
+			items = append(items, render(cols, &driverView{a.hosted(d), c}))
+		}
+	}
+	writeJSON(w, http.StatusOK, collection("drivers", items, nil))
+	return nil
+}
+
+// hosted fills in this host for a conductor that does not say where it runs.
+func (a *API) hosted(d node.DriverInfo) node.DriverInfo {
+	if len(d.Hosts) == 0 && a.Host != "" {
+		d.Hosts = []string{a.Host}
+	}
+	return d
+}
+
+func (a *API) showDriver(w http.ResponseWriter, c *call) error {
+	q, err := c.query("fields")
+	if err != nil {
+		return err
+	}
+	fields, err := fieldsAsked(c, q, "driver", driverColumns)
+	if err != nil {
+		return err
+	}
+	d, err := a.Conductor.Driver(c.Context(), c.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	cols := shown(driverColumns, "driver", c.version, fields)
+	writeJSON(w, http.StatusOK, render(cols, &driverView{a.hosted(d), c}))
+	return nil
+}
+
+// showDriverProperties maps each driver_info key to its help.
+func (a *API) showDriverProperties(w http.ResponseWriter, c *call) error {
+	d, err := a.Conductor.Driver(c.Context(), c.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	if d.Properties == nil {
+		d.Properties = map[string]string{}
+	}
+	writeJSON(w, http.StatusOK, d.Properties)
+	return nil
+}

@@ -1,0 +1,65 @@
+package api
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+)
+
+var (
+	uuidForm  = regexp.MustCompile(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$`)
+	requestID = regexp.MustCompile(`^req-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+	nameForm  = regexp.MustCompile(`^[a-zA-Z0-9\-._~]+$`)
+	traitForm = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+	groupForm = regexp.MustCompile(`^[a-zA-Z0-9_\-.]*$`)
+)
+
+// newUUID makes a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func isUUID(s string) bool { return uuidForm.MatchString(s) }
+
+// canonicalUUID gives a UUID in the one form stored: lower case with dashes.
+func canonicalUUID(s string) string {
+	s = strings.ToLower(strings.ReplaceAll(s, "-", ""))
+	return strings.Join([]string{s[:8], s[8:12], s[12:16], s[16:20], s[20:]}, "-")
+}
+
+// canonicalMAC gives a MAC address in lower case with colons; false when s is none.
+func canonicalMAC(s string) (string, bool) {
+	hw, err := net.ParseMAC(s)
+	if err != nil || len(hw) != 6 && len(hw) != 20 {
+		return "", false
+	}
+	return hw.String(), true
+}
+
+// reservedNames would hide a path below /v1/nodes.
+var reservedNames = map[string]bool{
+	"maintenance": true, "management": true, "states": true, "vendor_passthru": true, "detail": true,
+	"validate": true, "ports": true, "portgroups": true, "volume": true, "vifs": true, "traits": true,
+	"bios": true, "allocation": true, "history": true, "inventory": true, "children": true,
+	"firmware": true, "vmedia": true,
+}
+
+// checkName says what is wrong with a logical name.
+func checkName(what, name string) error {
+	switch {
+	case len(name) > 255:
+		return invalid("The name of a %s may have at most 255 characters, not %d.", what, len(name))
+	case isUUID(name):
+		return invalid("The name of a %s may not look like a UUID: %q.", what, name)
+	case !nameForm.MatchString(name):
+		return invalid("Cannot use %q as the name of a %s. Allowed are letters, digits and the characters - . _ ~", name, what)
+	case what == "node" && reservedNames[name]:
+		return invalid("Cannot use %q as the name of a node: the API has a path of that name.", name)
+	}
+	return nil
+}

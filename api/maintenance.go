@@ -1,0 +1,43 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/billet-metal/billet/node"
+)
+
+var maintenanceFields = UpdateOptions{AnyState: true, Fields: []string{"maintenance", "maintenance_reason"}}
+
+func (a *API) setMaintenance(w http.ResponseWriter, c *call) error {
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := only(body, "reason"); err != nil {
+		return err
+	}
+	reason, err := text("reason", body["reason"], 4096)
+	if err != nil {
+		return err
+	}
+	return a.changeMaintenance(w, c, func(n *node.Node) error {
+		n.Maintenance, n.MaintenanceReason = true, reason
+		return nil
+	})
+}
+
+func (a *API) unsetMaintenance(w http.ResponseWriter, c *call) error {
+	return a.changeMaintenance(w, c, func(n *node.Node) error { return setMaintenanceFlag(n, false) })
+}
+
+func (a *API) changeMaintenance(w http.ResponseWriter, c *call, change func(*node.Node) error) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	if _, err := a.Conductor.UpdateNode(c.Context(), ident, maintenanceFields, change); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func (a *API) showBootDevice(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	d, err := a.Conductor.BootDevice(c.Context(), ident)
+	if err != nil {
+		return err
+	}
+	var persistent any
+	if d.Device != "" {
+		persistent = d.Persistent
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"boot_device": orNull(d.Device), "persistent": persistent})
+	return nil
+}
+
+func (a *API) setBootDevice(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := only(body, "boot_device", "persistent"); err != nil {
+		return err
+	}
+	device, ok := body["boot_device"].(string)
+	if !ok || device == "" {
+		return invalid("The body needs \"boot_device\": the name of a boot device.")
+	}
+	persistent, err := boolean("persistent", body["persistent"])
+	if err != nil {
+		return err
+	}
+	if err := a.Conductor.SetBootDevice(c.Context(), ident, node.BootDevice{Device: device, Persistent: persistent}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) listBootDevices(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	devices, err := a.Conductor.BootDevices(c.Context(), ident)
+	if err != nil {
+		return err
+	}
+	if devices == nil {
+		devices = []string{}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"supported_boot_devices": devices})
+	return nil
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func (a *API) setPower(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := only(body, "target", "timeout"); err != nil {
+		return err
+	}
+	target, err := powerTarget(c.version, body["target"])
+	if err != nil {
+		return err
+	}
+	timeout, err := powerTimeout(c.version, body)
+	if err != nil {
+		return err
+	}
+	if err := a.Conductor.SetPower(c.Context(), ident, target, timeout); err != nil {
+		return err
+	}
+	return accepted(w, c, ident)
+}
+
+func powerTarget(v version, value any) (node.PowerState, error) {
+	s, _ := value.(string)
+	target, ok := powerTargets[s]
+	if !ok {
+		return "", invalid("The power state %v is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting", value)
+	}
+	if strings.HasPrefix(s, "soft") {
+		return target, v.needs("power soft", "the power state '"+s+"'")
+	}
+	return target, nil
+}
+
+// powerTimeout is how long the change may take; 0 leaves it to the conductor.
+func powerTimeout(v version, body map[string]any) (time.Duration, error) {
+	value, given := body["timeout"]
+	if !given || value == nil {
+		return 0, nil
+	}
+	if err := v.needs("power.timeout", "the argument 'timeout'"); err != nil {
+		return 0, err
+	}
+	seconds, ok := value.(float64)
+	if !ok || seconds != math.Trunc(seconds) || seconds < 1 || seconds > math.MaxInt32 {
+		return 0, invalid("The timeout must be a whole number of seconds of at least 1, not %v.", value)
+	}
+	return time.Duration(seconds) * time.Second, nil
+}

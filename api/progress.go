@@ -1,0 +1,116 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/node"
+)
+
+// Billet's own additions to the API live under /billet/v1/ and have no microversions.
+
+// recentBoot is how far back boot events are shown for a node on which nothing runs.
+const recentBoot = 15 * time.Minute
+
+// takeProgress is how an agent tells how far its command is.
+func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
+	var p wire.Progress
+	if err := unmarshal(c.body, &p); err != nil {
+		return invalid("The body is not a progress report: %s.", err)
+	}
+	if p.Step == "" || p.Done < 0 || p.Total < 0 {
+		return invalid("A progress report needs \"step\", and \"done\" and \"total\" of at least 0.")
+	}
+	err := a.Conductor.AgentProgress(c.Context(), c.PathValue("ident"), p.AgentToken, node.Progress{
+		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, At: a.Clock(),
+	})
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// showProgress tells people what a node is doing: its steps with times, the bytes of the step under
+// way, and what the boot services saw of the machine.
+func (a *API) showProgress(w http.ResponseWriter, c *call) error {
+	n, err := a.findNode(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+	if err != nil {
+		return err
+	}
+	p, err := a.Reader.Progress(c.Context(), n.UUID)
+	if err != nil {
+		return err
+	}
+	events, err := a.bootEvents(c, n)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{
+		"uuid": n.UUID, "name": orNull(n.Name), "provision_state": string(n.State),
+		"target_provision_state": orNull(n.TargetState), "last_error": orNull(n.LastError),
+		"flow": nil, "started_at": nil, "steps": stepTimes(n.Plan),
+		"progress": progressJSON(p), "boot_events": events,
+	}
+	if n.Plan != nil {
+		body["flow"], body["started_at"] = string(n.Plan.Flow), stamp(n.Plan.StartedAt)
+	}
+	writeJSON(w, http.StatusOK, body)
+	return nil
+}
+
+// stepTimes shows every step of the plan, the conductor's own too: people wait for those as well.
+func stepTimes(plan *node.Plan) []map[string]any {
+	out := []map[string]any{}
+	if plan == nil {
+		return out
+	}
+	for i, s := range plan.Steps {
+		step := map[string]any{
+			"interface": string(s.Interface), "step": s.Step, "started_at": stamp(s.StartedAt),
+			"ended_at": stamp(s.EndedAt), "waiting_for": nil, "current": i == plan.Index,
+		}
+		if i == plan.Index && plan.Waiting() {
+			step["waiting_for"] = orNull(plan.WaitingFor)
+		}
+		out = append(out, step)
+	}
+	return out
+}
+
+func progressJSON(p *node.Progress) any {
+	if p == nil {
+		return nil
+	}
+	return map[string]any{"step": p.Step, "detail": p.Detail, "done": p.Done, "total": p.Total, "at": stamp(p.At)}
+}
+
+func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
+	ports, err := a.Reader.Ports(c.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	if err != nil {
+		return nil, err
+	}
+	var macs []string
+	for _, p := range ports {
+		macs = append(macs, p.Address)
+	}
+	out := []map[string]any{}
+	if len(macs) == 0 {
+		return out, nil
+	}
+	slices.Sort(macs)
+	from := a.Clock().Add(-recentBoot)
+	if n.Plan != nil {
+		from = n.Plan.StartedAt
+	}
+	events, err := a.Reader.BootEvents(c.Context(), macs, from)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		out = append(out, map[string]any{"mac": e.MAC, "service": e.Service, "what": e.What, "at": stamp(e.At)})
+	}
+	return out, nil
+}

@@ -1,0 +1,80 @@
+package api
+
+import "slices"
+
+// routes is the table of everything the API answers. A path newer than the version asked for is a
+// 404 (see since); everything not listed is a 404 or a 405.
+func (a *API) routes() []route {
+	return slices.Concat(a.serviceRoutes(), a.nodeRoutes(), a.portRoutes(), a.machinePaths())
+}
+
+func (a *API) serviceRoutes() []route {
+	return []route{
+		{pattern: "GET /{$}", access: ramdisk, serve: a.showService},
+		{pattern: "GET /v1", access: ramdisk, serve: a.showVersion},
+		{pattern: "GET /v1/drivers", serve: a.listDrivers},
+		{pattern: "GET /v1/drivers/{name}", serve: a.showDriver},
+		{pattern: "GET /v1/drivers/{name}/properties", serve: a.showDriverProperties},
+	}
+}
+
+// machinePaths are what a machine in a ramdisk calls.
+func (a *API) machinePaths() []route {
+	return []route{
+		{pattern: "GET /v1/lookup", access: ramdisk, serve: a.lookup},
+		{pattern: "POST /v1/heartbeat/{ident}", access: ramdisk, serve: a.heartbeat},
+		{pattern: "POST /v1/continue_inspection", access: ramdisk, serve: a.continueInspection, maxBody: maxInspectionBody},
+		{pattern: "POST /billet/v1/progress/{ident}", access: ramdisk, serve: a.takeProgress},
+	}
+}
+
+func (a *API) nodeRoutes() []route {
+	return []route{
+		{pattern: "GET /v1/nodes", serve: a.listNodes},
+		{pattern: "GET /v1/nodes/detail", serve: a.listNodesInDetail},
+		{pattern: "POST /v1/nodes", serve: a.createNode},
+		{pattern: "GET /v1/nodes/validate", serve: a.validate},
+		{pattern: "GET /v1/nodes/{ident}", serve: a.showNode},
+		{pattern: "PATCH /v1/nodes/{ident}", serve: a.patchNode},
+		{pattern: "DELETE /v1/nodes/{ident}", serve: a.deleteNode},
+		{pattern: "GET /v1/nodes/{ident}/validate", serve: a.validate},
+		{pattern: "GET /v1/nodes/{ident}/states", serve: a.showStates},
+		{pattern: "PUT /v1/nodes/{ident}/states/power", serve: a.setPower},
+		{pattern: "PUT /v1/nodes/{ident}/states/provision", serve: a.provision, maxBody: maxProvisionBody},
+		{pattern: "GET /v1/nodes/{ident}/management/boot_device", serve: a.showBootDevice},
+		{pattern: "PUT /v1/nodes/{ident}/management/boot_device", serve: a.setBootDevice},
+		{pattern: "GET /v1/nodes/{ident}/management/boot_device/supported", serve: a.listBootDevices},
+		{pattern: "PUT /v1/nodes/{ident}/maintenance", serve: a.setMaintenance},
+		{pattern: "DELETE /v1/nodes/{ident}/maintenance", serve: a.unsetMaintenance},
+		{pattern: "GET /v1/nodes/{ident}/ports", serve: a.listNodePorts},
+		{pattern: "GET /v1/nodes/{ident}/ports/detail", serve: a.listNodePortsInDetail},
+		{pattern: "GET /v1/nodes/{ident}/traits", serve: a.listTraits},
+		{pattern: "PUT /v1/nodes/{ident}/traits", serve: a.setTraits},
+		{pattern: "DELETE /v1/nodes/{ident}/traits", serve: a.removeTraits},
+		{pattern: "PUT /v1/nodes/{ident}/traits/{trait}", serve: a.addTrait},
+		{pattern: "DELETE /v1/nodes/{ident}/traits/{trait}", serve: a.removeTrait},
+		{pattern: "GET /v1/nodes/{ident}/vifs", serve: a.listVIFs},
+		{pattern: "POST /v1/nodes/{ident}/vifs", serve: a.attachVIF},
+		{pattern: "DELETE /v1/nodes/{ident}/vifs/{vif}", serve: a.detachVIF},
+		{pattern: "GET /v1/nodes/{ident}/history", serve: a.listHistory},
+		{pattern: "GET /v1/nodes/{ident}/history/{event}", serve: a.showHistoryEvent},
+		{pattern: "GET /v1/nodes/{ident}/inventory", serve: a.showInventory},
+		{pattern: "GET /billet/v1/nodes/{ident}/progress", serve: a.showProgress},
+	}
+}
+
+func (a *API) portRoutes() []route {
+	return []route{
+		{pattern: "GET /v1/ports", serve: a.listPorts},
+		{pattern: "GET /v1/ports/detail", serve: a.listPortsInDetail},
+		{pattern: "POST /v1/ports", serve: a.createPort},
+		{pattern: "GET /v1/ports/{ident}", serve: a.showPort},
+		{pattern: "PATCH /v1/ports/{ident}", serve: a.patchPort},
+		{pattern: "DELETE /v1/ports/{ident}", serve: a.deletePort},
+	}
+}
+
+// machineRoutes is what of the table the provisioning door opens.
+func machineRoutes(all []route) []route {
+	return slices.DeleteFunc(slices.Clone(all), func(rt route) bool { return rt.access != ramdisk })
+}

@@ -1,0 +1,220 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// call is one request on its way through a handler.
+type call struct {
+	*http.Request
+	version version
+	base    string // public base of links
+	body    []byte
+	log     *slog.Logger
+}
+
+type handler func(w http.ResponseWriter, c *call) error
+
+// access says who may call a route.
+type access int
+
+const (
+	people  access = iota // needs credentials when there is authentication
+	public                // anyone
+	ramdisk               // anyone, and open on the provisioning door too
+)
+
+// route is one line of the table in routes.go.
+type route struct {
+	pattern string // of net/http.ServeMux
+	access  access
+	serve   handler
+	maxBody int64 // 0: maxBody
+}
+
+type doorKind int
+
+const (
+	peopleDoor doorKind = iota
+	machineDoor
+)
+
+// door serves the routes. Per request: an id, the version, a tidy path, then authentication, then
+// the version's verdict, then the body's limits, then the handler.
+func (a *API) door(routes []route, kind doorKind) http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, rt) })
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log, id := a.identify(w, r)
+		defer recovered(w, log)
+		v, verr := versionOf(r.Header)
+		v.stamp(w.Header())
+		r = tidy(r.WithContext(context.WithValue(r.Context(), requestKey{}, request{v, verr, log, id})), v)
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		err := a.refusal(mux, w, r)
+		if kind == peopleDoor {
+			if authErr := a.authenticate(r); authErr != nil {
+				err = authErr
+			}
+		}
+		writeError(w, log, err)
+	})
+}
+
+type requestKey struct{}
+
+// request is what the door found out about a request before its route was known.
+type request struct {
+	version version
+	err     error // the version's
+	log     *slog.Logger
+	id      string
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
+	in := r.Context().Value(requestKey{}).(request)
+	if err := a.admit(r, rt, in); err != nil {
+		writeError(w, in.log, err)
+		return
+	}
+	body, err := readBody(w, r, rt.maxBody)
+	if err == nil {
+		err = rt.serve(w, &call{Request: r, version: in.version, base: a.baseOf(r), body: body, log: in.log})
+	}
+	if err != nil && !errors.Is(r.Context().Err(), context.Canceled) {
+		writeError(w, in.log, err)
+	}
+}
+
+func (a *API) admit(r *http.Request, rt route, in request) error {
+	if rt.access == people {
+		if err := a.authenticate(r); err != nil {
+			return err
+		}
+	}
+	if in.err != nil {
+		return in.err
+	}
+	_, pathPattern, _ := strings.Cut(rt.pattern, " ")
+	if !in.version.knows(pathPattern) {
+		return node.Errorf(node.NotFound, "The resource could not be found.")
+	}
+	return nil
+}
+
+// refusal is the mux's own 404 or 405, to be written in the API's form.
+func (a *API) refusal(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
+	h, _ := mux.Handler(r)
+	got := &statusOnly{header: http.Header{}}
+	h.ServeHTTP(got, r)
+	if got.status != http.StatusMethodNotAllowed {
+		return aborted(http.StatusNotFound, "")
+	}
+	w.Header().Set("Allow", got.header.Get("Allow"))
+	return aborted(http.StatusMethodNotAllowed, "")
+}
+
+// statusOnly listens to what a handler would have answered.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header         { return s.header }
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+// identify gives the request an id; an id the client sent is noted beside it.
+func (a *API) identify(w http.ResponseWriter, r *http.Request) (*slog.Logger, string) {
+	id := "req-" + newUUID()
+	w.Header().Set("Openstack-Request-Id", id)
+	w.Header().Set("X-Openstack-Request-Id", id)
+	log := a.Log.With("request", id, "method", r.Method, "path", r.URL.Path)
+	if global := r.Header.Get("X-Openstack-Request-Id"); requestID.MatchString(global) {
+		log = log.With("global_request", global)
+	}
+	return log, id
+}
+
+func recovered(w http.ResponseWriter, log *slog.Logger) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		log.Error("handler panicked", "stack", string(debug.Stack()))
+		writeError(w, log, fmt.Errorf("handler panicked: %v", p))
+	}
+}
+
+// tidy brings the forms of a path that clients use to one: no trailing slash, /v1 in front (links
+// of rel bookmark lack it), and no ".json" for versions that still allowed it.
+func tidy(r *http.Request, v version) *http.Request {
+	p := path.Clean("/" + r.URL.Path)
+	if !v.knows("no .json suffix") {
+		p = strings.TrimSuffix(p, ".json")
+	}
+	first, _, _ := strings.Cut(p[1:], "/")
+	switch first {
+	case "nodes", "ports", "drivers", "lookup", "heartbeat", "continue_inspection":
+		p = "/v1" + p
+	}
+	u := *r.URL
+	u.Path, u.RawPath = p, ""
+	r = r.Clone(r.Context())
+	r.URL = &u
+	return r
+}
+
+func (a *API) baseOf(r *http.Request) string {
+	if a.PublicEndpoint != "" {
+		return a.PublicEndpoint
+	}
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// Limits of bodies, in bytes.
+const (
+	maxBody           = 1 << 20
+	maxProvisionBody  = 64 << 20 // config drives
+	maxInspectionBody = 16 << 20 // logs of the ramdisk
+)
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if limit == 0 {
+		limit = maxBody
+	}
+	tooLarge := &flatError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than the %d bytes allowed here.", limit)}
+	if r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge
+	case err != nil:
+		return nil, invalid("The request body could not be read.")
+	case tooDeep(body):
+		return nil, &flatError{http.StatusBadRequest, fmt.Sprintf("The JSON body nests deeper than the %d levels allowed.", maxDepth)}
+	}
+	return bytes.TrimSpace(body), nil
+}

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// statesFields is what GET …/states shows of a node.
+var statesFields = []string{
+	"power_state", "target_power_state", "provision_state", "target_provision_state", "provision_updated_at",
+	"last_error", "console_enabled", "raid_config", "target_raid_config", "boot_mode", "secure_boot",
+}
+
+func (a *API) showStates(w http.ResponseWriter, c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	n, err := a.node(c)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, a.nodeJSON(c, n, statesFields))
+	return nil
+}
+
+// accepted answers a request that the conductor goes on with: 202 and where to look.
+func accepted(w http.ResponseWriter, c *call, ident string) error {
+	w.Header().Set("Location", c.href("nodes", ident, "states"))
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// only refuses keys of a body that the call does not have.
+func only(body map[string]any, allowed ...string) error {
+	rest := map[string]any{}
+	for k := range body {
+		rest[k] = nil
+	}
+	for _, k := range allowed {
+		delete(rest, k)
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	return invalid("Unexpected arguments: %s", sortedKeys(rest))
+}
+
+var powerTargets = map[string]node.PowerState{
+	"power on": node.PowerOn, "power off": node.PowerOff, "rebooting": node.Rebooting, "reboot": node.Rebooting,
+	"soft power off": node.SoftPowerOff, "soft rebooting": node.SoftRebooting,
+}

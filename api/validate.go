@@ -1,0 +1,36 @@
+package api
+
+import "net/http"
+
+// validate answers for every interface: true, false with the reason, or null when the interface
+// is not supported. The node is in the path, or in ?node= as older clients send it.
+func (a *API) validate(w http.ResponseWriter, c *call) error {
+	ident := c.PathValue("ident")
+	if ident == "" {
+		q, err := c.query("node", "node_uuid")
+		if err != nil {
+			return err
+		}
+		if ident = q.Get("node") + q.Get("node_uuid"); ident == "" {
+			return invalid("The query needs node=<UUID or name>.")
+		}
+	}
+	id, err := nodeIdent(c, ident)
+	if err != nil {
+		return err
+	}
+	results, err := a.Conductor.Validate(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{}
+	for iface, v := range results {
+		result := map[string]any{"result": optionalBool(v.OK)}
+		if v.Reason != "" {
+			result["reason"] = v.Reason
+		}
+		body[string(iface)] = result
+	}
+	writeJSON(w, http.StatusOK, body)
+	return nil
+}
