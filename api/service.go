@@ -45,21 +45,8 @@ type Conductor interface {
 	ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error)
 }
 
-// UpdateOptions says how a PATCH was sent.
-type UpdateOptions struct {
-	ResetInterfaces bool
-	// OnlyRemovesInstance is true for the one PATCH that maintenance always allows.
-	OnlyRemovesInstance bool
-	// Inspecting says whether the client knows "inspect wait" (1.39): then PATCH while inspecting
-	// is refused.
-	KnowsInspectWait bool
-	// AnyState is true for changes that are no PATCH and are legal whatever runs on the node (its
-	// lease still has to be free): PUT and DELETE of maintenance and of traits. The rule "no PATCH
-	// while a target state is set" does not apply to them.
-	AnyState bool
-	// Fields are the top-level names the PATCH touches, such as "driver_info".
-	Fields []string
-}
+// UpdateOptions says how a change of a node was asked for.
+type UpdateOptions = node.UpdateOptions
 
 // Reader answers what needs no lease. Reads never lock.
 type Reader interface {

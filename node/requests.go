@@ -62,6 +62,22 @@ type DriverInfo struct {
 	Properties map[string]string // driver_info key → help
 }
 
+// UpdateOptions says how a change of a node was asked for.
+type UpdateOptions struct {
+	ResetInterfaces bool
+	// OnlyRemovesInstance is true for the one PATCH that maintenance always allows.
+	OnlyRemovesInstance bool
+	// KnowsInspectWait says whether the client knows "inspect wait" (1.39): then PATCH while inspecting
+	// is refused.
+	KnowsInspectWait bool
+	// AnyState is true for changes that are no PATCH and are legal whatever runs on the node (its
+	// lease still has to be free): PUT and DELETE of maintenance and of traits. The rule "no PATCH
+	// while a target state is set" does not apply to them.
+	AnyState bool
+	// Fields are the top-level names the PATCH touches, such as "driver_info".
+	Fields []string
+}
+
 // NodeFilter narrows a list of nodes. A nil pointer or empty string does not narrow.
 type NodeFilter struct {
 	InstanceUUID, InstanceName, ChassisUUID   string
