@@ -1,0 +1,345 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// world is a conductor and a reader in memory: it keeps what it is told and refuses nothing by
+// itself but what a test puts in fail. A test owns it; it is not safe for concurrent use.
+type world struct {
+	nodes     []*node.Node
+	ports     []node.Port
+	history   []node.HistoryEvent
+	inventory *node.Inventory
+	progress  *node.Progress
+	boots     []node.BootEvent
+	drivers   []node.DriverInfo
+	valid     map[node.Interface]node.Validation
+	device    node.BootDevice
+
+	fail  error // answered by every call that changes something, and by Validate
+	calls []any // what changed, in order: the arguments
+	since time.Time
+}
+
+type (
+	provisioned struct {
+		Ident string
+		node.ProvisionRequest
+	}
+	powered struct {
+		Ident   string
+		Target  node.PowerState
+		Timeout time.Duration
+	}
+	bootDeviceSet struct {
+		Ident string
+		node.BootDevice
+	}
+	beat struct {
+		Ident string
+		node.Heartbeat
+	}
+	looked struct {
+		MACs      []string
+		UUID      string
+		WantToken bool
+	}
+	updated struct {
+		Ident string
+		UpdateOptions
+	}
+	progressed struct {
+		Ident, Token string
+		node.Progress
+	}
+	deleted struct{ Ident string }
+)
+
+func (w *world) did(call any) error {
+	w.calls = append(w.calls, call)
+	return w.fail
+}
+
+func (w *world) CreateNode(_ context.Context, n *node.Node) (*node.Node, error) {
+	if err := w.did(*n); err != nil {
+		return nil, err
+	}
+	n.ID, n.CreatedAt = int64(len(w.nodes)+1), epoch
+	w.nodes = append(w.nodes, n)
+	return n, nil
+}
+
+func (w *world) UpdateNode(ctx context.Context, ident string, opts UpdateOptions, change func(*node.Node) error) (*node.Node, error) {
+	if err := w.did(updated{ident, opts}); err != nil {
+		return nil, err
+	}
+	n, err := w.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	c := n.Clone()
+	if err := change(c); err != nil {
+		return nil, err
+	}
+	*n = *c
+	return n, nil
+}
+
+func (w *world) DeleteNode(_ context.Context, ident string) error { return w.did(deleted{ident}) }
+
+func (w *world) CreatePort(_ context.Context, p node.Port) (node.Port, error) {
+	if err := w.did(p); err != nil {
+		return p, err
+	}
+	p.CreatedAt = epoch
+	w.ports = append(w.ports, p)
+	return p, nil
+}
+
+func (w *world) UpdatePort(_ context.Context, uuid string, change func(*node.Port) error) (node.Port, error) {
+	i := slices.IndexFunc(w.ports, func(p node.Port) bool { return p.UUID == uuid })
+	if i < 0 {
+		return node.Port{}, node.PortNotFound(uuid)
+	}
+	p := w.ports[i]
+	if err := change(&p); err != nil {
+		return p, err
+	}
+	w.ports[i] = p
+	return p, w.did(p)
+}
+
+func (w *world) DeletePort(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+func (w *world) Provision(_ context.Context, ident string, req node.ProvisionRequest) error {
+	return w.did(provisioned{ident, req})
+}
+
+func (w *world) SetPower(_ context.Context, ident string, t node.PowerState, d time.Duration) error {
+	return w.did(powered{ident, t, d})
+}
+
+func (w *world) SetBootDevice(_ context.Context, ident string, d node.BootDevice) error {
+	return w.did(bootDeviceSet{ident, d})
+}
+
+func (w *world) BootDevice(context.Context, string) (node.BootDevice, error) { return w.device, w.fail }
+
+func (w *world) BootDevices(context.Context, string) ([]string, error) {
+	return []string{"pxe", "disk", "cdrom"}, w.fail
+}
+
+func (w *world) Validate(_ context.Context, ident string) (map[node.Interface]node.Validation, error) {
+	if _, err := w.Node(context.Background(), ident); err != nil {
+		return nil, err
+	}
+	return w.valid, w.fail
+}
+
+func (w *world) Drivers(context.Context) ([]node.DriverInfo, error) { return w.drivers, w.fail }
+
+func (w *world) Driver(_ context.Context, name string) (node.DriverInfo, error) {
+	for _, d := range w.drivers {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	return node.DriverInfo{}, node.Errorf(node.NotFound, "Could not find the following driver(s) or hardware type(s): %s.", name)
+}
+
+func (w *world) LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error) {
+	if err := w.did(looked{macs, uuid, wantToken}); err != nil {
+		return nil, "", err
+	}
+	token := ""
+	if wantToken {
+		token = agentToken
+	}
+	return w.nodes[0], token, nil
+}
+
+func (w *world) Heartbeat(_ context.Context, ident string, hb node.Heartbeat) error {
+	return w.did(beat{ident, hb})
+}
+
+func (w *world) AgentProgress(_ context.Context, ident, token string, p node.Progress) error {
+	return w.did(progressed{ident, token, p})
+}
+
+func (w *world) ContinueInspection(_ context.Context, data node.InspectionData) (*node.Node, error) {
+	return w.nodes[0], w.did(data)
+}
+
+func (w *world) Node(_ context.Context, ident string) (*node.Node, error) {
+	for _, n := range w.nodes {
+		if n.UUID == ident || n.Name != "" && n.Name == ident {
+			return n, nil
+		}
+	}
+	return nil, node.NodeNotFound(ident)
+}
+
+func (w *world) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error) {
+	w.calls = append(w.calls, f, p)
+	var out []*node.Node
+	for _, n := range w.nodes {
+		if f.State == "" || n.State == f.State {
+			out = append(out, n)
+		}
+	}
+	if p.Marker != "" {
+		i := slices.IndexFunc(out, func(n *node.Node) bool { return n.UUID == p.Marker })
+		if i < 0 {
+			return nil, node.NodeNotFound(p.Marker)
+		}
+		out = out[i+1:]
+	}
+	return out[:min(p.Limit, len(out))], nil
+}
+
+func (w *world) Port(_ context.Context, ident string) (node.Port, error) {
+	for _, p := range w.ports {
+		if p.UUID == ident || p.Name != "" && p.Name == ident {
+			return p, nil
+		}
+	}
+	return node.Port{}, node.PortNotFound(ident)
+}
+
+func (w *world) Ports(_ context.Context, f node.PortFilter, p node.Page) ([]node.Port, error) {
+	var out []node.Port
+	for _, port := range w.ports {
+		if (f.NodeUUID == "" || port.NodeUUID == f.NodeUUID) && (f.Address == "" || port.Address == f.Address) {
+			out = append(out, port)
+		}
+	}
+	if p.Limit > 0 {
+		out = out[:min(p.Limit, len(out))]
+	}
+	return out, nil
+}
+
+func (w *world) History(_ context.Context, _ string, p node.Page) ([]node.HistoryEvent, error) {
+	return w.history[:min(p.Limit, len(w.history))], nil
+}
+
+func (w *world) HistoryEvent(_ context.Context, _, uuid string) (node.HistoryEvent, error) {
+	for _, e := range w.history {
+		if e.UUID == uuid {
+			return e, nil
+		}
+	}
+	return node.HistoryEvent{}, node.Errorf(node.NotFound, "Node history record %s could not be found.", uuid)
+}
+
+func (w *world) Inventory(_ context.Context, uuid string) (node.Inventory, error) {
+	if w.inventory == nil {
+		return node.Inventory{}, node.Errorf(node.NotFound, "Inventory record for node %s could not be found", uuid)
+	}
+	return *w.inventory, nil
+}
+
+func (w *world) Progress(context.Context, string) (*node.Progress, error) { return w.progress, nil }
+
+func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
+	w.since = since
+	var out []node.BootEvent
+	for _, e := range w.boots {
+		if slices.Contains(macs, e.MAC) {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
+const (
+	nodeA = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
+	nodeB = "22222222-2222-4222-8222-222222222222"
+	portA = "d2b30520-907d-46c8-bfee-c5586e6fb3a1"
+	macA  = "52:54:00:cf:2d:31"
+
+	agentToken = "tok-9f3c0e2d7b6a5948372615049382716054a3b2c1d0e"
+	bmcSecret  = "s3cr3t-of-the-bmc"
+	driveData  = "H4sIAAAAAAAA/w=="
+)
+
+var epoch = time.Date(2026, 11, 3, 14, 5, 6, 123456000, time.UTC)
+
+// deploying is a node in the middle of a deploy, with a secret in every place that can hold one.
+func deploying() *node.Node {
+	yes := true
+	return &node.Node{
+		ID: 1, UUID: nodeA, Name: "rack1-u7", Driver: "ipmi",
+		Interfaces: map[node.Interface]string{
+			node.Power: "ipmitool", node.Management: "ipmitool", node.Boot: "ipxe", node.Deploy: "direct",
+			node.Inspect: "agent", node.Network: "flat", node.Storage: "noop",
+		},
+		State: node.DeployWait, TargetState: node.Active, ProvisionUpdatedAt: epoch.Add(time.Minute),
+		Power: node.PowerOn, BootMode: "uefi", AutomatedClean: &yes, ResourceClass: "baremetal",
+		InstanceUUID: nodeB, InstanceName: "web-1", Traits: []string{"CUSTOM_FAST", "HW_CPU_X86_VMX"},
+		Properties: node.Document{"cpu_arch": "x86_64", "memory_mb": 4096.0, "capabilities": "boot_mode:uefi"},
+		DriverInfo: node.Document{"ipmi_address": "192.0.2.7", "ipmi_username": "admin", "ipmi_password": bmcSecret, "ipmi_hex_kg_key": bmcSecret,
+			"nested": map[string]any{"list": []any{map[string]any{"auth_token": bmcSecret}}}},
+		InstanceInfo:       node.Document{"image_source": "http://192.0.2.1/debian.qcow2", "image_url": "http://192.0.2.1/x?sig=" + bmcSecret, "root_gb": 10.0},
+		DriverInternalInfo: node.Document{"agent_secret_token_pregenerated": false, "rescue_password": bmcSecret},
+		Extra:              node.Document{"rack": 1.0},
+		ConfigDrive:        driveData,
+		Plan: &node.Plan{
+			Flow: node.FlowDeploy, StartedAt: epoch, Index: 2,
+			WaitingSince: epoch.Add(time.Minute), WaitingFor: "the agent's first heartbeat", Deadline: epoch.Add(time.Hour),
+			Steps: []node.PlannedStep{
+				{Interface: node.Deploy, Step: "prepare", Priority: 200, Hidden: true, StartedAt: epoch, EndedAt: epoch.Add(10 * time.Second)},
+				{Interface: node.Deploy, Step: "deploy", Priority: 100, StartedAt: epoch.Add(10 * time.Second), EndedAt: epoch.Add(time.Minute)},
+				{Interface: node.Deploy, Step: "write_image", Priority: 80, StartedAt: epoch.Add(time.Minute), Args: map[string]any{"password": bmcSecret, "disk": "sda"}},
+				{Interface: node.Deploy, Step: "boot_instance", Priority: 20},
+			},
+		},
+		Lease:     node.Lease{Holder: "conductor-1", Token: 7, Until: epoch.Add(time.Hour)},
+		Agent:     node.Agent{URL: "https://192.0.2.50:9999", Version: "11.0.0", Token: agentToken, TokenGiven: true, LastHeartbeat: epoch},
+		CreatedAt: epoch, UpdatedAt: epoch.Add(time.Minute),
+	}
+}
+
+func idle() *node.Node {
+	return &node.Node{ID: 2, UUID: nodeB, Driver: "fake-hardware", State: node.Available, CreatedAt: epoch,
+		Interfaces: map[node.Interface]string{node.Network: "noop"}}
+}
+
+func newWorld() *world {
+	ok, bad := true, false
+	return &world{
+		nodes: []*node.Node{deploying(), idle()},
+		ports: []node.Port{{ID: 1, UUID: portA, NodeUUID: nodeA, Name: "eth0", Address: macA, PXEEnabled: true, CreatedAt: epoch,
+			LocalLinkConnection: node.Document{"port_id": "Gi1/0/7"}}},
+		history: []node.HistoryEvent{{ID: 1, UUID: "e5840e39-b4ba-4a93-8071-cff9aa2c9633", NodeUUID: nodeA, Conductor: "conductor-1",
+			EventType: "deploying", Severity: "ERROR", Event: "the agent never called", CreatedAt: epoch}},
+		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"boot_interface": macA}},
+		progress:  &node.Progress{NodeUUID: nodeA, Flow: node.FlowDeploy, Step: "write_image", Detail: "debian", Done: 1 << 20, Total: 1 << 30, At: epoch},
+		boots:     []node.BootEvent{{MAC: macA, Service: "dhcp", What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch}, {MAC: "00:00:00:00:00:01", Service: "dhcp", What: "of another machine", At: epoch}},
+		drivers: []node.DriverInfo{{Name: "ipmi", Type: "dynamic", Hosts: []string{"conductor-1"},
+			Default:    map[node.Interface]string{node.Power: "ipmitool", node.Boot: "ipxe"},
+			Enabled:    map[node.Interface][]string{node.Power: {"ipmitool"}, node.Boot: {"ipxe", "pxe"}},
+			Properties: map[string]string{"ipmi_address": "IP address or host name of the BMC. Required."}}},
+		valid: map[node.Interface]node.Validation{node.Power: {OK: &ok}, node.Deploy: {OK: &bad, Reason: "instance_info has no image_source"},
+			node.Console: {Reason: "not supported"}},
+		device: node.BootDevice{Device: "pxe", Persistent: true},
+	}
+}
+
+// secrets are texts that no answer may hold.
+var secrets = []string{bmcSecret, driveData, agentToken}
+
+func leaks(body string) string {
+	for _, s := range secrets {
+		if strings.Contains(body, s) {
+			return s
+		}
+	}
+	return ""
+}

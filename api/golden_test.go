@@ -1,0 +1,137 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// goldens are one answer or more of every endpoint, kept in testdata. UPDATE_GOLDEN=1 writes them
+// anew; the diff is for a person to read.
+var goldens = []struct{ name, version, method, path, body string }{
+	{"root", "", "GET", "/", ""},
+	{"v1-1.1", "", "GET", "/v1", ""},
+	{"v1-1.115", "1.115", "GET", "/v1", ""},
+	{"nodes-1.1", "1.1", "GET", "/v1/nodes", ""},
+	{"nodes-1.115", "1.115", "GET", "/v1/nodes", ""},
+	{"nodes-fields", "1.115", "GET", "/v1/nodes?fields=uuid,Traits,reservation", ""},
+	{"nodes-page", "1.115", "GET", "/v1/nodes?limit=1&provision_state=available&sort_key=name&sort_dir=desc", ""},
+	{"nodes-detail-1.1", "1.1", "GET", "/v1/nodes/detail", ""},
+	{"nodes-detail-1.115", "1.115", "GET", "/v1/nodes?detail=true", ""},
+	{"node-1.1", "1.1", "GET", "/v1/nodes/" + nodeA, ""},
+	{"node-1.31", "1.31", "GET", "/v1/nodes/rack1-u7", ""},
+	{"node-1.72", "1.72", "GET", "/v1/nodes/rack1-u7", ""},
+	{"node-1.115", "1.115", "GET", "/v1/nodes/rack1-u7", ""},
+	{"node-available-1.1", "1.1", "GET", "/v1/nodes/" + nodeB + "", ""},
+	{"node-create-1.1", "1.1", "POST", "/v1/nodes", `{"uuid":"33333333-3333-4333-8333-333333333333","driver":"ipmi"}`},
+	{"node-create-1.115", "1.115", "POST", "/v1/nodes", `{"uuid":"33333333-3333-4333-8333-333333333333","driver":"ipmi","name":"n3","driver_info":{"ipmi_password":"` + bmcSecret + `"},"power_interface":"ipmitool","boot_mode":"uefi"}`},
+	{"node-patch", "1.115", "PATCH", "/v1/nodes/rack1-u7", `[{"op":"add","path":"/driver_info/ipmi_port","value":6230},{"op":"remove","path":"/name"}]`},
+	{"node-delete", "1.115", "DELETE", "/v1/nodes/rack1-u7", ""},
+	{"validate", "1.115", "GET", "/v1/nodes/rack1-u7/validate", ""},
+	{"validate-query", "1.115", "GET", "/v1/nodes/validate?node=rack1-u7", ""},
+	{"states-1.1", "1.1", "GET", "/v1/nodes/" + nodeA + "/states", ""},
+	{"states-1.115", "1.115", "GET", "/v1/nodes/rack1-u7/states", ""},
+	{"power", "1.115", "PUT", "/v1/nodes/rack1-u7/states/power", `{"target":"soft rebooting","timeout":30}`},
+	{"provision", "1.115", "PUT", "/v1/nodes/rack1-u7/states/provision", `{"target":"active"}`},
+	{"boot-device", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device", ""},
+	{"boot-device-set", "1.115", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"disk","persistent":true}`},
+	{"boot-device-supported", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device/supported", ""},
+	{"maintenance-set", "1.115", "PUT", "/v1/nodes/rack1-u7/maintenance", `{"reason":"new disk"}`},
+	{"maintenance-unset", "1.115", "DELETE", "/v1/nodes/rack1-u7/maintenance", ""},
+	{"node-ports", "1.115", "GET", "/v1/nodes/rack1-u7/ports", ""},
+	{"node-ports-detail", "1.115", "GET", "/v1/nodes/rack1-u7/ports/detail", ""},
+	{"traits", "1.115", "GET", "/v1/nodes/rack1-u7/traits", ""},
+	{"traits-set", "1.115", "PUT", "/v1/nodes/rack1-u7/traits", `{"traits":["CUSTOM_B","CUSTOM_A"]}`},
+	{"traits-remove", "1.115", "DELETE", "/v1/nodes/rack1-u7/traits", ""},
+	{"trait-add", "1.115", "PUT", "/v1/nodes/rack1-u7/traits/CUSTOM_A", ""},
+	{"trait-remove", "1.115", "DELETE", "/v1/nodes/rack1-u7/traits/CUSTOM_FAST", ""},
+	{"vifs", "1.115", "GET", "/v1/nodes/rack1-u7/vifs", ""},
+	{"vif-attach", "1.115", "POST", "/v1/nodes/rack1-u7/vifs", `{"id":"vif-1"}`},
+	{"vif-detach", "1.115", "DELETE", "/v1/nodes/" + nodeB + "/vifs/vif-1", ""},
+	{"history", "1.115", "GET", "/v1/nodes/rack1-u7/history", ""},
+	{"history-detail", "1.115", "GET", "/v1/nodes/rack1-u7/history?detail=true&limit=1", ""},
+	{"history-event-1.78", "1.78", "GET", "/v1/nodes/rack1-u7/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
+	{"history-event-1.115", "1.115", "GET", "/v1/nodes/rack1-u7/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
+	{"inventory", "1.115", "GET", "/v1/nodes/rack1-u7/inventory", ""},
+	{"ports-1.1", "1.1", "GET", "/v1/ports", ""},
+	{"ports-detail-1.115", "1.115", "GET", "/v1/ports/detail", ""},
+	{"port-1.1", "1.1", "GET", "/v1/ports/" + portA, ""},
+	{"port-1.115", "1.115", "GET", "/v1/ports/eth0", ""},
+	{"port-create", "1.115", "POST", "/v1/ports", `{"uuid":"44444444-4444-4444-8444-444444444444","address":"52-54-00-AA-BB-CC","node_uuid":"` + nodeA + `"}`},
+	{"port-patch", "1.115", "PATCH", "/v1/ports/" + portA, `[{"op":"replace","path":"/pxe_enabled","value":false}]`},
+	{"port-delete", "1.115", "DELETE", "/v1/ports/" + portA, ""},
+	{"drivers-1.1", "1.1", "GET", "/v1/drivers", ""},
+	{"drivers-1.115", "1.115", "GET", "/v1/drivers?detail=true", ""},
+	{"driver-1.31", "1.31", "GET", "/v1/drivers/ipmi", ""},
+	{"driver-properties", "1.115", "GET", "/v1/drivers/ipmi/properties", ""},
+	{"lookup-1.22", "1.22", "GET", "/v1/lookup?addresses=" + macA, ""},
+	{"lookup-1.62", "1.62", "GET", "/v1/lookup?addresses=junk,52:54:00:CF:2D:31&node_uuid=" + nodeA, ""},
+	{"heartbeat", "1.68", "POST", "/v1/heartbeat/" + nodeA, `{"callback_url":"https://192.0.2.50:9999","agent_token":"` + agentToken + `","agent_version":"11","agent_verify_ca":"PEM"}`},
+	{"continue-inspection-1.1", "", "POST", "/v1/continue_inspection", `{"inventory":{"cpu":{"count":2}},"error":null,"boot_interface":"01-52-54-00-cf-2d-31","root_disk":{"name":"/dev/sda"}}`},
+	{"continue-inspection-1.84", "1.84", "POST", "/v1/continue_inspection?node_uuid=" + nodeA, `{"inventory":{}}`},
+	{"agent-progress", "", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"` + agentToken + `","step":"write_image","done":5,"total":10}`},
+	{"progress", "", "GET", "/billet/v1/nodes/rack1-u7/progress", ""},
+	{"progress-idle", "", "GET", "/billet/v1/nodes/" + nodeB + "/progress", ""},
+}
+
+// answer is a response as a golden file holds it: status, Location, body.
+func answer(resp *http.Response, body string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d\n", resp.StatusCode)
+	if l := resp.Header.Get("Location"); l != "" {
+		fmt.Fprintf(&b, "Location: %s\n", l)
+	}
+	b.WriteString(pretty(body))
+	return b.String()
+}
+
+func TestGoldenAnswers(t *testing.T) {
+	for _, tt := range goldens {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t)
+			resp, body := s.ask(tt.version, tt.method, tt.path, tt.body)
+			got, file := answer(resp, body), filepath.Join("testdata", tt.name+".json")
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("%v; UPDATE_GOLDEN=1 writes it", err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s %s at %q (-want +got):\n%s", tt.method, tt.path, tt.version, diff)
+			}
+			if resp.StatusCode >= 400 {
+				t.Errorf("a golden answer is an error: %s", got)
+			}
+			if s := leaks(strings.ReplaceAll(body, `"agent_token":"`+agentToken+`"`, "")); s != "" {
+				t.Errorf("the secret %q is in the answer", s)
+			}
+		})
+	}
+}
+
+// Every line of the route table has a golden answer.
+func TestEveryRouteHasAGolden(t *testing.T) {
+	a := newServer(t).api
+	for _, rt := range a.routes() {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		form := regexp.QuoteMeta(strings.TrimSuffix(path, "{$}"))
+		form = "^" + regexp.MustCompile(`\\\{[a-z]+\\\}`).ReplaceAllString(form, `[^/?]+`) + `(\?.*)?$`
+		found := false
+		for _, g := range goldens {
+			found = found || g.method == method && regexp.MustCompile(form).MatchString(g.path)
+		}
+		if !found {
+			t.Errorf("no golden answer for %s", rt.pattern)
+		}
+	}
+}
