@@ -1,0 +1,183 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// network is the lab's wire: a namespace with a bridge in it, machines' taps on the bridge, and a
+// veth whose other end is on the host, where `billet serve` listens.
+type network struct {
+	namespace string
+	host      string // the host's end of the veth
+}
+
+const (
+	bridge = "br0" // inside the namespace
+	uplink = "up0" // the veth's inner end
+)
+
+// needed are the capabilities the lab's commands use: links, namespaces, and /run/netns.
+var needed = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE}
+
+// mayMakeNetworks says at once what is missing, before anything is made.
+func mayMakeNetworks() error {
+	if _, err := exec.LookPath("ip"); err != nil {
+		return errors.New("the program ip is missing; run: apt-get install iproute2")
+	}
+	var header = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("asking for this process's capabilities: %w", err)
+	}
+	for _, c := range needed {
+		if data[c/32].Effective&(1<<(c%32)) == 0 {
+			return rightsError()
+		}
+	}
+	return nil
+}
+
+func rightsError() error {
+	self, err := os.Executable()
+	if err != nil {
+		self = "billet"
+	}
+	return fmt.Errorf("a lab makes a network namespace, a bridge and taps, and this user may not: "+
+		"run it with sudo, or give the program the rights once: sudo setcap cap_net_admin,cap_sys_admin,cap_dac_override+ep %s", self)
+}
+
+// command prepares a program that acts with our own rights. Capabilities of a file (setcap) do
+// not reach children by themselves.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.AmbientCaps = needed
+	}
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	return cmd
+}
+
+func ip(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	cmd := command(ctx, "ip", args...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return out.String(), nil
+}
+
+// exists asks for the namespace and for the host's interface.
+func (n network) exists(context.Context) bool {
+	_, nsErr := os.Stat(n.path())
+	_, linkErr := net.InterfaceByName(n.host)
+	return nsErr == nil || linkErr == nil
+}
+
+// path is where iproute2 keeps a named namespace.
+func (n network) path() string { return filepath.Join("/run/netns", n.namespace) }
+
+func (n network) make(ctx context.Context, host netip.Prefix) error {
+	if err := unused(host); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"netns", "add", n.namespace},
+		{"-n", n.namespace, "link", "set", "lo", "up"},
+		{"-n", n.namespace, "link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0"},
+		{"-n", n.namespace, "link", "set", bridge, "up"},
+		{"link", "add", n.host, "type", "veth", "peer", "name", uplink, "netns", n.namespace},
+		{"-n", n.namespace, "link", "set", uplink, "master", bridge, "up"},
+		{"addr", "add", host.String(), "dev", n.host},
+		{"link", "set", n.host, "up"},
+	} {
+		if _, err := ip(ctx, args...); err != nil {
+			return fmt.Errorf("making the lab's network: %w", err)
+		}
+	}
+	return nil
+}
+
+// unused refuses a network that the host already has an address in: the host would answer the
+// machines through the wrong interface.
+func unused(want netip.Prefix) error {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("asking for this host's addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Overlaps(want) {
+			return fmt.Errorf("the lab's network %s overlaps this host's address %s; choose another --cidr", want, p)
+		}
+	}
+	return nil
+}
+
+// addTap puts a machine's tap on the bridge.
+func (n network) addTap(ctx context.Context, tap string) error {
+	for _, args := range [][]string{
+		{"-n", n.namespace, "tuntap", "add", "dev", tap, "mode", "tap"},
+		{"-n", n.namespace, "link", "set", tap, "master", bridge, "up"},
+	} {
+		if _, err := ip(ctx, args...); err != nil {
+			return fmt.Errorf("making a machine's network interface: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n network) removeTap(ctx context.Context, tap string) error {
+	_, err := ip(ctx, "-n", n.namespace, "link", "del", tap)
+	return err
+}
+
+// killAll ends whatever still runs inside the namespace.
+func (n network) killAll(ctx context.Context) error {
+	if _, err := os.Stat(n.path()); err != nil {
+		return nil
+	}
+	list, err := ip(ctx, "netns", "pids", n.namespace)
+	if err != nil {
+		return err
+	}
+	var ps []process
+	for field := range strings.FieldsSeq(list) {
+		pid, err := strconv.Atoi(field)
+		if p, alive := findProcess(pid); err == nil && alive {
+			ps = append(ps, p)
+		}
+	}
+	return killProcesses(ctx, ps)
+}
+
+// remove takes away what is there; links inside the namespace go with it. The namespace lives on
+// while a process is in it, so killAll comes first.
+func (n network) remove(ctx context.Context) error {
+	var errs []error
+	if _, err := net.InterfaceByName(n.host); err == nil {
+		_, err := ip(ctx, "link", "del", n.host)
+		errs = append(errs, err)
+	}
+	if _, err := os.Stat(n.path()); err == nil {
+		_, err := ip(ctx, "netns", "del", n.namespace)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

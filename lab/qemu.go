@@ -1,0 +1,142 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/billet-metal/billet/lab/bmc"
+)
+
+const (
+	qemuProgram = "qemu-system-x86_64"
+	uefiCode    = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+	uefiVars    = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+	ipxeROMs    = "/usr/lib/ipxe/qemu"
+)
+
+// Socket and log names in a machine's directory. QEMU runs in that directory, so that its names
+// stay short: a unix socket's path has at most 107 bytes.
+const (
+	serialSocket  = "serial.sock"
+	qmpSocket     = "qmp.sock"
+	controlSocket = "control.sock"
+	serialLog     = "serial.log"
+	qemuLog       = "qemu.log"
+	superLog      = "supervisor.log"
+)
+
+// mayRun says which package is missing before a machine is made.
+func mayRun(o MachineOptions) error {
+	if _, err := exec.LookPath(qemuProgram); err != nil {
+		return fmt.Errorf("%s is missing; run: apt-get install qemu-system-x86", qemuProgram)
+	}
+	if _, err := os.Stat(uefiVars); o.Firmware == "uefi" && err != nil {
+		return errors.New("the UEFI firmware is missing; run: apt-get install ovmf")
+	}
+	if _, err := os.Stat(ipxeROMs); err != nil {
+		return errors.New("the network cards' boot ROMs are missing; run: apt-get install ipxe-qemu")
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return errors.New("/dev/net/tun is missing: the kernel has no tap interfaces; try: modprobe tun")
+	}
+	return nil
+}
+
+// accelerator picks KVM only where it is the processor's own. /dev/kvm alone proves nothing: under
+// some clouds it exists and cannot run an unmodified kernel. BILLET_LAB_ACCEL (kvm or tcg) overrides.
+func accelerator() []string {
+	tcg := []string{"-accel", "tcg,thread=multi", "-cpu", "max"} // max has RDRAND: early random numbers
+	kvm := []string{"-accel", "kvm", "-cpu", "host"}
+	switch os.Getenv("BILLET_LAB_ACCEL") {
+	case "kvm":
+		return kvm
+	case "tcg":
+		return tcg
+	}
+	for _, module := range []string{"kvm_intel", "kvm_amd"} {
+		if _, err := os.Stat("/sys/module/" + module); err != nil {
+			continue
+		}
+		if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+			f.Close()
+			return kvm
+		}
+	}
+	return tcg
+}
+
+// arguments of QEMU for m. order lists device ids, the first boot source first.
+func arguments(m Machine, order []string) []string {
+	args := []string{
+		"-name", m.Name, "-uuid", m.UUID, "-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "q35,graphics=off", // firmware text goes to the serial line
+		"-m", strconv.Itoa(m.MemoryMB), "-smp", strconv.Itoa(m.CPUs),
+		"-smbios", "type=1,manufacturer=Billet,product=Lab machine,serial=" + m.Name + ",uuid=" + m.UUID,
+		"-qmp", "unix:" + qmpSocket + ",server=on,wait=off",
+		"-chardev", "socket,id=serial0,path=" + serialSocket + ",server=on,wait=off,logfile=" + serialLog + ",logappend=on",
+		"-serial", "chardev:serial0",
+	}
+	args = append(args, accelerator()...)
+	if m.Firmware == "uefi" {
+		args = append(args,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+uefiCode,
+			"-drive", "if=pflash,format=raw,unit=1,file=vars.fd")
+	}
+	index := func(id string) string { return strconv.Itoa(slices.Index(order, id) + 1) }
+	for i, n := range m.NICs {
+		id := nicID(i)
+		device := nicDevices[n.Model] + ",id=" + id + ",netdev=net" + strconv.Itoa(i) + ",mac=" + n.MAC + ",bootindex=" + index(id)
+		if m.NICROM == "none" {
+			device += ",romfile="
+		}
+		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, n.Tap), "-device", device)
+	}
+	if slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Model == "scsi" }) {
+		args = append(args, "-device", "virtio-scsi-pci,id=scsi0")
+	}
+	for i, d := range m.Disks {
+		// The host does not crash with the machine, so the guest's flushes may be ignored.
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,file=%s", i, filepath.Base(d.Path)),
+			"-device", diskDevice(d, i)+",bootindex="+index(diskID(i)))
+	}
+	return args
+}
+
+var nicDevices = map[string]string{"virtio": "virtio-net-pci", "e1000e": "e1000e", "e1000": "e1000"}
+
+func diskDevice(d Disk, i int) string {
+	drive := fmt.Sprintf("id=%s,drive=drive%d,serial=%s", diskID(i), i, d.Serial)
+	switch d.Model {
+	case "nvme":
+		return "nvme," + drive
+	case "ahci":
+		return fmt.Sprintf("ide-hd,bus=ide.%d,wwn=%s,%s", i, d.WWN, drive)
+	case "scsi":
+		return fmt.Sprintf("scsi-hd,bus=scsi0.0,scsi-id=%d,wwn=%s,%s", i, d.WWN, drive)
+	}
+	return "virtio-blk-pci," + drive
+}
+
+func nicID(i int) string  { return "nic" + strconv.Itoa(i) }
+func diskID(i int) string { return "disk" + strconv.Itoa(i) }
+
+// bootOrder lists device ids for an override. Without one a machine tries its disks first, as
+// servers leave the factory; an empty disk falls through to the network.
+func bootOrder(m Machine, d bmc.BootDevice) []string {
+	var nics, disks []string
+	for i := range m.NICs {
+		nics = append(nics, nicID(i))
+	}
+	for i := range m.Disks {
+		disks = append(disks, diskID(i))
+	}
+	if d.Device == "pxe" {
+		return append(nics, disks...)
+	}
+	return append(disks, nics...)
+}
