@@ -9,6 +9,9 @@ import (
 
 // Store is what the conductor asks of the database. Errors people should read are *node.Err.
 //
+// Before the store is handed to a conductor it has let go of what an earlier process of the same
+// host held, and it has made sure that that process is gone.
+//
 // A node is changed only under its lease: Reserve grants it and returns the node as it is now;
 // Save and Release write the whole node guarded by the fencing token in n.Lease and return
 // node.ErrLeaseLost when the node has been granted to another since.
@@ -25,11 +28,6 @@ type Store interface {
 	Save(ctx context.Context, n *node.Node) error
 	Release(ctx context.Context, n *node.Node) error // saves, then lets go: n.Lease keeps only its token
 	DeleteNode(ctx context.Context, n *node.Node) error
-
-	// DropLeases lets go of every lease of holder. A conductor calls it once at its start: what
-	// a dead process of its name held can go on at once. The tokens stay, so a process that is
-	// not dead after all can still write nothing once its nodes are granted anew.
-	DropLeases(ctx context.Context, holder string) error
 
 	// Work lists nodes that need a conductor now, the longest waiting first. Nodes with a live lease
 	// are never listed. See node.WorkKind for what is; each node is listed once, the first kind that fits.

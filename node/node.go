@@ -106,7 +106,7 @@ func (n *Node) Clone() *Node {
 	c.NetworkData = n.NetworkData.Clone()
 	c.RAIDConfig = n.RAIDConfig.Clone()
 	c.TargetRAIDConfig = n.TargetRAIDConfig.Clone()
-	c.Plan = n.Plan.clone()
+	c.Plan = n.Plan.Clone()
 	return &c
 }
 

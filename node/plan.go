@@ -97,7 +97,8 @@ func (p *Plan) Current() *PlannedStep {
 	return &p.Steps[p.Index]
 }
 
-func (p *Plan) clone() *Plan {
+// Clone copies p with its steps and memo; nil stays nil.
+func (p *Plan) Clone() *Plan {
 	if p == nil {
 		return nil
 	}

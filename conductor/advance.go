@@ -1,0 +1,449 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// run is one node under its lease, carried as far as it goes. It belongs to one goroutine.
+type run struct {
+	c    *Conductor
+	n    *node.Node
+	flow *flow
+	task *driver.Task
+	log  *slog.Logger
+}
+
+// carry does what a node under lease needs now, and lets it go. An error means that the store could
+// not be written: the lease runs out and another conductor repeats the step.
+func (c *Conductor) carry(ctx context.Context, n *node.Node) {
+	ctx, stop := c.keepLease(ctx, n)
+	defer stop()
+	r := &run{c: c, n: n, flow: flowOf(n), log: c.log.With("node", n.UUID)}
+	if err := r.do(ctx); err != nil && ctx.Err() == nil {
+		r.log.Error("work on the node stops until its lease has run out", "error", err)
+	}
+}
+
+func flowOf(n *node.Node) *flow {
+	if n.Plan != nil {
+		return flowNamed(n.Plan.Flow)
+	}
+	return flowTo(n.State)
+}
+
+// do picks what the node's state asks for.
+func (r *run) do(ctx context.Context) error {
+	class := r.n.State.Class()
+	switch {
+	case class == node.Busy:
+		r.n.TargetPower = node.PowerUnknown // the flow decides about power now
+	case r.n.TargetPower != node.PowerUnknown:
+		return r.c.switchPower(ctx, r.n, r.c.cfg.PowerTimeout)
+	case class != node.Waiting && class != node.Held:
+		return r.c.release(ctx, r.n)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	switch {
+	case r.n.Plan.Failure != "":
+		return r.fail(ctx, r.n.Plan.Failure)
+	case class == node.Busy:
+		return r.advance(ctx)
+	case class == node.Waiting:
+		return r.poll(ctx)
+	default:
+		return r.c.release(ctx, r.n)
+	}
+}
+
+// prepare makes the task that the steps work on. A node that no step can work on gets its failure.
+func (r *run) prepare(ctx context.Context) error {
+	if r.flow == nil {
+		r.flow = &flow{noun: "the flow", timeout: func(c *Config) time.Duration { return c.StepTimeout }}
+	}
+	if r.n.Plan == nil {
+		r.n.Plan = &node.Plan{Flow: r.flow.name}
+		r.n.Plan.Failure = fmt.Sprintf("The node is in state %q without a plan of this service.", r.n.State)
+	}
+	if _, err := r.c.cfg.Types.Resolve(r.n); err != nil {
+		r.n.Plan.Failure = fmt.Sprintf("%s cannot go on: %v", capital(r.flow.noun), err)
+		return nil
+	}
+	task, err := r.c.task(ctx, r.n)
+	if err != nil {
+		return err
+	}
+	task.Log = r.log
+	task.Progress = func(p node.Progress) { r.progress(ctx, p) }
+	r.task = task
+	return nil
+}
+
+// task makes what a driver works on; Save and ForgetAgent need n's lease.
+func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.Task{
+		Node: n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
+		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
+		ForgetAgent: func(ctx context.Context) error {
+			n.Agent = node.Agent{}
+			return c.store.ForgetAgent(ctx, n.UUID)
+		},
+	}, nil
+}
+
+// advance runs steps until one waits, fails, or none is left. What is about to be done is always
+// saved first: whoever reads the row after a crash repeats the step that has begun and not ended.
+func (r *run) advance(ctx context.Context) error {
+	for {
+		if ctx.Err() != nil {
+			return r.stopped(ctx)
+		}
+		step := r.n.Plan.Current()
+		if step == nil {
+			if again, err := r.finish(ctx); err != nil || !again {
+				return err
+			}
+			continue
+		}
+		code, ok, err := r.code(step)
+		if err != nil {
+			return r.fail(ctx, err.Error())
+		}
+		if !ok {
+			r.note(ctx, infoSeverity, fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", name(step)))
+			r.n.Plan.Index++
+			continue
+		}
+		if step.StartedAt.IsZero() {
+			step.StartedAt = node.Now()
+		}
+		if err := r.c.store.Save(ctx, r.n); err != nil {
+			return err
+		}
+		if step.Step == holdStep && step.Interface == node.Power {
+			return r.hold(ctx)
+		}
+		r.noteStep(ctx, step, "started")
+		result, err := r.call(ctx, step, code.Run)
+		if done, err := r.took(ctx, step, result, err); done || err != nil {
+			return err
+		}
+	}
+}
+
+// poll asks the step that waits whether its wait is over.
+func (r *run) poll(ctx context.Context) error {
+	step := r.n.Plan.Current()
+	if step == nil || step.StartedAt.IsZero() { // after unhold
+		return r.resume(ctx)
+	}
+	if r.n.Maintenance {
+		return r.pauseForMaintenance(ctx)
+	}
+	code, ok, err := r.code(step)
+	if err == nil && !ok {
+		err = node.Errorf(node.Internal, "the hardware no longer has the step %s", name(step))
+	}
+	if err != nil {
+		return r.fail(ctx, err.Error())
+	}
+	ask := code.Poll
+	if ask == nil {
+		ask = anyCall
+	}
+	result, err := r.call(ctx, step, ask)
+	if err == nil && result.Waiting() {
+		return r.waitOn(ctx, step, result)
+	}
+	if err == nil {
+		if err := r.n.Apply(node.EventResume); err != nil {
+			return err
+		}
+	}
+	if done, err := r.took(ctx, step, result, err); done || err != nil {
+		return err
+	}
+	return r.advance(ctx)
+}
+
+func (r *run) resume(ctx context.Context) error {
+	if err := r.n.Apply(node.EventResume); err != nil {
+		return err
+	}
+	r.stopWaiting()
+	return r.advance(ctx)
+}
+
+// anyCall ends a wait at the machine's first call: a heartbeat or an inspection report.
+func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
+	called := t.Node.Agent.LastHeartbeat.After(t.Step().StartedAt)
+	if called || t.Recall(driver.Reported) != "" {
+		return driver.Done(), nil
+	}
+	return driver.Result{WaitFor: t.Node.Plan.WaitingFor}, nil
+}
+
+// took acts on how a call of a step ended. It returns true when the run is over.
+func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Result, err error) (bool, error) {
+	if leaseLost(ctx) || ctx.Err() != nil && err != nil {
+		return true, r.stopped(ctx)
+	}
+	if err != nil {
+		return true, r.fail(ctx, fmt.Sprintf("%s failed at step %s: %v", capital(r.flow.noun), name(step), err))
+	}
+	if len(result.Steps) > 0 {
+		for _, s := range merge(r.task.Hardware, r.n.Plan, result.Steps) {
+			if r.n.Plan.Manual {
+				return true, r.fail(ctx, fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), s))
+			}
+			r.note(ctx, infoSeverity, fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", s))
+		}
+		step = r.n.Plan.Current()
+	}
+	if result.Waiting() {
+		return r.wait(ctx, step, result)
+	}
+	step.EndedAt = node.Now()
+	r.noteStep(ctx, step, "finished after "+since(step.StartedAt))
+	r.n.Plan.Index++
+	r.stopWaiting()
+	if r.n.Plan.Aborting {
+		return true, r.fail(ctx, abortedBy(r.flow))
+	}
+	return false, nil
+}
+
+// stopped ends a run whose context has ended. When the conductor stops, the node is let go as it
+// stands and the next one repeats the step under way; when the lease is lost, it is not ours to
+// let go.
+func (r *run) stopped(ctx context.Context) error {
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
+	}
+	return r.c.release(ctx, r.n)
+}
+
+// wait parks a running step: the node waits in the store, not in this process.
+func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Result) (bool, error) {
+	r.setWait(result)
+	if _, ok := r.n.State.Next(node.EventWait); !ok {
+		return r.waitHere(ctx, step)
+	}
+	if err := r.n.Apply(node.EventWait); err != nil {
+		return true, err
+	}
+	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor, "until", r.n.Plan.Deadline)
+	return true, r.park(ctx, result)
+}
+
+// waitOn goes on waiting after a poll, unless the deadline has passed.
+func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.Result) error {
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
+	}
+	if len(result.Steps) > 0 {
+		merge(r.task.Hardware, r.n.Plan, result.Steps)
+	}
+	r.setWait(result)
+	if !time.Now().Before(r.n.Plan.Deadline) {
+		return r.fail(ctx, r.whyTimedOut(ctx))
+	}
+	return r.park(ctx, result)
+}
+
+func (r *run) setWait(result driver.Result) {
+	p, now := r.n.Plan, node.Now()
+	if p.WaitingSince.IsZero() {
+		p.WaitingSince = now
+	}
+	p.WaitingFor = result.WaitFor
+	switch {
+	case result.Within > 0:
+		p.Deadline = now.Add(result.Within)
+	case p.Deadline.IsZero():
+		p.Deadline = p.WaitingSince.Add(r.flow.timeout(&r.c.cfg))
+	}
+	p.PollAt = time.Time{}
+	if result.PollEvery > 0 {
+		p.PollAt = now.Add(result.PollEvery)
+	}
+}
+
+// park releases a node that waits. The work ticker finds polls that are due; those that come
+// sooner than it looks get a timer.
+func (r *run) park(ctx context.Context, result driver.Result) error {
+	if err := r.c.release(ctx, r.n); err != nil {
+		return err
+	}
+	if result.PollEvery > 0 && result.PollEvery < 2*r.c.cfg.WorkInterval {
+		r.c.wakeIn(r.n.UUID, result.PollEvery)
+	}
+	return nil
+}
+
+// waitHere polls under the lease, for flows that have no wait state.
+func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error) {
+	for {
+		interval := max(time.Until(r.n.Plan.PollAt), time.Millisecond)
+		if r.n.Plan.PollAt.IsZero() {
+			interval = r.c.cfg.WorkInterval
+		}
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			r.stopWaiting()
+			return r.took(ctx, step, driver.Done(), ctx.Err())
+		}
+		code, _, err := r.code(step)
+		if err != nil {
+			return true, r.fail(ctx, err.Error())
+		}
+		ask := code.Poll
+		if ask == nil {
+			ask = anyCall
+		}
+		result, err := r.call(ctx, step, ask)
+		if err != nil || !result.Waiting() {
+			return r.took(ctx, step, result, err)
+		}
+		r.setWait(result)
+		if !time.Now().Before(r.n.Plan.Deadline) {
+			return true, r.fail(ctx, r.whyTimedOut(ctx))
+		}
+	}
+}
+
+func (r *run) stopWaiting() {
+	p := r.n.Plan
+	p.WaitingSince, p.Deadline, p.PollAt, p.WaitingFor = time.Time{}, time.Time{}, time.Time{}, ""
+}
+
+// pauseForMaintenance leaves a waiting node as it is, and no deadline passes, until maintenance
+// ends: somebody is looking at the machine.
+func (r *run) pauseForMaintenance(ctx context.Context) error {
+	p, now := r.n.Plan, node.Now()
+	if !p.PollAt.IsZero() {
+		p.PollAt = now.Add(maintenancePause)
+	}
+	if left := p.Deadline.Sub(now); left < 6*maintenancePause {
+		p.Deadline = now.Add(6 * maintenancePause)
+	}
+	return r.c.release(ctx, r.n)
+}
+
+// maintenancePause is how often a node in maintenance that waits is looked at.
+const maintenancePause = 10 * time.Second
+
+// hold parks the node until somebody sends unhold.
+func (r *run) hold(ctx context.Context) error {
+	r.n.Plan.Steps[r.n.Plan.Index].EndedAt = node.Now()
+	r.n.Plan.Index++
+	if err := r.n.Apply(node.EventHold); err != nil {
+		return err
+	}
+	r.note(ctx, infoSeverity, fmt.Sprintf("The node is now in state %q until unhold.", r.n.State))
+	return r.c.release(ctx, r.n)
+}
+
+// code returns what runs and polls a planned step; false when there is no such step and the flow
+// may go on without it.
+func (r *run) code(step *node.PlannedStep) (driver.Step, bool, error) {
+	if !step.Agent {
+		s, ok := findStep(r.task.Hardware, r.n.Plan.Flow, step)
+		if !ok {
+			return s, false, node.Errorf(node.Internal, "%s failed: the hardware no longer has the step %s", capital(r.flow.noun), name(step))
+		}
+		return s, true, nil
+	}
+	agent, ok := r.task.Hardware.Deploy.(driver.InBand)
+	if ok && r.n.Plan.InBand {
+		return driver.Step{Run: agent.RunStep, Poll: agent.PollStep}, true, nil
+	}
+	if !r.n.Plan.Manual {
+		return driver.Step{}, false, nil
+	}
+	reason := "neither the hardware nor its agent has the step"
+	if ok && r.n.Plan.NoRamdisk {
+		reason = "with disable_ramdisk only steps of the hardware itself can run, which does not have"
+	}
+	return driver.Step{}, false, node.Errorf(node.Invalid, "%s failed: %s %s.", capital(r.flow.noun), reason, name(step))
+}
+
+// call runs one function of a step. A driver that panics fails its node, not the service.
+func (r *run) call(ctx context.Context, step *node.PlannedStep, f func(context.Context, *driver.Task) (driver.Result, error)) (result driver.Result, err error) {
+	limit := min(r.c.cfg.StepTimeout, r.flow.timeout(&r.c.cfg))
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("step panicked", "step", name(step), "panic", scrub(r.n, fmt.Sprint(p)), "stack", string(debug.Stack()))
+			err = node.Errorf(node.Internal, "a mistake in the driver (panic); the service's log has more")
+		}
+	}()
+	if f == nil {
+		return driver.Done(), nil
+	}
+	result, err = f(ctx, r.task)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("it took longer than %s: %w", limit, err)
+	}
+	return result, err
+}
+
+// finish ends a flow whose steps are all done. It returns true when another follows at once.
+func (r *run) finish(ctx context.Context) (bool, error) {
+	r.readPower(ctx)
+	if leaseLost(ctx) {
+		return false, node.ErrLeaseLost
+	}
+	started := r.n.Plan.StartedAt
+	if r.flow.finish != nil {
+		r.flow.finish(r.n)
+	}
+	if err := r.n.Apply(r.flow.done(r.n)); err != nil {
+		return false, err
+	}
+	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.", capital(r.flow.noun), since(started), r.n.State))
+	r.clearProgress(ctx)
+	r.n.Plan = nil
+	if r.flow.next == "" {
+		return false, r.c.release(ctx, r.n)
+	}
+	r.flow = flowNamed(r.flow.next)
+	if err := r.c.start(ctx, r.n, r.flow, node.ProvisionRequest{}); err != nil {
+		r.n.Plan = &node.Plan{Flow: r.flow.name, StartedAt: node.Now()}
+		return false, r.fail(ctx, err.Error())
+	}
+	return true, nil
+}
+
+// readPower keeps power_state true at the end of a flow; a BMC that does not answer is left to
+// power sync.
+func (r *run) readPower(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, powerReadTime)
+	defer cancel()
+	if state, err := r.task.Hardware.Power.PowerState(ctx, r.task); err == nil {
+		r.n.Power = state
+	} else {
+		r.log.Debug("power state not read", "error", err)
+	}
+}
+
+const powerReadTime = 10 * time.Second

@@ -1,0 +1,147 @@
+package conductor
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// lookupStates are those in which a ramdisk may ask for its node.
+var lookupStates = []node.State{
+	node.Deploying, node.DeployWait, node.Cleaning, node.CleanWait, node.Inspecting, node.InspectWait,
+	node.Rescuing, node.RescueWait, node.ServiceWait,
+}
+
+// tokenGiven is what a second lookup gets instead of the token.
+const tokenGiven = "******"
+
+// LookupAgent finds the node that a ramdisk runs on. A node that does not expect one is not found, in the
+// same words as one that does not exist. It never waits for the node's lease.
+func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error) {
+	n, err := c.findForAgent(ctx, macs, uuid)
+	if err != nil {
+		return nil, "", err
+	}
+	if !slices.Contains(lookupStates, n.State) {
+		return nil, "", noSuchMachine(macs, uuid)
+	}
+	if !wantToken {
+		return n, "", nil
+	}
+	if n.Agent.TokenGiven {
+		return n, tokenGiven, nil
+	}
+	token := newToken()
+	first, err := c.store.GiveAgentToken(ctx, n.UUID, token)
+	if err != nil {
+		return nil, "", err
+	}
+	if !first {
+		return n, tokenGiven, nil
+	}
+	c.log.Info("agent looked its node up and got its token", "node", n.UUID)
+	return n, token, nil
+}
+
+func (c *Conductor) findForAgent(ctx context.Context, macs []string, uuid string) (*node.Node, error) {
+	if len(macs) == 0 && uuid == "" {
+		return nil, node.Errorf(node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address.")
+	}
+	var n *node.Node
+	var err error
+	if uuid != "" {
+		n, err = c.store.Node(ctx, uuid)
+	} else {
+		n, err = c.store.NodeByMACs(ctx, macs)
+	}
+	if node.KindOf(err) == node.NotFound && err != nil {
+		return nil, noSuchMachine(macs, uuid)
+	}
+	return n, err
+}
+
+func noSuchMachine(macs []string, uuid string) error {
+	if uuid != "" {
+		return node.NodeNotFound(uuid)
+	}
+	return node.Errorf(node.NotFound, "No node that expects a ramdisk has a port with one of the addresses %s.", strings.Join(macs, ", "))
+}
+
+// newToken returns 43 characters that nobody can guess.
+func newToken() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Heartbeat takes down that a node's agent is alive and where it listens, without the node's
+// lease, and has the node looked at.
+func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if err := c.acceptHeartbeat(n, hb); err != nil {
+		c.log.Warn("heartbeat refused", "node", n.UUID, "error", err)
+		return err
+	}
+	first := n.Agent.LastHeartbeat.IsZero()
+	err = c.store.SaveAgent(ctx, n.UUID, node.Agent{URL: hb.CallbackURL, Version: hb.AgentVersion, VerifyCA: hb.VerifyCA, LastHeartbeat: node.Now()})
+	if err != nil {
+		return err
+	}
+	c.log.Debug("heartbeat", "node", n.UUID, "url", hb.CallbackURL)
+	if first {
+		c.log.Info("agent's first heartbeat", "node", n.UUID, "url", hb.CallbackURL, "version", hb.AgentVersion)
+	}
+	class := n.State.Class()
+	if class == node.Waiting || class == node.Busy { // a busy one may be about to wait
+		c.Wake(n.UUID)
+	}
+	return nil
+}
+
+func (c *Conductor) acceptHeartbeat(n *node.Node, hb node.Heartbeat) error {
+	known := n.Agent
+	tls := strings.HasPrefix(hb.CallbackURL, "https://")
+	switch {
+	case !tokenIs(n, hb.AgentToken):
+		return node.Errorf(node.Invalid, "Invalid or missing agent token received.")
+	case hb.AgentVersion == "":
+		return node.Errorf(node.Invalid, "A heartbeat needs agent_version.")
+	case !tls && !strings.HasPrefix(hb.CallbackURL, "http://"):
+		return node.Errorf(node.Invalid, "callback_url must be an http or https URL, not %q.", hb.CallbackURL)
+	case !tls && c.cfg.RequireAgentTLS:
+		return node.Errorf(node.Invalid, "callback_url must be an https URL, not %q: this service requires TLS of agents.", hb.CallbackURL)
+	case known.URL != "" && known.URL != hb.CallbackURL:
+		return node.Errorf(node.Invalid, "callback_url of node %s was %s and can not become %s without a new lookup.", n.UUID, known.URL, hb.CallbackURL)
+	case known.VerifyCA != "" && known.VerifyCA != hb.VerifyCA:
+		return node.Errorf(node.Invalid, "agent_verify_ca of node %s can not change without a new lookup.", n.UUID)
+	}
+	return nil
+}
+
+func tokenIs(n *node.Node, token string) bool {
+	return n.Agent.Token != "" && subtle.ConstantTimeCompare([]byte(n.Agent.Token), []byte(token)) == 1
+}
+
+// AgentProgress keeps what the agent says of the step under way.
+func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p node.Progress) error {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if !tokenIs(n, token) {
+		return node.Errorf(node.Invalid, "Invalid or missing agent token received.")
+	}
+	if n.Plan == nil {
+		return nil // the flow has ended meanwhile
+	}
+	p.NodeUUID, p.Flow, p.At = n.UUID, n.Plan.Flow, node.Now()
+	return c.store.SaveProgress(ctx, p)
+}

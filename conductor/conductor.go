@@ -1,0 +1,163 @@
+// Package conductor owns everything that changes a node: it takes the API's verbs, holds the
+// node's lease, plans the flow's steps, runs them until one waits, and goes on when the machine
+// calls, a poll is due or a deadline has passed. It is the only caller of driver steps. It refuses
+// to know any driver, any database and HTTP.
+package conductor
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// Config is what a conductor is made of. Store, Types, Host and Log must be set; a zero duration
+// or number takes its default.
+type Config struct {
+	Store Store
+	Types driver.Types
+	Host  string // shown as a node's `reservation`
+	Log   *slog.Logger
+
+	LeaseTTL time.Duration // 30 s; renewed every third of it
+
+	// How long a flow's step may wait when the step itself does not say. 1800 s each.
+	DeployTimeout, CleanTimeout, InspectTimeout, RescueTimeout, ServiceTimeout time.Duration
+	StepTimeout                                                                time.Duration // how long one call of a step may take before it waits or ends; 1800 s
+	PowerTimeout                                                               time.Duration // one power change or question asked by the API; 60 s
+
+	PowerSyncInterval time.Duration // how often every BMC is asked for its power state; 0: never
+	WorkInterval      time.Duration // how often the store is asked for work; 1 s
+
+	AutomatedClean       bool // clean on provide and after delete, unless the node says otherwise
+	DeleteAvailableNodes bool // DELETE is allowed in state available
+	RequireAgentTLS      bool // agents must call back over https
+	ConductorGroup       string
+
+	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
+	LockAttempts int           // tries to get a node's lease before the API answers 409; 3
+	LockInterval time.Duration // between two tries; 1 s
+
+	Wakeups <-chan string // UUIDs that other processes sharing the store want looked at; may be nil
+}
+
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.LeaseTTL, 30 * time.Second}, {&c.StepTimeout, 1800 * time.Second},
+		{&c.DeployTimeout, 1800 * time.Second}, {&c.CleanTimeout, 1800 * time.Second}, {&c.InspectTimeout, 1800 * time.Second},
+		{&c.RescueTimeout, 1800 * time.Second}, {&c.ServiceTimeout, 1800 * time.Second},
+		{&c.PowerTimeout, 60 * time.Second}, {&c.WorkInterval, time.Second}, {&c.LockInterval, time.Second},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.MaxWorkers == 0 {
+		c.MaxWorkers = 250
+	}
+	if c.LockAttempts == 0 {
+		c.LockAttempts = 3
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Conductor implements api.Conductor. Its methods may be called at any time, from any goroutine;
+// while Run is not running, flows are only started and left for a conductor that does run.
+type Conductor struct {
+	cfg   Config
+	store Store
+	log   *slog.Logger
+
+	verbs lane // flows and power changes that the API asked for
+	wakes lane // nodes that go on after a call, a poll or a crash
+
+	mu      sync.Mutex
+	life    context.Context // Run's own context while Run runs, else nil: what it spawns ends with it
+	tasks   sync.WaitGroup  // all goroutines spawned during life
+	errands map[string]*errand
+	syncAt  map[int]int // by number of lanes: where power sync goes on when a round was cut short
+}
+
+// New returns a conductor; Run starts it.
+func New(cfg Config) *Conductor {
+	cfg.setDefaults()
+	return &Conductor{
+		cfg: cfg, store: cfg.Store, log: cfg.Log,
+		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
+		errands: map[string]*errand{}, syncAt: map[int]int{},
+	}
+}
+
+// Run works until ctx ends, and returns when all it started has ended: steps under way are
+// cancelled, and their nodes released as they stand so that the next conductor repeats the step.
+func (c *Conductor) Run(ctx context.Context) error {
+	life, end := context.WithCancel(ctx)
+	defer c.tasks.Wait()
+	defer end()
+	c.setLife(life)
+	defer c.setLife(nil)
+
+	c.wakeUnfinished(life)
+	if c.cfg.PowerSyncInterval > 0 {
+		c.spawn(c.syncPower)
+	}
+	c.findWork(life)
+	return nil
+}
+
+func (c *Conductor) setLife(life context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = life
+}
+
+// spawn runs f in a goroutine that Run waits for. It returns false when the conductor does not run.
+func (c *Conductor) spawn(f func(context.Context)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life == nil {
+		return false
+	}
+	life := c.life
+	c.tasks.Go(func() { f(life) })
+	return true
+}
+
+// lane bounds how many goroutines work at once for one kind of caller, so that no kind starves
+// another.
+type lane chan struct{}
+
+// enter takes a place at once or not at all.
+func (l lane) enter() bool {
+	select {
+	case l <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// queue waits for a place until ctx ends.
+func (l lane) queue(ctx context.Context) bool {
+	select {
+	case l <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (l lane) leave() { <-l }
+
+// noWorker is the API's answer when no more work can be started. Clients retry it.
+func noWorker() *node.Err {
+	return node.Errorf(node.Unavailable, "Requested action cannot be performed due to lack of free conductor workers.")
+}

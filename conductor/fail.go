@@ -1,0 +1,204 @@
+package conductor
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Severities of history events.
+const (
+	infoSeverity  = "INFO"
+	errorSeverity = "ERROR"
+)
+
+// lastErrorLimit is the most bytes that last_error keeps.
+const lastErrorLimit = 4096
+
+// tidyTime bounds what is done to a machine after its flow has failed.
+const tidyTime = 3 * time.Minute
+
+// fail ends a flow badly: the reason is saved, the machine is tidied up, and only then the state
+// says failed. So whoever sees a failed node may start over, and a crash on the way changes
+// neither the end nor the words.
+func (r *run) fail(ctx context.Context, reason string) error {
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
+	}
+	p := r.n.Plan
+	if p.Failure == "" {
+		p.Failure = cut(scrub(r.n, reason))
+		if r.n.State.Class() == node.Waiting {
+			p.PollAt = node.Now() // found as work if this process dies here
+		}
+		if err := r.c.store.Save(ctx, r.n); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	r.tidyUp(ctx)
+	if ctx.Err() != nil { // the next conductor tidies up
+		return r.stopped(ctx)
+	}
+	event := node.EventFail
+	if _, ok := r.n.State.Next(node.EventAbort); ok && p.Aborting {
+		event = node.EventAbort
+	}
+	if err := r.n.Apply(event); err != nil {
+		return err
+	}
+	r.n.LastError = p.Failure
+	if r.flow.fault != node.NoFault && !p.Aborting {
+		r.n.Maintenance, r.n.Fault, r.n.MaintenanceReason = true, r.flow.fault, r.n.LastError
+	}
+	r.n.Plan = nil
+	r.c.note(ctx, r.n, string(p.Flow), errorSeverity, r.n.LastError)
+	r.clearProgress(ctx)
+	r.log.Warn("flow failed", "flow", p.Flow, "state", r.n.State, "reason", r.n.LastError)
+	return r.c.release(ctx, r.n)
+}
+
+// tidyUp leaves the machine as a failed flow should. What cannot be tidied is told, not fatal.
+func (r *run) tidyUp(ctx context.Context) {
+	if r.flow.tidy == nil || r.task == nil {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, tidyTime)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("tidying up panicked", "panic", scrub(r.n, fmt.Sprint(p)), "stack", string(debug.Stack()))
+		}
+	}()
+	err := r.flow.tidy(r.task.Hardware)(limited, r.task)
+	if err != nil && ctx.Err() == nil {
+		r.note(ctx, errorSeverity, fmt.Sprintf("Tidying up after %s: %v", r.flow.noun, err))
+		return
+	}
+	if ctx.Err() == nil {
+		r.readPower(ctx)
+	}
+}
+
+func abortedBy(f *flow) string {
+	return fmt.Sprintf("%s was aborted by request.", capital(f.noun))
+}
+
+func (r *run) note(ctx context.Context, severity, text string) {
+	r.c.note(ctx, r.n, string(r.n.Plan.Flow), severity, text)
+}
+
+// noteStep tells people about a step; what belongs to the frame of a flow only goes to the log.
+func (r *run) noteStep(ctx context.Context, step *node.PlannedStep, what string) {
+	if step.Hidden {
+		r.log.Debug("frame step", "flow", r.n.Plan.Flow, "step", name(step), "what", what)
+		return
+	}
+	r.note(ctx, infoSeverity, fmt.Sprintf("Step %s %s.", name(step), what))
+}
+
+// note adds a line to the node's history and to the log. History is for people: losing a line
+// stops nothing.
+func (c *Conductor) note(ctx context.Context, n *node.Node, kind, severity, text string) {
+	e := node.HistoryEvent{
+		UUID: newUUID(), NodeUUID: n.UUID, Conductor: c.cfg.Host, EventType: kind,
+		Severity: severity, Event: cut(scrub(n, text)), CreatedAt: node.Now(),
+	}
+	if err := c.store.AddHistory(ctx, e); err != nil && ctx.Err() == nil {
+		c.log.Warn("history not written", "node", n.UUID, "error", err)
+	}
+	level := slog.LevelInfo
+	if severity == errorSeverity {
+		level = slog.LevelWarn
+	}
+	c.log.Log(ctx, level, "node history", "node", n.UUID, "flow", kind, "event", e.Event)
+}
+
+// progress keeps the latest progress of the step under way.
+func (r *run) progress(ctx context.Context, p node.Progress) {
+	p.NodeUUID, p.Flow, p.At = r.n.UUID, r.n.Plan.Flow, node.Now()
+	if step := r.n.Plan.Current(); p.Step == "" && step != nil {
+		p.Step = step.Step
+	}
+	if err := r.c.store.SaveProgress(ctx, p); err != nil && ctx.Err() == nil {
+		r.log.Warn("progress not written", "error", err)
+	}
+}
+
+func (r *run) clearProgress(ctx context.Context) {
+	if err := r.c.store.ClearProgress(ctx, r.n.UUID); err != nil && ctx.Err() == nil {
+		r.log.Warn("progress not cleared", "error", err)
+	}
+}
+
+// scrub removes the node's own secrets from a text: a driver's error may quote what it was given.
+func scrub(n *node.Node, text string) string {
+	hide := []string{n.Agent.Token, n.ConfigDrive}
+	for _, d := range []node.Document{n.DriverInfo, n.InstanceInfo} {
+		for key, value := range d {
+			if s, ok := value.(string); ok && secretKey(key) {
+				hide = append(hide, s)
+			}
+		}
+	}
+	for _, s := range hide {
+		if len(s) >= 4 {
+			text = strings.ReplaceAll(text, s, "******")
+		}
+	}
+	return text
+}
+
+func secretKey(key string) bool {
+	key = strings.ToLower(key)
+	for _, word := range []string{"password", "passwd", "secret", "token", "auth_key", "priv_key", "kg_key", "configdrive"} {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func cut(text string) string {
+	if len(text) <= lastErrorLimit {
+		return text
+	}
+	text = text[:lastErrorLimit-len("…")]
+	for !utf8.ValidString(text) && text != "" {
+		text = text[:len(text)-1]
+	}
+	return text + "…"
+}
+
+func name(s *node.PlannedStep) string { return string(s.Interface) + "." + s.Step }
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// since says how long ago t was, as people say it.
+func since(t time.Time) string { return spell(time.Since(t)) }
+
+func spell(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f s", d.Seconds())
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,120 @@
+package conductor
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// flow is one kind of trip through the steps. Adding a line to flows adds the verbs that lead to
+// its busy state.
+type flow struct {
+	name node.Flow
+	busy node.State
+	noun string // for sentences: "the deploy"
+
+	timeout func(*Config) time.Duration // of a wait that does not say
+	needs   []node.Interface            // must validate before the verb is accepted
+	begin   func(*node.Node)            // edits when the flow starts; may be nil
+	finish  func(*node.Node)            // edits when it has succeeded; may be nil
+	done    func(*node.Node) node.Event // what ends it well
+	next    node.Flow                   // what follows at once, under the same lease
+	fault   node.Fault                  // not empty: failing puts the node in maintenance with it
+	tidy    func(*driver.Hardware) tidyUp
+}
+
+type tidyUp func(context.Context, *driver.Task) error
+
+var flows = []flow{
+	{
+		name: node.FlowVerify, busy: node.Verifying, noun: "the verification",
+		timeout: func(c *Config) time.Duration { return c.PowerTimeout },
+		done:    always(node.EventDone),
+	},
+	{
+		name: node.FlowInspect, busy: node.Inspecting, noun: "the inspection",
+		timeout: func(c *Config) time.Duration { return c.InspectTimeout },
+		needs:   []node.Interface{node.Power, node.Inspect},
+		begin:   func(n *node.Node) { n.InspectionStartedAt, n.InspectionFinishedAt = node.Now(), time.Time{} },
+		finish:  func(n *node.Node) { n.InspectionFinishedAt = node.Now() },
+		done:    always(node.EventDone),
+		tidy:    tidyInspect,
+	},
+	{
+		name: node.FlowClean, busy: node.Cleaning, noun: "the cleaning",
+		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
+		done:    cleaned,
+		fault:   node.CleanFailure,
+		tidy:    tidyDeploy,
+	},
+	{
+		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy",
+		timeout: func(c *Config) time.Duration { return c.DeployTimeout },
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
+		done:    always(node.EventDone),
+		tidy:    tidyDeploy,
+	},
+	{
+		name: node.FlowDelete, busy: node.Deleting, noun: "the tear-down",
+		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
+		finish:  forgetInstance,
+		done:    always(node.EventClean),
+		next:    node.FlowClean,
+	},
+	{
+		name: node.FlowAdopt, busy: node.Adopting, noun: "the adoption",
+		timeout: func(c *Config) time.Duration { return c.PowerTimeout },
+		needs:   []node.Interface{node.Power, node.Management},
+		done:    always(node.EventDone),
+	},
+}
+
+// flowTo returns the flow that runs in a busy state, nil when there is none yet.
+func flowTo(busy node.State) *flow {
+	for i := range flows {
+		if flows[i].busy == busy {
+			return &flows[i]
+		}
+	}
+	return nil
+}
+
+// flowNamed returns the flow of a plan, nil when there is none.
+func flowNamed(name node.Flow) *flow {
+	for i := range flows {
+		if flows[i].name == name {
+			return &flows[i]
+		}
+	}
+	return nil
+}
+
+func always(e node.Event) func(*node.Node) node.Event {
+	return func(*node.Node) node.Event { return e }
+}
+
+// cleaned ends a cleaning where it was to lead. A retired machine is never offered again.
+func cleaned(n *node.Node) node.Event {
+	if n.TargetState == node.Manageable || n.Retired {
+		return node.EventManage
+	}
+	return node.EventDone
+}
+
+// forgetInstance clears what belonged to the instance that has been torn down.
+func forgetInstance(n *node.Node) {
+	n.InstanceInfo = node.Document{}
+	n.InstanceUUID, n.InstanceName, n.ConfigDrive = "", "", ""
+}
+
+func tidyDeploy(h *driver.Hardware) tidyUp { return h.Deploy.TidyUp }
+
+func tidyInspect(h *driver.Hardware) tidyUp {
+	if t, ok := h.Inspect.(driver.Tidier); ok {
+		return t.TidyUp
+	}
+	return h.Deploy.TidyUp
+}

@@ -1,0 +1,95 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// releaseTime bounds the last write of a node when the conductor stops.
+const releaseTime = 10 * time.Second
+
+// reserve takes the node's lease, trying again while somebody else holds it.
+func (c *Conductor) reserve(ctx context.Context, ident string) (*node.Node, error) {
+	for try := 1; ; try++ {
+		n, err := c.store.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
+		if node.KindOf(err) != node.Conflict || err == nil || try >= c.cfg.LockAttempts {
+			return n, err
+		}
+		select {
+		case <-time.After(c.cfg.LockInterval):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// keepLease renews n's lease until stop is called. The context it returns ends with cause
+// node.ErrLeaseLost as soon as the lease cannot be kept: nothing of n may be written after that.
+func (c *Conductor) keepLease(ctx context.Context, n *node.Node) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	// The renewing goroutine has its own copy: the steps write n meanwhile.
+	held := &node.Node{ID: n.ID, UUID: n.UUID, Lease: n.Lease}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(c.cfg.LeaseTTL / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := c.renew(ctx, held); err != nil {
+				cancel(err)
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil); <-ended }
+}
+
+// renew keeps the lease once. A database that is away for a moment is no loss until the lease ends.
+func (c *Conductor) renew(ctx context.Context, held *node.Node) error {
+	try, cancel := context.WithTimeout(ctx, c.cfg.LeaseTTL/3)
+	defer cancel()
+	err := c.store.Renew(try, held, c.cfg.LeaseTTL)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return nil
+	case errors.Is(err, node.ErrLeaseLost):
+		c.log.Warn("lease lost, work on the node stops", "node", held.UUID)
+		return node.ErrLeaseLost
+	case !time.Now().Add(c.cfg.LeaseTTL / 3).Before(held.Lease.Until):
+		c.log.Error("lease cannot be renewed, work on the node stops", "node", held.UUID, "error", err)
+		return node.ErrLeaseLost
+	}
+	c.log.Warn("lease not renewed yet", "node", held.UUID, "error", err)
+	return nil
+}
+
+// leaseLost reports whether the work under ctx lost its lease.
+func leaseLost(ctx context.Context) bool { return errors.Is(context.Cause(ctx), node.ErrLeaseLost) }
+
+// release saves n and lets it go, even when ctx has ended because the conductor stops. A call from
+// the machine that came in while n was held found it locked; release sees to it that such a call
+// is looked at now.
+func (c *Conductor) release(ctx context.Context, n *node.Node) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	seen := n.Agent.LastHeartbeat
+	if err := c.store.Release(ctx, n); err != nil {
+		return err
+	}
+	if n.State.Class() != node.Waiting {
+		return nil
+	}
+	now, err := c.store.Node(ctx, n.UUID)
+	if err == nil && now.Agent.LastHeartbeat.After(seen) {
+		c.Wake(n.UUID)
+	}
+	return nil
+}

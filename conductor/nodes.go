@@ -1,0 +1,147 @@
+package conductor
+
+import (
+	"context"
+	"strings"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// CreateNode enrols a machine: its hardware type must exist, interfaces it does not name get the
+// type's default. It returns the node as stored.
+func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, error) {
+	n = n.Clone()
+	if n.UUID == "" {
+		n.UUID = newUUID()
+	}
+	if n.State == "" {
+		n.State = node.Enroll
+	}
+	n.ConductorGroup = strings.ToLower(n.ConductorGroup)
+	if err := c.serves(n); err != nil {
+		return nil, err
+	}
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return nil, node.Errorf(node.Invalid, "%s", err)
+	}
+	n.Interfaces = h.Names()
+	nameInstance(n)
+	if err := c.store.CreateNode(ctx, n); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// serves checks that this service has the node's hardware type and conductor group.
+func (c *Conductor) serves(n *node.Node) error {
+	known := n.ConductorGroup == c.cfg.ConductorGroup
+	for _, ty := range c.cfg.Types {
+		if known && ty.Name == n.Driver {
+			return nil
+		}
+	}
+	names := make([]string, 0, len(c.cfg.Types))
+	for _, ty := range c.cfg.Types {
+		names = append(names, ty.Name)
+	}
+	return node.Errorf(node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver %s for conductor group '%s'. Available are the drivers %s for conductor group '%s'.",
+		n.Driver, n.ConductorGroup, strings.Join(names, ", "), c.cfg.ConductorGroup)
+}
+
+// nameInstance takes over the name that the compute service gives its instance.
+func nameInstance(n *node.Node) {
+	if display := n.InstanceInfo.String("display_name"); display != "" && n.InstanceName == "" {
+		n.InstanceName = display
+	}
+}
+
+// DeleteNode forgets a machine that no instance lives on.
+func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if err := c.mayDelete(n); err != nil {
+		return c.giveUp(ctx, n, err)
+	}
+	if err := c.store.DeleteNode(ctx, n); err != nil {
+		return c.giveUp(ctx, n, err)
+	}
+	c.log.Info("node deleted", "node", n.UUID)
+	return nil
+}
+
+func (c *Conductor) mayDelete(n *node.Node) error {
+	switch {
+	case n.Protected:
+		return node.Errorf(node.Forbidden, "Node %s is protected and can not be undeployed, rebuilt or deleted.", n.UUID)
+	case n.Maintenance:
+		return nil
+	case n.InstanceUUID != "":
+		return node.Errorf(node.Conflict, "Node %s is associated with instance %s.", n.UUID, n.InstanceUUID)
+	case n.State == node.Enroll, n.State == node.Manageable, n.State == node.AdoptFailed:
+		return nil
+	case n.State == node.Available && c.cfg.DeleteAvailableNodes:
+		return nil
+	}
+	allowed := []node.State{node.Enroll, node.Manageable, node.AdoptFailed}
+	if c.cfg.DeleteAvailableNodes {
+		allowed = append(allowed, node.Available)
+	}
+	return node.Errorf(node.Conflict, "Can not delete node %q while it is in provision state %q. Valid provision states to perform deletion are: %s, or any in maintenance.", n.UUID, n.State, joined(allowed))
+}
+
+// Drivers lists the hardware types.
+func (c *Conductor) Drivers(ctx context.Context) ([]node.DriverInfo, error) {
+	infos := make([]node.DriverInfo, 0, len(c.cfg.Types))
+	for _, ty := range c.cfg.Types {
+		info, err := c.Driver(ctx, ty.Name)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// Driver describes one hardware type.
+func (c *Conductor) Driver(_ context.Context, name string) (node.DriverInfo, error) {
+	info, err := c.cfg.Types.Describe(name)
+	if err != nil {
+		return info, err
+	}
+	info.Hosts = []string{c.cfg.Host}
+	return info, nil
+}
+
+// Validate asks every interface of the node whether it has what it needs. It takes no lease and
+// uses no network.
+func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error) {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	task, err := c.task(ctx, n)
+	if err != nil {
+		return nil, node.Errorf(node.KindOf(err), "%s", err)
+	}
+	results := map[node.Interface]node.Validation{}
+	impls := task.Hardware.Implementations()
+	for _, iface := range node.Interfaces {
+		results[iface] = validation(ctx, task, iface, impls[iface])
+	}
+	return results, nil
+}
+
+func validation(ctx context.Context, t *driver.Task, iface node.Interface, impl driver.Implementation) node.Validation {
+	if impl == nil || strings.HasPrefix(impl.Name(), "no-") {
+		return node.Validation{Reason: "not supported"}
+	}
+	ok, reason := true, ""
+	if err := guarded(func() error { return impl.Validate(ctx, t) }); err != nil {
+		ok, reason = false, scrub(t.Node, err.Error())
+	}
+	return node.Validation{OK: &ok, Reason: reason}
+}

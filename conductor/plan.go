@@ -1,0 +1,182 @@
+package conductor
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// interfaceOrder breaks ties between steps of the same priority, first in the list first.
+var interfaceOrder = []node.Interface{
+	node.Network, node.Vendor, node.Power, node.Management, node.Firmware, node.Deploy, node.BIOS, node.RAID,
+	node.Boot, node.Inspect, node.Storage, node.Console, node.RescueIf,
+}
+
+// offered is one step that the node's hardware has for a flow.
+type offered struct {
+	iface    node.Interface
+	step     driver.Step
+	priority int
+}
+
+func (o offered) planned() node.PlannedStep {
+	return node.PlannedStep{Interface: o.iface, Step: o.step.Name, Priority: o.priority, Abortable: o.step.Abortable || o.step.Frame, Hidden: o.step.Frame}
+}
+
+// stepsOf lists the steps that the hardware and the conductor itself have for a flow.
+func stepsOf(h *driver.Hardware, f node.Flow) []offered {
+	var all []offered
+	add := func(iface node.Interface, steps []driver.Step) {
+		for _, s := range steps {
+			if p, ok := s.Priority[f]; ok {
+				all = append(all, offered{iface, s, p})
+			}
+		}
+	}
+	impls := h.Implementations()
+	for _, iface := range interfaceOrder {
+		add(iface, builtin[iface])
+		if s, ok := impls[iface].(driver.Stepper); ok {
+			add(iface, s.Steps())
+		}
+	}
+	return all
+}
+
+// findStep returns the code of a planned step; false when the hardware has no such step.
+func findStep(h *driver.Hardware, f node.Flow, p *node.PlannedStep) (driver.Step, bool) {
+	for _, o := range stepsOf(h, f) {
+		if o.iface == p.Interface && o.step.Name == p.Step {
+			return o.step, true
+		}
+	}
+	return driver.Step{}, false
+}
+
+// order is how unlike steps run: by priority, then by interface.
+func order(a, b node.PlannedStep) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority),
+		cmp.Compare(slices.Index(interfaceOrder, a.Interface), slices.Index(interfaceOrder, b.Interface)))
+}
+
+// planFlow lists the steps of a flow. Steps that people asked for replace those of the same name; in a
+// manual cleaning they are all there is but for the frame, in the order they were given. A step
+// asked for that the hardware does not have may be the agent's: it is planned as such.
+func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual bool) ([]node.PlannedStep, error) {
+	have := stepsOf(h, f)
+	asked, err := accept(have, f, asked)
+	if err != nil {
+		return nil, err
+	}
+	var steps []node.PlannedStep
+	for _, o := range have {
+		wanted := o.priority != 0 && !manual && !isAsked(asked, o.iface, o.step.Name)
+		if o.step.Frame || wanted {
+			steps = append(steps, o.planned())
+		}
+	}
+	if !manual {
+		steps = append(steps, slices.DeleteFunc(asked, func(s node.PlannedStep) bool { return s.Priority == 0 })...)
+		slices.SortStableFunc(steps, order)
+		return steps, nil
+	}
+	slices.SortStableFunc(steps, order)
+	last := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return s.Priority < 0 })
+	if last < 0 {
+		last = len(steps)
+	}
+	return slices.Insert(steps, last, asked...), nil
+}
+
+func isAsked(asked []node.PlannedStep, iface node.Interface, step string) bool {
+	return slices.ContainsFunc(asked, func(s node.PlannedStep) bool { return s.Interface == iface && s.Step == step })
+}
+
+// accept checks the steps people asked for against what the hardware has.
+func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.PlannedStep, error) {
+	accepted := make([]node.PlannedStep, 0, len(asked))
+	for _, s := range asked {
+		if s.Step == "" || !slices.Contains(interfaceOrder, s.Interface) {
+			return nil, node.Errorf(node.Invalid, "Step %q of interface %q: a step needs a name and one of the interfaces %s.", s.Step, s.Interface, joined(interfaceOrder))
+		}
+		i := slices.IndexFunc(have, func(o offered) bool { return o.iface == s.Interface && o.step.Name == s.Step })
+		p := node.PlannedStep{Interface: s.Interface, Step: s.Step, Priority: s.Priority, Args: maps.Clone(s.Args)}
+		if i < 0 {
+			p.Agent = true
+			accepted = append(accepted, p)
+			continue
+		}
+		if have[i].step.Frame {
+			return nil, node.Errorf(node.Invalid, "Step %s.%s is a core step of the %s flow: it always runs and cannot be asked for.", s.Interface, s.Step, f)
+		}
+		if err := acceptArgs(have[i], s.Args); err != nil {
+			return nil, err
+		}
+		p.Abortable = have[i].step.Abortable
+		accepted = append(accepted, p)
+	}
+	return accepted, nil
+}
+
+func acceptArgs(o offered, args map[string]any) error {
+	for name := range args {
+		if _, ok := o.step.Args[name]; ok {
+			continue
+		}
+		allowed := "it takes none"
+		if len(o.step.Args) > 0 {
+			allowed = "allowed are: " + strings.Join(slices.Sorted(maps.Keys(o.step.Args)), ", ")
+		}
+		return node.Errorf(node.Invalid, "Step %s.%s does not take the argument %q; %s.", o.iface, o.step.Name, name, allowed)
+	}
+	return nil
+}
+
+func joined[T ~string](list []T) string {
+	words := make([]string, len(list))
+	for i, w := range list {
+		words[i] = string(w)
+	}
+	return strings.Join(words, ", ")
+}
+
+// merge takes the steps that the machine's agent offers into what is left of the plan after the
+// step under way. Asked-for steps that the agent has become real; those it has not stay marked as
+// the agent's and unknown, for the runner to skip or fail. It returns the names of the latter.
+func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown []string) {
+	if p.InBand {
+		return nil
+	}
+	p.InBand = true
+	rest := slices.Clone(p.Steps[p.Index+1:])
+	kept := rest[:0]
+	for _, s := range rest {
+		i := slices.IndexFunc(found, func(f node.PlannedStep) bool { return f.Interface == s.Interface && f.Step == s.Step })
+		switch {
+		case !s.Agent:
+		case i >= 0:
+			s.Abortable, s.Reboot = found[i].Abortable, found[i].Reboot
+		default:
+			unknown = append(unknown, string(s.Interface)+"."+s.Step)
+			continue
+		}
+		kept = append(kept, s)
+	}
+	for _, f := range found {
+		_, ours := findStep(h, p.Flow, &f)
+		if p.Manual || f.Priority == 0 || ours || isAsked(p.Steps, f.Interface, f.Step) {
+			continue
+		}
+		f.Agent = true
+		kept = append(kept, f)
+	}
+	if !p.Manual {
+		slices.SortStableFunc(kept, order)
+	}
+	p.Steps = append(p.Steps[:p.Index+1:p.Index+1], kept...)
+	return unknown
+}

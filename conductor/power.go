@@ -1,0 +1,192 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// SetPower starts a power change and returns once it is saved that it was asked for. A timeout
+// of 0 is the service's own.
+func (c *Conductor) SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error {
+	if !c.verbs.enter() {
+		return noWorker()
+	}
+	handedOn := false
+	defer func() {
+		if !handedOn {
+			c.verbs.leave()
+		}
+	}()
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	before := n.Clone()
+	if err := c.mayPower(ctx, n, target); err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	n.TargetPower, n.LastError = target, ""
+	if err := c.store.Save(ctx, n); err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	if timeout == 0 {
+		timeout = c.cfg.PowerTimeout
+	}
+	handedOn = c.spawn(func(ctx context.Context) {
+		defer c.verbs.leave()
+		ctx, stop := c.keepLease(ctx, n)
+		defer stop()
+		if err := c.switchPower(ctx, n, timeout); err != nil && ctx.Err() == nil {
+			c.log.Error("power change not saved", "node", n.UUID, "error", err)
+		}
+	})
+	if !handedOn {
+		return c.release(ctx, n)
+	}
+	return nil
+}
+
+// mayPower applies the rules of power changes.
+func (c *Conductor) mayPower(ctx context.Context, n *node.Node, target node.PowerState) error {
+	if !slices.Contains(powerTargets, target) {
+		return node.Errorf(node.Invalid, "Power state %q is unknown; allowed are %s.", target, joined(powerTargets))
+	}
+	if n.State == node.Cleaning || n.State == node.CleanWait {
+		return node.Errorf(node.Invalid, "The power state of node %s can not be changed while it is in state %q.", n.UUID, n.State)
+	}
+	if n.DisablePowerOff && endState(target) == node.PowerOff {
+		return node.Errorf(node.Conflict, "Node %s has disable_power_off set: it can be powered on and rebooted, not switched off.", n.UUID)
+	}
+	task, err := c.task(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := task.Hardware.Power.Validate(ctx, task); err != nil {
+		return node.Errorf(node.Invalid, "%s", scrub(n, err.Error()))
+	}
+	return nil
+}
+
+var powerTargets = []node.PowerState{node.PowerOn, node.PowerOff, node.Rebooting, node.SoftRebooting, node.SoftPowerOff}
+
+// endState is the power state that a change ends in.
+func endState(target node.PowerState) node.PowerState {
+	if target == node.PowerOff || target == node.SoftPowerOff {
+		return node.PowerOff
+	}
+	return node.PowerOn
+}
+
+// switchPower carries out n.TargetPower and lets n go. It is repeated after a crash.
+func (c *Conductor) switchPower(ctx context.Context, n *node.Node, timeout time.Duration) error {
+	err := c.trySwitch(ctx, n, timeout)
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
+	}
+	if ctx.Err() != nil { // the conductor stops: the next one finds target_power_state
+		return c.release(ctx, n)
+	}
+	target := n.TargetPower
+	n.TargetPower = node.PowerUnknown
+	if err != nil {
+		n.LastError = cut(scrub(n, fmt.Sprintf("Failed to change power state to %q: %v", target, err)))
+		c.note(ctx, n, "power", errorSeverity, n.LastError)
+		return c.release(ctx, n)
+	}
+	n.Power, n.PowerFailures = endState(target), 0
+	c.note(ctx, n, "power", infoSeverity, fmt.Sprintf("Power changed on request (%s); the machine is now %s.", target, n.Power))
+	return c.release(ctx, n)
+}
+
+func (c *Conductor) trySwitch(ctx context.Context, n *node.Node, timeout time.Duration) error {
+	task, err := c.task(ctx, n)
+	if err != nil {
+		return err
+	}
+	if n.TargetPower != node.PowerOn { // its agent, if one runs, ends now
+		if err := task.ForgetAgent(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return guarded(func() error { return task.SetPower(ctx, n.TargetPower) })
+}
+
+// guarded calls a driver: its panic becomes an error.
+func guarded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = node.Errorf(node.Internal, "a mistake in the driver (panic: %v)", p)
+		}
+	}()
+	return call()
+}
+
+// SetBootDevice sets what the machine boots from and returns when its BMC has taken it.
+func (c *Conductor) SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	before := n.Clone()
+	ctx, stop := c.keepLease(ctx, n)
+	defer stop()
+	err = c.withManagement(ctx, n, func(ctx context.Context, t *driver.Task) error {
+		if allowed := t.Hardware.Management.BootDevices(); !slices.Contains(allowed, d.Device) {
+			return node.Errorf(node.Invalid, "Boot device %q is not supported by node %s; supported are %s.", d.Device, n.UUID, strings.Join(allowed, ", "))
+		}
+		return t.Hardware.Management.SetBootDevice(ctx, t, d)
+	})
+	if err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	return c.release(ctx, n)
+}
+
+// BootDevice asks the BMC what the machine boots from. It takes no lease.
+func (c *Conductor) BootDevice(ctx context.Context, ident string) (node.BootDevice, error) {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return node.BootDevice{}, err
+	}
+	var d node.BootDevice
+	err = c.withManagement(ctx, n, func(ctx context.Context, t *driver.Task) error {
+		d, err = t.Hardware.Management.BootDevice(ctx, t)
+		return err
+	})
+	return d, err
+}
+
+// BootDevices lists what the machine can be told to boot from.
+func (c *Conductor) BootDevices(ctx context.Context, ident string) ([]string, error) {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return nil, node.Errorf(node.Invalid, "%s", err)
+	}
+	return h.Management.BootDevices(), nil
+}
+
+// withManagement calls the management interface of a valid node, within PowerTimeout.
+func (c *Conductor) withManagement(ctx context.Context, n *node.Node, call func(context.Context, *driver.Task) error) error {
+	task, err := c.task(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := task.Hardware.Management.Validate(ctx, task); err != nil {
+		return node.Errorf(node.Invalid, "%s", scrub(n, err.Error()))
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
+	defer cancel()
+	return guarded(func() error { return call(ctx, task) })
+}

@@ -1,0 +1,250 @@
+package conductor
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// Provision starts what a verb asks for. Everything that is wrong with the request comes back
+// as an error before anything has changed; when it returns nil the new state is saved and the work
+// goes on without the caller.
+func (c *Conductor) Provision(ctx context.Context, ident string, req node.ProvisionRequest) error {
+	if !c.verbs.enter() {
+		return noWorker()
+	}
+	handedOn := false
+	defer func() {
+		if !handedOn {
+			c.verbs.leave()
+		}
+	}()
+	n, err := c.reserveFor(ctx, ident, req.Event)
+	if err != nil {
+		return err
+	}
+	before := n.Clone()
+	if err := c.apply(ctx, n, req); err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	if n.Plan == nil || !needsConductor(n) {
+		return c.release(ctx, n)
+	}
+	if err := c.store.Save(ctx, n); err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	c.note(ctx, n, string(n.Plan.Flow), infoSeverity, fmt.Sprintf("%s was asked for; the node is now in state %q.", capital(string(req.Event)), n.State))
+	handedOn = c.spawn(func(ctx context.Context) {
+		defer c.verbs.leave()
+		c.carry(ctx, n)
+	})
+	if !handedOn {
+		return c.release(ctx, n)
+	}
+	return nil
+}
+
+// reserveFor takes the lease for a verb. A verb that is not legal in the node's state needs no
+// lease to be refused, unless somebody is just changing that state.
+func (c *Conductor) reserveFor(ctx context.Context, ident string, event node.Event) (*node.Node, error) {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	if _, legal := n.State.Next(event); (!legal || !isVerb[event]) && !n.Lease.Held(node.Now()) {
+		return nil, notLegal(n, event)
+	}
+	return c.reserve(ctx, ident)
+}
+
+// isVerb tells what people may ask for from what only the conductor may do.
+var isVerb = map[node.Event]bool{
+	node.EventManage: true, node.EventProvide: true, node.EventDeploy: true, node.EventRebuild: true,
+	node.EventDelete: true, node.EventInspect: true, node.EventClean: true, node.EventAbort: true,
+	node.EventAdopt: true, node.EventRescue: true, node.EventUnrescue: true, node.EventUnhold: true, node.EventService: true,
+}
+
+func notLegal(n *node.Node, event node.Event) error {
+	return node.Errorf(node.Invalid, "The requested action %q can not be performed on node %q while it is in state %q.", event, n.UUID, n.State)
+}
+
+// giveUp lets a node go as it was before a request that is refused.
+func (c *Conductor) giveUp(ctx context.Context, before *node.Node, why error) error {
+	if err := c.release(ctx, before); err != nil {
+		c.log.Warn("node not released", "node", before.UUID, "error", err)
+	}
+	return why
+}
+
+// apply checks a request against the node and changes the node as asked.
+func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionRequest) error {
+	to, legal := n.State.Next(req.Event)
+	if !legal || !isVerb[req.Event] {
+		return notLegal(n, req.Event)
+	}
+	if err := c.allows(n, req.Event); err != nil {
+		return err
+	}
+	switch {
+	case req.Event == node.EventAbort:
+		return abort(n)
+	case req.Event == node.EventUnhold:
+		return unhold(n)
+	case to.Class() != node.Busy:
+		return n.Apply(req.Event)
+	}
+	f := flowTo(to)
+	if f == nil {
+		return node.Errorf(node.Invalid, "The %s action is not supported by the hardware type %s of node %s.", req.Event, n.Driver, n.UUID)
+	}
+	if err := c.check(ctx, n, f, req); err != nil {
+		return err
+	}
+	if err := n.Apply(req.Event); err != nil {
+		return err
+	}
+	return c.start(ctx, n, f, req)
+}
+
+// allows applies the rules of maintenance, retirement and protection.
+func (c *Conductor) allows(n *node.Node, event node.Event) error {
+	switch event {
+	case node.EventDeploy, node.EventRebuild, node.EventClean, node.EventRescue, node.EventUnrescue, node.EventService:
+		if n.Maintenance {
+			return node.Errorf(node.Invalid, "The %s operation can't be performed on node %s because it's in maintenance mode.", event, n.UUID)
+		}
+	}
+	if n.Retired && (event == node.EventProvide || event == node.EventDeploy) {
+		return node.Errorf(node.Invalid, "The %s operation can't be performed on node %s because it is retired.", event, n.UUID)
+	}
+	if n.Protected && (event == node.EventRebuild || event == node.EventDelete) {
+		return node.Errorf(node.Forbidden, "Node %s is protected and can not be undeployed, rebuilt or deleted.", n.UUID)
+	}
+	return nil
+}
+
+// check refuses a request that cannot work: interfaces that do not validate, steps that do not
+// exist, a config drive that is none.
+func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return node.Errorf(node.Invalid, "%s", err)
+	}
+	if f.name != node.FlowClean || req.Event == node.EventClean || c.cleansItself(n) {
+		if err := c.validate(ctx, n, h, f); err != nil {
+			return err
+		}
+	}
+	if req.Event == node.EventClean && len(req.CleanSteps) == 0 {
+		return node.Errorf(node.Invalid, "Manual cleaning needs at least one step in clean_steps.")
+	}
+	if f.name == node.FlowInspect && len(stepsOf(h, f.name)) == 0 {
+		return node.Errorf(node.Invalid, "The %s inspect interface of node %s does not support inspection.", h.Inspect.Name(), n.UUID)
+	}
+	return checkConfigDrive(req.ConfigDrive)
+}
+
+// validate asks every interface that the flow needs, and tells all their reasons at once.
+func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardware, f *flow) error {
+	if len(f.needs) == 0 {
+		return nil
+	}
+	task, err := c.task(ctx, n)
+	if err != nil {
+		return err
+	}
+	var reasons []string
+	impls := h.Implementations()
+	for _, iface := range f.needs {
+		if err := impls[iface].Validate(ctx, task); err != nil {
+			reasons = append(reasons, fmt.Sprintf("%s: %v", iface, err))
+		}
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	return node.Errorf(node.Invalid, "Node %s is not ready for %s. %s", n.UUID, f.noun, scrub(n, strings.Join(reasons, "; ")))
+}
+
+// checkConfigDrive wants a URL, or base64 of something gzipped.
+func checkConfigDrive(drive string) error {
+	if drive == "" || strings.HasPrefix(drive, "http://") || strings.HasPrefix(drive, "https://") {
+		return nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(drive), ""))
+	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
+		return node.Errorf(node.Invalid, "configdrive must be an http(s) URL, or the base64 of a gzipped ISO 9660 image.")
+	}
+	return nil
+}
+
+// start puts a node whose state has just become the flow's busy state at the flow's beginning.
+func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return err
+	}
+	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: req.Event == node.EventClean}
+	if f.name != node.FlowClean || plan.Manual || c.cleansItself(n) {
+		asked := req.DeploySteps
+		if f.name == node.FlowClean {
+			asked = req.CleanSteps
+		}
+		if plan.Steps, err = planFlow(h, f.name, asked, plan.Manual); err != nil {
+			return err
+		}
+	}
+	if f.name == node.FlowDeploy && req.ConfigDrive != "" {
+		n.ConfigDrive = req.ConfigDrive
+	}
+	if f.begin != nil {
+		f.begin(n)
+	}
+	n.Plan, n.LastError = plan, ""
+	// The agent of an earlier flow is gone; a new one must get a token of its own. Losing the old
+	// one's row is harmless even when the new state is never saved.
+	n.Agent = node.Agent{}
+	return c.store.ForgetAgent(ctx, n.UUID)
+}
+
+// cleansItself says whether the node is cleaned when it is provided and after a delete.
+func (c *Conductor) cleansItself(n *node.Node) bool {
+	if n.AutomatedClean != nil {
+		return *n.AutomatedClean
+	}
+	return c.cfg.AutomatedClean
+}
+
+// abort ends a wait: at once where the step allows it, else after the step.
+func abort(n *node.Node) error {
+	if n.State == node.ServiceFailed {
+		return n.Apply(node.EventAbort)
+	}
+	f := flowOf(n)
+	if n.Plan == nil || f == nil {
+		return n.Apply(node.EventAbort)
+	}
+	n.Plan.Aborting = true
+	step := n.Plan.Current()
+	if n.State == node.CleanWait && step != nil && !step.Abortable {
+		return nil
+	}
+	n.Plan.Failure, n.Plan.PollAt = abortedBy(f), node.Now()
+	return nil
+}
+
+// unhold sends a held node on to its next step.
+func unhold(n *node.Node) error {
+	if err := n.Apply(node.EventUnhold); err != nil {
+		return err
+	}
+	if n.Plan != nil {
+		n.Plan.PollAt = node.Now()
+	}
+	return nil
+}

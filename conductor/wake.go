@@ -1,0 +1,165 @@
+package conductor
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// errand is one node that is to be looked at by this process.
+type errand struct{ again bool }
+
+// Wake has the node looked at soon: its machine called, a poll is due, or nobody works on it. Many
+// calls for one node while it is looked at are one more look. It never blocks.
+func (c *Conductor) Wake(uuid string) {
+	c.mu.Lock()
+	if e, ok := c.errands[uuid]; ok {
+		e.again = true
+		c.mu.Unlock()
+		return
+	}
+	e := &errand{}
+	c.errands[uuid] = e
+	c.mu.Unlock()
+	started := c.spawn(func(ctx context.Context) {
+		if c.wakes.queue(ctx) {
+			defer c.wakes.leave()
+			c.look(ctx, uuid)
+		}
+		for c.wantsMore(ctx, uuid, e) {
+			c.look(ctx, uuid)
+		}
+	})
+	if !started {
+		c.mu.Lock()
+		delete(c.errands, uuid)
+		c.mu.Unlock()
+	}
+}
+
+// wantsMore ends the errand unless somebody woke the node meanwhile.
+func (c *Conductor) wantsMore(ctx context.Context, uuid string, e *errand) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.again && ctx.Err() == nil {
+		e.again = false
+		return true
+	}
+	delete(c.errands, uuid)
+	return false
+}
+
+// wakeIn wakes the node after d, unless the conductor stops before.
+func (c *Conductor) wakeIn(uuid string, d time.Duration) {
+	c.spawn(func(ctx context.Context) {
+		select {
+		case <-time.After(d):
+			c.Wake(uuid)
+		case <-ctx.Done():
+		}
+	})
+}
+
+// look carries the node on if it needs a conductor. A node that somebody else holds is left
+// alone: whoever lets it go sees for itself whether the machine called meanwhile (see release).
+func (c *Conductor) look(ctx context.Context, uuid string) {
+	n, err := c.store.Node(ctx, uuid)
+	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(time.Now()) {
+		return
+	}
+	n, err = c.reserve(ctx, uuid)
+	if err != nil {
+		if k := node.KindOf(err); k != node.Conflict && k != node.NotFound && ctx.Err() == nil {
+			c.log.Warn("node not reserved", "node", uuid, "error", err)
+		}
+		return
+	}
+	if needsConductor(n) {
+		c.carry(ctx, n)
+		return
+	}
+	if err := c.release(ctx, n); err != nil { // it changed between the two reads
+		c.log.Warn("node not released", "node", uuid, "error", err)
+	}
+}
+
+// needsConductor reports whether a node has work for whoever gets its lease.
+func needsConductor(n *node.Node) bool {
+	if n.TargetPower != node.PowerUnknown {
+		return true
+	}
+	failing := n.Plan != nil && n.Plan.Failure != ""
+	switch n.State.Class() {
+	case node.Busy:
+		return true
+	case node.Waiting:
+		now := time.Now()
+		return failing || !n.Maintenance || n.Plan == nil || due(n.Plan.PollAt, now) || due(n.Plan.Deadline, now)
+	case node.Held:
+		return failing
+	default:
+		return false
+	}
+}
+
+func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// wakeUnfinished looks once at every node that an earlier process may have left in the middle of
+// something: calls it took down but did not act on, power changes, aborts.
+func (c *Conductor) wakeUnfinished(ctx context.Context) {
+	page := node.Page{Hot: true, Limit: workBatch}
+	for {
+		nodes, err := c.store.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Error("nodes not read at the start; those with work are found later", "error", err)
+			}
+			return
+		}
+		for _, n := range nodes {
+			if n.State.Class() == node.Waiting || n.State.Class() == node.Held || n.TargetPower != node.PowerUnknown {
+				c.Wake(n.UUID)
+			}
+		}
+		if len(nodes) < workBatch {
+			return
+		}
+		page.Marker = nodes[len(nodes)-1].UUID
+	}
+}
+
+// workBatch is how many nodes the store is asked for at once.
+const workBatch = 500
+
+// findWork asks the store for work, and hears what other processes say, until ctx ends.
+func (c *Conductor) findWork(ctx context.Context) {
+	tick := time.NewTicker(c.cfg.WorkInterval)
+	defer tick.Stop()
+	wakeups := c.cfg.Wakeups
+	c.wakeForWork(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			c.wakeForWork(ctx)
+		case uuid, ok := <-wakeups:
+			if !ok {
+				wakeups = nil
+				continue
+			}
+			c.Wake(uuid)
+		}
+	}
+}
+
+func (c *Conductor) wakeForWork(ctx context.Context) {
+	work, err := c.store.Work(ctx, node.Now(), workBatch)
+	if err != nil && ctx.Err() == nil {
+		c.log.Error("work not read", "error", err)
+	}
+	for _, w := range work {
+		c.Wake(w.UUID)
+	}
+}
