@@ -122,7 +122,7 @@ func (s *Store) copyFrom(ctx context.Context, to *os.File, from string, want Ref
 	}
 	switch kind {
 	case sourceHTTP:
-		return want, s.download(ctx, to, path)
+		return want, s.download(ctx, to, path, want)
 	case sourceFile, sourceName:
 		f, err := os.Open(path)
 		if err != nil {
@@ -142,7 +142,7 @@ func (s *Store) fetchSumWithin(ctx context.Context, sumURL, from string) (string
 }
 
 // download copies an HTTP body. A connection that is silent for the store's timeout has failed.
-func (s *Store) download(ctx context.Context, to io.Writer, from string) error {
+func (s *Store) download(ctx context.Context, to io.Writer, from string, want Ref) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := s.Timeout
@@ -151,7 +151,7 @@ func (s *Store) download(ctx context.Context, to io.Writer, from string) error {
 	}
 	silence := time.AfterFunc(timeout, func() { cancel(fmt.Errorf("the server was silent for %s", timeout)) })
 	defer silence.Stop()
-	resp, err := s.get(ctx, from, "")
+	resp, err := s.get(ctx, from, want, "")
 	if err != nil {
 		return causeOf(ctx, err)
 	}

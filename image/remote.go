@@ -35,7 +35,7 @@ func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolv
 	if algo == "md5" && s.MD5 != AllowMD5 {
 		return Resolved{}, fmt.Errorf("an md5 checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512")
 	}
-	e, err := s.fetchEnds(ctx, source)
+	e, err := s.fetchEnds(ctx, source, ref)
 	if err != nil {
 		return Resolved{}, err
 	}
@@ -65,7 +65,7 @@ func baseName(source string) string {
 
 // fetchSum reads the checksum of the file called name from a checksum file.
 func (s *Store) fetchSum(ctx context.Context, sumURL, name string) (algo, value string, err error) {
-	resp, err := s.get(ctx, sumURL, "")
+	resp, err := s.get(ctx, sumURL, Ref{}, "")
 	if err != nil {
 		return "", "", err
 	}
@@ -82,8 +82,8 @@ func (s *Store) fetchSum(ctx context.Context, sumURL, name string) (algo, value 
 }
 
 // fetchEnds reads the head of a remote image, and its tail when the server serves ranges.
-func (s *Store) fetchEnds(ctx context.Context, source string) (ends, error) {
-	resp, err := s.get(ctx, source, fmt.Sprintf("bytes=0-%d", headSize-1))
+func (s *Store) fetchEnds(ctx context.Context, source string, ref Ref) (ends, error) {
+	resp, err := s.get(ctx, source, ref, fmt.Sprintf("bytes=0-%d", headSize-1))
 	if err != nil {
 		return ends{}, err
 	}
@@ -108,7 +108,7 @@ func (s *Store) fetchEnds(ctx context.Context, source string) (ends, error) {
 		return ends{}, unknownSize(e)
 	}
 	if resp.StatusCode == http.StatusPartialContent && size > headSize {
-		e.tail, err = s.fetchTail(ctx, source, size)
+		e.tail, err = s.fetchTail(ctx, source, ref, size)
 	}
 	return e, err
 }
@@ -122,8 +122,8 @@ func unknownSize(e ends) error {
 }
 
 // fetchTail reads the last bytes; a server that will not is no error, as the agent checks again.
-func (s *Store) fetchTail(ctx context.Context, source string, size int64) ([]byte, error) {
-	resp, err := s.get(ctx, source, fmt.Sprintf("bytes=%d-%d", size-tailSize, size-1))
+func (s *Store) fetchTail(ctx context.Context, source string, ref Ref, size int64) ([]byte, error) {
+	resp, err := s.get(ctx, source, ref, fmt.Sprintf("bytes=%d-%d", size-tailSize, size-1))
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +138,9 @@ func (s *Store) fetchTail(ctx context.Context, source string, size int64) ([]byt
 	return tail, nil
 }
 
-// get asks for a URL, for a part of it when ranged is not empty.
-func (s *Store) get(ctx context.Context, source, ranged string) (*http.Response, error) {
+// get asks for a URL with ref's user and password, for a part of it when ranged is not empty.
+// net/http sends the password to no other host when it is redirected.
+func (s *Store) get(ctx context.Context, source string, ref Ref, ranged string) (*http.Response, error) {
 	u, err := parseURL(source)
 	if err != nil {
 		return nil, err
@@ -150,6 +151,9 @@ func (s *Store) get(ctx context.Context, source, ranged string) (*http.Response,
 	}
 	if ranged != "" {
 		req.Header.Set("Range", ranged)
+	}
+	if ref.User != "" {
+		req.SetBasicAuth(ref.User, ref.Password)
 	}
 	client := s.Client
 	if client == nil {

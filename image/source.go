@@ -18,6 +18,8 @@ type Ref struct {
 	HashAlgo   string // "md5", "sha256" or "sha512", together with HashValue; wins over Checksum
 	HashValue  string // hex
 	DiskFormat string // what the image is said to be; "" takes it as it is
+	User       string // for an http(s) server that asks; sent to the source's own host only
+	Password   string
 }
 
 // Resolved is an image that has been found, inspected and, when it is on this machine, checked.
@@ -135,8 +137,7 @@ var DiskFormats = []string{string(Raw), string(GPT), string(ISO), string(QCOW2)}
 // covers what a partition table or an ISO 9660 file system makes of it.
 func checkFormat(declared string, info Info) error {
 	d := Format(strings.ToLower(declared))
-	switch {
-	case d == "" || d == info.Format || d == Raw && info.ByteForByte() || d == GPT && info.PartitionTable != "":
+	if d == "" || d == info.Format || d == Raw && info.ByteForByte() || d == GPT && info.PartitionTable != "" {
 		return nil
 	}
 	return &Refusal{Format: info.Format, Reason: fmt.Sprintf("it is said to be %s; say %s, or nothing", d, info.Format)}

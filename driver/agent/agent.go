@@ -1,0 +1,82 @@
+// Package agent owns the service side of the ironic-python-agent protocol: the deploy interface
+// "direct" and the inspect interface "agent", whose steps boot the deploy ramdisk and have the
+// agent in it do the work. It writes no disk itself, serves no file, and trusts nothing an agent
+// says but what it says over the certificate it showed the service with its token.
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/node"
+)
+
+// Sources finds images; image.Store does.
+type Sources interface {
+	// Validate checks what can be known of an image without a network.
+	Validate(ref image.Ref) error
+	// Resolve finds it, inspects it and settles its checksum.
+	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
+}
+
+// Images lets one machine read a file of this service. A URL that starts with a slash is a path
+// on the provisioning listener.
+type Images interface {
+	ServeImage(ctx context.Context, nodeUUID, path string) (url string, err error)
+}
+
+// Defaults of the times below, those of the field.
+const (
+	DefaultBootTimeout  = 30 * time.Minute // from power on to the agent's first call
+	DefaultStepTimeout  = 2 * time.Hour    // one step of the agent, such as writing the image
+	DefaultAgentLost    = 5 * time.Minute  // without a call and unreachable: the machine is gone
+	DefaultPoll         = 10 * time.Second // how often a working agent is asked, besides its calls
+	DefaultPowerPoll    = 2 * time.Second  // how often the BMC is asked while a machine switches off
+	DefaultPowerOffWait = 35 * time.Second // then it is switched off hard
+)
+
+// Memo keys. All live as long as the plan.
+const (
+	memoBooted   = "deploy.booted"   // since when the ramdisk boots, RFC 3339; "" when it must be booted
+	memoCommand  = "deploy.command"  // id of the agent's command the step waits for
+	memoDone     = "deploy.done"     // id of the last command that an earlier step saw to its end
+	memoVersion  = "deploy.version"  // hardware_manager_version, JSON, which the agent wants back
+	memoRestarts = "deploy.restarts" // how often the step under way was started again
+	memoReboot   = "deploy.reboot"   // step whose reboot is under way
+)
+
+// orElse returns the duration, or the default when it is zero.
+func orElse(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+// logOf returns the task's log with the node's UUID.
+func logOf(t *driver.Task) *slog.Logger {
+	if t.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return t.Log.With("node", t.Node.UUID)
+}
+
+// save checkpoints the node, where the task can.
+func save(ctx context.Context, t *driver.Task) error {
+	if t.Save == nil {
+		return nil
+	}
+	return t.Save(ctx)
+}
+
+// forgetAgent drops what is known of the agent: it is gone.
+func forgetAgent(ctx context.Context, t *driver.Task) error {
+	if t.ForgetAgent == nil {
+		t.Node.Agent = node.Agent{}
+		return nil
+	}
+	return t.ForgetAgent(ctx)
+}

@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// tearDown ends an instance's hold on the machine. What its disk holds is cleaning's business.
+func (d *Direct) tearDown(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if err := leave(ctx, t, driver.TenantNetwork); err != nil {
+		return driver.Done(), err
+	}
+	if err := t.Hardware.Boot.CleanUpInstance(ctx, t); err != nil {
+		return driver.Done(), fmt.Errorf("taking the instance's boot back: %w", err)
+	}
+	return driver.Done(), nil
+}
+
+func (d *Direct) prepareCleaning(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Node.Plan.NoRamdisk {
+		return driver.Done(), nil
+	}
+	return d.bootRamdisk(ctx, t)
+}
+
+func (d *Direct) tearDownCleaning(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Node.Plan.NoRamdisk {
+		return driver.Done(), nil
+	}
+	return driver.Done(), leave(ctx, t, driver.CleaningNetwork)
+}
+
+func (d *Direct) prepareService(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	return d.prepareCleaning(ctx, t)
+}
+
+// tearDownService starts the instance again.
+func (d *Direct) tearDownService(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Node.Plan.NoRamdisk {
+		return driver.Done(), nil
+	}
+	if err := errors.Join(leave(ctx, t, driver.ServicingNetwork), prepareDisk(ctx, t)); err != nil {
+		return driver.Done(), err
+	}
+	if _, err := d.switchToTenantNetwork(ctx, t); err != nil {
+		return driver.Done(), err
+	}
+	return d.bootInstance(ctx, t)
+}
+
+// verb is the agent's word for a flow: its commands are <verb>.get_<verb>_steps and
+// <verb>.execute_<verb>_step.
+func verb(flow node.Flow) string { return string(flow) }
+
+// agentSteps asks the agent which steps of the flow under way its hardware managers offer, and
+// remembers their version.
+func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.PlannedStep, error) {
+	s, err := d.Client.open(t.Node.Agent)
+	if err != nil {
+		return nil, err
+	}
+	flow := t.Node.Plan.Flow
+	var offered wire.Steps
+	if err := s.ask(ctx, verb(flow)+".get_"+verb(flow)+"_steps", about(t), &offered); err != nil {
+		return nil, fmt.Errorf("asking the agent for its %s steps: %w", flow, err)
+	}
+	if err := rememberVersion(t, offered.Version); err != nil {
+		return nil, err
+	}
+	return d.plan(flow, offered), nil
+}
+
+// plan turns what the agent offers into planned steps. Where several hardware managers offer a
+// step, the highest priority counts, then the manager's name; what this interface does itself is
+// left out.
+func (d *Direct) plan(flow node.Flow, offered wire.Steps) []node.PlannedStep {
+	lists := map[node.Flow]map[string][]wire.Step{
+		node.FlowClean: offered.Clean, node.FlowDeploy: offered.Deploy, node.FlowService: offered.Service,
+	}[flow]
+	own := map[string]bool{}
+	for _, s := range d.Steps() {
+		if _, ok := s.Priority[flow]; ok {
+			own["deploy."+s.Name] = true
+		}
+	}
+	best := map[string]wire.Step{}
+	for _, manager := range slices.Sorted(maps.Keys(lists)) {
+		for _, s := range lists[manager] {
+			key := s.Interface + "." + s.Step
+			if b, taken := best[key]; !own[key] && (!taken || s.Priority > b.Priority) {
+				best[key] = s
+			}
+		}
+	}
+	var planned []node.PlannedStep
+	for _, key := range slices.Sorted(maps.Keys(best)) {
+		s := best[key]
+		planned = append(planned, node.PlannedStep{
+			Interface: node.Interface(s.Interface), Step: s.Step, Priority: d.priority(flow, key, s.Priority),
+			Args: s.Args, Agent: true, Abortable: s.Abortable, Reboot: s.RebootRequested,
+		})
+	}
+	slices.SortStableFunc(planned, func(a, b node.PlannedStep) int { return b.Priority - a.Priority })
+	return planned
+}
+
+func (d *Direct) priority(flow node.Flow, key string, offered int) int {
+	overrides := d.Priorities
+	if overrides == nil {
+		overrides = DefaultPriorities
+	}
+	if p, ok := overrides[key]; ok && flow == node.FlowClean {
+		return p
+	}
+	return offered
+}
+
+// RunStep implements driver.InBand.
+func (d *Direct) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall(memoReboot) == stepName(t) {
+		return d.rebooting(ctx, t)
+	}
+	w := d.stepWork(t)
+	r, c, err := d.run(ctx, t, w)
+	return d.inBandEnded(ctx, t, w, r, c, err)
+}
+
+// PollStep implements driver.InBand.
+func (d *Direct) PollStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall(memoReboot) == stepName(t) {
+		return d.rebooting(ctx, t)
+	}
+	w := d.stepWork(t)
+	r, c, err := d.poll(ctx, t, w)
+	return d.inBandEnded(ctx, t, w, r, c, err)
+}
+
+// stepName names the step under way within its plan, so that the same step twice is two.
+func stepName(t *driver.Task) string {
+	s := t.Step()
+	return fmt.Sprintf("%d:%s.%s", t.Node.Plan.Index, s.Interface, s.Step)
+}
+
+func (d *Direct) stepWork(t *driver.Task) work {
+	flow, s := t.Node.Plan.Flow, t.Step()
+	return work{
+		name: verb(flow) + ".execute_" + verb(flow) + "_step", what: s.Step, within: orElse(d.StepTimeout, DefaultStepTimeout),
+		params: func(context.Context) (map[string]any, error) {
+			params := about(t)
+			params["step"] = wire.Step{
+				Step: s.Step, Interface: string(s.Interface), Priority: s.Priority, Args: s.Args,
+				RebootRequested: s.Reboot, Abortable: s.Abortable,
+			}
+			params[verb(flow)+"_version"] = version(t)
+			return params, nil
+		},
+	}
+}
+
+// inBandEnded reboots where the step wants it, and deals with an agent whose hardware managers are
+// not those the plan was made from.
+func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
+	if err != nil || c == nil {
+		return r, err
+	}
+	if c.Status == wire.VersionMismatch {
+		return d.mismatch(ctx, t, w)
+	}
+	if r, err := d.stepEnded(t, w, r, c, nil); err != nil {
+		return r, err
+	}
+	if !t.Step().Reboot && !reported(c).RebootRequested {
+		return driver.Done(), nil
+	}
+	t.Remember(memoReboot, stepName(t))
+	t.Remember(memoBooted, "")
+	if err := save(ctx, t); err != nil {
+		return driver.Done(), err
+	}
+	return d.rebooting(ctx, t)
+}
+
+// rebooting boots the ramdisk anew after a step that asked for it, and waits for its agent.
+func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall(memoBooted) == "" {
+		// The heartbeats of the agent that did the step must not pass for the new one's.
+		if err := forgetAgent(ctx, t); err != nil {
+			return driver.Done(), err
+		}
+	}
+	r, err := d.bootRamdisk(ctx, t)
+	if err != nil || r.Waiting() {
+		return r, err
+	}
+	t.Remember(memoReboot, "")
+	return driver.Done(), nil
+}
+
+// mismatch begins a step again when the agent's hardware managers have other versions than those
+// the plan was made from, once, provided they still offer it.
+func (d *Direct) mismatch(ctx context.Context, t *driver.Task, w work) (driver.Result, error) {
+	known := version(t)
+	steps, err := d.agentSteps(ctx, t)
+	if err != nil {
+		return driver.Done(), err
+	}
+	s := t.Step()
+	offered := slices.ContainsFunc(steps, func(o node.PlannedStep) bool { return o.Step == s.Step && o.Interface == s.Interface })
+	if !offered || maps.Equal(known, version(t)) {
+		return driver.Done(), fmt.Errorf("the agent does not carry out %s: its hardware managers (%s) are not those this plan was made with (%s)",
+			w.what, managers(version(t)), managers(known))
+	}
+	logOf(t).Warn("the agent's hardware managers changed; the step begins again", "step", s.Step)
+	r, c, err := d.run(ctx, t, w)
+	if c != nil && c.Status == wire.VersionMismatch {
+		err = fmt.Errorf("the agent does not carry out %s: it says that its hardware managers changed again", w.what)
+	}
+	if err != nil || c == nil {
+		return r, err
+	}
+	return d.inBandEnded(ctx, t, w, r, c, nil)
+}
+
+func managers(v map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		list = append(list, name+" "+v[name])
+	}
+	if list == nil {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// reported is the step that a command's result says it carried out; zero when it does not say.
+func reported(c *wire.CommandResult) wire.Step {
+	var result struct {
+		Deploy  *wire.Step `json:"deploy_step"`
+		Clean   *wire.Step `json:"clean_step"`
+		Service *wire.Step `json:"service_step"`
+	}
+	if json.Unmarshal(c.Result, &result) != nil {
+		return wire.Step{}
+	}
+	for _, s := range []*wire.Step{result.Deploy, result.Clean, result.Service} {
+		if s != nil {
+			return *s
+		}
+	}
+	return wire.Step{}
+}
+
+// stepEnded checks that the agent carried out the step it was asked for.
+func (d *Direct) stepEnded(t *driver.Task, w work, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
+	if err != nil || c == nil {
+		return r, err
+	}
+	if c.Status == wire.VersionMismatch {
+		return driver.Done(), fmt.Errorf("the agent does not carry out %s: its hardware managers changed since it offered its steps", w.what)
+	}
+	if s := reported(c); s.Step != "" && s.Step != w.what {
+		return driver.Done(), fmt.Errorf("the agent was asked for %s but says it carried out %s", w.what, s.Step)
+	}
+	logOf(t).Info("the agent finished a step", "step", w.what)
+	return driver.Done(), nil
+}

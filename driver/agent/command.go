@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// maxRestarts is how often one step is started again on an agent that forgot it.
+const maxRestarts = 3
+
+// work is one long command of the agent, begun by one call of a step and watched by others,
+// perhaps in other processes. What it knows is in the plan's memo; the agent's own list says the rest,
+// so nothing is begun twice and nothing finished is done again, wherever a process died.
+type work struct {
+	name   string // "deploy.execute_deploy_step"
+	what   string // for people: "write_image"
+	params func(ctx context.Context) (map[string]any, error)
+	within time.Duration
+}
+
+// run begins the work, or finds it begun. The result is empty while it goes on.
+func (d *Direct) run(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+	s, err := d.Client.open(t.Node.Agent)
+	if err != nil {
+		return driver.Done(), nil, err
+	}
+	list, err := s.commands(ctx)
+	if err != nil {
+		return driver.Done(), nil, fmt.Errorf("before %s: %w", w.what, err)
+	}
+	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
+		return d.stands(t, w, c, w.within)
+	}
+	t.Remember(memoRestarts, "0")
+	return d.begin(ctx, t, s, list, w)
+}
+
+// poll looks how the work stands. An agent that cannot be reached is waited for while it calls; one
+// that has forgotten the work, because it was started anew, gets it again.
+func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+	s, err := d.Client.open(t.Node.Agent)
+	if err != nil {
+		return driver.Done(), nil, err
+	}
+	list, err := s.commands(ctx)
+	if err != nil {
+		return d.silent(t, w, err)
+	}
+	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
+		return d.stands(t, w, c, 0)
+	}
+	n, _ := strconv.Atoi(t.Recall(memoRestarts))
+	if n >= maxRestarts {
+		return driver.Done(), nil, fmt.Errorf("the agent was started anew %d times during %s: is the machine losing power?", n+1, w.what)
+	}
+	t.Remember(memoRestarts, strconv.Itoa(n+1))
+	logOf(t).Warn("the agent has forgotten a command and gets it again", "command", w.what, "time", n+1)
+	return d.begin(ctx, t, s, list, w)
+}
+
+// find looks for the work in the agent's list: by its id when that was saved; else the newest
+// command, when it has the work's name and no earlier step saw it end.
+func find(list []wire.CommandResult, w work, id, done string) *wire.CommandResult {
+	if len(list) == 0 {
+		return nil
+	}
+	if id != "" && id != done {
+		for i := range list {
+			if list[i].ID == id {
+				return &list[i]
+			}
+		}
+	}
+	newest := &list[len(list)-1]
+	if newest.Name == shortName(w.name) && newest.ID != done {
+		return newest
+	}
+	return nil
+}
+
+func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []wire.CommandResult, w work) (driver.Result, *wire.CommandResult, error) {
+	params, err := w.params(ctx)
+	if err != nil {
+		return driver.Done(), nil, err
+	}
+	last := ""
+	if len(list) > 0 {
+		last = list[len(list)-1].ID
+	}
+	c, err := s.start(ctx, w.name, params, last)
+	if err != nil {
+		return driver.Done(), nil, fmt.Errorf("starting %s: %w", w.what, err)
+	}
+	t.Remember(memoCommand, c.ID)
+	if err := save(ctx, t); err != nil {
+		return driver.Done(), nil, err
+	}
+	return d.stands(t, w, &c, w.within)
+}
+
+// stands turns how a command stands into how the step stands; within is the deadline of a wait that
+// starts now, 0 for one that goes on.
+func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within time.Duration) (driver.Result, *wire.CommandResult, error) {
+	t.Remember(memoCommand, c.ID)
+	switch c.Status {
+	case wire.Running:
+		return d.waitFor("the agent to finish "+w.what, within), nil, nil
+	case wire.Succeeded, wire.VersionMismatch:
+		t.Remember(memoDone, c.ID)
+		return driver.Done(), c, nil
+	}
+	t.Remember(memoDone, c.ID)
+	return driver.Done(), nil, &failed{w.what, c.Error}
+}
+
+// silent decides about an agent that does not answer: as long as it calls, it lives.
+func (d *Direct) silent(t *driver.Task, w work, err error) (driver.Result, *wire.CommandResult, error) {
+	quiet := node.Now().Sub(t.Node.Agent.LastHeartbeat)
+	if !isUnreachable(err) {
+		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
+	}
+	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
+		return driver.Done(), nil, fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err)
+	}
+	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
+	return d.waitFor("the agent to finish "+w.what, 0), nil, nil
+}
+
+func (d *Direct) waitFor(what string, within time.Duration) driver.Result {
+	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(d.Poll, DefaultPoll)}
+}
+
+// version returns hardware_manager_version as the agent gave it with its steps.
+func version(t *driver.Task) map[string]string {
+	v := map[string]string{}
+	if text := t.Recall(memoVersion); text != "" {
+		// What is there was marshalled by rememberVersion.
+		_ = json.Unmarshal([]byte(text), &v)
+	}
+	return v
+}
+
+func rememberVersion(t *driver.Task, v map[string]string) error {
+	text, err := json.Marshal(v)
+	t.Remember(memoVersion, string(text))
+	return err
+}

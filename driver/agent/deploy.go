@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/node"
+)
+
+// firstCall is what a booting ramdisk is waited for with.
+const firstCall = "the agent's first heartbeat"
+
+// deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
+// has another checksum fails here in seconds, not after the machine's long start.
+func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if _, err := d.Sources.Resolve(ctx, imageRef(t.Node)); err != nil {
+		return driver.Done(), err
+	}
+	return d.bootRamdisk(ctx, t)
+}
+
+// bootRamdisk boots the ramdisk of the flow under way and waits for its agent.
+func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	r := ramdisk{apiURL: d.APIURL}
+	if err := r.boot(ctx, t, networkOf(t.Node.Plan.Flow)); err != nil {
+		return driver.Done(), err
+	}
+	if called(t) {
+		return d.ramdiskCalled(ctx, t)
+	}
+	return d.waitFor(firstCall, orElse(d.BootTimeout, DefaultBootTimeout)), nil
+}
+
+// ramdiskCalled ends the wait once the new agent has called, with the steps it offers.
+func (d *Direct) ramdiskCalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if !called(t) {
+		return d.waitFor(firstCall, 0), nil
+	}
+	steps, err := d.agentSteps(ctx, t)
+	return driver.Result{Steps: steps}, err
+}
+
+// writeImage has the agent write the image and the config drive.
+func (d *Direct) writeImage(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	w := d.imageWork(t)
+	r, c, err := d.run(ctx, t, w)
+	return d.stepEnded(t, w, r, c, err)
+}
+
+func (d *Direct) imageWritten(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	w := d.imageWork(t)
+	r, c, err := d.poll(ctx, t, w)
+	return d.stepEnded(t, w, r, c, err)
+}
+
+func (d *Direct) imageWork(t *driver.Task) work {
+	return work{
+		name: "deploy.execute_deploy_step", what: "write_image", within: orElse(d.StepTimeout, DefaultStepTimeout),
+		params: func(ctx context.Context) (map[string]any, error) {
+			info, err := d.imageInfo(ctx, t.Node)
+			if err != nil {
+				return nil, err
+			}
+			args := map[string]any{"image_info": info}
+			if t.Node.ConfigDrive != "" {
+				args["configdrive"] = t.Node.ConfigDrive
+			}
+			params := about(t)
+			params["step"] = map[string]any{"interface": "deploy", "step": "write_image", "args": args}
+			params["deploy_version"] = version(t)
+			return params, nil
+		},
+	}
+}
+
+// imageInfo tells the agent what to read, from where, and how to know it is whole.
+func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, error) {
+	resolved, err := d.Sources.Resolve(ctx, imageRef(n))
+	if err != nil {
+		return wire.ImageInfo{}, err
+	}
+	url, err := d.imageURL(ctx, n, resolved)
+	if err != nil {
+		return wire.ImageInfo{}, err
+	}
+	info := wire.ImageInfo{
+		ID: imageID(n.InstanceInfo.String("image_source")), URLs: []string{url},
+		DiskFormat: agentFormat(resolved.Info.Format), ContainerFormat: "bare",
+		StreamRaw: true, NodeUUID: n.UUID, ConfigDrive: n.ConfigDrive,
+	}
+	if f := n.InstanceInfo.String("image_container_format"); f != "" {
+		info.ContainerFormat = f
+	}
+	if resolved.HashAlgo == "md5" {
+		info.Checksum = resolved.HashValue
+	} else {
+		info.HashAlgo, info.HashValue = resolved.HashAlgo, resolved.HashValue
+	}
+	if resolved.URL != "" && n.InstanceInfo.String("image_server_auth_strategy") != "" {
+		info.AuthStrategy = n.InstanceInfo.String("image_server_auth_strategy")
+		info.AuthUser = n.InstanceInfo.String("image_server_user")
+		info.AuthPassword = n.InstanceInfo.String("image_server_password")
+	}
+	return info, nil
+}
+
+// imageURL is where the machine reads the image: its own URL, or this service.
+func (d *Direct) imageURL(ctx context.Context, n *node.Node, r image.Resolved) (string, error) {
+	if r.URL != "" {
+		return r.URL, nil
+	}
+	url, err := d.Images.ServeImage(ctx, n.UUID, r.Path)
+	if err != nil {
+		return "", fmt.Errorf("offering the image to the machine: %w", err)
+	}
+	if strings.HasPrefix(url, "/") {
+		url = strings.TrimSuffix(d.ImageURL, "/") + url
+	}
+	return url, nil
+}
+
+// agentFormat is the disk format an agent is told. It knows no "gpt": what is written byte for byte
+// and has a partition table is raw to it.
+func agentFormat(f image.Format) string {
+	if f == image.GPT {
+		return string(image.Raw)
+	}
+	return string(f)
+}
+
+// imageID is the last part of the source's path.
+func imageID(source string) string {
+	source, _, _ = strings.Cut(source, "?")
+	return path.Base(source)
+}
+
+// imageRef is the image that instance_info asks for.
+func imageRef(n *node.Node) image.Ref {
+	i := n.InstanceInfo
+	return image.Ref{
+		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
+		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
+		DiskFormat: i.String("image_disk_format"),
+		User:       i.String("image_server_user"), Password: i.String("image_server_password"),
+	}
+}

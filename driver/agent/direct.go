@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// Direct is the deploy interface "direct": the agent in the deploy ramdisk reads the image itself
+// and writes it. Sources, Images and APIURL must be set; every other zero value is its default.
+// It keeps nothing in memory, so any process may carry on what another began.
+type Direct struct {
+	Sources  Sources
+	Images   Images
+	ImageURL string // where machines reach what Images serves, such as "http://10.0.0.1:6386"
+	APIURL   string // where the agent reaches the API, such as "http://10.0.0.1:6386"; the ipa-api-url
+
+	Client      Client
+	BootTimeout time.Duration // 0: DefaultBootTimeout
+	StepTimeout time.Duration // 0: DefaultStepTimeout
+	AgentLost   time.Duration // 0: DefaultAgentLost
+	Poll        time.Duration // 0: DefaultPoll
+	PowerPoll   time.Duration // 0: DefaultPowerPoll
+	PowerOff    time.Duration // from power_off to a hard off; 0: DefaultPowerOffWait
+
+	// DefaultBootMode is taken for machines whose boot mode nobody knows; "" means "uefi".
+	DefaultBootMode string
+
+	// Priorities overrides the agent's own priorities of clean steps, by "<interface>.<step>".
+	// nil means DefaultPriorities.
+	Priorities map[string]int
+}
+
+// DefaultPriorities leave automated cleaning with erasing metadata alone: overwriting whole disks
+// takes hours to days, so it runs only where somebody asks for it.
+var DefaultPriorities = map[string]int{"deploy.erase_devices": 0}
+
+// Name implements driver.Implementation.
+func (d *Direct) Name() string { return "direct" }
+
+// Properties implements driver.Implementation.
+func (d *Direct) Properties() map[string]string {
+	return map[string]string{
+		"deploy_forces_oob_reboot": "Whether the machine is always switched off through its BMC after the image is written, rather than by the agent. Optional.",
+		"image_download_source":    "How the machine gets an http(s) image: \"http\", from its own URL, is the one supported. Optional.",
+	}
+}
+
+// Steps lists what the conductor runs, by the field's names and priorities. The agent's own steps
+// join them once the ramdisk runs.
+func (d *Direct) Steps() []driver.Step {
+	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
+	frame := func(flow node.Flow, priority int) map[node.Flow]int { return map[node.Flow]int{flow: priority} }
+	return []driver.Step{
+		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.ramdiskCalled},
+		{Name: "write_image", Priority: deploy(80), Abortable: true, Run: d.writeImage, Poll: d.imageWritten},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Run: d.prepareInstanceBoot, Poll: d.bootLoaderInstalled},
+		{Name: "tear_down_agent", Priority: deploy(40), Run: d.tearDownAgent, Poll: d.machineOff},
+		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: d.switchToTenantNetwork},
+		{Name: "boot_instance", Priority: deploy(20), Run: d.bootInstance},
+
+		{Name: "tear_down", Priority: frame(node.FlowDelete, 100), Frame: true, Run: d.tearDown},
+
+		{Name: "prepare_cleaning", Priority: frame(node.FlowClean, 1000), Frame: true, Abortable: true, Run: d.prepareCleaning, Poll: d.ramdiskCalled},
+		{Name: "tear_down_cleaning", Priority: frame(node.FlowClean, -1000), Frame: true, Run: d.tearDownCleaning},
+
+		{Name: "prepare_service", Priority: frame(node.FlowService, 1000), Frame: true, Abortable: true, Run: d.prepareService, Poll: d.ramdiskCalled},
+		{Name: "tear_down_service", Priority: frame(node.FlowService, -1000), Frame: true, Run: d.tearDownService},
+
+		{Name: "adopt", Priority: frame(node.FlowAdopt, 100), Frame: true, Run: d.adopt},
+	}
+}
+
+// TidyUp implements driver.Deploy.
+func (d *Direct) TidyUp(ctx context.Context, t *driver.Task) error {
+	var network driver.NetworkPurpose
+	if t.Node.Plan != nil {
+		network = networkOf(t.Node.Plan.Flow)
+	}
+	return leave(ctx, t, network)
+}

@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+const untilOff = "the machine to switch itself off"
+
+// prepareInstanceBoot makes the machine boot what was written. On UEFI the agent first enters the
+// image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code.
+func (d *Direct) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if mode, _ := d.bootMode(t.Node); mode == "bios" {
+		return driver.Done(), prepareDisk(ctx, t)
+	}
+	r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
+	return bootLoaderEnded(ctx, t, r, c, err)
+}
+
+func (d *Direct) bootLoaderInstalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	r, c, err := d.poll(ctx, t, d.bootLoaderWork(t))
+	return bootLoaderEnded(ctx, t, r, c, err)
+}
+
+func bootLoaderEnded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
+	if err != nil || c == nil {
+		return r, err
+	}
+	return driver.Done(), prepareDisk(ctx, t)
+}
+
+func prepareDisk(ctx context.Context, t *driver.Task) error {
+	if err := t.Hardware.Boot.PrepareInstance(ctx, t); err != nil {
+		return fmt.Errorf("making the machine boot its disk: %w", err)
+	}
+	return nil
+}
+
+// bootLoaderWork is image.install_bootloader with what the agent knows of its partitions. When
+// the boot mode is only assumed, a failure is the agent's to ignore: the machine may be a BIOS one.
+func (d *Direct) bootLoaderWork(t *driver.Task) work {
+	return work{
+		name: "image.install_bootloader", what: "install_bootloader", within: orElse(d.StepTimeout, DefaultStepTimeout),
+		params: func(ctx context.Context) (map[string]any, error) {
+			s, err := d.Client.open(t.Node.Agent)
+			if err != nil {
+				return nil, err
+			}
+			var uuids wire.PartitionUUIDs
+			if err := s.ask(ctx, "standby.get_partition_uuids", nil, &uuids); err != nil {
+				return nil, err
+			}
+			mode, known := d.bootMode(t.Node)
+			params := map[string]any{
+				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
+				"target_boot_mode": mode,
+			}
+			if !known {
+				params["ignore_bootloader_failure"] = true
+			}
+			return params, nil
+		},
+	}
+}
+
+// bootMode is the mode the instance is to boot in, and whether anybody said so.
+func (d *Direct) bootMode(n *node.Node) (mode string, known bool) {
+	if mode = n.Capability("boot_mode"); mode != "" {
+		return mode, true
+	}
+	if n.BootMode != "" {
+		return n.BootMode, true
+	}
+	if d.DefaultBootMode != "" {
+		return d.DefaultBootMode, false
+	}
+	return "uefi", false
+}
+
+// tearDownAgent switches the machine off, so that the instance starts from cold. The agent is asked
+// to, as it flushes what it wrote; a machine that stays on is switched off by its BMC.
+func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Node.DisablePowerOff {
+		return driver.Done(), d.sync(ctx, t)
+	}
+	if off, err := isOff(ctx, t); err != nil || off {
+		return driver.Done(), d.gone(ctx, t, err)
+	}
+	if forced(t.Node) {
+		return driver.Done(), errors.Join(d.sync(ctx, t), d.hardOff(ctx, t))
+	}
+	s, err := d.Client.open(t.Node.Agent)
+	if err == nil {
+		err = s.powerOff(ctx)
+	}
+	if err != nil {
+		logOf(t).Warn("the agent does not switch its machine off; the BMC will", "err", err)
+		return driver.Done(), d.hardOff(ctx, t)
+	}
+	// The deadline is never reached: the last poll switches off.
+	wait := orElse(d.PowerOff, DefaultPowerOffWait)
+	return driver.Result{WaitFor: untilOff, Within: 10 * wait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+}
+
+// powerOff asks for standby.power_off. An agent that goes down before it answers has done it.
+func (s *session) powerOff(ctx context.Context) error {
+	s.Attempts = 1
+	_, err := s.start(ctx, "standby.power_off", nil, "")
+	if isUnreachable(err) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// machineOff looks whether the machine is off by now.
+func (d *Direct) machineOff(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	off, err := isOff(ctx, t)
+	if off {
+		return driver.Done(), d.gone(ctx, t, nil)
+	}
+	if waited := node.Now().Sub(t.Node.Plan.WaitingSince); waited < orElse(d.PowerOff, DefaultPowerOffWait) {
+		return driver.Result{WaitFor: untilOff, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+	}
+	logOf(t).Warn("the machine did not switch itself off in time; the BMC does", "err", err)
+	return driver.Done(), d.hardOff(ctx, t)
+}
+
+func isOff(ctx context.Context, t *driver.Task) (bool, error) {
+	state, err := t.Hardware.Power.PowerState(ctx, t)
+	if err != nil {
+		return false, fmt.Errorf("asking whether the machine is off: %w", err)
+	}
+	t.Node.Power = state
+	return state == node.PowerOff, nil
+}
+
+func (d *Direct) hardOff(ctx context.Context, t *driver.Task) error {
+	if err := t.SetPower(ctx, node.PowerOff); err != nil {
+		return fmt.Errorf("switching the machine off: %w", err)
+	}
+	return d.gone(ctx, t, nil)
+}
+
+// gone forgets the agent of a machine that is off.
+func (d *Direct) gone(ctx context.Context, t *driver.Task, err error) error {
+	if err != nil {
+		return err
+	}
+	if err := forgetAgent(ctx, t); err != nil {
+		return fmt.Errorf("forgetting the agent: %w", err)
+	}
+	return nil
+}
+
+// sync has the agent flush what it wrote, before the power goes without it.
+func (d *Direct) sync(ctx context.Context, t *driver.Task) error {
+	s, err := d.Client.open(t.Node.Agent)
+	if err != nil {
+		return err
+	}
+	if err := s.ask(ctx, "standby.sync", nil, nil); err != nil {
+		return fmt.Errorf("flushing what was written: %w", err)
+	}
+	return nil
+}
+
+// forced reports driver_info.deploy_forces_oob_reboot.
+func forced(n *node.Node) bool {
+	switch v := n.DriverInfo["deploy_forces_oob_reboot"].(type) {
+	case bool:
+		return v
+	case string:
+		yes, err := strconv.ParseBool(v)
+		return err == nil && yes
+	}
+	return false
+}
+
+func (d *Direct) switchToTenantNetwork(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if err := t.Hardware.Network.Connect(ctx, t, driver.TenantNetwork); err != nil {
+		return driver.Done(), fmt.Errorf("connecting the machine to the tenant network: %w", err)
+	}
+	return driver.Done(), nil
+}
+
+// bootInstance starts the machine from its disk.
+func (d *Direct) bootInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	on := node.PowerOn
+	if t.Node.DisablePowerOff {
+		on = node.Rebooting
+	}
+	if err := t.SetPower(ctx, on); err != nil {
+		return driver.Done(), fmt.Errorf("starting the instance: %w", err)
+	}
+	return driver.Done(), nil
+}
+
+// adopt takes over a machine that runs its instance already: later boots stay with its disk.
+func (d *Direct) adopt(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	return driver.Done(), prepareDisk(ctx, t)
+}

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// callPath is where the agent of an inspection posts its report.
+const callPath = "/v1/continue_inspection"
+
+// ramdisk boots the deploy ramdisk and takes it down again.
+type ramdisk struct {
+	apiURL string
+	params map[string]string // kernel parameters besides ipa-api-url
+}
+
+// boot has the machine start the ramdisk on the given network. It may be called again after a
+// crash: a machine that was switched on for this boot, or whose new agent has called, is let be.
+func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
+	if t.Recall(memoBooted) != "" {
+		return nil
+	}
+	if step := t.Step(); step != nil && !step.StartedAt.IsZero() && calledSince(t, step.StartedAt) {
+		t.Remember(memoBooted, step.StartedAt.Format(time.RFC3339Nano))
+		return nil
+	}
+	on := node.PowerOn
+	if t.Node.DisablePowerOff {
+		on = node.Rebooting
+	} else if err := t.SetPower(ctx, node.PowerOff); err != nil {
+		return fmt.Errorf("switching the machine off to boot the deploy ramdisk: %w", err)
+	}
+	if err := t.Hardware.Network.Connect(ctx, t, network); err != nil {
+		return fmt.Errorf("connecting the machine to the %s network: %w", network, err)
+	}
+	if err := forgetAgent(ctx, t); err != nil {
+		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
+	}
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
+		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
+	}
+	since := node.Now()
+	if err := t.SetPower(ctx, on); err != nil {
+		return fmt.Errorf("switching the machine on to boot the deploy ramdisk: %w", err)
+	}
+	t.Remember(memoBooted, since.Format(time.RFC3339Nano))
+	return save(ctx, t)
+}
+
+func (r ramdisk) kernelParams() map[string]string {
+	params := map[string]string{}
+	if r.apiURL != "" {
+		params["ipa-api-url"] = strings.TrimSuffix(r.apiURL, "/")
+	}
+	for k, v := range r.params {
+		params[k] = v
+	}
+	return params
+}
+
+// calledSince reports whether an agent has called after the given time.
+func calledSince(t *driver.Task, since time.Time) bool {
+	return t.Node.Agent.URL != "" && t.Node.Agent.LastHeartbeat.After(since)
+}
+
+// called reports whether the agent of the ramdisk that boot started has called.
+func called(t *driver.Task) bool {
+	since, err := time.Parse(time.RFC3339Nano, t.Recall(memoBooted))
+	return err == nil && calledSince(t, since)
+}
+
+// leave takes the ramdisk's traces back: machine off where that is allowed, no boot record, no deploy
+// network, no agent. It does as much as it can and returns all that went wrong.
+func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	if !t.Node.DisablePowerOff {
+		note("switching the machine off", t.SetPower(ctx, node.PowerOff))
+	}
+	note("removing the boot record", t.Hardware.Boot.CleanUpRamdisk(ctx, t))
+	if network != "" {
+		note(fmt.Sprintf("leaving the %s network", network), t.Hardware.Network.Disconnect(ctx, t, network))
+	}
+	note("forgetting the agent", forgetAgent(ctx, t))
+	return errors.Join(errs...)
+}
+
+// networkOf is the network a flow's ramdisk lives in; "" for flows that boot none.
+func networkOf(flow node.Flow) driver.NetworkPurpose {
+	switch flow {
+	case node.FlowDeploy:
+		return driver.ProvisioningNetwork
+	case node.FlowClean:
+		return driver.CleaningNetwork
+	case node.FlowInspect:
+		return driver.InspectionNetwork
+	case node.FlowRescue, node.FlowUnrescue:
+		return driver.RescuingNetwork
+	case node.FlowService:
+		return driver.ServicingNetwork
+	}
+	return ""
+}
