@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,7 +47,10 @@ func (d *Direct) tearDownService(ctx context.Context, t *driver.Task) (driver.Re
 	if t.Node.Plan.NoRamdisk {
 		return driver.Done(), nil
 	}
-	if err := errors.Join(leave(ctx, t, driver.ServicingNetwork), prepareDisk(ctx, t)); err != nil {
+	if err := leave(ctx, t, driver.ServicingNetwork); err != nil {
+		return driver.Done(), err
+	}
+	if err := prepareDisk(ctx, t); err != nil {
 		return driver.Done(), err
 	}
 	if _, err := d.switchToTenantNetwork(ctx, t); err != nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -93,7 +92,10 @@ func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Resu
 		return driver.Done(), d.gone(ctx, t, err)
 	}
 	if forced(t.Node) {
-		return driver.Done(), errors.Join(d.sync(ctx, t), d.hardOff(ctx, t))
+		if err := d.sync(ctx, t); err != nil {
+			return driver.Done(), err
+		}
+		return driver.Done(), d.hardOff(ctx, t)
 	}
 	s, err := d.Client.open(t.Node.Agent)
 	if err == nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -89,7 +88,13 @@ func (i *Inspect) leave(ctx context.Context, t *driver.Task) error {
 	if i.After == SwitchOff {
 		return leave(ctx, t, driver.InspectionNetwork)
 	}
-	return errors.Join(t.Hardware.Boot.CleanUpRamdisk(ctx, t), t.Hardware.Network.Disconnect(ctx, t, driver.InspectionNetwork))
+	if err := t.Hardware.Boot.CleanUpRamdisk(ctx, t); err != nil {
+		return fmt.Errorf("removing the boot record: %w", err)
+	}
+	if err := t.Hardware.Network.Disconnect(ctx, t, driver.InspectionNetwork); err != nil {
+		return fmt.Errorf("leaving the inspection network: %w", err)
+	}
+	return nil
 }
 
 // TidyUp implements driver.Tidier.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -76,12 +75,16 @@ func called(t *driver.Task) bool {
 }
 
 // leave takes the ramdisk's traces back: machine off where that is allowed, no boot record, no deploy
-// network, no agent. It does as much as it can and returns all that went wrong.
+// network, no agent. It does as much as it can and returns the first error; the log has the others.
 func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
-	var errs []error
+	var first error
 	note := func(what string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		switch {
+		case err == nil:
+		case first == nil:
+			first = fmt.Errorf("%s: %w", what, err)
+		default:
+			logOf(t).Warn("not all of the deploy ramdisk could be taken back", "what", what, "err", err)
 		}
 	}
 	if !t.Node.DisablePowerOff {
@@ -92,7 +95,7 @@ func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) e
 		note(fmt.Sprintf("leaving the %s network", network), t.Hardware.Network.Disconnect(ctx, t, network))
 	}
 	note("forgetting the agent", forgetAgent(ctx, t))
-	return errors.Join(errs...)
+	return first
 }
 
 // networkOf is the network a flow's ramdisk lives in; "" for flows that boot none.

@@ -40,6 +40,9 @@ func invalid(n *node.Node, format string, args ...any) error {
 
 func (d *Direct) validateImage(n *node.Node) error {
 	if n.InstanceInfo.String("image_source") == "" {
+		if !deployable(n) {
+			return nil
+		}
 		return invalid(n, "one or more parameters are missing from its instance_info. Missing are: ['image_source']")
 	}
 	for _, key := range []string{"image_checksum", "image_os_hash_algo", "image_os_hash_value", "image_disk_format", "image_container_format"} {
@@ -53,6 +56,14 @@ func (d *Direct) validateImage(n *node.Node) error {
 		return invalid(n, "instance_info/image_source: %v", err)
 	}
 	return nil
+}
+
+// deployable reports whether the node may be deployed in the state it is in. A node that may not
+// is validated for cleaning, which needs no image.
+func deployable(n *node.Node) bool {
+	_, deploy := n.State.Next(node.EventDeploy)
+	_, rebuild := n.State.Next(node.EventRebuild)
+	return deploy || rebuild
 }
 
 // validateKind refuses partition images, and ways of fetching or authenticating not supported.
