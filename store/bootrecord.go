@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
+)
+
+// PutRecord makes r what its node boots, in place of its earlier record. A zero CreatedAt is now.
+func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = node.Now()
+	}
+	const query = `INSERT INTO boot_records (node_id, loader, kernel, ramdisk, command_line, image, secret, valid_until, created_at)
+		SELECT id, $2, $3, $4, $5, $6, $7, $8, $9 FROM nodes WHERE uuid = $1
+		ON CONFLICT (node_id) DO UPDATE SET loader = excluded.loader, kernel = excluded.kernel, ramdisk = excluded.ramdisk,
+			command_line = excluded.command_line, image = excluded.image, secret = excluded.secret,
+			valid_until = excluded.valid_until, created_at = excluded.created_at`
+	return s.saveReport(ctx, "boot record", query, r.NodeUUID, r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.Secret, r.Until, r.CreatedAt)
+}
+
+// DropRecord makes the node boot its own disk again; no record is not an error.
+func (s *Store) DropRecord(ctx context.Context, nodeUUID string) error {
+	_, err := exec(ctx, s.write, `DELETE FROM boot_records WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1)`, strings.ToLower(nodeUUID))
+	if err != nil {
+		return fmt.Errorf("drop the boot record of node %s: %w", nodeUUID, err)
+	}
+	return nil
+}
+
+// RecordOf returns the node's record; nil when there is none or it has ended.
+func (s *Store) RecordOf(ctx context.Context, nodeUUID string) (*boot.Record, error) {
+	return s.recordWhere(ctx, "n.uuid = $1", strings.ToLower(nodeUUID))
+}
+
+// RecordBySecret returns the record whose URLs carry secret; nil when there is none or it ended.
+func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
+	if secret == "" {
+		return nil, nil
+	}
+	return s.recordWhere(ctx, "r.secret = $1", secret)
+}
+
+// recordWhere returns the live record that cond finds, or nil. arg may be a secret.
+func (s *Store) recordWhere(ctx context.Context, cond, arg string) (*boot.Record, error) {
+	query := `SELECT n.uuid, r.loader, r.kernel, r.ramdisk, r.command_line, r.image, r.secret, r.valid_until, r.created_at
+		FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE r.valid_until > $2 AND ` + cond
+	var uuid string
+	r, err := scanRecord(row(ctx, s.read, query, arg, node.Now()), &uuid)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a boot record: %w", err)
+	}
+	r.NodeUUID = uuid
+	return &r, nil
+}
+
+// Machine says what the machine with this MAC boots now.
+func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
+	const query = `SELECT n.uuid, r.node_id IS NOT NULL, COALESCE(r.loader, ''), COALESCE(r.kernel, ''), COALESCE(r.ramdisk, ''),
+			COALESCE(r.command_line, ''), COALESCE(r.image, ''), COALESCE(r.secret, ''), r.valid_until, r.created_at
+		FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id AND r.valid_until > $2
+		WHERE p.address = $1`
+	var m boot.Machine
+	var has bool
+	r, err := scanRecord(row(ctx, s.read, query, strings.ToLower(mac), node.Now()), &m.NodeUUID, &has)
+	if errors.Is(err, sql.ErrNoRows) {
+		return boot.Machine{}, nil
+	}
+	if err != nil {
+		return boot.Machine{}, fmt.Errorf("ask what %s boots: %w", mac, err)
+	}
+	if has {
+		r.NodeUUID = m.NodeUUID
+		m.Record = &r
+	}
+	return m, nil
+}
+
+// scanRecord reads a record's columns behind those that go into before.
+func scanRecord(sc scanner, before ...any) (r boot.Record, err error) {
+	err = sc.Scan(append(before, &r.Loader, &r.Kernel, &r.Ramdisk, &r.CommandLine, &r.Image, &r.Secret, micros{&r.Until}, micros{&r.CreatedAt})...)
+	return r, err
+}
+
+// AddressLeases lists the addresses lent, ended ones too: a machine likes to get its old one.
+func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) {
+	var leases []boot.AddressLease
+	err := collect(ctx, s.read, `SELECT mac, ip, lent_until FROM address_leases ORDER BY mac`, nil, func(r *sql.Rows) error {
+		var l boot.AddressLease
+		err := r.Scan(&l.MAC, &l.IP, micros{&l.Until})
+		leases = append(leases, l)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list address leases: %w", err)
+	}
+	return leases, nil
+}
+
+// PutAddressLease keeps l in place of the MAC's earlier lease and of the address's earlier MAC.
+func (s *Store) PutAddressLease(ctx context.Context, l boot.AddressLease) error {
+	l.MAC = strings.ToLower(l.MAC)
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := exec(ctx, tx, `DELETE FROM address_leases WHERE ip = $1 AND mac <> $2`, l.IP, l.MAC); err != nil {
+			return fmt.Errorf("take %s from its earlier machine: %w", l.IP, err)
+		}
+		const query = `INSERT INTO address_leases (mac, ip, lent_until) VALUES ($1, $2, $3)
+			ON CONFLICT (mac) DO UPDATE SET ip = excluded.ip, lent_until = excluded.lent_until`
+		if _, err := exec(ctx, tx, query, l.MAC, l.IP, l.Until); err != nil {
+			return fmt.Errorf("keep the address lease of %s: %w", l.MAC, err)
+		}
+		return nil
+	})
+}
+
+// DropAddressLease forgets the MAC's lease; none is not an error.
+func (s *Store) DropAddressLease(ctx context.Context, mac string) error {
+	if _, err := exec(ctx, s.write, `DELETE FROM address_leases WHERE mac = $1`, strings.ToLower(mac)); err != nil {
+		return fmt.Errorf("drop the address lease of %s: %w", mac, err)
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/billet-metal/billet/node"
+)
+
+var portColumns = []string{
+	"uuid", "created_at", "updated_at", "node_id", "name", "address", "pxe_enabled", "portgroup_uuid", "physical_network",
+	"is_smartnic", "description", "vendor", "category", "local_link_connection", "extra", "internal_info",
+}
+
+// portFields are p's fields in the order of portColumns; nodeRef stands in node_id's place.
+func portFields(p *node.Port, nodeRef any) []any {
+	return []any{
+		&p.UUID, micros{&p.CreatedAt}, micros{&p.UpdatedAt}, nodeRef, &p.Name, &p.Address, &p.PXEEnabled, &p.PortgroupUUID, &p.PhysicalNetwork,
+		&p.IsSmartNIC, &p.Description, &p.Vendor, &p.Category, document{&p.LocalLinkConnection}, document{&p.Extra}, document{&p.InternalInfo},
+	}
+}
+
+var portListing = listing{table: "ports", alias: "p", notFound: node.PortNotFound, sortKeys: portSortKeys()}
+
+func portSortKeys() map[string]string {
+	keys := map[string]string{}
+	for _, c := range portColumns[:13] { // without the documents
+		keys[c] = c
+	}
+	delete(keys, "node_id")
+	return keys
+}
+
+// portSelect reads the node's UUID where the column node_id is.
+var portSelect = strings.Replace("SELECT p.id, p."+strings.Join(portColumns, ", p."), "p.node_id", "n.uuid", 1) +
+	" FROM ports p JOIN nodes n ON n.id = p.node_id"
+
+func scanPort(r scanner) (node.Port, error) {
+	p := node.Port{LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{}}
+	err := r.Scan(append([]any{&p.ID}, portFields(&p, &p.NodeUUID)...)...)
+	return p, err
+}
+
+// CreatePort adds p and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty. A MAC
+// address belongs to one port.
+func (s *Store) CreatePort(ctx context.Context, p *node.Port) error {
+	if p.UUID == "" {
+		p.UUID = newUUID()
+	}
+	if !isUUID(p.UUID) {
+		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", p.UUID)
+	}
+	p.UUID, p.Address = strings.ToLower(p.UUID), strings.ToLower(p.Address)
+	p.CreatedAt = node.Now()
+	p.UpdatedAt = p.CreatedAt
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		owner, err := nodeID(ctx, tx, p.NodeUUID)
+		if err != nil {
+			return err
+		}
+		err = row(ctx, tx, insertSQL("ports", portColumns)+" RETURNING id", portFields(p, owner)...).Scan(&p.ID)
+		return portConflict(p, err)
+	})
+}
+
+// Port returns a port by UUID, MAC address or name.
+func (s *Store) Port(ctx context.Context, ident string) (node.Port, error) {
+	column, value := identColumn(ident)
+	if column == "name" && isMAC(ident) {
+		column, value = "address", strings.ToLower(ident)
+	}
+	if value == "" {
+		return node.Port{}, node.PortNotFound(ident)
+	}
+	p, err := scanPort(row(ctx, s.read, portSelect+" WHERE p."+column+" = $1", value))
+	if errors.Is(err, sql.ErrNoRows) {
+		return node.Port{}, node.PortNotFound(ident)
+	}
+	if err != nil {
+		return node.Port{}, fmt.Errorf("read port %s: %w", ident, err)
+	}
+	return p, nil
+}
+
+// Ports lists ports.
+func (s *Store) Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error) {
+	q := &query{}
+	for column, value := range map[string]string{
+		"n.uuid": strings.ToLower(f.NodeUUID), "p.address": strings.ToLower(f.Address), "p.portgroup_uuid": f.PortgroupUUID,
+	} {
+		if value != "" {
+			q.and(column+" = $?", value)
+		}
+	}
+	if f.DescriptionContains != "" {
+		q.and(`LOWER(p.description) LIKE $? ESCAPE '\'`, like(f.DescriptionContains))
+	}
+	if len(f.Shards) > 0 {
+		q.in("n.shard", anys(f.Shards))
+	}
+	tail, err := s.page(ctx, portListing, q, p)
+	if err != nil {
+		return nil, err
+	}
+	ports := []node.Port{}
+	err = collect(ctx, s.read, portSelect+tail, q.args, func(r *sql.Rows) error {
+		p, err := scanPort(r)
+		ports = append(ports, p)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list ports: %w", err)
+	}
+	return ports, nil
+}
+
+// SavePort writes all of p but its UUID and CreatedAt, and sets its UpdatedAt in the database.
+func (s *Store) SavePort(ctx context.Context, p node.Port) error {
+	p.Address = strings.ToLower(p.Address)
+	p.UpdatedAt = node.Now()
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		owner, err := nodeID(ctx, tx, p.NodeUUID)
+		if err != nil {
+			return err
+		}
+		columns := portColumns[fixedColumns:]
+		query := updateSQL("ports", columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
+		saved, err := changedOne(ctx, tx, query, append(portFields(&p, owner)[fixedColumns:], strings.ToLower(p.UUID))...)
+		if err == nil && !saved {
+			return node.PortNotFound(p.UUID)
+		}
+		return portConflict(&p, err)
+	})
+}
+
+// DeletePort removes a port.
+func (s *Store) DeletePort(ctx context.Context, uuid string) error {
+	deleted, err := changedOne(ctx, s.write, `DELETE FROM ports WHERE uuid = $1`, strings.ToLower(uuid))
+	if err != nil {
+		return fmt.Errorf("delete port %s: %w", uuid, err)
+	}
+	if !deleted {
+		return node.PortNotFound(uuid)
+	}
+	return nil
+}
+
+func portConflict(p *node.Port, err error) error {
+	switch duplicate(err) {
+	case "ports_uuid":
+		return node.Errorf(node.Conflict, "A port with UUID %s already exists.", p.UUID)
+	case "ports_address":
+		return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
+	case "ports_name":
+		return node.Errorf(node.Conflict, "A port with name %s already exists.", p.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("save port %s: %w", p.UUID, err)
+	}
+	return nil
+}
+
+// isMAC reports whether s is written as six pairs of hex digits with colons.
+func isMAC(s string) bool {
+	if len(s) != 17 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i%3 == 2:
+			if c != ':' {
+				return false
+			}
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}

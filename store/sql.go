@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// conn is a pool or a transaction.
+type conn interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func exec(ctx context.Context, c conn, query string, args ...any) (sql.Result, error) {
+	return c.ExecContext(ctx, query, bind(args)...)
+}
+
+func row(ctx context.Context, c conn, query string, args ...any) *sql.Row {
+	return c.QueryRowContext(ctx, query, bind(args)...)
+}
+
+// collect runs query and calls scan for each row.
+func collect(ctx context.Context, c conn, query string, args []any, scan func(r *sql.Rows) error) error {
+	rows, err := c.QueryContext(ctx, query, bind(args)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// changedOne runs query and reports whether it changed a row.
+func changedOne(ctx context.Context, c conn, query string, args ...any) (bool, error) {
+	res, err := exec(ctx, c, query, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// bind makes arguments that both drivers take: pointers to their values, times to microseconds,
+// and texts that PostgreSQL would refuse (NUL, invalid UTF-8: machines report such things) clean.
+func bind(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = bindOne(a)
+	}
+	return out
+}
+
+func bindOne(a any) any {
+	switch a := a.(type) {
+	case nil, driver.Valuer, []byte, int64, bool:
+		return a
+	case string:
+		return cleanText(a)
+	case time.Time:
+		return toMicros(a)
+	}
+	v := reflect.ValueOf(a)
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return bindOne(v.Elem().Interface())
+	case reflect.String:
+		return cleanText(v.String())
+	case reflect.Int:
+		return v.Int()
+	}
+	return a
+}
+
+func cleanText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// toMicros is how times are kept: microseconds since 1970, 0 for the zero time.
+func toMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// micros scans a kept time.
+type micros struct{ to *time.Time }
+
+func (m micros) Value() (driver.Value, error) { return toMicros(*m.to), nil }
+
+func (m micros) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*m.to = time.Time{}
+	case int64:
+		*m.to = time.Time{}
+		if v != 0 {
+			*m.to = time.UnixMicro(v).UTC()
+		}
+	default:
+		return fmt.Errorf("time kept as %T", src)
+	}
+	return nil
+}
+
+// placeholders returns "$from,…" for count arguments.
+func placeholders(from, count int) string {
+	var b strings.Builder
+	for i := range count {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", from+i)
+	}
+	return b.String()
+}
+
+func insertSQL(table string, columns []string) string {
+	return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES (" + placeholders(1, len(columns)) + ")"
+}
+
+// updateSQL returns "UPDATE table SET …" with $1… for the columns; the caller adds the WHERE.
+func updateSQL(table string, columns []string) string {
+	sets := make([]string, len(columns))
+	for i, c := range columns {
+		sets[i] = fmt.Sprintf("%s = $%d", c, i+1)
+	}
+	return "UPDATE " + table + " SET " + strings.Join(sets, ", ")
+}
+
+// duplicate returns which unique index err violates, such as "nodes_name"; "" for other errors.
+func duplicate(err error) string {
+	const sqliteUnique = 2067 // SQLITE_CONSTRAINT_UNIQUE; its message ends in "UNIQUE constraint failed: nodes.name (2067)"
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqliteUnique {
+		_, what, _ := strings.Cut(e.Error(), "constraint failed: UNIQUE constraint failed: ")
+		what, _, _ = strings.Cut(what, " ")
+		return strings.ReplaceAll(what, ".", "_")
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" { // unique_violation
+		return e.ConstraintName
+	}
+	return ""
+}
+
+// identColumn says which column of nodes or ports an ident names, and its value there.
+func identColumn(ident string) (column, value string) {
+	if isUUID(ident) {
+		return "uuid", strings.ToLower(ident)
+	}
+	return "name", ident
+}
+
+// nodeID returns the row number of a node.
+func nodeID(ctx context.Context, c conn, uuid string) (int64, error) {
+	var id int64
+	err := row(ctx, c, `SELECT id FROM nodes WHERE uuid = $1`, strings.ToLower(uuid)).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, node.NodeNotFound(uuid)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find node %s: %w", uuid, err)
+	}
+	return id, nil
+}

@@ -1,0 +1,151 @@
+// Package store owns everything Billet keeps: one database, SQLite inside the process or a
+// PostgreSQL shared by several, reached with the same SQL. It owns leases and their fencing,
+// seals what is secret before it reaches the database, and refuses to know what nodes do: states
+// are words to it, and no rule of the state machine lives here.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says which database to open and how.
+type Config struct {
+	// URL is empty for the SQLite file billet.db in DataDir, or postgres://… .
+	URL string
+	// DataDir holds billet.db, its lock file and secret.key. It must exist.
+	DataDir string
+	// Key is the 32-byte sealing key. When nil it is read from KeyFile.
+	Key []byte
+	// KeyFile is made at the first start; empty means secret.key in DataDir.
+	KeyFile string
+	// Host is this process's name among those sharing the database; empty means the machine's name.
+	Host string
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Store is one open database. It is safe for concurrent use. Methods that find nothing return a
+// *node.Err of kind NotFound, duplicates one of kind Conflict; other errors are the database's.
+type Store struct {
+	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
+	write *sql.DB // SQLite: the one writer
+	host  string
+	log   *slog.Logger
+	seal  *Sealer
+	claim claim
+	wakes hub
+	trace *trace
+
+	stop   context.CancelFunc // ends the goroutines below
+	owned  sync.WaitGroup     // the trace writer and, on PostgreSQL, the listener
+	notify func(ctx context.Context, uuid string) error
+}
+
+// claim is what keeps a second process off: the lock file's, or the host name's on PostgreSQL.
+type claim interface{ Close() error }
+
+// Open opens the database, brings its tables up to date, checks the sealing key and breaks the
+// leases that an earlier process of the same Host left behind: holding the claim on Host proves
+// that it is gone. Errors say what to do; nothing was changed when the database is in use or newer
+// than this program.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	s := &Store{host: cfg.Host, log: cfg.Log}
+	owned, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if cfg.URL == "" {
+		err = s.openSQLite(ctx, cfg)
+	} else {
+		err = s.openPostgres(ctx, owned, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.DropLeases(ctx, s.host); err != nil {
+		return nil, err
+	}
+	s.trace = newTrace(s)
+	s.owned.Go(func() { s.trace.run(owned) })
+	return s, nil
+}
+
+// Close stops the store's goroutines, writes what they still hold and closes the database.
+func (s *Store) Close() error {
+	s.stop()
+	s.owned.Wait()
+	s.wakes.close()
+	var errs []error
+	if s.trace != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		errs = append(errs, s.trace.flush(ctx))
+	}
+	if s.read != nil && s.read != s.write {
+		errs = append(errs, s.read.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
+	}
+	if s.claim != nil {
+		errs = append(errs, s.claim.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (cfg *Config) fill() error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Host == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("find this machine's name; set a host: %w", err)
+		}
+		cfg.Host = name
+	}
+	if cfg.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		// The URL may hold a password, and so may url.Parse's error.
+		scheme, _, _ := strings.Cut(cfg.URL, ":")
+		if !strings.Contains(cfg.URL, "://") || len(scheme) > 20 {
+			scheme = "?"
+		}
+		return fmt.Errorf("database URL (%s://…) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database", scheme)
+	}
+	return nil
+}
+
+// tx runs f in one write transaction. SQLite has one writer, so f waits its turn.
+func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer tx.Rollback()
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
+)
+
+func testAgent(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	same(t, "before", load(t, s, 1).Agent, node.Agent{})
+	want := node.Agent{URL: "https://10.0.0.9:9999", Version: "11.0", VerifyCA: "-----BEGIN CERTIFICATE-----", LastHeartbeat: at(1)}
+	reserve(t, s, 1) // heartbeats do not care
+	ok(t, s.SaveAgent(t.Context(), uid(1), want))
+	same(t, "saved", load(t, s, 1).Agent, want)
+	want.URL, want.LastHeartbeat = "https://10.0.0.10:9999", at(2)
+	ok(t, s.SaveAgent(t.Context(), uid(1), want))
+	same(t, "saved again", load(t, s, 1).Agent, want)
+	ok(t, s.ForgetAgent(t.Context(), uid(1)))
+	same(t, "forgotten", load(t, s, 1).Agent, node.Agent{})
+}
+
+func testAgentToken(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	give := func(token string, want bool) {
+		t.Helper()
+		if got, err := s.GiveAgentToken(t.Context(), uid(1), token); got != want || err != nil {
+			t.Errorf("give %s: %t, %v; want %t", token, got, err, want)
+		}
+	}
+	give("first", true)
+	give("second", false)
+	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", Token: "third"}))
+	same(t, "agent", load(t, s, 1).Agent, node.Agent{URL: "u", Token: "first", TokenGiven: true})
+	ok(t, s.ForgetAgent(t.Context(), uid(1)))
+	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", TokenGiven: true}))
+	give("fourth", true) // an agent without a token gets one
+	same(t, "agent", load(t, s, 1).Agent, node.Agent{URL: "u", Token: "fourth", TokenGiven: true})
+}
+
+func testHistory(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	add(t, s, 2, nil)
+	want := node.HistoryEvent{
+		UUID: uid(10), NodeUUID: uid(1), Conductor: "here", EventType: "deploying", Severity: "ERROR",
+		Event: "no disk matches the hint", User: "alice", CreatedAt: at(5),
+	}
+	ok(t, s.AddHistory(t.Context(), want))
+	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: "second", CreatedAt: at(1)}))
+	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(2), Event: "another node's"}))
+	got, err := s.HistoryEvent(t.Context(), uid(1), uid(10))
+	ok(t, err)
+	want.ID = got.ID
+	same(t, "event", got, want)
+	_, err = s.HistoryEvent(t.Context(), uid(2), uid(10))
+	refused(t, err, node.NotFound, "Node history event "+uid(10)+" could not be found.")
+	_, err = s.HistoryEvent(t.Context(), uid(9), uid(10))
+	refused(t, err, node.NotFound, "Node "+uid(9)+" could not be found.")
+
+	for _, tt := range []struct {
+		p    node.Page
+		want string
+	}{
+		{node.Page{}, "[no disk matches the hint second]"},
+		{node.Page{SortDesc: true}, "[second no disk matches the hint]"},
+		{node.Page{SortKey: "created_at"}, "[second no disk matches the hint]"},
+		{node.Page{SortKey: "user"}, "[second no disk matches the hint]"},
+		{node.Page{Limit: 1}, "[no disk matches the hint]"},
+		{node.Page{Marker: uid(10)}, "[second]"},
+	} {
+		events, err := s.History(t.Context(), uid(1), tt.p)
+		ok(t, err)
+		var texts []string
+		for _, e := range events {
+			texts = append(texts, e.Event)
+			if e.UUID == "" || e.CreatedAt.IsZero() || e.NodeUUID != uid(1) {
+				t.Errorf("not filled: %+v", e)
+			}
+		}
+		same(t, fmt.Sprintf("%+v", tt.p), fmt.Sprint(texts), tt.want)
+	}
+}
+
+func testHistoryTrim(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	add(t, s, 2, nil)
+	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(2), Event: "kept"}))
+	for i := range 305 {
+		ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: fmt.Sprint(i)}))
+	}
+	events, err := s.History(t.Context(), uid(1), node.Page{})
+	ok(t, err)
+	if len(events) != 300 || events[0].Event != "5" || events[299].Event != "304" {
+		t.Errorf("%d events kept, the first %+v", len(events), events[0])
+	}
+	if other, err := s.History(t.Context(), uid(2), node.Page{}); err != nil || len(other) != 1 {
+		t.Errorf("another node's history: %v, %v", other, err)
+	}
+}
+
+func testInventory(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	_, err := s.Inventory(t.Context(), uid(1))
+	refused(t, err, node.NotFound, "Inventory of node "+uid(1)+" could not be found: it has not been inspected.")
+	for _, want := range []node.Inventory{
+		{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"root_disk": "vda"}},
+		{Inventory: node.Document{"cpu": nil}},
+	} {
+		ok(t, s.SaveInventory(t.Context(), uid(1), want))
+		got, err := s.Inventory(t.Context(), uid(1))
+		ok(t, err)
+		same(t, "inventory", got, want)
+	}
+}
+
+func testProgress(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	if p, err := s.Progress(t.Context(), uid(1)); p != nil || err != nil {
+		t.Errorf("before: %+v, %v", p, err)
+	}
+	for i := range int64(2) {
+		want := node.Progress{NodeUUID: uid(1), Flow: node.FlowDeploy, Step: "write_image", Detail: "vda", Done: 5 << (30 * i), Total: 9 << 40, At: at(int(i))}
+		ok(t, s.SaveProgress(t.Context(), want))
+		got, err := s.Progress(t.Context(), uid(1))
+		ok(t, err)
+		same(t, "progress", got, &want)
+	}
+	ok(t, s.ClearProgress(t.Context(), uid(1)))
+	if p, err := s.Progress(t.Context(), uid(1)); p != nil || err != nil {
+		t.Errorf("cleared: %+v, %v", p, err)
+	}
+}
+
+func testWakeups(t *testing.T, s *store.Store) {
+	one := s.Wakeups(t.Context())
+	two := s.Wakeups(t.Context())
+	ok(t, s.Wake(t.Context(), uid(1)))
+	for _, c := range []<-chan string{one, two} {
+		select {
+		case got := <-c:
+			same(t, "woken", got, uid(1))
+		case <-time.After(10 * time.Second):
+			t.Fatal("no wake-up within 10 s")
+		}
+	}
+	for range 200 { // nobody reads: Wake must not wait for them
+		ok(t, s.Wake(t.Context(), uid(2)))
+	}
+}

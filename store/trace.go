@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+const (
+	tracePending   = 4096                   // events kept in memory for the writer
+	traceBatchTime = 200 * time.Millisecond // how long the writer collects
+	traceText      = 1000                   // longest What
+	eventsKept     = 10_000
+	eventsKeptFor  = 7 * 24 * time.Hour
+	eventsAnswered = 500
+)
+
+// trace takes boot events without ever waiting for the database. Its goroutine (run) writes them
+// in batches; whoever reads events flushes first.
+type trace struct {
+	store *Store
+	wake  chan struct{} // 1 deep: something is pending
+
+	mu      sync.Mutex // guards the two below; never held while the database is asked
+	pending []node.BootEvent
+	dropped int
+
+	writing sync.Mutex // one flush at a time
+}
+
+func newTrace(s *Store) *trace { return &trace{store: s, wake: make(chan struct{}, 1)} }
+
+// Saw keeps e for the writer and returns at once. When boot services see more than the database
+// can take, the oldest waiting events are dropped and counted in the log.
+func (s *Store) Saw(e node.BootEvent) {
+	if e.At.IsZero() {
+		e.At = node.Now()
+	}
+	if len(e.What) > traceText {
+		e.What = e.What[:traceText]
+	}
+	t := s.trace
+	t.mu.Lock()
+	if len(t.pending) == tracePending {
+		t.pending = t.pending[1:]
+		t.dropped++
+	}
+	t.pending = append(t.pending, e)
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the store's trace goroutine; Close waits for it and flushes what is left.
+func (t *trace) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(traceBatchTime):
+		}
+		if err := t.flush(ctx); err != nil && ctx.Err() == nil {
+			t.store.log.Error("boot events were not written", "error", err)
+		}
+	}
+}
+
+// flush writes what is pending in one transaction. A batch that fails is lost: it is evidence,
+// not state, and must not pile up.
+func (t *trace) flush(ctx context.Context) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.mu.Lock()
+	batch, dropped := t.pending, t.dropped
+	t.pending, t.dropped = nil, 0
+	t.mu.Unlock()
+	if dropped > 0 {
+		t.store.log.Warn("boot events were dropped: the database is too slow", "count", dropped)
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	err := t.store.tx(ctx, func(tx *sql.Tx) error { return insertEvents(ctx, tx, batch) })
+	if err != nil {
+		return fmt.Errorf("write %d boot events: %w", len(batch), err)
+	}
+	return nil
+}
+
+func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error {
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, what, seen_at) VALUES ($1, $2, $3, $4)`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	for _, e := range batch {
+		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.What, e.At})...); err != nil {
+			return err
+		}
+	}
+	if _, err := exec(ctx, tx, `DELETE FROM boot_events WHERE seen_at < $1`, node.Now().Add(-eventsKeptFor)); err != nil {
+		return err
+	}
+	_, err = exec(ctx, tx, `DELETE FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1)`, eventsKept)
+	return err
+}
+
+// BootEvents returns what boot services saw of the MACs since then, oldest first, at most the
+// newest 500. It includes what is not written yet.
+func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
+	if len(macs) == 0 {
+		return nil, nil
+	}
+	if err := s.trace.flush(ctx); err != nil {
+		return nil, err
+	}
+	q := &query{}
+	q.in("mac", lower(macs))
+	q.and("seen_at >= $?", since)
+	q.args = append(q.args, eventsAnswered)
+	text := `SELECT mac, service, what, seen_at FROM (SELECT id, mac, service, what, seen_at FROM boot_events WHERE ` +
+		strings.Join(q.where, " AND ") + fmt.Sprintf(` ORDER BY seen_at DESC, id DESC LIMIT $%d) AS newest ORDER BY seen_at, id`, len(q.args))
+	var events []node.BootEvent
+	err := collect(ctx, s.read, text, q.args, func(r *sql.Rows) error {
+		var e node.BootEvent
+		err := r.Scan(&e.MAC, &e.Service, &e.What, micros{&e.At})
+		events = append(events, e)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list boot events: %w", err)
+	}
+	return events, nil
+}
