@@ -243,6 +243,7 @@ func (l *loop) drop(s *session) {
 		l.endSOL()
 	}
 	delete(l.sessions, s.id)
+	l.boot.inProgress = 0 // a client that died while it was setting must not lock the rest out
 	l.srv.count(func(st *Stats) { st.Sessions = l.active() })
 }
 

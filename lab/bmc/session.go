@@ -133,7 +133,8 @@ func (l *loop) dropOldestPending() {
 	}
 }
 
-// rakp1 answers RAKP Message 1 with Message 2 (spec tables 13-11 and 13-12).
+// rakp1 answers RAKP Message 1 with Message 2 (spec tables 13-11 and 13-12). A client that repeats
+// it with another random number, as ipmitool does, starts anew.
 func (l *loop) rakp1(p []byte) []byte {
 	if len(p) < 28 || len(p) < 28+int(p[27]) {
 		return nil
@@ -142,11 +143,8 @@ func (l *loop) rakp1(p []byte) []byte {
 	if s == nil || s.active {
 		return []byte{p[0], statusBadSession, 0, 0, 0, 0, 0, 0}
 	}
-	if s.rakp1 != nil {
-		if bytes.Equal(s.rakp1, p) {
-			return s.rakp2
-		}
-		return nil
+	if bytes.Equal(s.rakp1, p) {
+		return s.rakp2
 	}
 	answer := binary.LittleEndian.AppendUint32([]byte{p[0], l.checkName(p), 0, 0}, s.console)
 	if answer[1] != statusOK {
@@ -187,8 +185,8 @@ func (l *loop) rakp3(p []byte) []byte {
 	case s == nil || s.rakp1 == nil:
 		return []byte{p[0], statusBadSession, 0, 0, 0, 0, 0, 0}
 	case s.active:
-		if bytes.Equal(s.rakp3, p) {
-			return s.rakp4
+		if bytes.Equal(s.rakp3[1:], p[1:]) {
+			return append([]byte{p[0]}, s.rakp4[1:]...)
 		}
 		return nil
 	case p[1] != statusOK: // the client did not like message 2
