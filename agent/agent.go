@@ -1,0 +1,319 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/billet-metal/billet/agent/inventory"
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// Machine is what the agent does to the machine as a whole. In tests it is a fake.
+type Machine interface {
+	Reboot() error
+	PowerOff() error
+	SetClock(t time.Time) error
+	KernelLog() ([]byte, error)
+}
+
+// Agent is one agent. Run owns everything it starts.
+type Agent struct {
+	Config  Config
+	Machine Machine
+	Log     *slog.Logger
+	Logs    *LogBuffer // where Log's lines are kept as well
+
+	client    *client
+	images    *http.Client
+	inventory inventory.Machine
+	node      wire.Node // as looked up
+	config    wire.LookupConfig
+	heart     *heart
+	progress  *progress
+}
+
+// clockTolerance is how far this machine's clock may be from the service's.
+const clockTolerance = time.Minute
+
+// Run is the agent's life: inspect if asked, look up, serve, heartbeat. It returns when ctx ends,
+// or with the reason why it cannot go on; it may then be run again.
+func (a *Agent) Run(ctx context.Context) error {
+	a.prepare()
+	a.waitForDisks(ctx)
+	if a.Config.InspectionCallback != "" || len(a.Config.Collectors) > 0 {
+		if err := a.inspect(ctx); err != nil {
+			a.Log.Error("inspection", "error", err)
+		}
+	}
+	if len(a.Config.APIURLs) == 0 {
+		a.Log.Info("inspection was all there is to do")
+		<-ctx.Done()
+		return nil
+	}
+	if err := a.lookup(ctx); err != nil {
+		return err
+	}
+	return a.serve(ctx)
+}
+
+// prepare builds what the rest uses.
+func (a *Agent) prepare() {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: a.Config.Insecure, MinVersion: tls.VersionTLS12}
+	a.client = &client{
+		http: &http.Client{Transport: transport}, urls: a.Config.APIURLs, requestID: a.Config.RequestID, log: a.Log,
+	}
+	// Images are large: their transport must not unpack, and has its own deadlines.
+	images := transport.Clone()
+	images.DisableCompression = true
+	images.ResponseHeaderTimeout = time.Minute
+	images.ReadBufferSize = 256 << 10
+	a.images = &http.Client{Transport: images}
+	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
+}
+
+// addresses are an interface's IP addresses.
+func addresses(name string) []net.IP {
+	iface, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	list, err := iface.Addrs()
+	if err != nil {
+		return nil
+	}
+	var out []net.IP
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok {
+			out = append(out, n.IP)
+		}
+	}
+	return out
+}
+
+// waitForDisks gives slow controllers time to show their first disk. A machine without any is not
+// an error here: inspection must be able to say so.
+func (a *Agent) waitForDisks(ctx context.Context) {
+	deadline := time.Now().Add(a.Config.DiskWait)
+	for len(a.inventory.Disks()) == 0 && time.Now().Before(deadline) {
+		if sleep(ctx, 250*time.Millisecond) != nil {
+			return
+		}
+	}
+	for _, d := range a.inventory.Disks() {
+		a.Log.Info("disk", "name", d.Name, "size", d.Size, "model", d.Model, "serial", d.Serial, "by_path", d.ByPath)
+	}
+}
+
+// lookup finds out which node this machine is, asking again at growing intervals.
+func (a *Agent) lookup(ctx context.Context) error {
+	deadline := time.Now().Add(a.Config.LookupTimeout)
+	for attempt := 0; ; attempt++ {
+		err := a.lookupOnce(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("looking this machine up gave no node in %s: %w", a.Config.LookupTimeout, err)
+		}
+		wait := lookupWait(attempt, a.Config.LookupInterval, err)
+		a.Log.Warn("lookup", "error", err, "again_in", wait)
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// lookupWait grows from the interval to a minute; a locked node (409) is let go after seconds.
+func lookupWait(attempt int, interval time.Duration, err error) time.Duration {
+	most := time.Minute
+	if answer := (*statusError)(nil); errors.As(err, &answer) && answer.code == http.StatusConflict {
+		most = 30 * time.Second
+	} else if err != nil && answer == nil {
+		most = 10 * time.Second // the service cannot be reached: it may be back any moment
+	}
+	return min(max(interval, 100*time.Millisecond)<<min(attempt, 10), most)
+}
+
+func (a *Agent) lookupOnce(ctx context.Context) error {
+	if err := a.negotiate(ctx); err != nil {
+		return err
+	}
+	var macs []string
+	for _, nic := range a.inventory.NICs() {
+		macs = append(macs, nic.MACAddress)
+	}
+	if len(macs) == 0 && a.Config.NodeUUID == "" {
+		return errors.New("no network interface was found to look this machine up by")
+	}
+	found, err := a.client.lookup(ctx, macs, a.Config.NodeUUID)
+	if err != nil {
+		return err
+	}
+	a.node, a.config = found.Node, found.Config
+	a.Log = a.Log.With("node", a.node.UUID)
+	a.Log.Info("looked up", "heartbeat_timeout", a.config.HeartbeatTimeout)
+	return a.takeToken()
+}
+
+// negotiate learns the service's version and sets the clock by it when that is far off.
+func (a *Agent) negotiate(ctx context.Context) error {
+	clock, err := a.client.negotiate(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Config.APIVersion > 0 {
+		a.client.setVersion(a.Config.APIVersion)
+	}
+	if off := time.Until(clock); !clock.IsZero() && off.Abs() > clockTolerance {
+		a.Log.Warn("this machine's clock is wrong; setting it by the service's", "off_by", -off)
+		if err := a.Machine.SetClock(clock); err != nil {
+			a.Log.Warn("the clock stays wrong", "error", err)
+		}
+	}
+	return nil
+}
+
+// takeToken settles which token to use: the one given now, one given at boot, or one kept by an
+// agent that ran before in this same boot. The service hands it out once only.
+func (a *Agent) takeToken() error {
+	saved := a.loadState()
+	given := a.config.AgentToken
+	switch {
+	case given != "" && given != "******":
+		saved.Token = given
+	case a.Config.Token != "":
+		saved.Token = a.Config.Token
+	case saved.Node != a.node.UUID:
+		saved.Token = ""
+	}
+	if saved.Token == "" && (a.config.AgentTokenRequired || a.client.speaks(wire.LookupVersion)) {
+		return errors.New("the service gave this node's agent token to somebody else before, and gives it only once: end the operation or power the machine off through the Bare Metal API")
+	}
+	saved.Node = a.node.UUID
+	a.config.AgentToken = saved.Token
+	return a.saveState(saved)
+}
+
+// serve opens the command API and heartbeats until ctx ends.
+func (a *Agent) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listener, err := net.Listen("tcp", net.JoinHostPort(a.Config.ListenHost, strconv.Itoa(a.Config.ListenPort)))
+	if err != nil {
+		return fmt.Errorf("opening the command API: %w", err)
+	}
+	defer listener.Close()
+	beat, tlsConfig, err := a.identity(listener)
+	if err != nil {
+		return err
+	}
+	a.heart = newHeart(time.Duration(a.config.HeartbeatTimeout)*time.Second, a.Log, func(ctx context.Context) error {
+		return a.client.heartbeat(ctx, a.node.UUID, beat)
+	})
+	a.progress = newProgress(a.Log, func(ctx context.Context, p wire.Progress) error {
+		p.AgentToken = a.config.AgentToken
+		return a.client.progress(ctx, a.node.UUID, p)
+	})
+	cmds := &commands{ctx: ctx, table: a.extensions(), done: a.heart.Force, log: a.Log}
+	web := &http.Server{
+		Handler:           &server{commands: cmds, token: a.config.AgentToken, started: time.Now(), baseURL: beat.CallbackURL},
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
+	}
+	if tlsConfig != nil {
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	return a.runAll(ctx, cancel, cmds, web, listener)
+}
+
+// runAll runs the server, the heart and the progress messages, and waits for all of them.
+func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *http.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	cmds.wg.Go(func() { failed <- web.Serve(l) })
+	cmds.wg.Go(func() { a.heart.Run(ctx) })
+	cmds.wg.Go(func() { a.progress.Run(ctx) })
+	a.Log.Info("serving", "address", l.Addr().String())
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("the command API ended: %w", err)
+	}
+	cancel()
+	web.Close()
+	cmds.wg.Wait()
+	return err
+}
+
+// identity settles under which address the service reaches this agent, and its certificate: for a
+// service that takes certificates (1.68) the API is HTTPS.
+func (a *Agent) identity(l net.Listener) (wire.Heartbeat, *tls.Config, error) {
+	ip, err := a.ownAddress()
+	if err != nil {
+		return wire.Heartbeat{}, nil, err
+	}
+	port := a.Config.AdvertisePort
+	if port == 0 {
+		port = l.Addr().(*net.TCPAddr).Port
+	}
+	where := net.JoinHostPort(ip.String(), strconv.Itoa(port)) // brackets around IPv6
+	beat := wire.Heartbeat{CallbackURL: "http://" + where, AgentToken: a.config.AgentToken, AgentVersion: Version}
+	if !a.client.speaks(wire.HeartbeatVersion) {
+		return beat, nil, nil
+	}
+	cert, err := a.certificate(ip)
+	if err != nil {
+		return wire.Heartbeat{}, nil, err
+	}
+	tlsConfig, err := cert.tlsConfig()
+	beat.CallbackURL, beat.AgentVerifyCA = "https://"+where, cert.PEM
+	return beat, tlsConfig, err
+}
+
+// ownAddress is the address this machine has on the way to the service.
+func (a *Agent) ownAddress() (net.IP, error) {
+	if host := a.Config.AdvertiseHost; host != "" {
+		ip := net.ParseIP(host)
+		if ip == nil {
+			return nil, fmt.Errorf("kernel parameter ipa-advertise-host=%s is not an IP address", host)
+		}
+		return ip, nil
+	}
+	u, err := url.Parse(a.client.order()[0])
+	if err != nil {
+		return nil, fmt.Errorf("reading the service's URL: %w", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	conn, err := net.Dial("udp", net.JoinHostPort(u.Hostname(), port)) // sends nothing: it asks the routes
+	if err != nil {
+		return nil, fmt.Errorf("finding the address that reaches the service: %w", err)
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).IP, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,210 @@
+package disk
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxConfigDrive is the field's limit of a config drive, uncompressed.
+const maxConfigDrive = 64 << 20
+
+// configDriveName is the partition's name and the file system's label, by which cloud-init finds it.
+const configDriveName = "config-2"
+
+const (
+	mebibyte      = 1 << 20
+	mbrLinux      = 0x83
+	mbrMaxSectors = math.MaxUint32
+)
+
+// fetchConfigDrive returns the config drive's image. text is base64 of a gzipped image, or the URL
+// of such a text. Its content is secret and appears in no error.
+func (w *Writer) fetchConfigDrive(ctx context.Context, text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://") {
+		var err error
+		if text, err = w.fetchText(ctx, text); err != nil {
+			return nil, err
+		}
+	}
+	return decodeConfigDrive(text)
+}
+
+func decodeConfigDrive(text string) ([]byte, error) {
+	text = strings.Join(strings.Fields(text), "") // base64 tools break lines
+	packed, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("the config drive is not base64: %w", err)
+	}
+	unzip, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("the config drive is not gzipped: %w", err)
+	}
+	drive, err := io.ReadAll(io.LimitReader(unzip, maxConfigDrive+1))
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the config drive: %w", err)
+	}
+	if len(drive) > maxConfigDrive {
+		return nil, fmt.Errorf("the config drive is larger than %d bytes unpacked", maxConfigDrive)
+	}
+	if len(drive) == 0 {
+		return nil, errors.New("the config drive is empty")
+	}
+	return drive, nil
+}
+
+func (w *Writer) fetchText(ctx context.Context, from string) (string, error) {
+	var last error
+	for attempt := range maxAttempts {
+		if err := pause(ctx, attempt); err != nil {
+			return "", errors.Join(err, last)
+		}
+		text, err := w.fetchTextOnce(ctx, from)
+		if err == nil {
+			return text, nil
+		}
+		if last = fmt.Errorf("fetching the config drive: %w", err); isFinal(err) {
+			break
+		}
+	}
+	return "", last
+}
+
+func (w *Writer) fetchTextOnce(ctx context.Context, from string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return "", fmt.Errorf("its URL %s is wrong", shown(from))
+	}
+	resp, err := w.Client.Do(req)
+	if where := (*url.Error)(nil); errors.As(err, &where) {
+		return "", fmt.Errorf("%s: %w", shown(from), where.Err)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", &statusError{url: shown(from), code: resp.StatusCode}
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 2*maxConfigDrive))
+	return string(text), err
+}
+
+// addConfigDrive makes a partition for the config drive at the disk's end, so that cloud-init can
+// still grow the root partition in front of it, writes the drive and reads it back. A partition of
+// that name that is there already and large enough is used.
+func addConfigDrive(d Disk, drive []byte) error {
+	where, err := placeConfigDrive(d, int64(len(drive)))
+	if err != nil {
+		return fmt.Errorf("adding the config drive: %w", err)
+	}
+	if err := d.Zero(where.offset, where.length); err != nil {
+		return fmt.Errorf("adding the config drive: %w", err)
+	}
+	if _, err := d.WriteAt(drive, where.offset); err != nil {
+		return fmt.Errorf("adding the config drive: %w", err)
+	}
+	return compare(d, where.offset, drive)
+}
+
+// compare reads back what was written, a piece at a time: the machine may have little memory.
+func compare(d Disk, off int64, want []byte) error {
+	back := make([]byte, min(len(want), mebibyte))
+	for len(want) > 0 {
+		n := min(len(want), len(back))
+		if _, err := d.ReadAt(back[:n], off); err != nil {
+			return fmt.Errorf("reading the config drive back: %w", err)
+		}
+		if !bytes.Equal(back[:n], want[:n]) {
+			return fmt.Errorf("the config drive reads back differently near byte %d of the disk: the disk is failing", off)
+		}
+		want, off = want[n:], off+int64(n)
+	}
+	return nil
+}
+
+func placeConfigDrive(d Disk, size int64) (span, error) {
+	t, err := readGPT(d, d.Size(), d.SectorSize())
+	if err == nil {
+		return placeInGPT(d, t, size)
+	}
+	if !errors.Is(err, errNoGPT) {
+		return span{}, err
+	}
+	m, err := readMBR(d)
+	if err != nil {
+		return span{}, err
+	}
+	if m == nil {
+		return span{}, errors.New("the image has no partition table, so there is no place for a config drive: use an image with a GPT or MBR partition table, or no config drive")
+	}
+	return placeInMBR(d, m, size)
+}
+
+func placeInGPT(d Disk, t *gptTable, size int64) (span, error) {
+	end := int64(0) // first sector after the last partition
+	for _, e := range t.partitions() {
+		room := span{e.First * t.sector, (e.Last - e.First + 1) * t.sector}
+		if e.Name == configDriveName && room.length >= size {
+			return room, nil
+		}
+		end = max(end, e.Last+1)
+	}
+	where, err := placeAtEnd(max(end, t.u64(atFirstUsable))*t.sector, (t.u64(atLastUsable)+1)*t.sector, size)
+	if err != nil {
+		return span{}, err
+	}
+	_, err = t.add(gptEntry{
+		Type: linuxDataType, ID: newGUID(), Name: configDriveName,
+		First: where.offset / t.sector, Last: (where.offset+where.length)/t.sector - 1,
+	})
+	if err != nil {
+		return span{}, err
+	}
+	return where, t.write(d)
+}
+
+func placeInMBR(d Disk, m *mbrTable, size int64) (span, error) {
+	sector, free, end := d.SectorSize(), -1, int64(1)
+	for i := range 4 {
+		e := m.entry(i)
+		if e.kind == 0 && free < 0 {
+			free = i
+		}
+		end = max(end, e.first+e.sectors)
+	}
+	if free < 0 {
+		return span{}, errors.New("all four primary partitions of the image's MBR partition table are taken: use an image with a GPT")
+	}
+	limit := min(d.Size(), mbrMaxSectors*sector)
+	where, err := placeAtEnd(end*sector, limit, size)
+	if err != nil {
+		return span{}, err
+	}
+	m.set(free, mbrEntry{kind: mbrLinux, first: where.offset / sector, sectors: where.length / sector})
+	return where, m.write(d)
+}
+
+// placeAtEnd finds whole MiB for size bytes, as late as possible between start and end.
+func placeAtEnd(start, end, size int64) (span, error) {
+	length := (size + mebibyte - 1) / mebibyte * mebibyte
+	offset := (end - length) / mebibyte * mebibyte
+	if offset < start {
+		return span{}, fmt.Errorf("%s are needed after the last partition, but only %s are free", human(length), human(max(end-start, 0)))
+	}
+	return span{offset, length}, nil
+}

@@ -1,0 +1,247 @@
+package disk
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strings"
+	"unicode/utf16"
+)
+
+// The GUID partition table, UEFI Specification 2.10, section 5.3. All numbers are little-endian.
+const (
+	gptSignature  = "EFI PART"
+	gptHeaderSize = 92
+	maxEntries    = 4096 // ordinary tables have 128; this bounds memory
+)
+
+var errNoGPT = errors.New("no GUID partition table")
+
+// guid is as it lies on the disk: the first three groups little-endian.
+type guid [16]byte
+
+// Partition types, UEFI Specification table 5.7 and the Discoverable Partitions Specification.
+var (
+	espType       = mustGUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+	linuxDataType = mustGUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
+	prepType      = mustGUID("9e1a2d38-c612-4316-aa26-8b49521e5a8b")
+)
+
+func mustGUID(s string) guid {
+	raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(raw) != 16 {
+		panic("a GUID in the source is wrong: " + s)
+	}
+	return guid(raw).swap()
+}
+
+// swap turns a GUID from its order on disk to its order in text, and back.
+func (g guid) swap() guid {
+	return guid{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}
+}
+
+func (g guid) String() string {
+	h := hex.EncodeToString(func() []byte { t := g.swap(); return t[:] }())
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+func newGUID() guid {
+	var g guid
+	_, _ = rand.Read(g[:]) // never fails since Go 1.24
+	g[7] = g[7]&0x0f | 0x40
+	g[8] = g[8]&0x3f | 0x80
+	return g
+}
+
+// gptTable is a partition table as read from its primary copy.
+type gptTable struct {
+	sector     int64
+	header     []byte // gptHeaderSize bytes
+	entries    []byte
+	entrySize  int
+	entriesLBA int64
+}
+
+// gptEntry is one partition; sectors are inclusive.
+type gptEntry struct {
+	Type, ID    guid
+	First, Last int64
+	Name        string
+}
+
+func (t *gptTable) u64(at int) int64       { return int64(binary.LittleEndian.Uint64(t.header[at:])) }
+func (t *gptTable) set64(at int, v int64)  { binary.LittleEndian.PutUint64(t.header[at:], uint64(v)) }
+func (t *gptTable) set32(at int, v uint32) { binary.LittleEndian.PutUint32(t.header[at:], v) }
+
+// Offsets in the header.
+const (
+	atHeaderCRC, atMyLBA, atAlternate    = 16, 24, 32
+	atFirstUsable, atLastUsable          = 40, 48
+	atEntriesLBA, atCount, atEntriesSize = 72, 80, 84
+	atEntriesCRC                         = 88
+)
+
+// readGPT reads and checks the primary table of a disk with the given sector size. errNoGPT: there
+// is none.
+func readGPT(r io.ReaderAt, size, sector int64) (*gptTable, error) {
+	raw := make([]byte, gptHeaderSize)
+	if size < 3*sector {
+		return nil, errNoGPT
+	}
+	if _, err := r.ReadAt(raw, sector); err != nil {
+		return nil, fmt.Errorf("reading the partition table: %w", err)
+	}
+	if string(raw[:8]) != gptSignature {
+		return nil, errNoGPT
+	}
+	t := &gptTable{sector: sector, header: raw}
+	if n := binary.LittleEndian.Uint32(raw[12:]); n != gptHeaderSize {
+		return nil, fmt.Errorf("the partition table's header has %d bytes; %d are known", n, gptHeaderSize)
+	}
+	if want := binary.LittleEndian.Uint32(raw[atHeaderCRC:]); t.headerCRC() != want {
+		return nil, errors.New("the partition table's header is damaged: its checksum is wrong")
+	}
+	if err := t.checkHeader(size); err != nil {
+		return nil, err
+	}
+	if _, err := r.ReadAt(t.entries, t.entriesLBA*sector); err != nil {
+		return nil, fmt.Errorf("reading the partition entries: %w", err)
+	}
+	if crc32.ChecksumIEEE(t.entries) != binary.LittleEndian.Uint32(raw[atEntriesCRC:]) {
+		return nil, errors.New("the partition table's entries are damaged: their checksum is wrong")
+	}
+	return t, t.checkEntries()
+}
+
+func (t *gptTable) headerCRC() uint32 {
+	h := bytes.Clone(t.header)
+	clear(h[atHeaderCRC : atHeaderCRC+4])
+	return crc32.ChecksumIEEE(h)
+}
+
+// checkHeader checks what the header says of places and sizes, and makes room for the entries.
+func (t *gptTable) checkHeader(size int64) error {
+	count := int64(binary.LittleEndian.Uint32(t.header[atCount:]))
+	entry := int64(binary.LittleEndian.Uint32(t.header[atEntriesSize:]))
+	t.entriesLBA = t.u64(atEntriesLBA)
+	if count < 1 || count > maxEntries || entry < 128 || entry > 4096 || entry%128 != 0 {
+		return fmt.Errorf("the partition table has %d entries of %d bytes; 1 to %d of 128 to 4096 are allowed", count, entry, maxEntries)
+	}
+	t.entrySize, t.entries = int(entry), make([]byte, count*entry)
+	sectors := size / t.sector
+	first, last := t.u64(atFirstUsable), t.u64(atLastUsable)
+	switch {
+	case t.u64(atMyLBA) != 1:
+		return fmt.Errorf("the partition table says it lies in sector %d, but it lies in sector 1", t.u64(atMyLBA))
+	case t.entriesLBA < 2 || t.entriesLBA > sectors-t.entrySectors() || t.entriesLBA+t.entrySectors() > first:
+		return fmt.Errorf("the partition entries lie at sector %d, which is not between the table and the partitions", t.entriesLBA)
+	case first < 3 || first > last || last >= sectors:
+		return fmt.Errorf("the partition table says partitions lie in sectors %d to %d, but the disk has %d", first, last, sectors)
+	}
+	return nil
+}
+
+func (t *gptTable) checkEntries() error {
+	first, last := t.u64(atFirstUsable), t.u64(atLastUsable)
+	for i, e := range t.partitions() {
+		if e.First < first || e.Last < e.First || e.Last > last {
+			return fmt.Errorf("partition %d lies in sectors %d to %d, outside of %d to %d", i, e.First, e.Last, first, last)
+		}
+	}
+	return nil
+}
+
+// entrySectors is how many sectors the entries take.
+func (t *gptTable) entrySectors() int64 {
+	return (int64(len(t.entries)) + t.sector - 1) / t.sector
+}
+
+// partitions returns the entries in use by their number, which starts at 1.
+func (t *gptTable) partitions() map[int]gptEntry {
+	out := map[int]gptEntry{}
+	for i := 0; i*t.entrySize < len(t.entries); i++ {
+		raw := t.entries[i*t.entrySize:][:128]
+		e := gptEntry{
+			Type: guid(raw[:16]), ID: guid(raw[16:32]),
+			First: int64(binary.LittleEndian.Uint64(raw[32:])), Last: int64(binary.LittleEndian.Uint64(raw[40:])),
+			Name: name(raw[56:128]),
+		}
+		if e.Type != (guid{}) {
+			out[i+1] = e
+		}
+	}
+	return out
+}
+
+func name(raw []byte) string {
+	var units []uint16
+	for ; len(raw) >= 2; raw = raw[2:] {
+		u := binary.LittleEndian.Uint16(raw)
+		if u == 0 {
+			break
+		}
+		units = append(units, u)
+	}
+	return string(utf16.Decode(units))
+}
+
+// add puts a partition into the first free entry and returns its number.
+func (t *gptTable) add(e gptEntry) (int, error) {
+	for i := 0; i*t.entrySize < len(t.entries); i++ {
+		raw := t.entries[i*t.entrySize:][:t.entrySize]
+		if guid(raw[:16]) != (guid{}) {
+			continue
+		}
+		clear(raw)
+		copy(raw, e.Type[:])
+		copy(raw[16:], e.ID[:])
+		binary.LittleEndian.PutUint64(raw[32:], uint64(e.First))
+		binary.LittleEndian.PutUint64(raw[40:], uint64(e.Last))
+		for j, u := range utf16.Encode([]rune(e.Name)) {
+			binary.LittleEndian.PutUint16(raw[56+2*j:], u)
+		}
+		return i + 1, nil
+	}
+	return 0, fmt.Errorf("the partition table has no free entry: all %d are taken", len(t.entries)/t.entrySize)
+}
+
+// fit moves the table's end to the disk's end.
+func (t *gptTable) fit(size int64) error {
+	last := size/t.sector - 1
+	usable := last - t.entrySectors() - 1
+	for i, e := range t.partitions() {
+		if e.Last > usable {
+			return fmt.Errorf("partition %d ends in sector %d, which leaves no room for the backup partition table: sector %d is the last that may be used", i, e.Last, usable)
+		}
+	}
+	t.set64(atAlternate, last)
+	t.set64(atLastUsable, usable)
+	return nil
+}
+
+// write writes the backup copy first, then the primary.
+func (t *gptTable) write(w io.WriterAt) error {
+	t.set32(atEntriesCRC, crc32.ChecksumIEEE(t.entries))
+	last := t.u64(atAlternate)
+	backup := &gptTable{sector: t.sector, header: bytes.Clone(t.header), entries: t.entries}
+	backup.set64(atMyLBA, last)
+	backup.set64(atAlternate, 1)
+	backup.set64(atEntriesLBA, last-t.entrySectors())
+	for _, c := range []*gptTable{backup, t} {
+		c.set32(atHeaderCRC, c.headerCRC())
+		sector := make([]byte, t.sector)
+		copy(sector, c.header)
+		if _, err := w.WriteAt(c.entries, c.u64(atEntriesLBA)*t.sector); err != nil {
+			return fmt.Errorf("writing the partition entries: %w", err)
+		}
+		if _, err := w.WriteAt(sector, c.u64(atMyLBA)*t.sector); err != nil {
+			return fmt.Errorf("writing the partition table: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package disk
+
+import "fmt"
+
+// headSize is how much of a disk's beginning is held back: boot sector and partition table.
+const headSize = 1 << 20
+
+// held is a disk whose first MiB stays in memory until commit. On the disk that MiB is zero
+// meanwhile, so neither a wrong image nor a half-written one can ever boot, even when the power
+// fails in the middle.
+type held struct {
+	Disk
+	head []byte
+}
+
+// hold wipes both ends of the disk, where partition tables and RAID superblocks live, and holds
+// the head back from then on.
+func hold(d Disk) (*held, error) {
+	if d.Size() < 2*headSize {
+		return nil, fmt.Errorf("the disk has %d bytes; at least %d are needed", d.Size(), 2*headSize)
+	}
+	if err := d.Zero(0, headSize); err != nil {
+		return nil, err
+	}
+	if err := d.Zero(d.Size()-headSize, headSize); err != nil {
+		return nil, err
+	}
+	if err := d.Sync(); err != nil {
+		return nil, err
+	}
+	return &held{Disk: d, head: make([]byte, headSize)}, nil
+}
+
+// WriteAt keeps what belongs to the head.
+func (h *held) WriteAt(p []byte, off int64) (int, error) {
+	done := 0
+	if off < headSize {
+		done = copy(h.head[off:], p)
+	}
+	if done == len(p) {
+		return done, nil
+	}
+	n, err := h.Disk.WriteAt(p[done:], off+int64(done))
+	return done + n, err
+}
+
+// ReadAt sees the head as it will be.
+func (h *held) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	if off < headSize {
+		done = copy(p, h.head[off:])
+	}
+	if done == len(p) {
+		return done, nil
+	}
+	n, err := h.Disk.ReadAt(p[done:], off+int64(done))
+	return done + n, err
+}
+
+// Zero zeroes a range, the head's part in memory.
+func (h *held) Zero(off, length int64) error {
+	if off < headSize {
+		n := min(length, headSize-off)
+		clear(h.head[off : off+n])
+		off, length = off+n, length-n
+	}
+	if length == 0 {
+		return nil
+	}
+	return h.Disk.Zero(off, length)
+}
+
+// commit flushes everything else first, and then makes the disk bootable.
+func (h *held) commit() error {
+	if err := h.Disk.Sync(); err != nil {
+		return err
+	}
+	if _, err := h.Disk.WriteAt(h.head, 0); err != nil {
+		return err
+	}
+	return h.Disk.Sync()
+}

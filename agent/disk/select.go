@@ -1,0 +1,105 @@
+package disk
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// minRootSize is the smallest disk taken without a hint; card readers and BMC disks are smaller.
+const minRootSize = 4 << 30
+
+// Select chooses the disk an image is written to.
+//
+// Without hints it is the smallest disk of at least 4 GiB; among equals the first by path, because
+// slots stay when names move. With hints it is the one disk that matches them all; when several do,
+// the smallest, as without hints; when the smallest are equal the choice is refused, because only
+// names would tell them apart and names move between boots. Removable and read-only disks are never
+// chosen. Errors list the disks seen and why each was not taken.
+func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
+	hints, err := parseHints(raw)
+	if err != nil {
+		return wire.Disk{}, err
+	}
+	var fit []wire.Disk
+	var refusals []string
+	for _, d := range disks {
+		if why := refuse(d, hints); why != "" {
+			refusals = append(refusals, describe(d)+": "+why)
+			continue
+		}
+		fit = append(fit, d)
+	}
+	if len(fit) == 0 {
+		return wire.Disk{}, noneFits(hints, refusals)
+	}
+	slices.SortStableFunc(fit, func(a, b wire.Disk) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.ByPath, b.ByPath), cmp.Compare(a.Name, b.Name))
+	})
+	if len(hints) > 0 && len(fit) > 1 && fit[0].Size == fit[1].Size {
+		return wire.Disk{}, ambiguous(hints, fit)
+	}
+	return fit[0], nil
+}
+
+// refuse says why a disk may not be the root disk; "" when it may.
+func refuse(d wire.Disk, hints []hint) string {
+	switch {
+	case d.ReadOnly:
+		return "read-only"
+	case d.Removable:
+		return "removable"
+	case len(hints) == 0 && d.Size < minRootSize:
+		return "smaller than 4 GiB"
+	}
+	for _, h := range hints {
+		value := strings.ToLower(strings.TrimSpace(fields[h.field](d)))
+		if value == "" || !h.match(value) {
+			return fmt.Sprintf("its %s is %q", h.field, value)
+		}
+	}
+	return ""
+}
+
+func noneFits(hints []hint, refusals []string) error {
+	seen := "no disk was found in this machine; is the storage driver in the ramdisk?"
+	if len(refusals) > 0 {
+		seen = "disks seen: " + strings.Join(refusals, "; ")
+	}
+	if len(hints) == 0 {
+		return errors.New("no disk can be the root disk: without root device hints it is the smallest of at least 4 GiB; " + seen)
+	}
+	return fmt.Errorf("no disk matches the root device hints (%s); %s", list(hints), seen)
+}
+
+func ambiguous(hints []hint, fit []wire.Disk) error {
+	var names []string
+	for _, d := range fit {
+		names = append(names, describe(d))
+	}
+	return fmt.Errorf("the root device hints (%s) match %d disks, the smallest of equal size, so the choice would be left to chance: add serial, wwn, hctl or by_path; matching: %s",
+		list(hints), len(fit), strings.Join(names, "; "))
+}
+
+func list(hints []hint) string {
+	var out []string
+	for _, h := range hints {
+		out = append(out, h.field+": "+h.text)
+	}
+	return strings.Join(out, ", ")
+}
+
+// describe names a disk for people.
+func describe(d wire.Disk) string {
+	parts := []string{d.Name, human(d.Size)}
+	for _, p := range []struct{ label, value string }{{"model", d.Model}, {"serial", d.Serial}, {"path", d.ByPath}} {
+		if p.value != "" {
+			parts = append(parts, p.label+" "+p.value)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// powerDelay lets the answer to a power command, and a heartbeat, out before the power goes.
+const powerDelay = time.Second
+
+// extensions is the table of everything the service may ask for.
+func (a *Agent) extensions() extensions {
+	return extensions{
+		"clean": {
+			"get_clean_steps":    a.listSteps(cleanSteps),
+			"execute_clean_step": a.executeStep(cleanSteps),
+		},
+		"deploy": {
+			"get_deploy_steps":    a.listSteps(deploySteps),
+			"execute_deploy_step": a.executeStep(deploySteps),
+		},
+		"service": {
+			"get_service_steps":    a.listSteps(serviceSteps),
+			"execute_service_step": a.executeStep(serviceSteps),
+		},
+		"standby": {
+			"prepare_image":       {async: true, run: a.prepareImage},
+			"run_image":           {async: true, run: a.power("rebooting", a.Machine.Reboot)},
+			"power_off":           {async: true, run: a.power("powering off", a.Machine.PowerOff)},
+			"sync":                {run: flush},
+			"get_partition_uuids": {run: a.partitionUUIDs},
+		},
+		"image":  {"install_bootloader": {async: true, run: a.installBootloader}},
+		"log":    {"collect_system_logs": {run: a.collectLogs}},
+		"system": {"lockdown": {run: a.lockdown}},
+		"rescue": {"finalize_rescue": {run: refuseRescue}},
+	}
+}
+
+// prepareImage is write_image by its older name.
+func (a *Agent) prepareImage(ctx context.Context, p params) (any, error) {
+	call := stepCall{node: a.node, args: p, report: func(detail string, done, total int64) {
+		a.progress.Report("prepare_image", detail, done, total)
+	}}
+	return a.writeImage(ctx, call)
+}
+
+// power flushes the disks and switches power a moment later, so that the result can still be read.
+func (a *Agent) power(what string, do func() error) func(context.Context, params) (any, error) {
+	return func(ctx context.Context, _ params) (any, error) {
+		unix.Sync()
+		a.Log.Info("power", "what", what)
+		time.AfterFunc(powerDelay, func() {
+			if err := do(); err != nil {
+				a.Log.Error("power", "what", what, "error", err)
+			}
+		})
+		return what, nil
+	}
+}
+
+func flush(context.Context, params) (any, error) {
+	unix.Sync()
+	return nil, nil
+}
+
+func (a *Agent) collectLogs(context.Context, params) (any, error) {
+	logs, err := a.packedLogs()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"system_logs": logs}, nil
+}
+
+// lockdown stops heartbeats; the answer still goes out.
+func (a *Agent) lockdown(context.Context, params) (any, error) {
+	a.heart.Stop()
+	return nil, nil
+}
+
+func refuseRescue(context.Context, params) (any, error) {
+	return nil, errors.New("this agent cannot rescue yet: its ramdisk has no login")
+}
+
+func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
+	return wire.PartitionUUIDs{}, nil
+}
+
+func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
+	return nil, errors.New("not there")
+}

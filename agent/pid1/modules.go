@@ -1,0 +1,168 @@
+package pid1
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Modules loads kernel modules from a folder with plain .ko files and three tables:
+//
+//	order            names of files, one a line, dependencies first: always loaded
+//	modules.alias    as depmod writes it: "alias PATTERN MODULE"
+//	modules.dep      as depmod writes it: "FILE: DEPENDENCY…", paths relative to the folder
+//
+// A table that is missing is empty.
+type Modules struct {
+	Dir  string // "/modules"
+	Sys  string // "/sys"
+	Load func(file string) error
+	Log  *slog.Logger
+
+	loaded  map[string]bool // files tried, whatever came of it
+	aliases []alias
+	files   map[string]string   // module name → file
+	deps    map[string][]string // file → files it needs, depmod's order: nearest first
+}
+
+type alias struct{ pattern, module string }
+
+// LoadModule gives one module to the kernel; one that is there already is no error.
+func LoadModule(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("opening the module: %w", err)
+	}
+	defer f.Close()
+	err = unix.FinitModule(int(f.Fd()), "", 0)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("loading %s: %w", path.Base(file), err)
+	}
+	return nil
+}
+
+// LoadAll loads what is always loaded, then the drivers of every device the kernel shows, until no
+// new device brings a new driver. A driver that fails is logged and never fatal: the machine may
+// well work without it.
+func (m *Modules) LoadAll() error {
+	m.loaded = map[string]bool{}
+	order, err := m.lines("order")
+	if err != nil {
+		return err
+	}
+	for _, name := range order {
+		m.load(strings.TrimPrefix(name, "./"))
+	}
+	if err := m.readTables(); err != nil {
+		return err
+	}
+	for round := 0; round < 10; round++ { // deeper trees of buses do not exist
+		if m.loadForDevices() == 0 {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond) // drivers probe in the background
+	}
+	return nil
+}
+
+// loadForDevices loads a driver for each device that asks for one; it returns how many were new.
+func (m *Modules) loadForDevices() int {
+	before := len(m.loaded)
+	files, _ := filepath.Glob(filepath.Join(m.Sys, "bus/*/devices/*/modalias"))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the device has gone
+		}
+		want := strings.TrimSpace(string(text))
+		for _, a := range m.aliases {
+			if match(a.pattern, want) {
+				m.loadByName(a.module)
+			}
+		}
+	}
+	return len(m.loaded) - before
+}
+
+func (m *Modules) loadByName(name string) {
+	file, ok := m.files[canonical(name)]
+	if !ok || m.loaded[file] {
+		return
+	}
+	needs := m.deps[file]
+	for i := len(needs) - 1; i >= 0; i-- {
+		m.load(needs[i])
+	}
+	m.load(file)
+}
+
+func (m *Modules) load(file string) {
+	if m.loaded[file] {
+		return
+	}
+	m.loaded[file] = true
+	if err := m.Load(filepath.Join(m.Dir, file)); err != nil {
+		m.Log.Warn("a kernel module could not be loaded", "module", file, "error", err)
+	}
+}
+
+func (m *Modules) readTables() error {
+	m.aliases, m.files, m.deps = nil, map[string]string{}, map[string][]string{}
+	lines, err := m.lines("modules.dep")
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		file, needs, ok := strings.Cut(line, ":")
+		if ok {
+			m.files[canonical(strings.TrimSuffix(path.Base(file), ".ko"))] = file
+			m.deps[file] = strings.Fields(needs)
+		}
+	}
+	lines, err = m.lines("modules.alias")
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		f := strings.Fields(line)
+		if len(f) == 3 && f[0] == "alias" && m.files[canonical(f[2])] != "" {
+			m.aliases = append(m.aliases, alias{pattern: f[1], module: f[2]})
+		}
+	}
+	return nil
+}
+
+// canonical is a module's name as the kernel spells it: file names may have dashes for underscores.
+func canonical(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// lines returns the lines of a table without blanks and comments.
+func (m *Modules) lines(name string) ([]string, error) {
+	f, err := os.Open(filepath.Join(m.Dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the module table: %w", err)
+	}
+	defer f.Close()
+	var out []string
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
+			out = append(out, line)
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("reading the module table %s: %w", name, err)
+	}
+	return out, nil
+}

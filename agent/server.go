@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// maxBody bounds a command: the largest carries a config drive of 64 MiB, gzipped, in base64.
+const maxBody = 96 << 20
+
+// server is the agent's HTTP API.
+type server struct {
+	commands *commands
+	token    string // every command must carry it; "" is open, for services older than tokens
+	started  time.Time
+	baseURL  string
+}
+
+// ServeHTTP answers the routes of the protocol, with and without /v1.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out, err := s.route(r)
+	if err != nil {
+		code := http.StatusInternalServerError
+		if f := (*fault)(nil); errors.As(err, &f) {
+			code = f.code
+		}
+		side := "Client"
+		if code >= 500 {
+			side = "Server"
+		}
+		answer(w, code, wire.Fault{FaultCode: side, FaultString: err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, out)
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the caller has gone if this fails; there is nobody to tell
+}
+
+func (s *server) route(r *http.Request) (any, error) {
+	path := "/" + strings.Trim(r.URL.Path, "/")
+	if path == "/" {
+		return s.root(), only(r, http.MethodGet)
+	}
+	if path == "/v1" {
+		return s.v1(), only(r, http.MethodGet)
+	}
+	path = strings.TrimPrefix(path, "/v1")
+	id, isCommand := strings.CutPrefix(path, "/commands/")
+	switch {
+	case path == "/status":
+		return wire.AgentStatus{StartedAt: s.started, Version: Version}, only(r, http.MethodGet)
+	case path != "/commands" && !isCommand:
+		return nil, &fault{http.StatusNotFound, "Not Found: " + r.URL.Path}
+	}
+	if err := s.checkToken(r); err != nil {
+		return nil, err
+	}
+	switch {
+	case isCommand:
+		return s.showCommand(r, id)
+	case r.Method == http.MethodPost:
+		return s.runCommand(r)
+	default:
+		return s.commands.all(), only(r, http.MethodGet)
+	}
+}
+
+func only(r *http.Request, method string) error {
+	if r.Method != method {
+		return &fault{http.StatusMethodNotAllowed, fmt.Sprintf("Method %s is not allowed here; %s is", r.Method, method)}
+	}
+	return nil
+}
+
+func (s *server) checkToken(r *http.Request) error {
+	given := r.URL.Query().Get("agent_token")
+	if s.token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
+		return &fault{http.StatusUnauthorized, "Token invalid."}
+	}
+	return nil
+}
+
+type link struct {
+	Href string `json:"href"`
+	Rel  string `json:"rel"`
+}
+
+type apiVersion struct {
+	ID    string `json:"id"`
+	Links []link `json:"links"`
+}
+
+func (s *server) root() any {
+	v1 := apiVersion{ID: "v1", Links: []link{{s.baseURL + "/v1/", "self"}}}
+	return map[string]any{
+		"name":            "OpenStack Ironic Python Agent API",
+		"description":     "Billet's agent: it does to this machine what the Bare Metal service asks for.",
+		"versions":        []apiVersion{v1},
+		"default_version": v1,
+	}
+}
+
+func (s *server) v1() any {
+	to := func(name string) []link {
+		return []link{{s.baseURL + "/v1/" + name + "/", "self"}, {s.baseURL + "/" + name + "/", "bookmark"}}
+	}
+	return map[string]any{
+		"id": "v1", "links": []link{{s.baseURL + "/v1/", "self"}},
+		"commands": to("commands"), "status": to("status"),
+	}
+}
+
+func (s *server) showCommand(r *http.Request, id string) (any, error) {
+	if err := only(r, http.MethodGet); err != nil {
+		return nil, err
+	}
+	record := s.commands.find(id)
+	if record == nil {
+		return nil, &fault{http.StatusNotFound, fmt.Sprintf("Command with id %s not found.", id)}
+	}
+	return s.await(r, record)
+}
+
+func (s *server) runCommand(r *http.Request) (any, error) {
+	var body struct {
+		Name   *string `json:"name"`
+		Params *params `json:"params"`
+	}
+	err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody)).Decode(&body)
+	if err != nil {
+		return nil, &fault{http.StatusBadRequest, "The body is not JSON: " + err.Error()}
+	}
+	if body.Name == nil || body.Params == nil {
+		return nil, &fault{http.StatusBadRequest, "Missing command 'name' or 'params': both are required"}
+	}
+	// A synchronous command must not end because its caller hung up: nobody could tell what it did.
+	record, err := s.commands.start(context.WithoutCancel(r.Context()), *body.Name, *body.Params)
+	if err != nil {
+		return nil, err
+	}
+	return s.await(r, record)
+}
+
+// await returns a command's result, when ?wait=true only once it has ended.
+func (s *server) await(r *http.Request, record *record) (any, error) {
+	if strings.EqualFold(r.URL.Query().Get("wait"), "true") {
+		select {
+		case <-record.ended:
+		case <-r.Context().Done():
+		}
+	}
+	return s.commands.result(record), nil
+}

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// The one hardware manager of this agent; its version changes when steps change.
+const (
+	managerName    = "BilletHardwareManager"
+	managerVersion = "1.0"
+)
+
+// kind is a list of steps: the flow that runs them.
+type kind string
+
+const (
+	cleanSteps   kind = "clean"
+	deploySteps  kind = "deploy"
+	serviceSteps kind = "service"
+)
+
+// stepCall is one call of a step.
+type stepCall struct {
+	node   wire.Node
+	args   params
+	report func(detail string, done, total int64)
+}
+
+// step is one line of the table of steps.
+type step struct {
+	name      string
+	priority  map[kind]int // a kind that is not there does not have the step; 0 runs only when asked for
+	abortable bool
+	args      map[string]any // argument → {"description", "required"}
+	run       func(ctx context.Context, c stepCall) (any, error)
+}
+
+// steps is the table of steps. All are of the deploy interface.
+func (a *Agent) steps() []step {
+	return []step{
+		{name: "erase_devices_metadata", priority: map[kind]int{cleanSteps: 99, deploySteps: 0}, abortable: true, run: a.eraseMetadata},
+		{name: "erase_devices", priority: map[kind]int{cleanSteps: 10}, abortable: true, run: a.eraseDevices},
+		{name: "erase_devices_express", priority: map[kind]int{cleanSteps: 0}, abortable: true, run: a.eraseExpress},
+		{name: "write_image", priority: map[kind]int{deploySteps: 0}, args: writeImageArgs, run: a.writeImage},
+	}
+}
+
+var writeImageArgs = map[string]any{
+	"image_info":  map[string]any{"description": "A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.", "required": true},
+	"configdrive": map[string]any{"description": "Base64 of a gzipped config drive image, or a URL of one.", "required": false},
+}
+
+// listSteps answers get_clean_steps, get_deploy_steps and get_service_steps.
+func (a *Agent) listSteps(k kind) command {
+	return command{run: func(context.Context, params) (any, error) {
+		list := []wire.Step{}
+		for _, s := range a.steps() {
+			if p, ok := s.priority[k]; ok {
+				list = append(list, wire.Step{Step: s.name, Interface: "deploy", Priority: p, Abortable: s.abortable, ArgsInfo: s.args})
+			}
+		}
+		return map[string]any{
+			string(k) + "_steps":       map[string][]wire.Step{managerName: list},
+			"hardware_manager_version": map[string]string{managerName: managerVersion},
+		}, nil
+	}}
+}
+
+// executeStep answers execute_clean_step and its like.
+func (a *Agent) executeStep(k kind) command {
+	return command{async: true, run: func(ctx context.Context, p params) (any, error) {
+		var asked struct {
+			Step      string `json:"step"`
+			Interface string `json:"interface"`
+			Args      params `json:"args"`
+		}
+		call := stepCall{node: a.node}
+		var version map[string]string
+		for key, out := range map[string]any{"step": &asked, "node": &call.node, string(k) + "_version": &version} {
+			if err := p.decode(key, out); err != nil {
+				return nil, err
+			}
+		}
+		if have := map[string]string{managerName: managerVersion}; len(version) > 0 && !maps.Equal(version, have) {
+			return nil, &mismatch{asked: fmt.Sprint(version), have: fmt.Sprint(have)}
+		}
+		s, err := a.findStep(k, asked.Step, asked.Interface)
+		if err != nil {
+			return nil, err
+		}
+		call.args = asked.Args
+		call.report = func(detail string, done, total int64) { a.progress.Report(s.name, detail, done, total) }
+		result, err := s.run(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		// The conductor compares the step with the one it asked for: it goes back as it came.
+		return map[string]any{string(k) + "_result": result, string(k) + "_step": json.RawMessage(p["step"])}, nil
+	}}
+}
+
+func (a *Agent) findStep(k kind, name, iface string) (step, error) {
+	known := ""
+	for _, s := range a.steps() {
+		if _, ok := s.priority[k]; !ok {
+			continue
+		}
+		if s.name == name && (iface == "deploy" || iface == "") {
+			return s, nil
+		}
+		known += " deploy." + s.name
+	}
+	return step{}, &fault{400, fmt.Sprintf("this agent has no %s step %s.%s; it has:%s", k, iface, name, known)}
+}
