@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// client speaks the Bare Metal API for the operator's commands, as any other client would.
+type client struct {
+	base, user, password string
+	http                 http.Client
+}
+
+// clientVersion is the microversion the commands are written against.
+const clientVersion = "1.99"
+
+// newClient reads --api and BILLET_API, BILLET_USER, BILLET_PASSWORD.
+func newClient(cmd *cobra.Command) *client {
+	base, _ := cmd.Flags().GetString("api")
+	if base == "" {
+		base = os.Getenv("BILLET_API")
+	}
+	if base == "" {
+		base = "http://127.0.0.1:6385"
+	}
+	return &client{
+		base: strings.TrimSuffix(base, "/"),
+		user: os.Getenv("BILLET_USER"), password: os.Getenv("BILLET_PASSWORD"),
+		http: http.Client{Timeout: 90 * time.Second},
+	}
+}
+
+// do sends one request and decodes the answer into out, which may be nil. An answer that is not a
+// success is an error with the service's own words.
+func (c *client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-OpenStack-Ironic-API-Version", clientVersion)
+	if c.user != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the service: %w (is `billet serve` running there? --api or BILLET_API names it)", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s (HTTP %d)", faultText(answer), resp.StatusCode)
+	}
+	if out == nil || len(answer) == 0 {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// faultText finds the sentence in an error body: error_message is a string of JSON.
+func faultText(body []byte) string {
+	var outer struct {
+		ErrorMessage string `json:"error_message"`
+		Error        struct{ Message string }
+	}
+	var inner struct{ FaultString, Title string }
+	if json.Unmarshal(body, &outer) == nil && json.Unmarshal([]byte(outer.ErrorMessage), &inner) == nil {
+		for _, s := range []string{inner.FaultString, inner.Title} {
+			if s != "" {
+				return s
+			}
+		}
+	}
+	if outer.Error.Message != "" {
+		return outer.Error.Message
+	}
+	return strings.TrimSpace(string(body))
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// Config is everything `billet serve` can be told. Its keys are one table, see keys.
+type Config struct {
+	DataDir       string
+	Database      string
+	SecretKeyFile string
+	Host          string
+	Roles         []string
+	HardwareTypes []string
+	LogFormat     string
+	LogLevel      string
+
+	Listen         string
+	Auth           string
+	HtpasswdFile   string
+	NoauthAnywhere bool
+	PublicEndpoint string
+	MaxLimit       int
+
+	ProvisionInterface string
+	ProvisionPort      int
+	DHCPMode           string
+	DHCPRange          string
+	DHCPRouter         string
+	DHCPDNS            []string
+	DHCPLeaseTime      time.Duration
+	TFTPPort           int
+	LoaderDirs         []string
+	Discovery          bool
+
+	DeployKernel       string
+	DeployRamdisk      string
+	KernelAppendParams string
+	ImageDir           string
+	FileURLPaths       []string
+
+	AutomatedClean       bool
+	EraseDevicesPriority int
+	DeployTimeout        time.Duration
+	CleanTimeout         time.Duration
+	InspectTimeout       time.Duration
+	PowerTimeout         time.Duration
+	PowerSyncInterval    time.Duration
+	HeartbeatTimeout     time.Duration
+	LeaseTTL             time.Duration
+	Workers              int
+}
+
+// key is one line of the configuration table: its name in files, the default, what it means and
+// how its text becomes a value. The flag is --name with dashes, the variable BILLET_NAME.
+type key struct {
+	name, def, help string
+	set             func(text string) error
+}
+
+// keys is the one table of the configuration; docs/configuration.md is written from it.
+func (c *Config) keys() []key {
+	return []key{
+		{"data_dir", "/var/lib/billet", "directory of the embedded database, the secret key and caches", text(&c.DataDir)},
+		{"database", "", "empty: SQLite in data_dir; postgres://… for PostgreSQL", text(&c.Database)},
+		{"secret_key_file", "", "key that seals BMC passwords, tokens and config drives; empty: secret.key in data_dir, made at first start", text(&c.SecretKeyFile)},
+		{"host", "", "this process's name, shown as a node's reservation; empty: the host name", text(&c.Host)},
+		{"roles", "api,conductor,boot", "what this process does: any of api, conductor, boot", list(&c.Roles, "api", "conductor", "boot")},
+		{"enabled_hardware_types", "ipmi,fake-hardware", "hardware types nodes may use: any of ipmi, fake-hardware", list(&c.HardwareTypes, "ipmi", "fake-hardware")},
+		{"log_format", "text", "text or json", oneOf(&c.LogFormat, "text", "json")},
+		{"log_level", "info", "debug, info, warn or error", oneOf(&c.LogLevel, "debug", "info", "warn", "error")},
+
+		{"listen", "127.0.0.1:6385", "address:port of the API for people and programs", hostPort(&c.Listen)},
+		{"auth", "noauth", "noauth (loopback only, unless noauth_anywhere) or http_basic", oneOf(&c.Auth, "noauth", "http_basic")},
+		{"htpasswd_file", "", "bcrypt htpasswd file for auth http_basic", text(&c.HtpasswdFile)},
+		{"noauth_anywhere", "false", "allow auth noauth on an address others can reach", boolean(&c.NoauthAnywhere)},
+		{"public_endpoint", "", "base of the links in answers; empty: what the client asked for", text(&c.PublicEndpoint)},
+		{"max_limit", "1000", "most items in one page of a list", number(&c.MaxLimit, 1, 1_000_000)},
+
+		{"provision_interface", "", "network interface of the provisioning network; boot services need it", text(&c.ProvisionInterface)},
+		{"provision_port", "6386", "TCP port of the provisioning listener: boot files, images, lookup, heartbeat", number(&c.ProvisionPort, 1, 65535)},
+		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
+		{"dhcp_range", "", "first-last address to hand out; empty: the upper half of the interface's network", addressRange(&c.DHCPRange)},
+		{"dhcp_router", "", "default router told to machines; empty: none", address(&c.DHCPRouter)},
+		{"dhcp_dns", "", "comma list of name servers told to machines", list(&c.DHCPDNS)},
+		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},
+		{"tftp_port", "69", "UDP port of TFTP; firmware only knows 69", number(&c.TFTPPort, 1, 65535)},
+		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},
+		{"discovery", "false", "answer machines that belong to no node", boolean(&c.Discovery)},
+
+		{"deploy_kernel", "", "kernel of the deploy ramdisk when a node names none; empty: ramdisk/vmlinuz in data_dir", text(&c.DeployKernel)},
+		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
+		{"kernel_append_params", "nofb vga=normal", "kernel parameters of the deploy ramdisk", text(&c.KernelAppendParams)},
+		{"image_dir", "", "the local image store; empty: images in data_dir", text(&c.ImageDir)},
+		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in; image_dir always is", list(&c.FileURLPaths)},
+
+		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
+		{"erase_devices_priority", "0", "priority of erasing whole disks in automated cleaning; 0: only metadata is erased", number(&c.EraseDevicesPriority, 0, 1000)},
+		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
+		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
+		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
+		{"power_state_change_timeout", "60s", "longest wait for the BMC to confirm a power change", duration(&c.PowerTimeout)},
+		{"sync_power_state_interval", "2m", "how often every BMC is asked for its power state; 0s: never", duration(&c.PowerSyncInterval)},
+		{"heartbeat_timeout", "5m", "told to agents, which call every 0.3 to 0.6 of it", duration(&c.HeartbeatTimeout)},
+		{"lease_ttl", "30s", "how long a node stays locked after its conductor died", duration(&c.LeaseTTL)},
+		{"workers", "300", "steps that run at the same time", number(&c.Workers, 1, 100_000)},
+	}
+}
+
+// configPage returns docs/configuration.md.
+func configPage() string {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\nWritten from `cmd/billet/config.go`; do not edit. A key is set, the later winning, by its default, by the YAML file named\nwith `--config` (or `BILLET_CONFIG`), by the environment (`BILLET_` and the key in capitals) and by a flag of `billet serve`\n(`--` and the key with dashes). An unknown key is an error.\n\n| key | default | meaning |\n|---|---|---|\n")
+	for _, k := range new(Config).keys() {
+		def := "empty"
+		if k.def != "" {
+			def = "`" + k.def + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.name, def, strings.ReplaceAll(k.help, "|", "\\|"))
+	}
+	return b.String()
+}
+
+// addConfigFlags gives cmd one flag for each key, and --config.
+func addConfigFlags(flags *pflag.FlagSet) {
+	flags.String("config", "", "YAML configuration file")
+	for _, k := range new(Config).keys() {
+		flags.String(flagName(k.name), k.def, k.help)
+	}
+}
+
+func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
+
+// loadConfig merges defaults, file, environment and flags. The error names the key, where it was
+// set and what is allowed. explicit reports which keys were set at all.
+func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, explicit map[string]bool, err error) {
+	c, explicit = &Config{}, map[string]bool{}
+	known := c.keys()
+	path, _ := flags.GetString("config")
+	k := koanf.New("\x00") // no nesting: keys hold no NUL
+	if path == "" {
+		path = lookupEnv(environ, "BILLET_CONFIG")
+	}
+	from := map[string]string{}
+	merge := func(source string, load func() error) error {
+		before := k.All()
+		if err := load(); err != nil {
+			return fmt.Errorf("%s: %w", source, err)
+		}
+		for name, v := range k.All() {
+			if old, had := before[name]; had && fmt.Sprint(old) == fmt.Sprint(v) {
+				continue
+			}
+			if !slices.ContainsFunc(known, func(k key) bool { return k.name == name }) {
+				return unknownKey(source, name, known)
+			}
+			from[name] = source
+		}
+		return nil
+	}
+	if path != "" {
+		if err := merge("configuration file "+path, func() error { return k.Load(file.Provider(path), yaml.Parser()) }); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := merge("environment (BILLET_…)", func() error { return k.Load(environment(environ), nil) }); err != nil {
+		return nil, nil, err
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "config" {
+			k.Set(name, f.Value.String())
+			from[name] = "flag --" + f.Name
+		}
+	})
+	for _, key := range known {
+		value := key.def
+		if k.Exists(key.name) {
+			value, explicit[key.name] = scalar(k.Get(key.name)), true
+		}
+		if err := key.set(value); err != nil {
+			return nil, nil, fmt.Errorf("%s: %s: %w", from[key.name], key.name, err)
+		}
+	}
+	return c, explicit, c.fill()
+}
+
+// environment reads BILLET_… variables; BILLET_CONFIG and the client's own are not keys.
+func environment(environ []string) koanf.Provider {
+	return env.Provider("\x00", env.Opt{
+		Prefix:      "BILLET_",
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(k, v string) (string, any) {
+			if slices.Contains(clientVariables, k) {
+				return "", nil
+			}
+			return strings.ToLower(strings.TrimPrefix(k, "BILLET_")), v
+		},
+	})
+}
+
+// clientVariables are for the operator's commands, not keys of the service.
+var clientVariables = []string{"BILLET_CONFIG", "BILLET_API", "BILLET_USER", "BILLET_PASSWORD", "BILLET_LAB_DIR"}
+
+// fill puts in what depends on other keys and refuses what cannot work together.
+func (c *Config) fill() error {
+	if c.Host == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("host: reading the host name: %w", err)
+		}
+		c.Host = host
+	}
+	setIfEmpty(&c.ImageDir, c.DataDir+"/images")
+	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
+	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")
+	host, _, _ := net.SplitHostPort(c.Listen)
+	ip, err := netip.ParseAddr(host)
+	loopback := host == "localhost" || err == nil && ip.IsLoopback()
+	if c.Auth == "noauth" && !loopback && !c.NoauthAnywhere && slices.Contains(c.Roles, "api") {
+		return fmt.Errorf("listen: %s can be reached by others and auth is noauth: use auth http_basic with htpasswd_file, listen on 127.0.0.1, or set noauth_anywhere to true", c.Listen)
+	}
+	if c.Auth == "http_basic" && c.HtpasswdFile == "" {
+		return fmt.Errorf("htpasswd_file: auth http_basic needs it")
+	}
+	return nil
+}
+
+func setIfEmpty(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+func unknownKey(source, name string, known []key) error {
+	var names []string
+	for _, k := range known {
+		names = append(names, k.name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%s: unknown key %q; the keys are %s", source, name, strings.Join(names, ", "))
+}
+
+func lookupEnv(environ []string, name string) string {
+	for _, kv := range environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// scalar turns a YAML value into the text its key parses; a list becomes a comma list.
+func scalar(v any) string {
+	if items, ok := v.([]any); ok {
+		texts := make([]string, len(items))
+		for i, item := range items {
+			texts[i] = fmt.Sprint(item)
+		}
+		return strings.Join(texts, ",")
+	}
+	if m, ok := v.(map[string]any); ok {
+		return fmt.Sprintf("a mapping with %s", slices.Sorted(maps.Keys(m)))
+	}
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+func load(t *testing.T, yaml string, environ, args []string) (*Config, error) {
+	t.Helper()
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	addConfigFlags(flags)
+	if yaml != "" {
+		path := filepath.Join(t.TempDir(), "billet.yaml")
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config", path}, args...)
+	}
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := loadConfig(flags, environ)
+	return c, err
+}
+
+func TestConfigLaterSourceWins(t *testing.T) {
+	yaml := "data_dir: /from-file\nlisten: 127.0.0.1:1\nworkers: 7\nroles: [api, conductor]\ndeploy_callback_timeout: 90\n"
+	c, err := load(t, yaml, []string{"BILLET_LISTEN=127.0.0.1:2", "BILLET_HOST=env-host", "BILLET_API=http://x", "HOME=/root"}, []string{"--listen", "127.0.0.1:3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.DataDir, c.Listen, c.Workers, strings.Join(c.Roles, "+"), c.DeployTimeout, c.Host, c.ImageDir, c.DHCPMode}
+	want := []any{"/from-file", "127.0.0.1:3", 7, "api+conductor", 90 * time.Second, "env-host", "/from-file/images", "full"}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("value %d: got %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		yaml    string
+		environ []string
+		args    []string
+		want    string
+	}{
+		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are auth, automated_clean,`},
+		{environ: []string{"BILLET_LISTN=x"}, want: `environment (BILLET_…): unknown key "listn"`},
+		{yaml: "roles: [api, cook]\n", want: `roles: "cook" is not allowed; use any of api, conductor, boot`},
+		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},
+		{yaml: "workers:\n  a: 1\n", want: `workers`},
+		{args: []string{"--dhcp-range", "10.0.0.9-10.0.0.1"}, want: `flag --dhcp-range: dhcp_range: "10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`},
+		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
+		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
+		{args: []string{"--config", "/nonexistent.yaml"}, want: "configuration file /nonexistent.yaml"},
+		{yaml: "a: [", want: "billet.yaml"},
+	} {
+		_, err := load(t, tt.yaml, tt.environ, tt.args)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q %v %v: got %v, want …%s…", tt.yaml, tt.environ, tt.args, err, tt.want)
+		}
+	}
+}
+
+// docs/configuration.md is written from the table; UPDATE_DOCS=1 writes it anew.
+func TestConfigurationPageIsCurrent(t *testing.T) {
+	const file = "../../docs/configuration.md"
+	if os.Getenv("UPDATE_DOCS") != "" {
+		if err := os.WriteFile(file, []byte(configPage()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != configPage() {
+		t.Errorf("%s is not what the table says; run UPDATE_DOCS=1 go test ./cmd/billet", file)
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The parsers of configuration values: each returns what puts a text into its field, or says what
+// is allowed.
+
+func text(p *string) func(string) error {
+	return func(s string) error { *p = s; return nil }
+}
+
+func oneOf(p *string, allowed ...string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(allowed, s) {
+			return fmt.Errorf("%q is not allowed; use one of %s", s, strings.Join(allowed, ", "))
+		}
+		*p = s
+		return nil
+	}
+}
+
+func list(p *[]string, allowed ...string) func(string) error {
+	return func(s string) error {
+		*p = nil
+		for item := range strings.SplitSeq(s, ",") {
+			if item = strings.TrimSpace(item); item == "" {
+				continue
+			}
+			if len(allowed) > 0 && !slices.Contains(allowed, item) {
+				return fmt.Errorf("%q is not allowed; use any of %s", item, strings.Join(allowed, ", "))
+			}
+			*p = append(*p, item)
+		}
+		if len(allowed) > 0 && len(*p) == 0 {
+			return fmt.Errorf("is empty; use any of %s", strings.Join(allowed, ", "))
+		}
+		return nil
+	}
+}
+
+func boolean(p *bool) func(string) error {
+	return func(s string) (err error) {
+		if *p, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("%q is not true or false", s)
+		}
+		return nil
+	}
+}
+
+func number(p *int, low, high int) func(string) error {
+	return func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("%q is not a number from %d to %d", s, low, high)
+		}
+		*p = n
+		return nil
+	}
+}
+
+// duration takes Go's form ("90s", "30m") or a bare number of seconds, as Ironic's options are.
+func duration(p *time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := time.ParseDuration(s)
+		if seconds, e := strconv.Atoi(s); e == nil {
+			d, err = time.Duration(seconds)*time.Second, nil
+		}
+		if err != nil || d < 0 {
+			return fmt.Errorf("%q is not a duration such as 90s or 30m", s)
+		}
+		*p = d
+		return nil
+	}
+}
+
+func hostPort(p *string) func(string) error {
+	return func(s string) error {
+		_, port, err := net.SplitHostPort(s)
+		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
+			return fmt.Errorf("%q is not address:port", s)
+		}
+		*p = s
+		return nil
+	}
+}
+
+func address(p *string) func(string) error {
+	return func(s string) error {
+		if _, err := netip.ParseAddr(s); s != "" && err != nil {
+			return fmt.Errorf("%q is not an IP address", s)
+		}
+		*p = s
+		return nil
+	}
+}
+
+func addressRange(p *string) func(string) error {
+	return func(s string) error {
+		first, last, _ := strings.Cut(s, "-")
+		a, errA := netip.ParseAddr(first)
+		b, errB := netip.ParseAddr(last)
+		if s != "" && (errA != nil || errB != nil || b.Less(a)) {
+			return fmt.Errorf("%q is not first-last, two IPv4 addresses", s)
+		}
+		*p = s
+		return nil
+	}
+}

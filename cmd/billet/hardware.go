@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/driver/fake"
+	"github.com/billet-metal/billet/driver/ipmi"
+	"github.com/billet-metal/billet/driver/pxe"
+	"github.com/billet-metal/billet/network"
+	"github.com/billet-metal/billet/node"
+)
+
+// hardwareTypes lists every hardware type of this binary, narrowed to the enabled ones. Of each
+// interface the first implementation is the default.
+func hardwareTypes(c *Config, p parts) driver.Types {
+	power, management := ipmi.New(ipmi.Options{PowerWait: c.PowerTimeout})
+	pxeBoot := func(loader boot.Loader) *pxe.Boot {
+		return &pxe.Boot{
+			Loader: loader, Records: p.records, APIURL: p.machineURL,
+			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
+		}
+	}
+	ipxe, tftp := pxeBoot(boot.IPXE), pxeBoot(boot.PXE)
+	direct := &agent.Direct{
+		Sources: p.sources, Images: p.images, ImageURL: p.machineURL, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
+		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
+	}
+	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
+
+	all := driver.Types{
+		{
+			Name:       "ipmi",
+			Power:      []driver.Power{power},
+			Management: []driver.Management{management},
+			Boot:       []driver.Boot{ipxe, tftp},
+			Deploy:     []driver.Deploy{direct},
+			Inspect:    []driver.Inspect{inspect},
+			Network:    []driver.Network{network.Noop{}, network.Flat{}},
+			Other:      without(nil),
+		},
+		{
+			Name:       "fake-hardware",
+			Power:      []driver.Power{fake.NewPower()},
+			Management: []driver.Management{fake.NewManagement()},
+			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
+			Deploy:     []driver.Deploy{fake.NewDeploy(), direct},
+			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
+			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
+			Other:      without(func(i node.Interface) driver.Implementation { return fake.NewOther(i) }),
+		},
+	}
+	return slices.DeleteFunc(all, func(t driver.Type) bool { return !slices.Contains(c.HardwareTypes, t.Name) })
+}
+
+// without fills the interfaces that have no implementation of their own yet: storage is "noop" and
+// the others "no-<interface>", after what first offers.
+func without(first func(node.Interface) driver.Implementation) map[node.Interface][]driver.Implementation {
+	other := map[node.Interface][]driver.Implementation{}
+	for _, i := range []node.Interface{node.BIOS, node.Console, node.Firmware, node.RAID, node.RescueIf, node.Storage, node.Vendor} {
+		if first != nil && i != node.Storage {
+			other[i] = append(other[i], first(i))
+		}
+		other[i] = append(other[i], absent{i})
+	}
+	return other
+}
+
+// absent is an interface that a hardware type does not have.
+type absent struct{ iface node.Interface }
+
+func (a absent) Name() string {
+	if a.iface == node.Storage {
+		return "noop"
+	}
+	return "no-" + string(a.iface)
+}
+
+func (a absent) Properties() map[string]string { return nil }
+
+func (a absent) Validate(_ context.Context, t *driver.Task) error {
+	if a.iface == node.Storage {
+		return nil
+	}
+	return node.Errorf(node.Invalid, "Driver %s does not support %s (disabled or not implemented).", t.Node.Driver, a.iface)
+}

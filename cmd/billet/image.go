@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/image"
+)
+
+func imageCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "image", Short: "Look at images before machines do"}
+	cmd.AddCommand(&cobra.Command{Use: "inspect FILE", Short: "Say what an image really is, and whether Billet would write it", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		info, err := image.Inspect(f, st.Size())
+		if err != nil {
+			return fmt.Errorf("%s is refused: %w", args[0], err)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "format %s, %d bytes in the file, %d bytes on the disk\n", info.Format, info.Size, info.VirtualSize)
+		return err
+	}})
+	return cmd
+}

@@ -1,0 +1,50 @@
+// Command billet is the whole product in one binary: `billet serve` and the operator's commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := rootCommand().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "billet: %v\n", err)
+	if exit, ok := errors.AsType[exitError](err); ok {
+		os.Exit(exit.code)
+	}
+	os.Exit(1)
+}
+
+// exitError is an error with an exit status of its own.
+type exitError struct {
+	code int
+	msg  string
+}
+
+func (e exitError) Error() string { return e.msg }
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "billet",
+		Short:         "Bare-metal provisioning in one binary, speaking the OpenStack Bare Metal API",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), nodeCommand(), ramdiskCommand(), labCommand(), imageCommand(), configCommand())
+	return root
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/boot/dhcp"
+	"github.com/billet-metal/billet/boot/tftp"
+	"github.com/billet-metal/billet/boot/web"
+	"github.com/billet-metal/billet/store"
+)
+
+// provisioning is our place on the network that machines boot from.
+type provisioning struct {
+	ip     netip.Addr
+	prefix netip.Prefix
+	pool   dhcp.Pool
+}
+
+// findProvisioning reads our IPv4 address off the provisioning interface.
+func findProvisioning(c *Config) (*provisioning, error) {
+	iface, err := net.InterfaceByName(c.ProvisionInterface)
+	if err != nil {
+		return nil, fmt.Errorf("provision_interface: there is no network interface %q here", c.ProvisionInterface)
+	}
+	addrs, err := iface.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("provision_interface: reading the addresses of %s: %w", iface.Name, err)
+	}
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
+			p := &provisioning{ip: prefix.Addr(), prefix: prefix.Masked()}
+			p.pool, err = p.addresses(c)
+			return p, err
+		}
+	}
+	return nil, fmt.Errorf("provision_interface: %s has no IPv4 address; give it one first", iface.Name)
+}
+
+// addresses is the range DHCP hands out: as configured, or the upper half of the network.
+func (p *provisioning) addresses(c *Config) (dhcp.Pool, error) {
+	pool := dhcp.Pool{Prefix: p.prefix}
+	if c.DHCPRouter != "" {
+		pool.Router = netip.MustParseAddr(c.DHCPRouter)
+	}
+	if c.DHCPRange != "" {
+		first, last, _ := strings.Cut(c.DHCPRange, "-")
+		pool.First, pool.Last = netip.MustParseAddr(first), netip.MustParseAddr(last)
+		if !p.prefix.Contains(pool.First) || !p.prefix.Contains(pool.Last) {
+			return pool, fmt.Errorf("dhcp_range: %s does not lie in %s, the network of %s", c.DHCPRange, p.prefix, c.ProvisionInterface)
+		}
+		return pool, nil
+	}
+	if p.prefix.Bits() > 29 && c.DHCPMode == "full" {
+		return pool, fmt.Errorf("dhcp_range: %s is too small to take half of it; set the key", p.prefix)
+	}
+	first := p.prefix.Addr().As4()
+	size := uint32(1) << (32 - p.prefix.Bits())
+	base := uint32(first[0])<<24 | uint32(first[1])<<16 | uint32(first[2])<<8 | uint32(first[3])
+	pool.First, pool.Last = ipv4(base+size/2), ipv4(base+size-2)
+	return pool, nil
+}
+
+func ipv4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// serve opens the provisioning listener, TFTP and DHCP on the provisioning interface.
+func (p *provisioning) serve(g *group, c *Config, db *store.Store, agents http.Handler, log *slog.Logger) error {
+	base := fmt.Sprintf("http://%s:%d", p.ip, c.ProvisionPort)
+	loaders := boot.Loaders{Dirs: c.LoaderDirs}
+	var lookup boot.Lookup = db
+	if c.Discovery {
+		lookup = boot.Discovering{Lookup: db, Record: boot.Record{
+			Loader: boot.IPXE, Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, Secret: boot.NewSecret(),
+			CommandLine: fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base),
+		}}
+	}
+	l, err := listen(netip.AddrPortFrom(p.ip, uint16(c.ProvisionPort)).String(), "provision_port")
+	if err != nil {
+		return err
+	}
+	doors := http.NewServeMux()
+	doors.Handle("/boot/", &web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Trace: db, Log: log})
+	doors.Handle("/", agents)
+	g.http(l, doors)
+
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Trace: db, Log: log}
+	g.run("TFTP", files.Serve)
+	addresses := &dhcp.Server{
+		Config: dhcp.Config{
+			Interface: c.ProvisionInterface, ServerIP: p.ip, Mode: dhcp.Mode(c.DHCPMode), Pools: []dhcp.Pool{p.pool},
+			LeaseTime: c.DHCPLeaseTime, BaseURL: base, Discovery: c.Discovery, Loaders: loaders,
+		},
+		Lookup: lookup, Leases: db, Trace: db, Log: log,
+	}
+	for _, s := range c.DHCPDNS {
+		ip, err := netip.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("dhcp_dns: %q is not an IP address", s)
+		}
+		addresses.Config.DNS = append(addresses.Config.DNS, ip)
+	}
+	g.run("DHCP", addresses.Serve)
+	log.Info("boot services serve", "interface", c.ProvisionInterface, "address", base, "dhcp", c.DHCPMode)
+	return nil
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/api"
+	"github.com/billet-metal/billet/conductor"
+	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/image"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/store"
+)
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Args: cobra.NoArgs,
+		Short: "Run the service: API, conductor and boot services",
+		Long:  "Run the service. Every flag is also a key of the configuration file and a BILLET_… variable; see docs/configuration.md.",
+	}
+	addConfigFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, explicit, err := loadConfig(cmd.Flags(), os.Environ())
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), c, explicit, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Args: cobra.NoArgs, Short: "Check the configuration and print it as a YAML file",
+	}
+	addConfigFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, _, err := loadConfig(cmd.Flags(), os.Environ()); err != nil {
+			return err
+		}
+		for _, k := range new(Config).keys() {
+			value := k.def
+			if f := cmd.Flags().Lookup(flagName(k.name)); f.Changed {
+				value = f.Value.String()
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "# %s\n%s: %q\n", k.help, k.name, value)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// parts is what hardware types are built from.
+type parts struct {
+	records    boot.Records
+	images     agent.Images
+	sources    agent.Sources
+	machineURL string // base URL of the provisioning listener, as machines reach it
+}
+
+// stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
+const stopTimeout = 10 * time.Second
+
+// serve runs until ctx ends, then stops in order: listeners first, then the conductor, whose
+// steps are left to the next process, then the store. It returns nil after an orderly stop.
+func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writer) error {
+	log := newLog(c, out)
+	db, err := store.Open(ctx, store.Config{URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+
+	has := func(role string) bool { return slices.Contains(c.Roles, role) }
+	var net *provisioning
+	switch {
+	case c.ProvisionInterface != "":
+		if net, err = findProvisioning(c); err != nil {
+			return err
+		}
+	case has("boot") && explicit["roles"]:
+		return errors.New("roles: boot needs provision_interface, the network interface machines boot from")
+	case has("boot"):
+		log.Warn("boot services are off: provision_interface is not set")
+	}
+
+	sources := &image.Store{Dir: c.ImageDir, Allowed: append(slices.Clone(c.FileURLPaths), c.ImageDir)}
+	p := parts{records: db, images: boot.ImageShelf{Records: db}, sources: sources, machineURL: machineURL(c, net)}
+	con := conductor.New(conductor.Config{
+		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
+		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
+		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
+		AutomatedClean: c.AutomatedClean, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx),
+	})
+	rest, err := api.New(api.Config{
+		Conductor: con, Reader: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
+		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+
+	g := newGroup(ctx)
+	if has("api") {
+		l, err := listen(c.Listen, "listen")
+		if err != nil {
+			return err
+		}
+		g.http(l, rest.Handler())
+		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
+	}
+	if net != nil && has("boot") {
+		if err := net.serve(g, c, db, rest.MachineHandler(), log); err != nil {
+			return g.stop(err)
+		}
+	}
+	if has("conductor") {
+		g.run("conductor", con.Run)
+		log.Info("conductor runs", "host", c.Host, "hardware_types", strings.Join(c.HardwareTypes, ","))
+	}
+	err = g.wait()
+	log.Info("stopped")
+	return err
+}
+
+// machineURL is what machines are told to call: the provisioning listener, or the API where this
+// process has no provisioning network.
+func machineURL(c *Config, net *provisioning) string {
+	switch {
+	case net != nil:
+		return fmt.Sprintf("http://%s:%d", net.ip, c.ProvisionPort)
+	case c.PublicEndpoint != "":
+		return strings.TrimSuffix(c.PublicEndpoint, "/")
+	}
+	return "http://" + c.Listen
+}
+
+func newLog(c *Config, out io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.LogLevel)) // one of the four words, checked by the key
+	opts := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, opts))
+	}
+	return slog.New(slog.NewTextHandler(out, opts))
+}
+
+// listen opens a TCP listener; the error names the configuration key.
+func listen(address, key string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use by another program (is billet serve running already?)", key, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// group owns the goroutines of serve: the first that ends with an error ends all.
+type group struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	tasks  sync.WaitGroup
+}
+
+func newGroup(ctx context.Context) *group {
+	g := &group{}
+	g.ctx, g.cancel = context.WithCancelCause(ctx)
+	return g
+}
+
+func (g *group) run(name string, f func(context.Context) error) {
+	g.tasks.Go(func() {
+		if err := f(g.ctx); err != nil && g.ctx.Err() == nil {
+			g.cancel(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// http serves until the group ends, then lets requests under way end.
+func (g *group) http(l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	g.tasks.Go(func() {
+		<-g.ctx.Done()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), stopTimeout)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			srv.Close()
+		}
+	})
+	g.run("HTTP on "+l.Addr().String(), func(context.Context) error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+}
+
+// stop ends everything because of err.
+func (g *group) stop(err error) error {
+	g.cancel(err)
+	g.tasks.Wait()
+	return err
+}
+
+// wait returns when all have ended: nil when somebody asked for it, else the first error.
+func (g *group) wait() error {
+	<-g.ctx.Done()
+	g.tasks.Wait()
+	if err := context.Cause(g.ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

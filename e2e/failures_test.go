@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func listen(ip string) (net.Listener, error) { return net.Listen("tcp", ip+":0") }
+
+// Every failure ends in its own state with a reason that names the cause, and the node has a way
+// back: the deploy failures leave a node that can be undeployed.
+func TestDeployFailures(t *testing.T) {
+	s := newSite(t, "--deploy-callback-timeout", "60s")
+	for _, tt := range []struct {
+		name    string
+		prepare func(m *machine, info map[string]any)
+		says    []string
+	}{
+		{"wrong-checksum", func(m *machine, info map[string]any) {
+			info["image_source"] = s.webServer() + "/grub.qcow2"
+			info["image_os_hash_value"] = strings.Repeat("ab", 32)
+		}, []string{"checksum", "abababab", "grub.qcow2"}},
+		{"too-big", func(m *machine, info map[string]any) {
+			info["image_source"] = "file://" + s.sparse("huge.raw", 9<<30)
+			delete(info, "image_os_hash_algo")
+			delete(info, "image_os_hash_value")
+		}, []string{"9663676416", "5368709120", "/dev/vda"}},
+		{"no-disk", func(m *machine, info map[string]any) {
+			info["root_device"] = map[string]any{"serial": "not-this-one"}
+		}, []string{"not-this-one", "/dev/vda"}},
+		{"agent-silent", func(m *machine, info map[string]any) {
+			m.patch("/driver_info/deploy_ramdisk", s.deadRamdisk())
+		}, []string{"agent", "heartbeat", "kernel"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer swap(s, t)()
+			m := s.machine(tt.name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
+			m.available()
+			info := imageInfo(t, "grub.qcow2")
+			tt.prepare(m, info)
+			m.deploy(info)
+			n := m.arrive("deploy failed", 4*time.Minute)
+			t.Logf("last_error: %s", *n.LastError)
+			for _, word := range tt.says {
+				if !strings.Contains(*n.LastError, word) {
+					t.Errorf("last_error does not name %q: %s", word, *n.LastError)
+				}
+			}
+			m.provision(map[string]any{"target": "deleted"})
+			m.arrive("available", time.Minute)
+			s.lab("destroy", m.name)
+		})
+	}
+}
+
+// DHCP answers but nobody serves TFTP: the reason says so.
+func TestDHCPButNoTFTP(t *testing.T) {
+	s := newSite(t, "--deploy-callback-timeout", "45s", "--tftp-port", "6969")
+	m := s.machine("no-tftp", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.patch("/boot_interface", "pxe")
+	m.available()
+	m.deploy(imageInfo(t, "grub.qcow2"))
+	n := m.arrive("deploy failed", 4*time.Minute)
+	t.Logf("last_error: %s", *n.LastError)
+	for _, word := range []string{"DHCP", "TFTP"} {
+		if !strings.Contains(*n.LastError, word) {
+			t.Errorf("last_error does not name %s: %s", word, *n.LastError)
+		}
+	}
+}
+
+// A BMC that does not answer, or refuses the password, keeps a node in enroll with the reason.
+func TestBMCFailures(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("bmc", "--firmware", "bios", "--memory", "256", "--disk", "5G")
+	for _, tt := range []struct {
+		name, key string
+		value     any
+		says      []string
+	}{
+		{"dead", "ipmi_port", 1, []string{"127.0.0.1", "no answer"}},
+		{"password", "ipmi_password", "wrong-secret", []string{"127.0.0.1", "password"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer swap(s, t)()
+			var before struct {
+				Info map[string]any `json:"driver_info"`
+			}
+			s.call("GET", "/v1/nodes/"+m.uuid, nil, &before, 200)
+			m.patch("/driver_info/"+tt.key, tt.value)
+			m.provision(map[string]any{"target": "manage"})
+			var n nodeView
+			s.eventually(2*time.Minute, "verification to fail", func() (bool, string) {
+				n = m.show()
+				return n.State == "enroll" && n.LastError != nil, n.State
+			})
+			t.Logf("last_error: %s", *n.LastError)
+			for _, word := range tt.says {
+				if !strings.Contains(strings.ToLower(*n.LastError), word) {
+					t.Errorf("last_error does not name %q: %s", word, *n.LastError)
+				}
+			}
+			if strings.Contains(*n.LastError, "wrong-secret") {
+				t.Errorf("last_error holds the password: %s", *n.LastError)
+			}
+			restore := map[string]any{"ipmi_port": m.BMC.Port, "ipmi_password": m.BMC.Password}
+			m.patch("/driver_info/"+tt.key, restore[tt.key])
+		})
+	}
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
+}
+
+// swap lets a subtest fail in its own name while the site is shared.
+func swap(s *site, t *testing.T) func() {
+	parent := s.t
+	s.t = t
+	return func() { s.t = parent }
+}
+
+// sparse makes a file of the given size that holds nothing but a marker of a boot sector.
+func (s *site) sparse(name string, size int64) string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	f, err := os.Create(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{0x55, 0xaa}, 510); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := f.Truncate(size); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// deadRamdisk is an initramfs without an init: the kernel starts and panics, no agent ever calls.
+func (s *site) deadRamdisk() string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "dead.cpio")
+	trailer := "07070100000000000000000000000000000000000000010000000000000000000000000000000000000000000000000000000B00000000TRAILER!!!\x00"
+	if err := os.WriteFile(path, []byte(fmt.Sprintf("%-512s", trailer)), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}

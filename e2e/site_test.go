@@ -1,0 +1,340 @@
+// Package e2e drives the real binary and virtual machines that really boot, as a user would. It
+// needs root (network namespace, bridge, taps) and Debian's packages (scripts/deps test).
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	billet string // the binary under test
+	cache  string // images and ramdisk, kept between runs
+)
+
+func TestMain(m *testing.M) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		panic(err)
+	}
+	billet, cache = filepath.Join(root, "bin", "billet"), filepath.Join(root, ".cache", "e2e")
+	if _, err := os.Stat(billet); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: bin/billet is missing; run `make test-lab`, which builds it")
+		os.Exit(1)
+	}
+	if os.Getuid() != 0 {
+		fmt.Fprintln(os.Stderr, "e2e: virtual machines need a network namespace, a bridge and taps: run as root")
+		os.Exit(1)
+	}
+	for _, args := range [][]string{
+		{"ramdisk", "build", "--flavor", "cloud", "--out", filepath.Join(cache, "ramdisk")},
+		{"lab", "image", "grub", "--out", filepath.Join(cache, "images")},
+		{"lab", "image", "tiny", "--out", filepath.Join(cache, "images")},
+	} {
+		if out, err := exec.Command(billet, args...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: billet %s: %v\n%s", strings.Join(args, " "), err, out)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// site is a provisioning network with its virtual machines and one `billet serve`.
+type site struct {
+	t      *testing.T
+	dir    string
+	listen string
+	flags  []string
+	serve  *exec.Cmd
+	log    *os.File
+}
+
+const provisionIP = "10.97.0.1"
+
+func newSite(t *testing.T, flags ...string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{t: t, dir: dir, listen: freePort(t), flags: flags}
+	s.lab("up", "--cidr", provisionIP+"/24")
+	t.Cleanup(func() {
+		s.stop(syscall.SIGTERM)
+		s.lab("down")
+		if t.Failed() {
+			out, _ := os.ReadFile(filepath.Join(dir, "serve.log"))
+			t.Logf("the service's log:\n%s", tail(out, 12000))
+		}
+	})
+	s.start()
+	return s
+}
+
+// freePort finds a loopback address to listen on.
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs `billet serve` and returns when it answers.
+func (s *site) start() {
+	s.t.Helper()
+	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	args := append([]string{"serve", "--data-dir", filepath.Join(s.dir, "data"), "--listen", s.listen, "--auth", "noauth",
+		"--provision-interface", "billet-e2e", "--file-url-allowed-paths", filepath.Join(cache, "images") + "," + s.dir,
+		"--deploy-kernel", filepath.Join(cache, "ramdisk", "vmlinuz"), "--deploy-ramdisk", filepath.Join(cache, "ramdisk", "initramfs"),
+	}, s.flags...)
+	s.log, s.serve = log, exec.Command(billet, args...)
+	s.serve.Stdout, s.serve.Stderr = log, log
+	if err := os.MkdirAll(filepath.Join(s.dir, "data"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.serve.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.eventually(30*time.Second, "the service to answer", func() (bool, string) {
+		resp, err := http.Get("http://" + s.listen + "/")
+		if err != nil {
+			return false, err.Error()
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 200, resp.Status
+	})
+}
+
+// stop ends the service with a signal; SIGKILL is how a crash is made.
+func (s *site) stop(sig syscall.Signal) {
+	s.t.Helper()
+	if s.serve == nil {
+		return
+	}
+	s.serve.Process.Signal(sig)
+	err := s.serve.Wait()
+	if sig == syscall.SIGTERM && err != nil {
+		s.t.Errorf("billet serve did not stop in order: %v", err)
+	}
+	s.serve = nil
+	s.log.Close()
+}
+
+// lab runs `billet lab …` for this site's own network.
+func (s *site) lab(args ...string) []byte {
+	s.t.Helper()
+	return s.billet(append([]string{"lab", "--name", "e2e", "--dir", filepath.Join(s.dir, "lab")}, args...)...)
+}
+
+func (s *site) billet(args ...string) []byte {
+	s.t.Helper()
+	out, err := s.try(args...)
+	if err != nil {
+		s.t.Fatalf("billet %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+func (s *site) try(args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, billet, args...)
+	cmd.Env = append(os.Environ(), "BILLET_API=http://"+s.listen)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.Bytes(), fmt.Errorf("%w: %s", err, tail(errs.Bytes(), 4000))
+	}
+	return out.Bytes(), nil
+}
+
+// machine is one virtual machine and its node.
+type machine struct {
+	s    *site
+	name string
+	uuid string
+	NICs []struct{ MAC string }
+	BMC  struct {
+		Port           int
+		User, Password string
+	}
+	Disks  []struct{ Serial string }
+	Serial string `json:"serial_log"` // path; everything the machine ever said
+}
+
+// machine creates a virtual machine and enrols it; labArgs are options of `billet lab create`.
+func (s *site) machine(name string, labArgs ...string) *machine {
+	s.t.Helper()
+	m := &machine{s: s, name: name}
+	if err := json.Unmarshal(s.lab(append([]string{"create", name}, labArgs...)...), m); err != nil {
+		s.t.Fatal(err)
+	}
+	m.uuid = strings.TrimSpace(string(s.billet("node", "create", name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
+		"--driver-info", "ipmi_address=127.0.0.1", "--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port),
+		"--driver-info", "ipmi_username="+m.BMC.User, "--driver-info", "ipmi_password="+m.BMC.Password)))
+	return m
+}
+
+type nodeView struct {
+	State     string  `json:"provision_state"`
+	Target    *string `json:"target_provision_state"`
+	Power     *string `json:"power_state"`
+	LastError *string `json:"last_error"`
+	Fault     *string `json:"fault"`
+}
+
+func (m *machine) show() nodeView {
+	m.s.t.Helper()
+	var n nodeView
+	m.s.call("GET", "/v1/nodes/"+m.uuid, nil, &n, 200)
+	return n
+}
+
+func (m *machine) patch(path string, value any) {
+	m.s.t.Helper()
+	m.s.call("PATCH", "/v1/nodes/"+m.uuid, []map[string]any{{"op": "add", "path": path, "value": value}}, nil, 200)
+}
+
+// provision asks for a provision state, retrying while the node is locked.
+func (m *machine) provision(body map[string]any) {
+	m.s.t.Helper()
+	m.s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", body, nil, 202)
+}
+
+// arrive waits until the node is in a state, and fails at once when it is in a failed one instead.
+func (m *machine) arrive(state string, within time.Duration) nodeView {
+	m.s.t.Helper()
+	var n nodeView
+	m.s.eventually(within, m.name+" to be "+state, func() (bool, string) {
+		n = m.show()
+		wrong := strings.HasSuffix(n.State, "failed") || n.State == "error"
+		if wrong && n.State != state {
+			why, _ := m.s.try("node", "why", m.uuid)
+			m.s.t.Fatalf("%s is %q instead of %q:\n%s\nconsole:\n%s", m.name, n.State, state, why, tail(m.console(), 3000))
+		}
+		return n.State == state && n.Target == nil || n.State == state && wrong, n.State
+	})
+	return n
+}
+
+// available takes a new machine to available without cleaning it.
+func (m *machine) available() {
+	m.s.t.Helper()
+	m.patch("/automated_clean", false)
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
+	m.provision(map[string]any{"target": "provide"})
+	m.arrive("available", time.Minute)
+}
+
+// deploy starts a deploy of an image file with a config drive that names the machine.
+func (m *machine) deploy(info map[string]any) {
+	m.s.t.Helper()
+	m.patch("/instance_info", info)
+	m.provision(map[string]any{"target": "active", "configdrive": map[string]any{
+		"meta_data": map[string]any{"hostname": m.name, "public_keys": map[string]any{"k": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA test"}},
+	}})
+}
+
+// console returns all the machine has ever written to its serial port.
+func (m *machine) console() []byte {
+	out, _ := os.ReadFile(m.Serial)
+	return out
+}
+
+// prints waits until the console shows each text, in any order.
+func (m *machine) prints(within time.Duration, texts ...string) {
+	m.s.t.Helper()
+	for _, text := range texts {
+		m.s.eventually(within, fmt.Sprintf("%s to print %q", m.name, text), func() (bool, string) {
+			seen := m.console()
+			return bytes.Contains(seen, []byte(text)), tail(seen, 3000)
+		})
+	}
+}
+
+// call speaks the API; it waits out a locked node, as clients do.
+func (s *site) call(method, path string, in, out any, status int) {
+	s.t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.eventually(time.Minute, method+" "+path, func() (bool, string) {
+		req, _ := http.NewRequest(method, "http://"+s.listen+path, bytes.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-OpenStack-Ironic-API-Version", "1.95")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode == http.StatusConflict {
+			return false, string(answer)
+		}
+		if resp.StatusCode != status {
+			s.t.Fatalf("%s %s: %s %s", method, path, resp.Status, answer)
+		}
+		if out != nil {
+			if err := json.Unmarshal(answer, out); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		return true, ""
+	})
+}
+
+// eventually polls until ok; the second result says how things stand, for the failure's text.
+func (s *site) eventually(within time.Duration, what string, ok func() (bool, string)) {
+	s.t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		done, stands := ok()
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited %s for %s; it stands at: %s", within, what, stands)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func tail(b []byte, n int) string {
+	if len(b) > n {
+		b = b[len(b)-n:]
+	}
+	return string(b)
+}
+
+// sha256Of reads the sidecar file beside an image of the cache.
+func sha256Of(t *testing.T, image string) string {
+	t.Helper()
+	b, err := os.ReadFile(image + ".sha256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(b))[0]
+}
+
+// imageInfo is the instance_info for an image of the cache.
+func imageInfo(t *testing.T, name string) map[string]any {
+	t.Helper()
+	path := filepath.Join(cache, "images", name)
+	return map[string]any{"image_source": "file://" + path, "image_os_hash_algo": "sha256", "image_os_hash_value": sha256Of(t, path)}
+}
