@@ -251,3 +251,8 @@ func apt(ctx context.Context, dir, program string, args ...string) (string, erro
 	}
 	return out.String(), nil
 }
+
+// PackageName is the kernel package that Build would take for a flavor: its newest.
+func PackageName(ctx context.Context, f Flavor) (string, error) {
+	return packageName(ctx, Options{Flavor: f})
+}

@@ -1,5 +1,42 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
 
-func (f *labFlags) image() *cobra.Command { return &cobra.Command{Use: "image", Hidden: true} }
+	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/lab/images"
+)
+
+func (f *labFlags) image() *cobra.Command {
+	var o images.Options
+	c := &cobra.Command{
+		Use: "image " + strings.Join(images.Kinds, "|"), Short: "Build an operating system image for the lab", Args: cobra.ExactArgs(1),
+		Long: "Build an operating system image that boots from BIOS and UEFI, with its checksum beside it:\n" +
+			"  grub    a boot loader that prints the config drive's metadata (5 MB, for tests)\n" +
+			"  tiny    a kernel and one program that applies the config drive (25 MB)\n" +
+			"  debian  Debian 12 with cloud-init and an SSH server\n" +
+			"An image is built again only when what it is made from has changed.",
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			img, err := images.Build(c.Context(), args[0], o)
+			if err != nil {
+				return err
+			}
+			return f.print(c.OutOrStdout(), img, func(w io.Writer) {
+				fmt.Fprintf(w, "%s: %s, %.1f MB (disk %.1f MB), sha256 %s\n", img.Path, img.Format, float64(img.Size)/1e6, float64(img.Virtual)/1e6, img.SHA256)
+			})
+		},
+	}
+	p := c.Flags()
+	p.StringVar(&o.OutDir, "out", "", "directory for the image")
+	p.StringVar(&o.CacheDir, "cache", "", "directory for downloads (default: /var/cache/billet, or the user's cache)")
+	p.StringVar(&o.TinyOS, "tinyos", "", "the tiny image's program (default: billet-tinyos beside billet, or built in the source tree)")
+	if err := c.MarkFlagRequired("out"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return c
+}

@@ -1,0 +1,230 @@
+// Package images owns the operating system images the lab deploys: "grub" (a boot loader that
+// prints what it found, no kernel), "tiny" (a Linux kernel and one program) and "debian" (Debian
+// 12). Each boots from BIOS and from UEFI. It needs no loop device and no mount: file systems are
+// made from directories and put into place by their bytes. It refuses to be a general image
+// builder.
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/ramdisk"
+)
+
+// Kinds lists what Build can make.
+var Kinds = []string{"grub", "tiny", "debian"}
+
+// Options say where things go. OutDir must be set.
+type Options struct {
+	OutDir   string
+	CacheDir string // kernel packages; "" is ramdisk.DefaultCacheDir()
+	TinyOS   string // the tiny image's static init; "": found or built by ramdisk.FindProgram
+	Log      *slog.Logger
+}
+
+// Image is one built image. The file SHA256 names is also written beside it, as sha256sum does.
+type Image struct {
+	Kind    string `json:"kind"`
+	Path    string `json:"path"`
+	Format  string `json:"format"`       // "raw" or "qcow2"
+	Size    int64  `json:"size"`         // bytes of the file
+	Virtual int64  `json:"virtual_size"` // bytes of the disk
+	SHA256  string `json:"sha256"`
+	Key     string `json:"key"` // of everything it was made from
+	Cached  bool   `json:"cached"`
+}
+
+// recipe makes one kind of image.
+type recipe struct {
+	file   string
+	format string
+	tools  []tool
+	inputs func(ctx context.Context, b *build) (string, error) // a text that changes when the image would
+	make   func(ctx context.Context, b *build, out string) error
+}
+
+// tool is a program or file that a recipe needs, and the package with it.
+type tool struct{ path, pkg string }
+
+var diskTools = []tool{
+	{"sgdisk", "gdisk"}, {"mkfs.vfat", "dosfstools"}, {"mcopy", "mtools"}, {"grub-mkimage", "grub-common"},
+	{"/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"}, {"/usr/lib/grub/x86_64-efi/normal.mod", "grub-efi-amd64-bin"},
+}
+
+var recipes = map[string]recipe{
+	"grub": {"grub.raw", "raw", diskTools, grubInputs, makeGrub},
+	"tiny": {"tiny.raw", "raw", diskTools, tinyInputs, makeTiny},
+	"debian": {"debian.qcow2", "qcow2", append(slices.Clone(diskTools),
+		tool{"mmdebstrap", "mmdebstrap"}, tool{"mke2fs", "e2fsprogs"}, tool{"qemu-img", "qemu-utils"}), debianInputs, makeDebian},
+}
+
+// build is one run of a recipe.
+type build struct {
+	Options
+	dir string // scratch, removed at the end
+}
+
+// Build makes an image, or returns the one that is there when its inputs have not changed.
+// A missing program is an error that names its package.
+func Build(ctx context.Context, kind string, o Options) (Image, error) {
+	r, ok := recipes[kind]
+	if !ok {
+		return Image{}, fmt.Errorf("unknown lab image %q; allowed are: %s", kind, strings.Join(Kinds, ", "))
+	}
+	if o.CacheDir == "" {
+		o.CacheDir = ramdisk.DefaultCacheDir()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := installed(r.tools); err != nil {
+		return Image{}, err
+	}
+	b := &build{Options: o}
+	inputs, err := r.inputs(ctx, b)
+	if err != nil {
+		return Image{}, err
+	}
+	sum := sha256.Sum256([]byte(kind + "\n" + inputs))
+	key := hex.EncodeToString(sum[:16])
+	if img, ok := built(o.OutDir, r.file, key); ok {
+		return img, nil
+	}
+	return b.run(ctx, r, Image{Kind: kind, Path: filepath.Join(o.OutDir, r.file), Format: r.format, Key: key})
+}
+
+func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
+	if err := os.MkdirAll(b.OutDir, 0o755); err != nil {
+		return Image{}, fmt.Errorf("making the images' directory: %w", err)
+	}
+	dir, err := os.MkdirTemp(b.OutDir, ".build-")
+	if err != nil {
+		return Image{}, fmt.Errorf("making a directory to build in: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	b.dir = dir
+	part := filepath.Join(dir, r.file)
+	if err := r.make(ctx, b, part); err != nil {
+		return Image{}, fmt.Errorf("building the %s image: %w", img.Kind, err)
+	}
+	if err := img.measure(part); err != nil {
+		return Image{}, err
+	}
+	// The old description goes first: an image must never be there with another one's checksum.
+	os.Remove(img.Path + ".json")
+	sidecar := fmt.Sprintf("%s  %s\n", img.SHA256, r.file)
+	if err := errors.Join(os.Rename(part, img.Path), os.WriteFile(img.Path+".sha256", []byte(sidecar), 0o644)); err != nil {
+		return Image{}, fmt.Errorf("putting the %s image in place: %w", img.Kind, err)
+	}
+	text, err := json.MarshalIndent(img, "", "  ")
+	if err != nil {
+		return Image{}, fmt.Errorf("describing the %s image: %w", img.Kind, err)
+	}
+	return img, os.WriteFile(img.Path+".json", append(text, '\n'), 0o644)
+}
+
+// built returns the image that is there if it was made from the same inputs.
+func built(dir, file, key string) (Image, bool) {
+	var img Image
+	path := filepath.Join(dir, file)
+	text, err := os.ReadFile(path + ".json")
+	if err != nil || json.Unmarshal(text, &img) != nil || img.Key != key {
+		return Image{}, false
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() != img.Size {
+		return Image{}, false
+	}
+	img.Path, img.Cached = path, true
+	return img, true
+}
+
+func (img *Image) measure(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("measuring the %s image: %w", img.Kind, err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if img.Size, err = io.Copy(h, f); err != nil {
+		return fmt.Errorf("measuring the %s image: %w", img.Kind, err)
+	}
+	img.SHA256 = hex.EncodeToString(h.Sum(nil))
+	img.Virtual = img.Size
+	if img.Format == "qcow2" {
+		// Bytes 24 to 31 of the header, big-endian (QEMU, docs/interop/qcow2.txt).
+		header := make([]byte, 32)
+		if _, err := f.ReadAt(header, 0); err != nil {
+			return fmt.Errorf("measuring the %s image: %w", img.Kind, err)
+		}
+		img.Virtual = 0
+		for _, c := range header[24:] {
+			img.Virtual = img.Virtual<<8 | int64(c)
+		}
+	}
+	return nil
+}
+
+// installed names every missing package at once.
+func installed(tools []tool) error {
+	var missing []string
+	for _, t := range tools {
+		var err error
+		if filepath.IsAbs(t.path) {
+			_, err = os.Stat(t.path)
+		} else {
+			_, err = exec.LookPath(t.path)
+		}
+		if err != nil && !slices.Contains(missing, t.pkg) {
+			missing = append(missing, t.pkg)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("building this image needs more programs; run: apt-get install %s", strings.Join(missing, " "))
+	}
+	return nil
+}
+
+// command runs one program and puts what it said into the error.
+func (b *build) command(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SOURCE_DATE_EPOCH=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		return fmt.Errorf("%s: %w: %s", name, err, strings.Join(lines[max(0, len(lines)-5):], " | "))
+	}
+	return nil
+}
+
+// write puts a text into the scratch directory and returns its path.
+func (b *build) write(name, text string) (string, error) {
+	path := filepath.Join(b.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("writing %s: %w", name, err)
+	}
+	return path, nil
+}
+
+// versions asks dpkg which versions of packages are here, as part of an image's inputs.
+func versions(ctx context.Context, packages ...string) (string, error) {
+	args := append([]string{"-W", "-f", "${Package} ${Version}\n"}, packages...)
+	out, err := exec.CommandContext(ctx, "dpkg-query", args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("asking dpkg for the versions of %s: %w", strings.Join(packages, ", "), err)
+	}
+	return string(out), nil
+}

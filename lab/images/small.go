@@ -1,0 +1,80 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/billet-metal/billet/ramdisk"
+)
+
+// What the small images say on the serial line, for people and tests to wait for.
+const (
+	GrubMarker    = "BILLET-INSTANCE-UP grub"
+	NoConfigDrive = "BILLET-NO-CONFIG-DRIVE"
+)
+
+const grubConfig = serialConfig + `echo
+if search --no-floppy --set=cd --label config-2; then
+  echo "BILLET-CONFIG-DRIVE:"
+  cat ($cd)/openstack/latest/meta_data.json
+  echo
+else
+  echo "` + NoConfigDrive + `"
+fi
+echo "` + GrubMarker + `"
+while true; do sleep 3600; done
+`
+
+const tinyConfig = serialConfig + `linux ($root)/vmlinuz console=ttyS0,115200 panic=30 quiet
+initrd ($root)/initramfs
+boot
+`
+
+func grubInputs(ctx context.Context, _ *build) (string, error) {
+	v, err := versions(ctx, "grub-pc-bin", "grub-efi-amd64-bin")
+	return grubConfig + earlyConfig + v, err
+}
+
+func makeGrub(ctx context.Context, b *build, out string) error {
+	return b.makeDisk(ctx, layout{grubConfig: grubConfig, espMiB: 2, diskGUID: "b111e700-0000-4000-8000-000000000010"}, out)
+}
+
+func tinyInputs(ctx context.Context, b *build) (string, error) {
+	if b.TinyOS == "" {
+		path, err := ramdisk.FindProgram(ctx, "billet-tinyos", "lab/tinyos", b.CacheDir)
+		if err != nil {
+			return "", err
+		}
+		b.TinyOS = path
+	}
+	program, err := os.ReadFile(b.TinyOS)
+	if err != nil {
+		return "", fmt.Errorf("reading the tiny image's program: %w", err)
+	}
+	sum := sha256.Sum256(program)
+	kernel, err := ramdisk.PackageName(ctx, ramdisk.Cloud)
+	if err != nil {
+		return "", err
+	}
+	grub, err := grubInputs(ctx, b)
+	return tinyConfig + kernel + hex.EncodeToString(sum[:]) + grub, err
+}
+
+func makeTiny(ctx context.Context, b *build, out string) error {
+	rd := filepath.Join(b.dir, "ramdisk")
+	m, err := ramdisk.Build(ctx, ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log})
+	if err != nil {
+		return err
+	}
+	return b.makeDisk(ctx, layout{
+		grubConfig: tinyConfig, diskGUID: "b111e700-0000-4000-8000-000000000020",
+		espMiB: int((m.Kernel.Size+m.Initramfs.Size)>>20) + 4,
+		espFiles: []espFile{
+			{"vmlinuz", filepath.Join(rd, ramdisk.KernelFile)}, {"initramfs", filepath.Join(rd, ramdisk.InitramfsFile)},
+		},
+	}, out)
+}

@@ -1,0 +1,97 @@
+// Command tinyos is the whole operating system of the lab's tiny image: it runs as init, reads the
+// config drive as a cloud's instance does, tells on the serial line what it found, brings up the
+// network and shows a login prompt. It refuses to let anybody in.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "tinyos is the init of the lab's tiny image; it does nothing here")
+		os.Exit(2)
+	}
+	for _, m := range []struct{ kind, at string }{
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"},
+	} {
+		report("mounting "+m.at, unix.Mount(m.kind, m.at, m.kind, 0, ""))
+	}
+	console()
+	loadModules("/modules")
+	drive, err := findConfigDrive()
+	report("config drive", err)
+	name := drive.Hostname
+	if name == "" {
+		name = "tiny"
+	}
+	report("host name", unix.Sethostname([]byte(name)))
+	fmt.Printf("\nBILLET-INSTANCE-UP tiny\nhostname: %s\n", name)
+	for _, key := range drive.Keys {
+		fmt.Printf("ssh key: %s\n", key)
+	}
+	for _, line := range configureNetwork(drive.Network) {
+		fmt.Println("network: " + line)
+	}
+	prompt(name)
+}
+
+// console makes the kernel's console our standard input and output: before devtmpfs was mounted
+// it may have been missing.
+func console() {
+	f, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	for fd := range 3 {
+		unix.Dup2(int(f.Fd()), fd)
+	}
+}
+
+// prompt asks for a name for ever, as getty does; "reboot" and "poweroff" are obeyed, so that a
+// person at the console can end it.
+func prompt(host string) {
+	lines := bufio.NewScanner(os.Stdin)
+	for {
+		fmt.Printf("\n%s login: ", host)
+		if !lines.Scan() {
+			unix.Pause()
+		}
+		switch strings.TrimSpace(lines.Text()) {
+		case "reboot":
+			report("rebooting", unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART))
+		case "poweroff":
+			report("switching off", unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
+		case "":
+		default:
+			fmt.Println("Login incorrect")
+		}
+	}
+}
+
+// loadModules loads what every machine needs, in the ramdisk's order. A driver without hardware
+// may refuse; that is no error here.
+func loadModules(dir string) {
+	order, err := os.ReadFile(dir + "/order")
+	report("modules", err)
+	for name := range strings.FieldsSeq(string(order)) {
+		f, err := os.Open(dir + "/" + name)
+		if err != nil {
+			report("modules", err)
+			continue
+		}
+		unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+	}
+}
+
+func report(what string, err error) {
+	if err != nil {
+		fmt.Printf("tinyos: %s: %v\n", what, err)
+	}
+}
