@@ -52,7 +52,10 @@ func checkDriveText(s string) error {
 	if err != nil {
 		return invalid("The config drive must be an http or https URL, or base64 of a gzipped image; this is neither.")
 	}
-	if _, err := io.Copy(io.Discard, io.LimitReader(zipped, 64<<10)); err != nil {
+	// All of the base64, but only the start of the image: a small drive may unpack to a huge one.
+	_, zipErr := io.Copy(io.Discard, io.LimitReader(zipped, 64<<10))
+	_, err = io.Copy(io.Discard, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)))
+	if zipErr != nil || err != nil {
 		return invalid("The config drive is damaged: its base64 or gzip does not decode.")
 	}
 	return nil

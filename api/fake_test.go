@@ -266,7 +266,7 @@ const (
 
 	agentToken = "tok-9f3c0e2d7b6a5948372615049382716054a3b2c1d0e"
 	bmcSecret  = "s3cr3t-of-the-bmc"
-	driveData  = "H4sIAAAAAAAA/w=="
+	driveData  = "H4sIAAAAAAAAA0spyixLVchPUyjJSFXIzCsuScxLTgUAvIzWWRUAAAA="
 )
 
 var epoch = time.Date(2026, 11, 3, 14, 5, 6, 123456000, time.UTC)
