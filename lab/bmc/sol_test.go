@@ -58,7 +58,8 @@ func expect(t *testing.T, r io.Reader, want string) {
 	}
 }
 
-func TestIpmitoolSOL(t *testing.T) {
+func TestIpmitoolSOL(whole *testing.T) {
+	t := whole
 	m, lines := newSerial()
 	s := &Server{Machine: m}
 	addr := start(t, s)
@@ -77,7 +78,7 @@ func TestIpmitoolSOL(t *testing.T) {
 
 	t.Run("the machine's power may come and go", func(t *testing.T) {
 		port.machine.Close()
-		port = line(t, lines)
+		port = line(whole, lines)
 		go fmt.Fprint(port.machine, "SeaBIOS again")
 		expect(t, terminal, "SeaBIOS again")
 	})
