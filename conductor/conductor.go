@@ -42,6 +42,8 @@ type Config struct {
 	LockInterval time.Duration // between two tries; 1 s
 
 	Wakeups <-chan string // UUIDs that other processes sharing the store want looked at; may be nil
+	// Notify tells those other processes of a node while this one does not run flows itself; may be nil.
+	Notify func(ctx context.Context, uuid string) error
 }
 
 func (c *Config) setDefaults() {

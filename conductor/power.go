@@ -46,10 +46,12 @@ func (c *Conductor) SetPower(ctx context.Context, ident string, target node.Powe
 			c.log.Error("power change not saved", "node", n.UUID, "error", err)
 		}
 	})
-	if !handedOn {
-		return c.release(ctx, n)
+	if handedOn {
+		return nil
 	}
-	return nil
+	err = c.release(ctx, n)
+	c.notify(n.UUID)
+	return err
 }
 
 // mayPower applies the rules of power changes.

@@ -43,10 +43,12 @@ func (c *Conductor) Provision(ctx context.Context, ident string, req node.Provis
 		defer c.verbs.leave()
 		c.carry(ctx, n)
 	})
-	if !handedOn {
-		return c.release(ctx, n)
+	if handedOn {
+		return nil
 	}
-	return nil
+	err = c.release(ctx, n)
+	c.notify(n.UUID)
+	return err
 }
 
 // reserveFor takes the lease for a verb. A verb that is not legal in the node's state needs no

@@ -11,7 +11,7 @@ import (
 type errand struct{ again bool }
 
 // Wake has the node looked at soon: its machine called, a poll is due, or nobody works on it. Many
-// calls for one node while it is looked at are one more look. It never blocks.
+// calls for one node while it is looked at are one more look. It does not wait for that.
 func (c *Conductor) Wake(uuid string) {
 	c.mu.Lock()
 	if e, ok := c.errands[uuid]; ok {
@@ -35,8 +35,24 @@ func (c *Conductor) Wake(uuid string) {
 		c.mu.Lock()
 		delete(c.errands, uuid)
 		c.mu.Unlock()
+		c.notify(uuid)
 	}
 }
+
+// notify asks another process to do what Wake would have done here.
+func (c *Conductor) notify(uuid string) {
+	if c.cfg.Notify == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), notifyTime)
+	defer cancel()
+	if err := c.cfg.Notify(ctx, uuid); err != nil {
+		c.log.Warn("other conductors not told of the node; they find it as work", "node", uuid, "error", err)
+	}
+}
+
+// notifyTime bounds telling the other processes.
+const notifyTime = 5 * time.Second
 
 // wantsMore ends the errand unless somebody woke the node meanwhile.
 func (c *Conductor) wantsMore(ctx context.Context, uuid string, e *errand) bool {

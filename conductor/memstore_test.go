@@ -1,0 +1,387 @@
+package conductor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// memStore is a database in memory that several conductors of a test share.
+type memStore struct {
+	mu        sync.Mutex
+	nextID    int64
+	nodes     map[string]*node.Node
+	ports     map[string]node.Port
+	history   []node.HistoryEvent
+	inventory map[string]node.Inventory
+	progress  map[string]node.Progress
+	boots     []node.BootEvent
+	writes    int // Save, Release and Reserve so far: the points at which a process can die
+}
+
+func newMemStore() *memStore {
+	return &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
+		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{}}
+}
+
+func (s *memStore) CreateNode(_ context.Context, n *node.Node) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.find(n.UUID) != nil || n.Name != "" && s.find(n.Name) != nil {
+		return node.Errorf(node.Conflict, "A node with UUID %s or name %q already exists.", n.UUID, n.Name)
+	}
+	s.nextID++
+	n.ID, n.CreatedAt = s.nextID, node.Now()
+	s.nodes[n.UUID] = n.Clone()
+	return nil
+}
+
+// find returns the stored node itself; callers hold mu.
+func (s *memStore) find(ident string) *node.Node {
+	if n, ok := s.nodes[ident]; ok {
+		return n
+	}
+	for _, n := range s.nodes {
+		if n.Name == ident && ident != "" {
+			return n
+		}
+	}
+	return nil
+}
+
+func (s *memStore) Node(_ context.Context, ident string) (*node.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.find(ident)
+	if n == nil {
+		return nil, node.NodeNotFound(ident)
+	}
+	return n.Clone(), nil
+}
+
+func (s *memStore) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.SortedFunc(maps.Values(s.nodes), func(a, b *node.Node) int { return cmp.Compare(a.ID, b.ID) })
+	var some []*node.Node
+	past := p.Marker == ""
+	for _, n := range all {
+		if past && (f.State == "" || n.State == f.State) && (p.Limit == 0 || len(some) < p.Limit) {
+			some = append(some, n.Clone())
+		}
+		past = past || n.UUID == p.Marker
+	}
+	return some, nil
+}
+
+func (s *memStore) NodeByMACs(_ context.Context, macs []string) (*node.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.ports {
+		if slices.Contains(macs, p.Address) {
+			return s.nodes[p.NodeUUID].Clone(), nil
+		}
+	}
+	return nil, node.Errorf(node.NotFound, "no node has these addresses")
+}
+
+func (s *memStore) Reserve(_ context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.find(ident)
+	if n == nil {
+		return nil, node.NodeNotFound(ident)
+	}
+	if n.Lease.Held(time.Now()) {
+		return nil, node.Locked(n)
+	}
+	n.Lease = node.Lease{Holder: holder, Token: n.Lease.Token + 1, Until: time.Now().Add(ttl)}
+	s.writes++
+	return n.Clone(), nil
+}
+
+// guarded returns the stored node when n's lease still is the one in force; callers hold mu.
+func (s *memStore) guarded(n *node.Node) (*node.Node, error) {
+	stored := s.nodes[n.UUID]
+	if stored == nil || stored.Lease.Token != n.Lease.Token || stored.Lease.Holder != n.Lease.Holder || n.Lease.Holder == "" {
+		return nil, node.ErrLeaseLost
+	}
+	return stored, nil
+}
+
+func (s *memStore) Renew(_ context.Context, n *node.Node, ttl time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stored, err := s.guarded(n)
+	if err != nil {
+		return err
+	}
+	stored.Lease.Until = time.Now().Add(ttl)
+	n.Lease.Until = stored.Lease.Until
+	return nil
+}
+
+func (s *memStore) Save(ctx context.Context, n *node.Node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stored, err := s.guarded(n)
+	if err != nil {
+		return err
+	}
+	s.writes++
+	c := n.Clone()
+	c.Lease, c.Agent = stored.Lease, stored.Agent
+	s.nodes[n.UUID] = c
+	return nil
+}
+
+func (s *memStore) Release(ctx context.Context, n *node.Node) error {
+	if err := s.Save(ctx, n); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[n.UUID].Lease = node.Lease{Token: n.Lease.Token}
+	n.Lease = s.nodes[n.UUID].Lease
+	return nil
+}
+
+func (s *memStore) DeleteNode(_ context.Context, n *node.Node) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.guarded(n); err != nil {
+		return err
+	}
+	delete(s.nodes, n.UUID)
+	return nil
+}
+
+func (s *memStore) Work(_ context.Context, now time.Time, limit int) ([]node.Work, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var work []node.Work
+	for uuid, n := range s.nodes {
+		if n.Lease.Held(now) || len(work) == limit {
+			continue
+		}
+		switch waits := n.State.Class() == node.Waiting && n.Plan != nil; {
+		case n.State.Class() == node.Busy:
+			work = append(work, node.Work{UUID: uuid, Why: node.WorkResume})
+		case waits && due(n.Plan.Deadline, now):
+			work = append(work, node.Work{UUID: uuid, Why: node.WorkDeadline})
+		case waits && (due(n.Plan.PollAt, now) || n.Lease.Holder != ""):
+			work = append(work, node.Work{UUID: uuid, Why: node.WorkPoll})
+		case n.TargetPower != node.PowerUnknown:
+			work = append(work, node.Work{UUID: uuid, Why: node.WorkPower})
+		}
+	}
+	return work, nil
+}
+
+func (s *memStore) SaveAgent(_ context.Context, uuid string, a node.Agent) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[uuid]
+	a.Token, a.TokenGiven = n.Agent.Token, n.Agent.TokenGiven
+	n.Agent = a
+	return nil
+}
+
+func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[uuid]
+	if n.Agent.TokenGiven {
+		return false, nil
+	}
+	n.Agent.Token, n.Agent.TokenGiven = token, true
+	return true, nil
+}
+
+func (s *memStore) ForgetAgent(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[uuid].Agent = node.Agent{}
+	return nil
+}
+
+func (s *memStore) SavePower(_ context.Context, uuid string, p node.PowerState, failures int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[uuid].Power, s.nodes[uuid].PowerFailures = p, failures
+	return nil
+}
+
+func (s *memStore) CreatePort(_ context.Context, p *node.Port) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.ports {
+		if other.Address == p.Address {
+			return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
+		}
+	}
+	s.nextID++
+	p.ID = s.nextID
+	s.ports[p.UUID] = *p
+	return nil
+}
+
+func (s *memStore) Port(_ context.Context, ident string) (node.Port, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.ports[ident]
+	if !ok {
+		return p, node.PortNotFound(ident)
+	}
+	return p, nil
+}
+
+func (s *memStore) Ports(_ context.Context, f node.PortFilter, _ node.Page) ([]node.Port, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var some []node.Port
+	for _, p := range s.ports {
+		if p.NodeUUID == f.NodeUUID {
+			some = append(some, p)
+		}
+	}
+	slices.SortFunc(some, func(a, b node.Port) int { return cmp.Compare(a.ID, b.ID) })
+	return some, nil
+}
+
+func (s *memStore) SavePort(_ context.Context, p node.Port) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports[p.UUID] = p
+	return nil
+}
+
+func (s *memStore) DeletePort(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ports, uuid)
+	return nil
+}
+
+func (s *memStore) AddHistory(_ context.Context, e node.HistoryEvent) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.history = append(s.history, e)
+	return nil
+}
+
+func (s *memStore) SaveInventory(_ context.Context, uuid string, i node.Inventory) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inventory[uuid] = i
+	return nil
+}
+
+func (s *memStore) SaveProgress(_ context.Context, p node.Progress) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.progress[p.NodeUUID] = p
+	return nil
+}
+
+func (s *memStore) ClearProgress(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.progress, uuid)
+	return nil
+}
+
+func (s *memStore) BootEvents(_ context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var some []node.BootEvent
+	for _, e := range s.boots {
+		if slices.Contains(macs, e.MAC) && !e.At.Before(since) {
+			some = append(some, e)
+		}
+	}
+	return some, nil
+}
+
+// dyingStore is a process's way to the database that ends after a number of writes: what comes
+// later never happens, as after kill -9.
+type dyingStore struct {
+	*memStore
+	mu   sync.Mutex
+	left int
+	died chan struct{} // closed at the write that did not happen
+}
+
+var errDead = errors.New("this process is dead")
+
+func newDyingStore(s *memStore, writes int) *dyingStore {
+	return &dyingStore{memStore: s, left: writes, died: make(chan struct{})}
+}
+
+func (d *dyingStore) spend() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left > 0 {
+		d.left--
+		return nil
+	}
+	select {
+	case <-d.died:
+	default:
+		close(d.died)
+	}
+	return errDead
+}
+
+func (d *dyingStore) dead() bool {
+	select {
+	case <-d.died:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *dyingStore) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
+	if err := d.spend(); err != nil {
+		return nil, err
+	}
+	return d.memStore.Reserve(ctx, ident, holder, ttl)
+}
+
+func (d *dyingStore) Save(ctx context.Context, n *node.Node) error {
+	if err := d.spend(); err != nil {
+		return err
+	}
+	return d.memStore.Save(ctx, n)
+}
+
+func (d *dyingStore) Release(ctx context.Context, n *node.Node) error {
+	if err := d.spend(); err != nil {
+		return err
+	}
+	return d.memStore.Release(ctx, n)
+}
+
+func (d *dyingStore) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
+	if d.dead() {
+		return errDead
+	}
+	return d.memStore.Renew(ctx, n, ttl)
+}
+
+func (d *dyingStore) ForgetAgent(ctx context.Context, uuid string) error {
+	if d.dead() {
+		return errDead
+	}
+	return d.memStore.ForgetAgent(ctx, uuid)
+}

@@ -1,0 +1,368 @@
+package conductor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/driver/fake"
+	"github.com/billet-metal/billet/node"
+)
+
+const (
+	uuid1 = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
+	mac1  = "52:54:00:00:00:01"
+)
+
+// machine is a pretend machine that remembers what was done to it.
+type machine struct {
+	mu      sync.Mutex
+	did     []string
+	fail    map[string]error                // by what is done
+	block   map[string]chan struct{}        // a step that hangs until closed or cancelled
+	panics  map[string]bool                 // a step with a mistake
+	offers  []node.PlannedStep              // steps of the agent
+	agentOK map[string]bool                 // agent steps that have ended
+	within  time.Duration                   // deadline of waiting for the agent
+	onDo    func(what string, n *node.Node) // called for each thing done
+}
+
+func newMachine() *machine {
+	return &machine{fail: map[string]error{}, block: map[string]chan struct{}{}, panics: map[string]bool{}, agentOK: map[string]bool{}}
+}
+
+func (m *machine) do(ctx context.Context, t *driver.Task, what string) error {
+	m.mu.Lock()
+	m.did = append(m.did, what)
+	err, block, panics, onDo := m.fail[what], m.block[what], m.panics[what], m.onDo
+	m.mu.Unlock()
+	if onDo != nil {
+		onDo(what, t.Node)
+	}
+	if panics {
+		panic("index out of range: hunter2-secret")
+	}
+	if block != nil {
+		select {
+		case <-block:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// done lists what was done, each thing once, in the order in which it was done first.
+func (m *machine) done() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var once []string
+	for _, d := range m.did {
+		if !slices.Contains(once, d) {
+			once = append(once, d)
+		}
+	}
+	return once
+}
+
+func (m *machine) count(what string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, d := range m.did {
+		if d == what {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *machine) Steps() []driver.Step {
+	step := func(name string, f node.Flow, priority int) driver.Step {
+		return driver.Step{Name: name, Priority: map[node.Flow]int{f: priority}, Abortable: true,
+			Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+				return driver.Done(), m.do(ctx, t, name)
+			}}
+	}
+	boots := func(name string, f node.Flow) driver.Step {
+		return driver.Step{Name: name, Priority: map[node.Flow]int{f: 1000}, Frame: true,
+			Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+				if err := t.ForgetAgent(ctx); err != nil {
+					return driver.Done(), err
+				}
+				return driver.Wait("the agent's first heartbeat", m.within), m.do(ctx, t, name)
+			},
+			Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
+				if t.Node.Agent.URL == "" {
+					return driver.Wait("the agent's first heartbeat", 0), nil
+				}
+				return driver.Result{Steps: m.offers}, nil
+			}}
+	}
+	frame := func(s driver.Step) driver.Step { s.Frame = true; return s }
+	return []driver.Step{
+		boots("boot_deploy", node.FlowDeploy),
+		step("write_image", node.FlowDeploy, 80), step("boot_instance", node.FlowDeploy, 20),
+		step("optional", node.FlowDeploy, 0),
+		boots("boot_clean", node.FlowClean),
+		frame(step("end_clean", node.FlowClean, -1)), step("erase_cmos", node.FlowClean, 0),
+		frame(step("tear_down", node.FlowDelete, 100)), frame(step("adopt", node.FlowAdopt, 10)),
+	}
+}
+
+func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	step := t.Step().Step
+	return driver.Wait("the agent to finish "+step, time.Hour), m.do(ctx, t, "agent:"+step)
+}
+
+func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.agentOK[t.Step().Step] {
+		return driver.Done(), nil
+	}
+	return driver.Wait("the agent to finish "+t.Step().Step, 0), nil
+}
+
+func (m *machine) TidyUp(ctx context.Context, t *driver.Task) error { return m.do(ctx, t, "tidy_up") }
+
+// testDeploy is the machine as a deploy interface.
+type testDeploy struct {
+	*machine
+	name string
+}
+
+func (d testDeploy) Name() string                  { return d.name }
+func (d testDeploy) Properties() map[string]string { return nil }
+func (d testDeploy) Validate(_ context.Context, t *driver.Task) error {
+	if t.Node.InstanceInfo.String("image_source") == "bad" {
+		return node.Errorf(node.Invalid, "instance_info/image_source is bad.")
+	}
+	return nil
+}
+
+// testPower is a switch that a test can break.
+type testPower struct {
+	fake.Power
+	m *machine
+}
+
+func (p testPower) Validate(_ context.Context, t *driver.Task) error {
+	if t.Node.DriverInfo["ipmi_address"] == "bad" {
+		return node.Errorf(node.Invalid, "driver_info/ipmi_address is bad.")
+	}
+	return nil
+}
+
+func (p testPower) PowerState(ctx context.Context, t *driver.Task) (node.PowerState, error) {
+	if err := p.m.do(ctx, t, "read_power"); err != nil {
+		return node.PowerUnknown, err
+	}
+	return p.Power.PowerState(ctx, t)
+}
+
+func (p testPower) SetPowerState(ctx context.Context, t *driver.Task, target node.PowerState) error {
+	if err := p.m.do(ctx, t, string(target)); err != nil {
+		return err
+	}
+	return p.Power.SetPowerState(ctx, t, target)
+}
+
+// testInspect waits for the machine's report.
+type testInspect struct {
+	fake.Inspect
+	m *machine
+}
+
+func (i testInspect) Steps() []driver.Step {
+	return []driver.Step{{Name: "boot_inspect", Priority: map[node.Flow]int{node.FlowInspect: 100},
+		Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+			return driver.Wait("the machine's inspection report", 0), i.m.do(ctx, t, "boot_inspect")
+		}}}
+}
+
+func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.InspectionData) (node.Inventory, []node.Port, error) {
+	t.Node.Properties = node.Document{"cpus": "4"}
+	inv, _, err := i.Inspect.Inspected(ctx, t, d)
+	return inv, []node.Port{{Address: "52:54:00:00:00:99"}, {Address: mac1}}, err
+}
+
+func testTypes(m *machine) driver.Types {
+	none := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}}
+	return driver.Types{
+		{Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
+			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()},
+			Inspect: []driver.Inspect{fake.NewInspect()}, Network: []driver.Network{fake.NewNetwork()}, Other: none},
+		{Name: "test", Power: []driver.Power{testPower{fake.NewPower(), m}}, Management: []driver.Management{fake.NewManagement()},
+			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{testDeploy{m, "direct"}, testDeploy{m, "other"}},
+			Inspect: []driver.Inspect{testInspect{fake.NewInspect(), m}}, Network: []driver.Network{fake.NewNetwork()}, Other: none},
+	}
+}
+
+// world is a database, a machine and the conductors of a test, in a synctest bubble.
+type world struct {
+	t     *testing.T
+	store *memStore
+	m     *machine
+	log   *safeBuffer
+	cfg   Config
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// inWorld runs a test with time of its own.
+func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, store: newMemStore(), m: newMachine(), log: &safeBuffer{}}
+		w.cfg = Config{Store: w.store, Types: testTypes(w.m), Host: "host-1", AutomatedClean: true,
+			Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		test(w)
+	})
+}
+
+// start runs a conductor until stop is called or the test ends.
+func (w *world) start(cfg Config) (*Conductor, func()) {
+	c := New(cfg)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	synctest.Wait()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	})
+	w.t.Cleanup(stop)
+	return c, stop
+}
+
+// enroll stores a node of the given hardware type in the given state, with one port.
+func (w *world) enroll(hardwareType string, state node.State) *node.Node {
+	w.t.Helper()
+	n := &node.Node{UUID: uuid1, Name: "blade", Driver: hardwareType, State: state,
+		DriverInfo: node.Document{"ipmi_password": "hunter2-secret"}, InstanceInfo: node.Document{"image_source": "file:///img"}}
+	if err := w.store.CreateNode(w.t.Context(), n); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.store.CreatePort(w.t.Context(), &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, PXEEnabled: true}); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+func (w *world) node() *node.Node {
+	w.t.Helper()
+	n, err := w.store.Node(w.t.Context(), uuid1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// edit changes the stored node behind everybody's back.
+func (w *world) edit(change func(*node.Node)) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	change(w.store.nodes[uuid1])
+}
+
+// settle waits until the node's state is none that moves by itself, at most a day.
+func (w *world) settle() *node.Node {
+	w.t.Helper()
+	for range 24 * 3600 {
+		synctest.Wait()
+		n := w.node()
+		if c := n.State.Class(); c != node.Busy && c != node.Waiting && !n.Lease.Held(time.Now()) && n.TargetPower == "" {
+			return n
+		}
+		time.Sleep(time.Second)
+	}
+	w.t.Fatalf("the node is still in state %q, lease %+v, plan %+v", w.node().State, w.node().Lease, w.node().Plan)
+	return nil
+}
+
+// reach waits until the node is in the given state, at most an hour.
+func (w *world) reach(s node.State) *node.Node {
+	w.t.Helper()
+	for range 3600 {
+		synctest.Wait()
+		if n := w.node(); n.State == s && !n.Lease.Held(time.Now()) {
+			return n
+		}
+		time.Sleep(time.Second)
+	}
+	w.t.Fatalf("the node never was in state %q; it is in %q: %s", s, w.node().State, w.node().LastError)
+	return nil
+}
+
+func (w *world) provision(c *Conductor, req node.ProvisionRequest) {
+	w.t.Helper()
+	if err := c.Provision(w.t.Context(), uuid1, req); err != nil {
+		w.t.Fatalf("%s: %v", req.Event, err)
+	}
+}
+
+// heartbeat plays the machine's agent: lookup when it has no token yet, then a call.
+func (w *world) heartbeat(c *Conductor) {
+	w.t.Helper()
+	token := w.node().Agent.Token
+	if token == "" {
+		var err error
+		if _, token, err = c.LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Millisecond)
+	err := c.Heartbeat(w.t.Context(), uuid1, node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1", VerifyCA: "pem"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) events() []string {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	var all []string
+	for _, e := range w.store.history {
+		all = append(all, e.Severity+" "+e.EventType+": "+e.Event)
+	}
+	return all
+}
+
+func (w *world) wantState(n *node.Node, s node.State) {
+	w.t.Helper()
+	if n.State != s {
+		w.t.Fatalf("state %q, want %q; last_error: %s", n.State, s, n.LastError)
+	}
+}
+
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %s\nwant %s", what, fmt.Sprintf("%q", got), fmt.Sprintf("%q", want))
+	}
+}
