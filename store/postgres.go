@@ -21,8 +21,6 @@ const (
 	wakeChannel  = "billet_wake"
 )
 
-var errClaimed = errors.New("claimed")
-
 // pgClaim is the one connection on which this process holds its host name (a session-level
 // advisory lock) and listens for wake-ups. Until listen runs, Open owns conn; then listen does.
 type pgClaim struct {
@@ -36,7 +34,7 @@ func (s *Store) openPostgres(ctx, owned context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("database URL: %w", err) // pgx leaves the password out
 	}
-	pc.ConnectTimeout = connectTime
+	pc.ConnectTimeout = min(pc.ConnectTimeout, connectTime)
 	pc.RuntimeParams["application_name"] = "billet " + cfg.Host
 	c := &pgClaim{store: s, cfg: pc.Copy()}
 	// When this machine dies without a word, the server lets go of its host name within 25 s.
@@ -96,7 +94,7 @@ func (c *pgClaim) take(ctx context.Context) error {
 	}
 	switch {
 	case !got && claiming.Err() != nil && ctx.Err() == nil:
-		err = fmt.Errorf("%w: host %s is already served by another process on this database; set another --host", errClaimed, c.store.host)
+		err = fmt.Errorf("host %s is already served by another process on this database; set another --host", c.store.host)
 	case err == nil:
 		_, err = conn.Exec(ctx, `LISTEN `+wakeChannel)
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 )
 
@@ -78,7 +77,7 @@ func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
 	id, rest := string(rest[:keyIDSize]), rest[keyIDSize:]
 	key, ok := s.keys[id]
 	if !ok {
-		return nil, fmt.Errorf("%w: value of %s is sealed with key %x, this is key %s", errOtherKey, place, id, s.KeyID())
+		return nil, fmt.Errorf("value of %s is sealed with key %x, this is key %s", place, id, s.KeyID())
 	}
 	if len(rest) < key.aead.NonceSize() {
 		return nil, fmt.Errorf("sealed value of %s is damaged", place)
@@ -90,8 +89,6 @@ func (s *Sealer) Open(sealed []byte, place string) ([]byte, error) {
 	}
 	return plain, nil
 }
-
-var errOtherKey = errors.New("another key")
 
 // Digest tells whether a sealed value would change, without telling the value: 32 bytes.
 func (s *Sealer) Digest(plain []byte, place string) []byte {

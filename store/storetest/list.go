@@ -103,7 +103,7 @@ func testNodePaging(t *testing.T, s *store.Store) {
 	all := make([]*node.Node, count)
 	for i := range all {
 		all[i] = add(t, s, i, func(n *node.Node) {
-			n.Driver = []string{"ipmi", "redfish", "Fake"}[i%3]
+			n.Driver = []string{"ipmi", "redfish", "Zeus"}[i%3]
 			n.Maintenance = i%2 == 0
 			n.AutomatedClean = []*bool{nil, ptr(true), ptr(false)}[i%3]
 			n.ProvisionUpdatedAt = at(i % 7)

@@ -1,0 +1,41 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/billet-metal/billet/store/storetest"
+)
+
+// server is the one PostgreSQL of this package's tests, started by the first that asks.
+var server struct {
+	once sync.Once
+	pg   *storetest.Postgres
+	err  error
+}
+
+func postgres(t testing.TB) *storetest.Postgres {
+	t.Helper()
+	server.once.Do(func() { server.pg, server.err = storetest.StartPostgres() })
+	if server.err != nil {
+		t.Fatal(server.err)
+	}
+	return server.pg
+}
+
+func TestMain(m *testing.M) {
+	if where := os.Getenv(childEnv); where != "" {
+		fmt.Fprintln(os.Stderr, child(where))
+		os.Exit(1)
+	}
+	code := m.Run()
+	if server.pg != nil {
+		if err := server.pg.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
