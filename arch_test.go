@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"store/storetest":   {"node", "boot", "store"},
 	"image":             {},
 	"network":           {"driver", "node"},
-	"agent":             {"agent/wire", "agent/disk", "agent/inventory", "image"},
+	"agent":             {"agent/wire", "agent/disk", "agent/efi", "agent/inventory", "image"},
 	"agent/wire":        {},
 	"agent/disk":        {"agent/wire", "agent/efi", "image"},
 	"agent/inventory":   {"agent/wire"},

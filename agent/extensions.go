@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/billet-metal/billet/agent/wire"
 )
 
 // powerDelay lets the answer to a power command, and a heartbeat, out before the power goes.
@@ -85,12 +83,4 @@ func (a *Agent) lockdown(context.Context, params) (any, error) {
 
 func refuseRescue(context.Context, params) (any, error) {
 	return nil, errors.New("this agent cannot rescue yet: its ramdisk has no login")
-}
-
-func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
-	return wire.PartitionUUIDs{}, nil
-}
-
-func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
-	return nil, errors.New("not there")
 }

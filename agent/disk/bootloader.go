@@ -1,0 +1,164 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/agent/efi"
+)
+
+// bootDescription names Billet's boot entry in the firmware; entries of that name from earlier
+// deployments are replaced.
+const bootDescription = "Billet instance"
+
+// mbrESP is the type of an EFI system partition in an MBR.
+const mbrESP = 0xef
+
+// Loader is a UEFI boot loader on a disk.
+type Loader struct {
+	Partition efi.Partition
+	PartUUID  string // GPT only
+	Path      string // `\EFI\debian\shimx64.efi`
+}
+
+// FindLoader finds the EFI system partition of a disk and the loader on it that its operating
+// system would have put into the firmware.
+func FindLoader(d Disk) (Loader, error) {
+	l, err := findESP(d)
+	if err != nil {
+		return Loader{}, err
+	}
+	part := io.NewSectionReader(d, int64(l.Partition.Start)*d.SectorSize(), int64(l.Partition.Sectors)*d.SectorSize())
+	f, err := openFAT(part)
+	if err != nil {
+		return Loader{}, fmt.Errorf("reading the EFI system partition (partition %d): %w", l.Partition.Number, err)
+	}
+	l.Path, err = f.loader(runtime.GOARCH)
+	if err != nil {
+		return Loader{}, fmt.Errorf("looking for a boot loader in the EFI system partition (partition %d): %w", l.Partition.Number, err)
+	}
+	return l, nil
+}
+
+var errNoESP = errors.New("the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode")
+
+// ESP is the GUID of a disk's EFI system partition; "" when there is none.
+func ESP(d Disk) string {
+	l, err := findESP(d)
+	if err != nil {
+		return ""
+	}
+	return l.PartUUID
+}
+
+// PReP is the GUID of a disk's PowerPC boot partition; "" when there is none.
+func PReP(d Disk) string {
+	t, err := readGPT(d, d.Size(), d.SectorSize())
+	if err != nil {
+		return ""
+	}
+	for _, e := range t.partitions() {
+		if e.Type == prepType {
+			return e.ID.String()
+		}
+	}
+	return ""
+}
+
+func findESP(d Disk) (Loader, error) {
+	t, err := readGPT(d, d.Size(), d.SectorSize())
+	if errors.Is(err, errNoGPT) {
+		return findMBRESP(d)
+	}
+	if err != nil {
+		return Loader{}, err
+	}
+	parts := t.partitions()
+	for _, n := range slices.Sorted(maps.Keys(parts)) {
+		if e := parts[n]; e.Type == espType {
+			return Loader{
+				Partition: efi.Partition{Number: uint32(n), Start: uint64(e.First), Sectors: uint64(e.Last - e.First + 1), Signature: e.ID},
+				PartUUID:  e.ID.String(),
+			}, nil
+		}
+	}
+	return Loader{}, errNoESP
+}
+
+func findMBRESP(d Disk) (Loader, error) {
+	m, err := readMBR(d)
+	if err != nil {
+		return Loader{}, err
+	}
+	for i := range 4 {
+		if m == nil || m.entry(i).kind != mbrESP {
+			continue
+		}
+		p := efi.Partition{Number: uint32(i + 1), Start: uint64(m.entry(i).first), Sectors: uint64(m.entry(i).sectors), MBR: true}
+		binary.LittleEndian.PutUint32(p.Signature[:], binary.LittleEndian.Uint32(m.raw[440:]))
+		return Loader{Partition: p}, nil
+	}
+	return Loader{}, errNoESP
+}
+
+// loader picks the loader: what an operating system installed under its own name first, since the
+// fallback in \EFI\BOOT may only be a tool that makes boot entries and reboots.
+func (f *fat) loader(goarch string) (string, error) {
+	arch := map[string]string{"amd64": "x64", "arm64": "aa64"}[goarch]
+	top, ok, err := f.sub(0, "EFI")
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		return "", errors.New(`it has no folder \EFI`)
+	}
+	vendors, err := f.list(top.cluster)
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(vendors, func(a, b fatEntry) int { return strings.Compare(rank(a.name), rank(b.name)) })
+	for _, vendor := range vendors {
+		if !vendor.folder {
+			continue
+		}
+		files, err := f.list(vendor.cluster)
+		if err != nil {
+			return "", err
+		}
+		for _, want := range []string{"shim" + arch + ".efi", "grub" + arch + ".efi", "systemd-boot" + arch + ".efi", "boot" + arch + ".efi"} {
+			for _, file := range files {
+				if !file.folder && strings.EqualFold(file.name, want) {
+					return `\` + top.name + `\` + vendor.name + `\` + file.name, nil
+				}
+			}
+		}
+	}
+	return "", fmt.Errorf(`there is neither \EFI\BOOT\BOOT%s.EFI nor a shim, GRUB or systemd-boot in any folder of \EFI`, strings.ToUpper(arch))
+}
+
+// rank sorts vendors by name and the fallback last.
+func rank(name string) string {
+	if strings.EqualFold(name, "BOOT") {
+		return "\xff"
+	}
+	return strings.ToLower(name)
+}
+
+// InstallLoader makes the disk's loader the firmware's first boot entry.
+func InstallLoader(d Disk, v efi.Variables) (Loader, uint16, error) {
+	l, err := FindLoader(d)
+	if err != nil {
+		return Loader{}, 0, err
+	}
+	n, err := v.Install(efi.Option{Description: bootDescription, Partition: l.Partition, Path: l.Path})
+	if err != nil {
+		return Loader{}, 0, fmt.Errorf("making a boot entry: %w", err)
+	}
+	return l, n, nil
+}
