@@ -301,12 +301,15 @@ func (r *run) park(ctx context.Context, result driver.Result) error {
 // waitHere polls under the lease, for flows that have no wait state.
 func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error) {
 	for {
-		interval := max(time.Until(r.n.Plan.PollAt), time.Millisecond)
-		if r.n.Plan.PollAt.IsZero() {
-			interval = r.c.cfg.WorkInterval
+		next := r.n.Plan.PollAt
+		if next.IsZero() {
+			next = time.Now().Add(r.c.cfg.WorkInterval)
+		}
+		if next.After(r.n.Plan.Deadline) {
+			next = r.n.Plan.Deadline
 		}
 		select {
-		case <-time.After(interval):
+		case <-time.After(max(time.Until(next), time.Millisecond)):
 		case <-ctx.Done():
 			r.stopWaiting()
 			return r.took(ctx, step, driver.Done(), ctx.Err())

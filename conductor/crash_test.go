@@ -277,7 +277,7 @@ func TestACallIsNeverLost(t *testing.T) {
 				}
 				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 				w.reach(node.DeployWait)
-				_, err := d.UpdateNode(t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(*node.Node) error {
+				_, err := d.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(*node.Node) error {
 					w.heartbeat(c)
 					time.Sleep(20 * time.Second) // longer than anybody tries to get the lease
 					return nil
@@ -346,4 +346,3 @@ func TestAVerbWithoutARunningConductorIsLeftToOthers(t *testing.T) {
 		w.wantState(w.settle(), node.Active)
 	})
 }
-

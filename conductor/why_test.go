@@ -1,0 +1,50 @@
+package conductor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func TestWhyAMachineDidNotCall(t *testing.T) {
+	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	event := func(service, what string, s int) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	}
+	const first = "the agent's first heartbeat"
+	for _, tt := range []struct {
+		name string
+		e    evidence
+		want string
+	}{
+		{"not about the machine", evidence{waitedFor: "the fake machine's erase_devices", macs: []string{mac1}},
+			"Timed out after 120 s waiting for the fake machine's erase_devices."},
+		{"no ports", evidence{waitedFor: first},
+			"Timed out after 120 s waiting for the agent's first heartbeat: the node has no ports, so no boot service can know the machine: add a port with its MAC address."},
+		{"nothing seen", evidence{waitedFor: first, macs: []string{mac1, "52:54:00:00:00:02"}},
+			"Timed out after 120 s waiting for the agent's first heartbeat: no DHCP request was seen from any of the node's ports (52:54:00:00:00:01, 52:54:00:00:00:02): is the machine on and set to boot from the network, is the cable on the provisioning network, and is the MAC address right?"},
+		{"DHCP only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("dhcp", "DISCOVER", 90), event("dhcp", "REQUEST", 60), event("dhcp", "DISCOVER", 9)}},
+			"Timed out after 120 s waiting for the agent's first heartbeat: DHCP answered 52:54:00:00:00:01 3 times (last 9.0 s ago), but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?"},
+		{"boot loader only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("dhcp", "DISCOVER", 90), event("tftp", "read ipxe.efi", 80)}},
+			"Timed out after 120 s waiting for the agent's first heartbeat: boot files were fetched (last 80 s ago: read ipxe.efi), but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?"},
+		{"kernel and ramdisk", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", "GET kernel", 80), event("http", "GET ramdisk", 70)}},
+			"Timed out after 120 s waiting for the agent's first heartbeat: kernel and ramdisk were fetched (last 70 s ago), but the agent never called: does the ramdisk have the drivers of this machine's network card, and can it reach the API? Its console says more."},
+		{"lookup only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", "GET ramdisk", 70), event("agent", "lookup", 50)}},
+			"Timed out after 120 s waiting for the agent's first heartbeat: the agent asked for its node (last 50 s ago) but sent no heartbeat: can it reach the API, and can the API's address be routed back?"},
+		{"agent silent", evidence{waitedFor: "the agent to finish write_image", macs: []string{mac1}, agent: node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(150)}},
+			"Timed out after 120 s waiting for the agent to finish write_image: the agent at https://10.0.0.5:9999 called last 150 s ago, and no more since this step began: was the machine powered off, or did it lose its network?"},
+		{"agent alive", evidence{waitedFor: "the agent to finish write_image", macs: []string{mac1}, agent: node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(20)}},
+			"Timed out after 120 s waiting for the agent to finish write_image: the agent at https://10.0.0.5:9999 still calls (last 20 s ago), but this never came: what does its console say?"},
+		{"no report", evidence{waitedFor: "the machine's inspection report", macs: []string{mac1}},
+			"Timed out after 120 s waiting for the machine's inspection report: no DHCP request was seen from any of the node's ports (52:54:00:00:00:01): is the machine on and set to boot from the network, is the cable on the provisioning network, and is the MAC address right?"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.e.now, tt.e.waited, tt.e.stepBegan = now, 2*time.Minute, ago(120)
+			if got := tt.e.sentence(); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
