@@ -30,11 +30,8 @@ type refused struct {
 }
 
 func (e *refused) Error() string {
-	switch e.status {
-	case http.StatusUnauthorized:
+	if e.status == http.StatusUnauthorized {
 		return fmt.Sprintf("the agent refused %s: it does not know the token this service gave it (it may have been started anew): %s", e.command, e.fault)
-	case http.StatusNotFound, http.StatusBadRequest:
-		return fmt.Sprintf("the agent does not take the command %s (status %d): %s", e.command, e.status, e.fault)
 	}
 	return fmt.Sprintf("the agent refused %s with status %d: %s", e.command, e.status, e.fault)
 }

@@ -1,0 +1,272 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// report reads a fixture as the API would hand it on.
+func report(t testing.TB, edit func(body map[string]any)) node.InspectionData {
+	t.Helper()
+	text, err := os.ReadFile("testdata/inspection.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body map[string]any
+	if err := json.Unmarshal(text, &body); err != nil {
+		t.Fatal(err)
+	}
+	if edit != nil {
+		edit(body)
+	}
+	data := node.InspectionData{PluginData: node.Document{}}
+	data.Inventory, _ = body["inventory"].(map[string]any)
+	data.BootInterface, _ = body["boot_interface"].(string)
+	data.Error, _ = body["error"].(string)
+	for k, v := range body {
+		if k != "inventory" && k != "error" && k != "logs" {
+			data.PluginData[k] = v
+		}
+	}
+	return data
+}
+
+func inventoryOf(body map[string]any) map[string]any { return body["inventory"].(map[string]any) }
+
+func TestInspected(t *testing.T) {
+	w := newWorld(t)
+	w.stored.Properties = node.Document{"cpus": "1", "color": "red", "capabilities": "profile:x,boot_mode:bios"}
+	task := w.task()
+	data := report(t, nil)
+	found, ports, err := (&Inspect{}).Inspected(t.Context(), task, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := node.Document{
+		"cpus": "8", "cpu_arch": "x86_64", "memory_mb": "16384", "local_gb": "9", "vendor": "QEMU",
+		"capabilities": "profile:x,boot_mode:uefi", "color": "red",
+	}
+	if diff := cmp.Diff(want, task.Node.Properties); diff != "" {
+		t.Errorf("properties (-want +got):\n%s", diff)
+	}
+	if task.Node.BootMode != "uefi" || w.stored.Properties["cpus"] != "1" {
+		t.Errorf("boot mode %q; the loaded node's own map changed: %v", task.Node.BootMode, w.stored.Properties)
+	}
+	if diff := cmp.Diff(data.Inventory, found.Inventory); diff != "" {
+		t.Errorf("inventory: %s", diff)
+	}
+	wantPlugin := data.PluginData.Clone()
+	wantPlugin["macs"] = []string{"52:54:00:00:00:02", "52:54:00:00:00:03", "52:54:00:00:00:04"}
+	wantPlugin["valid_interfaces"] = map[string]any{
+		"eth0": map[string]any{"name": "eth0", "mac_address": "52:54:00:00:00:02", "ip": "10.99.0.20", "pxe_enabled": true},
+		"eth1": map[string]any{"name": "eth1", "mac_address": "52:54:00:00:00:03", "ip": "fe80::1", "pxe_enabled": false},
+		"eth2": map[string]any{"name": "eth2", "mac_address": "52:54:00:00:00:04", "ip": "", "pxe_enabled": false},
+	}
+	if diff := cmp.Diff(wantPlugin, found.PluginData); diff != "" {
+		t.Errorf("plugin data: %s", diff)
+	}
+	wantPorts := []node.Port{{
+		NodeUUID: testUUID, Address: "52:54:00:00:00:02", PXEEnabled: true, Description: "eth0, found by inspection",
+		LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{},
+	}}
+	if diff := cmp.Diff(wantPorts, ports); diff != "" {
+		t.Errorf("ports: %s", diff)
+	}
+}
+
+func TestWhichPorts(t *testing.T) {
+	noBoot := func(b map[string]any) {
+		delete(b, "boot_interface")
+		inventoryOf(b)["boot"] = map[string]any{"current_boot_mode": "uefi", "pxe_interface": ""}
+	}
+	known := func(mac string) []node.Port { return []node.Port{{Address: mac}} }
+	tests := []struct {
+		name  string
+		add   AddPorts
+		edit  func(map[string]any)
+		known []node.Port
+		want  map[string]bool // MAC → pxe_enabled
+	}{
+		{"default", "", nil, nil, map[string]bool{"52:54:00:00:00:02": true}},
+		{"default, known already", "", nil, known("52:54:00:00:00:02"), map[string]bool{}},
+		{"default, known in capitals", AddAll, nil, known("52:54:00:00:00:0A"), map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": false, "52:54:00:00:00:04": false}},
+		{"as PXELINUX says it", "", func(b map[string]any) { b["boot_interface"] = "01-52-54-00-00-00-03" }, nil, map[string]bool{"52:54:00:00:00:03": true}},
+		{"from the inventory", "", func(b map[string]any) { delete(b, "boot_interface") }, nil, map[string]bool{"52:54:00:00:00:02": true}},
+		{"nobody knows", "", noBoot, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": true}},
+		{"active", AddActive, nil, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": false}},
+		{"all", AddAll, nil, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": false, "52:54:00:00:00:04": false}},
+		{"none", AddNone, nil, nil, map[string]bool{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ports = tt.known
+			_, ports, err := (&Inspect{AddPorts: tt.add}).Inspected(t.Context(), w.task(), report(t, tt.edit))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]bool{}
+			for _, p := range ports {
+				got[p.Address] = p.PXEEnabled
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestBadReports(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(map[string]any)
+		want string
+	}{
+		{"the ramdisk failed", func(b map[string]any) { b["error"] = "no disks; see http://u:p@h/x" }, "The machine reported a failed inspection: no disks; see http://******@h/x"},
+		{"nothing", func(b map[string]any) { delete(b, "inventory") }, "The inspection found no network interface with a MAC address among 0."},
+		{"no NIC to use", func(b map[string]any) {
+			inventoryOf(b)["interfaces"] = []any{map[string]any{"name": "lo", "mac_address": "00:00:00:00:00:00"}, map[string]any{"name": "br0", "mac_address": "01:00:5e:00:00:01"},
+				map[string]any{"name": "ib0", "mac_address": "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:31:78:f2"}}
+		}, "The inspection found no network interface with a MAC address among 3."},
+		{"nonsense", func(b map[string]any) { inventoryOf(b)["cpu"] = "fast" }, "The inspection's inventory cannot be read: json: cannot unmarshal string into Go struct field Inventory.cpu of type wire.CPU."},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			task := w.task()
+			before := task.Node.Clone()
+			_, _, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit))
+			if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+			if diff := cmp.Diff(before, task.Node); diff != "" {
+				t.Errorf("the node changed: %s", diff)
+			}
+		})
+	}
+}
+
+func TestRootSize(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(map[string]any)
+		want any
+	}{
+		{"as chosen", nil, "9"},
+		{"smallest that would do", func(b map[string]any) { delete(b, "root_disk") }, "19"},
+		{"none", func(b map[string]any) { delete(b, "root_disk"); inventoryOf(b)["disks"] = []any{} }, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			task := w.task()
+			if _, _, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit)); err != nil {
+				t.Fatal(err)
+			}
+			if got := task.Node.Properties["local_gb"]; got != tt.want {
+				t.Errorf("local_gb is %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWithCapability(t *testing.T) {
+	tests := []struct{ have, want any }{
+		{nil, "boot_mode:uefi"},
+		{"", "boot_mode:uefi"},
+		{"a:b", "a:b,boot_mode:uefi"},
+		{" boot_mode:bios , a:b,", "a:b,boot_mode:uefi"},
+		{map[string]any{"a": "b", "boot_mode": "bios"}, map[string]any{"a": "b", "boot_mode": "uefi"}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, withCapability(tt.have, "boot_mode", "uefi")); diff != "" {
+			t.Errorf("%v: %s", tt.have, diff)
+		}
+	}
+}
+
+// TestInspectionFlow boots the ramdisk, waits for the report, survives a crash, and takes the
+// ramdisk down.
+func TestInspectionFlow(t *testing.T) {
+	i := &Inspect{APIURL: "http://10.0.0.1:6386/"}
+	w := newWorld(t)
+	w.stored.Plan = &node.Plan{Flow: node.FlowInspect, Steps: []node.PlannedStep{{Interface: node.Inspect, Step: "inspect"}}}
+	step := i.Steps()[0]
+	want := driver.Result{WaitFor: "the inspection report", Within: 30 * time.Minute, PollEvery: 10 * time.Second}
+	for range 2 { // the second time after a crash
+		if r, err := step.Run(t.Context(), w.task()); err != nil || !cmp.Equal(want, r) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	params := map[string]string{"ipa-api-url": "http://10.0.0.1:6386", "ipa-inspection-callback-url": "http://10.0.0.1:6386/v1/continue_inspection"}
+	if diff := cmp.Diff(params, w.params); diff != "" {
+		t.Error(diff)
+	}
+	want.Within = 0
+	if r, err := step.Poll(t.Context(), w.task()); err != nil || !cmp.Equal(want, r) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	task := w.task()
+	task.Remember(driver.Reported, "2026-01-01T00:00:00Z")
+	if r, err := step.Poll(t.Context(), task); err != nil || r.Waiting() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	boot := []string{"power off", "connect inspection", "forget agent", "PrepareRamdisk", "power on"}
+	end := []string{"power off", "CleanUpRamdisk", "disconnect inspection", "forget agent"}
+	if diff := cmp.Diff(append(boot, end...), w.log); diff != "" {
+		t.Error(diff)
+	}
+	w.log = nil
+	i.After = StayOn
+	if _, err := step.Run(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"CleanUpRamdisk", "disconnect inspection"}, w.log); diff != "" {
+		t.Error(diff)
+	}
+	w.log, w.fails["power off"] = nil, errors.New("BMC dead")
+	if err := i.TidyUp(t.Context(), task); err == nil || err.Error() != "switching the machine off: BMC dead" {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff(end, w.log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// FuzzInspected: whatever a machine on the provisioning network reports, nothing panics and a node
+// is changed only by a report that is taken.
+func FuzzInspected(f *testing.F) {
+	text, err := os.ReadFile("testdata/inspection.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"inventory":{"interfaces":[{"name":"e","mac_address":"525400000001"}]},"root_disk":{"size":"x"}}`))
+	f.Add([]byte(`{"inventory":{"interfaces":[{"mac_address":"52:54:00:00:00:01"}],"cpu":{"count":-1},"memory":{"total":-5},"disks":[{"size":9e18}]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var body node.Document
+		if json.Unmarshal(text, &body) != nil {
+			return
+		}
+		inventory, _ := body["inventory"].(map[string]any)
+		n := &node.Node{UUID: testUUID, Properties: node.Document{"a": "b"}}
+		_, ports, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), &driver.Task{Node: n},
+			node.InspectionData{Inventory: inventory, PluginData: body, BootInterface: body.String("boot_interface")})
+		if err != nil && (len(n.Properties) != 1 || ports != nil) {
+			t.Errorf("a refused report changed the node: %v", n.Properties)
+		}
+		for _, p := range ports {
+			if len(p.Address) != len("52:54:00:00:00:01") {
+				t.Errorf("port with the address %q", p.Address)
+			}
+		}
+	})
+}
