@@ -70,7 +70,10 @@ func plainNumber(x json.Number) any {
 	if err != nil {
 		return x
 	}
-	if !strings.ContainsAny(x.String(), ".eE") && (f > exactInFloat || f < -exactInFloat) {
+	if strings.ContainsAny(x.String(), ".eE") {
+		return f
+	}
+	if i, err := x.Int64(); err != nil || i > exactInFloat || i < -exactInFloat {
 		return x
 	}
 	return f

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"encoding/base64"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+func writeHTPasswd(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "htpasswd")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestHTTPBasic(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld()
+	a, err := New(Config{Conductor: w, Reader: w, Auth: "http_basic", HTPasswdFile: writeHTPasswd(t, "# people\n\nada:"+string(hash)+"\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	basic := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
+	const required = `{"error":{"code":401,"message":"Authorization required"}}`
+	const incorrect = `{"error":{"code":401,"message":"Incorrect username or password"}}`
+	for _, tt := range []struct {
+		path, header string
+		status       int
+		body         string
+	}{
+		{"/", "", 200, ""},
+		{"/v1", "", 200, ""},
+		{"/v1/lookup?addresses=" + macA, "", 404, ""}, // 1.1 does not know it; nobody asked for a password
+		{"/v1/nodes", "", 401, required},
+		{"/nodes/", "", 401, required},
+		{"/billet/v1/nodes/rack1-u7/progress", "", 401, required},
+		{"/v1/nowhere", "", 401, required},
+		{"/v1/nodes", basic("ada:open sesame"), 200, ""},
+		{"/v1/nodes", basic("ada:open sesame"), 200, ""}, // remembered
+		{"/v1/nodes", "basic " + basic("ada:open sesame")[6:], 200, ""},
+		{"/v1/nodes", basic("ada:wrong"), 401, incorrect},
+		{"/v1/nodes", basic("ada:"), 401, incorrect},
+		{"/v1/nodes", basic("eve:open sesame"), 401, incorrect},
+		{"/v1/nodes", basic("ada"), 400, `{"error":{"code":400,"message":"The Authorization header is not base64 of name:password"}}`},
+		{"/v1/nodes", "Basic !!!", 400, `{"error":{"code":400,"message":"The Authorization header is not base64 of name:password"}}`},
+		{"/v1/nodes", "Bearer x", 400, `{"error":{"code":400,"message":"Unsupported authorization type: only Basic is served here"}}`},
+	} {
+		r := httptest.NewRequest("GET", tt.path, nil)
+		if tt.header != "" {
+			r.Header.Set("Authorization", tt.header)
+		}
+		rec := httptest.NewRecorder()
+		a.Handler().ServeHTTP(rec, r)
+		if rec.Code != tt.status || tt.body != "" && rec.Body.String() != tt.body {
+			t.Errorf("%s %q: %d %s", tt.path, tt.header, rec.Code, rec.Body)
+		}
+		if got := rec.Header().Get("WWW-Authenticate"); (got == `Basic realm="Baremetal API"`) != (tt.status == 401) {
+			t.Errorf("%s %q: WWW-Authenticate %q", tt.path, tt.header, got)
+		}
+	}
+	if resp, _ := send(a.MachineHandler(), "1.62", "GET", "/v1/lookup?addresses="+macA, ""); resp.StatusCode != 200 {
+		t.Errorf("a machine was asked for a password: %d", resp.StatusCode)
+	}
+}
+
+func TestBadHTPasswdFiles(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", " names no user"},
+		{"# nobody\n", " names no user"},
+		{"ada\n", " line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
+		{"\nada:{SHA}c2VjcmV0\n", " line 2: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
+		{":$2y$05$abc\n", " line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
+	} {
+		file := writeHTPasswd(t, tt.text)
+		_, err := readUsers(file)
+		if err == nil || strings.TrimPrefix(err.Error(), file) != tt.want {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
+		}
+	}
+}
