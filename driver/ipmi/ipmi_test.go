@@ -80,6 +80,12 @@ func (m *machine) did() []bmc.Action {
 	return append([]bmc.Action(nil), m.actions...)
 }
 
+func (m *machine) bootedFrom() []bmc.BootDevice {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]bmc.BootDevice(nil), m.started...)
+}
+
 // start runs a virtual BMC on a loopback port until the test ends.
 func start(t testing.TB, s *bmc.Server) (info node.Document) {
 	t.Helper()

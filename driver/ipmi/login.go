@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // Network functions (spec table 5-1).
@@ -25,9 +26,13 @@ const (
 func (s *session) login(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.OperationTimeout)
 	defer cancel()
+	start := time.Now()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "udp", s.address)
 	if err != nil {
+		if ctx.Err() != nil {
+			return s.silence(ctx, "log in", time.Since(start))
+		}
 		return s.fail(Unreachable, nil, "cannot reach it: %s", withoutAddress(err))
 	}
 	s.conn = conn
@@ -41,28 +46,22 @@ func (s *session) reopen(ctx context.Context) error {
 	return s.login(ctx)
 }
 
-// authenticate tries the cipher suites in turn. A wrong password is not tried again with another:
-// BMCs count, and lock people out.
+// authenticate uses the cipher suite asked for, or the one that worked last, or what the BMC
+// offers. A wrong password is not tried again with another suite: BMCs count, and lock people out.
 func (s *session) authenticate(ctx context.Context) error {
-	suites := []int{cmp.Or(s.wantSuite, s.slot.suite)}
-	if suites[0] == 0 {
-		var err error
-		if suites, err = s.discover(ctx); err != nil {
+	if id := cmp.Or(s.wantSuite, s.slot.suite); id != 0 {
+		err := s.handshake(ctx, id)
+		if s.wantSuite != 0 || ReasonOf(err) != BadCipher {
 			return err
 		}
+		s.slot.suite = 0 // new firmware has other suites
 	}
-	var err error
+	suites, err := s.discover(ctx)
 	for _, id := range suites {
-		s.suite = cipherSuites[id]
-		if err = s.handshake(ctx); err == nil {
-			s.slot.suite = id
-			return s.raise(ctx)
-		}
-		if ReasonOf(err) != BadCipher {
+		if err = s.handshake(ctx, id); ReasonOf(err) != BadCipher {
 			return err
 		}
 	}
-	s.slot.suite = 0 // new firmware may have other suites
 	return err
 }
 
@@ -148,12 +147,16 @@ func (s *session) raise(ctx context.Context) error {
 	return err
 }
 
-// handshake is Open Session and RAKP messages 1 to 4 (spec 13.17 to 13.24), once more from the
+// handshake is Open Session, RAKP messages 1 to 4 (spec 13.17 to 13.24) and the privilege; once more from the
 // start when the BMC lost track of a repeated message, and a few times when it has no room.
-func (s *session) handshake(ctx context.Context) error {
+func (s *session) handshake(ctx context.Context, suite int) error {
 	const attempts = 4
 	for attempt := 1; ; attempt++ {
-		err := s.attempt(ctx)
+		err := s.attempt(ctx, suite)
+		if err == nil {
+			s.slot.suite = suite
+			return s.raise(ctx)
+		}
 		if !errors.Is(err, errStartOver) && ReasonOf(err) != Busy {
 			return err
 		}
@@ -168,7 +171,8 @@ func (s *session) handshake(ctx context.Context) error {
 
 var errStartOver = errors.New("the BMC lost track of the log-in")
 
-func (s *session) attempt(ctx context.Context) error {
+func (s *session) attempt(ctx context.Context, suite int) error {
+	s.suite = cipherSuites[suite]
 	opened, err := s.setUp(ctx, "open a session", payloadOpen, s.openRequest())
 	if err != nil {
 		return err
@@ -226,7 +230,7 @@ func (s *session) rakp(ctx context.Context) error {
 	}
 	if !hmac.Equal(fourth[8:], s.suite.mac(sik, mine[:], le32(s.bmcID), guid)[:s.suite.codeLen]) {
 		s.mayBeOpen = false // and cannot be closed: the keys differ
-		return s.badLogin("the password is right but the BMC key is not: check driver_info/ipmi_hex_kg_key")
+		return s.fail(BadLogin, nil, "log-in as %q was refused: the password is right but the BMC key is not; check driver_info/ipmi_hex_kg_key", s.user)
 	}
 	return nil
 }

@@ -175,7 +175,11 @@ func (c change) reach(ctx context.Context, want node.PowerState, control byte, w
 			return c.notDone(ctx, want, control, time.Since(start))
 		}
 		pause = min(pause*3/2, 10*c.options.PollEvery)
-		if state, err = c.look(ctx); err != nil || state == want {
+		state, err = c.look(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return c.notDone(ctx, want, control, time.Since(start))
+		case err != nil || state == want:
 			return err
 		}
 	}
