@@ -51,17 +51,20 @@ func (e evidence) cause() string {
 	if !e.waitsForMachine() {
 		return ""
 	}
-	dhcp, files, agent := e.of("dhcp"), e.of("tftp", "http"), e.of("agent")
+	dhcp, files := e.of("dhcp"), e.of("tftp", "http")
 	switch {
 	case !e.agent.LastHeartbeat.IsZero() && e.agent.LastHeartbeat.After(e.stepBegan):
 		return fmt.Sprintf("the agent at %s still calls (last %s), but this never came: what does its console say?", e.agent.URL, e.ago(e.agent.LastHeartbeat))
 	case !e.agent.LastHeartbeat.IsZero():
 		return fmt.Sprintf("the agent at %s called last %s, and no more since this step began: was the machine powered off, or did it lose its network?", e.agent.URL, e.ago(e.agent.LastHeartbeat))
-	case len(agent) > 0:
-		return fmt.Sprintf("the agent asked for its node (last %s) but sent no heartbeat: can it reach the API, and can the API's address be routed back?", e.last(agent))
+	case e.agent.TokenGiven:
+		return "the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"
 	case len(files) > 0:
 		return e.fetched(files)
+	case len(dhcp) > 0 && len(e.answered(dhcp)) == 0:
+		return fmt.Sprintf("its DHCP requests were seen, but not answered by Billet (last %s: %s).", e.last(dhcp), dhcp[len(dhcp)-1].What)
 	case len(dhcp) > 0:
+		dhcp = e.answered(dhcp)
 		return fmt.Sprintf("DHCP answered %s %s (last %s), but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?",
 			dhcp[len(dhcp)-1].MAC, times(len(dhcp)), e.last(dhcp))
 	case len(e.macs) == 0:
@@ -71,16 +74,35 @@ func (e evidence) cause() string {
 		strings.Join(e.macs, ", "))
 }
 
+// fetched tells how far loading got: the boot services say "complete" of a file that was sent whole.
 func (e evidence) fetched(files []node.BootEvent) string {
-	ramdisk := false
+	begun, whole := false, false
 	for _, f := range files {
-		ramdisk = ramdisk || strings.Contains(strings.ToLower(f.What), "ramdisk") || strings.Contains(strings.ToLower(f.What), "initr")
+		what := strings.ToLower(f.What)
+		ramdisk := strings.Contains(what, "ramdisk") && !strings.HasPrefix(what, "script")
+		begun = begun || ramdisk
+		whole = whole || ramdisk && strings.Contains(what, "complete")
 	}
-	last := files[len(files)-1]
-	if ramdisk {
+	last := fmt.Sprintf("last %s: %s", e.last(files), files[len(files)-1].What)
+	switch {
+	case whole:
 		return fmt.Sprintf("kernel and ramdisk were fetched (last %s), but the agent never called: does the ramdisk have the drivers of this machine's network card, and can it reach the API? Its console says more.", e.last(files))
+	case begun:
+		return fmt.Sprintf("the ramdisk was asked for but never sent whole (%s): does the machine have enough memory, and is its network sound?", last)
 	}
-	return fmt.Sprintf("boot files were fetched (last %s: %s), but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?", e.last(files), last.What)
+	return fmt.Sprintf("boot files were asked for (%s), but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?", last)
+}
+
+// answered leaves out the requests that Billet's DHCP kept silent about.
+func (e evidence) answered(dhcp []node.BootEvent) []node.BootEvent {
+	var some []node.BootEvent
+	for _, ev := range dhcp {
+		silent := strings.Contains(ev.What, "ignored") || strings.Contains(ev.What, "not answered") || strings.Contains(ev.What, "left to the other")
+		if !silent {
+			some = append(some, ev)
+		}
+	}
+	return some
 }
 
 // waitsForMachine reports whether the boot services' evidence has to do with what is waited for.
