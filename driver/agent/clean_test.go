@@ -70,18 +70,21 @@ func TestAutomatedCleaning(t *testing.T) {
 
 // TestCleaningKilledAnywhere kills the service once at each call.
 func TestCleaningKilledAnywhere(t *testing.T) {
-	w := cleaner(t)
-	killed := map[string]bool{}
-	r := &runner{world: w, dies: func(call string) bool {
-		first := !killed[call]
-		killed[call] = true
-		return first
-	}}
-	if err := r.carry(); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"erase_devices_metadata", "upgrade_firmware"}, executed(w, "clean")); diff != "" {
-		t.Errorf("steps: %s", diff)
+	for _, unfinished := range []bool{true, false} {
+		w := cleaner(t)
+		w.agent.unfinished = unfinished
+		killed := map[string]bool{}
+		r := &runner{world: w, dies: func(call string) bool {
+			first := !killed[call]
+			killed[call] = true
+			return first
+		}}
+		if err := r.carry(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"erase_devices_metadata", "upgrade_firmware"}, executed(w, "clean")); diff != "" {
+			t.Errorf("steps: %s", diff)
+		}
 	}
 }
 
