@@ -3,16 +3,15 @@ package boot
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 )
 
 // RamdiskName is what the loaders call the ramdisk. The kernel's EFI stub finds it by this name.
 const RamdiskName = "ramdisk"
 
-// ScriptURL is where iPXE on the machine with this MAC asks what to do.
+// ScriptURL is where iPXE on the machine with this MAC (canonical) asks what to do.
 func ScriptURL(base, mac string) string {
-	return strings.TrimSuffix(base, "/") + ScriptPath + "?mac=" + url.QueryEscape(mac)
+	return strings.TrimSuffix(base, "/") + ScriptPath + "?mac=" + mac
 }
 
 // CanonicalMAC turns any usual form of a MAC into lower case with colons; ok is false for what

@@ -77,7 +77,7 @@ func (c client) String() string {
 	case c.pxe:
 		who = fmt.Sprintf("%s (arch %d)", c.arch, uint16(c.arch))
 	}
-	if c.secs >= slowPort {
+	if c.secs >= slowPort && !c.ipxe { // iPXE counts its messages there, by four
 		who += fmt.Sprintf(", asking for %d s already (a switch port slow to forward?)", c.secs)
 	}
 	return who
