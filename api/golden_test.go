@@ -56,6 +56,7 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"vif-detach", "1.115", "DELETE", "/v1/nodes/" + nodeB + "/vifs/vif-1", ""},
 	{"history", "1.115", "GET", "/v1/nodes/rack1-u7/history", ""},
 	{"history-detail", "1.115", "GET", "/v1/nodes/rack1-u7/history?detail=true&limit=1", ""},
+	{"history-detail-path", "1.115", "GET", "/v1/nodes/rack1-u7/history/detail?limit=1", ""},
 	{"history-event-1.78", "1.78", "GET", "/v1/nodes/rack1-u7/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
 	{"history-event-1.115", "1.115", "GET", "/v1/nodes/rack1-u7/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
 	{"inventory", "1.115", "GET", "/v1/nodes/rack1-u7/inventory", ""},

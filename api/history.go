@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -36,16 +37,33 @@ func (a *API) listHistory(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	detail, err := boolArg(q, "detail")
+	if err != nil {
+		return err
+	}
+	if detail != nil && *detail {
+		return a.writeHistory(w, c, q, nil)
+	}
+	return a.writeHistory(w, c, q, historyListFields)
+}
+
+// listHistoryInDetail is where python-ironicclient looks for the long list.
+func (a *API) listHistoryInDetail(w http.ResponseWriter, c *call) error {
+	q, err := c.query(paging...)
+	if err != nil {
+		return err
+	}
+	return a.writeHistory(w, c, q, nil, "detail")
+}
+
+// writeHistory answers a list; nil fields means whole events. More is the rest of the list's path.
+func (a *API) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
 	p, err := a.page(q, func(key string) error {
 		if key != "created_at" {
 			return badSortKey(key)
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	detail, err := boolArg(q, "detail")
 	if err != nil {
 		return err
 	}
@@ -57,10 +75,6 @@ func (a *API) listHistory(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	fields := historyListFields
-	if detail != nil && *detail {
-		fields = nil
-	}
 	cols, items := shown(historyColumns, "history", c.version, fields), []map[string]any{}
 	for _, e := range events {
 		e.NodeUUID = n.UUID
@@ -68,7 +82,7 @@ func (a *API) listHistory(w http.ResponseWriter, c *call) error {
 	}
 	var next any
 	if len(events) > 0 {
-		next = c.next(q, p, len(events), events[len(events)-1].UUID, "nodes", n.UUID, "history")
+		next = c.next(q, p, len(events), events[len(events)-1].UUID, append([]string{"nodes", n.UUID, "history"}, more...)...)
 	}
 	writeJSON(w, http.StatusOK, collection("history", items, next))
 	return nil

@@ -57,6 +57,7 @@ func (a *API) nodeRoutes() []route {
 		{pattern: "POST /v1/nodes/{ident}/vifs", serve: a.attachVIF},
 		{pattern: "DELETE /v1/nodes/{ident}/vifs/{vif}", serve: a.detachVIF},
 		{pattern: "GET /v1/nodes/{ident}/history", serve: a.listHistory},
+		{pattern: "GET /v1/nodes/{ident}/history/detail", serve: a.listHistoryInDetail},
 		{pattern: "GET /v1/nodes/{ident}/history/{event}", serve: a.showHistoryEvent},
 		{pattern: "GET /v1/nodes/{ident}/inventory", serve: a.showInventory},
 		{pattern: "GET /billet/v1/nodes/{ident}/progress", serve: a.showProgress},
