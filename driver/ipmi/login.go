@@ -271,10 +271,11 @@ func (s *session) setUp(ctx context.Context, what string, kind byte, msg []byte)
 	packet := wrapPlus(kind, 0, 0, msg)
 	err = s.exchange(ctx, what, func() []byte { return packet }, func(f frame) bool {
 		p := f.payload
-		if f.plain || f.kind != kind+1 || len(p) < 8 || p[0] != msg[0] {
+		if f.plain || f.kind != kind+1 || len(p) < 2 || p[0] != msg[0] {
 			return false
 		}
-		if id := binary.LittleEndian.Uint32(p[4:]); p[1] == 0 && id != s.consoleID {
+		// A refusal may be short: OpenIPMI leaves the session id out.
+		if p[1] == 0 && (len(p) < 8 || binary.LittleEndian.Uint32(p[4:]) != s.consoleID) {
 			return false
 		}
 		answer = bytes.Clone(p)
