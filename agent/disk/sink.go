@@ -111,7 +111,7 @@ func (s *sink) whole(e image.Extent, src []byte) error {
 // plain writes uncompressed data; long runs of zeros become requests to zero.
 func (s *sink) plain(data []byte, at int64) error {
 	for len(data) > 0 {
-		n, zero := run(data, at)
+		n, zero := nextRun(data, at)
 		var err error
 		if zero {
 			err = s.batch.zero(s.disk, at, int64(n))
@@ -126,9 +126,9 @@ func (s *sink) plain(data []byte, at int64) error {
 	return nil
 }
 
-// run returns the length of the first run of data, and whether it is all zeros: whole grains of
+// nextRun returns the length of the first run of data, and whether it is all zeros: whole grains of
 // the disk at a time, so that zeroing is aligned.
-func run(data []byte, at int64) (n int, zero bool) {
+func nextRun(data []byte, at int64) (n int, zero bool) {
 	for n < len(data) {
 		grain := min(len(data)-n, int(zeroGrain-(at+int64(n))%zeroGrain))
 		blank := grain == zeroGrain && bytes.Equal(data[n:n+grain], zeroBlock[:])
