@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +98,32 @@ func TestEachFailureHasItsOwnWords(t *testing.T) {
 	}
 }
 
+func TestWhatSilenceMeans(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused := &net.OpError{Op: "read", Net: "udp", Err: os.NewSyscallError("recvfrom", syscall.ECONNREFUSED)}
+	noRoute := &net.OpError{Op: "write", Net: "udp", Err: os.NewSyscallError("write", syscall.EHOSTUNREACH)}
+	for _, tt := range []struct {
+		ctx     context.Context
+		heard   bool
+		network error
+		reason  Reason
+		want    string
+	}{
+		{t.Context(), false, nil, Unreachable, "BMC b:623: no answer within 1.2s; check driver_info/ipmi_address and ipmi_port, that IPMI over LAN is enabled, and the network to it"},
+		{t.Context(), false, refused, Unreachable, "BMC b:623: nothing listens there, says its host; check driver_info/ipmi_address and ipmi_port, and that IPMI over LAN is enabled"},
+		{t.Context(), false, noRoute, Unreachable, "BMC b:623: cannot reach it: write: no route to host; check driver_info/ipmi_address and the network to it"},
+		{t.Context(), true, noRoute, Slow, "BMC b:623: too slow: it answers, but did not sing within 1.2s"},
+		{canceled, true, nil, Slow, "BMC b:623: gave up waiting for it to sing: context canceled"},
+	} {
+		s := &session{config: config{address: "b:623"}, heard: tt.heard, network: tt.network}
+		err := s.silence(tt.ctx, "sing", 1234*time.Millisecond)
+		if err.Error() != tt.want || ReasonOf(err) != tt.reason {
+			t.Errorf("got  %s (%s)\nwant %s", err, ReasonOf(err), tt.want)
+		}
+	}
+}
+
 // Which of the answers is the one too many depends on the machine the test runs on.
 func TestASlowBMC(t *testing.T) {
 	t.Parallel()
@@ -161,7 +189,9 @@ func TestABMCThatLies(t *testing.T) {
 			server := &bmc.Server{Machine: &machine{on: tt.on}}
 			info := start(t, server)
 			server.SetFaults(bmc.Faults{LiesAboutPower: true})
-			power, _ := New(quick)
+			o := quick
+			o.PowerWait, o.SoftWait = time.Second, time.Second
+			power, _ := New(o)
 			err := power.SetPowerState(t.Context(), task(info), tt.target)
 			if got := said(err, info); got != tt.want || ReasonOf(err) != NotDone {
 				t.Errorf("got  %s (%s)\nwant %s", got, ReasonOf(err), tt.want)

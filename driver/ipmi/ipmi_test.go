@@ -19,8 +19,8 @@ import (
 const password = "hunter2-but-longer"
 
 // quick is patience for tests.
-var quick = Options{Retry: 100 * time.Millisecond, CommandTimeout: 800 * time.Millisecond, OperationTimeout: 4 * time.Second,
-	PowerWait: time.Second, SoftWait: time.Second, PollEvery: 20 * time.Millisecond}
+var quick = Options{Retry: 100 * time.Millisecond, CommandTimeout: 1500 * time.Millisecond, OperationTimeout: 6 * time.Second,
+	PowerWait: 5 * time.Second, SoftWait: 5 * time.Second, PollEvery: 20 * time.Millisecond}
 
 // machine is a fake behind the virtual BMC.
 type machine struct {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -308,8 +307,5 @@ func (s *session) statusError(kind, status byte) error {
 	}
 	return s.fail(Refused, nil, "refused the log-in with RMCP+ status %#02x", status)
 }
-
-// refusedByHost recognises the ICMP answer "port unreachable".
-func refusedByHost(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 func le32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }

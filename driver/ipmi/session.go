@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"syscall"
 	"time"
 )
 
@@ -15,8 +17,8 @@ type session struct {
 	options Options
 	slot    *slot
 	conn    net.Conn
-	heard   bool // the BMC has answered something
-	nobody  bool // its host says that nothing listens on the port
+	heard   bool  // the BMC has answered something
+	network error // what the network last said instead of an answer
 
 	suite            cipherSuite
 	consoleID, bmcID uint32
@@ -95,12 +97,12 @@ func (s *session) exchange(ctx context.Context, what string, pack func() []byte,
 	defer stop()
 	buf := make([]byte, maxPacket)
 	for time.Now().Before(limit) && ctx.Err() == nil {
-		if _, err := s.conn.Write(pack()); err != nil && !refusedByHost(err) {
-			return s.fail(Unreachable, nil, "cannot send to it: %s", withoutAddress(err))
-		}
 		again := time.Now().Add(s.options.Retry)
 		if again.After(limit) {
 			again = limit
+		}
+		if _, err := s.conn.Write(pack()); err != nil {
+			s.network = err
 		}
 		if s.receive(ctx, buf, again, accept) {
 			return nil
@@ -109,21 +111,20 @@ func (s *session) exchange(ctx context.Context, what string, pack func() []byte,
 	return s.silence(ctx, what, time.Since(start))
 }
 
-// receive reads until a frame is accepted or the time has come to send again.
-func (s *session) receive(ctx context.Context, buf []byte, until time.Time, accept func(frame) bool) bool {
-	s.conn.SetReadDeadline(until)
+// receive reads until a frame is accepted or the time has come to send again. What the network says
+// (nothing listens, no route) may be over in a moment: a BMC restarts, a switch learns.
+func (s *session) receive(ctx context.Context, buf []byte, again time.Time, accept func(frame) bool) bool {
+	s.conn.SetReadDeadline(again)
 	if ctx.Err() != nil {
 		return false // it may have ended just before the deadline was set
 	}
 	for {
 		n, err := s.conn.Read(buf)
-		if refusedByHost(err) {
-			// The host is there and nobody listens: a BMC that restarts. Keep asking, not at once.
-			s.nobody = true
-			s.pause(ctx, time.Until(until))
-			return false
-		}
 		if err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				s.network = err
+				s.pause(ctx, time.Until(again))
+			}
 			return false
 		}
 		f, err := unwrap(buf[:n])
@@ -143,10 +144,12 @@ func (s *session) silence(ctx context.Context, what string, waited time.Duration
 		return s.fail(Slow, err, "gave up waiting for it to %s", what)
 	}
 	waited = max(waited.Round(100*time.Millisecond), 100*time.Millisecond)
-	if s.nobody && !s.heard {
+	switch {
+	case !s.heard && errors.Is(s.network, syscall.ECONNREFUSED):
 		return s.fail(Unreachable, nil, "nothing listens there, says its host; check driver_info/ipmi_address and ipmi_port, and that IPMI over LAN is enabled")
-	}
-	if !s.heard {
+	case !s.heard && s.network != nil:
+		return s.fail(Unreachable, nil, "cannot reach it: %s; check driver_info/ipmi_address and the network to it", withoutAddress(s.network))
+	case !s.heard:
 		return s.fail(Unreachable, nil, "no answer within %s; check driver_info/ipmi_address and ipmi_port, that IPMI over LAN is enabled, and the network to it", waited)
 	}
 	return s.fail(Slow, nil, "too slow: it answers, but did not %s within %s", what, waited)
