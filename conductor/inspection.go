@@ -50,9 +50,9 @@ func (c *Conductor) reporter(ctx context.Context, data node.InspectionData) (*no
 	if len(macs) > 0 {
 		n, err := c.store.NodeByMACs(ctx, macs)
 		if err == nil && n.State != node.InspectWait {
-			err = notInspectingYet(n)
+			return nil, notInspectingYet(n)
 		}
-		if node.KindOf(err) != node.NotFound || err == nil {
+		if err == nil || node.KindOf(err) != node.NotFound {
 			return n, err
 		}
 	}

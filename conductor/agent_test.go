@@ -1,0 +1,238 @@
+package conductor
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func TestLookupGivesTheTokenOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.DeployWait)
+		c := New(w.cfg)
+		n, token, err := c.LookupAgent(w.t.Context(), []string{"52:54:00:00:00:77", mac1}, "", true)
+		if err != nil || n.UUID != uuid1 || len(token) != 43 {
+			t.Fatalf("%v, token of %d characters, %v", n, len(token), err)
+		}
+		for _, uuid := range []string{"", uuid1} {
+			if _, again, err := c.LookupAgent(w.t.Context(), []string{mac1}, uuid, true); again != "******" || err != nil {
+				t.Errorf("a second lookup got %q, %v", again, err)
+			}
+		}
+		if w.node().Agent.Token != token {
+			t.Error("another token is stored")
+		}
+		if strings.Contains(w.log.String(), token) {
+			t.Error("the log shows the token")
+		}
+	})
+}
+
+func TestLookupWithoutAToken(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.DeployWait)
+		_, token, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", false)
+		if token != "" || err != nil || w.node().Agent.TokenGiven {
+			t.Errorf("token %q, %v", token, err)
+		}
+	})
+}
+
+// A held node's agent does not wait for the lease.
+func TestLookupOfAHeldNode(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Deploying)
+		if _, err := w.store.Reserve(w.t.Context(), uuid1, "host-9", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, token, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil || len(token) != 43 {
+			t.Errorf("%q, %v", token, err)
+		}
+	})
+}
+
+func TestLookupInEveryState(t *testing.T) {
+	allowed := []node.State{node.Deploying, node.DeployWait, node.Cleaning, node.CleanWait, node.Inspecting, node.InspectWait, node.Rescuing, node.RescueWait, node.ServiceWait}
+	for _, s := range node.States {
+		inWorld(t, func(w *world) {
+			w.enroll("test", s)
+			_, _, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", true)
+			if (err == nil) != slices.Contains(allowed, s) {
+				t.Errorf("%s: %v", s, err)
+			}
+			if err != nil && err.Error() != "No node that expects a ramdisk has a port with one of the addresses "+mac1+"." {
+				t.Errorf("%s: %v", s, err)
+			}
+		})
+	}
+}
+
+func TestLookupErrors(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		c := New(w.cfg)
+		for _, tt := range []struct {
+			macs []string
+			uuid string
+			kind node.Kind
+			want string
+		}{
+			{nil, "", node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address."},
+			{[]string{"52:54:00:00:00:77"}, "", node.NotFound, "No node that expects a ramdisk has a port with one of the addresses 52:54:00:00:00:77."},
+			{nil, "nobody", node.NotFound, "Node nobody could not be found."},
+			{nil, uuid1, node.NotFound, "Node " + uuid1 + " could not be found."}, // a wrong state looks like no node
+		} {
+			_, _, err := c.LookupAgent(w.t.Context(), tt.macs, tt.uuid, true)
+			if err == nil || err.Error() != tt.want || node.KindOf(err) != tt.kind {
+				t.Errorf("%v %q: got %v", tt.macs, tt.uuid, err)
+			}
+		}
+	})
+}
+
+func TestHeartbeatChecks(t *testing.T) {
+	good := node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: "right", AgentVersion: "11.0", VerifyCA: "pem"}
+	with := func(change func(*node.Heartbeat)) node.Heartbeat { hb := good; change(&hb); return hb }
+	known := node.Agent{Token: "right", TokenGiven: true, URL: "https://10.0.0.5:9999", VerifyCA: "pem"}
+	for _, tt := range []struct {
+		name  string
+		agent node.Agent
+		hb    node.Heartbeat
+		want  string
+	}{
+		{"first", node.Agent{Token: "right", TokenGiven: true}, good, ""},
+		{"second", known, good, ""},
+		{"nobody asked for a token", node.Agent{}, good, "Invalid or missing agent token received."},
+		{"neither side has one", node.Agent{}, with(func(h *node.Heartbeat) { h.AgentToken = "" }), "Invalid or missing agent token received."},
+		{"wrong token", known, with(func(h *node.Heartbeat) { h.AgentToken = "wrong" }), "Invalid or missing agent token received."},
+		{"no version", known, with(func(h *node.Heartbeat) { h.AgentVersion = "" }), "A heartbeat needs agent_version."},
+		{"no URL", known, with(func(h *node.Heartbeat) { h.CallbackURL = "" }), `callback_url must be an http or https URL, not "".`},
+		{"another scheme", known, with(func(h *node.Heartbeat) { h.CallbackURL = "ftp://x" }), `callback_url must be an http or https URL, not "ftp://x".`},
+		{"no TLS", node.Agent{Token: "right"}, with(func(h *node.Heartbeat) { h.CallbackURL = "http://x" }), `callback_url must be an https URL, not "http://x": this service requires TLS of agents.`},
+		{"another URL", known, with(func(h *node.Heartbeat) { h.CallbackURL = "https://evil" }), "callback_url of node " + uuid1 + " was https://10.0.0.5:9999 and can not become https://evil without a new lookup."},
+		{"another certificate", known, with(func(h *node.Heartbeat) { h.VerifyCA = "evil" }), "agent_verify_ca of node " + uuid1 + " can not change without a new lookup."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.cfg.RequireAgentTLS = true
+				w.enroll("test", node.Active)
+				w.edit(func(n *node.Node) { n.Agent = tt.agent })
+				err := New(w.cfg).Heartbeat(w.t.Context(), "blade", tt.hb)
+				if tt.want == "" {
+					if a := w.node().Agent; err != nil || a.URL != good.CallbackURL || a.Version != "11.0" || a.LastHeartbeat.IsZero() || a.Token != "right" {
+						t.Errorf("%+v, %v", a, err)
+					}
+					return
+				}
+				if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
+					t.Errorf("got %v\nwant %s", err, tt.want)
+				}
+				if w.node().Agent != tt.agent {
+					t.Error("a refused heartbeat was taken down")
+				}
+			})
+		})
+	}
+}
+
+func TestAgentProgress(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.DeployWait)
+		w.edit(func(n *node.Node) {
+			n.Agent = node.Agent{Token: "right"}
+			n.Plan = &node.Plan{Flow: node.FlowDeploy}
+		})
+		c := New(w.cfg)
+		if err := c.AgentProgress(w.t.Context(), uuid1, "wrong", node.Progress{}); node.KindOf(err) != node.Invalid {
+			t.Errorf("a wrong token: %v", err)
+		}
+		if err := c.AgentProgress(w.t.Context(), uuid1, "right", node.Progress{Step: "write_image", Done: 5, Total: 9}); err != nil {
+			t.Fatal(err)
+		}
+		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 5, Total: 9, At: node.Now()}
+		if got := w.store.progress[uuid1]; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestInspectionReport(t *testing.T) {
+	inventory := node.Document{"interfaces": []any{map[string]any{"mac_address": strings.ToUpper(mac1)}}, "bmc_address": "192.0.2.7"}
+	for name, data := range map[string]node.InspectionData{
+		"by UUID":          {NodeUUID: uuid1, Inventory: inventory},
+		"by MAC":           {Inventory: inventory},
+		"by boot MAC":      {Inventory: node.Document{}, BootInterface: mac1},
+		"by BMC's address": {Inventory: node.Document{"bmc_address": "192.0.2.7"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Manageable)
+				w.edit(func(n *node.Node) { n.DriverInfo["ipmi_address"] = "192.0.2.7" })
+				c, _ := w.start(w.cfg)
+				w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
+				w.reach(node.InspectWait)
+				n, err := c.ContinueInspection(w.t.Context(), data)
+				if err != nil || n.UUID != uuid1 {
+					t.Fatalf("%v, %v", n, err)
+				}
+				got := w.settle()
+				w.wantState(got, node.Manageable)
+				if got.Properties["cpus"] != "4" || got.InspectionFinishedAt.IsZero() || len(w.store.inventory[uuid1].Inventory) != len(data.Inventory) {
+					t.Errorf("properties %v, finished %v, inventory %v", got.Properties, got.InspectionFinishedAt, w.store.inventory)
+				}
+				ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+				if len(ports) != 2 || ports[1].Address != "52:54:00:00:00:99" {
+					t.Errorf("ports %+v", ports)
+				}
+			})
+		})
+	}
+}
+
+func TestABadInspectionReportFailsTheInspection(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
+		w.reach(node.InspectWait)
+		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Error: "no disks"}); err != nil {
+			t.Fatal(err)
+		}
+		n := w.settle()
+		w.wantState(n, node.InspectFailed)
+		if want := "The inspection failed on the machine's report: the machine reported: no disks"; n.LastError != want {
+			t.Errorf("last_error %q, want %q", n.LastError, want)
+		}
+	})
+}
+
+func TestInspectionReportsThatNobodyWaitsFor(t *testing.T) {
+	for _, tt := range []struct {
+		state node.State
+		data  node.InspectionData
+		kind  node.Kind
+		want  string
+	}{
+		{node.Manageable, node.InspectionData{NodeUUID: uuid1}, node.NotFound, "Node " + uuid1 + " does not wait for an inspection report."},
+		{node.Manageable, node.InspectionData{BootInterface: mac1}, node.NotFound, "Node " + uuid1 + " does not wait for an inspection report."},
+		{node.Inspecting, node.InspectionData{BootInterface: mac1}, node.Conflict, "Node " + uuid1 + " is locked by host host-9, please retry after the current operation is completed."},
+		{node.InspectWait, node.InspectionData{BootInterface: "52:54:00:00:00:88", Inventory: node.Document{"bmc_address": "0.0.0.0"}}, node.NotFound,
+			"No node that waits for an inspection report has a port with one of the addresses 52:54:00:00:00:88, or the reported BMC address."},
+	} {
+		inWorld(t, func(w *world) {
+			w.enroll("test", tt.state)
+			w.edit(func(n *node.Node) {
+				if tt.state == node.Inspecting {
+					n.Lease = node.Lease{Holder: "host-9", Token: 1, Until: time.Now().Add(time.Minute)}
+				}
+			})
+			_, err := New(w.cfg).ContinueInspection(w.t.Context(), tt.data)
+			if err == nil || err.Error() != tt.want || node.KindOf(err) != tt.kind {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
