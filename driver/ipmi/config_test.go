@@ -2,6 +2,7 @@ package ipmi
 
 import (
 	"encoding/json"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -75,6 +76,18 @@ func TestParseRefuses(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: the error shows a secret", tt.key)
+		}
+	}
+}
+
+func TestThePageListsEveryKey(t *testing.T) {
+	page, err := os.ReadFile("../../docs/hardware-ipmi.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key := range properties {
+		if !strings.Contains(string(page), "| `"+key+"` |") {
+			t.Errorf("docs/hardware-ipmi.md does not list %s", key)
 		}
 	}
 }
