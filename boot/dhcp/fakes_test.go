@@ -1,0 +1,199 @@
+package dhcp
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
+)
+
+const (
+	knownMAC   = "52:54:00:00:00:01" // boots its disk
+	ipxeMAC    = "52:54:00:00:00:02" // has a record with loader ipxe
+	pxeMAC     = "52:54:00:00:00:03" // has a record with loader pxe
+	unknownMAC = "52:54:00:00:00:99"
+	ourIP      = "10.99.0.1"
+)
+
+// fakeStore is lookup and leases in memory.
+type fakeStore struct {
+	mu     sync.Mutex
+	leases map[string]boot.AddressLease
+	writes int
+	err    error // of leases
+	lost   error // of lookups
+}
+
+func (f *fakeStore) Machine(_ context.Context, mac string) (boot.Machine, error) {
+	switch mac {
+	case knownMAC:
+		return boot.Machine{NodeUUID: "node-1"}, f.lost
+	case ipxeMAC:
+		return boot.Machine{NodeUUID: "node-2", Record: &boot.Record{Loader: boot.IPXE, Kernel: "/k"}}, f.lost
+	case pxeMAC:
+		return boot.Machine{NodeUUID: "node-3", Record: &boot.Record{Loader: boot.PXE, Kernel: "/k"}}, f.lost
+	}
+	return boot.Machine{}, f.lost
+}
+
+func (f *fakeStore) RecordBySecret(context.Context, string) (*boot.Record, error) { return nil, nil }
+
+func (f *fakeStore) AddressLeases(context.Context) ([]boot.AddressLease, error) {
+	var all []boot.AddressLease
+	for _, l := range f.leases {
+		all = append(all, l)
+	}
+	return all, f.err
+}
+
+func (f *fakeStore) PutAddressLease(_ context.Context, l boot.AddressLease) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.leases[l.MAC] = l
+		f.writes++
+	}
+	return f.err
+}
+
+func (f *fakeStore) DropAddressLease(_ context.Context, mac string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.leases, mac)
+	return f.err
+}
+
+// fakeTrace keeps what was told.
+type fakeTrace struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (f *fakeTrace) Saw(e node.BootEvent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.said = append(f.said, e.MAC+" "+e.Service+": "+e.What)
+}
+
+func (f *fakeTrace) last() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.said) == 0 {
+		return ""
+	}
+	return f.said[len(f.said)-1]
+}
+
+func testPool() Pool {
+	return Pool{
+		Prefix: netip.MustParsePrefix("10.99.0.0/24"), Router: netip.MustParseAddr("10.99.0.254"),
+		First: netip.MustParseAddr("10.99.0.20"), Last: netip.MustParseAddr("10.99.0.29"),
+	}
+}
+
+// newServer is a server without sockets. Its boot loaders are empty files.
+func newServer(t testing.TB, mode Mode) (*Server, *fakeStore, *fakeTrace) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"undionly.kpxe", "pxelinux.0", "snponly.efi", "grubnetx64.efi"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store, trace := &fakeStore{leases: map[string]boot.AddressLease{}}, &fakeTrace{}
+	s := &Server{
+		Config: Config{
+			Interface: "br0", ServerIP: netip.MustParseAddr(ourIP), Mode: mode, BaseURL: "http://10.99.0.1:8080/",
+			DNS: []netip.Addr{netip.MustParseAddr("10.99.0.53")}, LeaseTime: time.Hour,
+			Loaders: boot.Loaders{Dirs: []string{dir}},
+			Pools: []Pool{testPool(), {
+				Prefix: netip.MustParsePrefix("10.50.0.0/16"),
+				First:  netip.MustParseAddr("10.50.1.1"), Last: netip.MustParseAddr("10.50.1.9"),
+			}},
+		},
+		Lookup: store, Leases: store, Trace: trace, Log: slog.New(slog.DiscardHandler),
+	}
+	if err := s.Config.check(); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, s)
+	return s, store, trace
+}
+
+// reopen is what a restart does to the leases.
+func reopen(t testing.TB, s *Server) {
+	t.Helper()
+	b, err := openBook(context.Background(), s.Config, s.Leases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.book = b
+}
+
+// from builds a request of the kind from the MAC.
+func from(t testing.TB, mac string, kind dhcpv4.MessageType, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
+	t.Helper()
+	hw, err := net.ParseMAC(mac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := dhcpv4.New(append([]dhcpv4.Modifier{
+		dhcpv4.WithHwAddr(hw), dhcpv4.WithMessageType(kind), dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4}),
+	}, mods...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func option(code uint8, value string) dhcpv4.Modifier {
+	return dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(code), []byte(value))
+}
+
+// The clients of the tests, by the options they send.
+var (
+	biosPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00")}
+	uefiPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00007:UNDI:003016"), option(93, "\x00\x07"), option(97, "\x00machine-identity")}
+	uefiHTTP = []dhcpv4.Modifier{option(60, "HTTPClient:Arch:00016:UNDI:003001"), option(93, "\x00\x10")}
+	biosIPXE = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"), option(175, "\x13\x01\x01")}
+	oldIPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"), option(175, "\x15\x01\x01")}
+	armUEFI  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00011:UNDI:003016"), option(93, "\x00\x0b")}
+	ia32UEFI = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00006:UNDI:003016"), option(93, "\x00\x06")}
+	linux    = []dhcpv4.Modifier{option(61, "\xffclient-id")}
+)
+
+// ask sends a request as from a client on our own network.
+func ask(t testing.TB, s *Server, req *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, netip.AddrPort) {
+	t.Helper()
+	resp, to := s.answer(context.Background(), packet{req: req, from: netip.MustParseAddrPort("0.0.0.0:68"), port: serverPort})
+	if resp == nil {
+		return nil, to
+	}
+	parsed, err := dhcpv4.FromBytes(resp.ToBytes()) // what the client sees
+	if err != nil {
+		t.Fatalf("the answer cannot be read: %v", err)
+	}
+	return parsed, to
+}
+
+func with(mods []dhcpv4.Modifier, more ...dhcpv4.Modifier) []dhcpv4.Modifier {
+	return append(append([]dhcpv4.Modifier{}, mods...), more...)
+}
+
+func wish(ip string) dhcpv4.Modifier {
+	return dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.ParseIP(ip)))
+}
+
+func chosen(ip string) dhcpv4.Modifier {
+	return dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(ip)))
+}
