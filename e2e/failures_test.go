@@ -79,27 +79,30 @@ func TestBMCFailures(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("bmc", "--firmware", "bios", "--memory", "256", "--disk", "5G")
 	for _, tt := range []struct {
-		name, key string
-		value     any
-		says      []string
+		name  string
+		wrong map[string]any
+		bmc   []string
+		says  []string
 	}{
-		{"dead", "ipmi_port", 1, []string{"127.0.0.1", "no answer"}},
-		{"password", "ipmi_password", "wrong-secret", []string{"127.0.0.1", "password"}},
+		{"dead", nil, []string{"--dead"}, []string{"127.0.0.1", "no answer"}},
+		{"nobody-there", map[string]any{"ipmi_port": 1}, nil, []string{"127.0.0.1:1", "nothing listens"}},
+		{"slow", nil, []string{"--slow", "20s"}, []string{"127.0.0.1", "answer"}},
+		{"password", map[string]any{"ipmi_password": "wrong-secret"}, nil, []string{"127.0.0.1", "password is wrong"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer swap(s, t)()
-			var before struct {
-				Info map[string]any `json:"driver_info"`
+			s.lab(append([]string{"bmc", m.name}, tt.bmc...)...)
+			for key, value := range tt.wrong {
+				m.patch("/driver_info/"+key, value)
 			}
-			s.call("GET", "/v1/nodes/"+m.uuid, nil, &before, 200)
-			m.patch("/driver_info/"+tt.key, tt.value)
+			began := time.Now()
 			m.provision(map[string]any{"target": "manage"})
 			var n nodeView
 			s.eventually(2*time.Minute, "verification to fail", func() (bool, string) {
 				n = m.show()
 				return n.State == "enroll" && n.LastError != nil, n.State
 			})
-			t.Logf("last_error: %s", *n.LastError)
+			t.Logf("after %.1f s, last_error: %s", time.Since(began).Seconds(), *n.LastError)
 			for _, word := range tt.says {
 				if !strings.Contains(strings.ToLower(*n.LastError), word) {
 					t.Errorf("last_error does not name %q: %s", word, *n.LastError)
@@ -108,10 +111,11 @@ func TestBMCFailures(t *testing.T) {
 			if strings.Contains(*n.LastError, "wrong-secret") {
 				t.Errorf("last_error holds the password: %s", *n.LastError)
 			}
-			restore := map[string]any{"ipmi_port": m.BMC.Port, "ipmi_password": m.BMC.Password}
-			m.patch("/driver_info/"+tt.key, restore[tt.key])
+			m.patch("/driver_info/ipmi_port", m.BMC.Port)
+			m.patch("/driver_info/ipmi_password", m.BMC.Password)
 		})
 	}
+	s.lab("bmc", m.name, "--ok")
 	m.provision(map[string]any{"target": "manage"})
 	m.arrive("manageable", time.Minute)
 }
