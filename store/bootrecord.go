@@ -40,10 +40,7 @@ func (s *Store) RecordOf(ctx context.Context, nodeUUID string) (*boot.Record, er
 
 // RecordBySecret returns the record whose URLs carry secret; nil when there is none or it ended.
 func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
-	if secret == "" {
-		return nil, nil
-	}
-	return s.recordWhere(ctx, "r.secret = $1", secret)
+	return s.recordWhere(ctx, "r.secret = $1 AND r.secret <> ''", secret)
 }
 
 // recordWhere returns the live record that cond finds, or nil. arg may be a secret.

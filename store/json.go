@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -109,11 +111,9 @@ func plainNumbers(v any) any {
 			v[i] = plainNumbers(e)
 		}
 	case json.Number:
-		const exact = 1 << 53 // every integer up to here is a float64
-		if i, err := v.Int64(); err == nil && i >= -exact && i <= exact {
-			return float64(i)
-		}
-		if f, err := v.Float64(); err == nil && bytes.ContainsAny([]byte(v), ".eE") {
+		f, err := v.Float64()
+		isInteger := !strings.ContainsAny(v.String(), ".eE")
+		if err == nil && (!isInteger || strconv.FormatFloat(f, 'f', -1, 64) == v.String()) {
 			return f
 		}
 	}

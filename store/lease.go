@@ -20,16 +20,13 @@ func (s *Store) Reserve(ctx context.Context, ident, holder string, ttl time.Dura
 	if holder == "" || ttl <= 0 {
 		return nil, fmt.Errorf("reserve node %s: a lease needs a holder and a time, got %q and %s", ident, holder, ttl)
 	}
-	column, value := identColumn(ident)
-	if value == "" {
-		return nil, node.NodeNotFound(ident)
-	}
-	query := `UPDATE nodes SET lease_holder = $1, lease_token = lease_token + 1, lease_until = $2
-		WHERE ` + column + ` = $3 AND (lease_holder = '' OR lease_until <= $4)`
+	cond, arg := named("", ident)
+	query := `UPDATE nodes SET lease_holder = $2, lease_token = lease_token + 1, lease_until = $3
+		WHERE ` + cond + ` AND (lease_holder = '' OR lease_until <= $4)`
 	var n *node.Node
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		now := node.Now()
-		granted, err := changedOne(ctx, tx, query, holder, now.Add(ttl), value, now)
+		granted, err := changedOne(ctx, tx, query, arg, holder, now.Add(ttl), now)
 		if err != nil {
 			return fmt.Errorf("reserve node %s: %w", ident, err)
 		}

@@ -42,11 +42,8 @@ func (s *Store) Node(ctx context.Context, ident string) (*node.Node, error) {
 }
 
 func (s *Store) nodeIn(ctx context.Context, c conn, ident string) (*node.Node, error) {
-	column, value := identColumn(ident)
-	if value == "" {
-		return nil, node.NodeNotFound(ident)
-	}
-	n, err := s.scanFull(row(ctx, c, fullSelect+fullFrom+" WHERE n."+column+" = $1", value))
+	cond, arg := named("n.", ident)
+	n, err := s.scanFull(row(ctx, c, fullSelect+fullFrom+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, node.NodeNotFound(ident)
 	}

@@ -49,13 +49,16 @@ func (s *Store) Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*n
 func nodeQuery(f node.NodeFilter) *query {
 	q := &query{}
 	for column, value := range map[string]string{
-		"instance_uuid": strings.ToLower(f.InstanceUUID), "instance_name": f.InstanceName, "chassis_uuid": f.ChassisUUID,
+		"instance_name": f.InstanceName, "chassis_uuid": f.ChassisUUID,
 		"provision_state": string(f.State), "driver": f.Driver, "resource_class": f.ResourceClass,
 		"owner": f.Owner, "lessee": f.Lessee, "parent_node": f.ParentNode,
 	} {
 		if value != "" {
 			q.and("n."+column+" = $?", value)
 		}
+	}
+	if f.InstanceUUID != "" {
+		q.and("n.instance_uuid = $? AND n.instance_uuid <> ''", strings.ToLower(f.InstanceUUID))
 	}
 	for column, value := range map[string]*bool{"maintenance": f.Maintenance, "retired": f.Retired} {
 		if value != nil {
@@ -80,7 +83,7 @@ func nodeQuery(f node.NodeFilter) *query {
 		q.in("n.shard", anys(f.Shards))
 	}
 	if f.Holder != "" {
-		q.and("n.lease_holder = $? AND n.lease_until > $?", f.Holder, node.Now())
+		q.and("n.lease_holder = $? AND n.lease_holder <> '' AND n.lease_until > $?", f.Holder, node.Now())
 	}
 	if f.ParentNode == "" && !f.IncludeChildren {
 		q.and("n.parent_node = ''")

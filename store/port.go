@@ -68,14 +68,11 @@ func (s *Store) CreatePort(ctx context.Context, p *node.Port) error {
 
 // Port returns a port by UUID, MAC address or name.
 func (s *Store) Port(ctx context.Context, ident string) (node.Port, error) {
-	column, value := identColumn(ident)
-	if column == "name" && isMAC(ident) {
-		column, value = "address", strings.ToLower(ident)
+	cond, arg := named("p.", ident)
+	if isMAC(ident) {
+		cond, arg = "p.address = $1", strings.ToLower(ident)
 	}
-	if value == "" {
-		return node.Port{}, node.PortNotFound(ident)
-	}
-	p, err := scanPort(row(ctx, s.read, portSelect+" WHERE p."+column+" = $1", value))
+	p, err := scanPort(row(ctx, s.read, portSelect+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Port{}, node.PortNotFound(ident)
 	}

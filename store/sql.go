@@ -161,12 +161,13 @@ func duplicate(err error) string {
 	return ""
 }
 
-// identColumn says which column of nodes or ports an ident names, and its value there.
-func identColumn(ident string) (column, value string) {
+// named returns the condition, with one argument, that finds the row an ident names: its UUID or
+// its name. prefix is "n." or "". The name's condition is its index's.
+func named(prefix, ident string) (cond, arg string) {
 	if isUUID(ident) {
-		return "uuid", strings.ToLower(ident)
+		return prefix + "uuid = $1", strings.ToLower(ident)
 	}
-	return "name", ident
+	return prefix + "name = $1 AND " + prefix + "name <> ''", ident
 }
 
 // nodeID returns the row number of a node.

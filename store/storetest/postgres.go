@@ -138,7 +138,7 @@ func (pg *Postgres) Exec(ctx context.Context, database, statement string) error 
 }
 
 // Database makes an empty database and returns its URL.
-func (pg *Postgres) Database(t *testing.T) string {
+func (pg *Postgres) Database(t testing.TB) string {
 	t.Helper()
 	pg.dbs++
 	name := fmt.Sprintf("billet%d", pg.dbs)

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func openLogged(t *testing.T) (*Store, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	s, err := Open(t.Context(), Config{DataDir: t.TempDir(), Host: "here", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, &log
+}
+
+// While the database takes nothing, Saw goes on; the oldest events are dropped, and counted.
+func TestSawWhileTheWriterIsStuck(t *testing.T) {
+	s, log := openLogged(t)
+	s.trace.writing.Lock() // a flush that does not end
+	for i := range tracePending + 10 {
+		s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: fmt.Sprint(i)})
+	}
+	s.trace.writing.Unlock()
+	events, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{})
+	if err != nil || len(events) != eventsAnswered || events[eventsAnswered-1].What != fmt.Sprint(tracePending+9) {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+	var first string
+	if err := s.read.QueryRow(`SELECT what FROM boot_events ORDER BY id LIMIT 1`).Scan(&first); err != nil || first != "10" {
+		t.Errorf("the oldest event kept is %s, %v", first, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if want := `level=WARN msg="boot events were dropped: the database is too slow" count=10`; !strings.Contains(log.String(), want) {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
+// Nobody has to ask for events to be written.
+func TestEventsAreWrittenByThemselves(t *testing.T) {
+	s, _ := openLogged(t)
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01"})
+	deadline := time.Now().Add(20 * time.Second)
+	for n := 0; n == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("not written within 20 s")
+		}
+		time.Sleep(20 * time.Millisecond) // the database's clock is the real one
+		if err := s.read.QueryRow(`SELECT COUNT(*) FROM boot_events`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A batch that cannot be written is lost with an error; the next one is written.
+func TestLostBatch(t *testing.T) {
+	s, _ := openLogged(t)
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: "lost"})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.trace.flush(gone); err == nil || err.Error() != "write 1 boot events: begin a transaction: context canceled" {
+		t.Errorf("got %v", err)
+	}
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: "kept"})
+	events, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{})
+	if err != nil || len(events) != 1 || events[0].What != "kept" {
+		t.Errorf("%+v, %v", events, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
