@@ -122,11 +122,9 @@ func (f *fat) loader(goarch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	vendors = slices.DeleteFunc(vendors, func(e fatEntry) bool { return !e.folder })
 	slices.SortFunc(vendors, func(a, b fatEntry) int { return strings.Compare(rank(a.name), rank(b.name)) })
-	for _, vendor := range vendors {
-		if !vendor.folder {
-			continue
-		}
+	for _, vendor := range vendors[:min(len(vendors), maxVendors)] {
 		files, err := f.list(vendor.cluster)
 		if err != nil {
 			return "", err

@@ -31,8 +31,13 @@ type fatEntry struct {
 	cluster uint32
 }
 
-// maxFolder bounds a folder's size: 65,536 entries are the most FAT allows.
-const maxFolder = 65536 * 32
+// An image may be made to keep a reader busy; these bound the work. Real EFI system partitions have
+// a few folders of a few files.
+const (
+	maxFolder   = 8192 * 32 // bytes
+	maxVendors  = 64
+	maxLongName = 20 // entries; FAT allows no more
+)
 
 func openFAT(r io.ReaderAt) (*fat, error) {
 	b := make([]byte, 512)
@@ -150,11 +155,13 @@ func (f *fat) list(cluster uint32) ([]fatEntry, error) {
 		case raw[0] == deleted:
 			long = nil
 		case attributes&0x3f == longName:
-			long = append(longPiece(raw[:32]), long...)
+			if len(long) < maxLongName*13 {
+				long = append(longPiece(raw[:32]), long...)
+			}
 		case attributes&volumeLabel != 0:
 			long = nil
 		default:
-			e := fatEntry{name: shortName(raw[:11]), folder: attributes&isFolder != 0}
+			e := fatEntry{name: shortName(raw[:11], raw[12]), folder: attributes&isFolder != 0}
 			if len(long) > 0 {
 				e.name = string(utf16.Decode(long))
 			}
@@ -184,8 +191,16 @@ func longPiece(raw []byte) []uint16 {
 	return out
 }
 
-func shortName(raw []byte) string {
+// shortName is an 8.3 name; Windows NT and Linux note in two bits which halves are lower case.
+func shortName(raw []byte, bits byte) string {
+	const lowerBase, lowerExt = 0x08, 0x10
 	base, ext := strings.TrimRight(string(raw[:8]), " "), strings.TrimRight(string(raw[8:11]), " ")
+	if bits&lowerBase != 0 {
+		base = strings.ToLower(base)
+	}
+	if bits&lowerExt != 0 {
+		ext = strings.ToLower(ext)
+	}
 	if ext == "" {
 		return base
 	}
