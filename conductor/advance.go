@@ -24,12 +24,31 @@ type run struct {
 // carry does what a node under lease needs now, and lets it go. An error means that the store could
 // not be written: the lease runs out and another conductor repeats the step.
 func (c *Conductor) carry(ctx context.Context, n *node.Node) {
+	defer c.carrying(n.UUID)()
 	ctx, stop := c.keepLease(ctx, n)
 	defer stop()
 	r := &run{c: c, n: n, flow: flowOf(n), log: c.log.With("node", n.UUID)}
 	if err := r.do(ctx); err != nil && ctx.Err() == nil {
 		r.log.Error("work on the node stops until its lease has run out", "error", err)
 	}
+}
+
+// carrying marks a node as worked on by this process until done is called.
+func (c *Conductor) carrying(uuid string) (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.carried[uuid] = true
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.carried, uuid)
+	}
+}
+
+func (c *Conductor) carries(uuid string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.carried[uuid]
 }
 
 func flowOf(n *node.Node) *flow {

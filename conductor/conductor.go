@@ -85,7 +85,8 @@ type Conductor struct {
 	life    context.Context // Run's own context while Run runs, else nil: what it spawns ends with it
 	tasks   sync.WaitGroup  // all goroutines spawned during life
 	errands map[string]*errand
-	syncAt  map[int]int // by number of lanes: where power sync goes on when a round was cut short
+	carried map[string]bool // nodes this process works on: it never takes them from itself
+	syncAt  map[int]int     // by number of lanes: where power sync goes on when a round was cut short
 }
 
 // New returns a conductor; Run starts it.
@@ -94,7 +95,7 @@ func New(cfg Config) *Conductor {
 	return &Conductor{
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
 		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
-		errands: map[string]*errand{}, syncAt: map[int]int{},
+		errands: map[string]*errand{}, carried: map[string]bool{}, syncAt: map[int]int{},
 	}
 }
 

@@ -84,6 +84,10 @@ func (c *Conductor) look(ctx context.Context, uuid string) {
 	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(time.Now()) {
 		return
 	}
+	// A process so slow that its lease ran out still works on the node, and mostly keeps it.
+	if n.Lease.Holder == c.cfg.Host && c.carries(uuid) {
+		return
+	}
 	n, err = c.reserve(ctx, uuid)
 	if err != nil {
 		if k := node.KindOf(err); k != node.Conflict && k != node.NotFound && ctx.Err() == nil {

@@ -1,0 +1,186 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
+)
+
+// mortal is a process's way to a real database: after some writes the process is dead.
+type mortal struct {
+	Store
+	mu   sync.Mutex
+	left int
+}
+
+func (m *mortal) spend() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left == 0 {
+		return errDead
+	}
+	m.left--
+	return nil
+}
+
+func (m *mortal) Save(ctx context.Context, n *node.Node) error {
+	if err := m.spend(); err != nil {
+		return err
+	}
+	return m.Store.Save(ctx, n)
+}
+
+func (m *mortal) Release(ctx context.Context, n *node.Node) error {
+	if err := m.spend(); err != nil {
+		return err
+	}
+	return m.Store.Release(ctx, n)
+}
+
+func (m *mortal) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
+	if m.dead() {
+		return errDead
+	}
+	return m.Store.Renew(ctx, n, ttl)
+}
+
+// dead reports whether the last write is behind us.
+func (m *mortal) dead() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left == 0
+}
+
+// site is a real SQLite database with conductors on it, in real time.
+type site struct {
+	t  *testing.T
+	db *store.Store
+}
+
+func newSite(t *testing.T) site {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{DataDir: t.TempDir(), Host: "host-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return site{t, db}
+}
+
+func (s site) start(host string, through Store) (*Conductor, func()) {
+	c := New(Config{Store: through, Types: testTypes(newMachine()), Host: host, AutomatedClean: true,
+		LeaseTTL: 2 * time.Second, WorkInterval: 50 * time.Millisecond, LockInterval: 20 * time.Millisecond})
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Errorf("Run: %v", err)
+		}
+	})
+	s.t.Cleanup(stop)
+	for !c.spawn(func(context.Context) {}) {
+		time.Sleep(time.Millisecond)
+	}
+	return c, stop
+}
+
+// rest waits until the node rests in a state.
+func (s site) rest(uuid string, want node.State) *node.Node {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		n, err := s.db.Node(s.t.Context(), uuid)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if n.State == want && n.Lease.Holder == "" {
+			return n
+		}
+	}
+	n, _ := s.db.Node(s.t.Context(), uuid)
+	s.t.Fatalf("state %q, want %q; lease %+v, last_error %q, plan %+v", n.State, want, n.Lease, n.LastError, n.Plan)
+	return nil
+}
+
+func (s site) create(c *Conductor, info node.Document) string {
+	s.t.Helper()
+	n, err := c.CreateNode(s.t.Context(), &node.Node{Driver: "fake-hardware", DriverInfo: info})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n.UUID
+}
+
+// On the real database, with real time: a life, and its history.
+func TestALifeOnSQLite(t *testing.T) {
+	s := newSite(t)
+	c, _ := s.start("host-1", s.db)
+	uuid := s.create(c, node.Document{"fake_write_image_delay": "120ms"})
+	for _, step := range []struct {
+		event node.Event
+		want  node.State
+	}{
+		{node.EventManage, node.Manageable}, {node.EventInspect, node.Manageable}, {node.EventProvide, node.Available},
+		{node.EventDeploy, node.Active}, {node.EventDelete, node.Available},
+	} {
+		if err := c.Provision(t.Context(), uuid, node.ProvisionRequest{Event: step.event}); err != nil {
+			t.Fatal(err)
+		}
+		n := s.rest(uuid, step.want)
+		if n.Plan != nil || n.LastError != "" || n.Power == node.PowerUnknown {
+			t.Errorf("after %s: plan %+v, last_error %q, power %q", step.event, n.Plan, n.LastError, n.Power)
+		}
+	}
+	events, err := s.db.History(t.Context(), uuid, node.Page{})
+	if err != nil || len(events) < 20 {
+		t.Errorf("%d history events, %v", len(events), err)
+	}
+}
+
+// The same crash test as in memory, on the real database: a deploy that waits once, killed at each
+// of its writes.
+func TestADeployOnSQLiteSurvivesKills(t *testing.T) {
+	for _, k := range []int{1, 2, 3, 5, 7, 9} {
+		t.Run(fmt.Sprintf("after %d writes", k), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			through := &mortal{Store: s.db, left: 1 << 30}
+			c, stop := s.start("host-1", through)
+			uuid := s.create(c, node.Document{"fake_write_image_delay": "60ms"})
+			for _, step := range []struct {
+				event node.Event
+				want  node.State
+			}{{node.EventManage, node.Manageable}, {node.EventProvide, node.Available}} {
+				if err := c.Provision(t.Context(), uuid, node.ProvisionRequest{Event: step.event}); err != nil {
+					t.Fatal(err)
+				}
+				s.rest(uuid, step.want)
+			}
+			through.mu.Lock()
+			through.left = k
+			through.mu.Unlock()
+			if err := c.Provision(t.Context(), uuid, node.ProvisionRequest{Event: node.EventDeploy}); err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(2 * time.Second); !through.dead() && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			stop()
+			s.start("host-2", s.db)
+			n := s.rest(uuid, node.Active)
+			if n.Plan != nil || n.LastError != "" || n.Power != node.PowerOn {
+				t.Errorf("plan %+v, last_error %q, power %q", n.Plan, n.LastError, n.Power)
+			}
+		})
+	}
+}
