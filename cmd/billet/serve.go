@@ -18,11 +18,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/billet-metal/billet/api"
+	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/image"
-
-	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/store"
 )
 
@@ -79,6 +78,9 @@ const stopTimeout = 10 * time.Second
 // steps are left to the next process, then the store. It returns nil after an orderly stop.
 func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writer) error {
 	log := newLog(c, out)
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
 	db, err := store.Open(ctx, store.Config{URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log})
 	if err != nil {
 		return err
