@@ -18,7 +18,7 @@ func (f *labFlags) image() *cobra.Command {
 		Long: "Build an operating system image that boots from BIOS and UEFI, with its checksum beside it:\n" +
 			"  grub    a boot loader that prints the config drive's metadata (5 MB, for tests)\n" +
 			"  tiny    a kernel and one program that applies the config drive (25 MB)\n" +
-			"  debian  Debian 12 with cloud-init and an SSH server\n" +
+			"  debian  Debian 12 with an SSH server\n" +
 			"An image is built again only when what it is made from has changed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
@@ -34,7 +34,7 @@ func (f *labFlags) image() *cobra.Command {
 	p := c.Flags()
 	p.StringVar(&o.OutDir, "out", "", "directory for the image")
 	p.StringVar(&o.CacheDir, "cache", "", "directory for downloads (default: /var/cache/billet, or the user's cache)")
-	p.StringVar(&o.TinyOS, "tinyos", "", "the tiny image's program (default: billet-tinyos beside billet, or built in the source tree)")
+	p.StringVar(&o.TinyOS, "tinyos", "", "the program inside the tiny and Debian images (default: billet-tinyos beside billet, or built in the source tree)")
 	if err := c.MarkFlagRequired("out"); err != nil {
 		panic(err) // the flag is defined above
 	}

@@ -30,7 +30,7 @@ var Kinds = []string{"grub", "tiny", "debian"}
 type Options struct {
 	OutDir   string
 	CacheDir string // kernel packages; "" is ramdisk.DefaultCacheDir()
-	TinyOS   string // the tiny image's static init; "": found or built by ramdisk.FindProgram
+	TinyOS   string // the program inside the tiny and Debian images; "": found or built by ramdisk.FindProgram
 	Log      *slog.Logger
 }
 

@@ -43,7 +43,8 @@ func makeGrub(ctx context.Context, b *build, out string) error {
 	return b.makeDisk(ctx, layout{grubConfig: grubConfig, espMiB: 2, diskGUID: "b111e700-0000-4000-8000-000000000010"}, out)
 }
 
-func tinyInputs(ctx context.Context, b *build) (string, error) {
+// instanceProgram finds the program that runs inside images and returns its checksum.
+func (b *build) instanceProgram(ctx context.Context) (string, error) {
 	if b.TinyOS == "" {
 		path, err := ramdisk.FindProgram(ctx, "billet-tinyos", "lab/tinyos", b.CacheDir)
 		if err != nil {
@@ -53,15 +54,23 @@ func tinyInputs(ctx context.Context, b *build) (string, error) {
 	}
 	program, err := os.ReadFile(b.TinyOS)
 	if err != nil {
-		return "", fmt.Errorf("reading the tiny image's program: %w", err)
+		return "", fmt.Errorf("reading the images' program: %w", err)
 	}
 	sum := sha256.Sum256(program)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func tinyInputs(ctx context.Context, b *build) (string, error) {
+	program, err := b.instanceProgram(ctx)
+	if err != nil {
+		return "", err
+	}
 	kernel, err := ramdisk.PackageName(ctx, ramdisk.Cloud)
 	if err != nil {
 		return "", err
 	}
 	grub, err := grubInputs(ctx, b)
-	return tinyConfig + kernel + hex.EncodeToString(sum[:]) + grub, err
+	return tinyConfig + kernel + program + grub, err
 }
 
 func makeTiny(ctx context.Context, b *build, out string) error {

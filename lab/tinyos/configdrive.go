@@ -20,6 +20,7 @@ type configDrive struct {
 	Hostname string
 	Keys     []string // SSH public keys, by name
 	Network  networkData
+	UserData []byte // nil: none
 }
 
 // networkData is the part of openstack/latest/network_data.json that is understood.
@@ -126,6 +127,10 @@ func readConfigDrive(files fileReader) (configDrive, error) {
 	d.Hostname, _, _ = strings.Cut(d.Hostname, ".")
 	for _, name := range slices.Sorted(maps.Keys(meta.Keys)) {
 		d.Keys = append(d.Keys, strings.TrimSpace(meta.Keys[name]))
+	}
+	d.UserData, err = files.ReadFile("openstack/latest/user_data")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return d, fmt.Errorf("reading the user data: %w", err)
 	}
 	text, err = files.ReadFile("openstack/latest/network_data.json")
 	if errors.Is(err, os.ErrNotExist) {
