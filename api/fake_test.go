@@ -23,6 +23,7 @@ type world struct {
 	device    node.BootDevice
 
 	fail  error // answered by every call that changes something, and by Validate
+	lost  error // answered by every call that reads
 	calls []any // what changed, in order: the arguments
 	since time.Time
 }
@@ -177,6 +178,9 @@ func (w *world) ContinueInspection(_ context.Context, data node.InspectionData) 
 }
 
 func (w *world) Node(_ context.Context, ident string) (*node.Node, error) {
+	if w.lost != nil {
+		return nil, w.lost
+	}
 	for _, n := range w.nodes {
 		if n.UUID == ident || n.Name != "" && n.Name == ident {
 			return n, nil
@@ -186,6 +190,9 @@ func (w *world) Node(_ context.Context, ident string) (*node.Node, error) {
 }
 
 func (w *world) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error) {
+	if w.lost != nil {
+		return nil, w.lost
+	}
 	w.calls = append(w.calls, f, p)
 	var out []*node.Node
 	for _, n := range w.nodes {
@@ -204,6 +211,9 @@ func (w *world) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*nod
 }
 
 func (w *world) Port(_ context.Context, ident string) (node.Port, error) {
+	if w.lost != nil {
+		return node.Port{}, w.lost
+	}
 	for _, p := range w.ports {
 		if p.UUID == ident || p.Name != "" && p.Name == ident {
 			return p, nil
@@ -213,6 +223,9 @@ func (w *world) Port(_ context.Context, ident string) (node.Port, error) {
 }
 
 func (w *world) Ports(_ context.Context, f node.PortFilter, p node.Page) ([]node.Port, error) {
+	if w.lost != nil {
+		return nil, w.lost
+	}
 	var out []node.Port
 	for _, port := range w.ports {
 		if (f.NodeUUID == "" || port.NodeUUID == f.NodeUUID) && (f.Address == "" || port.Address == f.Address) {

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func TestNumbersKeepTheirValue(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want any
+	}{
+		{"1", 1.0}, {"-1", -1.0}, {"1.50", 1.5}, {"1e3", 1000.0}, {"0", 0.0},
+		{"9007199254740992", 9007199254740992.0},
+		{"9007199254740993", json.Number("9007199254740993")},
+		{"-9007199254740993", json.Number("-9007199254740993")},
+		{"18446744073709551616", json.Number("18446744073709551616")},
+		{"1e999", json.Number("1e999")},
+	} {
+		got, err := decodeValue([]byte(`{"a":[` + tt.text + `]}`))
+		want := map[string]any{"a": []any{tt.want}}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", tt.text, err, diff)
+		}
+	}
+}
+
+func TestDecodeObject(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		want string // of the error
+	}{
+		{"", ""}, {"  ", ""}, {"null", ""}, {"{}", ""}, {" {\"a\": 1} ", ""},
+		{"[]", "The body must be a JSON object, not a list."},
+		{"true", "The body must be a JSON object, not a boolean."},
+		{`"x"`, "The body must be a JSON object, not a string."},
+		{"5", "The body must be a JSON object, not a number."},
+		{"{}{}", "The body is not valid JSON: there is something after the JSON value."},
+		{"{'a'}", "The body is not valid JSON: invalid character '\\'' looking for beginning of object key string."},
+	} {
+		m, err := decodeObject([]byte(tt.body))
+		if errText(err) != tt.want || err == nil && m == nil {
+			t.Errorf("%q: %v %v, want %q", tt.body, m, err, tt.want)
+		}
+	}
+	if err := unmarshal(nil, new(any)); errText(err) != "the body is empty" {
+		t.Error(err)
+	}
+}
+
+func TestTooDeep(t *testing.T) {
+	nest := func(open, end string, n int) string { return strings.Repeat(open, n) + "1" + strings.Repeat(end, n) }
+	for _, tt := range []struct {
+		body string
+		want bool
+	}{
+		{nest("[", "]", 25), false}, {nest("[", "]", 26), true},
+		{nest(`{"a":`, "}", 25), false}, {nest(`{"a":`, "}", 26), true},
+		{"[" + strings.Repeat("[],", 100) + "[]]", false},
+		{`"` + strings.Repeat("[", 100) + `"`, false},
+		{`"\"` + strings.Repeat("[", 100) + `"`, false},
+		{`"\\"` + strings.Repeat("[", 26), true},
+		{`"`, false}, {`"\`, false}, {"", false},
+	} {
+		if got := tooDeep([]byte(tt.body)); got != tt.want {
+			t.Errorf("%.60s: %v", tt.body, got)
+		}
+	}
+}
+
+func TestBooleans(t *testing.T) {
+	for _, tt := range []struct {
+		v    any
+		want bool
+		err  string
+	}{
+		{true, true, ""}, {false, false, ""}, {nil, false, ""}, {"True", true, ""}, {"on", true, ""}, {"n", false, ""}, {" 0 ", false, ""},
+		{"", false, "Field x must be a boolean, not a string."},
+		{1.0, false, "Field x must be a boolean, not a number."},
+		{[]any{}, false, "Field x must be a boolean, not a list."},
+	} {
+		if got, err := boolean("x", tt.v); got != tt.want || errText(err) != tt.err {
+			t.Errorf("%v: %v %v", tt.v, got, err)
+		}
+	}
+}
+
+func TestTextIsCountedInCharacters(t *testing.T) {
+	if s, err := text("x", "éé", 2); s != "éé" || err != nil {
+		t.Error(s, err)
+	}
+	if _, err := text("x", "ééé", 2); errText(err) != "Field x may have at most 2 characters, not 3." {
+		t.Error(err)
+	}
+}
+
+func TestUUIDs(t *testing.T) {
+	seen := map[string]bool{}
+	for range 100 {
+		u := newUUID()
+		if !isUUID(u) || u[14] != '4' || !strings.ContainsRune("89ab", rune(u[19])) || seen[u] {
+			t.Fatalf("%s", u)
+		}
+		seen[u] = true
+	}
+	for in, want := range map[string]bool{
+		nodeA: true, strings.ToUpper(nodeA): true, strings.ReplaceAll(nodeA, "-", ""): true,
+		nodeA[1:]: false, nodeA + "0": false, "g" + nodeA[1:]: false, "": false,
+	} {
+		if isUUID(in) != want {
+			t.Errorf("%s: %v", in, !want)
+		}
+		if want && canonicalUUID(in) != nodeA {
+			t.Errorf("%s became %s", in, canonicalUUID(in))
+		}
+	}
+}
+
+func TestMACs(t *testing.T) {
+	const infiniband = "00:00:00:00:fe:80:00:00:00:00:00:00:02:00:5e:10:00:00:00:01"
+	for in, want := range map[string]string{
+		"52:54:00:CF:2D:31": macA, "52-54-00-cf-2d-31": macA, "5254.00cf.2d31": macA, infiniband: infiniband,
+		"": "", "52:54:00:cf:2d": "", "52:54:00:cf:2d:31:00:00": "", "zz:54:00:cf:2d:31": "",
+	} {
+		if got, ok := canonicalMAC(in); got != want || ok != (want != "") {
+			t.Errorf("%q: %q %v", in, got, ok)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct{ what, name, want string }{
+		{"node", "rack1-u7.example_com~x", ""},
+		{"port", "states", ""}, // only nodes have paths below their names
+		{"node", "states", `Cannot use "states" as the name of a node: the API has a path of that name.`},
+		{"node", "a/b", `Cannot use "a/b" as the name of a node. Allowed are letters, digits and the characters - . _ ~`},
+		{"port", "é", `Cannot use "é" as the name of a port. Allowed are letters, digits and the characters - . _ ~`},
+		{"node", nodeA, fmt.Sprintf("The name of a node may not look like a UUID: %q.", nodeA)},
+		{"node", strings.Repeat("x", 256), "The name of a node may have at most 255 characters, not 256."},
+	} {
+		if got := errText(checkName(tt.what, tt.name)); got != tt.want {
+			t.Errorf("%s %q: %q, want %q", tt.what, tt.name, got, tt.want)
+		}
+	}
+	// A name that hides no path must not be refused, and one that does must be.
+	for _, rt := range newServer(t).api.nodeRoutes() {
+		_, path, _ := strings.Cut(rt.pattern, " ")
+		if rest, ok := strings.CutPrefix(path, "/v1/nodes/"); ok && !strings.HasPrefix(rest, "{") && checkName("node", rest) == nil {
+			t.Errorf("a node may be called %q, which hides %s", rest, path)
+		}
+	}
+}
+
+func TestTimesAreISOWithAnOffset(t *testing.T) {
+	if got := stamp(epoch); got != "2026-11-03T14:05:06.123456+00:00" {
+		t.Error(got)
+	}
+	if got := stamp(epoch.Truncate(1e9)); got != "2026-11-03T14:05:06+00:00" {
+		t.Error(got)
+	}
+	if got := stamp(node.Lease{}.Until); got != nil {
+		t.Error(got)
+	}
+}
+
+func TestMoreRefusals(t *testing.T) {
+	create := "Allowed are: " + strings.Join(creatable(), ", ")
+	for _, tt := range []struct {
+		method, path, body string
+		want               string
+	}{
+		{"POST", "/v1/nodes", `{"driver":"ipmi","colour":"red"}`, `A node cannot be created with the field "colour". ` + create},
+		{"POST", "/v1/nodes", `{"driver":"ipmi","protected":true}`, `A node cannot be created with the field "protected". ` + create},
+		{"POST", "/v1/nodes", `{"driver":"ipmi","provision_state":"active"}`, `A node cannot be created with the field "provision_state". ` + create},
+		{"POST", "/v1/ports", `{"mac":"x"}`, `A port cannot be created with the field "mac". Allowed are: ` + strings.Join(portPatchable, ", ") + ", uuid"},
+		{"POST", "/v1/ports", `{"address":5}`, "Expected a MAC address but received 5."},
+		{"POST", "/v1/ports", `{"address":"` + macA + `","node_uuid":"rack1-u7"}`, "Expected a UUID for node_uuid but received rack1-u7."},
+		{"POST", "/v1/ports", `{"uuid":"x"}`, "Expected a UUID for uuid but received x."},
+		{"POST", "/v1/ports", `{"portgroup_uuid":"` + nodeA + `"}`, "Portgroup " + nodeA + " could not be found."},
+		{"POST", "/v1/ports", `{"name":"a b"}`, `Cannot use "a b" as the name of a port. Allowed are letters, digits and the characters - . _ ~`},
+		{"GET", "/v1/nodes?provision_state=flying", "", `Provision state "flying" is not valid. Valid states are: ` + joinStates()},
+		{"GET", "/v1/nodes?include_children=perhaps", "", `Invalid input for include_children: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
+		{"GET", "/v1/nodes?parent_node=a%20b", "", `Expected a logical name or UUID but received "a b".`},
+		{"GET", "/v1/nodes?%zz", "", `The query of the URL is malformed: invalid URL escape "%zz".`},
+		{"GET", "/v1/ports?sort_key=extra", "", `The sort_key value "extra" is an invalid field for sorting`},
+		{"GET", "/v1/ports?fields=colour", "", `Field(s) "colour" are not valid for a port.`},
+		{"GET", "/v1/drivers?fields=colour", "", `Field(s) "colour" are not valid for a driver.`},
+		{"GET", "/v1/drivers?detail=perhaps", "", `Invalid input for detail: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
+		{"POST", "/v1/continue_inspection?node_uuid=x", `{"inventory":{}}`, `Expected a UUID for node_uuid but received "x".`},
+		{"POST", "/v1/continue_inspection", `{"inventory":{},"error":5}`, "Field error must be a string, not a number."},
+		{"POST", "/v1/continue_inspection", `{"inventory":{},"logs":{}}`, "Field logs must be a string, not an object."},
+		{"POST", "/billet/v1/progress/" + nodeA, `[`, "The body is not a progress report: unexpected EOF."},
+	} {
+		s := newServer(t)
+		resp, body := s.ask("1.115", tt.method, tt.path, tt.body)
+		if resp.StatusCode != 400 || faultstring(t, body) != tt.want {
+			t.Errorf("%s %s %s:\n got %d %s\nwant 400 %s", tt.method, tt.path, tt.body, resp.StatusCode, faultstring(t, body), tt.want)
+		}
+		if len(s.calls) > 0 {
+			t.Errorf("%s %s: asked for %v", tt.method, tt.path, s.calls)
+		}
+	}
+}
