@@ -193,7 +193,8 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 
 // rebooting boots the ramdisk anew after a step that asked for it, and waits for its agent.
 func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(memoBooted) == "" {
+	booting := t.Recall(memoBooted) != ""
+	if !booting {
 		// The heartbeats of the agent that did the step must not pass for the new one's.
 		if err := forgetAgent(ctx, t); err != nil {
 			return driver.Done(), err
@@ -201,6 +202,9 @@ func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, 
 	}
 	r, err := d.bootRamdisk(ctx, t)
 	if err != nil || r.Waiting() {
+		if booting && t.Node.Plan.Waiting() {
+			r.Within = 0 // the wait goes on; its deadline stays
+		}
 		return r, err
 	}
 	t.Remember(memoReboot, "")

@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -51,7 +53,7 @@ func newFakeAgent(t *testing.T) *fakeAgent {
 		steps: map[string]map[string][]wire.Step{}, answer: map[string]string{}, outcome: map[string]wire.CommandResult{},
 	}
 	a.server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
-	a.server.Config.ErrorLog = nil
+	a.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.server.StartTLS()
 	t.Cleanup(a.server.Close)
 	return a
