@@ -37,6 +37,7 @@ var source = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	sourceDir = dir
 	f, err := os.Create(filepath.Join(dir, "disk.raw"))
 	if err != nil {
 		return "", err
@@ -62,10 +63,13 @@ var source = sync.OnceValues(func() (string, error) {
 	return f.Name(), f.Truncate(diskSize)
 })
 
+// sourceDir is removed at the end; "" when no benchmark needed it.
+var sourceDir string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := source(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if sourceDir != "" {
+		os.RemoveAll(sourceDir)
 	}
 	os.Exit(code)
 }
