@@ -86,12 +86,14 @@ func (r *run) do(ctx context.Context) error {
 
 // prepare makes the task that the steps work on. A node that no step can work on gets its failure.
 func (r *run) prepare(ctx context.Context) error {
+	if r.n.Plan == nil {
+		r.n.Plan = &node.Plan{Failure: fmt.Sprintf("The node is in state %q without a plan of this service.", r.n.State)}
+	}
 	if r.flow == nil {
 		r.flow = &flow{noun: "the flow", timeout: func(c *Config) time.Duration { return c.StepTimeout }}
-	}
-	if r.n.Plan == nil {
-		r.n.Plan = &node.Plan{Flow: r.flow.name}
-		r.n.Plan.Failure = fmt.Sprintf("The node is in state %q without a plan of this service.", r.n.State)
+		if r.n.Plan.Failure == "" {
+			r.n.Plan.Failure = fmt.Sprintf("This service has no flow %q, which the node is in the middle of.", r.n.Plan.Flow)
+		}
 	}
 	if _, err := r.c.cfg.Types.Resolve(r.n); err != nil {
 		r.n.Plan.Failure = fmt.Sprintf("%s cannot go on: %v", capital(r.flow.noun), err)
@@ -146,7 +148,7 @@ func (r *run) advance(ctx context.Context) error {
 			return r.fail(ctx, err.Error())
 		}
 		if !ok {
-			r.note(ctx, infoSeverity, fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", name(step)))
+			r.note(ctx, infoSeverity, skipped(name(step)))
 			r.n.Plan.Index++
 			continue
 		}
@@ -167,58 +169,6 @@ func (r *run) advance(ctx context.Context) error {
 	}
 }
 
-// poll asks the step that waits whether its wait is over.
-func (r *run) poll(ctx context.Context) error {
-	step := r.n.Plan.Current()
-	if step == nil || step.StartedAt.IsZero() { // after unhold
-		return r.resume(ctx)
-	}
-	if r.n.Maintenance {
-		return r.pauseForMaintenance(ctx)
-	}
-	code, ok, err := r.code(step)
-	if err == nil && !ok {
-		err = node.Errorf(node.Internal, "the hardware no longer has the step %s", name(step))
-	}
-	if err != nil {
-		return r.fail(ctx, err.Error())
-	}
-	ask := code.Poll
-	if ask == nil {
-		ask = anyCall
-	}
-	result, err := r.call(ctx, step, ask)
-	if err == nil && result.Waiting() {
-		return r.waitOn(ctx, step, result)
-	}
-	if err == nil {
-		if err := r.n.Apply(node.EventResume); err != nil {
-			return err
-		}
-	}
-	if done, err := r.took(ctx, step, result, err); done || err != nil {
-		return err
-	}
-	return r.advance(ctx)
-}
-
-func (r *run) resume(ctx context.Context) error {
-	if err := r.n.Apply(node.EventResume); err != nil {
-		return err
-	}
-	r.stopWaiting()
-	return r.advance(ctx)
-}
-
-// anyCall ends a wait at the machine's first call: a heartbeat or an inspection report.
-func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
-	called := t.Node.Agent.LastHeartbeat.After(t.Step().StartedAt)
-	if called || t.Recall(driver.Reported) != "" {
-		return driver.Done(), nil
-	}
-	return driver.Result{WaitFor: t.Node.Plan.WaitingFor}, nil
-}
-
 // took acts on how a call of a step ended. It returns true when the run is over.
 func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Result, err error) (bool, error) {
 	if leaseLost(ctx) || ctx.Err() != nil && err != nil {
@@ -227,15 +177,10 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 	if err != nil {
 		return true, r.fail(ctx, fmt.Sprintf("%s failed at step %s: %v", capital(r.flow.noun), name(step), err))
 	}
-	if len(result.Steps) > 0 {
-		for _, s := range merge(r.task.Hardware, r.n.Plan, result.Steps) {
-			if r.n.Plan.Manual {
-				return true, r.fail(ctx, fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), s))
-			}
-			r.note(ctx, infoSeverity, fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", s))
-		}
-		step = r.n.Plan.Current()
+	if failure := r.takeSteps(ctx, result.Steps); failure != "" {
+		return true, r.fail(ctx, failure)
 	}
+	step = r.n.Plan.Current()
 	if result.Waiting() {
 		return r.wait(ctx, step, result)
 	}
@@ -249,6 +194,24 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 	return false, nil
 }
 
+// takeSteps merges what the agent offers into the plan. It returns why the flow fails, if it does.
+func (r *run) takeSteps(ctx context.Context, found []node.PlannedStep) (failure string) {
+	if len(found) == 0 {
+		return ""
+	}
+	for _, s := range merge(r.task.Hardware, r.n.Plan, found) {
+		if r.n.Plan.Manual {
+			return fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), s)
+		}
+		r.note(ctx, infoSeverity, skipped(s))
+	}
+	return ""
+}
+
+func skipped(step string) string {
+	return fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", step)
+}
+
 // stopped ends a run whose context has ended. When the conductor stops, the node is let go as it
 // stands and the next one repeats the step under way; when the lease is lost, it is not ours to
 // let go.
@@ -256,131 +219,6 @@ func (r *run) stopped(ctx context.Context) error {
 	if leaseLost(ctx) {
 		return node.ErrLeaseLost
 	}
-	return r.c.release(ctx, r.n)
-}
-
-// wait parks a running step: the node waits in the store, not in this process.
-func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Result) (bool, error) {
-	r.setWait(result)
-	if _, ok := r.n.State.Next(node.EventWait); !ok {
-		return r.waitHere(ctx, step)
-	}
-	if err := r.n.Apply(node.EventWait); err != nil {
-		return true, err
-	}
-	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor, "until", r.n.Plan.Deadline)
-	return true, r.park(ctx, result)
-}
-
-// waitOn goes on waiting after a poll, unless the deadline has passed.
-func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.Result) error {
-	if leaseLost(ctx) {
-		return node.ErrLeaseLost
-	}
-	if len(result.Steps) > 0 {
-		merge(r.task.Hardware, r.n.Plan, result.Steps)
-	}
-	r.setWait(result)
-	if !time.Now().Before(r.n.Plan.Deadline) {
-		return r.fail(ctx, r.whyTimedOut(ctx))
-	}
-	return r.park(ctx, result)
-}
-
-func (r *run) setWait(result driver.Result) {
-	p, now := r.n.Plan, node.Now()
-	if p.WaitingSince.IsZero() {
-		p.WaitingSince = now
-	}
-	p.WaitingFor = result.WaitFor
-	switch {
-	case result.Within > 0:
-		p.Deadline = now.Add(result.Within)
-	case p.Deadline.IsZero():
-		p.Deadline = p.WaitingSince.Add(r.flow.timeout(&r.c.cfg))
-	}
-	p.PollAt = time.Time{}
-	if result.PollEvery > 0 {
-		p.PollAt = now.Add(result.PollEvery)
-	}
-}
-
-// park releases a node that waits. The work ticker finds polls that are due; those that come
-// sooner than it looks get a timer.
-func (r *run) park(ctx context.Context, result driver.Result) error {
-	if err := r.c.release(ctx, r.n); err != nil {
-		return err
-	}
-	if result.PollEvery > 0 && result.PollEvery < 2*r.c.cfg.WorkInterval {
-		r.c.wakeIn(r.n.UUID, result.PollEvery)
-	}
-	return nil
-}
-
-// waitHere polls under the lease, for flows that have no wait state.
-func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error) {
-	for {
-		next := r.n.Plan.PollAt
-		if next.IsZero() {
-			next = time.Now().Add(r.c.cfg.WorkInterval)
-		}
-		if next.After(r.n.Plan.Deadline) {
-			next = r.n.Plan.Deadline
-		}
-		select {
-		case <-time.After(max(time.Until(next), time.Millisecond)):
-		case <-ctx.Done():
-			r.stopWaiting()
-			return r.took(ctx, step, driver.Done(), ctx.Err())
-		}
-		code, _, err := r.code(step)
-		if err != nil {
-			return true, r.fail(ctx, err.Error())
-		}
-		ask := code.Poll
-		if ask == nil {
-			ask = anyCall
-		}
-		result, err := r.call(ctx, step, ask)
-		if err != nil || !result.Waiting() {
-			return r.took(ctx, step, result, err)
-		}
-		r.setWait(result)
-		if !time.Now().Before(r.n.Plan.Deadline) {
-			return true, r.fail(ctx, r.whyTimedOut(ctx))
-		}
-	}
-}
-
-func (r *run) stopWaiting() {
-	p := r.n.Plan
-	p.WaitingSince, p.Deadline, p.PollAt, p.WaitingFor = time.Time{}, time.Time{}, time.Time{}, ""
-}
-
-// pauseForMaintenance leaves a waiting node as it is, and no deadline passes, until maintenance
-// ends: somebody is looking at the machine.
-func (r *run) pauseForMaintenance(ctx context.Context) error {
-	p, now := r.n.Plan, node.Now()
-	if !p.PollAt.IsZero() {
-		p.PollAt = now.Add(maintenancePause)
-	}
-	if left := p.Deadline.Sub(now); left < 6*maintenancePause {
-		p.Deadline = now.Add(6 * maintenancePause)
-	}
-	return r.c.release(ctx, r.n)
-}
-
-// maintenancePause is how often a node in maintenance that waits is looked at.
-const maintenancePause = 10 * time.Second
-
-// hold parks the node until somebody sends unhold.
-func (r *run) hold(ctx context.Context) error {
-	r.n.Plan.Steps[r.n.Plan.Index].EndedAt = node.Now()
-	r.n.Plan.Index++
-	if err := r.n.Apply(node.EventHold); err != nil {
-		return err
-	}
-	r.note(ctx, infoSeverity, fmt.Sprintf("The node is now in state %q until unhold.", r.n.State))
 	return r.c.release(ctx, r.n)
 }
 

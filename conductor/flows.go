@@ -45,7 +45,7 @@ var flows = []flow{
 	{
 		name: node.FlowClean, busy: node.Cleaning, noun: "the cleaning",
 		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
-		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network}, // deploy: what is wrong with an image does not matter
 		done:    cleaned,
 		fault:   node.CleanFailure,
 		tidy:    tidyDeploy,

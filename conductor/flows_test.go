@@ -372,3 +372,38 @@ func TestAbortOfAHeldNode(t *testing.T) {
 		w.wantState(n, node.DeployFailed)
 	})
 }
+
+// Rows that this service cannot make sense of fail with a reason instead of staying for ever.
+func TestNodesInTheMiddleOfSomethingUnknown(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		state  node.State
+		driver string
+		plan   *node.Plan
+		want   node.State
+		error  string
+	}{
+		{"no plan", node.Deploying, "test", nil, node.DeployFailed, `The node is in state "deploying" without a plan of this service.`},
+		{"no plan, waiting", node.CleanWait, "test", nil, node.CleanFailed, `The node is in state "clean wait" without a plan of this service.`},
+		{"no flow", node.Rescuing, "test", nil, node.RescueFailed, `The node is in state "rescuing" without a plan of this service.`},
+		{"another service's flow", node.Servicing, "test", &node.Plan{Flow: "polish"}, node.ServiceFailed, `This service has no flow "polish", which the node is in the middle of.`},
+		{"a driver that is gone", node.Cleaning, "gone", &node.Plan{Flow: node.FlowClean}, node.CleanFailed, "The cleaning cannot go on: Could not find the following driver(s) or hardware type(s): gone."},
+		{"a step that is gone", node.Deploying, "test", &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt"}}}, node.DeployFailed,
+			"The deploy failed: the hardware no longer has the step deploy.melt"},
+		{"a waiting step that is gone", node.DeployWait, "test", &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt", StartedAt: time.Unix(1, 0)}}}, node.DeployFailed,
+			"The deploy failed: the hardware no longer has the step deploy.melt"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", tt.state)
+				w.edit(func(n *node.Node) { n.Plan, n.Driver = tt.plan, tt.driver })
+				w.start(w.cfg)
+				n := w.settle()
+				w.wantState(n, tt.want)
+				if n.LastError != tt.error {
+					t.Errorf("last_error %q\nwant %q", n.LastError, tt.error)
+				}
+			})
+		})
+	}
+}

@@ -138,7 +138,7 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 		return node.Errorf(node.Invalid, "%s", err)
 	}
 	if f.name != node.FlowClean || req.Event == node.EventClean || c.cleansItself(n) {
-		if err := c.validate(ctx, n, h, f); err != nil {
+		if err := c.validate(ctx, n, h, f, req); err != nil {
 			return err
 		}
 	}
@@ -152,7 +152,7 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 }
 
 // validate asks every interface that the flow needs, and tells all their reasons at once.
-func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardware, f *flow) error {
+func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardware, f *flow, req node.ProvisionRequest) error {
 	if len(f.needs) == 0 {
 		return nil
 	}
@@ -163,6 +163,9 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	var reasons []string
 	impls := h.Implementations()
 	for _, iface := range f.needs {
+		if iface == node.Boot && req.NoRamdisk {
+			continue
+		}
 		if err := impls[iface].Validate(ctx, task); err != nil {
 			reasons = append(reasons, fmt.Sprintf("%s: %v", iface, err))
 		}

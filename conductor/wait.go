@@ -1,0 +1,187 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// maintenancePause is how often a node in maintenance that waits is looked at.
+const maintenancePause = 10 * time.Second
+
+// poll asks the step that waits whether its wait is over.
+func (r *run) poll(ctx context.Context) error {
+	step := r.n.Plan.Current()
+	if step == nil || step.StartedAt.IsZero() { // after unhold
+		return r.resume(ctx)
+	}
+	if r.n.Maintenance {
+		return r.pauseForMaintenance(ctx)
+	}
+	code, ok, err := r.code(step)
+	if err == nil && !ok {
+		err = node.Errorf(node.Internal, "the hardware no longer has the step %s", name(step))
+	}
+	if err != nil {
+		return r.fail(ctx, err.Error())
+	}
+	ask := code.Poll
+	if ask == nil {
+		ask = anyCall
+	}
+	result, err := r.call(ctx, step, ask)
+	if err == nil && result.Waiting() {
+		return r.waitOn(ctx, step, result)
+	}
+	if err == nil {
+		if err := r.n.Apply(node.EventResume); err != nil {
+			return err
+		}
+	}
+	if done, err := r.took(ctx, step, result, err); done || err != nil {
+		return err
+	}
+	return r.advance(ctx)
+}
+
+func (r *run) resume(ctx context.Context) error {
+	if err := r.n.Apply(node.EventResume); err != nil {
+		return err
+	}
+	r.stopWaiting()
+	return r.advance(ctx)
+}
+
+// anyCall ends a wait at the machine's first call: a heartbeat or an inspection report.
+func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
+	called := t.Node.Agent.LastHeartbeat.After(t.Step().StartedAt)
+	if called || t.Recall(driver.Reported) != "" {
+		return driver.Done(), nil
+	}
+	return driver.Result{WaitFor: t.Node.Plan.WaitingFor}, nil
+}
+
+// wait parks a running step: the node waits in the store, not in this process.
+func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Result) (bool, error) {
+	r.setWait(result)
+	if _, ok := r.n.State.Next(node.EventWait); !ok {
+		return r.waitHere(ctx, step)
+	}
+	if err := r.n.Apply(node.EventWait); err != nil {
+		return true, err
+	}
+	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor, "until", r.n.Plan.Deadline)
+	return true, r.park(ctx, result)
+}
+
+// waitOn goes on waiting after a poll, unless the deadline has passed.
+func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.Result) error {
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
+	}
+	if failure := r.takeSteps(ctx, result.Steps); failure != "" {
+		return r.fail(ctx, failure)
+	}
+	r.setWait(result)
+	if !time.Now().Before(r.n.Plan.Deadline) {
+		return r.fail(ctx, r.whyTimedOut(ctx))
+	}
+	return r.park(ctx, result)
+}
+
+func (r *run) setWait(result driver.Result) {
+	p, now := r.n.Plan, node.Now()
+	if p.WaitingSince.IsZero() {
+		p.WaitingSince = now
+	}
+	p.WaitingFor = result.WaitFor
+	switch {
+	case result.Within > 0:
+		p.Deadline = now.Add(result.Within)
+	case p.Deadline.IsZero():
+		p.Deadline = p.WaitingSince.Add(r.flow.timeout(&r.c.cfg))
+	}
+	p.PollAt = time.Time{}
+	if result.PollEvery > 0 {
+		p.PollAt = now.Add(result.PollEvery)
+	}
+}
+
+// park releases a node that waits. The work ticker finds polls that are due; those that come
+// sooner than it looks get a timer.
+func (r *run) park(ctx context.Context, result driver.Result) error {
+	if err := r.c.release(ctx, r.n); err != nil {
+		return err
+	}
+	if result.PollEvery > 0 && result.PollEvery < 2*r.c.cfg.WorkInterval {
+		r.c.wakeIn(r.n.UUID, result.PollEvery)
+	}
+	return nil
+}
+
+// waitHere polls under the lease, for flows that have no wait state.
+func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error) {
+	for {
+		next := r.n.Plan.PollAt
+		if next.IsZero() {
+			next = time.Now().Add(r.c.cfg.WorkInterval)
+		}
+		if next.After(r.n.Plan.Deadline) {
+			next = r.n.Plan.Deadline
+		}
+		select {
+		case <-time.After(max(time.Until(next), time.Millisecond)):
+		case <-ctx.Done():
+			r.stopWaiting()
+			return r.took(ctx, step, driver.Done(), ctx.Err())
+		}
+		code, _, err := r.code(step)
+		if err != nil {
+			return true, r.fail(ctx, err.Error())
+		}
+		ask := code.Poll
+		if ask == nil {
+			ask = anyCall
+		}
+		result, err := r.call(ctx, step, ask)
+		if err != nil || !result.Waiting() {
+			return r.took(ctx, step, result, err)
+		}
+		r.setWait(result)
+		if !time.Now().Before(r.n.Plan.Deadline) {
+			return true, r.fail(ctx, r.whyTimedOut(ctx))
+		}
+	}
+}
+
+func (r *run) stopWaiting() {
+	p := r.n.Plan
+	p.WaitingSince, p.Deadline, p.PollAt, p.WaitingFor = time.Time{}, time.Time{}, time.Time{}, ""
+}
+
+// pauseForMaintenance leaves a waiting node as it is, and no deadline passes, until maintenance
+// ends: somebody is looking at the machine.
+func (r *run) pauseForMaintenance(ctx context.Context) error {
+	p, now := r.n.Plan, node.Now()
+	if !p.PollAt.IsZero() {
+		p.PollAt = now.Add(maintenancePause)
+	}
+	if left := p.Deadline.Sub(now); left < 6*maintenancePause {
+		p.Deadline = now.Add(6 * maintenancePause)
+	}
+	return r.c.release(ctx, r.n)
+}
+
+// hold parks the node until somebody sends unhold.
+func (r *run) hold(ctx context.Context) error {
+	r.n.Plan.Steps[r.n.Plan.Index].EndedAt = node.Now()
+	r.n.Plan.Index++
+	if err := r.n.Apply(node.EventHold); err != nil {
+		return err
+	}
+	r.note(ctx, infoSeverity, fmt.Sprintf("The node is now in state %q until unhold.", r.n.State))
+	return r.c.release(ctx, r.n)
+}
