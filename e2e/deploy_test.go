@@ -115,7 +115,7 @@ func TestDeployFromWebServerOverTFTP(t *testing.T) {
 			info["image_source"] = web + "/grub.qcow2"
 			m.deploy(info)
 			m.arrive("active", 5*time.Minute)
-			m.prints(3*time.Minute, "INSTANCE-MARKER", "tftp-"+firmware)
+			m.prints(3*time.Minute, "BILLET-INSTANCE-UP grub", "tftp-"+firmware)
 		})
 	}
 }

@@ -249,7 +249,7 @@ func addWaitFlags(cmd *cobra.Command) {
 
 // provision asks for a provision state and, with --wait, watches until the node is there.
 func provision(cmd *cobra.Command, ident string, body map[string]any) error {
-	c := newClient(cmd)
+	c, began := newClient(cmd), time.Now()
 	if err := c.do(cmd.Context(), "PUT", nodePath(ident)+"/states/provision", body, nil); err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func provision(cmd *cobra.Command, ident string, body map[string]any) error {
 		return nil
 	}
 	timeout, _ := cmd.Flags().GetDuration("timeout")
-	return watch(cmd.Context(), c, ident, cmd.OutOrStdout(), watchOptions{Timeout: timeout, UntilStable: true})
+	return watch(cmd.Context(), c, ident, cmd.OutOrStdout(), watchOptions{Since: began, Timeout: timeout, UntilStable: true})
 }
 
 func nodePath(ident string) string { return "/v1/nodes/" + url.PathEscape(ident) }

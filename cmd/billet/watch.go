@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,12 +28,26 @@ type trip struct {
 }
 
 type tripStep struct {
-	Interface  string     `json:"interface"`
-	Step       string     `json:"step"`
-	StartedAt  *time.Time `json:"started_at"`
-	EndedAt    *time.Time `json:"ended_at"`
-	WaitingFor string     `json:"waiting_for"`
-	Current    bool       `json:"current"`
+	Interface  string `json:"interface"`
+	Step       string `json:"step"`
+	WaitingFor string `json:"waiting_for"`
+	Current    bool   `json:"current"`
+}
+
+// historyPage is the answer of GET /v1/nodes/{node}/history.
+type historyPage struct {
+	History []struct {
+		UUID      string    `json:"uuid"`
+		CreatedAt time.Time `json:"created_at"`
+		Severity  string    `json:"severity"`
+		Event     string    `json:"event"`
+	}
+}
+
+// newest reads the node's last events, newest first.
+func (c *client) newest(ctx context.Context, ident string, limit int) (h historyPage, err error) {
+	err = c.do(ctx, "GET", fmt.Sprintf("%s/history?detail=True&sort_dir=desc&limit=%d", nodePath(ident), limit), nil, &h)
+	return h, err
 }
 
 type bootEvent struct {
@@ -41,6 +56,7 @@ type bootEvent struct {
 }
 
 type watchOptions struct {
+	Since       time.Time // what happened before is not shown; zero: now
 	Timeout     time.Duration
 	UntilStable bool
 }
@@ -56,25 +72,32 @@ func nodeWatch() *cobra.Command {
 	return cmd
 }
 
-// watch prints a line for each state, step, boot event and move of the progress, each with the
-// seconds since the watch began. It ends with an error when the node fails.
+// watch prints a line for each event of the node's history, each boot event, each wait and each
+// move of the progress, with the seconds since the watch began. It ends with an error when the node fails.
 func watch(ctx context.Context, c *client, ident string, out io.Writer, opts watchOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	v := view{out: out, began: time.Now(), steps: map[string]bool{}, events: map[string]bool{}}
+	v := view{out: out, began: opts.Since, seen: map[string]bool{}}
+	if v.began.IsZero() {
+		v.began = time.Now()
+	}
 	for {
 		var t trip
 		err := c.do(ctx, "GET", "/billet/v1/nodes/"+url.PathEscape(ident)+"/progress", nil, &t)
+		var h historyPage
+		if err == nil {
+			h, err = c.newest(ctx, ident, 60)
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("node %s is still %q after %s; it goes on without being watched", ident, v.state, opts.Timeout)
 		}
 		switch {
-		case err != nil && !v.began.IsZero() && v.state != "":
+		case err != nil && v.state != "":
 			v.say("the service does not answer; trying again: %v", err)
 		case err != nil:
 			return err
 		default:
-			v.show(t)
+			v.show(t, h)
 			if opts.UntilStable && v.ended(t) {
 				return v.verdict(t)
 			}
@@ -88,31 +111,36 @@ func watch(ctx context.Context, c *client, ident string, out io.Writer, opts wat
 
 // view remembers what has been printed.
 type view struct {
-	out           io.Writer
-	began         time.Time
-	state         string
-	steps, events map[string]bool
-	progress      string
+	out      io.Writer
+	began    time.Time
+	state    string
+	seen     map[string]bool
+	progress string
 }
 
 func (v *view) say(format string, args ...any) {
 	fmt.Fprintf(v.out, "%7.1fs  %s\n", time.Since(v.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (v *view) show(t trip) {
-	if t.State != v.state {
-		v.say("%s", t.State)
-		v.state = t.State
+// once says something about a moment after the watch began that has not been said yet.
+func (v *view) once(key string, at time.Time, format string, args ...any) {
+	if !v.seen[key] && at.After(v.began) {
+		v.say(format, args...)
+	}
+	v.seen[key] = true
+}
+
+func (v *view) show(t trip, h historyPage) {
+	for _, e := range slices.Backward(h.History) {
+		v.once(e.UUID, e.CreatedAt, "%s", e.Event)
 	}
 	for _, e := range t.BootEvents {
-		key := e.MAC + e.Service + e.What + e.At.String()
-		if !v.events[key] && e.At.After(v.began.Add(-2*time.Second)) {
-			v.say("    %-5s %s %s", e.Service, e.MAC, e.What)
-		}
-		v.events[key] = true
+		v.once(e.MAC+e.Service+e.What+e.At.String(), e.At, "    %-5s %s %s", e.Service, e.MAC, e.What)
 	}
 	for _, s := range t.Steps {
-		v.step(s)
+		if s.Current && s.WaitingFor != "" {
+			v.once("wait "+s.Step+s.WaitingFor, time.Now(), "  %s.%s waits for %s", s.Interface, s.Step, s.WaitingFor)
+		}
 	}
 	if p := t.Progress; p != nil && p.Total > 0 {
 		line := fmt.Sprintf("    %s %s of %s (%d %%) %s", p.Step, megabytes(p.Done), megabytes(p.Total), 100*p.Done/p.Total, p.Detail)
@@ -121,21 +149,9 @@ func (v *view) show(t trip) {
 		}
 		v.progress = line
 	}
-}
-
-func (v *view) step(s tripStep) {
-	name := s.Interface + "." + s.Step
-	if s.StartedAt != nil && !v.steps[name] {
-		v.say("  step %s", name)
-		v.steps[name] = true
-	}
-	if waiting := name + " waits"; s.Current && s.WaitingFor != "" && !v.steps[waiting] {
-		v.say("  step %s waits for %s", name, s.WaitingFor)
-		v.steps[waiting] = true
-	}
-	if ended := name + " ended"; s.EndedAt != nil && !v.steps[ended] {
-		v.say("  step %s took %.1f s", name, s.EndedAt.Sub(*s.StartedAt).Seconds())
-		v.steps[ended] = true
+	if t.State != v.state {
+		v.say("%s", t.State)
+		v.state = t.State
 	}
 }
 
@@ -169,14 +185,8 @@ func nodeWhy() *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/billet/v1/nodes/"+url.PathEscape(args[0])+"/progress", nil, &t); err != nil {
 			return err
 		}
-		var h struct {
-			History []struct {
-				CreatedAt string `json:"created_at"`
-				Severity  string
-				Event     string
-			}
-		}
-		if err := c.do(cmd.Context(), "GET", nodePath(args[0])+"/history?detail=True&sort_dir=desc&limit=20", nil, &h); err != nil {
+		h, err := c.newest(cmd.Context(), args[0], 20)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "Node %s is %q.\n", t.UUID, t.State)
@@ -189,7 +199,7 @@ func nodeWhy() *cobra.Command {
 		}
 		fmt.Fprintln(out, "\nHistory, newest first:")
 		for _, e := range h.History {
-			fmt.Fprintf(out, "  %s  %-5s %s\n", e.CreatedAt, e.Severity, e.Event)
+			fmt.Fprintf(out, "  %s  %-5s %s\n", e.CreatedAt.Format(time.DateTime), e.Severity, e.Event)
 		}
 		return nil
 	}}
