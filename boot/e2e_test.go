@@ -125,6 +125,14 @@ func TestFirmware(t *testing.T) {
 			never: []string{"lent", "offered"},
 		},
 		{
+			name: "proxy-uefi-http", fw: uefiHTTP, mode: dhcp.Proxy, machine: known(boot.IPXE), foreign: true,
+			trace: []string{
+				"DISCOVER from x86-64 UEFI HTTP (arch 16): the other DHCP server gives the address, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",
+				"http: loader snponly.efi: complete", "http: script: load kernel and ramdisk", "http: ramdisk: complete, 70000 bytes",
+			},
+			never: []string{"lent", "offered"},
+		},
+		{
 			name: "proxy-unknown-mac", fw: biosROM, mode: dhcp.Proxy, foreign: true,
 			trace: []string{"DISCOVER from iPXE on BIOS (arch 0): ignored: the MAC belongs to no node and discovery is off"},
 			never: []string{"gives the address", "http:", "tftp:"},

@@ -77,12 +77,5 @@ func (c client) String() string {
 	case c.pxe:
 		who = fmt.Sprintf("%s (arch %d)", c.arch, uint16(c.arch))
 	}
-	if c.secs >= slowPort && !c.ipxe { // iPXE counts its messages there, by four
-		who += fmt.Sprintf(", asking for %d s already (a switch port slow to forward?)", c.secs)
-	}
 	return who
 }
-
-// slowPort is how many seconds a client asks in vain before we say so: spanning tree without
-// portfast blocks a port for 30 s.
-const slowPort = 10

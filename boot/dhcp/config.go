@@ -57,6 +57,7 @@ type Server struct {
 
 	book  *book
 	loops loopGuard
+	heard heard
 }
 
 // DefaultLeaseTime is how long an address is lent when nobody says otherwise.

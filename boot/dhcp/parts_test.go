@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -22,7 +23,7 @@ func TestReadClient(t *testing.T) {
 		said string
 	}{
 		{"linux", linux, client{}, "an operating system"},
-		{"linux, slow", with(linux, func(m *dhcpv4.DHCPv4) { m.NumSeconds = 31 }), client{secs: 31}, "an operating system, asking for 31 s already (a switch port slow to forward?)"},
+		{"linux, slow", with(linux, func(m *dhcpv4.DHCPv4) { m.NumSeconds = 31 }), client{secs: 31}, "an operating system"},
 		{"bios", biosPXE, client{pxe: true}, "BIOS (arch 0)"},
 		{"uefi", uefiPXE, client{pxe: true, arch: 7}, "x86-64 UEFI (arch 7)"},
 		{"http", uefiHTTP, client{pxe: true, arch: 16, http: true}, "x86-64 UEFI HTTP (arch 16)"},
@@ -48,6 +49,35 @@ func TestReadClient(t *testing.T) {
 			t.Errorf("hardware address %s is read as %+v", hw, c)
 		}
 	}
+}
+
+// A client that has asked in vain for long is a sign; one that asks again after our answer is not.
+func TestHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h heard
+		for _, tt := range []struct {
+			who   client
+			after time.Duration
+			want  string
+		}{
+			{client{mac: knownMAC, secs: 31}, 0, ", asking for 31s already (a switch port slow to forward?)"},
+			{client{mac: knownMAC, secs: 47}, 16 * time.Second, ""},
+			{client{mac: ipxeMAC, secs: 9}, 0, ""},
+			{client{mac: ipxeMAC, secs: 40, ipxe: true}, time.Hour, ""},
+			{client{mac: knownMAC, secs: 12}, time.Minute, ", asking for 12s already (a switch port slow to forward?)"},
+		} {
+			time.Sleep(tt.after)
+			if got := h.note(tt.who); got != tt.want {
+				t.Errorf("%+v: %q, want %q", tt.who, got, tt.want)
+			}
+		}
+		for i := range maxHeard + 10 {
+			h.note(client{mac: fmt.Sprint(i)})
+		}
+		if len(h.last) > maxHeard {
+			t.Errorf("a flood of MACs is kept: %d", len(h.last))
+		}
+	})
 }
 
 // An iPXE that cannot fetch by HTTP is given another iPXE; when that changes nothing, the script

@@ -138,7 +138,7 @@ func (s *Server) tell(p packet, c client, said string) {
 	if said == "" {
 		said = "not answered: an error of the service, see its log"
 	}
-	what := fmt.Sprintf("%s from %s%s: %s", p.req.MessageType(), c, relay, said)
+	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), relay, said)
 	s.Trace.Saw(node.BootEvent{MAC: c.mac, Service: "dhcp", What: what, At: node.Now()})
 	s.Log.Debug("dhcp", "mac", c.mac, "what", what)
 }
