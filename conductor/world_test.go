@@ -41,11 +41,14 @@ func newMachine() *machine {
 func (m *machine) do(ctx context.Context, t *driver.Task, what string) error {
 	m.mu.Lock()
 	m.did = append(m.did, what)
-	err, block, panics, onDo := m.fail[what], m.block[what], m.panics[what], m.onDo
+	onDo := m.onDo
 	m.mu.Unlock()
 	if onDo != nil {
 		onDo(what, t.Node)
 	}
+	m.mu.Lock()
+	err, block, panics := m.fail[what], m.block[what], m.panics[what]
+	m.mu.Unlock()
 	if panics {
 		panic("index out of range: hunter2-secret")
 	}
