@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +41,13 @@ const (
 func TestMain(m *testing.M) {
 	if s := os.Getenv(serviceEnv); s != "" {
 		if err := serveBoot([]byte(s), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if nic := os.Getenv(routerEnv); nic != "" {
+		if err := askRouter(nic, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -128,7 +137,8 @@ func newNetwork(t *testing.T) *network {
 	need(t)
 	suffix := make([]byte, 4)
 	rand.Read(suffix)
-	n := &network{t: t, ns: "blt-boot-" + hex.EncodeToString(suffix), dir: t.TempDir()}
+	sweep(t)
+	n := &network{t: t, ns: namespacePrefix + hex.EncodeToString(suffix), dir: t.TempDir()}
 	n.far = n.ns + "-far"
 	t.Cleanup(func() {
 		for _, ns := range []string{n.ns, n.far} {
@@ -157,6 +167,52 @@ func newNetwork(t *testing.T) *network {
 		}
 	}
 	return n
+}
+
+const namespacePrefix = "blt-boot-"
+
+// sweep removes the namespaces of test runs that were killed before they could. One that has
+// processes, or is young, is somebody's.
+func sweep(t *testing.T) {
+	t.Helper()
+	old, err := filepath.Glob("/run/netns/" + namespacePrefix + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range old {
+		st, err := os.Stat(path)
+		if err != nil || time.Since(st.ModTime()) < 10*time.Minute {
+			continue
+		}
+		ns := filepath.Base(path)
+		if pids, err := exec.Command("ip", "netns", "pids", ns).Output(); err == nil && len(pids) == 0 {
+			_ = exec.Command("ip", "netns", "del", ns).Run() // another run may have been quicker
+		}
+	}
+}
+
+// self is the test binary.
+func (n *network) self() string {
+	n.t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return path
+}
+
+// macOf reads the hardware address of an interface in the first namespace.
+func (n *network) macOf(nic string) net.HardwareAddr {
+	n.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", n.ns, "cat", "/sys/class/net/"+nic+"/address").Output()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	mac, err := net.ParseMAC(strings.TrimSpace(string(out)))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return mac
 }
 
 // need fails with what to do when this machine cannot run the test.
@@ -295,7 +351,7 @@ func (n *network) serve(s services) *running {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	r := n.start(n.ns, []string{serviceEnv + "=" + string(config)}, os.Args[0])
+	r := n.start(n.ns, []string{serviceEnv + "=" + string(config)}, n.self())
 	up := func(text string) bool {
 		return strings.Contains(text, "dhcp serves") && strings.Contains(text, "tftp serves")
 	}
