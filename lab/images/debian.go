@@ -122,6 +122,7 @@ func makeDebian(ctx context.Context, b *build, out string) error {
 // not have the same.
 const finish = `set -e
 rm -f etc/ssh/ssh_host_*
+: > etc/resolv.conf
 chroot . useradd --create-home --shell /bin/bash debian
 systemctl --root=. enable systemd-networkd billet-first-boot >/dev/null
 systemctl --root=. mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer >/dev/null
