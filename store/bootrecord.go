@@ -59,11 +59,12 @@ func (s *Store) recordWhere(ctx context.Context, cond, arg string) (*boot.Record
 	return &r, nil
 }
 
-// Machine says what the machine with this MAC boots now.
+// Machine says what the machine with this MAC boots now. A port with pxe_enabled false never gets
+// its node's record: that network is not for booting.
 func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 	const query = `SELECT n.uuid, r.node_id IS NOT NULL, COALESCE(r.loader, ''), COALESCE(r.kernel, ''), COALESCE(r.ramdisk, ''),
 			COALESCE(r.command_line, ''), COALESCE(r.image, ''), COALESCE(r.secret, ''), r.valid_until, r.created_at
-		FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id AND r.valid_until > $2
+		FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id AND r.valid_until > $2 AND p.pxe_enabled
 		WHERE p.address = $1`
 	var m boot.Machine
 	var has bool

@@ -106,7 +106,7 @@ func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writ
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
-		AutomatedClean: c.AutomatedClean, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx),
+		AutomatedClean: c.AutomatedClean, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
 	rest, err := api.New(api.Config{
 		Conductor: con, Reader: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,

@@ -21,9 +21,10 @@ func record(i int) boot.Record {
 func testBootRecords(t *testing.T, s *store.Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
-	addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
-	addPort(t, s, 2, node.Port{NodeUUID: uid(1)})
-	addPort(t, s, 3, node.Port{NodeUUID: uid(2)})
+	addPort(t, s, 1, node.Port{NodeUUID: uid(1), PXEEnabled: true})
+	addPort(t, s, 2, node.Port{NodeUUID: uid(1), PXEEnabled: true})
+	addPort(t, s, 3, node.Port{NodeUUID: uid(2), PXEEnabled: true})
+	addPort(t, s, 4, node.Port{NodeUUID: uid(1)}) // not for booting
 	machine := func(mac string, want boot.Machine) {
 		t.Helper()
 		got, err := s.Machine(t.Context(), mac)
@@ -45,6 +46,7 @@ func testBootRecords(t *testing.T, s *store.Store) {
 	ok(t, s.PutRecord(t.Context(), two))
 	machine(mac(1), boot.Machine{NodeUUID: uid(1), Record: &one})
 	machine(strings.ToUpper(mac(2)), boot.Machine{NodeUUID: uid(1), Record: &one})
+	machine(mac(4), boot.Machine{NodeUUID: uid(1)})
 	bySecret(one.Secret, &one)
 
 	of := func(i int, want *boot.Record) {
