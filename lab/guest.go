@@ -20,6 +20,7 @@ type guest struct {
 	cmd   *exec.Cmd
 	qmp   *qmp
 	again chan struct{} // the boot order must be set anew
+	reset chan struct{} // the machine has started or was reset
 	ended chan struct{} // closed when QEMU has gone and everything of it is put away
 
 	next sync.Mutex
@@ -36,8 +37,8 @@ func (s *supervisor) start(ctx context.Context) (*guest, error) {
 		return nil, fmt.Errorf("starting QEMU: %w", err)
 	}
 	defer log.Close()
-	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram}, arguments(s.m, bootOrder(s.m, s.takeBootDevice()))...)
-	g := &guest{of: s, again: make(chan struct{}, 1), ended: make(chan struct{}), base: 100}
+	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram}, arguments(s.m, bootOrder(s.m, s.BootDevice()))...)
+	g := newGuest(s)
 	// Not the caller's context: the machine stays on when the request is over.
 	g.cmd = command(context.WithoutCancel(ctx), "ip", args...)
 	g.cmd.Dir = s.dir
@@ -59,6 +60,10 @@ func (s *supervisor) start(ctx context.Context) (*guest, error) {
 	return g, nil
 }
 
+func newGuest(s *supervisor) *guest {
+	return &guest{of: s, again: make(chan struct{}, 1), reset: make(chan struct{}, 1), ended: make(chan struct{}), base: 100}
+}
+
 // connect opens the monitor and the serial line.
 func (g *guest) connect(ctx context.Context, exited <-chan struct{}) error {
 	monitor, err := dialWhenThere(ctx, filepath.Join(g.of.dir, qmpSocket), exited)
@@ -74,7 +79,7 @@ func (g *guest) connect(ctx context.Context, exited <-chan struct{}) error {
 		return err
 	}
 	go g.of.cons.carry(line) // ends with QEMU
-	g.reorder()
+	g.event("RESET")
 	return nil
 }
 
@@ -98,20 +103,30 @@ func dialWhenThere(ctx context.Context, path string, exited <-chan struct{}) (ne
 	}
 }
 
+// settleTime is how long after a reset the next one may still be the same start: SeaBIOS resets the
+// machine a second time by itself, some 40 ms later, after every reset but the first.
+const settleTime = 3 * time.Second
+
 // run owns the guest until QEMU ends: it sets boot orders, and tidies up at the end.
 func (g *guest) run(exited <-chan struct{}) {
-	for {
+	var settled <-chan time.Time
+	for running := true; running; {
 		select {
+		case <-g.reset:
+			settled = time.After(settleTime)
+		case <-settled:
+			g.of.settle()
+			g.reorder()
 		case <-g.again:
 			if err := g.setOrder(context.Background()); err != nil && !errors.Is(err, errGone) {
 				g.of.log.Warn("the boot order is not set", "machine", g.of.m.Name, "error", err)
 			}
-			continue
 		case <-exited:
+			running = false
 		}
-		break
 	}
 	g.qmp.close()
+	g.of.settle()
 	g.of.mu.Lock()
 	if g.of.running == g {
 		g.of.running = nil
@@ -121,12 +136,15 @@ func (g *guest) run(exited <-chan struct{}) {
 	g.of.log.Info("the machine is off", "machine", g.of.m.Name)
 }
 
-// event hears QEMU's monitor. After a reset the firmware has read the boot order, so an override
-// for one boot is used up. It must not block: it runs in the monitor's reader.
+// event hears QEMU's monitor; it runs in the monitor's reader and must not block.
 func (g *guest) event(name string) {
-	if name == "RESET" {
-		g.of.takeBootDevice()
-		g.reorder()
+	if name != "RESET" {
+		return
+	}
+	g.of.started()
+	select {
+	case g.reset <- struct{}{}:
+	default: // run has not taken the last one yet
 	}
 }
 
@@ -157,7 +175,8 @@ func (g *guest) press(ctx context.Context, a bmc.Action) error {
 	if a == bmc.Soft {
 		return g.qmp.run(ctx, "system_powerdown", nil)
 	}
-	// An override set a moment ago must count for this very reset.
+	// This reset is a start of its own, and an override set a moment ago must count for it.
+	g.of.settle()
 	if err := g.setOrder(ctx); err != nil {
 		return err
 	}

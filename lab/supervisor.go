@@ -33,6 +33,7 @@ type supervisor struct {
 	mu       sync.Mutex // guards what follows, never held over I/O
 	running  *guest     // nil while the machine is off
 	override bmc.BootDevice
+	starting bool // the machine has started with override; one for a single boot ends when that has settled
 }
 
 // RunMachine is the supervisor's main: it serves the machine's BMC until ctx ends, and then
@@ -194,7 +195,7 @@ func (s *supervisor) BootDevice() bmc.BootDevice {
 func (s *supervisor) SetBootDevice(d bmc.BootDevice) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.override = d
+	s.override, s.starting = d, false
 	s.log.Info("boot device", "machine", s.m.Name, "device", d.Device, "persistent", d.Persistent)
 	if s.running != nil {
 		s.running.reorder()
@@ -202,16 +203,21 @@ func (s *supervisor) SetBootDevice(d bmc.BootDevice) error {
 	return nil
 }
 
-// takeBootDevice is what firmware does at a start: it reads the override and forgets one that was
-// meant for a single boot.
-func (s *supervisor) takeBootDevice() bmc.BootDevice {
+// started notes that the firmware has read the boot order.
+func (s *supervisor) started() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := s.override
-	if !d.Persistent {
+	s.starting = true
+}
+
+// settle forgets an override that was meant for the one boot that is now under way.
+func (s *supervisor) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.starting && !s.override.Persistent {
 		s.override = bmc.BootDevice{}
 	}
-	return d
+	s.starting = false
 }
 
 // Console connects to the serial line.
