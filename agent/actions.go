@@ -110,7 +110,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	a.Log.Info("writing the image", "image", img.ID, "disk", root.Name, "size", root.Size, "model", root.Model, "serial", root.Serial, "by_path", root.ByPath)
 	w := &disk.Writer{
 		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log,
-		Progress: func(detail string, done, total int64) { c.report(detail+" to "+root.Name, done, total) },
+		Progress: func(detail string, done, total int64) { c.report(root.Name+": "+detail, done, total) },
 	}
 	done, err := w.WriteImage(ctx, dev, img, configDrive)
 	if err != nil {

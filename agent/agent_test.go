@@ -342,7 +342,7 @@ func TestWriteImageStep(t *testing.T) {
 	if !bytes.Equal(other, bytes.Repeat([]byte{0xa5}, 8<<20)) {
 		t.Error("the other disk was changed")
 	}
-	if p := receive(t, s.progress); p.AgentToken != testToken || p.Step != "write_image" || p.Total != 5<<20 || !strings.HasSuffix(p.Detail, " to /dev/vdb") {
+	if p := receive(t, s.progress); p.AgentToken != testToken || p.Step != "write_image" || p.Total != 5<<20 || !strings.HasPrefix(p.Detail, "/dev/vdb: ") {
 		t.Errorf("%+v", p)
 	}
 }

@@ -24,7 +24,10 @@ type Machine struct {
 
 // Read returns everything that can be found.
 func (m Machine) Read() wire.Inventory {
-	host, _ := os.Hostname() // a ramdisk may have none
+	host, err := os.Hostname()
+	if err != nil || host == "(none)" { // what Linux says when nobody gave it a name
+		host = ""
+	}
 	return wire.Inventory{
 		Interfaces:   m.NICs(),
 		CPU:          m.cpu(),

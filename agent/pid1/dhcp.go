@@ -67,16 +67,22 @@ func (n *Network) apply(l *Lease) error {
 			n.Log.Warn("a route could not be set", "route", r.String(), "error", err)
 		}
 	}
-	text := resolvConf(ack.DNS(), ack.DomainName())
-	if err := os.MkdirAll(filepath.Dir(n.ResolvConf), 0o755); err != nil {
-		return fmt.Errorf("making the folder of %s: %w", n.ResolvConf, err)
-	}
-	if err := os.WriteFile(n.ResolvConf, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("writing name servers: %w", err)
-	}
+	n.writeResolvConf(resolvConf(ack.DNS(), ack.DomainName()))
 	n.Log.Info("address", "interface", l.Interface, "mac", l.link.Attrs().HardwareAddr.String(), "address", addr.IPNet.String(),
 		"server", ack.ServerIdentifier().String(), "lease", l.duration())
 	return nil
+}
+
+// writeResolvConf only warns: most services are named by address, and the machine must not be lost
+// for a file.
+func (n *Network) writeResolvConf(text string) {
+	err := os.MkdirAll(filepath.Dir(n.ResolvConf), 0o755)
+	if err == nil {
+		err = os.WriteFile(n.ResolvConf, []byte(text), 0o644)
+	}
+	if err != nil {
+		n.Log.Warn("names cannot be looked up", "error", err)
+	}
 }
 
 // routes are the lease's routes on a link: classless ones win over the router option (RFC 3442).

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,9 +38,17 @@ type Modules struct {
 
 type alias struct{ pattern, module string }
 
-// LoadModule gives one module to the kernel; one that is there already is no error.
+// LoadModule gives one module to the kernel; one that is there already is no error. Where FILE is
+// not there but FILE.zst is, that is unpacked: a ramdisk of packed modules takes a third of the
+// memory, and machines may have 256 MB.
 func LoadModule(file string) error {
 	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if packed, openErr := os.Open(file + ".zst"); openErr == nil {
+			defer packed.Close()
+			return loadPacked(packed, path.Base(file))
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("opening the module: %w", err)
 	}
@@ -46,6 +56,34 @@ func LoadModule(file string) error {
 	err = unix.FinitModule(int(f.Fd()), "", 0)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("loading %s: %w", path.Base(file), err)
+	}
+	return nil
+}
+
+// maxModule bounds a module's size unpacked; the largest drivers have some megabytes.
+const maxModule = 64 << 20
+
+func loadPacked(r io.Reader, name string) error {
+	unpack, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxModule))
+	if err != nil {
+		return fmt.Errorf("unpacking %s: %w", name, err)
+	}
+	defer unpack.Close()
+	module, err := io.ReadAll(io.LimitReader(unpack, maxModule))
+	if err != nil {
+		return fmt.Errorf("unpacking %s: %w", name, err)
+	}
+	if err := unix.InitModule(module, ""); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("loading %s: %w", name, err)
+	}
+	return nil
+}
+
+// Discard frees the memory that the ramdisk's modules take, once they are loaded. An agent that is
+// started again finds nothing to load, and nothing is missing: the kernel keeps its copies.
+func (m *Modules) Discard() error {
+	if err := os.RemoveAll(m.Dir); err != nil {
+		return fmt.Errorf("removing the modules: %w", err)
 	}
 	return nil
 }
@@ -110,7 +148,10 @@ func (m *Modules) load(file string) {
 		return
 	}
 	m.loaded[file] = true
-	if err := m.Load(filepath.Join(m.Dir, file)); err != nil {
+	err := m.Load(filepath.Join(m.Dir, file))
+	if errors.Is(err, unix.ENODEV) {
+		m.Log.Debug("a kernel module has nothing to do on this machine", "module", file)
+	} else if err != nil {
 		m.Log.Warn("a kernel module could not be loaded", "module", file, "error", err)
 	}
 }

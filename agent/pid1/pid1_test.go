@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/klauspost/compress/zstd"
 )
 
 func TestMatch(t *testing.T) {
@@ -118,6 +119,34 @@ func TestLoadModuleErrors(t *testing.T) {
 	}
 	if err = LoadModule(bad); err == nil || !strings.Contains(err.Error(), "loading bad.ko") {
 		t.Error(err)
+	}
+}
+
+// The kernel says the same of a packed module as of a plain one: it has been given the same bytes.
+func TestPackedModules(t *testing.T) {
+	dir := t.TempDir()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"bad.ko.zst": enc.EncodeAll([]byte("not ELF"), nil), "damaged.ko.zst": []byte("not zstd")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"bad.ko": "loading bad.ko", "damaged.ko": "unpacking damaged.ko", "none.ko": "opening the module"} {
+		if err := LoadModule(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	m := Modules{Dir: dir}
+	for range 2 {
+		if err := m.Discard(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the modules are still there")
 	}
 }
 

@@ -95,6 +95,9 @@ func inRamdisk(ctx context.Context) error {
 	if err := modules.LoadAll(); err != nil {
 		log.Error("kernel modules", "error", err)
 	}
+	if err := modules.Discard(); err != nil {
+		log.Warn("memory is wasted", "error", err)
+	}
 	if err := pid1.MountEFIVariables(); err != nil {
 		log.Warn("boot entries cannot be made", "error", err)
 	}
