@@ -15,7 +15,7 @@ func TestArguments(t *testing.T) {
 -machine q35,graphics=off -m 384 -smp 2 -smbios type=1,manufacturer=Billet,product=Lab machine,serial=m1,uuid=U
 -qmp unix:qmp.sock,server=on,wait=off
 -chardev socket,id=serial0,path=serial.sock,server=on,wait=off,logfile=serial.log,logappend=on -serial chardev:serial0
--accel tcg,thread=multi -cpu max`
+-accel tcg,thread=multi -cpu max,-avx2`
 	base := Machine{Name: "m1", UUID: "U", Firmware: "bios", MemoryMB: 384, CPUs: 2, NICROM: "ipxe"}
 	for _, c := range []struct {
 		name   string
