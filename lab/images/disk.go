@@ -124,7 +124,7 @@ func (b *build) makeESP(ctx context.Context, files []espFile, mib int) (string, 
 	if mib >= 16 {
 		width = "16"
 	}
-	if err := b.command(ctx, "mkfs.vfat", "-F", width, "-n", espLabel, "-i", "b111e7e5", esp); err != nil {
+	if err := b.command(ctx, "mkfs.vfat", "--invariant", "-F", width, "-n", espLabel, "-i", "b111e7e5", esp); err != nil {
 		return "", err
 	}
 	made := map[string]bool{}
