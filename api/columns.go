@@ -83,12 +83,17 @@ func orNull[S ~string](s S) any {
 	return string(s)
 }
 
-// stamp shows a time as ISO 8601 with an offset, or null.
+// stamp shows a time as ISO 8601 with an offset, or null. The fraction has six digits or, when it is
+// zero, none: Python's isoformat, which clients' older parsers take as the only form.
 func stamp(t time.Time) any {
-	if t.IsZero() {
+	t = t.UTC().Truncate(time.Microsecond)
+	switch {
+	case t.IsZero():
 		return nil
+	case t.Nanosecond() == 0:
+		return t.Format("2006-01-02T15:04:05+00:00")
 	}
-	return t.UTC().Format("2006-01-02T15:04:05.999999+00:00")
+	return t.Format("2006-01-02T15:04:05.000000+00:00")
 }
 
 // document shows a document; nil is an empty object.
