@@ -34,6 +34,7 @@ var since = map[string]version{
 	"/v1/nodes/{ident}/history": 78, "/v1/nodes/{ident}/history/{event}": 78,
 	"/v1/nodes/{ident}/history/detail": 78,
 	"/v1/nodes/{ident}/inventory":      81,
+	"/v1/conductors":                   49, "/v1/conductors/{name}": 49,
 
 	"node.driver_internal_info": 3, "node.name": 5, "node.inspection_started_at": 6,
 	"node.inspection_finished_at": 6, "node.clean_step": 7, "node.raid_config": 12,

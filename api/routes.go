@@ -15,6 +15,8 @@ func (a *API) serviceRoutes() []route {
 		{pattern: "GET /v1/drivers", serve: a.listDrivers},
 		{pattern: "GET /v1/drivers/{name}", serve: a.showDriver},
 		{pattern: "GET /v1/drivers/{name}/properties", serve: a.showDriverProperties},
+		{pattern: "GET /v1/conductors", serve: a.listConductors},
+		{pattern: "GET /v1/conductors/{name}", serve: a.showConductor},
 	}
 }
 
