@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,27 @@ func rootHints(n wire.Node) (map[string]any, error) {
 	return nil, nil
 }
 
-// selectRoot chooses the root disk, waiting a while for one that matches.
+// settleTime is how long the list of disks must have stayed the same before one is chosen.
+const settleTime = 3 * time.Second
+
+// sight is the list of disks as it was last seen. "The smallest disk" means nothing while a
+// controller still scans: the right one may be the next to appear. Commands run one at a time, so
+// only one goroutine has it.
+type sight struct {
+	disks []wire.Disk
+	since time.Time // when the list was first seen so
+}
+
+// look takes down what is seen now and returns how long it has been so.
+func (s *sight) look(now []wire.Disk) time.Duration {
+	if s.since.IsZero() || !slices.Equal(s.disks, now) {
+		s.disks, s.since = now, time.Now()
+	}
+	return time.Since(s.since)
+}
+
+// selectRoot chooses the root disk, waiting until one matches and the list of disks has settled.
+// Disks that the node's skip_block_devices protects are not there for it.
 func (a *Agent) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) {
 	hints, err := rootHints(n)
 	if err != nil {
@@ -39,14 +60,28 @@ func (a *Agent) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) 
 	}
 	deadline := time.Now().Add(min(rootDiskWait, a.Config.DiskWait))
 	for {
-		d, err := disk.Select(a.inventory.Disks(), hints)
-		if err == nil || time.Now().After(deadline) {
+		settled := a.seen.look(a.inventory.Disks()) >= settleTime
+		free, err := unprotected(a.seen.disks, n)
+		if err != nil {
+			return wire.Disk{}, err
+		}
+		d, err := disk.Select(free, hints)
+		if err == nil && settled || time.Now().After(deadline) {
 			return d, err
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := sleep(ctx, 250*time.Millisecond); err != nil {
 			return wire.Disk{}, err
 		}
 	}
+}
+
+// unprotected leaves out the disks that properties.skip_block_devices names.
+func unprotected(disks []wire.Disk, n wire.Node) ([]wire.Disk, error) {
+	skipped, err := disk.Skipped(disks, n.Properties["skip_block_devices"])
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(disks), func(d wire.Disk) bool { return skipped[d.Name] }), nil
 }
 
 // openDisk opens a disk and makes sure that it still is the one chosen: names can move when a
@@ -69,8 +104,8 @@ func (a *Agent) same(d wire.Disk, dev *disk.Device) error {
 			continue
 		}
 		switch {
-		case now.Serial != d.Serial || now.WWN != d.WWN:
-			return fmt.Errorf("%s was chosen with serial %q, but now has serial %q: disks have moved, nothing was written", d.Name, d.Serial, now.Serial)
+		case now != d:
+			return fmt.Errorf("%s was chosen as %s, but now it is %s: disks have moved, nothing was written", d.Name, identity(d), identity(now))
 		case dev.Size() != d.Size:
 			return fmt.Errorf("%s was chosen with %d bytes, but now has %d: nothing was written", d.Name, d.Size, dev.Size())
 		case dev.Number() != "" && dev.Number() != now.DevNumber:
@@ -79,6 +114,12 @@ func (a *Agent) same(d wire.Disk, dev *disk.Device) error {
 		return nil
 	}
 	return fmt.Errorf("%s has gone: nothing was written", d.Name)
+}
+
+// identity is what tells a disk from its neighbours. Not every disk has a serial number, so same
+// compares all there is; this is for people.
+func identity(d wire.Disk) string {
+	return fmt.Sprintf("serial %q, wwn %q, model %q, %d bytes, at %q, device %s", d.Serial, d.WWNWithExtension, d.Model, d.Size, d.ByPath+" "+d.HCTL, d.DevNumber)
 }
 
 // writeImage is the step that puts the user's image on the root disk.
@@ -107,6 +148,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 		return nil, err
 	}
 	defer dev.Close()
+	a.written = nil
 	a.Log.Info("writing the image", "image", img.ID, "disk", root.Name, "size", root.Size, "model", root.Model, "serial", root.Serial, "by_path", root.ByPath)
 	w := &disk.Writer{
 		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log,
@@ -122,31 +164,34 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	if err := disk.Reread(dev.Path()); err != nil {
 		a.Log.Warn("the kernel still sees the old partitions", "disk", root.Name, "error", err)
 	}
+	a.written = &root
 	a.Log.Info("image written", "image", img.ID, "disk", root.Name, "format", done.Format, "file_bytes", done.FileSize, "disk_bytes", done.Size, "took", done.Took)
 	return fmt.Sprintf("image (%s) written to device %s: %d bytes of %s in %s", img.ID, root.Name, done.FileSize, done.Format, done.Took.Round(time.Millisecond)), nil
 }
 
-// eachDisk does something to every disk of the machine and goes on after a failure; read-only and
-// removable ones are refused, and the result says so.
-func (a *Agent) eachDisk(do func(dev *disk.Device, d wire.Disk) error) (any, error) {
-	var done, refused []string
+// eachDisk does something to every disk of the machine and goes on after a failure. Those that the
+// node's skip_block_devices protects, read-only and removable ones are left alone, and the result
+// says so. No disk at all is an error: a cleaning that saw nothing has cleaned nothing, and a disk
+// whose driver is missing here still has its last user's data.
+func (a *Agent) eachDisk(c stepCall, do func(dev *disk.Device, d wire.Disk) error) (any, error) {
+	disks := a.inventory.Disks()
+	skipped, err := disk.Skipped(disks, c.node.Properties["skip_block_devices"])
+	if err != nil {
+		return nil, fmt.Errorf("nothing was erased: %w", err)
+	}
+	if len(disks) == 0 {
+		return nil, errors.New("no disk was found in this machine, so nothing was erased: is the storage driver in the ramdisk? A machine without disks must not run this step")
+	}
+	var done, left []string
 	var failed []error
-	for _, d := range a.inventory.Disks() {
-		if d.ReadOnly || d.Removable {
-			why := map[bool]string{true: "read-only", false: "removable"}[d.ReadOnly]
-			refused = append(refused, d.Name+" ("+why+")")
+	for _, d := range disks {
+		if why := leaveAlone(d, skipped); why != "" {
+			left = append(left, d.Name+" ("+why+")")
 			continue
 		}
-		dev, err := a.openDisk(d)
-		if err == nil {
-			err = errors.Join(do(dev, d), dev.Close())
-		}
-		if err != nil {
+		if err := a.onDisk(d, do); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", d.Name, err))
 			continue
-		}
-		if err := disk.Reread(dev.Path()); err != nil {
-			a.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
 		}
 		done = append(done, d.Name)
 	}
@@ -157,28 +202,61 @@ func (a *Agent) eachDisk(do func(dev *disk.Device, d wire.Disk) error) (any, err
 	if len(done) == 0 {
 		text = "there was no disk to erase"
 	}
-	if len(refused) > 0 {
-		text += "; left alone: " + strings.Join(refused, ", ")
-		a.Log.Warn("disks were left alone", "disks", strings.Join(refused, ", "))
+	if len(left) > 0 {
+		text += "; left alone: " + strings.Join(left, ", ")
+		a.Log.Warn("disks were left alone", "disks", strings.Join(left, ", "))
 	}
 	return text, nil
 }
 
+// leaveAlone says why a disk is not erased; "" when it is.
+func leaveAlone(d wire.Disk, skipped map[string]bool) string {
+	switch {
+	case skipped[d.Name]:
+		return "skip_block_devices"
+	case d.ReadOnly:
+		return "read-only"
+	case d.Removable:
+		return "removable"
+	}
+	return ""
+}
+
+// onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
+func (a *Agent) onDisk(d wire.Disk, do func(dev *disk.Device, d wire.Disk) error) error {
+	dev, err := a.openDisk(d)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(do(dev, d), dev.Close()); err != nil {
+		return err
+	}
+	if err := disk.Reread(dev.Path()); err != nil {
+		a.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
+	}
+	return nil
+}
+
 func (a *Agent) eraseMetadata(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(func(dev *disk.Device, d wire.Disk) error {
+	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
 		c.report("erasing metadata of "+d.Name, 0, 0)
 		return disk.EraseMetadata(dev)
 	})
 }
 
 func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
+	disks := a.inventory.Disks()
+	skipped, err := disk.Skipped(disks, c.node.Properties["skip_block_devices"])
+	if err != nil {
+		return nil, fmt.Errorf("nothing was erased: %w", err)
+	}
 	var before, total int64
-	for _, d := range a.inventory.Disks() {
-		if !d.ReadOnly && !d.Removable {
+	for _, d := range disks {
+		if leaveAlone(d, skipped) == "" {
 			total += d.Size
 		}
 	}
-	return a.eachDisk(func(dev *disk.Device, d wire.Disk) error {
+	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
 		err := disk.Erase(ctx, dev, func(done int64) { c.report("overwriting "+d.Name, before+done, total) })
 		before += d.Size
 		return err
@@ -186,7 +264,7 @@ func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
 }
 
 func (a *Agent) eraseExpress(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(func(dev *disk.Device, d wire.Disk) error {
+	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
 		c.report("discarding "+d.Name, 0, 0)
 		discarded, err := disk.EraseExpress(dev)
 		a.Log.Info("express erase", "disk", d.Name, "discarded", discarded)

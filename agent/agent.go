@@ -38,6 +38,8 @@ type Agent struct {
 	config    wire.LookupConfig
 	heart     *heart
 	progress  *progress
+	seen      sight      // of the waiting for disks, then of the command under way
+	written   *wire.Disk // what the last image was written to, whole; of the command under way
 }
 
 // clockTolerance is how far this machine's clock may be from the service's.
@@ -69,15 +71,31 @@ func (a *Agent) prepare() {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: a.Config.Insecure, MinVersion: tls.VersionTLS12}
 	a.client = &client{
-		http: &http.Client{Transport: transport}, urls: a.Config.APIURLs, requestID: a.Config.RequestID, log: a.Log,
+		http: &http.Client{Transport: transport, CheckRedirect: stay}, urls: a.Config.APIURLs, requestID: a.Config.RequestID, log: a.Log,
 	}
 	// Images are large: their transport must not unpack, and has its own deadlines.
 	images := transport.Clone()
 	images.DisableCompression = true
 	images.ResponseHeaderTimeout = time.Minute
 	images.ReadBufferSize = 256 << 10
-	a.images = &http.Client{Transport: images}
+	a.images = &http.Client{Transport: images, CheckRedirect: safely}
 	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
+}
+
+// stay takes a redirect as the answer: a heartbeat carries the agent's token, which is for the
+// service alone.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// safely follows redirects to mirrors, but never from https to http: net/http would send a password
+// along in clear text when the host stays the same.
+func safely(r *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("the server redirects without end")
+	}
+	if r.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https" {
+		return fmt.Errorf("the server redirects from https to %s at %s, which is not followed", r.URL.Scheme, r.URL.Host)
+	}
+	return nil
 }
 
 // addresses are an interface's IP addresses.
@@ -108,7 +126,8 @@ func (a *Agent) waitForDisks(ctx context.Context) {
 			return
 		}
 	}
-	for _, d := range a.inventory.Disks() {
+	a.seen.look(a.inventory.Disks())
+	for _, d := range a.seen.disks {
 		a.Log.Info("disk", "name", d.Name, "size", d.Size, "model", d.Model, "serial", d.Serial, "by_path", d.ByPath)
 	}
 }

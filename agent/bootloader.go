@@ -11,8 +11,12 @@ import (
 	"github.com/billet-metal/billet/agent/wire"
 )
 
-// rootDisk opens the disk the instance is on.
+// rootDisk opens the disk the instance is on: the one this agent wrote, rather than what choosing
+// again would give.
 func (a *Agent) rootDisk(ctx context.Context) (*disk.Device, error) {
+	if a.written != nil {
+		return a.openDisk(*a.written)
+	}
 	root, err := a.selectRoot(ctx, a.node)
 	if err != nil {
 		return nil, err

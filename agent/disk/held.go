@@ -70,13 +70,20 @@ func (h *held) Zero(off, length int64) error {
 	return h.Disk.Zero(off, length)
 }
 
-// commit flushes everything else first, and then makes the disk bootable.
+// bootSize is what makes a disk bootable: the boot sector, or one sector of 4 KiB.
+const bootSize = 4096
+
+// commit flushes everything else first, then the rest of the head, and makes the disk bootable with
+// one small write in the end: a boot sector whose boot loader is missing would hang the machine
+// where a blank disk lets the firmware go on to the network.
 func (h *held) commit() error {
-	if err := h.Disk.Sync(); err != nil {
-		return err
-	}
-	if _, err := h.Disk.WriteAt(h.head, 0); err != nil {
-		return err
+	for _, part := range []span{{bootSize, headSize - bootSize}, {0, bootSize}} {
+		if err := h.Disk.Sync(); err != nil {
+			return err
+		}
+		if _, err := h.Disk.WriteAt(h.head[part.offset:part.offset+part.length], part.offset); err != nil {
+			return err
+		}
 	}
 	return h.Disk.Sync()
 }

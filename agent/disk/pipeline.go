@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 )
@@ -82,7 +81,8 @@ func fill(ctx context.Context, r io.Reader, free <-chan chunk, out chan<- chunk)
 				off += int64(n)
 				out <- c // never blocks: as many places as chunks
 			}
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			// Compared as they are: a download that broke off for good wraps one of them, and is no end.
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
 				return nil
 			}
 			if err != nil {

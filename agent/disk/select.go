@@ -13,10 +13,14 @@ import (
 // minRootSize is the smallest disk taken without a hint; card readers and BMC disks are smaller.
 const minRootSize = 4 << 30
 
+// outside are the ways of attaching disks that may belong to something else than the machine.
+var outside = []string{"usb", "fc", "iscsi"}
+
 // Select chooses the disk an image is written to.
 //
-// Without hints it is the smallest disk of at least 4 GiB; among equals the first by path, because
-// slots stay when names move. With hints it is the one disk that matches them all; when several do,
+// Without hints it is the smallest disk of at least 4 GiB inside the machine; among equals the first
+// by path, else by its own identity, because these stay when names move. Disks on USB, on a fibre
+// channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that matches them all; when several do,
 // the smallest, as without hints; when the smallest are equal the choice is refused, because only
 // names would tell them apart and names move between boots. Removable and read-only disks are never
 // chosen. Errors list the disks seen and why each was not taken.
@@ -38,7 +42,8 @@ func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 		return wire.Disk{}, noneFits(hints, refusals)
 	}
 	slices.SortStableFunc(fit, func(a, b wire.Disk) int {
-		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.ByPath, b.ByPath), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.ByPath, b.ByPath), cmp.Compare(a.WWNWithExtension, b.WWNWithExtension),
+			cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Name, b.Name))
 	})
 	if len(hints) > 0 && len(fit) > 1 && fit[0].Size == fit[1].Size {
 		return wire.Disk{}, ambiguous(hints, fit)
@@ -55,7 +60,14 @@ func refuse(d wire.Disk, hints []hint) string {
 		return "removable"
 	case len(hints) == 0 && d.Size < minRootSize:
 		return "smaller than 4 GiB"
+	case len(hints) == 0 && slices.Contains(outside, d.Tran):
+		return "not inside the machine (" + d.Tran + "), so only a hint can choose it"
 	}
+	return mismatch(d, hints)
+}
+
+// mismatch says by which hint a disk is another one; "" when it matches all.
+func mismatch(d wire.Disk, hints []hint) string {
 	for _, h := range hints {
 		value := strings.ToLower(strings.TrimSpace(fields[h.field](d)))
 		if value == "" || !h.match(value) {
@@ -71,7 +83,7 @@ func noneFits(hints []hint, refusals []string) error {
 		seen = "disks seen: " + strings.Join(refusals, "; ")
 	}
 	if len(hints) == 0 {
-		return errors.New("no disk can be the root disk: without root device hints it is the smallest of at least 4 GiB; " + seen)
+		return errors.New("no disk can be the root disk: without root device hints it is the smallest of at least 4 GiB inside the machine; " + seen)
 	}
 	return fmt.Errorf("no disk matches the root device hints (%s); %s", list(hints), seen)
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -26,16 +27,7 @@ type sink struct {
 // zeroGaps makes what no extent covers read as zeros, up to the virtual size. A disk is never
 // taken to be blank.
 func zeroGaps(d Disk, l *image.Layout, step func() error) error {
-	spans := make([]image.Range, len(l.Extents))
-	for i, e := range l.Extents {
-		spans[i] = image.Range{Offset: e.GuestOffset, Length: e.GuestLength}
-	}
-	slices.SortFunc(spans, func(a, b image.Range) int {
-		if a.Offset < b.Offset {
-			return -1
-		}
-		return 1
-	})
+	spans := guestRanges(l)
 	at := int64(0)
 	for _, s := range append(spans, image.Range{Offset: l.VirtualSize}) {
 		for at < s.Offset {
@@ -51,6 +43,22 @@ func zeroGaps(d Disk, l *image.Layout, step func() error) error {
 		at = max(at, s.Offset+s.Length)
 	}
 	return nil
+}
+
+// guestRanges lists what the extents cover of the disk, in order. Neighbours are joined as they come:
+// compressed images have an extent for each cluster, mostly in the disk's order, and the machine may
+// have little memory.
+func guestRanges(l *image.Layout) []image.Range {
+	var spans []image.Range
+	for _, e := range l.Extents {
+		if n := len(spans); n > 0 && spans[n-1].Offset+spans[n-1].Length == e.GuestOffset {
+			spans[n-1].Length += e.GuestLength
+			continue
+		}
+		spans = append(spans, image.Range{Offset: e.GuestOffset, Length: e.GuestLength})
+	}
+	slices.SortFunc(spans, func(a, b image.Range) int { return cmp.Compare(a.Offset, b.Offset) })
+	return spans
 }
 
 // take writes what a piece of the file holds.

@@ -30,8 +30,9 @@ var mounts = []mount{
 }
 
 // Supervise is the life of process 1: it prepares the machine, then runs argv as its only child,
-// again and again, and reaps every orphan. It never returns: the kernel panics when process 1 ends.
-func Supervise(argv, env []string) {
+// again and again, and reaps every orphan. environment is asked for each child's, with everything
+// mounted. It never returns: the kernel panics when process 1 ends.
+func Supervise(argv []string, environment func() []string) {
 	for _, m := range mounts {
 		if err := m.do(); err != nil {
 			fmt.Fprintln(os.Stderr, "billet-agent:", err)
@@ -41,7 +42,7 @@ func Supervise(argv, env []string) {
 		fmt.Fprintln(os.Stderr, "billet-agent:", err)
 	}
 	for {
-		why, err := runChild(argv, env)
+		why, err := runChild(argv, environment())
 		if err != nil {
 			why = err.Error()
 		}
