@@ -5,46 +5,105 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// The whole life of a machine, on both firmwares: verify, inspect, clean, deploy, undeploy, delete.
+// The whole life of a UEFI machine, through the API: verify, inspect, clean, deploy, undeploy, delete.
 func TestLife(t *testing.T) {
-	for _, tt := range []struct {
-		firmware, image string
-		prints          []string
-	}{
-		{"bios", "tiny.qcow2", []string{"bios-tiny login:", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA"}},
-		{"uefi", "tiny.raw", []string{"uefi-tiny login:", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA"}},
-	} {
-		t.Run(tt.firmware, func(t *testing.T) {
-			s := newSite(t)
-			m := s.machine(tt.firmware+"-tiny", "--firmware", tt.firmware, "--memory", "384", "--disk", "5G")
-			m.patch("/properties/capabilities", "boot_mode:"+tt.firmware)
-			m.provision(map[string]any{"target": "manage"})
-			m.arrive("manageable", time.Minute)
+	s := newSite(t)
+	m := s.machine("uefi-tiny", "--firmware", "uefi", "--memory", "384", "--disk", "5G")
+	m.patch("/properties/capabilities", "boot_mode:uefi")
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
 
-			m.provision(map[string]any{"target": "inspect"})
-			m.arrive("manageable", 4*time.Minute)
-			m.checkInventory(tt.firmware)
+	m.provision(map[string]any{"target": "inspect"})
+	m.arrive("manageable", 4*time.Minute)
+	m.checkInventory("uefi")
 
-			m.provision(map[string]any{"target": "provide"})
-			m.arrive("available", 4*time.Minute)
+	m.provision(map[string]any{"target": "provide"})
+	m.arrive("available", 4*time.Minute)
 
-			m.deploy(imageInfo(t, tt.image))
-			m.arrive("active", 5*time.Minute)
-			m.prints(3*time.Minute, tt.prints...)
+	m.deploy(imageInfo(t, "tiny.raw"))
+	m.arrive("active", 5*time.Minute)
+	m.prints(3*time.Minute, "uefi-tiny login:", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA")
 
-			m.provision(map[string]any{"target": "deleted"})
-			m.arrive("available", 4*time.Minute)
-			m.provision(map[string]any{"target": "manage"})
-			m.arrive("manageable", time.Minute)
-			s.call("DELETE", "/v1/nodes/"+m.uuid, nil, nil, 204)
-		})
+	m.provision(map[string]any{"target": "deleted"})
+	m.arrive("available", 4*time.Minute)
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
+	s.call("DELETE", "/v1/nodes/"+m.uuid, nil, nil, 204)
+}
+
+// The whole life of a BIOS machine with nothing but Debian's openstack command.
+func TestOpenStackClientDrivesAMachine(t *testing.T) {
+	s := newSite(t)
+	m := s.virtual("osc", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	image := imageInfo(t, "tiny.qcow2")
+	s.openstack("node", "create", "--driver", "ipmi", "--name", "osc", "--driver-info", "ipmi_address=127.0.0.1",
+		"--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port), "--driver-info", "ipmi_username="+m.BMC.User,
+		"--driver-info", "ipmi_password="+m.BMC.Password)
+	s.openstack("port", "create", "--node", s.field("osc", "uuid"), m.NICs[0].MAC)
+	for _, step := range [][]string{{"manage", "60", "manageable"}, {"inspect", "300", "manageable"}, {"provide", "300", "available"}} {
+		s.openstack("node", step[0], "--wait", step[1], "osc")
+		if got := s.field("osc", "provision_state"); got != step[2] {
+			t.Fatalf("after %s: %s, want %s", step[0], got, step[2])
+		}
 	}
+	for _, key := range []string{"image_source", "image_os_hash_algo", "image_os_hash_value"} {
+		s.openstack("node", "set", "osc", "--instance-info", fmt.Sprintf("%s=%s", key, image[key]))
+	}
+	s.openstack("node", "deploy", "--wait", "600", "--config-drive", `{"meta_data": {"hostname": "osc"}}`, "osc")
+	m.prints(3*time.Minute, "osc login:")
+	if got := s.field("osc", "power_state"); got != "power on" {
+		t.Errorf("power_state %q", got)
+	}
+	s.openstack("node", "undeploy", "--wait", "300", "osc")
+	s.openstack("node", "manage", "--wait", "60", "osc")
+	s.openstack("node", "delete", "osc")
+	if list := s.openstack("node", "list", "-f", "value"); strings.TrimSpace(list) != "" {
+		t.Errorf("nodes are left: %s", list)
+	}
+}
+
+// openstack runs `openstack baremetal …` against the site and returns what it prints.
+func (s *site) openstack(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command("openstack", append([]string{"--os-auth-type", "none", "--os-endpoint", "http://" + s.listen, "baremetal"}, args...)...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("openstack baremetal %s: %v: %s", strings.Join(args, " "), err, errs.String())
+	}
+	return string(out)
+}
+
+// field reads one field of a node with the openstack command.
+func (s *site) field(node, name string) string {
+	s.t.Helper()
+	return strings.TrimSpace(s.openstack("node", "show", node, "--fields", name, "-f", "value", "-c", name))
+}
+
+// Hardware as ordinary servers have it needs the generic deploy kernel: NVMe disks, e1000e cards,
+// and two disks of which the hint names one.
+func TestOrdinaryHardware(t *testing.T) {
+	s := newSite(t)
+	out := filepath.Join(cache, "generic")
+	s.billet("ramdisk", "build", "--flavor", "generic", "--out", out)
+	m := s.machine("generic", "--firmware", "bios", "--memory", "512", "--disk", "5G", "--disk", "6G", "--disk-model", "nvme", "--nic-model", "e1000e")
+	m.patch("/driver_info/deploy_kernel", filepath.Join(out, "vmlinuz"))
+	m.patch("/driver_info/deploy_ramdisk", filepath.Join(out, "initramfs"))
+	m.available()
+	info := imageInfo(t, "grub.raw")
+	info["root_device"] = map[string]any{"serial": m.Disks[0].Serial}
+	m.deploy(info)
+	m.arrive("active", 5*time.Minute)
+	m.prints(3*time.Minute, "BILLET-INSTANCE-UP grub")
 }
 
 // checkInventory compares what inspection found with what the lab built.

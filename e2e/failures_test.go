@@ -26,10 +26,10 @@ func TestDeployFailures(t *testing.T) {
 			info["image_os_hash_value"] = strings.Repeat("ab", 32)
 		}, []string{"checksum", "abababab", "grub.qcow2"}},
 		{"too-big", func(m *machine, info map[string]any) {
-			info["image_source"] = "file://" + s.sparse("huge.raw", 9<<30)
+			info["image_source"] = "file://" + s.sparse("huge.raw", 6<<30)
 			delete(info, "image_os_hash_algo")
 			delete(info, "image_os_hash_value")
-		}, []string{"9663676416", "5368709120", "/dev/vda"}},
+		}, []string{"6442450944", "5368709120", "/dev/vda"}},
 		{"no-disk", func(m *machine, info map[string]any) {
 			info["root_device"] = map[string]any{"serial": "not-this-one"}
 		}, []string{"not-this-one", "/dev/vda"}},

@@ -196,13 +196,20 @@ type machine struct {
 	Serial string `json:"serial_log"` // path; everything the machine ever said
 }
 
-// machine creates a virtual machine and enrols it; labArgs are options of `billet lab create`.
-func (s *site) machine(name string, labArgs ...string) *machine {
+// virtual creates a virtual machine; labArgs are options of `billet lab create`.
+func (s *site) virtual(name string, labArgs ...string) *machine {
 	s.t.Helper()
 	m := &machine{s: s, name: name}
 	if err := json.Unmarshal(s.lab(append([]string{"create", name}, labArgs...)...), m); err != nil {
 		s.t.Fatal(err)
 	}
+	return m
+}
+
+// machine creates a virtual machine and enrols it.
+func (s *site) machine(name string, labArgs ...string) *machine {
+	s.t.Helper()
+	m := s.virtual(name, labArgs...)
 	m.uuid = strings.TrimSpace(string(s.billet("node", "create", name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
 		"--driver-info", "ipmi_address=127.0.0.1", "--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port),
 		"--driver-info", "ipmi_username="+m.BMC.User, "--driver-info", "ipmi_password="+m.BMC.Password)))
