@@ -83,7 +83,7 @@ func noneFits(hints []hint, refusals []string) error {
 		seen = "disks seen: " + strings.Join(refusals, "; ")
 	}
 	if len(hints) == 0 {
-		return errors.New("no disk can be the root disk: without root device hints it is the smallest of at least 4 GiB inside the machine; " + seen)
+		return errors.New("no disk can be the root disk: without root device hints it is the smallest of at least 4 GiB; " + seen)
 	}
 	return fmt.Errorf("no disk matches the root device hints (%s); %s", list(hints), seen)
 }
