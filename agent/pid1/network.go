@@ -22,6 +22,8 @@ type Network struct {
 	BootMAC    string // the interface the machine booted from, lower case with colons; "" unknown
 	ResolvConf string // "/etc/resolv.conf"
 	Log        *slog.Logger
+
+	Hardware func(name string) bool // tells hardware from tunnels and bridges; nil: by /sys
 }
 
 // Up raises every Ethernet interface, waits for a carrier, and asks for an address on the boot
@@ -44,7 +46,7 @@ func (n *Network) Up(ctx context.Context) (*Lease, error) {
 			n.Log.Warn("no address", "interface", l.Attrs().Name, "mac", l.Attrs().HardwareAddr.String(), "error", err)
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("getting an address by DHCP on %s: %w", names(links), context.Cause(ctx))
+			return nil, fmt.Errorf("getting an address by DHCP; %s: %w", names(links), context.Cause(ctx))
 		}
 		if err := sleep(ctx, time.Duration(min(attempt, 5))*time.Second); err != nil {
 			return nil, err
@@ -70,7 +72,7 @@ func (n *Network) raiseLoopback() error {
 func (n *Network) raiseAll(ctx context.Context) ([]netlink.Link, error) {
 	deadline := time.Now().Add(carrierWait)
 	for {
-		links, err := ethernet()
+		links, err := n.ethernet()
 		if err != nil {
 			return nil, err
 		}
@@ -89,11 +91,15 @@ func (n *Network) raiseAll(ctx context.Context) ([]netlink.Link, error) {
 				up = append(up, l)
 			}
 		}
-		if complete && len(up) > 0 || time.Now().After(deadline) {
+		if complete && len(up) > 0 {
+			return up, nil
+		}
+		if time.Now().After(deadline) {
+			n.Log.Warn("an interface has no link", "boot_mac", n.BootMAC, "machine", names(links), "with_link", len(up))
 			return up, nil
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("waiting for a network link on %s: %w", names(links), err)
+			return nil, fmt.Errorf("waiting for a network link; %s: %w", names(links), err)
 		}
 	}
 }
@@ -102,31 +108,41 @@ func (n *Network) isBoot(l netlink.Link) bool {
 	return strings.EqualFold(l.Attrs().HardwareAddr.String(), n.BootMAC)
 }
 
-// ethernet lists the interfaces that are hardware: they have a device behind them.
-func ethernet() ([]netlink.Link, error) {
+// hasDevice reports whether an interface has a device behind it.
+func hasDevice(name string) bool {
+	_, err := os.Stat("/sys/class/net/" + name + "/device")
+	return err == nil
+}
+
+// ethernet lists the Ethernet interfaces that are hardware.
+func (n *Network) ethernet() ([]netlink.Link, error) {
+	isHardware := n.Hardware
+	if isHardware == nil {
+		isHardware = hasDevice
+	}
 	all, err := netlink.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
 	var links []netlink.Link
 	for _, l := range all {
-		_, err := os.Stat("/sys/class/net/" + l.Attrs().Name + "/device")
-		if err == nil && len(l.Attrs().HardwareAddr) == 6 {
+		if isHardware(l.Attrs().Name) && len(l.Attrs().HardwareAddr) == 6 {
 			links = append(links, l)
 		}
 	}
 	return links, nil
 }
 
+// names says which interfaces there are.
 func names(links []netlink.Link) string {
 	var out []string
 	for _, l := range links {
 		out = append(out, l.Attrs().Name+" ("+l.Attrs().HardwareAddr.String()+")")
 	}
 	if len(out) == 0 {
-		return "no interface with a link"
+		return "no Ethernet interface; is its driver in the ramdisk?"
 	}
-	return strings.Join(out, ", ")
+	return "interfaces " + strings.Join(out, ", ")
 }
 
 // resolvConf is the text of resolv.conf for the servers and domain a lease names.
