@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ type Config struct {
 	FileURLPaths       []string
 
 	AutomatedClean       bool
+	DeleteAvailable      bool
 	EraseDevicesPriority int
 	DeployTimeout        time.Duration
 	CleanTimeout         time.Duration
@@ -108,6 +110,7 @@ func (c *Config) keys() []key {
 		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in; image_dir always is", list(&c.FileURLPaths)},
 
 		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
+		{"allow_deleting_available_nodes", "true", "DELETE of a node in state available is allowed, as it is of a manageable one", boolean(&c.DeleteAvailable)},
 		{"erase_devices_priority", "0", "priority of erasing whole disks in automated cleaning; 0: only metadata is erased", number(&c.EraseDevicesPriority, 0, 1000)},
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
@@ -145,9 +148,9 @@ func addConfigFlags(flags *pflag.FlagSet) {
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 
 // loadConfig merges defaults, file, environment and flags. The error names the key, where it was
-// set and what is allowed. explicit reports which keys were set at all.
-func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, explicit map[string]bool, err error) {
-	c, explicit = &Config{}, map[string]bool{}
+// set and what is allowed. texts holds the keys that were set at all, as they were written.
+func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, texts map[string]string, err error) {
+	c, texts = &Config{}, map[string]string{}
 	known := c.keys()
 	path, _ := flags.GetString("config")
 	k := koanf.New("\x00") // no nesting: keys hold no NUL
@@ -188,13 +191,14 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, explicit map
 	for _, key := range known {
 		value := key.def
 		if k.Exists(key.name) {
-			value, explicit[key.name] = scalar(k.Get(key.name)), true
+			value = scalar(k.Get(key.name))
+			texts[key.name] = value
 		}
 		if err := key.set(value); err != nil {
 			return nil, nil, fmt.Errorf("%s: %s: %w", from[key.name], key.name, err)
 		}
 	}
-	return c, explicit, c.fill()
+	return c, texts, c.fill()
 }
 
 // environment reads BILLET_… variables; BILLET_CONFIG and the client's own are not keys.
@@ -223,6 +227,11 @@ func (c *Config) fill() error {
 		}
 		c.Host = host
 	}
+	dir, err := filepath.Abs(c.DataDir) // a relative directory is the caller's own way to it
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	c.DataDir = dir
 	setIfEmpty(&c.ImageDir, c.DataDir+"/images")
 	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
 	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")

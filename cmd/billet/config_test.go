@@ -43,6 +43,25 @@ func TestConfigLaterSourceWins(t *testing.T) {
 	}
 }
 
+// Files below data_dir are named from the root: what reads them later may run elsewhere.
+func TestDataDirIsTheCallers(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, "", nil, []string{"--data-dir", "data"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.DataDir, c.ImageDir, c.DeployKernel, c.DeployRamdisk}
+	want := []string{here + "/data", here + "/data/images", here + "/data/ramdisk/vmlinuz", here + "/data/ramdisk/initramfs"}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		yaml    string
@@ -50,7 +69,7 @@ func TestConfigRefuses(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are auth, automated_clean,`},
+		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are allow_deleting_available_nodes, auth,`},
 		{environ: []string{"BILLET_LISTN=x"}, want: `environment (BILLET_…): unknown key "listn"`},
 		{yaml: "roles: [api, cook]\n", want: `roles: "cook" is not allowed; use any of api, conductor, boot`},
 		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},

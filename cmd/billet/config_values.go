@@ -107,7 +107,7 @@ func addressRange(p *string) func(string) error {
 		first, last, _ := strings.Cut(s, "-")
 		a, errA := netip.ParseAddr(first)
 		b, errB := netip.ParseAddr(last)
-		if s != "" && (errA != nil || errB != nil || b.Less(a)) {
+		if s != "" && (errA != nil || errB != nil || !a.Is4() || !b.Is4() || b.Less(a)) {
 			return fmt.Errorf("%q is not first-last, two IPv4 addresses", s)
 		}
 		*p = s

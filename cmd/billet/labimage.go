@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,9 @@ func (f *labFlags) image() *cobra.Command {
 			"An image is built again only when what it is made from has changed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			if err := absolute(&o.OutDir, &o.CacheDir, &o.TinyOS); err != nil {
+				return err
+			}
 			img, err := images.Build(c.Context(), args[0], o)
 			if err != nil {
 				return err
@@ -39,4 +43,19 @@ func (f *labFlags) image() *cobra.Command {
 		panic(err) // the flag is defined above
 	}
 	return c
+}
+
+// absolute makes paths independent of the directory a tool is started in; empty ones stay empty.
+func absolute(paths ...*string) error {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	return nil
 }

@@ -81,6 +81,7 @@ func nodeShow() *cobra.Command {
 		}
 		out := json.NewEncoder(cmd.OutOrStdout())
 		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false) // people read it: an & is an &
 		return out.Encode(n)
 	}}
 }

@@ -33,11 +33,12 @@ func serveCommand() *cobra.Command {
 	}
 	addConfigFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, explicit, err := loadConfig(cmd.Flags(), os.Environ())
+		c, texts, err := loadConfig(cmd.Flags(), os.Environ())
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), c, explicit, cmd.ErrOrStderr())
+		_, chosen := texts["roles"]
+		return serve(cmd.Context(), c, serveOptions{RolesChosen: chosen, Out: cmd.ErrOrStderr()})
 	}
 	return cmd
 }
@@ -48,13 +49,14 @@ func configCommand() *cobra.Command {
 	}
 	addConfigFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, _, err := loadConfig(cmd.Flags(), os.Environ()); err != nil {
+		_, texts, err := loadConfig(cmd.Flags(), os.Environ())
+		if err != nil {
 			return err
 		}
 		for _, k := range new(Config).keys() {
-			value := k.def
-			if f := cmd.Flags().Lookup(flagName(k.name)); f.Changed {
-				value = f.Value.String()
+			value, set := texts[k.name]
+			if !set {
+				value = k.def
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "# %s\n%s: %q\n", k.help, k.name, value)
 		}
@@ -74,10 +76,15 @@ type parts struct {
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
 const stopTimeout = 10 * time.Second
 
+type serveOptions struct {
+	RolesChosen bool // somebody asked for these roles: one that cannot be played is an error
+	Out         io.Writer
+}
+
 // serve runs until ctx ends, then stops in order: listeners first, then the conductor, whose
 // steps are left to the next process, then the store. It returns nil after an orderly stop.
-func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writer) error {
-	log := newLog(c, out)
+func serve(ctx context.Context, c *Config, opts serveOptions) error {
+	log := newLog(c, opts.Out)
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
@@ -94,7 +101,7 @@ func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writ
 		if net, err = findProvisioning(c); err != nil {
 			return err
 		}
-	case has("boot") && explicit["roles"]:
+	case has("boot") && opts.RolesChosen:
 		return errors.New("roles: boot needs provision_interface, the network interface machines boot from")
 	case has("boot"):
 		log.Warn("boot services are off: provision_interface is not set")
@@ -106,7 +113,7 @@ func serve(ctx context.Context, c *Config, explicit map[string]bool, out io.Writ
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
-		AutomatedClean: c.AutomatedClean, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
+		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
 	rest, err := api.New(api.Config{
 		Conductor: con, Reader: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
