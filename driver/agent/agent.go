@@ -40,12 +40,13 @@ const (
 
 // Memo keys. All live as long as the plan.
 const (
-	memoBooted   = "deploy.booted"   // since when the ramdisk boots, RFC 3339; "" when it must be booted
-	memoCommand  = "deploy.command"  // id of the agent's command the step waits for
-	memoDone     = "deploy.done"     // id of the last command that an earlier step saw to its end
-	memoVersion  = "deploy.version"  // hardware_manager_version, JSON, which the agent wants back
-	memoRestarts = "deploy.restarts" // how often the step under way was started again
-	memoReboot   = "deploy.reboot"   // step whose reboot is under way
+	memoBooted    = "deploy.booted"    // since when the ramdisk boots, RFC 3339; "" when it must be booted
+	memoForgotten = "deploy.forgotten" // step for whose boot the earlier agent was forgotten
+	memoCommand   = "deploy.command"   // id of the agent's command the step waits for
+	memoDone      = "deploy.done"      // id of the last command that an earlier step saw to its end
+	memoVersion   = "deploy.version"   // hardware_manager_version, JSON, which the agent wants back
+	memoRestarts  = "deploy.restarts"  // how often the step under way was started again
+	memoReboot    = "deploy.reboot"    // step whose reboot is under way
 )
 
 // orElse returns the duration, or the default when it is zero.

@@ -81,7 +81,13 @@ func TestKilledBeforeTheCheckpoint(t *testing.T) {
 			w.plan(node.FlowDeploy, w.direct.Steps())
 			w.stored.Plan.Steps[0].StartedAt = node.Now().Add(-time.Second)
 			task := w.task()
-			task.Save = func(context.Context) error { return errors.New("killed") }
+			keep := task.Save
+			task.Save = func(ctx context.Context) error {
+				if task.Recall(memoBooted) != "" {
+					return errors.New("killed")
+				}
+				return keep(ctx)
+			}
 			if _, err := w.direct.deploy(t.Context(), task); err == nil {
 				t.Fatal("not killed")
 			}
@@ -95,6 +101,24 @@ func TestKilledBeforeTheCheckpoint(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestKilledBeforeTheMachineWasSwitchedOff: the agent of an earlier deploy still runs and calls. It is
+// not the one that this deploy boots, and the image it once wrote is not this deploy's.
+func TestKilledBeforeTheMachineWasSwitchedOff(t *testing.T) {
+	w := newWorld(t)
+	w.agent.list = []wire.CommandResult{{ID: "earlier", Name: "execute_deploy_step", Status: wire.Succeeded}}
+	w.plan(node.FlowDeploy, w.direct.Steps())
+	w.stored.Plan.Steps[0].StartedAt = node.Now().Add(-time.Second)
+	w.calls() // after the step began, before the service came back
+	r, err := w.direct.deploy(t.Context(), w.task())
+	if err != nil || r.WaitFor != firstCall {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := []string{"power off", "connect provisioning", "forget agent", "PrepareRamdisk", "power on"}
+	if diff := cmp.Diff(want, w.log); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -20,12 +20,14 @@ type ramdisk struct {
 }
 
 // boot has the machine start the ramdisk on the given network. It may be called again after a
-// crash: a machine that was switched on for this boot, or whose new agent has called, is let be.
+// crash: a machine that was switched on for this boot, or whose new agent has called, is let be. Only
+// an agent that looked the node up after the earlier one was forgotten is new: the earlier one may
+// still run, call, and tell of an image it wrote in another deploy.
 func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
 	if t.Recall(memoBooted) != "" {
 		return nil
 	}
-	if step := t.Step(); step != nil && !step.StartedAt.IsZero() && calledSince(t, step.StartedAt) {
+	if step := t.Step(); step != nil && t.Recall(memoForgotten) == stepName(t) && calledSince(t, step.StartedAt) {
 		t.Remember(memoBooted, step.StartedAt.Format(time.RFC3339Nano))
 		return nil
 	}
@@ -40,6 +42,12 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 	}
 	if err := forgetAgent(ctx, t); err != nil {
 		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
+	}
+	if t.Step() != nil {
+		t.Remember(memoForgotten, stepName(t))
+		if err := save(ctx, t); err != nil {
+			return err
+		}
 	}
 	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
 		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
