@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// program runs one of the programs that make the test's disk.
+func program(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Fatalf("%s is needed: apt-get install gdisk dosfstools mtools", name)
+	}
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+// A machine that booted in UEFI mode gets a boot entry for the loader on the disk.
+func TestBootEntryIsMade(t *testing.T) {
+	s := newService(t)
+	var vars string
+	var guid string
+	startAgent(t, s, func(c *Config) {
+		vars = filepath.Join(c.Root, "sys/firmware/efi/efivars")
+		if err := os.MkdirAll(vars, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		disk, esp := filepath.Join(c.Root, "dev/vdb"), filepath.Join(t.TempDir(), "esp")
+		if err := os.WriteFile(disk, make([]byte, 16<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		program(t, "sgdisk", "--clear", "--new=3:4096:8191", "--typecode=3:ef00", disk)
+		_, after, _ := strings.Cut(program(t, "sgdisk", "--info=3", disk), "unique GUID: ")
+		guid = strings.ToLower(after[:36])
+		if err := os.WriteFile(esp, make([]byte, 2<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		program(t, "mkfs.vfat", esp)
+		program(t, "mmd", "-i", esp, "::/EFI", "::/EFI/debian")
+		program(t, "mcopy", "-i", esp, "/dev/null", "::/EFI/debian/grubx64.efi")
+		program(t, "dd", "if="+esp, "of="+disk, "bs=1M", "seek=2", "conv=notrunc")
+	})
+	c := conductorFor(t, receive(t, s.heartbeats))
+	if got, want := c.succeed("standby.get_partition_uuids", map[string]any{}), `{"root uuid":"","efi system partition uuid":"`+guid+`","PReP Boot partition uuid":""}`; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	for range 2 { // safe to run again; the mode of this machine is taken when none is named
+		got := c.succeed("image.install_bootloader", map[string]any{"root_uuid": nil, "efi_system_part_uuid": guid})
+		if want := `{"result":"install_bootloader: boot entry Boot0000 starts \\EFI\\debian\\grubx64.efi of partition 3"}`; got != want {
+			t.Errorf("\n got %s\nwant %s", got, want)
+		}
+	}
+	files, err := filepath.Glob(vars + "/*")
+	if err != nil || len(files) != 2 {
+		t.Errorf("the firmware has %s, %v", files, err)
+	}
+}
