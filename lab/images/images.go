@@ -86,6 +86,9 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 	if o.CacheDir == "" {
 		o.CacheDir = ramdisk.DefaultCacheDir()
 	}
+	if err := o.absolute(); err != nil {
+		return Image{}, err
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -103,6 +106,21 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 		return img, nil
 	}
 	return b.run(ctx, r, Image{Kind: kind, Path: filepath.Join(o.OutDir, r.file), Format: r.format, Key: key})
+}
+
+// absolute makes the paths good for programs that run in the scratch directory.
+func (o *Options) absolute() error {
+	for _, path := range []*string{&o.OutDir, &o.CacheDir, &o.TinyOS} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("finding %s: %w", *path, err)
+		}
+		*path = abs
+	}
+	return nil
 }
 
 func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
