@@ -9,8 +9,8 @@ export CGO_ENABLED := 0
 
 build: ## bin/billet, with the agent inside
 	@mkdir -p bin
-	@$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/billet-agent ./cmd/billet-agent
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/billet ./cmd/billet
+	@$(GO) build -trimpath -ldflags '-s -w' -o cmd/billet/billet-agent ./cmd/billet-agent
+	@$(GO) build -trimpath -tags embed_agent -ldflags '$(LDFLAGS)' -o bin/billet ./cmd/billet
 
 deps-demo:
 	@scripts/deps demo
@@ -40,4 +40,4 @@ bench: ## figures against peers
 	$(GO) test -run '^$$' -bench . ./bench/...
 
 clean:
-	rm -rf bin .cache
+	rm -rf bin .cache cmd/billet/billet-agent

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -31,9 +33,12 @@ func ramdiskBuildCommand() *cobra.Command {
 				o.CacheDir = ramdisk.DefaultCacheDir()
 			}
 			if o.Init == "" {
-				if o.Init, err = ramdisk.FindProgram(c.Context(), "billet-agent", "cmd/billet-agent", o.CacheDir); err != nil {
+				agent, remove, err := findAgent(c.Context(), o.CacheDir)
+				if err != nil {
 					return err
 				}
+				defer remove()
+				o.Init = agent
 			}
 			m, err := ramdisk.Build(c.Context(), o)
 			if err != nil {
@@ -45,7 +50,7 @@ func ramdiskBuildCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar((*string)(&o.Flavor), "flavor", string(ramdisk.Generic), "kernel and drivers: generic (ordinary servers) or cloud (virtual machines)")
 	f.StringVar(&o.OutDir, "out", "", "directory for vmlinuz, initramfs and manifest.json")
-	f.StringVar(&o.Init, "agent", "", "static agent executable (default: billet-agent beside billet, or built in the source tree)")
+	f.StringVar(&o.Init, "agent", "", "static agent executable (default: the one inside billet)")
 	f.StringVar(&o.KernelVersion, "kernel-version", "", "kernel to take, such as 6.1.0-56 (default: the newest in the package lists)")
 	f.StringVar(&o.KernelPackage, "kernel-package", "", "kernel package file to take instead of a download")
 	f.StringVar(&o.Firmware, "firmware", "", "directory such as /lib/firmware: what the drivers ask for is added")
@@ -55,6 +60,25 @@ func ramdiskBuildCommand() *cobra.Command {
 		panic(err) // the flag is defined above
 	}
 	return c
+}
+
+// findAgent returns the path of the agent to pack: the one inside this binary, else the one beside
+// it or built from the source tree. remove takes away what was made for it.
+func findAgent(ctx context.Context, cacheDir string) (path string, remove func(), err error) {
+	if len(embeddedAgent) == 0 {
+		path, err = ramdisk.FindProgram(ctx, "billet-agent", "cmd/billet-agent", cacheDir)
+		return path, func() {}, err
+	}
+	f, err := os.CreateTemp("", "billet-agent-")
+	if err != nil {
+		return "", nil, fmt.Errorf("unpacking the agent: %w", err)
+	}
+	remove = func() { os.Remove(f.Name()) }
+	if _, err := f.Write(embeddedAgent); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("unpacking the agent: %w", err)
+	}
+	return f.Name(), remove, f.Close()
 }
 
 func printManifest(w io.Writer, output, dir string, m ramdisk.Manifest) error {
