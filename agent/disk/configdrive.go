@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,6 +65,20 @@ func decodeConfigDrive(text string) ([]byte, error) {
 		return nil, errors.New("the config drive is empty")
 	}
 	return drive, nil
+}
+
+// isoBlock is the size of ISO 9660's blocks; the volume descriptor is in the 16th (ECMA-119, 8.1).
+const isoBlock = 2048
+
+// readable refuses a config drive that no system could read from the disk: ISO 9660 knows no larger
+// sectors than its own. The machine would come up without its addresses and keys.
+func readable(d Disk, drive []byte) error {
+	const at = 16*isoBlock + 1
+	if d.SectorSize() > isoBlock && len(drive) > at+5 && string(drive[at:at+5]) == "CD001" {
+		return fmt.Errorf("the config drive is an ISO 9660 file system with blocks of %d bytes, which cannot be read from this disk's sectors of %d bytes: give a config drive with a FAT file system labelled %s",
+			isoBlock, d.SectorSize(), configDriveName)
+	}
+	return nil
 }
 
 func (w *Writer) fetchText(ctx context.Context, from string) (string, error) {
@@ -155,14 +171,51 @@ func placeConfigDrive(d Disk, size int64) (span, error) {
 	return placeInMBR(d, m, size)
 }
 
+// reuse decides about a partition of the image that may hold an earlier config drive, as images made
+// of deployed machines do: it is used again where it is large enough; else what it holds is made
+// unfindable, since a system must not take somebody else's name and keys from it.
+func reuse(d Disk, room span, size int64, named bool) (bool, error) {
+	earlier, err := holdsDrive(d, room)
+	switch {
+	case err != nil:
+		return false, err
+	case (named || earlier) && room.length >= size:
+		return true, nil
+	case earlier:
+		return false, d.Zero(room.offset, min(room.length, signatureSize))
+	}
+	return false, nil
+}
+
+// holdsDrive looks for a file system labelled config-2: ISO 9660 (ECMA-119, 8.4.7) or FAT (its
+// label at byte 43 or, in FAT32, 71).
+func holdsDrive(d Disk, room span) (bool, error) {
+	head := make([]byte, 17*isoBlock)
+	if room.offset < 0 || room.length < int64(len(head)) || room.offset+room.length > d.Size() {
+		return false, nil
+	}
+	if _, err := d.ReadAt(head, room.offset); err != nil {
+		return false, fmt.Errorf("looking for an earlier config drive: %w", err)
+	}
+	iso := string(head[16*isoBlock+1:][:5]) == "CD001" && labelled(head[16*isoBlock+40:][:32])
+	fat := head[510] == 0x55 && head[511] == 0xaa && (labelled(head[43:54]) || labelled(head[71:82]))
+	return iso || fat, nil
+}
+
+func labelled(raw []byte) bool {
+	return strings.EqualFold(strings.TrimRight(string(raw), " "), configDriveName)
+}
+
 func placeInGPT(d Disk, t *gptTable, size int64) (span, error) {
 	end := int64(0) // first sector after the last partition
-	for _, e := range t.partitions() {
-		room := span{e.First * t.sector, (e.Last - e.First + 1) * t.sector}
-		if e.Name == configDriveName && room.length >= size {
-			return room, nil
-		}
+	parts := t.partitions()
+	for _, n := range slices.Sorted(maps.Keys(parts)) {
+		e := parts[n]
 		end = max(end, e.Last+1)
+		room := span{e.First * t.sector, (e.Last - e.First + 1) * t.sector}
+		if use, err := reuse(d, room, size, e.Name == configDriveName); use || err != nil {
+			return room, err
+		}
 	}
 	where, err := placeAtEnd(max(end, t.u64(atFirstUsable))*t.sector, (t.u64(atLastUsable)+1)*t.sector, size)
 	if err != nil {
@@ -186,6 +239,10 @@ func placeInMBR(d Disk, m *mbrTable, size int64) (span, error) {
 			free = i
 		}
 		end = max(end, e.first+e.sectors)
+		room := span{e.first * sector, e.sectors * sector}
+		if use, err := reuse(d, room, size, false); e.kind != 0 && (use || err != nil) {
+			return room, err
+		}
 	}
 	if free < 0 {
 		return span{}, errors.New("all four primary partitions of the image's MBR partition table are taken: use an image with a GPT")

@@ -31,6 +31,22 @@ func run(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
+// tryRun is run for programs that may fail.
+func tryRun(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	return string(out), err
+}
+
+// feed is run with standard input.
+func feed(t testing.TB, input, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
 // dirt is what a disk holds that was used before.
 const dirt = 0xa5
 

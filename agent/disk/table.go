@@ -47,11 +47,11 @@ func otherSectorSize(d Disk) error {
 	return nil
 }
 
-// fitProtectiveMBR makes the protective partition cover the disk; a hybrid table's other entries
-// stay.
+// fitProtectiveMBR makes the protective partition cover the disk. A hybrid table stays as it is: its
+// protective partition ends before the others, and grown over them no BIOS would take the table.
 func fitProtectiveMBR(d Disk) error {
 	mbr, err := readMBR(d)
-	if err != nil || mbr == nil {
+	if err != nil || mbr == nil || mbr.used() > 1 {
 		return err
 	}
 	for i := range 4 {
@@ -83,7 +83,6 @@ func readMBR(r io.ReaderAt) (*mbrTable, error) {
 	if m.raw[510] != 0x55 || m.raw[511] != 0xaa {
 		return nil, nil
 	}
-	used := 0
 	for i := range 4 {
 		e := m.entry(i)
 		if flag := m.raw[446+16*i]; flag != 0 && flag != 0x80 {
@@ -92,14 +91,22 @@ func readMBR(r io.ReaderAt) (*mbrTable, error) {
 		if e.kind != 0 && (e.first == 0 || e.sectors == 0) {
 			return nil, nil
 		}
-		if e.kind != 0 {
-			used++
-		}
 	}
-	if used == 0 {
+	if m.used() == 0 {
 		return nil, nil
 	}
 	return m, nil
+}
+
+// used is how many entries are in use.
+func (m *mbrTable) used() int {
+	n := 0
+	for i := range 4 {
+		if m.entry(i).kind != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *mbrTable) entry(i int) mbrEntry {

@@ -48,6 +48,9 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err != nil {
 		return Written{}, err
 	}
+	if err := readable(d, drive); err != nil {
+		return Written{}, err
+	}
 	src, err := openSource(ctx, w.Client, img)
 	if err != nil {
 		return Written{}, err
