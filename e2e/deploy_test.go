@@ -95,7 +95,7 @@ func TestOrdinaryHardware(t *testing.T) {
 	s := newSite(t)
 	out := filepath.Join(cache, "generic")
 	s.billet("ramdisk", "build", "--flavor", "generic", "--out", out)
-	m := s.machine("generic", "--firmware", "bios", "--memory", "512", "--disk", "5G", "--disk", "6G", "--disk-model", "nvme", "--nic-model", "e1000e")
+	m := s.machine("generic", "--firmware", "bios", "--memory", "256", "--disk", "5G", "--disk", "6G", "--disk-model", "nvme", "--nic-model", "e1000e")
 	m.patch("/driver_info/deploy_kernel", filepath.Join(out, "vmlinuz"))
 	m.patch("/driver_info/deploy_ramdisk", filepath.Join(out, "initramfs"))
 	m.available()

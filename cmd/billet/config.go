@@ -105,7 +105,7 @@ func (c *Config) keys() []key {
 
 		{"deploy_kernel", "", "kernel of the deploy ramdisk when a node names none; empty: ramdisk/vmlinuz in data_dir", text(&c.DeployKernel)},
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
-		{"kernel_append_params", "nofb vga=normal", "kernel parameters of the deploy ramdisk", text(&c.KernelAppendParams)},
+		{"kernel_append_params", "nofb vga=normal rootfstype=ramfs", "kernel parameters of the deploy ramdisk; rootfstype=ramfs lets it fill more than half of a small machine's memory", text(&c.KernelAppendParams)},
 		{"image_dir", "", "the local image store; empty: images in data_dir", text(&c.ImageDir)},
 		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in; image_dir always is", list(&c.FileURLPaths)},
 
