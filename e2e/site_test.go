@@ -81,7 +81,12 @@ type site struct {
 	log    *os.File
 }
 
-const provisionIP = "10.97.0.1"
+// Each test process has its own network, so that two may run on one machine.
+var (
+	own         = os.Getpid()%250 + 1
+	labName     = fmt.Sprintf("e2e%d", own)
+	provisionIP = fmt.Sprintf("10.97.%d.1", own)
+)
 
 func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
@@ -118,7 +123,7 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	args := append([]string{"serve", "--data-dir", filepath.Join(s.dir, "data"), "--listen", s.listen, "--auth", "noauth",
-		"--provision-interface", "billet-e2e", "--file-url-allowed-paths", filepath.Join(cache, "images") + "," + s.dir,
+		"--provision-interface", "billet-" + labName, "--file-url-allowed-paths", filepath.Join(cache, "images") + "," + s.dir,
 		"--deploy-kernel", filepath.Join(cache, "ramdisk", "vmlinuz"), "--deploy-ramdisk", filepath.Join(cache, "ramdisk", "initramfs"),
 	}, s.flags...)
 	s.log, s.serve = log, exec.Command(billet, args...)
@@ -157,7 +162,7 @@ func (s *site) stop(sig syscall.Signal) {
 // lab runs `billet lab …` for this site's own network.
 func (s *site) lab(args ...string) []byte {
 	s.t.Helper()
-	return s.billet(append([]string{"lab", "--name", "e2e", "--dir", filepath.Join(s.dir, "lab")}, args...)...)
+	return s.billet(append([]string{"lab", "--name", labName, "--dir", filepath.Join(s.dir, "lab")}, args...)...)
 }
 
 func (s *site) billet(args ...string) []byte {
