@@ -68,6 +68,9 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
 	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		return fmt.Errorf("%s (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)", faultText(answer))
+	}
 	if resp.StatusCode >= 300 {
 		return fmt.Errorf("%s (HTTP %d)", faultText(answer), resp.StatusCode)
 	}
