@@ -32,7 +32,12 @@ var fields = map[string]func(wire.Disk) string{
 type hint struct {
 	field, text string
 	match       func(value string) bool
+	identity    bool // it is to name one disk: the exact value of a field that disks do not share
 }
+
+// identities are the fields that tell disks apart. Hardware is not always honest about them: some
+// RAID controllers give each of their logical disks the controller's serial number.
+var identities = []string{"serial", "wwn", "wwn_with_extension", "wwn_vendor_extension", "hctl", "by_path"}
 
 // parseHints reads root device hints as the Bare Metal API has them: field → value, where the value
 // may begin with an operator. A bare value must be equal.
@@ -46,11 +51,13 @@ func parseHints(raw map[string]any) ([]hint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("root device hint %s: %w", field, err)
 		}
-		match, err := parseCondition(field, strings.ToLower(strings.TrimSpace(text)))
+		condition := strings.ToLower(strings.TrimSpace(text))
+		match, err := parseCondition(field, condition)
 		if err != nil {
 			return nil, fmt.Errorf("root device hint %s: %q: %w", field, text, err)
 		}
-		out = append(out, hint{field: field, text: text, match: match})
+		exact := strings.HasPrefix(condition, "s==") || !slices.ContainsFunc(operators, func(o string) bool { return strings.HasPrefix(condition, o) })
+		out = append(out, hint{field: field, text: text, match: match, identity: exact && slices.Contains(identities, field)})
 	}
 	return out, nil
 }

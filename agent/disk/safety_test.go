@@ -309,3 +309,34 @@ func TestSkipped(t *testing.T) {
 		}
 	}
 }
+
+// RAID controllers may give all their logical disks one serial number: "the disk with that serial"
+// is then no disk at all, even when one of them is smaller.
+func TestAHintThatIsToNameOneDiskMustNameOne(t *testing.T) {
+	logical := []wire.Disk{
+		{Name: "/dev/sda", Size: 480 << 30, Serial: "PDNLH0", WWN: "0x600508b1001c9c3a", HCTL: "0:1:0:0"},
+		{Name: "/dev/sdb", Size: 960 << 30, Serial: "PDNLH0", WWN: "0x600508b1001c9c3a", HCTL: "0:1:0:1"},
+	}
+	for _, tt := range []struct {
+		hints map[string]any
+		want  string // "" is refused
+	}{
+		{map[string]any{"serial": "PDNLH0"}, ""},
+		{map[string]any{"serial": "s== PDNLH0"}, ""},
+		{map[string]any{"wwn": "0x600508b1001c9c3a"}, ""},
+		{map[string]any{"wwn": "0x600508b1001c9c3a", "size": "> 1"}, ""},
+		{map[string]any{"serial": "PDNLH0", "size": "> 500"}, "/dev/sdb"},
+		{map[string]any{"serial": "PDNLH0", "hctl": "0:1:0:1"}, "/dev/sdb"},
+		{map[string]any{"serial": "<in> PDN"}, "/dev/sda"}, // a class of disks: the smallest of it
+		{map[string]any{"serial": "<or> PDNLH0 <or> OTHER"}, "/dev/sda"},
+		{map[string]any{"size": "> 100"}, "/dev/sda"},
+	} {
+		got, err := Select(logical, tt.hints)
+		if got.Name != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%v: %q, %v; want %q", tt.hints, got.Name, err, tt.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "match 2 disks, though one of them is to name a single disk, so the choice would be left to chance") {
+			t.Errorf("%v: %v", tt.hints, err)
+		}
+	}
+}

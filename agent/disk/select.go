@@ -22,7 +22,8 @@ var outside = []string{"usb", "fc", "iscsi"}
 // by path, else by its own identity, because these stay when names move. Disks on USB, on a fibre
 // channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that matches them all; when several do,
 // the smallest, as without hints; when the smallest are equal the choice is refused, because only
-// names would tell them apart and names move between boots. Removable and read-only disks are never
+// names would tell them apart and names move between boots, and so it is when a hint was to name one
+// disk (an exact serial, wwn, hctl or by_path) but fits several. Removable and read-only disks are never
 // chosen. Errors list the disks seen and why each was not taken.
 func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	hints, err := parseHints(raw)
@@ -46,7 +47,10 @@ func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 			cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Name, b.Name))
 	})
 	if len(hints) > 0 && len(fit) > 1 && fit[0].Size == fit[1].Size {
-		return wire.Disk{}, ambiguous(hints, fit)
+		return wire.Disk{}, ambiguous(hints, fit, "the smallest of equal size")
+	}
+	if len(fit) > 1 && slices.ContainsFunc(hints, func(h hint) bool { return h.identity }) {
+		return wire.Disk{}, ambiguous(hints, fit, "though one of them is to name a single disk")
 	}
 	return fit[0], nil
 }
@@ -88,13 +92,13 @@ func noneFits(hints []hint, refusals []string) error {
 	return fmt.Errorf("no disk matches the root device hints (%s); %s", list(hints), seen)
 }
 
-func ambiguous(hints []hint, fit []wire.Disk) error {
+func ambiguous(hints []hint, fit []wire.Disk, why string) error {
 	var names []string
 	for _, d := range fit {
 		names = append(names, describe(d))
 	}
-	return fmt.Errorf("the root device hints (%s) match %d disks, the smallest of equal size, so the choice would be left to chance: add serial, wwn, hctl or by_path; matching: %s",
-		list(hints), len(fit), strings.Join(names, "; "))
+	return fmt.Errorf("the root device hints (%s) match %d disks, %s, so the choice would be left to chance: add serial, wwn, hctl or by_path; matching: %s",
+		list(hints), len(fit), why, strings.Join(names, "; "))
 }
 
 func list(hints []hint) string {

@@ -165,9 +165,10 @@ func pick(all, ours []uint16) (uint16, error) {
 	if len(ours) > 0 {
 		return ours[0], nil
 	}
-	for n := range uint16(0xffff) {
-		if !slices.Contains(all, n) {
-			return n, nil
+	used := slices.Compact(slices.Sorted(slices.Values(all))) // Boot000a and Boot000A are one number
+	for i := range 0xffff {
+		if i == len(used) || int(used[i]) != i {
+			return uint16(i), nil
 		}
 	}
 	return 0, errors.New("the firmware has no free boot entry")
