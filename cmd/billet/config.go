@@ -97,7 +97,7 @@ func (c *Config) keys() []key {
 		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
 		{"dhcp_range", "", "first-last address to hand out; empty: the upper half of the interface's network", addressRange(&c.DHCPRange)},
 		{"dhcp_router", "", "default router told to machines; empty: none", address(&c.DHCPRouter)},
-		{"dhcp_dns", "", "comma list of name servers told to machines", list(&c.DHCPDNS)},
+		{"dhcp_dns", "", "comma list of name servers told to machines", addresses(&c.DHCPDNS)},
 		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},
 		{"tftp_port", "69", "UDP port of TFTP; firmware only knows 69", number(&c.TFTPPort, 1, 65535)},
 		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},

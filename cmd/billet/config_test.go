@@ -75,6 +75,8 @@ func TestConfigRefuses(t *testing.T) {
 		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},
 		{yaml: "workers:\n  a: 1\n", want: `workers`},
 		{args: []string{"--dhcp-range", "10.0.0.9-10.0.0.1"}, want: `flag --dhcp-range: dhcp_range: "10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`},
+		{args: []string{"--dhcp-range", "fd00::1-fd00::9"}, want: `dhcp_range: "fd00::1-fd00::9" is not first-last, two IPv4 addresses`},
+		{yaml: "dhcp_dns: [192.0.2.1, ns1]\n", want: `dhcp_dns: "ns1" is not an IP address`},
 		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
 		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
 		{args: []string{"--config", "/nonexistent.yaml"}, want: "configuration file /nonexistent.yaml"},

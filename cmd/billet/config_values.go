@@ -102,6 +102,21 @@ func address(p *string) func(string) error {
 	}
 }
 
+func addresses(p *[]string) func(string) error {
+	take := list(p)
+	return func(s string) error {
+		if err := take(s); err != nil {
+			return err
+		}
+		for _, item := range *p {
+			if _, err := netip.ParseAddr(item); err != nil {
+				return fmt.Errorf("%q is not an IP address", item)
+			}
+		}
+		return nil
+	}
+}
+
 func addressRange(p *string) func(string) error {
 	return func(s string) error {
 		first, last, _ := strings.Cut(s, "-")

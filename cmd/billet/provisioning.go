@@ -100,11 +100,7 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, agents http.H
 		Lookup: lookup, Leases: db, Trace: db, Log: log,
 	}
 	for _, s := range c.DHCPDNS {
-		ip, err := netip.ParseAddr(s)
-		if err != nil {
-			return fmt.Errorf("dhcp_dns: %q is not an IP address", s)
-		}
-		addresses.Config.DNS = append(addresses.Config.DNS, ip)
+		addresses.Config.DNS = append(addresses.Config.DNS, netip.MustParseAddr(s)) // its key has checked it
 	}
 	g.run("DHCP", addresses.Serve)
 	log.Info("boot services serve", "interface", c.ProvisionInterface, "address", base, "dhcp", c.DHCPMode)
