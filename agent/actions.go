@@ -154,6 +154,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log,
 		Progress: func(detail string, done, total int64) { c.report(root.Name+": "+detail, done, total) },
 	}
+	a.rootUUID = ""
 	done, err := w.WriteImage(ctx, dev, img, configDrive)
 	if err != nil {
 		return nil, fmt.Errorf("writing image %s to %s (serial %q): %w", img.ID, root.Name, root.Serial, err)
@@ -165,8 +166,34 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 		a.Log.Warn("the kernel still sees the old partitions", "disk", root.Name, "error", err)
 	}
 	a.written = &root
+	if err := a.formatEphemeral(ctx, c, root, img, done); err != nil {
+		return nil, err
+	}
+	a.rootUUID = done.Root.UUID
 	a.Log.Info("image written", "image", img.ID, "disk", root.Name, "format", done.Format, "file_bytes", done.FileSize, "disk_bytes", done.Size, "took", done.Took)
 	return fmt.Sprintf("image (%s) written to device %s: %d bytes of %s in %s", img.ID, root.Name, done.FileSize, done.Format, done.Took.Round(time.Millisecond)), nil
+}
+
+// formatEphemeral makes the ephemeral partition's file system, unless it is to be kept.
+func (a *Agent) formatEphemeral(ctx context.Context, c stepCall, root wire.Disk, img wire.ImageInfo, done disk.Written) error {
+	for _, p := range done.Parts {
+		a.Log.Info("partition", "disk", root.Name, "number", p.Number, "role", p.Role, "offset", p.Offset, "size", p.Length)
+		if p.Role != disk.Ephemeral || img.PreserveEphemeral {
+			continue
+		}
+		c.report("formatting the ephemeral partition of "+root.Name, 0, 0)
+		dev, err := a.openDisk(root) // it still is the disk that was written
+		if err == nil {
+			err = dev.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("formatting the ephemeral partition: %w", err)
+		}
+		if err := disk.FormatEphemeral(ctx, filepath.Join(a.Config.Root, root.Name), p, img.EphemeralFormat); err != nil {
+			return fmt.Errorf("%s (serial %q): %w", root.Name, root.Serial, err)
+		}
+	}
+	return nil
 }
 
 // eachDisk does something to every disk of the machine and goes on after a failure. Those that the

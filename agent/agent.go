@@ -31,10 +31,13 @@ type Agent struct {
 	Log     *slog.Logger
 	Logs    *LogBuffer // where Log's lines are kept as well
 
+	LoadModule func(name string) // loads a kernel module, such as a file system's; nil: nothing can be loaded
+
 	client    *client
 	images    *http.Client
 	inventory inventory.Machine
 	node      wire.Node // as looked up
+	rootUUID  string    // of the root file system a partition image was written with; commands run one at a time
 	config    wire.LookupConfig
 	heart     *heart
 	progress  *progress

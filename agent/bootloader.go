@@ -2,57 +2,62 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/efi"
+	"github.com/billet-metal/billet/agent/grub"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
 // rootDisk opens the disk the instance is on: the one this agent wrote, rather than what choosing
 // again would give.
-func (a *Agent) rootDisk(ctx context.Context) (*disk.Device, error) {
+func (a *Agent) rootDisk(ctx context.Context) (*disk.Device, wire.Disk, error) {
 	if a.written != nil {
-		return a.openDisk(*a.written)
+		dev, err := a.openDisk(*a.written)
+		return dev, *a.written, err
 	}
 	root, err := a.selectRoot(ctx, a.node)
 	if err != nil {
-		return nil, err
+		return nil, root, err
 	}
-	return a.openDisk(root)
+	dev, err := a.openDisk(root)
+	return dev, root, err
 }
 
 // partitionUUIDs names the partitions that booting needs. A whole-disk image brings its own root
 // file system, which only its own boot loader knows: the root UUID stays empty.
 func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
-	dev, err := a.rootDisk(ctx)
+	dev, _, err := a.rootDisk(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer dev.Close()
-	return wire.PartitionUUIDs{ESP: disk.ESP(dev), PReP: disk.PReP(dev)}, nil
+	return wire.PartitionUUIDs{Root: a.rootUUID, ESP: disk.ESP(dev), PReP: disk.PReP(dev)}, nil
 }
 
 // installBootloader makes the machine able to boot the image from its disk. A whole-disk image
-// brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry.
+// brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry. A partition
+// image, which is one with a root_uuid, has its own GRUB installed first.
 func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
-	var mode string
+	var mode, rootUUID string
 	var ignore bool
-	if err := p.decode("target_boot_mode", &mode); err != nil {
-		return nil, err
-	}
-	if err := p.decode("ignore_bootloader_failure", &ignore); err != nil {
-		return nil, err
+	for key, out := range map[string]any{"target_boot_mode": &mode, "root_uuid": &rootUUID, "ignore_bootloader_failure": &ignore} {
+		if err := p.decode(key, out); err != nil {
+			return nil, err
+		}
 	}
 	if mode == "" {
 		mode = a.inventory.BootMode()
 	}
-	if mode == "bios" {
+	if mode == "bios" && rootUUID == "" {
 		return "a whole-disk image brings its own boot loader; nothing to do in BIOS mode", nil
 	}
-	text, err := a.makeBootEntry(ctx)
+	text, err := a.makeBootable(ctx, mode, rootUUID)
 	if err != nil && ignore {
 		a.Log.Warn("no boot entry was made, which is to be ignored", "error", err)
 		return "no boot entry was made, which is to be ignored: " + err.Error(), nil
@@ -60,17 +65,87 @@ func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	return text, err
 }
 
-func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
-	dir := filepath.Join(a.Config.Root, efi.Efivars)
-	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("the instance is to boot in UEFI mode, but this machine booted in %s mode, so its firmware's boot entries cannot be reached: set the same boot mode in the firmware and in the node's capabilities", a.inventory.BootMode())
+func (a *Agent) makeBootable(ctx context.Context, mode, rootUUID string) (string, error) {
+	if mode == "uefi" {
+		if _, err := os.Stat(a.efivars()); err != nil {
+			return "", fmt.Errorf("the instance is to boot in UEFI mode, but this machine booted in %s mode, so its firmware's boot entries cannot be reached: set the same boot mode in the firmware and in the node's capabilities", a.inventory.BootMode())
+		}
 	}
-	dev, err := a.rootDisk(ctx)
+	text := ""
+	if rootUUID != "" {
+		done, err := a.installGRUB(ctx, mode, rootUUID)
+		if err != nil || mode == "bios" {
+			return done, err
+		}
+		text = done + "; "
+	}
+	entry, err := a.makeBootEntry(ctx)
+	return text + entry, err
+}
+
+func (a *Agent) efivars() string { return filepath.Join(a.Config.Root, efi.Efivars) }
+
+// installGRUB finds the root file system on the root disk, and only there, and has the image's GRUB
+// installed.
+func (a *Agent) installGRUB(ctx context.Context, mode, rootUUID string) (string, error) {
+	dev, root, err := a.rootDisk(ctx)
+	if err != nil {
+		return "", err
+	}
+	part, fs, err := disk.RootFS(dev, rootUUID)
+	esp, espErr := disk.FindESP(dev)
+	// The kernel mounts no partition of a disk that is held exclusively.
+	if err = errors.Join(err, dev.Close()); err != nil {
+		return "", fmt.Errorf("installing the boot loader on %s (serial %q): %w", root.Name, root.Serial, err)
+	}
+	t := grub.Target{
+		Disk: root.Name, Root: disk.PartitionNode(root.Name, part.Number), RootFS: fs.Type, RootUUID: rootUUID,
+		Mode: mode, Dir: "/mnt/instance", Log: a.Log,
+	}
+	if mode == "uefi" {
+		if espErr != nil {
+			return "", fmt.Errorf("installing the boot loader on %s: %w", root.Name, espErr)
+		}
+		t.ESP = disk.PartitionNode(root.Name, esp.Number)
+	}
+	if a.LoadModule != nil {
+		a.LoadModule(fs.Type)
+	}
+	if err := waitForNodes(ctx, t.Root, t.ESP); err != nil {
+		return "", err
+	}
+	a.Log.Info("installing the image's boot loader", "disk", t.Disk, "serial", root.Serial, "root", t.Root, "fs", t.RootFS, "esp", t.ESP, "mode", mode)
+	if err := grub.Install(ctx, t); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the image's GRUB was installed on %s for %s mode, root %s (%s)", t.Disk, mode, t.Root, rootUUID), nil
+}
+
+// waitForNodes gives the kernel a moment to make the device nodes of new partitions.
+func waitForNodes(ctx context.Context, nodes ...string) error {
+	deadline := time.Now().Add(10 * time.Second)
+	for _, name := range nodes {
+		for name != "" {
+			if _, err := os.Stat(name); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				return fmt.Errorf("the kernel shows no partition %s: %w", name, err)
+			}
+			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
+	dev, _, err := a.rootDisk(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer dev.Close()
-	loader, number, err := disk.InstallLoader(dev, efi.Variables{Dir: dir})
+	loader, number, err := disk.InstallLoader(dev, efi.Variables{Dir: a.efivars()})
 	if err != nil {
 		return "", err
 	}

@@ -19,7 +19,7 @@ var flavors = map[Flavor]flavor{
 	Cloud: {
 		metapackage: "linux-image-cloud-amd64", suffix: "-cloud-amd64",
 		basic:   slices.Concat(virtual, disks, filesystems),
-		drivers: slices.Concat([]string{"nvme", "vmw_pvscsi", "vmxnet3", "ena", "gve", "xen-blkfront", "xen-netfront"}, links, iscsi, arrays),
+		drivers: slices.Concat([]string{"nvme", "vmw_pvscsi", "vmxnet3", "ena", "gve", "xen-blkfront", "xen-netfront"}, links, iscsi, arrays, []string{"ext4"}),
 	},
 }
 

@@ -38,51 +38,20 @@ var passedOver = []string{
 
 // readPackage takes a kernel .deb apart without writing anything to disk.
 func readPackage(ctx context.Context, deb string) (*kernel, error) {
-	// dpkg-deb knows how the package is compressed; the tar stream is read here.
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
+	k := &kernel{modules: map[string]*module{}, builtin: map[string]bool{}}
+	err := eachFile(ctx, deb, func(h *tar.Header, content io.Reader) error {
+		if h.Typeflag != tar.TypeReg {
+			return nil
+		}
+		return k.take(strings.TrimPrefix(path.Clean(h.Name), "/"), content)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("unpacking %s: %w", deb, err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("unpacking %s: %w (the program dpkg-deb comes with the package dpkg)", deb, err)
-	}
-	k, readErr := readTar(tar.NewReader(out))
-	if readErr != nil {
-		// Let dpkg-deb end: nobody reads its pipe any more.
-		out.Close()
-	}
-	if err := cmd.Wait(); err != nil && (readErr == nil || said.Len() > 0) {
-		return nil, fmt.Errorf("unpacking %s: %w: %s", deb, err, strings.TrimSpace(said.String()))
-	}
-	if readErr != nil {
-		return nil, fmt.Errorf("reading %s: %w", deb, readErr)
+		return nil, err
 	}
 	if k.image == nil || len(k.modules) == 0 {
 		return nil, fmt.Errorf("reading %s: it holds no kernel with modules; a package such as linux-image-6.1.0-56-amd64 is wanted", deb)
 	}
 	return k, nil
-}
-
-func readTar(t *tar.Reader) (*kernel, error) {
-	k := &kernel{modules: map[string]*module{}, builtin: map[string]bool{}}
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return k, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		if err := k.take(strings.TrimPrefix(path.Clean(h.Name), "/"), t); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // take keeps one file of the package if it is of use.
@@ -157,6 +126,11 @@ func kernelPackage(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return archived(ctx, o, name)
+}
+
+// archived returns the path of a package's .deb, downloading it into the cache when needed.
+func archived(ctx context.Context, o Options, name string) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(o.CacheDir, "kernels"))
 	if err != nil {
 		return "", fmt.Errorf("finding the cache: %w", err)
@@ -172,7 +146,7 @@ func kernelPackage(ctx context.Context, o Options) (string, error) {
 	if _, err := os.Stat(deb); err == nil {
 		return deb, nil
 	}
-	o.Log.Info("downloading the kernel package", "package", name)
+	o.Log.Info("downloading a package", "package", name)
 	return deb, download(ctx, name, deb)
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	KernelVersion string // "6.1.0-56"; "" is the newest the package lists know
 	KernelPackage string // path of a kernel .deb; "" downloads it
 	Firmware      string // directory like /lib/firmware; what chosen modules ask for is added. "": none
+	Bare          bool   // without the programs that the agent calls: for another init
 	Extra         []File // further files of the initramfs
 	Log           *slog.Logger
 }
@@ -110,7 +111,13 @@ func Build(ctx context.Context, o Options) (Manifest, error) {
 		return Manifest{}, err
 	}
 	m.NoFirmware = missing
-	files = append(append(files, firmware...), o.Extra...)
+	var programs []File
+	if !o.Bare {
+		if programs, err = tools(ctx, o); err != nil {
+			return Manifest{}, err
+		}
+	}
+	files = slices.Concat(files, firmware, programs, o.Extra)
 	o.Log.Info("packing the ramdisk", "modules", len(m.Modules), "kernel", m.KernelRelease)
 	packed, err := pack(files)
 	if err != nil {

@@ -190,6 +190,18 @@ func name(raw []byte) string {
 	return string(utf16.Decode(units))
 }
 
+// encode writes an entry as it lies on the disk.
+func (e gptEntry) encode(raw []byte) {
+	clear(raw)
+	copy(raw, e.Type[:])
+	copy(raw[16:], e.ID[:])
+	binary.LittleEndian.PutUint64(raw[32:], uint64(e.First))
+	binary.LittleEndian.PutUint64(raw[40:], uint64(e.Last))
+	for j, u := range utf16.Encode([]rune(e.Name)) {
+		binary.LittleEndian.PutUint16(raw[56+2*j:], u)
+	}
+}
+
 // add puts a partition into the first free entry and returns its number.
 func (t *gptTable) add(e gptEntry) (int, error) {
 	for i := 0; i*t.entrySize < len(t.entries); i++ {
@@ -197,14 +209,7 @@ func (t *gptTable) add(e gptEntry) (int, error) {
 		if guid(raw[:16]) != (guid{}) {
 			continue
 		}
-		clear(raw)
-		copy(raw, e.Type[:])
-		copy(raw[16:], e.ID[:])
-		binary.LittleEndian.PutUint64(raw[32:], uint64(e.First))
-		binary.LittleEndian.PutUint64(raw[40:], uint64(e.Last))
-		for j, u := range utf16.Encode([]rune(e.Name)) {
-			binary.LittleEndian.PutUint16(raw[56+2*j:], u)
-		}
+		e.encode(raw)
 		return i + 1, nil
 	}
 	return 0, fmt.Errorf("the partition table has no free entry: all %d are taken", len(t.entries)/t.entrySize)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 )
 
 // span is a part of a disk in bytes.
@@ -136,11 +138,22 @@ func (m *mbrTable) write(w io.WriterAt) error {
 // partitions returns where a disk's partitions lie, as far as its table can be read; logical
 // partitions are covered by their extended one.
 func partitions(d Disk) []span {
+	var out []span
+	for _, p := range numbered(d) {
+		out = append(out, span{p.Offset, p.Length})
+	}
+	return out
+}
+
+// numbered returns a disk's partitions with their numbers, in the order of these.
+func numbered(d Disk) []Partition {
 	sector := d.SectorSize()
+	var out []Partition
 	if t, err := readGPT(d, d.Size(), sector); err == nil {
-		var out []span
-		for _, e := range t.partitions() {
-			out = append(out, span{e.First * sector, (e.Last - e.First + 1) * sector})
+		parts := t.partitions()
+		for _, n := range slices.Sorted(maps.Keys(parts)) {
+			e := parts[n]
+			out = append(out, Partition{Number: n, Offset: e.First * sector, Length: (e.Last - e.First + 1) * sector})
 		}
 		return out
 	}
@@ -148,11 +161,10 @@ func partitions(d Disk) []span {
 	if err != nil || m == nil {
 		return nil
 	}
-	var out []span
 	for i := range 4 {
 		e := m.entry(i)
 		if e.kind != 0 && e.kind != 0xee && (e.first+e.sectors)*sector <= d.Size() {
-			out = append(out, span{e.first * sector, e.sectors * sector})
+			out = append(out, Partition{Number: i + 1, Offset: e.first * sector, Length: e.sectors * sector})
 		}
 	}
 	return out

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,6 +28,10 @@ type Written struct {
 	FileSize int64 // bytes downloaded
 	Size     int64 // bytes of the disk that the image covers
 	Took     time.Duration
+
+	// Of a partition image only.
+	Parts []Partition
+	Root  FS
 }
 
 // WriteImage streams the image to the disk, verifies it, puts the partition table right for the
@@ -37,9 +40,6 @@ type Written struct {
 // crash is safe.
 func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, configDrive string) (Written, error) {
 	start := time.Now()
-	if img.ImageType == "partition" {
-		return Written{}, errors.New("partition images are not supported yet: use a whole-disk image")
-	}
 	sum, err := newChecksum(img, w.MD5)
 	if err != nil {
 		return Written{}, err
@@ -51,30 +51,38 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err := readable(d, drive); err != nil {
 		return Written{}, err
 	}
+	parts, err := planFor(d, img, int64(len(drive)))
+	if err != nil {
+		return Written{}, err
+	}
 	src, err := openSource(ctx, w.Client, img)
 	if err != nil {
 		return Written{}, err
 	}
 	meta := newBlocks(ctx, src)
 	defer meta.close()
-	info, layout, err := w.inspect(meta, img, d, int64(len(drive)))
+	info, layout, err := w.inspect(meta, img)
+	if err == nil {
+		err = parts.room(img, info, d, int64(len(drive)))
+	}
 	if err != nil {
 		return Written{}, err
 	}
 	meta.close()
 	w.progress("wiping old partition tables", 0, src.size)
-	h, err := hold(d)
+	h, err := parts.begin(d)
 	if err != nil {
 		return Written{}, err
 	}
-	if err := w.copy(ctx, h, src, meta, layout, sum); err != nil {
+	if err := w.copy(ctx, parts.target(h), src, meta, layout, sum); err != nil {
 		return Written{}, err
 	}
 	if err := sum.verify(shown(src.url)); err != nil {
 		return Written{}, err
 	}
 	w.progress("checksum verified", src.size, src.size)
-	if err := fitTable(h, info.VirtualSize); err != nil {
+	root, err := parts.finish(h, img, info)
+	if err != nil {
 		return Written{}, err
 	}
 	if len(drive) > 0 {
@@ -85,7 +93,7 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err := h.commit(); err != nil {
 		return Written{}, err
 	}
-	return Written{Format: info.Format, FileSize: src.size, Size: info.VirtualSize, Took: time.Since(start)}, nil
+	return Written{Format: info.Format, FileSize: src.size, Size: info.VirtualSize, Took: time.Since(start), Parts: parts.list(), Root: root}, nil
 }
 
 func (w *Writer) progress(detail string, done, total int64) {
@@ -95,7 +103,7 @@ func (w *Writer) progress(detail string, done, total int64) {
 }
 
 // inspect judges the image by its content before anything on the disk is touched.
-func (w *Writer) inspect(r io.ReaderAt, img wire.ImageInfo, d Disk, extra int64) (image.Info, *image.Layout, error) {
+func (w *Writer) inspect(r io.ReaderAt, img wire.ImageInfo) (image.Info, *image.Layout, error) {
 	size := r.(*blocks).src.size
 	info, err := image.Inspect(r, size)
 	if err != nil {
@@ -104,19 +112,24 @@ func (w *Writer) inspect(r io.ReaderAt, img wire.ImageInfo, d Disk, extra int64)
 	if err := w.permitted(img, info.Format); err != nil {
 		return image.Info{}, nil, err
 	}
-	if info.VirtualSize > d.Size() {
-		return image.Info{}, nil, fmt.Errorf("image %s needs %d bytes (%s), but the disk has %d (%s)",
-			img.ID, info.VirtualSize, human(info.VirtualSize), d.Size(), human(d.Size()))
-	}
-	if info.VirtualSize+extra > d.Size() {
-		return image.Info{}, nil, fmt.Errorf("image %s needs %d bytes and its config drive %d, but the disk has %d", img.ID, info.VirtualSize, extra, d.Size())
-	}
 	layout, err := image.ReadLayout(r, size)
 	if err != nil {
 		return image.Info{}, nil, fmt.Errorf("reading the tables of image %s: %w", img.ID, err)
 	}
 	w.Log.Info("image inspected", "image", img.ID, "format", info.Format, "file_bytes", size, "disk_bytes", info.VirtualSize, "extents", len(layout.Extents))
 	return info, layout, nil
+}
+
+// fitsDisk refuses a whole-disk image that is larger than the disk.
+func fitsDisk(img wire.ImageInfo, info image.Info, d Disk, drive int64) error {
+	if info.VirtualSize > d.Size() {
+		return fmt.Errorf("image %s needs %d bytes (%s), but the disk has %d (%s)",
+			img.ID, info.VirtualSize, human(info.VirtualSize), d.Size(), human(d.Size()))
+	}
+	if info.VirtualSize+drive > d.Size() {
+		return fmt.Errorf("image %s needs %d bytes and its config drive %d, but the disk has %d", img.ID, info.VirtualSize, drive, d.Size())
+	}
+	return nil
 }
 
 // permitted compares what the image is with what it was said to be. Raw is any content that is
@@ -137,10 +150,10 @@ func (w *Writer) permitted(img wire.ImageInfo, found image.Format) error {
 }
 
 // copy downloads the file once, hashing all of it, and writes each extent as it passes.
-func (w *Writer) copy(ctx context.Context, h *held, src *source, meta *blocks, l *image.Layout, sum *checksum) error {
-	s := &sink{disk: h, extents: l.Extents}
+func (w *Writer) copy(ctx context.Context, to Disk, src *source, meta *blocks, l *image.Layout, sum *checksum) error {
+	s := &sink{disk: to, extents: l.Extents}
 	defer s.batch.free()
-	if err := zeroGaps(h, l, ctx.Err); err != nil {
+	if err := zeroGaps(to, l, ctx.Err); err != nil {
 		return err
 	}
 	first := func(c chunk) error {

@@ -131,6 +131,10 @@ func (m *Modules) loadForDevices() int {
 	return len(m.loaded) - before
 }
 
+// LoadByName loads a module and what it needs, unless the kernel has it built in. LoadAll comes
+// first. One goroutine at a time.
+func (m *Modules) LoadByName(name string) { m.loadByName(name) }
+
 func (m *Modules) loadByName(name string) {
 	file, ok := m.files[canonical(name)]
 	if !ok || m.loaded[file] {

@@ -149,9 +149,24 @@ type ImageInfo struct {
 	DiskLabel       string   `json:"disk_label,omitempty"`
 	ConfigDrive     string   `json:"configdrive,omitempty"` // base64 of a gzipped ISO 9660 image, or a URL
 
+	*PartitionImage // of a partition image only: its fields stand among the others
+
 	AuthStrategy string `json:"image_server_auth_strategy,omitempty"` // "http_basic", or empty
 	AuthUser     string `json:"image_server_user,omitempty"`
 	AuthPassword string `json:"image_server_password,omitempty"`
+}
+
+// PartitionImage is what image_info says of the disk a partition image goes to. Sizes are MiB; 0
+// means that there is no such partition.
+type PartitionImage struct {
+	RootGB            int    `json:"root_gb"`
+	RootMB            int    `json:"root_mb"`
+	SwapMB            int    `json:"swap_mb"`
+	EphemeralMB       int    `json:"ephemeral_mb"`
+	EphemeralFormat   string `json:"ephemeral_format,omitempty"` // "ext4"; empty: the agent's own choice
+	PreserveEphemeral bool   `json:"preserve_ephemeral"`         // keep what the ephemeral partition holds
+	Kernel            string `json:"kernel,omitempty"`
+	Ramdisk           string `json:"ramdisk,omitempty"`
 }
 
 // PartitionUUIDs is the result of standby.get_partition_uuids.

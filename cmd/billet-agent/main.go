@@ -120,7 +120,7 @@ func inRamdisk(ctx context.Context) error {
 	}
 	kept := make(chan struct{})
 	go func() { defer close(kept); network.Keep(ctx, lease) }()
-	err = runForEver(ctx, &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs})
+	err = runForEver(ctx, &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs, LoadModule: modules.LoadByName})
 	<-kept
 	return err
 }

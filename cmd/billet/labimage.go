@@ -20,6 +20,7 @@ func (f *labFlags) image() *cobra.Command {
 			"  grub    a boot loader that prints the config drive's metadata (5 MB, for tests)\n" +
 			"  tiny    a kernel and one program that applies the config drive (25 MB)\n" +
 			"  debian  Debian 12 with an SSH server\n" +
+			"  debian-root  Debian 12 as a partition image: a root file system with GRUB's programs, its kernel and initrd beside it\n" +
 			"An image is built again only when what it is made from has changed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))

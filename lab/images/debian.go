@@ -75,39 +75,8 @@ func debianInputs(ctx context.Context, b *build) (string, error) {
 }
 
 func makeDebian(ctx context.Context, b *build, out string) error {
-	if os.Geteuid() != 0 {
-		return errors.New("the files of a Debian system belong to root; run it with sudo")
-	}
-	overlay := filepath.Join(b.dir, "overlay")
-	for name, text := range debianFiles {
-		path := filepath.Join(overlay, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("preparing Debian's files: %w", err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return fmt.Errorf("preparing Debian's files: %w", err)
-		}
-	}
-	program, err := os.ReadFile(b.TinyOS)
+	root, err := b.makeRoot(ctx, debianPackages, debianFiles)
 	if err != nil {
-		return fmt.Errorf("reading the program for the first boot: %w", err)
-	}
-	bin := filepath.Join(overlay, "usr/sbin")
-	if err := errors.Join(os.MkdirAll(bin, 0o755), os.WriteFile(filepath.Join(bin, "billet-tinyos"), program, 0o755)); err != nil {
-		return fmt.Errorf("preparing Debian's files: %w", err)
-	}
-	if err := b.bootstrap(ctx, overlay); err != nil {
-		return err
-	}
-	tree := filepath.Join(b.dir, "root")
-	size, err := treeSize(tree)
-	if err != nil {
-		return err
-	}
-	root := filepath.Join(b.dir, "root.ext4")
-	mib := size>>20*5/4 + 256
-	b.Log.Info("making the file system", "mib", mib)
-	if err := b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", tree, root, fmt.Sprintf("%dM", mib)); err != nil {
 		return err
 	}
 	raw := filepath.Join(b.dir, "debian.raw")
@@ -116,6 +85,53 @@ func makeDebian(ctx context.Context, b *build, out string) error {
 		return err
 	}
 	return b.command(ctx, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, out)
+}
+
+// makeRoot installs Debian into the folder "root" and makes an ext4 file system of it, whose path it
+// returns.
+func (b *build) makeRoot(ctx context.Context, packages []string, files map[string]string) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errors.New("the files of a Debian system belong to root; run it with sudo")
+	}
+	overlay, err := b.overlay(files)
+	if err != nil {
+		return "", err
+	}
+	if err := b.bootstrap(ctx, packages, overlay); err != nil {
+		return "", err
+	}
+	tree := filepath.Join(b.dir, "root")
+	size, err := treeSize(tree)
+	if err != nil {
+		return "", err
+	}
+	root := filepath.Join(b.dir, "root.ext4")
+	mib := size>>20*5/4 + 256
+	b.Log.Info("making the file system", "mib", mib)
+	return root, b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", tree, root, fmt.Sprintf("%dM", mib))
+}
+
+// overlay is a folder with what is put into the system before its packages.
+func (b *build) overlay(files map[string]string) (string, error) {
+	overlay := filepath.Join(b.dir, "overlay")
+	for name, text := range files {
+		path := filepath.Join(overlay, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", fmt.Errorf("preparing Debian's files: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return "", fmt.Errorf("preparing Debian's files: %w", err)
+		}
+	}
+	program, err := os.ReadFile(b.TinyOS)
+	if err != nil {
+		return "", fmt.Errorf("reading the program for the first boot: %w", err)
+	}
+	bin := filepath.Join(overlay, "usr/sbin")
+	if err := errors.Join(os.MkdirAll(bin, 0o755), os.WriteFile(filepath.Join(bin, "billet-tinyos"), program, 0o755)); err != nil {
+		return "", fmt.Errorf("preparing Debian's files: %w", err)
+	}
+	return overlay, nil
 }
 
 // finish runs in the new system at the end. Host keys are made at the first boot: two machines must
@@ -129,14 +145,14 @@ systemctl --root=. mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.t
 rm -rf var/lib/apt/lists/* var/cache/apt/*
 `
 
-func (b *build) bootstrap(ctx context.Context, overlay string) error {
+func (b *build) bootstrap(ctx context.Context, packages []string, overlay string) error {
 	script, err := b.write("finish.sh", "cd \"$1\"\n"+finish)
 	if err != nil {
 		return err
 	}
-	b.Log.Info("installing Debian", "packages", strings.Join(debianPackages, ","))
+	b.Log.Info("installing Debian", "packages", strings.Join(packages, ","))
 	return b.command(ctx, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-		"--include="+strings.Join(debianPackages, ","),
+		"--include="+strings.Join(packages, ","),
 		"--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none",
 		"--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",

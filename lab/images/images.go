@@ -1,6 +1,7 @@
 // Package images owns the operating system images the lab deploys: "grub" (a boot loader that
 // prints what it found, no kernel), "tiny" (a Linux kernel and one program) and "debian" (Debian
-// 12). Each boots from BIOS and from UEFI. It needs no loop device and no mount: file systems are
+// 12). Each boots from BIOS and from UEFI; "debian-root" is Debian's root file system alone, a
+// partition image with its kernel and initial ramdisk beside it. It needs no loop device and no mount: file systems are
 // made from directories and put into place by their bytes. It refuses to be a general image
 // builder.
 package images
@@ -24,7 +25,7 @@ import (
 )
 
 // Kinds lists what Build can make.
-var Kinds = []string{"grub", "tiny", "debian"}
+var Kinds = []string{"grub", "tiny", "debian", "debian-root"}
 
 // Options say where things go. OutDir must be set.
 type Options struct {
@@ -53,6 +54,7 @@ type recipe struct {
 	tools  []tool
 	inputs func(ctx context.Context, b *build) (string, error) // a text that changes when the image would
 	make   func(ctx context.Context, b *build, out string) error
+	beside []string // further files that make leaves in the scratch directory; they go beside the image
 }
 
 // tool is a program or file that a recipe needs, and the package with it.
@@ -63,11 +65,13 @@ var diskTools = []tool{
 	{"/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"}, {"/usr/lib/grub/x86_64-efi/normal.mod", "grub-efi-amd64-bin"},
 }
 
+var systemTools = []tool{{"mmdebstrap", "mmdebstrap"}, {"mke2fs", "e2fsprogs"}, {"qemu-img", "qemu-utils"}}
+
 var recipes = map[string]recipe{
-	"grub": {"grub.raw", "raw", diskTools, grubInputs, makeGrub},
-	"tiny": {"tiny.raw", "raw", diskTools, tinyInputs, makeTiny},
-	"debian": {"debian.qcow2", "qcow2", append(slices.Clone(diskTools),
-		tool{"mmdebstrap", "mmdebstrap"}, tool{"mke2fs", "e2fsprogs"}, tool{"qemu-img", "qemu-utils"}), debianInputs, makeDebian},
+	"grub":        {"grub.raw", "raw", diskTools, grubInputs, makeGrub, nil},
+	"tiny":        {"tiny.raw", "raw", diskTools, tinyInputs, makeTiny, nil},
+	"debian":      {"debian.qcow2", "qcow2", append(slices.Clone(diskTools), systemTools...), debianInputs, makeDebian, nil},
+	"debian-root": {rootFile, "qcow2", systemTools, rootInputs, makeDebianRoot, []string{rootKernelFile, rootInitrdFile}},
 }
 
 // build is one run of a recipe.
@@ -95,6 +99,11 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 	if err := installed(r.tools); err != nil {
 		return Image{}, err
 	}
+	// The programs run in another directory.
+	var err error
+	if o.OutDir, err = filepath.Abs(o.OutDir); err != nil {
+		return Image{}, fmt.Errorf("finding the images' directory: %w", err)
+	}
 	b := &build{Options: o}
 	inputs, err := r.inputs(ctx, b)
 	if err != nil {
@@ -102,7 +111,7 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 	}
 	sum := sha256.Sum256([]byte(kind + "\n" + inputs))
 	key := hex.EncodeToString(sum[:16])
-	if img, ok := built(o.OutDir, r.file, key); ok {
+	if img, ok := built(o.OutDir, r, key); ok {
 		return img, nil
 	}
 	return b.run(ctx, r, Image{Kind: kind, Path: filepath.Join(o.OutDir, r.file), Format: r.format, Key: key})
@@ -142,6 +151,11 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 	}
 	// The old description goes first: an image must never be there with another one's checksum.
 	os.Remove(img.Path + ".json")
+	for _, name := range r.beside {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(b.OutDir, name)); err != nil {
+			return Image{}, fmt.Errorf("putting %s in place: %w", name, err)
+		}
+	}
 	sidecar := fmt.Sprintf("%s  %s\n", img.SHA256, r.file)
 	if err := errors.Join(os.Rename(part, img.Path), os.WriteFile(img.Path+".sha256", []byte(sidecar), 0o644)); err != nil {
 		return Image{}, fmt.Errorf("putting the %s image in place: %w", img.Kind, err)
@@ -154,9 +168,9 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 }
 
 // built returns the image that is there if it was made from the same inputs.
-func built(dir, file, key string) (Image, bool) {
+func built(dir string, r recipe, key string) (Image, bool) {
 	var img Image
-	path := filepath.Join(dir, file)
+	path := filepath.Join(dir, r.file)
 	text, err := os.ReadFile(path + ".json")
 	if err != nil || json.Unmarshal(text, &img) != nil || img.Key != key {
 		return Image{}, false
@@ -164,6 +178,11 @@ func built(dir, file, key string) (Image, bool) {
 	info, err := os.Stat(path)
 	if err != nil || info.Size() != img.Size {
 		return Image{}, false
+	}
+	for _, name := range r.beside {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return Image{}, false
+		}
 	}
 	img.Path, img.Cached = path, true
 	return img, true

@@ -75,7 +75,7 @@ func tinyInputs(ctx context.Context, b *build) (string, error) {
 
 func makeTiny(ctx context.Context, b *build, out string) error {
 	rd := filepath.Join(b.dir, "ramdisk")
-	m, err := ramdisk.Build(ctx, ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log})
+	m, err := ramdisk.Build(ctx, ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log})
 	if err != nil {
 		return err
 	}
