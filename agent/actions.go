@@ -135,6 +135,9 @@ func (a *Agent) writeImage(ctx context.Context, c stepCall) (any, error) {
 	if configDrive == "" {
 		configDrive = img.ConfigDrive
 	}
+	if img.BootMode == "" {
+		img.BootMode = a.inventory.BootMode()
+	}
 	return a.write(ctx, c, img, configDrive)
 }
 

@@ -70,6 +70,35 @@ func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved
 	return Resolved{Path: path, Size: st.Size(), Info: info, HashAlgo: algo, HashValue: got}, nil
 }
 
+// File finds a file of this machine that is no image, such as a kernel, under the rules for images:
+// file:// under an allowed directory, or a name in the store. It is not inspected. The path is
+// absolute and has no links, so what is read later is what was allowed.
+func (s *Store) File(source string) (string, error) {
+	if err := s.Validate(Ref{Source: source}); err != nil {
+		return "", err
+	}
+	kind, path := sourceKind(source)
+	switch kind {
+	case sourceFile:
+	case sourceName:
+		path = filepath.Join(s.Dir, path)
+	default:
+		return "", fmt.Errorf("%s is no file of this machine", redactURL(source))
+	}
+	f, st, err := s.openFile(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if st.Size() == 0 {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", notThere(err)
+	}
+	return filepath.Abs(path)
+}
+
 // openFile opens a regular file. A symbolic link must not lead out of what is allowed.
 func (s *Store) openFile(path string) (*os.File, os.FileInfo, error) {
 	real, err := filepath.EvalSymlinks(path)

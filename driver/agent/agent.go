@@ -20,6 +20,8 @@ type Sources interface {
 	Validate(ref image.Ref) error
 	// Resolve finds it, inspects it and settles its checksum.
 	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
+	// File finds a file of this machine that is no image: the kernel of a partition image.
+	File(source string) (path string, err error)
 }
 
 // Images lets one machine read a file of this service. A URL that starts with a slash is a path

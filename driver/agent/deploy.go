@@ -18,7 +18,11 @@ const firstCall = "the agent's first heartbeat"
 // deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
 // has another checksum fails here in seconds, not after the machine's long start.
 func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if _, err := d.Sources.Resolve(ctx, imageRef(t.Node)); err != nil {
+	resolved, err := d.Sources.Resolve(ctx, imageRef(t.Node))
+	if err != nil {
+		return driver.Done(), err
+	}
+	if err := d.checkPartitions(t.Node, resolved); err != nil {
 		return driver.Done(), err
 	}
 	return d.bootRamdisk(ctx, t)
@@ -92,6 +96,9 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 		ID: imageID(n.InstanceInfo.String("image_source")), URLs: []string{url},
 		DiskFormat: agentFormat(resolved.Info.Format), ContainerFormat: "bare",
 		StreamRaw: true, NodeUUID: n.UUID, ConfigDrive: n.ConfigDrive,
+	}
+	if err := d.describePartitions(n, &info); err != nil {
+		return wire.ImageInfo{}, err
 	}
 	if f := n.InstanceInfo.String("image_container_format"); f != "" {
 		info.ContainerFormat = f

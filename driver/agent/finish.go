@@ -13,8 +13,13 @@ import (
 const untilOff = "the machine to switch itself off"
 
 // prepareInstanceBoot makes the machine boot what was written. On UEFI the agent first enters the
-// image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code.
+// image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code. A
+// partition image has its own boot loader installed, or is booted over the network.
 func (d *Direct) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	forgetNetboot(t)
+	if isPartition(t.Node) {
+		return d.preparePartitionBoot(ctx, t)
+	}
 	if mode, _ := d.bootMode(t.Node); mode == "bios" {
 		return driver.Done(), prepareDisk(ctx, t)
 	}
@@ -47,12 +52,8 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 	return work{
 		name: "image.install_bootloader", what: "install_bootloader", within: orElse(d.StepTimeout, DefaultStepTimeout),
 		params: func(ctx context.Context) (map[string]any, error) {
-			s, err := d.Client.open(t.Node.Agent)
+			uuids, err := d.partitionUUIDs(ctx, t)
 			if err != nil {
-				return nil, err
-			}
-			var uuids wire.PartitionUUIDs
-			if err := s.ask(ctx, "standby.get_partition_uuids", nil, &uuids); err != nil {
 				return nil, err
 			}
 			mode, known := d.bootMode(t.Node)
@@ -60,8 +61,12 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
 				"target_boot_mode": mode,
 			}
-			if !known {
+			switch {
+			case known:
+			case uuids.Root == "":
 				params["ignore_bootloader_failure"] = true
+			default: // a partition image has no other loader; the agent takes the mode it runs in
+				delete(params, "target_boot_mode")
 			}
 			return params, nil
 		},

@@ -17,7 +17,7 @@ var capabilities = []struct {
 	allowed []string
 }{
 	{"boot_mode", []string{"bios", "uefi"}},
-	{"boot_option", []string{"local"}},
+	{"boot_option", []string{"local", "netboot"}},
 	{"disk_label", []string{"gpt", "msdos"}},
 	{"secure_boot", []string{"true", "false"}},
 }
@@ -26,7 +26,7 @@ var capabilities = []struct {
 // would fail for later.
 func (d *Direct) Validate(_ context.Context, t *driver.Task) error {
 	n := t.Node
-	for _, check := range []func(*node.Node) error{d.validateImage, validateKind, validateCapabilities, validateDriverInfo} {
+	for _, check := range []func(*node.Node) error{d.validateImage, validateKind, validateCapabilities, d.validatePartitions, validateDriverInfo} {
 		if err := check(n); err != nil {
 			return err
 		}
@@ -66,14 +66,11 @@ func deployable(n *node.Node) bool {
 	return deploy || rebuild
 }
 
-// validateKind refuses partition images, and ways of fetching or authenticating not supported.
+// validateKind refuses ways of fetching or authenticating that are not supported.
 func validateKind(n *node.Node) error {
 	i := n.InstanceInfo
-	if kind := i.String("image_type"); kind != "" && kind != "whole-disk" {
-		return invalid(n, "instance_info/image_type is %q; only \"whole-disk\" is supported", kind)
-	}
-	if i.String("kernel") != "" || i.String("ramdisk") != "" {
-		return invalid(n, "instance_info has kernel or ramdisk, so its image is a partition image; only whole disk images are supported")
+	if kind := i.String("image_type"); kind != "" && kind != wholeDisk && kind != partition {
+		return invalid(n, "instance_info/image_type is %q; %q and %q are allowed", kind, wholeDisk, partition)
 	}
 	if f := i.String("image_container_format"); f != "" && f != "bare" {
 		return invalid(n, "instance_info/image_container_format is %q; only \"bare\" is supported", f)

@@ -332,6 +332,10 @@ type fakeSources struct {
 
 func (f *fakeSources) Validate(ref image.Ref) error { return f.err }
 
+func (f *fakeSources) File(source string) (string, error) {
+	return strings.TrimPrefix(source, "file://"), f.err
+}
+
 func (f *fakeSources) Resolve(_ context.Context, ref image.Ref) (image.Resolved, error) {
 	f.asked = append(f.asked, ref)
 	if f.resolved.HashAlgo == "" {

@@ -6,6 +6,7 @@ package pxe
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/boot"
@@ -128,17 +129,65 @@ func (b *Boot) CleanUpRamdisk(ctx context.Context, t *driver.Task) error {
 	return nil
 }
 
-// PrepareInstance is described on driver.Boot. The record goes first: from then on a machine that
-// still boots over the network is sent to its disk.
+// PrepareInstance is described on driver.Boot. The deploy ramdisk's record goes first: from then on
+// a machine that still boots over the network is sent to its disk, or to its own kernel.
 func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
 	p, err := persistence(t.Node)
 	if err != nil {
 		return err
 	}
-	if err := b.CleanUpRamdisk(ctx, t); err != nil {
+	device := "disk"
+	if t.Node.DriverInternalInfo.String(netbootKernel) != "" {
+		device = "pxe"
+		err = b.putInstance(ctx, t)
+	} else {
+		err = b.CleanUpRamdisk(ctx, t)
+	}
+	if err != nil {
 		return err
 	}
-	return setBootDevice(ctx, t, node.BootDevice{Device: "disk", Persistent: p != never})
+	return setBootDevice(ctx, t, node.BootDevice{Device: device, Persistent: p != never})
+}
+
+// Keys of driver_internal_info by which a deploy interface has an instance booted over the network:
+// the image's own kernel and ramdisk, each an absolute path or a URL, and the UUID of its root file
+// system. Users cannot write them, so the paths need no leave.
+const (
+	netbootKernel  = "netboot_kernel"
+	netbootRamdisk = "netboot_ramdisk"
+	rootUUID       = "root_uuid_or_disk_id"
+)
+
+// instanceLife is how long a record of an instance lasts: until it is torn down.
+const instanceLife = 100 * 365 * 24 * time.Hour
+
+// putInstance makes the record one of the instance's own kernel, with a secret of its own: that of
+// the deploy ramdisk is worth nothing from here on.
+func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
+	info := t.Node.DriverInternalInfo
+	kernel, err := locate("the image's kernel", info.String(netbootKernel))
+	if err != nil {
+		return err
+	}
+	ramdisk, err := locate("the image's ramdisk", info.String(netbootRamdisk))
+	if err != nil {
+		return err
+	}
+	if err := (ramdiskFiles{kernel, ramdisk}).reachable(ctx); err != nil {
+		return err
+	}
+	line := "root=UUID=" + info.String(rootUUID) + " ro " + appendParams(t.Node, b.defaults())
+	if err := safeLine(line); err != nil {
+		return err
+	}
+	r := boot.Record{
+		NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), Loader: b.Loader, Kernel: kernel.place, Ramdisk: ramdisk.place,
+		CommandLine: strings.Join(strings.Fields(line), " "), Until: boot.End(instanceLife), CreatedAt: node.Now(),
+	}
+	if err := b.Records.PutRecord(ctx, r); err != nil {
+		return fmt.Errorf("writing the instance's boot record: %w", err)
+	}
+	return nil
 }
 
 // CleanUpInstance is described on driver.Boot.

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// partitionImage is the instance_info of Debian as a partition image.
+func (s *site) partitionImage(extra map[string]any) map[string]any {
+	s.t.Helper()
+	images := filepath.Join(cache, "images")
+	s.lab("image", "debian-root", "--out", images)
+	info := imageInfo(s.t, "debian-root.qcow2")
+	info["image_type"] = "partition"
+	info["root_gb"] = 2
+	info["kernel"] = "file://" + filepath.Join(images, "debian-root.vmlinuz")
+	info["ramdisk"] = "file://" + filepath.Join(images, "debian-root.initrd")
+	for k, v := range extra {
+		info[k] = v
+	}
+	return info
+}
+
+// diskReport is what sgdisk or sfdisk, and blkid, say of a machine's disk. The machine must be off.
+func (m *machine) diskReport() string {
+	m.s.t.Helper()
+	path := m.Disks[0].Path
+	raw := filepath.Join(m.s.dir, m.name+".raw")
+	defer os.Remove(raw)
+	if out, err := exec.Command("qemu-img", "convert", "-U", "-O", "raw", path, raw).CombinedOutput(); err != nil {
+		m.s.t.Fatalf("qemu-img: %v: %s", err, out)
+	}
+	out, err := exec.Command("sfdisk", "--dump", raw).CombinedOutput()
+	if err != nil {
+		m.s.t.Fatalf("sfdisk: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+// A partition image boots from its disk by the GRUB that the agent had it install, on both
+// firmwares, with swap and an ephemeral partition, and applies its config drive.
+func TestPartitionLocalBoot(t *testing.T) {
+	for _, firmware := range []string{"bios", "uefi"} {
+		t.Run(firmware, func(t *testing.T) {
+			s := newSite(t)
+			m := s.machine("part-"+firmware, "--firmware", firmware, "--memory", "512", "--disk", "5G")
+			m.patch("/properties/capabilities", "boot_mode:"+firmware)
+			m.available()
+			began := time.Now()
+			m.deploy(s.partitionImage(map[string]any{"swap_mb": 128, "ephemeral_gb": 1}))
+			m.arrive("active", 8*time.Minute)
+			t.Logf("active after %.1f s", time.Since(began).Seconds())
+			m.prints(5*time.Minute, "part-"+firmware+" login:")
+			t.Logf("login prompt after %.1f s", time.Since(began).Seconds())
+		})
+	}
+}
+
+// Netboot: every boot of the instance takes the image's own kernel and ramdisk from the service.
+func TestPartitionNetboot(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("part-net", "--firmware", "bios", "--memory", "512", "--disk", "5G")
+	m.available()
+	m.deploy(s.partitionImage(map[string]any{
+		"capabilities": map[string]any{"boot_mode": "bios", "boot_option": "netboot"}, "kernel_append_params": "console=ttyS0,115200n8",
+	}))
+	m.arrive("active", 8*time.Minute)
+	m.prints(5*time.Minute, "part-net login:")
+	first := bytes.Count(m.console(), []byte("part-net login:"))
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "rebooting"}, nil, 202)
+	s.eventually(5*time.Minute, "the second boot", func() (bool, string) {
+		seen := m.console()
+		return bytes.Count(seen, []byte("part-net login:")) > first, tail(seen, 2000)
+	})
+	m.provision(map[string]any{"target": "deleted"})
+	m.arrive("available", 4*time.Minute)
+}
+
+// What the ephemeral partition holds outlives a rebuild that asks for it; one whose layout does not
+// match is refused before anything is written.
+func TestPartitionEphemeralIsPreserved(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("part-keep", "--firmware", "bios", "--memory", "512", "--disk", "5G")
+	m.patch("/properties/capabilities", "boot_mode:bios")
+	m.available()
+	info := s.partitionImage(map[string]any{"swap_mb": 64, "ephemeral_gb": 1})
+	m.deploy(info)
+	m.arrive("active", 8*time.Minute)
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
+	m.isOff()
+	uuid := m.ephemeralUUID()
+	t.Logf("the ephemeral file system is %s", uuid)
+
+	m.patch("/instance_info/preserve_ephemeral", true)
+	m.provision(map[string]any{"target": "rebuild"})
+	m.arrive("active", 8*time.Minute)
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
+	m.isOff()
+	if again := m.ephemeralUUID(); again != uuid {
+		t.Errorf("after the rebuild the ephemeral file system is %s, want %s", again, uuid)
+	}
+	before := m.diskReport()
+
+	m.patch("/instance_info/ephemeral_gb", 2)
+	m.provision(map[string]any{"target": "rebuild"})
+	n := m.arrive("deploy failed", 4*time.Minute)
+	t.Logf("last_error: %s", *n.LastError)
+	if !strings.Contains(*n.LastError, "nothing was written") {
+		t.Errorf("last_error does not say that nothing was written: %s", *n.LastError)
+	}
+	if after := m.diskReport(); after != before {
+		t.Errorf("the disk was changed:\n%s\nwas\n%s", after, before)
+	}
+}
+
+func (m *machine) isOff() {
+	m.s.t.Helper()
+	m.s.eventually(time.Minute, m.name+" to be off", func() (bool, string) {
+		n := m.show()
+		return n.Power != nil && *n.Power == "power off" && n.Target == nil, fmt.Sprint(n.Power)
+	})
+}
+
+// ephemeralUUID reads the ephemeral file system, the first partition, with blkid, and has e2fsck
+// look at it.
+func (m *machine) ephemeralUUID() string {
+	m.s.t.Helper()
+	raw := filepath.Join(m.s.dir, m.name+".raw")
+	defer os.Remove(raw)
+	if out, err := exec.Command("qemu-img", "convert", "-O", "raw", m.Disks[0].Path, raw).CombinedOutput(); err != nil {
+		m.s.t.Fatalf("qemu-img: %v: %s", err, out)
+	}
+	out, err := exec.Command("blkid", "--probe", "--offset", "1048576", "--output", "export", raw).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("LABEL=ephemeral0")) || !bytes.Contains(out, []byte("TYPE=ext4")) {
+		m.s.t.Fatalf("blkid: %v: %s", err, out)
+	}
+	if out, err := exec.Command("e2fsck", "-f", "-n", raw+"?offset=1048576").CombinedOutput(); err != nil {
+		m.s.t.Errorf("e2fsck: %v: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if uuid, ok := strings.CutPrefix(strings.TrimSpace(line), "UUID="); ok {
+			return uuid
+		}
+	}
+	m.s.t.Fatalf("blkid names no UUID: %s", out)
+	return ""
+}
+
+// An image larger than the root partition is refused before the machine boots anything.
+func TestPartitionImageTooLarge(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("part-big", "--firmware", "bios", "--memory", "512", "--disk", "5G")
+	m.available()
+	info := imageInfo(t, "grub.qcow2")
+	info["image_source"] = "file://" + s.sparse("large.raw", 2<<30)
+	delete(info, "image_os_hash_algo")
+	delete(info, "image_os_hash_value")
+	info["image_type"], info["root_gb"] = "partition", 1
+	m.deploy(info)
+	n := m.arrive("deploy failed", 2*time.Minute)
+	t.Logf("last_error: %s", *n.LastError)
+	for _, word := range []string{"2147483648", "root_gb is 1", "1073741824"} {
+		if !strings.Contains(*n.LastError, word) {
+			t.Errorf("last_error does not name %q: %s", word, *n.LastError)
+		}
+	}
+	m.provision(map[string]any{"target": "deleted"})
+	m.arrive("available", time.Minute)
+}
