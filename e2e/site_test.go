@@ -197,7 +197,7 @@ type machine struct {
 		Port           int
 		User, Password string
 	}
-	Disks  []struct{ Serial string }
+	Disks  []struct{ Serial, Path string }
 	Serial string `json:"serial_log"` // path; everything the machine ever said
 }
 

@@ -176,7 +176,7 @@ func TestRefusedBeforeAnythingIsWritten(t *testing.T) {
 		{name: "no URL", file: qcow2, change: func(i *wire.ImageInfo) { i.URLs = nil }, want: []string{"image the-image has no URL"}},
 		{name: "file URL", file: qcow2, change: func(i *wire.ImageInfo) { i.URLs = []string{"file:///etc/shadow"} }, want: []string{"http and https are allowed"}},
 		{name: "not there", file: qcow2, change: func(i *wire.ImageInfo) { i.URLs[0] += "/404" }, want: []string{"/404: the server answered 404 Not Found"}},
-		{name: "partition image", file: qcow2, change: func(i *wire.ImageInfo) { i.ImageType = "partition" }, want: []string{"partition images are not supported yet"}},
+		{name: "partition image", file: qcow2, change: func(i *wire.ImageInfo) { i.ImageType = "partition" }, want: []string{"a partition image needs root_mb"}},
 		{name: "config drive in clear", file: qcow2, drive: "not base64!", want: []string{"the config drive is not base64"}},
 		{name: "config drive not packed", file: qcow2, drive: "AAAA", want: []string{"the config drive is not gzipped"}},
 		{name: "empty file", file: nil, want: []string{"does not say how long the image is, or it is empty"}},

@@ -63,7 +63,7 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 			}
 			switch {
 			case known:
-			case uuids.Root == "":
+			case !isPartition(t.Node):
 				params["ignore_bootloader_failure"] = true
 			default: // a partition image has no other loader; the agent takes the mode it runs in
 				delete(params, "target_boot_mode")
