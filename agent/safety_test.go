@@ -280,13 +280,13 @@ func TestTheDiskWrittenIsTheOneBooted(t *testing.T) {
 	written := a.inventory.Disks()[0]
 	a.written = &written
 	addDisk(t, root, "sdb", "smaller", 4)
-	dev, err := a.rootDisk(t.Context())
+	dev, _, err := a.rootDisk(t.Context())
 	if err != nil || dev.Path() != filepath.Join(root, "dev/sda") {
 		t.Fatalf("%v", err)
 	}
 	dev.Close()
 	put(t, root, "sys/block/sda/serial", "swapped")
-	if dev, err := a.rootDisk(t.Context()); err == nil {
+	if dev, _, err := a.rootDisk(t.Context()); err == nil {
 		t.Errorf("opened %s though the disk was swapped", dev.Path())
 	}
 	a.written = nil

@@ -39,19 +39,21 @@ var passedOver = []string{
 // readPackage takes a kernel .deb apart without writing anything to disk.
 func readPackage(ctx context.Context, deb string) (*kernel, error) {
 	k := &kernel{modules: map[string]*module{}, builtin: map[string]bool{}}
-	err := eachFile(ctx, deb, func(h *tar.Header, content io.Reader) error {
-		if h.Typeflag != tar.TypeReg {
-			return nil
-		}
-		return k.take(strings.TrimPrefix(path.Clean(h.Name), "/"), content)
-	})
-	if err != nil {
+	if err := eachFile(ctx, deb, k.entry); err != nil {
 		return nil, err
 	}
 	if k.image == nil || len(k.modules) == 0 {
 		return nil, fmt.Errorf("reading %s: it holds no kernel with modules; a package such as linux-image-6.1.0-56-amd64 is wanted", deb)
 	}
 	return k, nil
+}
+
+// entry takes one entry of the package.
+func (k *kernel) entry(h *tar.Header, content io.Reader) error {
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	return k.take(strings.TrimPrefix(path.Clean(h.Name), "/"), content)
 }
 
 // take keeps one file of the package if it is of use.

@@ -114,6 +114,12 @@ func tarOf(t *testing.T, files map[string]string) *tar.Reader {
 	return tar.NewReader(&b)
 }
 
+// readTar reads a package's entries as readPackage does.
+func readTar(t *tar.Reader) (*kernel, error) {
+	k := &kernel{modules: map[string]*module{}, builtin: map[string]bool{}}
+	return k, eachEntry(t, k.entry)
+}
+
 func TestReadTar(t *testing.T) {
 	k, err := readTar(tarOf(t, map[string]string{
 		"./boot/vmlinuz-6.1.0-56-amd64":                        "KERNEL",

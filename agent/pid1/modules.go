@@ -79,10 +79,31 @@ func loadPacked(r io.Reader, name string) error {
 	return nil
 }
 
-// Discard frees the memory that the ramdisk's modules take, once they are loaded. An agent that is
-// started again finds nothing to load, and nothing is missing: the kernel keeps its copies.
-func (m *Modules) Discard() error {
-	if err := os.RemoveAll(m.Dir); err != nil {
+// Discard frees the memory that the ramdisk's modules take, once they are loaded, but for those
+// named and what they need, which LoadByName can still load. An agent that is started again finds
+// nothing to load by itself, and nothing is missing: the kernel keeps its copies.
+func (m *Modules) Discard(keep ...string) error {
+	kept := map[string]bool{"modules.dep": len(keep) > 0}
+	for _, name := range keep {
+		file := m.files[canonical(name)]
+		kept[file] = true
+		for _, need := range m.deps[file] {
+			kept[need] = true
+		}
+	}
+	err := filepath.WalkDir(m.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if name, _ := filepath.Rel(m.Dir, path); kept[name] {
+			return nil
+		}
+		return os.Remove(path)
+	})
+	if len(keep) == 0 && err == nil {
+		err = os.RemoveAll(m.Dir)
+	}
+	if err != nil {
 		return fmt.Errorf("removing the modules: %w", err)
 	}
 	return nil

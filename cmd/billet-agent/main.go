@@ -107,7 +107,8 @@ func inRamdisk(ctx context.Context) error {
 	if err := modules.LoadAll(); err != nil {
 		log.Error("kernel modules", "error", err)
 	}
-	if err := modules.Discard(); err != nil {
+	// File systems are loaded when a partition image's boot loader is installed.
+	if err := modules.Discard("ext4", "xfs", "btrfs"); err != nil {
 		log.Warn("memory is wasted", "error", err)
 	}
 	if err := pid1.MountEFIVariables(); err != nil {

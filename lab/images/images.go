@@ -99,11 +99,6 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 	if err := installed(r.tools); err != nil {
 		return Image{}, err
 	}
-	// The programs run in another directory.
-	var err error
-	if o.OutDir, err = filepath.Abs(o.OutDir); err != nil {
-		return Image{}, fmt.Errorf("finding the images' directory: %w", err)
-	}
 	b := &build{Options: o}
 	inputs, err := r.inputs(ctx, b)
 	if err != nil {
