@@ -290,7 +290,7 @@ func TestTheDiskWrittenIsTheOneBooted(t *testing.T) {
 		t.Errorf("opened %s though the disk was swapped", dev.Path())
 	}
 	a.written = nil
-	if dev, err = a.rootDisk(t.Context()); err != nil || dev.Path() != filepath.Join(root, "dev/sdb") {
+	if dev, _, err = a.rootDisk(t.Context()); err != nil || dev.Path() != filepath.Join(root, "dev/sdb") {
 		t.Fatalf("an agent that wrote nothing: %v", err)
 	}
 	dev.Close()

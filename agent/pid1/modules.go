@@ -95,11 +95,15 @@ func (m *Modules) Discard(keep ...string) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if name, _ := filepath.Rel(m.Dir, path); kept[name] {
+		// The tables know nothing of packing.
+		if name, _ := filepath.Rel(m.Dir, path); kept[strings.TrimSuffix(name, ".zst")] {
 			return nil
 		}
 		return os.Remove(path)
 	})
+	if errors.Is(err, fs.ErrNotExist) { // an agent that is started again
+		err = nil
+	}
 	if len(keep) == 0 && err == nil {
 		err = os.RemoveAll(m.Dir)
 	}

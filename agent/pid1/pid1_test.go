@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -147,6 +148,46 @@ func TestPackedModules(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the modules are still there")
+	}
+}
+
+// What is to be loaded later outlives the rest, packed or not, with what it needs; and an agent that
+// is started again finds it.
+func TestDiscardKeepsFileSystems(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"order": "virtio.ko\n", "modules.dep": "virtio.ko:\next4.ko: jbd2.ko\njbd2.ko:\nxfs.ko:\n", "modules.alias": "",
+		"virtio.ko": "", "ext4.ko.zst": "", "jbd2.ko": "", "xfs.ko": "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		var loaded []string
+		m := Modules{Dir: dir, Sys: t.TempDir(), Log: slog.New(slog.DiscardHandler), Load: func(file string) error {
+			loaded = append(loaded, filepath.Base(file))
+			return nil
+		}}
+		if err := m.LoadAll(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Discard("ext4", "btrfs"); err != nil {
+			t.Fatal(err)
+		}
+		loaded = nil
+		m.LoadByName("ext4")
+		m.LoadByName("btrfs")
+		if fmt.Sprint(loaded) != "[jbd2.ko ext4.ko]" {
+			t.Errorf("loaded %v", loaded)
+		}
+		left, _ := filepath.Glob(dir + "/*")
+		for i := range left {
+			left[i] = filepath.Base(left[i])
+		}
+		if fmt.Sprint(left) != "[ext4.ko.zst jbd2.ko modules.dep]" {
+			t.Errorf("left: %v", left)
+		}
 	}
 }
 
