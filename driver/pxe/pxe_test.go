@@ -390,3 +390,46 @@ func orNil(s string) string {
 	}
 	return s
 }
+
+// An instance that is booted over the network keeps a record of its own: another secret than the
+// deploy ramdisk's, no image, no end while it lives; tearing it down drops the record.
+func TestNetbootInstance(t *testing.T) {
+	b, w, task := setUp(t, boot.IPXE)
+	dir := t.TempDir()
+	kernel, initrd := filepath.Join(dir, "k"), filepath.Join(dir, "i")
+	for _, name := range []string{kernel, initrd} {
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.PrepareRamdisk(t.Context(), task, nil); err != nil {
+		t.Fatal(err)
+	}
+	before := w.records[uuid]
+	task.Node.DriverInternalInfo = node.Document{netbootKernel: kernel, netbootRamdisk: initrd, rootUUID: "6f0c"}
+	task.Node.InstanceInfo = node.Document{"kernel_append_params": "console=ttyS0 %default%"}
+	for range 2 { // it may be done again after a crash
+		if err := b.PrepareInstance(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.records[uuid]
+	if r.Secret == before.Secret || len(r.Secret) != 32 || time.Until(r.Until) < 50*365*24*time.Hour {
+		t.Errorf("secret %q (was %q) until %s", r.Secret, before.Secret, r.Until)
+	}
+	r.Secret, r.Until, r.CreatedAt = "", time.Time{}, time.Time{}
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: kernel, Ramdisk: initrd, CommandLine: "root=UUID=6f0c ro console=ttyS0 nofb vga=normal"}
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Error(diff)
+	}
+	if w.device != (node.BootDevice{Device: "pxe", Persistent: true}) {
+		t.Errorf("boot device %+v", w.device)
+	}
+	if err := b.CleanUpInstance(t.Context(), task); err != nil || len(w.records) != 0 {
+		t.Errorf("%v, %d records left", err, len(w.records))
+	}
+	task.Node.DriverInternalInfo[netbootRamdisk] = filepath.Join(dir, "gone")
+	if err := b.PrepareInstance(t.Context(), task); err == nil || !strings.Contains(err.Error(), "the image's ramdisk cannot be read") {
+		t.Errorf("got %v", err)
+	}
+}
