@@ -80,7 +80,11 @@ func TestPartitions(t *testing.T) {
 		for format, file := range map[string][]byte{"raw": root, "qcow2": qcow2} {
 			t.Run(tt.name+" "+format, func(t *testing.T) {
 				s := serveFile(t, file)
-				d := dirtyDisk(t, 240*mib)
+				size := int64(64 * mib)
+				if tt.mode == "uefi" {
+					size = 240 * mib
+				}
+				d := dirtyDisk(t, size)
 				img := partitionInfo(s.URL, format, file, tt.sizes)
 				img.BootMode, img.DiskLabel, img.BootOption = tt.mode, tt.label, tt.option
 				done, err := write(t, s, d, img, "")
