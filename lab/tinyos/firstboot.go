@@ -37,14 +37,27 @@ func firstBoot(root string) error {
 	for _, key := range drive.Keys {
 		fmt.Println("ssh key: " + key)
 	}
-	key := filepath.Join(root, "etc/ssh/ssh_host_ed25519_key")
-	if said, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
-		return fmt.Errorf("making the SSH host key: %w: %s", err, said)
+	if err := makeHostKey(root); err != nil {
+		return err
 	}
 	if err := runUserData(root, drive.UserData); err != nil {
 		return err
 	}
 	return writeFiles(root, map[string]string{"var/lib/billet/first-boot-done": ""})
+}
+
+// makeHostKey makes the machine's SSH host key, where there is an SSH server to have one.
+func makeHostKey(root string) error {
+	program, err := exec.LookPath("ssh-keygen")
+	if err != nil {
+		fmt.Println("no SSH server, no host key")
+		return nil
+	}
+	key := filepath.Join(root, "etc/ssh/ssh_host_ed25519_key")
+	if said, err := exec.Command(program, "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		return fmt.Errorf("making the SSH host key: %w: %s", err, said)
+	}
+	return nil
 }
 
 // applyTo writes the files that make the drive's contents last.
