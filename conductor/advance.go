@@ -277,6 +277,9 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	if r.flow.finish != nil {
 		r.flow.finish(r.n)
 	}
+	if r.flow.forget != nil {
+		r.flow.forget(r.n)
+	}
 	if err := r.n.Apply(r.flow.done(r.n)); err != nil {
 		return false, err
 	}

@@ -157,6 +157,11 @@ func kernelPackage(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return cachedPackage(ctx, o, name)
+}
+
+// cachedPackage returns the path of a package's .deb, downloading it into the cache when needed.
+func cachedPackage(ctx context.Context, o Options, name string) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(o.CacheDir, "kernels"))
 	if err != nil {
 		return "", fmt.Errorf("finding the cache: %w", err)
@@ -172,7 +177,7 @@ func kernelPackage(ctx context.Context, o Options) (string, error) {
 	if _, err := os.Stat(deb); err == nil {
 		return deb, nil
 	}
-	o.Log.Info("downloading the kernel package", "package", name)
+	o.Log.Info("downloading a package", "package", name)
 	return deb, download(ctx, name, deb)
 }
 

@@ -112,6 +112,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	con := conductor.New(conductor.Config{
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
+		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})

@@ -8,4 +8,6 @@ var (
 	_ driver.Inspect          = (*Inspect)(nil)
 	_ driver.InspectionResult = (*Inspect)(nil)
 	_ driver.Tidier           = (*Inspect)(nil)
+	_ driver.Tidier           = (*Rescue)(nil)
+	_ driver.Stepper          = (*Rescue)(nil)
 )
