@@ -23,6 +23,7 @@ type flow struct {
 	next    node.Flow                   // what follows at once, under the same lease
 	fault   node.Fault                  // not empty: failing puts the node in maintenance with it
 	stuck   node.Fault                  // the same when an aborted flow cannot be tidied up
+	says    func(*node.Node) string     // more for the history when it has succeeded; may be nil
 	forget  func(*node.Node)            // edits when it has ended, well or badly; may be nil
 	tidy    func(*driver.Hardware) tidyUp
 }
@@ -78,6 +79,7 @@ var flows = []flow{
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.RescueIf, node.Network},
 		done:    always(node.EventDone),
 		stuck:   node.RescueAbortFailure,
+		says:    whereToLogIn,
 		forget:  forgetPassword,
 		tidy:    tidyRescue,
 	},
@@ -133,6 +135,13 @@ func cleaned(n *node.Node) node.Event {
 func forgetInstance(n *node.Node) {
 	n.InstanceInfo = node.Document{}
 	n.InstanceUUID, n.InstanceName, n.ConfigDrive = "", "", ""
+}
+
+func whereToLogIn(n *node.Node) string {
+	if address := n.Plan.Memo[driver.RescueAddress]; address != "" {
+		return " Log in as the user rescue with the password given, on the console or at " + address + "."
+	}
+	return ""
 }
 
 // forgetPassword drops the hash that the rescue ramdisk was to check.

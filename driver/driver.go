@@ -86,6 +86,10 @@ const Reported = "inspect.reported"
 // the password that a rescue was asked for with. It is gone as soon as the rescue has ended.
 const HashedRescuePassword = "hashed_rescue_password"
 
+// RescueAddress is the memo key under which a rescue interface leaves the address that people can log
+// in at, for the history.
+const RescueAddress = "rescue.address"
+
 // LogCollector is implemented by deploy interfaces that can get the logs of a machine whose flow
 // has failed, while its agent still answers: a gzipped tar.
 type LogCollector interface {

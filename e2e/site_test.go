@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -77,8 +78,10 @@ type site struct {
 	dir    string
 	listen string
 	flags  []string
-	serve  *exec.Cmd
-	log    *os.File
+	// version is the microversion of call; "" is 1.95.
+	version string
+	serve   *exec.Cmd
+	log     *os.File
 }
 
 // Each test process has its own network, so that two may run on one machine.
@@ -309,7 +312,7 @@ func (s *site) call(method, path string, in, out any, status int) {
 	s.eventually(time.Minute, method+" "+path, func() (bool, string) {
 		req, _ := http.NewRequest(method, "http://"+s.listen+path, bytes.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-OpenStack-Ironic-API-Version", "1.95")
+		req.Header.Set("X-OpenStack-Ironic-API-Version", cmp.Or(s.version, "1.95"))
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return false, err.Error()

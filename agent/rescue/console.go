@@ -16,14 +16,17 @@ import (
 )
 
 // Consoles names the terminals that are the kernel's console: "ttyS0 tty0" in
-// /sys/class/tty/console/active. The virtual one is its first screen.
+// /sys/class/tty/console/active. The virtual one is its first screen. The first serial port is always
+// one: most servers have nothing else that can be reached from afar.
 func Consoles(active string) []string {
-	var ttys []string
+	ttys := []string{"/dev/ttyS0"}
 	for name := range strings.FieldsSeq(active) {
 		if name == "tty0" {
 			name = "tty1"
 		}
-		ttys = append(ttys, "/dev/"+name)
+		if name != "ttyS0" {
+			ttys = append(ttys, "/dev/"+name)
+		}
 	}
 	return ttys
 }

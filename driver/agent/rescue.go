@@ -86,6 +86,7 @@ func (r *Rescue) finalize(ctx context.Context, t *driver.Task) (driver.Result, e
 	if err != nil {
 		return driver.Done(), err
 	}
+	t.Remember(driver.RescueAddress, s.base.Hostname())
 	before := t.Recall(memoFinalizing) != ""
 	if before {
 		list, err := s.commands(ctx)
