@@ -86,6 +86,10 @@ const Reported = "inspect.reported"
 // the password that a rescue was asked for with. It is gone as soon as the rescue has ended.
 const HashedRescuePassword = "hashed_rescue_password"
 
+// RamdiskDeploy is the name of the deploy interface whose instances live in memory: boot interfaces boot
+// instance_info/kernel and ramdisk at every start instead of the disk.
+const RamdiskDeploy = "ramdisk"
+
 // RescueAddress is the memo key under which a rescue interface leaves the address that people can log
 // in at, for the history.
 const RescueAddress = "rescue.address"

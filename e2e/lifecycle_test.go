@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -174,4 +176,43 @@ func TestAbortHoldRetire(t *testing.T) {
 	m.arriveHeld("clean wait", time.Minute)
 	m.provision(map[string]any{"target": "abort"})
 	m.arrive("clean failed", time.Minute)
+}
+
+// An instance that lives in memory boots the user's own kernel and ramdisk at every start, and the
+// disk stays as it was.
+func TestRamdiskDeploy(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("diskless", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.patch("/deploy_interface", "ramdisk")
+	m.available()
+	info := map[string]any{"ramdisk_kernel_arguments": "console=ttyS0 quiet billet-diskless"}
+	for key, file := range map[string]string{"kernel": "vmlinuz", "ramdisk": "initramfs"} {
+		path := filepath.Join(s.dir, file)
+		b, err := os.ReadFile(filepath.Join(cache, "ramdisk", file))
+		if err == nil {
+			err = os.WriteFile(path, b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		info[key] = "file://" + path
+	}
+	m.patch("/instance_info", map[string]any{"kernel": "file:///etc/passwd", "ramdisk": info["ramdisk"]})
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", map[string]any{"target": "active"}, nil, 400)
+	m.patch("/instance_info", info)
+	m.provision(map[string]any{"target": "active"})
+	m.arrive("active", time.Minute)
+	// The ramdisk is the agent's, without its parameters: it says so, as an instance would say hello.
+	hello := []byte("kernel parameter ipa-api-url is missing")
+	for n := range 2 {
+		if n > 0 {
+			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "rebooting"}, nil, 202)
+		}
+		seen := bytes.Count(m.console(), hello)
+		s.eventually(2*time.Minute, "the instance to start from memory", func() (bool, string) {
+			return bytes.Count(m.console(), hello) > seen || n == 0 && seen > 0, tail(m.console(), 1500)
+		})
+	}
+	m.provision(map[string]any{"target": "deleted"})
+	m.arrive("available", time.Minute)
 }

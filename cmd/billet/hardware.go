@@ -22,6 +22,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
+			AllowedPaths: append(slices.Clone(c.FileURLPaths), c.ImageDir),
 		}
 	}
 	ipxe, tftp := pxeBoot(boot.IPXE), pxeBoot(boot.PXE)
@@ -38,7 +39,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{power},
 			Management: []driver.Management{management},
 			Boot:       []driver.Boot{ipxe, tftp},
-			Deploy:     []driver.Deploy{direct},
+			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
 			Other: without(func(i node.Interface) []driver.Implementation {
@@ -53,10 +54,10 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{fake.NewPower()},
 			Management: []driver.Management{fake.NewManagement()},
 			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
-			Deploy:     []driver.Deploy{fake.NewDeploy(), direct},
+			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
-			Other:      without(func(i node.Interface) []driver.Implementation {
+			Other: without(func(i node.Interface) []driver.Implementation {
 				first := []driver.Implementation{fake.NewOther(i)}
 				if i == node.RescueIf {
 					first = append(first, rescue)
