@@ -42,6 +42,7 @@ func (r *run) fail(ctx context.Context, reason string) error {
 			return err
 		}
 	}
+	r.keepLogs(ctx)
 	tidy := r.tidyUp(ctx)
 	if ctx.Err() != nil { // the next conductor tidies up
 		return r.stopped(ctx)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -114,6 +115,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
+		LogDir:         filepath.Join(c.DataDir, "deploy-logs"),
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
 	rest, err := api.New(api.Config{

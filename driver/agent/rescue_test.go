@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -151,5 +152,69 @@ func TestService(t *testing.T) {
 	}
 	if d := cmp.Diff(want[5:11], w.log); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestCollectLogs(t *testing.T) {
+	w := newWorld(t)
+	w.calls()
+	w.agent.outcome["collect_system_logs"] = wire.CommandResult{Status: wire.Succeeded, Result: raw(map[string]string{"system_logs": "aGVsbG8="})}
+	if logs, err := w.direct.CollectLogs(t.Context(), w.task()); err != nil || string(logs) != "hello" {
+		t.Errorf("%q, %v", logs, err)
+	}
+	w.agent.outcome["collect_system_logs"] = wire.CommandResult{Status: wire.Succeeded, Result: raw(map[string]string{"system_logs": "***"})}
+	if _, err := w.direct.CollectLogs(t.Context(), w.task()); err == nil {
+		t.Error("what is no base64 passes")
+	}
+}
+
+// The ramdisk deploy touches no disk, and custom-agent needs no image.
+func TestOtherDeployInterfaces(t *testing.T) {
+	w := newWorld(t)
+	memory := InMemory{w.direct}
+	w.plan(node.FlowDeploy, memory.Steps())
+	if err := (&runner{world: w, steps: memory.Steps()}).carry(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"power off", "forget agent", "PrepareInstance", "connect tenant", "power on"}
+	if d := cmp.Diff(want, w.log); d != "" || len(w.agent.got) > 0 {
+		t.Errorf("ramdisk (-want +got):\n%s%v", d, w.agent.got)
+	}
+
+	w = newWorld(t)
+	delete(w.stored.InstanceInfo, "image_source")
+	w.direct.Sources = nil // whoever asks for an image panics
+	custom := Custom{w.direct}
+	w.plan(node.FlowDeploy, custom.Steps(), node.PlannedStep{Interface: node.Deploy, Step: "burnin", Priority: 70, Agent: true})
+	if err := (&runner{world: w, steps: custom.Steps()}).carry(); err != nil {
+		t.Fatal(err)
+	}
+	if w.agent.count("deploy.execute_deploy_step") != 1 || w.agent.count("image.install_bootloader") != 0 {
+		t.Errorf("the agent got %v", w.agent.got)
+	}
+	for _, d := range []driver.Deploy{memory, custom} {
+		for _, s := range d.Steps() {
+			if s.Name == "write_image" {
+				t.Errorf("%s writes an image", d.Name())
+			}
+		}
+	}
+}
+
+func TestValidateInMemory(t *testing.T) {
+	for _, tt := range []struct {
+		info node.Document
+		want string
+	}{
+		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r"}, "<nil>"},
+		{node.Document{"kernel": "http://a/k"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk: file://, http:// or https:// URLs."},
+		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "image_source": "x"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
+		{node.Document{"boot_iso": "http://a/i"}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso cannot be booted over the network by this service: an ISO's system looks for a medium that is not there once its kernel runs; give instance_info/kernel and instance_info/ramdisk instead."},
+	} {
+		w := newWorld(t)
+		w.stored.State, w.stored.InstanceInfo = node.Available, tt.info
+		if err := (InMemory{w.direct}).Validate(t.Context(), w.task()); fmt.Sprint(err) != tt.want {
+			t.Errorf("%v:\n%v\nwant\n%s", tt.info, err, tt.want)
+		}
 	}
 }
