@@ -73,6 +73,12 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 	}{
 		{"deploy in maintenance", node.Available, maintenance, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
 			"The deploy operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
+		{"rescue without a password", node.Active, nil, node.ProvisionRequest{Event: node.EventRescue}, node.Invalid,
+			"A rescue of node " + uuid1 + " needs a rescue_password."},
+		{"rescue in maintenance", node.Active, maintenance, node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "x"}, node.Invalid,
+			"The rescue operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
+		{"service without steps", node.Active, nil, node.ProvisionRequest{Event: node.EventService}, node.Invalid,
+			"A service needs at least one step in service_steps."},
 		{"rebuild in maintenance", node.Active, maintenance, node.ProvisionRequest{Event: node.EventRebuild}, node.Invalid,
 			"The rebuild operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
 		{"manual cleaning in maintenance", node.Manageable, maintenance, node.ProvisionRequest{Event: node.EventClean}, node.Invalid,

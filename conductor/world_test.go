@@ -240,12 +240,12 @@ func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.Inspe
 }
 
 func testTypes(m *machine) driver.Types {
-	none := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}}
-	all := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {testRescue{m}}}
+	fakes := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {fake.NewOther(node.RescueIf)}}
+	all := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {testRescue{m}, fake.NewOther(node.RescueIf)}}
 	return driver.Types{
 		{Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
 			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()},
-			Inspect: []driver.Inspect{fake.NewInspect()}, Network: []driver.Network{fake.NewNetwork()}, Other: none},
+			Inspect: []driver.Inspect{fake.NewInspect()}, Network: []driver.Network{fake.NewNetwork()}, Other: fakes},
 		{Name: "test", Power: []driver.Power{testPower{fake.NewPower(), m}}, Management: []driver.Management{fake.NewManagement()},
 			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{testDeploy{m, "direct"}, testDeploy{m, "other"}},
 			Inspect: []driver.Inspect{testInspect{fake.NewInspect(), m}}, Network: []driver.Network{fake.NewNetwork()}, Other: all},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -215,4 +216,47 @@ func TestRamdiskDeploy(t *testing.T) {
 	}
 	m.provision(map[string]any{"target": "deleted"})
 	m.arrive("available", time.Minute)
+}
+
+// A rebuild writes another image over the instance; a machine that runs an instance already is adopted
+// without a reboot; what fails on a machine leaves its logs behind.
+func TestRebuildAdoptLogs(t *testing.T) {
+	s := newSite(t)
+	m := s.deployed("rebuilt")
+	m.patch("/instance_info", imageInfo(t, "grub.qcow2"))
+	m.provision(map[string]any{"target": "rebuild"})
+	m.arrive("active", 2*time.Minute)
+	m.prints(time.Minute, "BILLET-INSTANCE-UP grub")
+
+	m.patch("/maintenance", true)
+	s.call("DELETE", "/v1/nodes/"+m.uuid, nil, nil, 204) // forgets the node, not the machine
+	boots := bytes.Count(m.console(), []byte("BILLET-INSTANCE-UP"))
+	m.uuid = m.enrol()
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
+	m.patch("/instance_info", imageInfo(t, "grub.qcow2"))
+	m.provision(map[string]any{"target": "adopt"})
+	if n := m.arrive("active", time.Minute); n.Power == nil || *n.Power != "power on" {
+		t.Errorf("adopted with power %v", n.Power)
+	}
+	if now := bytes.Count(m.console(), []byte("BILLET-INSTANCE-UP")); now != boots {
+		t.Errorf("the adoption booted the machine: %d starts, then %d", boots, now)
+	}
+
+	info := imageInfo(t, "grub.qcow2")
+	info["root_device"] = map[string]any{"serial": "not-this-one"}
+	m.patch("/instance_info", info)
+	m.provision(map[string]any{"target": "rebuild"})
+	m.arrive("deploy failed", 2*time.Minute)
+	kept, err := filepath.Glob(filepath.Join(s.dir, "data", "deploy-logs", m.uuid+"-*.tar.gz"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("logs kept: %q, %v", kept, err)
+	}
+	out, err := exec.Command("tar", "-xzOf", kept[0], "agent.log").CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("not-this-one")) {
+		t.Errorf("%v: the agent's log does not name the cause: %s", err, tail(out, 2000))
+	}
+	if why, err := s.try("node", "why", m.uuid); err != nil || !bytes.Contains(why, []byte(kept[0])) {
+		t.Errorf("billet node why does not name %s: %v\n%s", kept[0], err, why)
+	}
 }

@@ -218,10 +218,15 @@ func (s *site) virtual(name string, labArgs ...string) *machine {
 func (s *site) machine(name string, labArgs ...string) *machine {
 	s.t.Helper()
 	m := s.virtual(name, labArgs...)
-	m.uuid = strings.TrimSpace(string(s.billet("node", "create", name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
+	m.uuid = m.enrol()
+	return m
+}
+
+// enrol makes the machine's node.
+func (m *machine) enrol() string {
+	return strings.TrimSpace(string(m.s.billet("node", "create", m.name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
 		"--driver-info", "ipmi_address=127.0.0.1", "--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port),
 		"--driver-info", "ipmi_username="+m.BMC.User, "--driver-info", "ipmi_password="+m.BMC.Password)))
-	return m
 }
 
 type nodeView struct {
