@@ -22,7 +22,8 @@ var allowed = map[string][]string{
 	"driver/pxe":        {"driver", "node", "boot"},
 	"driver/agent":      {"driver", "node", "agent/wire", "image"},
 	"driver/drivertest": {"driver", "node"},
-	"conductor":         {"driver", "node"},
+	"conductor":         {"crypt", "driver", "node"},
+	"crypt":             {},
 	"api":               {"node", "agent/wire"},
 	"boot":              {"node"},
 	"boot/dhcp":         {"boot", "node"},
@@ -32,7 +33,8 @@ var allowed = map[string][]string{
 	"store/storetest":   {"node", "boot", "store"},
 	"image":             {},
 	"network":           {"driver", "node"},
-	"agent":             {"agent/wire", "agent/disk", "agent/efi", "agent/grub", "agent/inventory", "image"},
+	"agent/rescue":      {"crypt"},
+	"agent":             {"agent/wire", "agent/disk", "agent/efi", "agent/grub", "agent/inventory", "agent/rescue", "crypt", "image"},
 	"agent/wire":        {},
 	"agent/disk":        {"agent/wire", "agent/efi", "image"},
 	"agent/inventory":   {"agent/wire"},
@@ -45,7 +47,7 @@ var allowed = map[string][]string{
 	"lab/images":        {"ramdisk"},
 	"lab/tinyos":        {},
 	"compat":            {"node", "agent/wire"},
-	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1"},
+	"cmd/billet-agent":  {"agent", "agent/rescue", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1"},
 }
 
 func TestImports(t *testing.T) {

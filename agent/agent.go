@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/agent/inventory"
@@ -41,8 +42,10 @@ type Agent struct {
 	config    wire.LookupConfig
 	heart     *heart
 	progress  *progress
-	seen      sight      // of the waiting for disks, then of the command under way
-	written   *wire.Disk // what the last image was written to, whole; of the command under way
+	seen      sight         // of the waiting for disks, then of the command under way
+	written   *wire.Disk    // what the last image was written to, whole; of the command under way
+	letIn     chan struct{} // closed when people are to be let in
+	rescued   sync.Once     // closes it
 }
 
 // clockTolerance is how far this machine's clock may be from the service's.
@@ -52,6 +55,9 @@ const clockTolerance = time.Minute
 // or with the reason why it cannot go on; it may then be run again.
 func (a *Agent) Run(ctx context.Context) error {
 	a.prepare()
+	if r, ok := a.Machine.(Rescuer); ok && a.rescueHash() != "" {
+		return a.rescue(ctx, r, a.rescueHash())
+	}
 	a.waitForDisks(ctx)
 	if a.Config.InspectionCallback != "" || len(a.Config.Collectors) > 0 {
 		if err := a.inspect(ctx); err != nil {
@@ -82,6 +88,7 @@ func (a *Agent) prepare() {
 	images.ResponseHeaderTimeout = time.Minute
 	images.ReadBufferSize = 256 << 10
 	a.images = &http.Client{Transport: images, CheckRedirect: safely}
+	a.letIn, a.rescued = make(chan struct{}), sync.Once{}
 	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
 }
 
@@ -270,6 +277,8 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 	var err error
 	select {
 	case <-ctx.Done():
+	case <-a.letIn:
+		err = a.handOver(ctx, web)
 	case err = <-failed:
 		err = fmt.Errorf("the command API ended: %w", err)
 	}
@@ -277,6 +286,14 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 	web.Close()
 	cmds.wg.Wait()
 	return err
+}
+
+// handOver lets people in and closes the API a little later, until ctx ends.
+func (a *Agent) handOver(ctx context.Context, web *http.Server) error {
+	r := a.Machine.(Rescuer) // finalizeRescue has looked
+	closing := time.AfterFunc(rescueDelay, func() { web.Close() })
+	defer closing.Stop()
+	return a.rescue(ctx, r, a.rescueHash())
 }
 
 // identity settles under which address the service reaches this agent, and its certificate: for a

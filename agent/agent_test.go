@@ -286,7 +286,7 @@ func TestSteps(t *testing.T) {
 			`{"step":"write_image","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
 			`"configdrive":{"description":"Base64 of a gzipped config drive image, or a URL of one.","required":false},` +
 			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}}]},"hardware_manager_version":{"BilletHardwareManager":"1.0"}}`,
-		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.0"},"service_steps":{"BilletHardwareManager":[]}}`,
+		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.0"},"service_steps":{"BilletHardwareManager":[{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
 	} {
 		if got := c.succeed(name, map[string]any{"node": map[string]any{}, "ports": []any{}}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)
@@ -444,7 +444,7 @@ func TestOtherCommands(t *testing.T) {
 	if got := c.succeed("image.install_bootloader", map[string]any{"target_boot_mode": "uefi", "ignore_bootloader_failure": true}); !strings.Contains(got, "which is to be ignored") {
 		t.Error(got)
 	}
-	if r := c.do("rescue.finalize_rescue", map[string]any{"rescue_password": "x"}); r.Error == nil || !strings.Contains(r.Error.Details, "cannot rescue yet") {
+	if r := c.do("rescue.finalize_rescue", map[string]any{"rescue_password": "x"}); r.Error == nil || !strings.Contains(r.Error.Details, "only in the ramdisk") {
 		t.Errorf("%+v", r)
 	}
 	var logs struct {

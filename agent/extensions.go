@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +35,7 @@ func (a *Agent) extensions() extensions {
 		"image":  {"install_bootloader": {async: true, run: a.installBootloader}},
 		"log":    {"collect_system_logs": {run: a.collectLogs}},
 		"system": {"lockdown": {run: a.lockdown}},
-		"rescue": {"finalize_rescue": {run: refuseRescue}},
+		"rescue": {"finalize_rescue": {run: a.finalizeRescue}},
 	}
 }
 
@@ -79,8 +78,4 @@ func (a *Agent) collectLogs(context.Context, params) (any, error) {
 func (a *Agent) lockdown(context.Context, params) (any, error) {
 	a.heart.Stop()
 	return nil, nil
-}
-
-func refuseRescue(context.Context, params) (any, error) {
-	return nil, errors.New("this agent cannot rescue yet: its ramdisk has no login")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/billet-metal/billet/agent/wire"
 )
@@ -47,12 +48,22 @@ func (a *Agent) steps() []step {
 		{name: "erase_devices", priority: map[kind]int{cleanSteps: 10}, abortable: true, run: a.eraseDevices},
 		{name: "erase_devices_express", priority: map[kind]int{cleanSteps: 0}, abortable: true, run: a.eraseExpress},
 		{name: "write_image", priority: map[kind]int{deploySteps: 0}, args: writeImageArgs, run: a.writeImage},
+		{name: "list_disks", priority: map[kind]int{serviceSteps: 0}, abortable: true, run: a.listDisks},
 	}
 }
 
 var writeImageArgs = map[string]any{
 	"image_info":  map[string]any{"description": "A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.", "required": true},
 	"configdrive": map[string]any{"description": "Base64 of a gzipped config drive image, or a URL of one.", "required": false},
+}
+
+// listDisks changes nothing: it is the smallest service, and shows that the machine's disks are seen.
+func (a *Agent) listDisks(context.Context, stepCall) (any, error) {
+	var seen []string
+	for _, d := range a.inventory.Disks() {
+		seen = append(seen, fmt.Sprintf("%s (%s, %d bytes, serial %q)", d.Name, d.Model, d.Size, d.Serial))
+	}
+	return "disks: " + strings.Join(seen, ", "), nil
 }
 
 // listSteps answers get_clean_steps, get_deploy_steps and get_service_steps.

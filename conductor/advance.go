@@ -277,10 +277,17 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	if r.flow.finish != nil {
 		r.flow.finish(r.n)
 	}
+	if r.flow.forget != nil {
+		r.flow.forget(r.n)
+	}
 	if err := r.n.Apply(r.flow.done(r.n)); err != nil {
 		return false, err
 	}
-	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.", capital(r.flow.noun), since(started), r.n.State))
+	more := ""
+	if r.flow.says != nil {
+		more = r.flow.says(r.n)
+	}
+	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.%s", capital(r.flow.noun), since(started), r.n.State, more))
 	r.clearProgress(ctx)
 	r.n.Plan = nil
 	if r.flow.next == "" {

@@ -36,6 +36,7 @@ type Config struct {
 	DeleteAvailableNodes bool // DELETE is allowed in state available
 	RequireAgentTLS      bool // agents must call back over https
 	ConductorGroup       string
+	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
 
 	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3

@@ -47,6 +47,21 @@ var trips = []trip{
 		error: "The tear-down failed at step deploy.tear_down: disk full", done: []string{"tear_down"}},
 	{name: "deploy that waits in vain", from: node.Available, req: node.ProvisionRequest{Event: node.EventDeploy}, timeout: true, want: node.DeployFailed,
 		done: []string{"boot_deploy", "tidy_up", "read_power"}},
+	{name: "rescue", from: node.Active, req: node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, want: node.Rescue,
+		done: []string{"boot_rescue", "let_in", "read_power"}},
+	{name: "rescue that fails", from: node.Active, req: node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, breaks: "let_in", want: node.RescueFailed,
+		error: "The rescue failed at step rescue.let_in: disk full", done: []string{"boot_rescue", "let_in", "tidy_rescue", "read_power"}},
+	{name: "unrescue", from: node.Rescue, req: node.ProvisionRequest{Event: node.EventUnrescue}, want: node.Active,
+		done: []string{"end_rescue", "start_instance", "read_power"}},
+	{name: "unrescue that fails", from: node.Rescue, req: node.ProvisionRequest{Event: node.EventUnrescue}, breaks: "end_rescue", want: node.UnrescueFailed,
+		error: "The end of the rescue failed at step rescue.end_rescue: disk full", done: []string{"end_rescue"}},
+	{name: "service", from: node.Active, want: node.Active,
+		req: node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{
+			{Interface: node.Deploy, Step: "polish"}, {Interface: node.Deploy, Step: "erase"}, {Interface: node.Deploy, Step: "flash"}}},
+		done: []string{"boot_service", "polish", "agent:erase", "flash", "end_service", "read_power"}},
+	{name: "service that fails", from: node.Active, breaks: "flash", want: node.ServiceFailed,
+		req:   node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{{Interface: node.Deploy, Step: "flash"}}},
+		error: "The service failed at step deploy.flash: disk full", done: []string{"boot_service", "flash", "tidy_up", "read_power"}},
 }
 
 // Kill -9 at any write of any flow: another conductor ends it in the same state, with the same

@@ -42,7 +42,8 @@ func (r *run) fail(ctx context.Context, reason string) error {
 			return err
 		}
 	}
-	r.tidyUp(ctx)
+	r.keepLogs(ctx)
+	tidy := r.tidyUp(ctx)
 	if ctx.Err() != nil { // the next conductor tidies up
 		return r.stopped(ctx)
 	}
@@ -54,8 +55,18 @@ func (r *run) fail(ctx context.Context, reason string) error {
 		return err
 	}
 	r.n.LastError = p.Failure
-	if r.flow.fault != node.NoFault && !p.Aborting {
-		r.n.Maintenance, r.n.Fault, r.n.MaintenanceReason = true, r.flow.fault, r.n.LastError
+	if r.flow.forget != nil {
+		r.flow.forget(r.n)
+	}
+	fault := r.flow.fault
+	if p.Aborting {
+		fault = node.NoFault
+		if !tidy {
+			fault = r.flow.stuck
+		}
+	}
+	if fault != node.NoFault {
+		r.n.Maintenance, r.n.Fault, r.n.MaintenanceReason = true, fault, r.n.LastError
 	}
 	r.n.Plan = nil
 	r.c.note(ctx, r.n, string(p.Flow), errorSeverity, r.n.LastError)
@@ -64,10 +75,11 @@ func (r *run) fail(ctx context.Context, reason string) error {
 	return r.c.release(ctx, r.n)
 }
 
-// tidyUp leaves the machine as a failed flow should. What cannot be tidied is told, not fatal.
-func (r *run) tidyUp(ctx context.Context) {
+// tidyUp leaves the machine as a failed flow should. What cannot be tidied is told, not fatal; it
+// returns whether all could.
+func (r *run) tidyUp(ctx context.Context) (tidy bool) {
 	if r.flow.tidy == nil || r.task == nil {
-		return
+		return true
 	}
 	limited, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
@@ -79,11 +91,12 @@ func (r *run) tidyUp(ctx context.Context) {
 	err := r.flow.tidy(r.task.Hardware)(limited, r.task)
 	if err != nil && ctx.Err() == nil {
 		r.note(ctx, errorSeverity, fmt.Sprintf("Tidying up after %s: %v", r.flow.noun, err))
-		return
+		return false
 	}
 	if ctx.Err() == nil {
 		r.readPower(ctx)
 	}
+	return true
 }
 
 func abortedBy(f *flow) string {

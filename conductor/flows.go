@@ -22,6 +22,9 @@ type flow struct {
 	done    func(*node.Node) node.Event // what ends it well
 	next    node.Flow                   // what follows at once, under the same lease
 	fault   node.Fault                  // not empty: failing puts the node in maintenance with it
+	stuck   node.Fault                  // the same when an aborted flow cannot be tidied up
+	says    func(*node.Node) string     // more for the history when it has succeeded; may be nil
+	forget  func(*node.Node)            // edits when it has ended, well or badly; may be nil
 	tidy    func(*driver.Hardware) tidyUp
 }
 
@@ -70,6 +73,30 @@ var flows = []flow{
 		needs:   []node.Interface{node.Power, node.Management},
 		done:    always(node.EventDone),
 	},
+	{
+		name: node.FlowRescue, busy: node.Rescuing, noun: "the rescue",
+		timeout: func(c *Config) time.Duration { return c.RescueTimeout },
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.RescueIf, node.Network},
+		done:    always(node.EventDone),
+		stuck:   node.RescueAbortFailure,
+		says:    whereToLogIn,
+		forget:  forgetPassword,
+		tidy:    tidyRescue,
+	},
+	{
+		name: node.FlowUnrescue, busy: node.Unrescuing, noun: "the end of the rescue",
+		timeout: func(c *Config) time.Duration { return c.RescueTimeout },
+		needs:   []node.Interface{node.Power, node.Management, node.RescueIf, node.Network},
+		done:    always(node.EventDone),
+		forget:  forgetPassword,
+	},
+	{
+		name: node.FlowService, busy: node.Servicing, noun: "the service",
+		timeout: func(c *Config) time.Duration { return c.ServiceTimeout },
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network},
+		done:    always(node.EventDone),
+		tidy:    tidyDeploy,
+	},
 }
 
 // flowTo returns the flow that runs in a busy state, nil when there is none yet.
@@ -110,10 +137,27 @@ func forgetInstance(n *node.Node) {
 	n.InstanceUUID, n.InstanceName, n.ConfigDrive = "", "", ""
 }
 
+func whereToLogIn(n *node.Node) string {
+	if address := n.Plan.Memo[driver.RescueAddress]; address != "" {
+		return " Log in as the user rescue with the password given, on the console or at " + address + "."
+	}
+	return ""
+}
+
+// forgetPassword drops the hash that the rescue ramdisk was to check.
+func forgetPassword(n *node.Node) { delete(n.InstanceInfo, driver.HashedRescuePassword) }
+
 func tidyDeploy(h *driver.Hardware) tidyUp { return h.Deploy.TidyUp }
 
 func tidyInspect(h *driver.Hardware) tidyUp {
 	if t, ok := h.Inspect.(driver.Tidier); ok {
+		return t.TidyUp
+	}
+	return h.Deploy.TidyUp
+}
+
+func tidyRescue(h *driver.Hardware) tidyUp {
+	if t, ok := h.Other[node.RescueIf].(driver.Tidier); ok {
 		return t.TidyUp
 	}
 	return h.Deploy.TidyUp

@@ -32,6 +32,9 @@ func TestWholeLifeOfAFakeMachine(t *testing.T) {
 			{node.ProvisionRequest{Event: node.EventManage}, node.Manageable},
 			{node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}}, node.Manageable},
 			{node.ProvisionRequest{Event: node.EventAdopt}, node.Active},
+			{node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, node.Rescue},
+			{node.ProvisionRequest{Event: node.EventUnrescue}, node.Active},
+			{node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}}, node.Active},
 		} {
 			began := time.Now()
 			w.provision(c, step.req)

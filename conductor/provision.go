@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/billet-metal/billet/crypt"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -142,13 +143,29 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 			return err
 		}
 	}
-	if req.Event == node.EventClean && len(req.CleanSteps) == 0 {
-		return node.Errorf(node.Invalid, "Manual cleaning needs at least one step in clean_steps.")
+	if err := checkSteps(n, h, f, req); err != nil {
+		return err
 	}
-	if f.name == node.FlowInspect && len(stepsOf(h, f.name)) == 0 {
-		return node.Errorf(node.Invalid, "The %s inspect interface of node %s does not support inspection.", h.Inspect.Name(), n.UUID)
+	if f.name == node.FlowRescue && strings.TrimSpace(req.RescuePassword) == "" {
+		return node.Errorf(node.Invalid, "A rescue of node %s needs a rescue_password.", n.UUID)
 	}
 	return checkConfigDrive(req.ConfigDrive)
+}
+
+// checkSteps refuses flows without steps: those that people must give and did not, and those that
+// the hardware does not have.
+func checkSteps(n *node.Node, h *driver.Hardware, f *flow, req node.ProvisionRequest) error {
+	switch {
+	case req.Event == node.EventClean && len(req.CleanSteps) == 0:
+		return node.Errorf(node.Invalid, "Manual cleaning needs at least one step in clean_steps.")
+	case f.name == node.FlowService && len(req.ServiceSteps) == 0:
+		return node.Errorf(node.Invalid, "A service needs at least one step in service_steps.")
+	case f.name == node.FlowInspect && len(stepsOf(h, f.name)) == 0:
+		return node.Errorf(node.Invalid, "The %s inspect interface of node %s does not support inspection.", h.Inspect.Name(), n.UUID)
+	case (f.name == node.FlowRescue || f.name == node.FlowUnrescue) && len(stepsOf(h, f.name)) == 0:
+		return node.Errorf(node.Invalid, "The rescue interface of node %s does not support rescue.", n.UUID)
+	}
+	return nil
 }
 
 // validate asks every interface that the flow needs, and tells all their reasons at once.
@@ -166,7 +183,12 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 		if iface == node.Boot && req.NoRamdisk {
 			continue
 		}
-		if err := impls[iface].Validate(ctx, task); err != nil {
+		impl := impls[iface]
+		if impl == nil {
+			reasons = append(reasons, fmt.Sprintf("%s: the hardware type %s has no such interface", iface, h.Type))
+			continue
+		}
+		if err := impl.Validate(ctx, task); err != nil {
 			reasons = append(reasons, fmt.Sprintf("%s: %v", iface, err))
 		}
 	}
@@ -194,15 +216,15 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 	if err != nil {
 		return err
 	}
-	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: req.Event == node.EventClean}
+	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: req.Event == node.EventClean || f.name == node.FlowService}
 	if f.name != node.FlowClean || plan.Manual || c.cleansItself(n) {
-		asked := req.DeploySteps
-		if f.name == node.FlowClean {
-			asked = req.CleanSteps
-		}
-		if plan.Steps, err = planFlow(h, f.name, asked, plan.Manual); err != nil {
+		if plan.Steps, err = planFlow(h, f.name, askedSteps(f, req), plan.Manual); err != nil {
 			return err
 		}
+	}
+	if f.name == node.FlowRescue {
+		n.InstanceInfo = n.InstanceInfo.Clone()
+		n.InstanceInfo[driver.HashedRescuePassword] = crypt.Hash(req.RescuePassword)
 	}
 	if f.name == node.FlowDeploy && req.ConfigDrive != "" {
 		n.ConfigDrive = req.ConfigDrive
@@ -217,6 +239,19 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 	return c.store.ForgetAgent(ctx, n.UUID)
 }
 
+// askedSteps are the steps that people asked for in the flow.
+func askedSteps(f *flow, req node.ProvisionRequest) []node.PlannedStep {
+	switch f.name {
+	case node.FlowClean:
+		return req.CleanSteps
+	case node.FlowService:
+		return req.ServiceSteps
+	case node.FlowDeploy:
+		return req.DeploySteps
+	}
+	return nil
+}
+
 // cleansItself says whether the node is cleaned when it is provided and after a delete.
 func (c *Conductor) cleansItself(n *node.Node) bool {
 	if n.AutomatedClean != nil {
@@ -228,6 +263,7 @@ func (c *Conductor) cleansItself(n *node.Node) bool {
 // abort ends a wait: at once where the step allows it, else after the step.
 func abort(n *node.Node) error {
 	if n.State == node.ServiceFailed {
+		n.LastError = "" // the node is active again, and somebody has read why it was not
 		return n.Apply(node.EventAbort)
 	}
 	f := flowOf(n)
@@ -236,7 +272,7 @@ func abort(n *node.Node) error {
 	}
 	n.Plan.Aborting = true
 	step := n.Plan.Current()
-	if n.State == node.CleanWait && step != nil && !step.Abortable {
+	if (n.State == node.CleanWait || n.State == node.ServiceWait) && step != nil && !step.Abortable {
 		return nil
 	}
 	n.Plan.Failure, n.Plan.PollAt = abortedBy(f), node.Now()

@@ -15,9 +15,6 @@ var verbs = []node.Event{
 	node.EventAbort, node.EventAdopt, node.EventRescue, node.EventUnrescue, node.EventUnhold, node.EventService,
 }
 
-// notYet are the verbs whose flows have no line in the table yet.
-var notYet = map[node.Event]bool{node.EventRescue: true, node.EventUnrescue: true, node.EventService: true}
-
 // Every verb in every state: what the transition table has is accepted, all else is refused with
 // the same words and changes nothing.
 func TestEveryVerbInEveryState(t *testing.T) {
@@ -29,15 +26,14 @@ func TestEveryVerbInEveryState(t *testing.T) {
 					before := w.node()
 					c := New(w.cfg) // does not run: the state stays where the verb puts it
 					err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: verb,
-						CleanSteps: []node.PlannedStep{{Interface: node.Deploy, Step: "erase_cmos"}}})
+						CleanSteps:     []node.PlannedStep{{Interface: node.Deploy, Step: "erase_cmos"}},
+						ServiceSteps:   []node.PlannedStep{{Interface: node.Deploy, Step: "flash"}},
+						RescuePassword: "let me in"})
 					to, legal := state.Next(verb)
 					want := ""
 					switch {
 					case !legal || !isVerb[verb]:
 						want = fmt.Sprintf("The requested action %q can not be performed on node %q while it is in state %q.", verb, uuid1, state)
-						to = state
-					case notYet[verb] && to.Class() == node.Busy:
-						want = fmt.Sprintf("The %s action is not supported by the hardware type test of node %s.", verb, uuid1)
 						to = state
 					}
 					n := w.node()
@@ -77,6 +73,12 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 	}{
 		{"deploy in maintenance", node.Available, maintenance, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
 			"The deploy operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
+		{"rescue without a password", node.Active, nil, node.ProvisionRequest{Event: node.EventRescue}, node.Invalid,
+			"A rescue of node " + uuid1 + " needs a rescue_password."},
+		{"rescue in maintenance", node.Active, maintenance, node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "x"}, node.Invalid,
+			"The rescue operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
+		{"service without steps", node.Active, nil, node.ProvisionRequest{Event: node.EventService}, node.Invalid,
+			"A service needs at least one step in service_steps."},
 		{"rebuild in maintenance", node.Active, maintenance, node.ProvisionRequest{Event: node.EventRebuild}, node.Invalid,
 			"The rebuild operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
 		{"manual cleaning in maintenance", node.Manageable, maintenance, node.ProvisionRequest{Event: node.EventClean}, node.Invalid,

@@ -174,7 +174,7 @@ func TestCreateNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[node.Interface]string{node.Power: "fake", node.Management: "fake", node.Boot: "fake", node.Deploy: "other", node.Inspect: "fake", node.Network: "fake", node.RAID: "fake"}
+		want := map[node.Interface]string{node.Power: "fake", node.Management: "fake", node.Boot: "fake", node.Deploy: "other", node.Inspect: "fake", node.Network: "fake", node.RAID: "fake", node.RescueIf: "agent"}
 		if n.State != node.Enroll || len(n.UUID) != 36 || n.ID == 0 || fmt.Sprint(n.Interfaces) != fmt.Sprint(want) {
 			t.Errorf("%+v", n)
 		}

@@ -117,6 +117,44 @@ func (m *machine) Steps() []driver.Step {
 		boots("boot_clean", node.FlowClean),
 		frame(step("end_clean", node.FlowClean, -1)), step("erase_cmos", node.FlowClean, 0),
 		frame(step("tear_down", node.FlowDelete, 100)), frame(step("adopt", node.FlowAdopt, 10)),
+		boots("boot_service", node.FlowService),
+		frame(step("end_service", node.FlowService, -1)), step("flash", node.FlowService, 0), step("polish", node.FlowService, 0),
+	}
+}
+
+// testRescue is the machine as a rescue interface.
+type testRescue struct{ *machine }
+
+func (r testRescue) Name() string                                 { return "agent" }
+func (r testRescue) Properties() map[string]string                { return nil }
+func (r testRescue) Validate(context.Context, *driver.Task) error { return nil }
+func (r testRescue) TidyUp(ctx context.Context, t *driver.Task) error {
+	return r.do(ctx, t, "tidy_rescue")
+}
+
+func (r testRescue) Steps() []driver.Step {
+	step := func(name string, f node.Flow, priority int) driver.Step {
+		return driver.Step{Name: name, Priority: map[node.Flow]int{f: priority}, Frame: true,
+			Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+				t.Remember(driver.RescueAddress, "10.0.0.5")
+				return driver.Done(), r.do(ctx, t, name)
+			}}
+	}
+	boot := step("boot_rescue", node.FlowRescue, 100)
+	boot.Run = func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+		if err := t.ForgetAgent(ctx); err != nil {
+			return driver.Done(), err
+		}
+		return driver.Wait("the agent's first heartbeat", r.within), r.do(ctx, t, "boot_rescue")
+	}
+	boot.Poll = func(_ context.Context, t *driver.Task) (driver.Result, error) {
+		if t.Node.Agent.URL == "" {
+			return driver.Wait("the agent's first heartbeat", 0), nil
+		}
+		return driver.Done(), nil
+	}
+	return []driver.Step{
+		boot, step("let_in", node.FlowRescue, 80), step("end_rescue", node.FlowUnrescue, 100), step("start_instance", node.FlowUnrescue, 80),
 	}
 }
 
@@ -132,6 +170,10 @@ func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, er
 		return driver.Done(), nil
 	}
 	return driver.Wait("the agent to finish "+t.Step().Step, 0), nil
+}
+
+func (m *machine) CollectLogs(ctx context.Context, t *driver.Task) ([]byte, error) {
+	return []byte("what the machine said"), m.do(ctx, t, "logs")
 }
 
 func (m *machine) TidyUp(ctx context.Context, t *driver.Task) error { return m.do(ctx, t, "tidy_up") }
@@ -198,14 +240,15 @@ func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.Inspe
 }
 
 func testTypes(m *machine) driver.Types {
-	none := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}}
+	fakes := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {fake.NewOther(node.RescueIf)}}
+	all := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {testRescue{m}, fake.NewOther(node.RescueIf)}}
 	return driver.Types{
 		{Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
 			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()},
-			Inspect: []driver.Inspect{fake.NewInspect()}, Network: []driver.Network{fake.NewNetwork()}, Other: none},
+			Inspect: []driver.Inspect{fake.NewInspect()}, Network: []driver.Network{fake.NewNetwork()}, Other: fakes},
 		{Name: "test", Power: []driver.Power{testPower{fake.NewPower(), m}}, Management: []driver.Management{fake.NewManagement()},
 			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{testDeploy{m, "direct"}, testDeploy{m, "other"}},
-			Inspect: []driver.Inspect{testInspect{fake.NewInspect(), m}}, Network: []driver.Network{fake.NewNetwork()}, Other: none},
+			Inspect: []driver.Inspect{testInspect{fake.NewInspect(), m}}, Network: []driver.Network{fake.NewNetwork()}, Other: all},
 	}
 }
 

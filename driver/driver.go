@@ -82,7 +82,25 @@ type InspectionResult interface {
 // report has been taken: a waiting inspect step's Poll looks for it with Task.Recall.
 const Reported = "inspect.reported"
 
-// Tidier is implemented by inspect interfaces that leave something behind when their flow fails or
+// HashedRescuePassword is the instance_info key under which the conductor keeps the SHA-512 crypt hash of
+// the password that a rescue was asked for with. It is gone as soon as the rescue has ended.
+const HashedRescuePassword = "hashed_rescue_password"
+
+// RamdiskDeploy is the name of the deploy interface whose instances live in memory: boot interfaces boot
+// instance_info/kernel and ramdisk at every start instead of the disk.
+const RamdiskDeploy = "ramdisk"
+
+// RescueAddress is the memo key under which a rescue interface leaves the address that people can log
+// in at, for the history.
+const RescueAddress = "rescue.address"
+
+// LogCollector is implemented by deploy interfaces that can get the logs of a machine whose flow
+// has failed, while its agent still answers: a gzipped tar.
+type LogCollector interface {
+	CollectLogs(ctx context.Context, t *Task) ([]byte, error)
+}
+
+// Tidier is implemented by inspect and rescue interfaces that leave something behind when their flow fails or
 // is aborted (see Deploy.TidyUp); for those that do not, the deploy interface tidies up.
 type Tidier interface {
 	TidyUp(ctx context.Context, t *Task) error

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -77,8 +78,10 @@ type site struct {
 	dir    string
 	listen string
 	flags  []string
-	serve  *exec.Cmd
-	log    *os.File
+	// version is the microversion of call; "" is 1.95.
+	version string
+	serve   *exec.Cmd
+	log     *os.File
 }
 
 // Each test process has its own network, so that two may run on one machine.
@@ -215,10 +218,15 @@ func (s *site) virtual(name string, labArgs ...string) *machine {
 func (s *site) machine(name string, labArgs ...string) *machine {
 	s.t.Helper()
 	m := s.virtual(name, labArgs...)
-	m.uuid = strings.TrimSpace(string(s.billet("node", "create", name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
+	m.uuid = m.enrol()
+	return m
+}
+
+// enrol makes the machine's node.
+func (m *machine) enrol() string {
+	return strings.TrimSpace(string(m.s.billet("node", "create", m.name, "--driver", "ipmi", "--mac", m.NICs[0].MAC,
 		"--driver-info", "ipmi_address=127.0.0.1", "--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port),
 		"--driver-info", "ipmi_username="+m.BMC.User, "--driver-info", "ipmi_password="+m.BMC.Password)))
-	return m
 }
 
 type nodeView struct {
@@ -309,7 +317,7 @@ func (s *site) call(method, path string, in, out any, status int) {
 	s.eventually(time.Minute, method+" "+path, func() (bool, string) {
 		req, _ := http.NewRequest(method, "http://"+s.listen+path, bytes.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-OpenStack-Ironic-API-Version", "1.95")
+		req.Header.Set("X-OpenStack-Ironic-API-Version", cmp.Or(s.version, "1.95"))
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return false, err.Error()

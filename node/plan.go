@@ -62,7 +62,7 @@ type Plan struct {
 	// Memo is what steps leave for later polls and steps. Keys are "<interface>.<name>"; no secrets.
 	Memo map[string]string `json:"memo,omitempty"`
 
-	Manual    bool `json:"manual,omitempty"`     // cleaning asked for with steps; ends manageable
+	Manual    bool `json:"manual,omitempty"`     // cleaning or service asked for with steps: they run in their order, and nothing else does
 	NoRamdisk bool `json:"no_ramdisk,omitempty"` // disable_ramdisk: steps of the agent are not possible
 	InBand    bool `json:"in_band,omitempty"`    // the agent's own steps have been merged in
 	Aborting  bool `json:"aborting,omitempty"`   // abort after the step under way

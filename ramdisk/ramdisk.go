@@ -44,8 +44,11 @@ type Options struct {
 	KernelPackage string // path of a kernel .deb; "" downloads it
 	Firmware      string // directory like /lib/firmware; what chosen modules ask for is added. "": none
 	Bare          bool   // without the programs that the agent calls: for another init
+	Rescue        bool   // adds a shell and its commands, for people who rescue a machine
 	Extra         []File // further files of the initramfs
-	Log           *slog.Logger
+
+	BusyboxPackage string // path of a busybox-static .deb; "" downloads it
+	Log            *slog.Logger
 }
 
 // Manifest says what was built. Sizes are bytes, checksums SHA-256 in hex.
@@ -117,7 +120,11 @@ func Build(ctx context.Context, o Options) (Manifest, error) {
 			return Manifest{}, err
 		}
 	}
-	files = slices.Concat(files, firmware, programs, o.Extra)
+	commands, err := busybox(ctx, o)
+	if err != nil {
+		return Manifest{}, err
+	}
+	files = slices.Concat(files, firmware, programs, commands, o.Extra)
 	o.Log.Info("packing the ramdisk", "modules", len(m.Modules), "kernel", m.KernelRelease)
 	packed, err := pack(files)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"strings"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/billet-metal/billet/agent"
 	"github.com/billet-metal/billet/agent/pid1"
+	"github.com/billet-metal/billet/agent/rescue"
 )
 
 // childMark tells the child of process 1 from an ordinary process.
@@ -88,6 +90,22 @@ type ramdisk struct{ pid1.Power }
 
 func (ramdisk) SetClock(t time.Time) error { return pid1.SetClock(t) }
 func (ramdisk) KernelLog() ([]byte, error) { return pid1.KernelLog() }
+
+// Rescue implements agent.Rescuer.
+func (m ramdisk) Rescue(ctx context.Context, hash string) error {
+	err := rescue.Prepare("/", func() error {
+		return exec.CommandContext(ctx, "/bin/busybox", "--install", "-s", "/bin").Run()
+	})
+	if err != nil {
+		return err
+	}
+	active, err := os.ReadFile("/sys/class/tty/console/active")
+	if err != nil {
+		m.Log.Warn("no login on the console", "error", err)
+	}
+	r := rescue.Rescue{Hash: hash, Consoles: rescue.Consoles(string(active)), Log: m.Log}
+	return r.Run(ctx)
+}
 
 // inRamdisk brings the machine up and runs the agent, for ever: a machine whose agent gave up can
 // only be power-cycled, one whose agent tries again may still be reached.

@@ -59,6 +59,8 @@ type Config struct {
 	DeployTimeout        time.Duration
 	CleanTimeout         time.Duration
 	InspectTimeout       time.Duration
+	RescueTimeout        time.Duration
+	ServiceTimeout       time.Duration
 	PowerTimeout         time.Duration
 	PowerSyncInterval    time.Duration
 	HeartbeatTimeout     time.Duration
@@ -115,6 +117,8 @@ func (c *Config) keys() []key {
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
+		{"rescue_callback_timeout", "30m", "longest wait for the rescue ramdisk", duration(&c.RescueTimeout)},
+		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
 		{"power_state_change_timeout", "60s", "longest wait for the BMC to confirm a power change", duration(&c.PowerTimeout)},
 		{"sync_power_state_interval", "2m", "how often every BMC is asked for its power state; 0s: never", duration(&c.PowerSyncInterval)},
 		{"heartbeat_timeout", "5m", "told to agents, which call every 0.3 to 0.6 of it", duration(&c.HeartbeatTimeout)},

@@ -22,6 +22,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
+			AllowedPaths: append(slices.Clone(c.FileURLPaths), c.ImageDir),
 		}
 	}
 	ipxe, tftp := pxeBoot(boot.IPXE), pxeBoot(boot.PXE)
@@ -29,6 +30,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		Sources: p.sources, Images: p.images, ImageURL: p.machineURL, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
 		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
 	}
+	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
 
 	all := driver.Types{
@@ -37,20 +39,31 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{power},
 			Management: []driver.Management{management},
 			Boot:       []driver.Boot{ipxe, tftp},
-			Deploy:     []driver.Deploy{direct},
+			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
-			Other:      without(nil),
+			Other: without(func(i node.Interface) []driver.Implementation {
+				if i == node.RescueIf {
+					return []driver.Implementation{rescue}
+				}
+				return nil
+			}),
 		},
 		{
 			Name:       "fake-hardware",
 			Power:      []driver.Power{fake.NewPower()},
 			Management: []driver.Management{fake.NewManagement()},
 			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
-			Deploy:     []driver.Deploy{fake.NewDeploy(), direct},
+			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
-			Other:      without(func(i node.Interface) driver.Implementation { return fake.NewOther(i) }),
+			Other: without(func(i node.Interface) []driver.Implementation {
+				first := []driver.Implementation{fake.NewOther(i)}
+				if i == node.RescueIf {
+					first = append(first, rescue)
+				}
+				return first
+			}),
 		},
 	}
 	return slices.DeleteFunc(all, func(t driver.Type) bool { return !slices.Contains(c.HardwareTypes, t.Name) })
@@ -58,11 +71,11 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 
 // without fills the interfaces that have no implementation of their own yet: storage is "noop" and
 // the others "no-<interface>", after what first offers.
-func without(first func(node.Interface) driver.Implementation) map[node.Interface][]driver.Implementation {
+func without(first func(node.Interface) []driver.Implementation) map[node.Interface][]driver.Implementation {
 	other := map[node.Interface][]driver.Implementation{}
 	for _, i := range []node.Interface{node.BIOS, node.Console, node.Firmware, node.RAID, node.RescueIf, node.Storage, node.Vendor} {
-		if first != nil && i != node.Storage {
-			other[i] = append(other[i], first(i))
+		if i != node.Storage {
+			other[i] = append(other[i], first(i)...)
 		}
 		other[i] = append(other[i], absent{i})
 	}

@@ -40,6 +40,7 @@ func ramdiskBuildCommand() *cobra.Command {
 				defer remove()
 				o.Init = agent
 			}
+			o.Rescue = true
 			m, err := ramdisk.Build(c.Context(), o)
 			if err != nil {
 				return err

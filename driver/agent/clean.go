@@ -51,13 +51,7 @@ func (d *Direct) tearDownService(ctx context.Context, t *driver.Task) (driver.Re
 	if err := leave(ctx, t, driver.ServicingNetwork); err != nil {
 		return driver.Done(), err
 	}
-	if err := prepareDisk(ctx, t); err != nil {
-		return driver.Done(), err
-	}
-	if _, err := d.switchToTenantNetwork(ctx, t); err != nil {
-		return driver.Done(), err
-	}
-	return d.bootInstance(ctx, t)
+	return driver.Done(), restart(ctx, t)
 }
 
 // verb is the agent's word for a flow: its commands are <verb>.get_<verb>_steps and

@@ -75,9 +75,21 @@ func (d *Direct) Steps() []driver.Step {
 
 // TidyUp implements driver.Deploy.
 func (d *Direct) TidyUp(ctx context.Context, t *driver.Task) error {
-	var network driver.NetworkPurpose
-	if t.Node.Plan != nil {
-		network = networkOf(t.Node.Plan.Flow)
+	return tidyUp(ctx, t)
+}
+
+// tidyUp leaves the machine off. One that has an instance, because it was only serviced, starts it
+// again as soon as somebody switches it on.
+func tidyUp(ctx context.Context, t *driver.Task) error {
+	if t.Node.Plan == nil {
+		return leave(ctx, t, "")
 	}
-	return leave(ctx, t, network)
+	network := networkOf(t.Node.Plan.Flow)
+	if t.Node.Plan.Flow != node.FlowService {
+		return leave(ctx, t, network)
+	}
+	if t.Node.Plan.NoRamdisk {
+		return nil // the instance never stopped
+	}
+	return backToInstance(ctx, t, network)
 }

@@ -13,7 +13,8 @@ import (
 // changed is then lost, but for what it saved itself and did to the world.
 type runner struct {
 	*world
-	dies func(call string) bool // asked after each call ("write_image run"); nil: never
+	steps []driver.Step          // nil: the world's deploy interface's
+	dies  func(call string) bool // asked after each call ("write_image run"); nil: never
 }
 
 var errStuck = errors.New("the flow does not end")
@@ -91,7 +92,11 @@ func (r *runner) code(step *node.PlannedStep) (run, poll call) {
 	if step.Agent {
 		return r.direct.RunStep, r.direct.PollStep
 	}
-	for _, s := range r.direct.Steps() {
+	steps := r.steps
+	if steps == nil {
+		steps = r.direct.Steps()
+	}
+	for _, s := range steps {
 		if s.Name == step.Step {
 			return s.Run, s.Poll
 		}

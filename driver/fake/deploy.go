@@ -34,6 +34,9 @@ func (d Deploy) Steps() []driver.Step {
 		d.step("erase_devices_express", at(node.FlowClean, 0), nil),
 		frame(d.step("tear_down_cleaning", at(node.FlowClean, -1000), power(node.PowerOff))),
 
+		frame(d.step("prepare_service", at(node.FlowService, 1000), power(node.Rebooting))),
+		frame(d.step("tear_down_service", at(node.FlowService, -1000), power(node.Rebooting))),
+
 		frame(d.step("tear_down", at(node.FlowDelete, 100), power(node.PowerOff))),
 		frame(d.step("adopt", at(node.FlowAdopt, 100), nil)),
 	}

@@ -11,8 +11,15 @@ type Other struct{ part }
 // NewOther returns the fake implementation of iface.
 func NewOther(iface node.Interface) Other { return Other{part{iface}} }
 
-// Steps lists what people may ask of a fake RAID controller or BIOS; nothing runs unasked.
+// Steps lists what people may ask of a fake RAID controller or BIOS, where nothing runs unasked, and
+// the one step of each fake rescue flow.
 func (o Other) Steps() []driver.Step {
+	if o.iface == node.RescueIf {
+		rescue := o.step("rescue", at(node.FlowRescue, 100), power(node.Rebooting))
+		unrescue := o.step("unrescue", at(node.FlowUnrescue, 100), power(node.Rebooting))
+		rescue.Frame, unrescue.Frame = true, true
+		return []driver.Step{rescue, unrescue}
+	}
 	names := map[node.Interface][]string{
 		node.RAID: {"create_configuration", "delete_configuration"},
 		node.BIOS: {"factory_reset", "apply_configuration"},

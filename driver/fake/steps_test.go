@@ -94,7 +94,7 @@ func TestFailuresOnRequest(t *testing.T) {
 
 // Every step ends, and may be run again.
 func TestEveryStepMayBeRepeated(t *testing.T) {
-	for _, s := range []driver.Stepper{NewDeploy(), NewInspect(), NewOther(node.RAID), NewOther(node.BIOS), NewOther(node.Console)} {
+	for _, s := range []driver.Stepper{NewDeploy(), NewInspect(), NewOther(node.RAID), NewOther(node.BIOS), NewOther(node.Console), NewOther(node.RescueIf)} {
 		for _, step := range s.Steps() {
 			tk := task(node.Document{})
 			for range 2 {

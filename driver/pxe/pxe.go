@@ -22,6 +22,7 @@ type Boot struct {
 	Kernel       string        // deploy kernel of nodes that name none: a path or a URL
 	Ramdisk      string        // the same for the ramdisk
 	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
+	AllowedPaths []string      // directories that users may name files in, for instances without a disk
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
 }
 
@@ -56,6 +57,11 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	}
 	if _, err := b.commandLine(t, nil); err != nil {
 		return err
+	}
+	if _, deploy := t.Node.State.Next(node.EventDeploy); deploy && livesInMemory(t) {
+		if _, err := b.instanceFiles(t.Node); err != nil {
+			return err
+		}
 	}
 	_, err := persistence(t.Node)
 	return err
@@ -132,6 +138,9 @@ func (b *Boot) CleanUpRamdisk(ctx context.Context, t *driver.Task) error {
 // PrepareInstance is described on driver.Boot. The deploy ramdisk's record goes first: from then on
 // a machine that still boots over the network is sent to its disk, or to its own kernel.
 func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
+	if livesInMemory(t) {
+		return b.bootInstanceFiles(ctx, t)
+	}
 	p, err := persistence(t.Node)
 	if err != nil {
 		return err

@@ -1,0 +1,91 @@
+package pxe
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// livesInMemory reports whether the node's instance is a kernel and a ramdisk.
+func livesInMemory(t *driver.Task) bool {
+	return t.Hardware != nil && t.Hardware.Deploy != nil && t.Hardware.Deploy.Name() == driver.RamdiskDeploy
+}
+
+// bootInstanceFiles makes every later boot start the instance's own kernel and ramdisk.
+func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
+	files, err := b.instanceFiles(t.Node)
+	if err != nil {
+		return err
+	}
+	if err := files.reachable(ctx); err != nil {
+		return err
+	}
+	line := instanceLine(t.Node)
+	if err := safeLine(line); err != nil {
+		return err
+	}
+	r, err := b.recordOfFlow(ctx, t)
+	if err != nil {
+		return err
+	}
+	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image = b.Loader, files.kernel.place, files.ramdisk.place, line, ""
+	r.Until = boot.End(instanceLife)
+	if err := b.Records.PutRecord(ctx, r); err != nil {
+		return fmt.Errorf("writing the instance's boot record: %w", err)
+	}
+	p, err := persistence(t.Node)
+	if err != nil {
+		return err
+	}
+	return setBootDevice(ctx, t, node.BootDevice{Device: "pxe", Persistent: p != never})
+}
+
+// instanceLine is the user's own kernel parameters: the ramdisk is no agent's.
+func instanceLine(n *node.Node) string {
+	for _, key := range []string{"ramdisk_kernel_arguments", "kernel_append_params"} {
+		if line := n.InstanceInfo.String(key); line != "" {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return ""
+}
+
+// instanceFiles picks the two files. Users name them, so of this machine's files only those below
+// the allowed directories are served.
+func (b *Boot) instanceFiles(n *node.Node) (ramdiskFiles, error) {
+	var found [2]bootFile
+	for i, key := range []string{"kernel", "ramdisk"} {
+		s := n.InstanceInfo.String(key)
+		if s == "" {
+			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or https:// URL.", key, n.UUID)
+		}
+		f, err := locate("instance_info/"+key, s)
+		if err != nil {
+			return ramdiskFiles{}, err
+		}
+		if !boot.IsURL(f.place) && !b.mayServe(f.place) {
+			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/%s is not in a directory that files may come from; allowed are: %s.", key, strings.Join(b.AllowedPaths, ", "))
+		}
+		found[i] = f
+	}
+	return ramdiskFiles{found[0], found[1]}, nil
+}
+
+// mayServe follows links: one inside an allowed directory must not lead out of it.
+func (b *Boot) mayServe(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	for _, dir := range b.AllowedPaths {
+		if d, err := filepath.EvalSymlinks(dir); err == nil && strings.HasPrefix(real, strings.TrimSuffix(d, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}

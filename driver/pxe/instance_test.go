@@ -1,0 +1,84 @@
+package pxe
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// inMemory is a deploy interface by name only.
+type inMemory struct{ driver.Deploy }
+
+func (inMemory) Name() string { return driver.RamdiskDeploy }
+
+// An instance that lives in memory has a record without an end of its own, and boots from the
+// network for good.
+func TestInstanceInMemory(t *testing.T) {
+	b, w, task := setUp(t, boot.IPXE)
+	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
+	b.AllowedPaths = []string{"/nowhere", dir}
+	task.Hardware.Deploy = inMemory{}
+	task.Node.InstanceInfo = node.Document{"kernel": "file://" + dir + "/kernel", "ramdisk": "file://" + dir + "/rescue", "ramdisk_kernel_arguments": "console=ttyS0  a=b"}
+	for range 2 { // repeated after a crash
+		if err := b.PrepareInstance(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.records[uuid]
+	if left := time.Until(r.Until); left < 50*365*24*time.Hour {
+		t.Errorf("the record ends in %s", left)
+	}
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Ramdisk: dir + "/rescue", CommandLine: "console=ttyS0 a=b",
+		Secret: r.Secret, Until: r.Until, CreatedAt: r.CreatedAt}
+	if d := cmp.Diff(want, r); d != "" {
+		t.Errorf("record (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"put", "boot pxe, stays true", "put", "boot pxe, stays true"}, w.did); d != "" {
+		t.Errorf("what happened (-want +got):\n%s", d)
+	}
+	if err := b.CleanUpInstance(t.Context(), task); err != nil || w.machine(t) != "instance" {
+		t.Errorf("after the tear-down: %v, boots %s", err, w.machine(t))
+	}
+}
+
+// Users name these files: nothing outside the allowed directories may be served to their machine.
+func TestInstanceFilesOutside(t *testing.T) {
+	b, w, task := setUp(t, boot.IPXE)
+	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
+	allowed := filepath.Join(dir, "allowed")
+	if err := os.Mkdir(allowed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir+"/kernel", allowed+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	b.AllowedPaths = []string{allowed}
+	task.Hardware.Deploy = inMemory{}
+	task.Node.State = node.Available
+	outside := "instance_info/kernel is not in a directory that files may come from; allowed are: " + allowed + "."
+	for kernel, want := range map[string]string{
+		"":                                 "instance_info/kernel is missing for node " + uuid + ": set it to a file://, http:// or https:// URL.",
+		"file://" + dir + "/kernel":        outside,
+		"file://" + allowed + "/link":      outside,
+		"file://" + allowed + "/../kernel": outside,
+		"file://" + allowed + "x":          "instance_info/kernel cannot be read: stat " + allowed + "x: no such file or directory",
+	} {
+		task.Node.InstanceInfo = node.Document{"kernel": kernel, "ramdisk": "http://127.0.0.1:1/r"}
+		for name, err := range map[string]error{"validate": b.Validate(t.Context(), task), "prepare": b.PrepareInstance(t.Context(), task)} {
+			if fmt.Sprint(err) != want || node.KindOf(err) != node.Invalid {
+				t.Errorf("%s of %q:\n%v\nwant\n%s", name, kernel, err, want)
+			}
+		}
+	}
+	if len(w.did) > 0 {
+		t.Errorf("refused, and yet did %v", w.did)
+	}
+}
