@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"lab/images":        {"ramdisk"},
 	"lab/tinyos":        {},
 	"compat":            {"node", "agent/wire"},
-	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1"},
+	"cmd/billet-agent":  {"agent", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1", "iscsi"},
 }
 
 func TestImports(t *testing.T) {

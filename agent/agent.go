@@ -30,6 +30,7 @@ type Agent struct {
 	Machine Machine
 	Log     *slog.Logger
 	Logs    *LogBuffer // where Log's lines are kept as well
+	Export  ExportFunc // how disks are exported when Config.ISCSI is set
 
 	client    *client
 	images    *http.Client
@@ -54,6 +55,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err := a.inspect(ctx); err != nil {
 			a.Log.Error("inspection", "error", err)
 		}
+	}
+	if a.Config.ISCSI != nil {
+		return a.exportDisk(ctx)
 	}
 	if len(a.Config.APIURLs) == 0 {
 		a.Log.Info("inspection was all there is to do")

@@ -112,6 +112,13 @@ func (m *Modules) LoadAll() error {
 	return nil
 }
 
+// LoadNamed loads modules that no device asks for, with what they need. LoadAll comes first.
+func (m *Modules) LoadNamed(names ...string) {
+	for _, name := range names {
+		m.loadByName(name)
+	}
+}
+
 // loadForDevices loads a driver for each device that asks for one; it returns how many were new.
 func (m *Modules) loadForDevices() int {
 	before := len(m.loaded)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/billet-metal/billet/agent"
 	"github.com/billet-metal/billet/agent/pid1"
+	"github.com/billet-metal/billet/iscsi"
 )
 
 // childMark tells the child of process 1 from an ordinary process.
@@ -120,7 +121,16 @@ func inRamdisk(ctx context.Context) error {
 	}
 	kept := make(chan struct{})
 	go func() { defer close(kept); network.Keep(ctx, lease) }()
-	err = runForEver(ctx, &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs})
+	a := &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs}
+	a.Export = func(iqn, device string) (func(context.Context) error, error) {
+		if err := os.MkdirAll("/etc/target", 0o755); err != nil { // the target's modules look for it
+			return nil, err
+		}
+		modules.LoadNamed("target_core_iblock", "iscsi_target_mod")
+		e := iscsi.Export{IQN: iqn, Device: device}
+		return e.Stop, e.Start()
+	}
+	err = runForEver(ctx, a)
 	<-kept
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/driver/fake"
 	"github.com/billet-metal/billet/driver/ipmi"
+	"github.com/billet-metal/billet/driver/iscsi"
 	"github.com/billet-metal/billet/driver/pxe"
 	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
@@ -29,6 +30,9 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		Sources: p.sources, Images: p.images, ImageURL: p.machineURL, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
 		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
 	}
+	viaISCSI := &iscsi.Deploy{
+		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
+	}
 	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
 
 	all := driver.Types{
@@ -37,7 +41,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{power},
 			Management: []driver.Management{management},
 			Boot:       []driver.Boot{ipxe, tftp},
-			Deploy:     []driver.Deploy{direct},
+			Deploy:     []driver.Deploy{direct, viaISCSI},
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
 			Other:      without(nil),
@@ -47,7 +51,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{fake.NewPower()},
 			Management: []driver.Management{fake.NewManagement()},
 			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
-			Deploy:     []driver.Deploy{fake.NewDeploy(), direct},
+			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, viaISCSI},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
 			Other:      without(func(i node.Interface) driver.Implementation { return fake.NewOther(i) }),
