@@ -26,13 +26,13 @@ func (a *API) vendorRoutes() []route {
 
 func (a *API) machineCall(method string) handler {
 	return func(w http.ResponseWriter, c *call) error {
-		caller, ok := a.Conductor.(MachineCaller)
-		if !ok {
-			return invalid("This service has no method %s.", method)
-		}
 		ident, err := c.ident()
 		if err != nil {
 			return err
+		}
+		caller, ok := a.Conductor.(MachineCaller)
+		if !ok {
+			return invalid("This service has no method %s.", method)
 		}
 		body, err := decodeObject(c.body)
 		if err != nil {
