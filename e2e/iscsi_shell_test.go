@@ -21,6 +21,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+exec > /dev/ttyS0 2>&1
 echo SHELL-RAMDISK starts
 load() {
 	deps=""

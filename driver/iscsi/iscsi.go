@@ -90,7 +90,7 @@ func logOf(t *driver.Task) *slog.Logger {
 	if t.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return t.Log.With("node", t.Node.UUID)
+	return t.Log // has the node already
 }
 
 // imageRef is the image that instance_info asks for.
