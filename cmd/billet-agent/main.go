@@ -108,6 +108,12 @@ func inRamdisk(ctx context.Context) error {
 	if err := modules.LoadAll(); err != nil {
 		log.Error("kernel modules", "error", err)
 	}
+	if cfg.ISCSI != nil { // no device asks for a target's modules, and their files go next
+		if err := os.MkdirAll("/etc/target", 0o755); err != nil { // where they look for their state
+			return err
+		}
+		modules.LoadNamed("target_core_iblock", "iscsi_target_mod")
+	}
 	if err := modules.Discard(); err != nil {
 		log.Warn("memory is wasted", "error", err)
 	}
@@ -123,10 +129,6 @@ func inRamdisk(ctx context.Context) error {
 	go func() { defer close(kept); network.Keep(ctx, lease) }()
 	a := &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs}
 	a.Export = func(iqn, device string) (func(context.Context) error, error) {
-		if err := os.MkdirAll("/etc/target", 0o755); err != nil { // the target's modules look for it
-			return nil, err
-		}
-		modules.LoadNamed("target_core_iblock", "iscsi_target_mod")
 		e := iscsi.Export{IQN: iqn, Device: device}
 		return e.Stop, e.Start()
 	}
