@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"driver/ipmi":       {"driver", "node"},
 	"driver/pxe":        {"driver", "node", "boot"},
 	"driver/agent":      {"driver", "node", "agent/wire", "image"},
+	"driver/iscsi":      {"driver", "node", "boot", "iscsi", "image", "agent/wire", "agent/disk"},
 	"driver/drivertest": {"driver", "node"},
 	"conductor":         {"crypt", "driver", "node"},
 	"crypt":             {},
@@ -34,7 +35,8 @@ var allowed = map[string][]string{
 	"image":             {},
 	"network":           {"driver", "node"},
 	"agent/rescue":      {"crypt"},
-	"agent":             {"agent/wire", "agent/disk", "agent/efi", "agent/grub", "agent/inventory", "agent/rescue", "crypt", "image"},
+	"agent":             {"agent/wire", "agent/disk", "agent/efi", "agent/grub", "agent/inventory", "agent/rescue", "crypt", "image", "iscsi"},
+	"iscsi":             {},
 	"agent/wire":        {},
 	"agent/disk":        {"agent/wire", "agent/efi", "image"},
 	"agent/inventory":   {"agent/wire"},
@@ -47,7 +49,7 @@ var allowed = map[string][]string{
 	"lab/images":        {"ramdisk"},
 	"lab/tinyos":        {},
 	"compat":            {"node", "agent/wire"},
-	"cmd/billet-agent":  {"agent", "agent/rescue", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1"},
+	"cmd/billet-agent":  {"agent", "agent/rescue", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1", "iscsi"},
 }
 
 func TestImports(t *testing.T) {

@@ -31,6 +31,7 @@ type Agent struct {
 	Machine Machine
 	Log     *slog.Logger
 	Logs    *LogBuffer // where Log's lines are kept as well
+	Export  ExportFunc // how disks are exported when Config.ISCSI is set
 
 	LoadModule func(name string) // loads a kernel module, such as a file system's; nil: nothing can be loaded
 
@@ -63,6 +64,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err := a.inspect(ctx); err != nil {
 			a.Log.Error("inspection", "error", err)
 		}
+	}
+	if a.Config.ISCSI != nil {
+		return a.exportDisk(ctx)
 	}
 	if len(a.Config.APIURLs) == 0 {
 		a.Log.Info("inspection was all there is to do")

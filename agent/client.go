@@ -27,6 +27,7 @@ const fallbackVersion = 31
 type client struct {
 	http      *http.Client
 	requestID string
+	authToken string // X-Auth-Token; "" sends none
 	log       *slog.Logger
 
 	mu      sync.Mutex
@@ -95,6 +96,9 @@ func (c *client) try(ctx context.Context, method, base, path string, minor int, 
 	req.Header.Set("Content-Type", "application/json")
 	if minor > 0 {
 		req.Header.Set("X-OpenStack-Ironic-API-Version", fmt.Sprintf("1.%d", minor))
+	}
+	if c.authToken != "" {
+		req.Header.Set("X-Auth-Token", c.authToken)
 	}
 	if c.requestID != "" {
 		req.Header.Set("X-OpenStack-Request-ID", c.requestID)

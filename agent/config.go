@@ -37,6 +37,8 @@ type Config struct {
 	BootMAC            string        // BOOTIF, lower case with colons
 	Root               string        // billet-root: read the machine below this folder, for tests
 	StateDir           string        // billet-state-dir: token and certificate survive a restart of the agent here
+	ISCSI              *ISCSI        // iscsi_target_iqn and its like; nil: the agent works itself
+	DonePort           string        // where it waits for "done" in that mode; "": 10000
 }
 
 // ParseCommandLine splits a kernel command line into its parameters; the last of two wins. Double
@@ -88,6 +90,9 @@ func NewConfig(params map[string]string) (Config, error) {
 		BootMAC:            bootMAC(p.text("BOOTIF", "")),
 		Root:               p.text("billet-root", "/"),
 		StateDir:           p.text("billet-state-dir", "/run/billet-agent"),
+	}
+	if c.ISCSI = iscsiMode(params); c.ISCSI != nil && len(c.APIURLs) == 0 {
+		c.APIURLs = p.list("ironic_api_url")
 	}
 	for _, u := range append(c.APIURLs, c.InspectionCallback) {
 		p.checkURL(u)

@@ -141,6 +141,10 @@ func TestMachineDoorOpensNothingElse(t *testing.T) {
 	open := map[string]bool{
 		"GET /": true, "GET /v1": true, "GET /v1/lookup": true, "POST /v1/heartbeat/" + nodeA: true,
 		"POST /v1/continue_inspection": true, "POST /billet/v1/progress/" + nodeA: true,
+		"POST /v1/nodes/" + nodeA + "/vendor_passthru/pass_deploy_info":             true,
+		"POST /v1/nodes/" + nodeA + "/vendor_passthru/pass_bootloader_install_info": true,
+		"POST /v1/nodes/" + nodeA + "/vendor_passthru/heartbeat":                    true,
+		"POST /v1/drivers/ipmi/vendor_passthru/lookup":                              true,
 	}
 	for _, rt := range s.api.routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")

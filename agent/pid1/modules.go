@@ -137,6 +137,14 @@ func (m *Modules) LoadAll() error {
 	return nil
 }
 
+// LoadNamed loads modules that no device asks for, with what they need, unless the kernel has them
+// built in. LoadAll comes first. One goroutine at a time.
+func (m *Modules) LoadNamed(names ...string) {
+	for _, name := range names {
+		m.loadByName(name)
+	}
+}
+
 // loadForDevices loads a driver for each device that asks for one; it returns how many were new.
 func (m *Modules) loadForDevices() int {
 	before := len(m.loaded)
@@ -155,10 +163,6 @@ func (m *Modules) loadForDevices() int {
 	}
 	return len(m.loaded) - before
 }
-
-// LoadByName loads a module and what it needs, unless the kernel has it built in. LoadAll comes
-// first. One goroutine at a time.
-func (m *Modules) LoadByName(name string) { m.loadByName(name) }
 
 func (m *Modules) loadByName(name string) {
 	file, ok := m.files[canonical(name)]

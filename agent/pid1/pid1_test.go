@@ -176,8 +176,8 @@ func TestDiscardKeepsFileSystems(t *testing.T) {
 			t.Fatal(err)
 		}
 		loaded = nil
-		m.LoadByName("ext4")
-		m.LoadByName("btrfs")
+		m.LoadNamed("ext4")
+		m.LoadNamed("btrfs")
 		if fmt.Sprint(loaded) != "[jbd2.ko ext4.ko]" {
 			t.Errorf("loaded %v", loaded)
 		}

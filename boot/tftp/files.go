@@ -29,6 +29,9 @@ func (s *Server) open(ctx context.Context, name, mac string) (file, error) {
 	if text, ok, err := s.config(ctx, name, mac); ok || err != nil {
 		return text, err
 	}
+	if id, ok := boot.DeploymentID(name); ok {
+		return s.openToken(ctx, id, mac)
+	}
 	f, err := s.Loaders.Open(name)
 	if err != nil {
 		return file{}, err
@@ -55,6 +58,19 @@ func (s *Server) openBoot(ctx context.Context, secret, which string) (file, erro
 		return file{}, fmt.Errorf("opening the %s of node %s: %w", which, r.NodeUUID, err)
 	}
 	return file{src, src.Size}, nil
+}
+
+// openToken opens the token of the deployment under way on the machine that asks.
+func (s *Server) openToken(ctx context.Context, id, mac string) (file, error) {
+	m, err := s.Lookup.Machine(ctx, mac)
+	if err != nil {
+		return file{}, fmt.Errorf("looking up the machine %s: %w", mac, err)
+	}
+	token := m.Token(id)
+	if token == "" {
+		return file{}, fmt.Errorf("token: %w", fs.ErrNotExist)
+	}
+	return textFile(token), nil
 }
 
 // config answers the names PXELINUX and GRUB look for their configuration under. PXELINUX asks for

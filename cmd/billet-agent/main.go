@@ -22,6 +22,7 @@ import (
 	"github.com/billet-metal/billet/agent"
 	"github.com/billet-metal/billet/agent/pid1"
 	"github.com/billet-metal/billet/agent/rescue"
+	"github.com/billet-metal/billet/iscsi"
 )
 
 // childMark tells the child of process 1 from an ordinary process.
@@ -125,6 +126,12 @@ func inRamdisk(ctx context.Context) error {
 	if err := modules.LoadAll(); err != nil {
 		log.Error("kernel modules", "error", err)
 	}
+	if cfg.ISCSI != nil { // no device asks for a target's modules, and their files go next
+		if err := os.MkdirAll("/etc/target", 0o755); err != nil { // where they look for their state
+			return err
+		}
+		modules.LoadNamed("target_core_iblock", "iscsi_target_mod")
+	}
 	// File systems are loaded when a partition image's boot loader is installed.
 	if err := modules.Discard("ext4", "xfs", "btrfs"); err != nil {
 		log.Warn("memory is wasted", "error", err)
@@ -139,7 +146,13 @@ func inRamdisk(ctx context.Context) error {
 	}
 	kept := make(chan struct{})
 	go func() { defer close(kept); network.Keep(ctx, lease) }()
-	err = runForEver(ctx, &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs, LoadModule: modules.LoadByName})
+	a := &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs}
+	a.LoadModule = func(name string) { modules.LoadNamed(name) }
+	a.Export = func(iqn, device string) (func(context.Context) error, error) {
+		e := iscsi.Export{IQN: iqn, Device: device}
+		return e.Stop, e.Start()
+	}
+	err = runForEver(ctx, a)
 	<-kept
 	return err
 }

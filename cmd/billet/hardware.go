@@ -9,6 +9,7 @@ import (
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/driver/fake"
 	"github.com/billet-metal/billet/driver/ipmi"
+	"github.com/billet-metal/billet/driver/iscsi"
 	"github.com/billet-metal/billet/driver/pxe"
 	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
@@ -31,6 +32,9 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
 	}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
+	viaISCSI := &iscsi.Deploy{
+		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
+	}
 	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
 
 	all := driver.Types{
@@ -39,7 +43,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{power},
 			Management: []driver.Management{management},
 			Boot:       []driver.Boot{ipxe, tftp},
-			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
+			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
 			Other: without(func(i node.Interface) []driver.Implementation {
@@ -54,7 +58,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Power:      []driver.Power{fake.NewPower()},
 			Management: []driver.Management{fake.NewManagement()},
 			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
-			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
+			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
 			Other: without(func(i node.Interface) []driver.Implementation {

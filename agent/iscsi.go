@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// ISCSI is what the kernel parameters of a deploy through iSCSI say. In this mode the agent exports
+// the disk for the service to write, and does nothing else.
+type ISCSI struct {
+	IQN          string // iscsi_target_iqn
+	DeploymentID string // deployment_id, the node's UUID
+	Key          string // deployment_key, a secret
+	BootServer   string // boot_server: TFTP
+	RootDevice   string // root_device: hints as k=v,k=v, values escaped as in a URL
+}
+
+// iscsiMode reads the parameters; nil when the kernel's command line has no iscsi_target_iqn.
+func iscsiMode(params map[string]string) *ISCSI {
+	if _, there := params["iscsi_target_iqn"]; !there {
+		return nil
+	}
+	return &ISCSI{
+		IQN: params["iscsi_target_iqn"], DeploymentID: params["deployment_id"], Key: params["deployment_key"],
+		BootServer: params["boot_server"], RootDevice: params["root_device"],
+	}
+}
+
+// ExportFunc makes a disk an iSCSI target and returns how to end that.
+type ExportFunc func(iqn, device string) (stop func(context.Context) error, err error)
+
+// donePort is where the service says that all is written.
+const donePort = "10000"
+
+// exportDisk is the whole life of the agent in iSCSI mode: export, tell, wait, reboot.
+func (a *Agent) exportDisk(ctx context.Context) error {
+	c := a.Config.ISCSI
+	if c.DeploymentID == "" || c.Key == "" {
+		return errors.New("the kernel parameters deployment_id and deployment_key are missing: this machine cannot say what it is here for")
+	}
+	a.Log = a.Log.With("node", c.DeploymentID)
+	done, err := net.Listen("tcp", net.JoinHostPort(a.Config.ListenHost, a.donePort()))
+	if err != nil {
+		return fmt.Errorf("opening the port for the service's \"done\": %w", err)
+	}
+	defer done.Close()
+	stop, failure := a.startTarget(ctx)
+	if err := a.passDeployInfo(ctx, failure); err != nil {
+		return err
+	}
+	if failure != nil {
+		a.Log.Error("the disk is not exported", "error", failure)
+		<-ctx.Done() // the machine stays on, to be looked at, until the service switches it off
+		return failure
+	}
+	a.Log.Info("the service writes the disk now")
+	if err := waitForDone(ctx, done); err != nil {
+		return err
+	}
+	if err := stop(ctx); err != nil {
+		a.Log.Warn("the iSCSI target does not stop in order", "error", err)
+	}
+	a.Log.Info("all done; rebooting into the disk")
+	return a.Machine.Reboot()
+}
+
+func (a *Agent) donePort() string {
+	if a.Config.DonePort != "" {
+		return a.Config.DonePort
+	}
+	return donePort
+}
+
+func (a *Agent) startTarget(ctx context.Context) (func(context.Context) error, error) {
+	c := a.Config.ISCSI
+	if c.IQN == "" {
+		return nil, errors.New("the kernel parameter iscsi_target_iqn is empty: no iSCSI name to export the disk under")
+	}
+	root, err := a.diskToExport(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.Export == nil {
+		return nil, errors.New("this ramdisk cannot export disks")
+	}
+	a.Log.Info("exporting the disk", "disk", root.Name, "serial", root.Serial, "iqn", c.IQN)
+	return a.Export(c.IQN, root.Name)
+}
+
+// exportDiskWait is how long the disk may take to appear.
+const exportDiskWait = 60 * time.Second
+
+func (a *Agent) diskToExport(ctx context.Context) (wire.Disk, error) {
+	hints, err := parseRootDevice(a.Config.ISCSI.RootDevice)
+	if err != nil {
+		return wire.Disk{}, err
+	}
+	deadline := time.Now().Add(min(exportDiskWait, a.Config.DiskWait))
+	for {
+		d, err := disk.Select(a.inventory.Disks(), hints)
+		if err == nil || !time.Now().Before(deadline) {
+			return d, err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return wire.Disk{}, err
+		}
+	}
+}
+
+func parseRootDevice(text string) (map[string]any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	hints := map[string]any{}
+	for word := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(word, "=")
+		plain, err := url.PathUnescape(value)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("kernel parameter root_device=%s: %q is no hint of the form key=value", text, word)
+		}
+		hints[key] = plain
+	}
+	return hints, nil
+}
+
+// passDeployInfo tells the service where the disk is, or why there is none. The service may be
+// busy with the node still, or away; it is asked again for as long as the agent's lookup would.
+func (a *Agent) passDeployInfo(ctx context.Context, failure error) error {
+	c := a.Config.ISCSI
+	deadline := time.Now().Add(a.Config.LookupTimeout)
+	for attempt := 0; ; attempt++ {
+		err := a.passOnce(ctx, failure)
+		if err == nil {
+			return nil
+		}
+		refused := (*statusError)(nil)
+		if errors.As(err, &refused) && refused.code < 500 && refused.code != http.StatusConflict || time.Now().After(deadline) {
+			return fmt.Errorf("telling the service where the disk of %s is: %w", c.DeploymentID, err)
+		}
+		wait := lookupWait(attempt, a.Config.LookupInterval, err)
+		a.Log.Warn("pass_deploy_info", "error", err, "again_in", wait)
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *Agent) passOnce(ctx context.Context, failure error) error {
+	c := a.Config.ISCSI
+	token, err := fetchTFTP(ctx, c.BootServer, "token-"+c.DeploymentID)
+	if err != nil {
+		return fmt.Errorf("fetching the token: %w", err)
+	}
+	ip, err := a.ownAddress()
+	if err != nil {
+		return err
+	}
+	body := map[string]string{"address": ip.String(), "key": c.Key, "iqn": c.IQN, "error": ""}
+	if failure != nil {
+		body["error"] = failure.Error()
+	}
+	a.client.authToken = strings.TrimSpace(token)
+	_, err = a.client.call(ctx, http.MethodPost, "/v1/nodes/"+c.DeploymentID+"/vendor_passthru/pass_deploy_info", 0, body, nil)
+	return err
+}
+
+// waitForDone hears connections until one says "done".
+func waitForDone(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for the service's \"done\": %w", err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		said, _ := io.ReadAll(io.LimitReader(conn, 64))
+		conn.Close()
+		if strings.TrimSpace(string(said)) == "done" {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// tftpServer serves one file, in blocks of 512 bytes, and loses the first answer.
+func tftpServer(t *testing.T, name, text string) string {
+	t.Helper()
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	wg.Go(func() {
+		buf := make([]byte, 600)
+		for {
+			n, from, err := l.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			block := 0
+			switch {
+			case bytes.Equal(buf[:n], []byte("\x00\x01"+name+"\x00octet\x00")):
+			case n == 4 && buf[1] == 4:
+				block = int(buf[2])<<8 | int(buf[3])
+			default:
+				l.WriteTo([]byte("\x00\x05\x00\x01no such file\x00"), from)
+				continue
+			}
+			if block*512 > len(text) {
+				continue
+			}
+			part := text[block*512 : min(len(text), block*512+512)]
+			l.WriteTo(append([]byte{0, 3, byte((block + 1) >> 8), byte(block + 1)}, part...), from)
+		}
+	})
+	return l.LocalAddr().String()
+}
+
+func TestFetchTFTP(t *testing.T) {
+	for _, size := range []int{0, 64, 511, 512, 513, 2000} {
+		want := strings.Repeat("x", size)
+		got, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", want), "token-1")
+		if err != nil || got != want {
+			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		}
+	}
+	if _, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", ""), "token-2"); err == nil || !strings.Contains(err.Error(), `"no such file" (code 1)`) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := fetchTFTP(t.Context(), tftpServer(t, "big", strings.Repeat("y", 70<<10)), "big"); err == nil || !strings.Contains(err.Error(), "larger than 65536") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzTFTPPacket(f *testing.F) {
+	f.Add([]byte("\x00\x03\x00\x01token"))
+	f.Add([]byte("\x00\x05\x00\x01no such file\x00"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		x := &tftpTransfer{conn: c, peer: c.LocalAddr().(*net.UDPAddr)}
+		if done, err := x.take(p); done && err == nil && x.text.Len() >= 512 {
+			t.Errorf("a whole block is taken for the last")
+		}
+	})
+}
+
+func TestParseRootDevice(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want map[string]any
+		says string
+	}{
+		{"", nil, ""},
+		{"serial=disk-2", map[string]any{"serial": "disk-2"}, ""},
+		{"model=A%20B%2CC,size=>=%205", map[string]any{"model": "A B,C", "size": ">= 5"}, ""},
+		{"serial", nil, `"serial" is no hint`},
+		{"serial=%zz", nil, "is no hint"},
+	} {
+		got, err := parseRootDevice(tt.text)
+		if tt.says == "" && (err != nil || !reflect.DeepEqual(got, tt.want)) || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+			t.Errorf("%s: %v, %v", tt.text, got, err)
+		}
+	}
+}
+
+func TestISCSIMode(t *testing.T) {
+	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a"))
+	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a"}
+	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := NewConfig(ParseCommandLine("ipa-api-url=http://192.0.2.1:6385")); err != nil || c.ISCSI != nil {
+		t.Errorf("%+v, %v", c.ISCSI, err)
+	}
+}
+
+// exporting is an agent in iSCSI mode with a service and a TFTP server around it.
+type exporting struct {
+	*Agent
+	did    chan string
+	mu     sync.Mutex
+	bodies []string
+	refuse []int // statuses of the first calls
+}
+
+func newExporting(t *testing.T, root string) *exporting {
+	e := &exporting{did: make(chan string, 10)}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.bodies = append(e.bodies, fmt.Sprintf("%s %s %s", r.URL.Path, r.Header.Get("X-Auth-Token"), body))
+		status := 202
+		if len(e.refuse) > 0 {
+			status, e.refuse = e.refuse[0], e.refuse[1:]
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(api.Close)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	e.Agent = &Agent{
+		Config: Config{
+			APIURLs: []string{api.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), LookupTimeout: time.Minute, LookupInterval: time.Millisecond, DonePort: port,
+			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"), RootDevice: root},
+		},
+		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),
+		Export: func(iqn, device string) (func(context.Context) error, error) {
+			e.did <- "export " + iqn + " " + device[strings.LastIndex(device, "/dev/"):]
+			return func(context.Context) error { e.did <- "stop"; return nil }, nil
+		},
+	}
+	return e
+}
+
+// run runs the agent until it ends or the test does.
+func (e *exporting) run(t *testing.T) chan error {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	done := make(chan struct{})
+	go func() { defer close(done); ended <- e.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return ended
+}
+
+func (e *exporting) wantDid(t *testing.T, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if got := receive(t, e.did); got != w {
+			t.Fatalf("did %q, want %q", got, w)
+		}
+	}
+}
+
+// The disk is exported, the service told (again, when it is busy), "done" awaited, and the machine
+// rebooted after the target has stopped; nothing else means done.
+func TestExportsTheDisk(t *testing.T) {
+	e := newExporting(t, "serial=disk-2")
+	e.refuse = []int{409, 503}
+	ended := e.run(t)
+	e.wantDid(t, "export iqn.x:y /dev/vdb")
+	for _, text := range []string{"", "don", "done\n"} {
+		var c net.Conn
+		for {
+			var err error
+			if c, err = net.Dial("tcp", "127.0.0.1:"+e.Config.DonePort); err == nil {
+				break
+			}
+			if errors.Is(t.Context().Err(), context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		io.WriteString(c, text)
+		c.Close()
+	}
+	e.wantDid(t, "stop", "reboot")
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","error":"","iqn":"iqn.x:y","key":"the-key"}`
+	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
+		t.Errorf("the service heard %q", e.bodies)
+	}
+}
+
+// A machine without a fitting disk says so, and stays on to be looked at.
+func TestTellsWhyNothingIsExported(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(e *exporting)
+		says   string
+	}{
+		{"no disk", func(e *exporting) { e.Config.ISCSI.RootDevice = "serial=disk-9" }, "disk-9"},
+		{"no name", func(e *exporting) { e.Config.ISCSI.IQN = "" }, "iscsi_target_iqn is empty"},
+		{"no modules", func(e *exporting) {
+			e.Export = func(string, string) (func(context.Context) error, error) { return nil, errors.New("no such device") }
+		}, "no such device"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newExporting(t, "serial=disk-1")
+			tt.change(e)
+			ended := e.run(t)
+			deadline := time.Now().Add(20 * time.Second)
+			for {
+				e.mu.Lock()
+				heard := strings.Join(e.bodies, "\n")
+				e.mu.Unlock()
+				if strings.Contains(heard, tt.says) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("the service heard %q", heard)
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			select {
+			case err := <-ended:
+				t.Errorf("it ended with %v", err)
+			default:
+			}
+		})
+	}
+}
+
+func TestRefusedCallEnds(t *testing.T) {
+	e := newExporting(t, "serial=disk-1")
+	e.refuse = []int{403}
+	err := receive(t, e.run(t))
+	if err == nil || !strings.Contains(err.Error(), "answered 403") || strings.Contains(err.Error(), "the-key") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,144 @@
+package iscsi
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// firstCall is what a booting ramdisk is waited for with.
+const firstCall = "the deploy ramdisk's pass_deploy_info"
+
+// targetName is the IQN a node's disk is exported under, the field's own form.
+func targetName(uuid string) string { return "iqn.2008-10.org.openstack:" + uuid }
+
+// diskNames is where old ramdisks look for a disk when there is no hint, in this order.
+const diskNames = "cciss/c0d0,sda,hda,vda,nvme0n1"
+
+// deploy boots the ramdisk and waits for its call. The image is looked for first: one that is
+// missing or unsafe fails here in seconds.
+func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if _, err := d.Sources.Resolve(ctx, imageRef(t.Node)); err != nil {
+		return driver.Done(), err
+	}
+	if t.Recall(memoBooted) == "" {
+		if err := d.bootRamdisk(ctx, t); err != nil {
+			return driver.Done(), err
+		}
+	}
+	return driver.Wait(firstCall, orElse(d.BootTimeout, 30*time.Minute)), nil
+}
+
+// bootRamdisk has the machine start the ramdisk. After a crash half-way it starts anew, which the
+// machine takes for another power cycle.
+func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
+	on := node.PowerOn
+	if t.Node.DisablePowerOff {
+		on = node.Rebooting
+	} else if err := t.SetPower(ctx, node.PowerOff); err != nil {
+		return fmt.Errorf("switching the machine off to boot the deploy ramdisk: %w", err)
+	}
+	if err := t.Hardware.Network.Connect(ctx, t, driver.ProvisioningNetwork); err != nil {
+		return fmt.Errorf("connecting the machine to the provisioning network: %w", err)
+	}
+	if t.ForgetAgent != nil {
+		if err := t.ForgetAgent(ctx); err != nil {
+			return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
+		}
+	}
+	r, err := d.record(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, d.kernelParams(t, r)); err != nil {
+		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
+	}
+	if err := t.SetPower(ctx, on); err != nil {
+		return fmt.Errorf("switching the machine on to boot the deploy ramdisk: %w", err)
+	}
+	t.Remember(memoBooted, "yes")
+	if t.Save == nil {
+		return nil
+	}
+	return t.Save(ctx)
+}
+
+// record returns the boot record of this flow. It is made before the boot interface fills it: the
+// key among the kernel parameters comes out of its secret.
+func (d *Deploy) record(ctx context.Context, t *driver.Task) (*boot.Record, error) {
+	r, err := d.Records.RecordOf(ctx, t.Node.UUID)
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot record: %w", err)
+	}
+	began := t.Node.Plan.StartedAt
+	if r != nil && !r.CreatedAt.Before(began) {
+		return r, nil
+	}
+	created := node.Now()
+	if created.Before(began) { // the flow was started by another server, with a faster clock
+		created = began
+	}
+	r = &boot.Record{NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), CreatedAt: created, Until: boot.End(0)}
+	if err := d.Records.PutRecord(ctx, *r); err != nil {
+		return nil, fmt.Errorf("writing the boot record: %w", err)
+	}
+	return r, nil
+}
+
+// kernelParams is all a deploy ramdisk of the iSCSI family is told.
+func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string {
+	api := strings.TrimSuffix(d.APIURL, "/")
+	params := map[string]string{
+		"ironic_api_url":   api,
+		"iscsi_target_iqn": targetName(t.Node.UUID),
+		"deployment_id":    t.Node.UUID,
+		"deployment_key":   r.DeployKey(),
+		"disk":             diskNames,
+		// A whole-disk image brings its own boot loader: nothing for the ramdisk to install.
+		"boot_option": "netboot",
+	}
+	if u, err := url.Parse(api); err == nil {
+		params["boot_server"] = u.Hostname()
+	}
+	if mode := orElse(t.Node.Capability("boot_mode"), t.Node.BootMode); mode != "" {
+		params["boot_mode"] = mode
+	}
+	if hints := rootDevice(t.Node); hints != "" {
+		params["root_device"] = hints
+	}
+	return params
+}
+
+// rootDevice is the root device hints as a kernel parameter: k=v,k=v with values escaped as in a URL,
+// so that blanks and commas survive.
+func rootDevice(n *node.Node) string {
+	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
+	if !ok {
+		hints, _ = n.Properties["root_device"].(map[string]any)
+	}
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(hints)) {
+		value := strings.ReplaceAll(url.QueryEscape(fmt.Sprint(hints[k])), "+", "%20")
+		words = append(words, url.QueryEscape(k)+"="+value)
+	}
+	return strings.Join(words, ",")
+}
+
+// called ends the wait once the ramdisk has said where its disk is, or why it has none.
+func (d *Deploy) called(_ context.Context, t *driver.Task) (driver.Result, error) {
+	if reason := t.Recall(memoError); reason != "" {
+		return driver.Done(), fmt.Errorf("the deploy ramdisk says: %s", reason)
+	}
+	if t.Recall(memoHost) == "" {
+		return driver.Result{WaitFor: firstCall}, nil
+	}
+	return driver.Done(), nil
+}

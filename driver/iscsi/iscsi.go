@@ -1,0 +1,105 @@
+// Package iscsi owns the deploy interface "iscsi": the deploy ramdisk exports its disk, tells where
+// through pass_deploy_info, and the conductor writes the image into it over the network. It refuses
+// everything but deploying: cleaning, inspection and the rest are another interface's (Base), as is
+// what a boot record looks like.
+package iscsi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/node"
+)
+
+// Sources finds images; image.Store does.
+type Sources interface {
+	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
+}
+
+// Base is the deploy interface that does what has nothing to do with iSCSI; its steps of the deploy
+// flow are replaced, but for those of the tenant's network and the instance's start.
+type Base interface {
+	driver.Deploy
+	driver.InBand
+}
+
+// Deploy is the interface. All but the durations must be set.
+type Deploy struct {
+	Base
+	Sources Sources
+	Records boot.Records
+	APIURL  string // where the ramdisk reaches the API, such as "http://10.0.0.1:6386"; TFTP is at the same host
+
+	BootTimeout time.Duration // from power on to pass_deploy_info; 0: 30 min
+	Patience    time.Duration // how long the ramdisk's target may be away while it is written; 0: 60 s
+	TargetPort  string        // of the ramdisk's target; "": 3260
+	DonePort    string        // where the ramdisk waits for "done"; "": 10000
+	Client      *http.Client  // for http(s) images; nil: http.DefaultClient
+}
+
+var (
+	_ driver.Deploy        = (*Deploy)(nil)
+	_ driver.MachineCallee = (*Deploy)(nil)
+)
+
+// Name implements driver.Implementation.
+func (d *Deploy) Name() string { return "iscsi" }
+
+// Memo keys.
+const (
+	memoBooted = "iscsi.booted" // the ramdisk's boot was started
+	memoHost   = "iscsi.host"   // address of the ramdisk, once it has called
+	memoError  = "iscsi.error"  // what the ramdisk could not do
+)
+
+// kept are steps of the base's deploy flow that this interface has too.
+var kept = []string{"switch_to_tenant_network", "boot_instance"}
+
+// Steps implements driver.Stepper.
+func (d *Deploy) Steps() []driver.Step {
+	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
+	steps := []driver.Step{
+		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.called},
+		{Name: "write_image", Priority: deploy(80), Run: d.writeImage},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Run: d.prepareInstanceBoot},
+		{Name: "tear_down_agent", Priority: deploy(40), Run: d.release},
+	}
+	for _, s := range d.Base.Steps() {
+		if _, deploys := s.Priority[node.FlowDeploy]; !deploys || slices.Contains(kept, s.Name) {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	var none T
+	if v == none {
+		return otherwise
+	}
+	return v
+}
+
+func logOf(t *driver.Task) *slog.Logger {
+	if t.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return t.Log // has the node already
+}
+
+// imageRef is the image that instance_info asks for.
+func imageRef(n *node.Node) image.Ref {
+	i := n.InstanceInfo
+	return image.Ref{
+		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
+		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
+		DiskFormat: i.String("image_disk_format"),
+		User:       i.String("image_server_user"), Password: i.String("image_server_password"),
+	}
+}

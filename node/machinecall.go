@@ -1,0 +1,9 @@
+package node
+
+// MachineCall is what a deploy ramdisk tells its node's deploy interface through
+// POST /v1/nodes/{node}/vendor_passthru/{method}. Whether it may is for the interface to judge.
+type MachineCall struct {
+	Method string // "pass_deploy_info", "pass_bootloader_install_info"
+	Token  string // X-Auth-Token; a secret
+	Body   Document
+}
