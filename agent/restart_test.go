@@ -81,6 +81,23 @@ type discard struct{ testing.TB }
 func (discard) Helper()      {}
 func (discard) Fatal(...any) { panic("the call was cut off") }
 
+// waitForText returns when the file holds the text.
+func waitForText(t *testing.T, file, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte(text)) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never held %q", file, text)
+		}
+	}
+}
+
 // An agent that dies in the middle of a write leaves a disk that cannot boot; the one started after
 // it in the same boot has the same token, knows of no command, and writes the image whole.
 func TestAgentDiesWhileWriting(t *testing.T) {
@@ -93,6 +110,7 @@ func TestAgentDiesWhileWriting(t *testing.T) {
 	stop := runAgent(t, cfg, fakeMachine{did: make(chan string, 10)})
 	first := receive(t, s.heartbeats)
 	image.begin(t, conductorFor(t, first))
+	waitForText(t, filepath.Join(cfg.Root, "dev/vdb"), "deadly. ") // what was sent has begun to reach the disk
 	stop()
 	half, err := os.ReadFile(filepath.Join(cfg.Root, "dev/vdb"))
 	if err != nil {
