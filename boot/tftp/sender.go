@@ -21,6 +21,7 @@ var (
 	// errProbe: the client only wanted to know the size. UEFI does so before every download.
 	errProbe  = errors.New("the client ended the transfer after learning the size")
 	errSilent = errors.New("the client stopped answering")
+	errUnsaid = errors.New("the last block was not acknowledged")
 )
 
 // sender sends one file to one client. It is used by one goroutine.
@@ -172,7 +173,21 @@ func (s *sender) pushWindow() error {
 			}
 		}
 	}
+	if s.ended && s.window == 1 && s.acked > 0 {
+		return s.unsaid()
+	}
 	return errSilent
+}
+
+// unsaid ends a transfer whose last block was sent again and again without an answer. With a
+// window of one the client has taken all blocks before it: it has the file and went on, as GRUB
+// does when it jumps into the kernel, or it vanished at the last moment. Nobody can tell.
+func (s *sender) unsaid() error {
+	for _, b := range s.unacked {
+		s.acked += int64(len(b) - 4)
+	}
+	s.unacked = nil
+	return errUnsaid
 }
 
 // accept takes an acknowledgement of up to the given block; false when it is an old one. A

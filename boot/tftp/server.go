@@ -142,6 +142,8 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 	switch {
 	case errors.Is(err, errProbe):
 		return "size told"
+	case errors.Is(err, errUnsaid):
+		return fmt.Sprintf("complete, %d bytes sent; %v", out.acked, err)
 	case err != nil:
 		return fmt.Sprintf("broken off after %d bytes: %v", out.acked, err)
 	}

@@ -355,6 +355,23 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 			t.Errorf("told %q", got)
 		}
 	})
+	t.Run("gone with the last block", func(t *testing.T) {
+		c := dial(t)
+		c.ask(addr, "snponly.efi")
+		size := 0
+		for block := uint16(1); ; block++ {
+			b := c.read()
+			size += len(b) - 4
+			if len(b) < 4+512 {
+				break
+			}
+			c.ack(block)
+		}
+		want := fmt.Sprintf("%s tftp: snponly.efi: complete, %d bytes sent; the last block was not acknowledged", ourMAC, size)
+		if got := trace.next(t); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
 	t.Run("silent after the options", func(t *testing.T) {
 		c := dial(t)
 		c.ask(addr, "snponly.efi", "tsize", "0")

@@ -38,7 +38,7 @@ func (c *client) roundTrip(b []byte) []byte {
 
 func (c *client) receive() []byte {
 	buf := make([]byte, maxPacket)
-	c.conn.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
+	c.conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 	n, err := c.conn.Read(buf)
 	if err != nil {
 		return nil
