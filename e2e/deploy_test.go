@@ -183,7 +183,7 @@ func TestDeployFromWebServerOverTFTP(t *testing.T) {
 func (s *site) webServer() string {
 	s.t.Helper()
 	srv := httptest.NewUnstartedServer(http.FileServer(http.Dir(filepath.Join(cache, "images"))))
-	l, err := listen(provisionIP)
+	l, err := listen(s.ip)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +77,8 @@ func compress(base string) error {
 type site struct {
 	t      *testing.T
 	dir    string
+	name   string // of the lab
+	ip     string // of this host on the lab's network
 	listen string
 	flags  []string
 	// version is the microversion of call; "" is 1.95.
@@ -84,18 +87,20 @@ type site struct {
 	log     *os.File
 }
 
-// Each test process has its own network, so that two may run on one machine.
-var (
-	own         = os.Getpid()%250 + 1
-	labName     = fmt.Sprintf("e2e%d", own)
-	provisionIP = fmt.Sprintf("10.97.%d.1", own)
-)
+// sites counts the sites of this process: each has a network of its own, so that tests, and test
+// runs, may go side by side.
+var sites atomic.Int64
 
 func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
+	t.Parallel() // most of a test is waiting for one machine
 	dir := t.TempDir()
-	s := &site{t: t, dir: dir, listen: freePort(t), flags: flags}
-	s.lab("up", "--cidr", provisionIP+"/24")
+	run, n := os.Getpid()%250+1, sites.Add(1)
+	s := &site{
+		t: t, dir: dir, listen: freePort(t), flags: flags,
+		name: fmt.Sprintf("e%d-%d", run, n), ip: fmt.Sprintf("10.%d.%d.1", 60+n, run),
+	}
+	s.lab("up", "--cidr", s.ip+"/24")
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
 		s.lab("down")
@@ -126,7 +131,7 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	args := append([]string{"serve", "--data-dir", filepath.Join(s.dir, "data"), "--listen", s.listen, "--auth", "noauth",
-		"--provision-interface", "billet-" + labName, "--file-url-allowed-paths", filepath.Join(cache, "images") + "," + s.dir,
+		"--provision-interface", "billet-" + s.name, "--file-url-allowed-paths", filepath.Join(cache, "images") + "," + s.dir,
 		"--deploy-kernel", filepath.Join(cache, "ramdisk", "vmlinuz"), "--deploy-ramdisk", filepath.Join(cache, "ramdisk", "initramfs"),
 	}, s.flags...)
 	s.log, s.serve = log, exec.Command(billet, args...)
@@ -165,7 +170,7 @@ func (s *site) stop(sig syscall.Signal) {
 // lab runs `billet lab …` for this site's own network.
 func (s *site) lab(args ...string) []byte {
 	s.t.Helper()
-	return s.billet(append([]string{"lab", "--name", labName, "--dir", filepath.Join(s.dir, "lab")}, args...)...)
+	return s.billet(append([]string{"lab", "--name", s.name, "--dir", filepath.Join(s.dir, "lab")}, args...)...)
 }
 
 func (s *site) billet(args ...string) []byte {
