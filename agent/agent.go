@@ -47,6 +47,8 @@ type Agent struct {
 	written   *wire.Disk    // what the last image was written to, whole; of the command under way
 	letIn     chan struct{} // closed when people are to be let in
 	rescued   sync.Once     // closes it
+	open      chan struct{} // closed when people can log in
+	opened    sync.Once     // closes it
 }
 
 // clockTolerance is how far this machine's clock may be from the service's.
@@ -93,6 +95,7 @@ func (a *Agent) prepare() {
 	images.ReadBufferSize = 256 << 10
 	a.images = &http.Client{Transport: images, CheckRedirect: safely}
 	a.letIn, a.rescued = make(chan struct{}), sync.Once{}
+	a.open, a.opened = make(chan struct{}), sync.Once{}
 	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
 }
 
@@ -295,8 +298,19 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 // handOver lets people in and closes the API a little later, until ctx ends.
 func (a *Agent) handOver(ctx context.Context, web *http.Server) error {
 	r := a.Machine.(Rescuer) // finalizeRescue has looked
-	closing := time.AfterFunc(rescueDelay, func() { web.Close() })
-	defer closing.Stop()
+	closing, stop := context.WithCancel(ctx)
+	var closer sync.WaitGroup
+	defer closer.Wait()
+	defer stop()
+	closer.Go(func() {
+		select {
+		case <-a.open:
+			if sleep(closing, rescueDelay) == nil {
+				web.Close()
+			}
+		case <-closing.Done():
+		}
+	})
 	return a.rescue(ctx, r, a.rescueHash())
 }
 

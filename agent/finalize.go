@@ -13,19 +13,22 @@ import (
 	"github.com/billet-metal/billet/crypt"
 )
 
-// Rescuer is implemented by machines that can let people in. Rescue returns when ctx ends, or with
-// the reason why nobody can log in.
+// Rescuer is implemented by machines that can let people in. Rescue calls ready once they can, and
+// returns when ctx ends, or with the reason why nobody can log in.
 type Rescuer interface {
-	Rescue(ctx context.Context, hash string) error
+	Rescue(ctx context.Context, hash string, ready func()) error
 }
+
+// openTime is the longest that letting people in may take: a host key is made meanwhile.
+const openTime = 30 * time.Second
 
 // rescueDelay lets the answer to finalize_rescue out, and a service that was started anew ask
 // whether it was done, before the API closes.
 const rescueDelay = 10 * time.Second
 
-// finalizeRescue lets people in with the password given, hashed or not. From then on the machine is
-// theirs: the heartbeats stop, and soon the API.
-func (a *Agent) finalizeRescue(_ context.Context, p params) (any, error) {
+// finalizeRescue lets people in with the password given, hashed or not, and answers when they can
+// log in. From then on the machine is theirs: the heartbeats stop, and soon the API.
+func (a *Agent) finalizeRescue(ctx context.Context, p params) (any, error) {
 	var password string
 	var hashed bool
 	for key, out := range map[string]any{"rescue_password": &password, "hashed": &hashed} {
@@ -49,7 +52,14 @@ func (a *Agent) finalizeRescue(_ context.Context, p params) (any, error) {
 	}
 	a.heart.Stop()
 	a.rescued.Do(func() { close(a.letIn) })
-	return nil, nil
+	select {
+	case <-a.open:
+		return nil, nil
+	case <-time.After(openTime):
+		return nil, fmt.Errorf("nobody can log in after %s; the agent's log says why", openTime)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (a *Agent) rescuePath() string { return filepath.Join(a.Config.StateDir, "rescue.json") }
@@ -83,7 +93,7 @@ func (a *Agent) rescueHash() string {
 // rescue lets people in until ctx ends. It is tried again when it fails: nobody else can help.
 func (a *Agent) rescue(ctx context.Context, r Rescuer, hash string) error {
 	for {
-		err := r.Rescue(ctx, hash)
+		err := r.Rescue(ctx, hash, func() { a.opened.Do(func() { close(a.open) }) })
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -32,6 +32,7 @@ type Rescue struct {
 	Address  string   // where SSH listens; "" is ":22"
 	Shell    string   // "" is /bin/sh
 	Consoles []string // terminals with a login; nil: none
+	Ready    func()   // called once people can log in; may be nil
 	Log      *slog.Logger
 }
 
@@ -72,6 +73,9 @@ func (r *Rescue) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for _, tty := range r.Consoles {
 		all.Go(func() { r.console(ctx, tty) })
+	}
+	if r.Ready != nil {
+		r.Ready()
 	}
 	r.Log.Info("people can log in", "user", User, "ssh", l.Addr().String(), "consoles", r.Consoles)
 	places := make(chan struct{}, maxConnections)

@@ -93,7 +93,7 @@ func (ramdisk) SetClock(t time.Time) error { return pid1.SetClock(t) }
 func (ramdisk) KernelLog() ([]byte, error) { return pid1.KernelLog() }
 
 // Rescue implements agent.Rescuer.
-func (m ramdisk) Rescue(ctx context.Context, hash string) error {
+func (m ramdisk) Rescue(ctx context.Context, hash string, ready func()) error {
 	err := rescue.Prepare("/", func() error {
 		return exec.CommandContext(ctx, "/bin/busybox", "--install", "-s", "/bin").Run()
 	})
@@ -104,7 +104,7 @@ func (m ramdisk) Rescue(ctx context.Context, hash string) error {
 	if err != nil {
 		m.Log.Warn("no login on the console", "error", err)
 	}
-	r := rescue.Rescue{Hash: hash, Consoles: rescue.Consoles(string(active)), Log: m.Log}
+	r := rescue.Rescue{Hash: hash, Consoles: rescue.Consoles(string(active)), Ready: ready, Log: m.Log}
 	return r.Run(ctx)
 }
 
