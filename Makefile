@@ -5,7 +5,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED := 0
 
-.PHONY: build demo test test-unit test-clients test-lab test-lab-all lint bench clean deps-demo deps-test
+.PHONY: build demo test test-unit test-clients test-lab test-lab-all matrix lint bench clean deps-demo deps-test
 
 build: ## bin/billet, with the agent inside
 	@mkdir -p bin
@@ -34,13 +34,16 @@ test-clients: ## real clients against the real binary
 	$(GO) test -timeout 8m ./compat/...
 
 # The long cells: minutes each. `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
-LONG := PartitionLocalBoot|PartitionNetboot|PartitionEphemeral|RebuildAdoptLogs|ISCSIShellRamdisk|ISCSITargetVanishes
+LONG := PartitionLocalBoot|PartitionNetboot|PartitionEphemeral|RebuildAdoptLogs|ISCSIShellRamdisk|ISCSITargetVanishes|TestMatrix
 
 test-lab: build ## machines that really boot (root)
 	$(GO) test -timeout 20m -v -skip '$(LONG)' ./e2e/...
 
 test-lab-all: build ## the same with the long cells
 	$(GO) test -timeout 60m -v ./e2e/...
+
+matrix: build ## every way to deploy, a cell a line; one alone: make matrix CELL=uefi/direct/whole-disk/local/raw
+	$(GO) test -timeout 90m -v -run 'TestMatrix/$(CELL)' ./e2e
 
 bench: ## figures against peers
 	$(GO) test -run '^$$' -bench . ./bench/...
