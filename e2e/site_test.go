@@ -94,7 +94,7 @@ var sites atomic.Int64
 func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	t.Parallel() // most of a test is waiting for one machine
-	dir := t.TempDir()
+	dir := shortDir(t)
 	run, n := os.Getpid()%250+1, sites.Add(1)
 	s := &site{
 		t: t, dir: dir, listen: freePort(t), flags: flags,
@@ -111,6 +111,18 @@ func newSite(t *testing.T, flags ...string) *site {
 	})
 	s.start()
 	return s
+}
+
+// shortDir is a temporary directory whose path, unlike t.TempDir's, leaves room for the names of sockets,
+// which the kernel bounds to 107 characters with their directory.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // freePort finds a loopback address to listen on.

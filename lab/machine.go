@@ -134,6 +134,9 @@ func (l *Lab) Create(ctx context.Context, o MachineOptions) (Machine, error) {
 	if err := o.complete(); err != nil {
 		return Machine{}, err
 	}
+	if err := socketsFit(l.machineDir(o.Name)); err != nil {
+		return Machine{}, err
+	}
 	if err := mayMakeNetworks(); err != nil {
 		return Machine{}, err
 	}
@@ -157,6 +160,18 @@ func (l *Lab) Create(ctx context.Context, o MachineOptions) (Machine, error) {
 		return Machine{}, errors.Join(err, l.remove(context.WithoutCancel(ctx), m))
 	}
 	return l.Machine(ctx, m.Name)
+}
+
+// maxSocketPath is how long the path of a Unix socket may be (unix(7): sun_path, less its final zero).
+const maxSocketPath = 107
+
+// socketsFit refuses a machine's directory in which its sockets could not be made.
+func socketsFit(dir string) error {
+	path := filepath.Join(dir, controlSocket)
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("the path of the machine's control socket would have %d characters, at most %d are allowed: %s; choose a shorter --dir or machine name", len(path), maxSocketPath, path)
+	}
+	return nil
 }
 
 func newMachine(o MachineOptions, dir string) Machine {

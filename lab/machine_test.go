@@ -40,6 +40,21 @@ func TestMachineOptionsCheck(t *testing.T) {
 	}
 }
 
+func TestSocketsFit(t *testing.T) {
+	longest := "/" + strings.Repeat("d", maxSocketPath-len("//control.sock"))
+	if err := socketsFit(longest); err != nil {
+		t.Errorf("%d characters: %v", len(longest), err)
+	}
+	want := "the path of the machine's control socket would have 108 characters, at most 107 are allowed: " + longest + "x/control.sock; choose a shorter --dir or machine name"
+	if err := socketsFit(longest + "x"); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	l := Lab{Name: "x", Dir: longest + "x"}
+	if _, err := l.Create(t.Context(), MachineOptions{Name: "m1"}); err == nil || !strings.Contains(err.Error(), "choose a shorter --dir") {
+		t.Errorf("Create: %v", err)
+	}
+}
+
 func TestNewMachine(t *testing.T) {
 	o := MachineOptions{Name: "m1", Disks: []int64{1 << 30, 2 << 30}, DiskModel: "scsi", NICs: 2, MACs: []string{"52:54:00:AA:00:01"}}
 	if err := o.complete(); err != nil {
