@@ -23,7 +23,7 @@ type Machine struct {
 	CPUs     int    `json:"cpus"`
 	NICs     []NIC  `json:"nics"`
 	Disks    []Disk `json:"disks"`
-	NICROM   string `json:"nic_rom"` // "ipxe": cards carry iPXE; "none": the firmware's own network boot
+	NICROM   string `json:"nic_rom"` // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
 	BMC      BMC    `json:"bmc"`
 	Serial   string `json:"serial_log"` // path; everything the machine ever said
 	Power    string `json:"power,omitempty"`
@@ -64,7 +64,7 @@ type MachineOptions struct {
 	DiskModel   string   // ["virtio"], "nvme", "ahci", "scsi"
 	NICs        int      // [1]
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
-	NICROM      string   // ["ipxe"], "none"
+	NICROM      string   // ["ipxe"], "none", "http"
 	MACs        []string // of the cards, in order [made up]
 	BMCPort     int      // UDP on 127.0.0.1 [any free one]
 	BMCUser     string   // ["admin"]
@@ -103,11 +103,14 @@ func (o *MachineOptions) check() error {
 		{"firmware", o.Firmware, []string{"bios", "uefi"}},
 		{"disk model", o.DiskModel, []string{"virtio", "nvme", "ahci", "scsi"}},
 		{"NIC model", o.NICModel, []string{"virtio", "e1000e", "e1000"}},
-		{"NIC ROM", o.NICROM, []string{"ipxe", "none"}},
+		{"NIC ROM", o.NICROM, []string{"ipxe", "none", "http"}},
 	} {
 		if !slices.Contains(c.allowed, c.value) {
 			return fmt.Errorf("%s %q: allowed are %s", c.what, c.value, strings.Join(c.allowed, ", "))
 		}
+	}
+	if o.NICROM == "http" && o.Firmware != "uefi" {
+		return fmt.Errorf("NIC ROM http needs the firmware uefi, not %s", o.Firmware)
 	}
 	for _, c := range []struct {
 		what          string

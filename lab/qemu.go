@@ -88,11 +88,16 @@ func arguments(m Machine, order []string) []string {
 			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+uefiCode,
 			"-drive", "if=pflash,format=raw,unit=1,file=vars.fd")
 	}
+	if m.NICROM == "http" {
+		for _, family := range []string{"IPv4", "IPv6"} { // OVMF's switches (OvmfPkg, NetworkPkg)
+			args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+family+"PXESupport,string=n")
+		}
+	}
 	index := func(id string) string { return strconv.Itoa(slices.Index(order, id) + 1) }
 	for i, n := range m.NICs {
 		id := nicID(i)
 		device := nicDevices[n.Model] + ",id=" + id + ",netdev=net" + strconv.Itoa(i) + ",mac=" + n.MAC + ",bootindex=" + index(id)
-		if m.NICROM == "none" {
+		if m.NICROM != "ipxe" {
 			device += ",romfile="
 		}
 		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, n.Tap), "-device", device)

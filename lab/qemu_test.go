@@ -38,6 +38,13 @@ func TestArguments(t *testing.T) {
 -netdev tap,id=net0,ifname=t0,script=no,downscript=no -device e1000e,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=
 -netdev tap,id=net1,ifname=t1,script=no,downscript=no -device e1000,id=nic1,netdev=net1,mac=52:54:00:00:00:02,bootindex=2,romfile=
 -drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file=disk0.raw -device nvme,id=disk0,drive=drive0,serial=S0,bootindex=3`},
+		{"uefi without PXE", func(m *Machine) {
+			m.Firmware, m.NICROM = "uefi", "http"
+			m.NICs = []NIC{{MAC: "52:54:00:00:00:01", Model: "virtio", Tap: "t0"}}
+		}, bmc.BootDevice{Device: "pxe"}, `
+-drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd -drive if=pflash,format=raw,unit=1,file=vars.fd
+-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n
+-netdev tap,id=net0,ifname=t0,script=no,downscript=no -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=`},
 		{"scsi and no card", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000"}, {Path: "/lab/disk1.raw", Model: "scsi", Serial: "S1", WWN: "0x5001"}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `

@@ -26,7 +26,8 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			AllowedPaths: append(slices.Clone(c.FileURLPaths), c.ImageDir),
 		}
 	}
-	ipxe, tftp := pxeBoot(boot.IPXE), pxeBoot(boot.PXE)
+	ipxe, tftp, httpIPXE := pxeBoot(boot.IPXE), pxeBoot(boot.PXE), pxeBoot(boot.IPXE)
+	httpIPXE.Firmware = pxe.UEFIHTTP
 	direct := &agent.Direct{
 		Sources: p.sources, Images: p.images, ImageURL: p.machineURL, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
 		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
@@ -42,7 +43,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Name:       "ipmi",
 			Power:      []driver.Power{power},
 			Management: []driver.Management{management},
-			Boot:       []driver.Boot{ipxe, tftp},
+			Boot:       []driver.Boot{ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
@@ -57,7 +58,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Name:       "fake-hardware",
 			Power:      []driver.Power{fake.NewPower()},
 			Management: []driver.Management{fake.NewManagement()},
-			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp},
+			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},

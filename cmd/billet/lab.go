@@ -112,7 +112,7 @@ func (f *labFlags) create() *cobra.Command {
 	p.StringVar(&o.DiskModel, "disk-model", "virtio", "virtio, nvme, ahci or scsi")
 	p.IntVar(&o.NICs, "nics", 1, "network cards")
 	p.StringVar(&o.NICModel, "nic-model", "virtio", "virtio, e1000e or e1000")
-	p.StringVar(&o.NICROM, "nic-rom", "ipxe", "ipxe: the cards carry iPXE; none: UEFI's own network boot")
+	p.StringVar(&o.NICROM, "nic-rom", "ipxe", "ipxe: the cards carry iPXE; none: UEFI's own network boot; http: UEFI HTTP boot alone")
 	p.StringArrayVar(&o.MACs, "mac", nil, "MAC address of the first card, again for the next (default: made up)")
 	p.StringVar(&port, "bmc-port", port, "the BMC's UDP port on 127.0.0.1, or auto")
 	p.StringVar(&o.BMCUser, "bmc-user", "admin", "the BMC's user")

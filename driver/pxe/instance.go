@@ -42,7 +42,7 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	return setBootDevice(ctx, t, node.BootDevice{Device: "pxe", Persistent: p != never})
+	return setBootDevice(ctx, t, node.BootDevice{Device: b.networkDevice(t), Persistent: p != never})
 }
 
 // instanceLine is the user's own kernel parameters: the ramdisk is no agent's.

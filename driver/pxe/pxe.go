@@ -6,6 +6,7 @@ package pxe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // Boot is one of the two interfaces. Loader and Records are needed.
 type Boot struct {
 	Loader       boot.Loader // boot.IPXE: the interface "ipxe"; boot.PXE: "pxe"
+	Firmware     Firmware    // HTTP: the interface "http-ipxe"; the zero value is PXE's
 	Records      boot.Records
 	APIURL       string        // of the API as machines reach it: "http://10.99.0.1:6385"
 	Kernel       string        // deploy kernel of nodes that name none: a path or a URL
@@ -26,6 +28,12 @@ type Boot struct {
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
 }
 
+// Firmware is by what the machine's firmware fetches its boot loader; the value is the boot device.
+type Firmware string
+
+// The zero value asks the firmware for PXE, UEFIHTTP for its HTTP client (UEFI 2.10 section 24.7).
+const UEFIHTTP Firmware = "uefihttp"
+
 // DefaultAppendParams are the kernel parameters every deploy ramdisk starts with, as the
 // Bare Metal service has them.
 const DefaultAppendParams = "nofb vga=normal"
@@ -33,7 +41,12 @@ const DefaultAppendParams = "nofb vga=normal"
 var _ driver.Boot = (*Boot)(nil)
 
 // Name is described on driver.Implementation.
-func (b *Boot) Name() string { return string(b.Loader) }
+func (b *Boot) Name() string {
+	if b.Firmware == UEFIHTTP {
+		return "http-" + string(b.Loader)
+	}
+	return string(b.Loader)
+}
 
 // Properties is described on driver.Implementation.
 func (b *Boot) Properties() map[string]string {
@@ -51,6 +64,9 @@ func (b *Boot) Properties() map[string]string {
 func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	if !hasBootPort(t.Ports) {
 		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and pxe_enabled true.", t.Node.UUID)
+	}
+	if mode := strings.ToLower(t.Node.Capability("boot_mode")); b.Firmware == UEFIHTTP && mode == "bios" {
+		return node.Errorf(node.Invalid, "The boot interface %s needs UEFI, but the capability boot_mode of node %s is bios: set boot_interface to ipxe or pxe.", b.Name(), t.Node.UUID)
 	}
 	if _, err := b.ramdisk(t); err != nil {
 		return err
@@ -103,7 +119,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err != nil {
 		return err
 	}
-	return setBootDevice(ctx, t, node.BootDevice{Device: "pxe", Persistent: p == always})
+	return setBootDevice(ctx, t, node.BootDevice{Device: b.networkDevice(t), Persistent: p == always})
 }
 
 // recordOfFlow returns the record this flow made earlier, or a fresh one. A record of an earlier
@@ -147,7 +163,7 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
 	}
 	device := "disk"
 	if t.Node.DriverInternalInfo.String(netbootKernel) != "" {
-		device = "pxe"
+		device = b.networkDevice(t)
 		err = b.putInstance(ctx, t)
 	} else {
 		err = b.CleanUpRamdisk(ctx, t)
@@ -202,6 +218,16 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 // CleanUpInstance is described on driver.Boot.
 func (b *Boot) CleanUpInstance(ctx context.Context, t *driver.Task) error {
 	return b.CleanUpRamdisk(ctx, t)
+}
+
+// networkDevice is the boot device that starts the firmware's network boot. A BMC that has one word for
+// all of it, as every BMC over IPMI has, is told "pxe": its firmware's own boot order decides between
+// PXE and HTTP, and either is answered.
+func (b *Boot) networkDevice(t *driver.Task) string {
+	if b.Firmware == UEFIHTTP && slices.Contains(t.Hardware.Management.BootDevices(), string(UEFIHTTP)) {
+		return string(UEFIHTTP)
+	}
+	return "pxe"
 }
 
 func setBootDevice(ctx context.Context, t *driver.Task, d node.BootDevice) error {

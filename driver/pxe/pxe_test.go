@@ -268,6 +268,59 @@ func TestBootDevices(t *testing.T) {
 	}
 }
 
+// redfishLike is a management interface that tells HTTP boot from PXE.
+type redfishLike struct{ *world }
+
+func (redfishLike) BootDevices() []string { return []string{"disk", "pxe", "uefihttp"} }
+
+// The firmware's HTTP client is asked for by name where the BMC has one; elsewhere by its one word for
+// network boot. The record is iPXE's either way.
+func TestHTTPBoot(t *testing.T) {
+	for _, tt := range []struct {
+		management func(*world) driver.Management
+		ramdisk    string
+	}{
+		{func(w *world) driver.Management { return redfishLike{w} }, "boot uefihttp, stays false"},
+		{func(w *world) driver.Management { return w }, "boot pxe, stays false"},
+	} {
+		b, w, task := setUp(t, boot.IPXE)
+		b.Firmware = UEFIHTTP
+		task.Hardware.Management = tt.management(w)
+		if b.Name() != "http-ipxe" {
+			t.Errorf("name %q", b.Name())
+		}
+		if err := errors.Join(b.Validate(t.Context(), task), b.PrepareRamdisk(t.Context(), task, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.records[uuid].Loader; got != boot.IPXE {
+			t.Errorf("the record's loader is %q", got)
+		}
+		if err := b.PrepareInstance(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{"put", tt.ramdisk, "drop", "boot disk, stays true"}, w.did); d != "" {
+			t.Errorf("what happened (-want +got):\n%s", d)
+		}
+	}
+}
+
+func TestHTTPBootNeedsUEFI(t *testing.T) {
+	want := "The boot interface http-ipxe needs UEFI, but the capability boot_mode of node " + uuid + " is bios: set boot_interface to ipxe or pxe."
+	for mode, refused := range map[string]bool{"bios": true, "BIOS": true, "uefi": false, "": false} {
+		b, _, task := setUp(t, boot.IPXE)
+		b.Firmware = UEFIHTTP
+		task.Node.Properties = node.Document{"capabilities": "boot_mode:" + mode}
+		err := b.Validate(t.Context(), task)
+		if refused && (err == nil || err.Error() != want || node.KindOf(err) != node.Invalid) || !refused && err != nil {
+			t.Errorf("boot_mode %q: %v", mode, err)
+		}
+		b.Firmware = ""
+		if err := b.Validate(t.Context(), task); err != nil {
+			t.Errorf("boot_mode %q over PXE: %v", mode, err)
+		}
+	}
+}
+
 func TestFiles(t *testing.T) {
 	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
