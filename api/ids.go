@@ -32,6 +32,17 @@ func canonicalUUID(s string) string {
 	return strings.Join([]string{s[:8], s[8:12], s[12:16], s[16:20], s[20:]}, "-")
 }
 
+// optionalUUID gives a UUID that may be left out in the form stored; an error when it is none.
+func optionalUUID(key, s string) (string, error) {
+	switch {
+	case s == "":
+		return "", nil
+	case !isUUID(s):
+		return "", invalid("Expected a UUID for %s but received %q.", key, s)
+	}
+	return canonicalUUID(s), nil
+}
+
 // canonicalMAC gives a MAC address in lower case with colons; false when s is none.
 func canonicalMAC(s string) (string, bool) {
 	hw, err := net.ParseMAC(s)

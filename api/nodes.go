@@ -133,14 +133,21 @@ func (a *API) resolveParent(ctx context.Context, n *node.Node) error {
 	if n.ParentNode == "" {
 		return nil
 	}
-	parent, err := a.Reader.Node(ctx, n.ParentNode)
-	if node.KindOf(err) == node.NotFound && err != nil {
+	ident := n.ParentNode
+	if isUUID(ident) {
+		ident = canonicalUUID(ident)
+	}
+	parent, err := a.Reader.Node(ctx, ident)
+	switch {
+	case err != nil && node.KindOf(err) == node.NotFound:
 		return invalid("The parent node %q could not be found.", n.ParentNode)
+	case err != nil:
+		return err
+	case parent.UUID == n.UUID: // lists hide children: the node would be gone from all of them
+		return invalid("Node %s can not be its own parent.", n.UUID)
 	}
-	if err == nil {
-		n.ParentNode = parent.UUID
-	}
-	return err
+	n.ParentNode = parent.UUID
+	return nil
 }
 
 func (a *API) patchNode(w http.ResponseWriter, c *call) error {

@@ -28,9 +28,9 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 			macs = append(macs, mac)
 		}
 	}
-	uuid := q.Get("node_uuid")
-	if uuid != "" && !isUUID(uuid) {
-		return invalid("Expected a UUID for node_uuid but received %q.", uuid)
+	uuid, err := optionalUUID("node_uuid", q.Get("node_uuid"))
+	if err != nil {
+		return err
 	}
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs at least one valid MAC address in \"addresses\", or \"node_uuid\".")
@@ -172,8 +172,8 @@ func (a *API) readInspection(c *call) (node.InspectionData, error) {
 	if err != nil {
 		return data, err
 	}
-	if data.NodeUUID = q.Get("node_uuid"); data.NodeUUID != "" && !isUUID(data.NodeUUID) {
-		return data, invalid("Expected a UUID for node_uuid but received %q.", data.NodeUUID)
+	if data.NodeUUID, err = optionalUUID("node_uuid", q.Get("node_uuid")); err != nil {
+		return data, err
 	}
 	body, err := decodeObject(c.body)
 	if err != nil {

@@ -171,7 +171,7 @@ func tidy(r *http.Request, v version) *http.Request {
 	}
 	first, _, _ := strings.Cut(p[1:], "/")
 	switch first {
-	case "nodes", "ports", "drivers", "lookup", "heartbeat", "continue_inspection":
+	case "nodes", "ports", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection":
 		p = "/v1" + p
 	}
 	u := *r.URL

@@ -103,8 +103,8 @@ func (a *API) oldLookup(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if uuid != "" && !isUUID(uuid) {
-		return invalid("Expected a UUID for node_uuid but received %q.", uuid)
+	if uuid, err = optionalUUID("node_uuid", uuid); err != nil {
+		return err
 	}
 	macs, err := inventoryMACs(body)
 	if err != nil {

@@ -59,7 +59,7 @@ func (c *Conductor) reserveFor(ctx context.Context, ident string, event node.Eve
 	if err != nil {
 		return nil, err
 	}
-	if _, legal := n.State.Next(event); (!legal || !isVerb[event]) && !n.Lease.Held(node.Now()) {
+	if _, legal := nextFor(n.State, event); !legal && !n.Lease.Held(node.Now()) {
 		return nil, notLegal(n, event)
 	}
 	return c.reserve(ctx, ident)
@@ -70,6 +70,14 @@ var isVerb = map[node.Event]bool{
 	node.EventManage: true, node.EventProvide: true, node.EventDeploy: true, node.EventRebuild: true,
 	node.EventDelete: true, node.EventInspect: true, node.EventClean: true, node.EventAbort: true,
 	node.EventAdopt: true, node.EventRescue: true, node.EventUnrescue: true, node.EventUnhold: true, node.EventService: true,
+}
+
+// nextFor is where people's asking for event leads from s. The events that leave a busy state are the
+// conductor's own, also those named like a verb: "clean" asked for in a delete whose conductor died
+// would skip the tear-down.
+func nextFor(s node.State, event node.Event) (node.State, bool) {
+	to, legal := s.Next(event)
+	return to, legal && isVerb[event] && s.Class() != node.Busy
 }
 
 func notLegal(n *node.Node, event node.Event) error {
@@ -86,8 +94,8 @@ func (c *Conductor) giveUp(ctx context.Context, before *node.Node, why error) er
 
 // apply checks a request against the node and changes the node as asked.
 func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionRequest) error {
-	to, legal := n.State.Next(req.Event)
-	if !legal || !isVerb[req.Event] {
+	to, legal := nextFor(n.State, req.Event)
+	if !legal {
 		return notLegal(n, req.Event)
 	}
 	if err := c.allows(n, req.Event); err != nil {

@@ -23,8 +23,8 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if n.Maintenance && !after.Maintenance && after.State.Class() == node.Waiting && after.Plan != nil {
 		after.Plan.PollAt = node.Now() // what the machine said during maintenance is acted on now
 	}
-	if err := c.release(ctx, after); err != nil {
-		return nil, err
+	if err := c.release(ctx, after); err != nil { // a name or an instance that another node has
+		return nil, c.giveUp(ctx, n, err)
 	}
 	if after.State.Class() == node.Waiting {
 		c.Wake(after.UUID)
