@@ -62,11 +62,13 @@ type Plan struct {
 	// Memo is what steps leave for later polls and steps. Keys are "<interface>.<name>"; no secrets.
 	Memo map[string]string `json:"memo,omitempty"`
 
-	Manual    bool     `json:"manual,omitempty"`     // cleaning or service asked for with steps: they run in their order, and nothing else does
-	NoRamdisk bool     `json:"no_ramdisk,omitempty"` // disable_ramdisk: steps of the agent are not possible
-	InBand    bool     `json:"in_band,omitempty"`    // the agent's own steps have been merged in
-	Off       []string `json:"off,omitempty"`        // "<interface>.<step>" that people switched off with priority 0
-	Aborting  bool     `json:"aborting,omitempty"`   // abort after the step under way
+	Manual    bool `json:"manual,omitempty"`     // cleaning or service asked for with steps: they run in their order, and nothing else does
+	NoRamdisk bool `json:"no_ramdisk,omitempty"` // disable_ramdisk: steps of the agent are not possible
+	InBand    bool `json:"in_band,omitempty"`    // the agent's own steps have been merged in
+	Aborting  bool `json:"aborting,omitempty"`   // abort after the step under way
+
+	// Off are the steps, "<interface>.<step>", that people switched off with priority 0.
+	Off []string `json:"off,omitempty"`
 
 	// Failure is why the flow has failed, saved before the tidy-up: whoever carries on after a crash
 	// tidies up and fails the flow with the same words instead of trying the step again.
