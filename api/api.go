@@ -13,10 +13,11 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Config is what an API needs. Conductor and Reader must be set; the rest has defaults.
+// Config is what an API needs. Conductor, Reader and Templates must be set; the rest has defaults.
 type Config struct {
 	Conductor Conductor
 	Reader    Reader
+	Templates Templates
 
 	Auth         string // "noauth" (default) or "http_basic"
 	HTPasswdFile string // bcrypt htpasswd file, for http_basic
@@ -42,8 +43,8 @@ type API struct {
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
 	a := &API{Config: cfg}
-	if cfg.Conductor == nil || cfg.Reader == nil {
-		return nil, errors.New("api: a conductor and a reader are needed")
+	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Templates == nil {
+		return nil, errors.New("api: a conductor, a reader and a keeper of templates are needed")
 	}
 	if err := a.setDefaults(); err != nil {
 		return nil, err

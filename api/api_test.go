@@ -20,7 +20,7 @@ type server struct {
 func newServer(t testing.TB) *server {
 	t.Helper()
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385/",
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385/",
 		Clock: func() time.Time { return epoch.Add(2 * time.Minute) }})
 	if err != nil {
 		t.Fatal(err)
@@ -93,10 +93,10 @@ func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor and a reader are needed"},
-		{Config{Conductor: w, Reader: w, Auth: "kerberos"}, `api: unknown auth "kerberos"; allowed are noauth and http_basic`},
-		{Config{Conductor: w, Reader: w, PublicEndpoint: "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
-		{Config{Conductor: w, Reader: w, Auth: "http_basic", HTPasswdFile: "testdata/none"}, "opening the htpasswd file: open testdata/none: no such file or directory"},
+		{Config{}, "api: a conductor, a reader and a keeper of templates are needed"},
+		{Config{Conductor: w, Reader: w, Templates: w, Auth: "kerberos"}, `api: unknown auth "kerberos"; allowed are noauth and http_basic`},
+		{Config{Conductor: w, Reader: w, Templates: w, PublicEndpoint: "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
+		{Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: "testdata/none"}, "opening the htpasswd file: open testdata/none: no such file or directory"},
 	} {
 		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("got %v, want %s", err, tt.want)
@@ -175,7 +175,7 @@ func TestRequestIDs(t *testing.T) {
 
 func TestLinksFollowTheClientsHost(t *testing.T) {
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w})
 	if err != nil {
 		t.Fatal(err)
 	}

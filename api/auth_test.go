@@ -26,7 +26,7 @@ func TestHTTPBasic(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Auth: "http_basic", HTPasswdFile: writeHTPasswd(t, "# people\n\nada:"+string(hash)+"\n")})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: writeHTPasswd(t, "# people\n\nada:"+string(hash)+"\n")})
 	if err != nil {
 		t.Fatal(err)
 	}

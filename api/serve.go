@@ -41,6 +41,9 @@ type route struct {
 	access  access
 	serve   handler
 	maxBody int64 // 0: maxBody
+	// oldWrite: a version that does not know the path yet gets 405, as the field answers writes of
+	// some resources, instead of 404.
+	oldWrite bool
 }
 
 type doorKind int
@@ -113,6 +116,9 @@ func (a *API) admit(r *http.Request, rt route, in request) error {
 	}
 	_, pathPattern, _ := strings.Cut(rt.pattern, " ")
 	if !in.version.knows(pathPattern) {
+		if rt.oldWrite {
+			return aborted(http.StatusMethodNotAllowed, "")
+		}
 		return node.Errorf(node.NotFound, "The resource could not be found.")
 	}
 	return nil
@@ -171,7 +177,7 @@ func tidy(r *http.Request, v version) *http.Request {
 	}
 	first, _, _ := strings.Cut(p[1:], "/")
 	switch first {
-	case "nodes", "ports", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection":
+	case "nodes", "ports", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection", "deploy_templates":
 		p = "/v1" + p
 	}
 	u := *r.URL

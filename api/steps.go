@@ -20,7 +20,10 @@ type orderedStep struct {
 	order float64
 }
 
-// readSteps reads deploy_steps, clean_steps or service_steps. Clean and service steps run in the
+// ofDeploy says whether steps are a deploy's: those of a request, or a deploy template's.
+func ofDeploy(key string) bool { return key == "deploy_steps" || key == "steps" }
+
+// readSteps reads deploy_steps, clean_steps, service_steps or the steps of a deploy template. Clean and service steps run in the
 // list's order, or by "order" where given; deploy steps need a priority, and each may be given once.
 func readSteps(key string, v any) ([]node.PlannedStep, error) {
 	list, ok := v.([]any)
@@ -38,7 +41,7 @@ func readSteps(key string, v any) ([]node.PlannedStep, error) {
 			return nil, err
 		}
 		same := func(o orderedStep) bool { return o.Interface == s.Interface && o.Step == s.Step }
-		if key == "deploy_steps" && slices.ContainsFunc(steps, same) {
+		if ofDeploy(key) && slices.ContainsFunc(steps, same) {
 			return nil, invalid("%s names the step %s of the interface %s twice.", key, s.Step, s.Interface)
 		}
 		steps = append(steps, s)
@@ -54,7 +57,7 @@ func readSteps(key string, v any) ([]node.PlannedStep, error) {
 func readStep(key string, i int, m map[string]any) (orderedStep, error) {
 	var s orderedStep
 	for k := range m {
-		if !slices.Contains([]string{"interface", "step", "args", "priority", "order"}, k) || k == "order" && key == "deploy_steps" {
+		if !slices.Contains([]string{"interface", "step", "args", "priority", "order"}, k) || k == "order" && ofDeploy(key) {
 			return s, invalid("%s[%d] has an unknown key %q. Allowed are: interface, step, args, priority.", key, i, k)
 		}
 	}
@@ -80,7 +83,7 @@ func readStep(key string, i int, m map[string]any) (orderedStep, error) {
 
 func readNumbers(key string, i int, m map[string]any, s *orderedStep) error {
 	priority, given := m["priority"]
-	if key == "deploy_steps" && !given {
+	if ofDeploy(key) && !given {
 		return invalid("%s[%d] needs \"priority\": a whole number of at least 0; 0 leaves the step out.", key, i)
 	}
 	if given {

@@ -142,6 +142,7 @@ func TestOpenstackClientDrivesAWholeLife(t *testing.T) {
 	uuid := enrol(t, o)
 	t.Run("ports", func(t *testing.T) { ports(t, o, uuid) })
 	t.Run("fields", func(t *testing.T) { fields(t, o) })
+	t.Run("deploy templates", func(t *testing.T) { templates(t, o) })
 	prepare(t, o)
 	deploy(t, o)
 	t.Run("power and boot device", func(t *testing.T) { power(t, o) })

@@ -22,7 +22,9 @@ type memStore struct {
 	inventory map[string]node.Inventory
 	progress  map[string]node.Progress
 	boots     []node.BootEvent
-	writes    int // Save, Release and Reserve so far: the points at which a process can die
+	templates []node.DeployTemplate
+	lost      error // answered when templates are asked for
+	writes    int   // Save, Release and Reserve so far: the points at which a process can die
 }
 
 func newMemStore() *memStore {
@@ -270,6 +272,15 @@ func (s *memStore) DeletePort(_ context.Context, uuid string) error {
 	defer s.mu.Unlock()
 	delete(s.ports, uuid)
 	return nil
+}
+
+func (s *memStore) DeployTemplatesNamed(_ context.Context, names []string) ([]node.DeployTemplate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost != nil {
+		return nil, s.lost
+	}
+	return slices.DeleteFunc(slices.Clone(s.templates), func(t node.DeployTemplate) bool { return !slices.Contains(names, t.Name) }), nil
 }
 
 func (s *memStore) AddHistory(_ context.Context, e node.HistoryEvent) error {

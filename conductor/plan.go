@@ -168,7 +168,7 @@ func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown 
 	}
 	for _, f := range found {
 		_, ours := findStep(h, p.Flow, &f)
-		if p.Manual || f.Priority == 0 || ours || isAsked(p.Steps, f.Interface, f.Step) {
+		if p.Manual || f.Priority == 0 || ours || isAsked(p.Steps, f.Interface, f.Step) || slices.Contains(p.Off, name(&f)) {
 			continue
 		}
 		f.Agent = true

@@ -113,6 +113,12 @@ func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionR
 	if f == nil {
 		return node.Errorf(node.Invalid, "The %s action is not supported by the hardware type %s of node %s.", req.Event, n.Driver, n.UUID)
 	}
+	if f.name == node.FlowDeploy {
+		var err error
+		if req, err = c.withTemplates(ctx, n, req); err != nil {
+			return err
+		}
+	}
 	if err := c.check(ctx, n, f, req); err != nil {
 		return err
 	}
@@ -229,6 +235,9 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 		if plan.Steps, err = planFlow(h, f.name, askedSteps(f, req), plan.Manual); err != nil {
 			return err
 		}
+	}
+	if f.name == node.FlowDeploy {
+		plan.Off = switchedOff(req.DeploySteps)
 	}
 	if f.name == node.FlowRescue {
 		n.InstanceInfo = n.InstanceInfo.Clone()

@@ -49,6 +49,8 @@ type Store interface {
 	SavePort(ctx context.Context, p node.Port) error
 	DeletePort(ctx context.Context, uuid string) error
 
+	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
+
 	AddHistory(ctx context.Context, e node.HistoryEvent) error // keeps the newest 300 of a node
 	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
 	SaveProgress(ctx context.Context, p node.Progress) error

@@ -67,6 +67,9 @@ type Plan struct {
 	InBand    bool `json:"in_band,omitempty"`    // the agent's own steps have been merged in
 	Aborting  bool `json:"aborting,omitempty"`   // abort after the step under way
 
+	// Off are the steps, "<interface>.<step>", that people switched off with priority 0.
+	Off []string `json:"off,omitempty"`
+
 	// Failure is why the flow has failed, saved before the tidy-up: whoever carries on after a crash
 	// tidies up and fails the flow with the same words instead of trying the step again.
 	Failure string `json:"failure,omitempty"`
@@ -104,6 +107,6 @@ func (p *Plan) Clone() *Plan {
 	}
 	c := *p
 	c.Steps = slices.Clone(p.Steps)
-	c.Memo = maps.Clone(p.Memo)
+	c.Memo, c.Off = maps.Clone(p.Memo), slices.Clone(p.Off)
 	return &c
 }

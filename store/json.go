@@ -92,6 +92,10 @@ func decodeJSON(text []byte, to any) error {
 	switch v := to.(type) {
 	case *node.Document:
 		plainNumbers(map[string]any(*v))
+	case *[]node.PlannedStep:
+		for i := range *v {
+			plainNumbers((*v)[i].Args)
+		}
 	case **node.Plan:
 		for i := range (*v).Steps {
 			plainNumbers((*v).Steps[i].Args)

@@ -119,7 +119,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
 	rest, err := api.New(api.Config{
-		Conductor: con, Reader: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
+		Conductor: con, Reader: db, Templates: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
 		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {

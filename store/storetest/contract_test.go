@@ -11,6 +11,7 @@ import (
 var (
 	_ conductor.Store    = (*store.Store)(nil)
 	_ api.Reader         = (*store.Store)(nil)
+	_ api.Templates      = (*store.Store)(nil)
 	_ boot.Lookup        = (*store.Store)(nil)
 	_ boot.Records       = (*store.Store)(nil)
 	_ boot.Trace         = (*store.Store)(nil)
