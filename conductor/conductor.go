@@ -29,6 +29,10 @@ type Config struct {
 	StepTimeout                                                                time.Duration // how long one call of a step may take before it waits or ends; 1800 s
 	PowerTimeout                                                               time.Duration // one power change or question asked by the API; 60 s
 
+	// A booting machine that stops on its way to the agent's first call fails its flow this long after its last
+	// sign of life; FirmwareTimeout is for the time before the first. 0: only the step's own deadline counts.
+	BootPhaseTimeout, FirmwareTimeout time.Duration
+
 	PowerSyncInterval time.Duration // how often every BMC is asked for its power state; 0: never
 	WorkInterval      time.Duration // how often the store is asked for work; 1 s
 

@@ -89,12 +89,15 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 	if !time.Now().Before(r.n.Plan.Deadline) {
 		return r.fail(ctx, r.whyTimedOut(ctx))
 	}
+	if reason := r.stalled(ctx); reason != "" {
+		return r.fail(ctx, reason)
+	}
 	return r.park(ctx, result)
 }
 
 func (r *run) setWait(result driver.Result) {
 	p, now := r.n.Plan, node.Now()
-	if p.WaitingSince.IsZero() {
+	if p.WaitingSince.IsZero() || boots(result.WaitFor) && !boots(p.WaitingFor) { // a step may boot the machine anew
 		p.WaitingSince = now
 	}
 	p.WaitingFor = result.WaitFor
@@ -105,8 +108,11 @@ func (r *run) setWait(result driver.Result) {
 		p.Deadline = p.WaitingSince.Add(r.flow.timeout(&r.c.cfg))
 	}
 	p.PollAt = time.Time{}
-	if result.PollEvery > 0 {
+	switch {
+	case result.PollEvery > 0:
 		p.PollAt = now.Add(result.PollEvery)
+	case r.c.cfg.watched(result.WaitFor):
+		p.PollAt = now.Add(watchEvery)
 	}
 }
 

@@ -21,7 +21,10 @@ type evidence struct {
 }
 
 // whyTimedOut says what was waited for, how long, and the likely cause.
-func (r *run) whyTimedOut(ctx context.Context) string {
+func (r *run) whyTimedOut(ctx context.Context) string { return r.evidence(ctx).sentence() }
+
+// evidence gathers what is known of the node's machine since the step under way began.
+func (r *run) evidence(ctx context.Context) evidence {
 	p := r.n.Plan
 	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: r.n.Agent, now: time.Now()}
 	if step := p.Current(); step != nil {
@@ -35,7 +38,7 @@ func (r *run) whyTimedOut(ctx context.Context) string {
 		r.log.Warn("boot events not read", "error", err)
 	}
 	e.events = events
-	return e.sentence()
+	return e
 }
 
 func (e evidence) sentence() string {
@@ -78,15 +81,16 @@ func (e evidence) cause() string {
 func (e evidence) fetched(files []node.BootEvent) string {
 	begun, whole := false, false
 	for _, f := range files {
-		what := strings.ToLower(f.What)
-		ramdisk := strings.Contains(what, "ramdisk") && !strings.HasPrefix(what, "script")
-		begun = begun || ramdisk
-		whole = whole || ramdisk && strings.Contains(what, "complete")
+		begun = begun || aboutRamdisk(f)
+		whole = whole || wholeRamdisk(f)
 	}
 	last := fmt.Sprintf("last %s: %s", e.last(files), files[len(files)-1].What)
 	switch {
+	case e.ramdiskHasAddress():
+		dhcp := e.answered(e.of("dhcp"))
+		return fmt.Sprintf("kernel and ramdisk were fetched, and the system in it got an address over DHCP (last %s), but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? Its console says more.", e.last(dhcp))
 	case whole:
-		return fmt.Sprintf("kernel and ramdisk were fetched (last %s), but the agent never called: does the ramdisk have the drivers of this machine's network card, and can it reach the API? Its console says more.", e.last(files))
+		return fmt.Sprintf("kernel and ramdisk were fetched (last %s), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more.", e.last(files))
 	case begun:
 		return fmt.Sprintf("the ramdisk was asked for but never sent whole (%s): does the machine have enough memory, and is its network sound?", last)
 	}

@@ -38,7 +38,7 @@ func TestWhyAMachineDidNotCall(t *testing.T) {
 		{"half a ramdisk", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", "kernel: complete", 80), event("http", "ramdisk: broken off after 5 of 9 bytes", 70)}},
 			"Timed out after 120 s waiting for the agent's first heartbeat: the ramdisk was asked for but never sent whole (last 70 s ago: ramdisk: broken off after 5 of 9 bytes): does the machine have enough memory, and is its network sound?"},
 		{"kernel and ramdisk", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", "kernel: complete", 80), event("http", "ramdisk: complete, 9 bytes", 70)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: kernel and ramdisk were fetched (last 70 s ago), but the agent never called: does the ramdisk have the drivers of this machine's network card, and can it reach the API? Its console says more."},
+			"Timed out after 120 s waiting for the agent's first heartbeat: kernel and ramdisk were fetched (last 70 s ago), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more."},
 		{"lookup only", evidence{waitedFor: first, macs: []string{mac1}, agent: node.Agent{TokenGiven: true}, events: []node.BootEvent{event("http", "ramdisk: complete", 70)}},
 			"Timed out after 120 s waiting for the agent's first heartbeat: the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"},
 		{"agent silent", evidence{waitedFor: "the agent to finish write_image", macs: []string{mac1}, agent: node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(150)}},

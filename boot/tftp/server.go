@@ -4,6 +4,7 @@
 package tftp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,15 +31,18 @@ type Server struct {
 	Timeout time.Duration // before a block is sent again; 0: a second. A client's option wins
 	Tries   int           // of each block; 0: six
 
+	tellEvery time.Duration // a long transfer is told of; 0: 20 s
+
 	mu     sync.Mutex
 	active map[netip.AddrPort]bool // clients with a transfer; they may repeat their request
 }
 
 const (
-	defaultTimeout = time.Second
-	defaultTries   = 6
-	maxTransfers   = 4096 // at once; a transfer takes at most maxWindow*maxBlock bytes of memory
-	maxRequest     = 2048 // bytes
+	defaultTimeout   = time.Second
+	defaultTries     = 6
+	defaultTellEvery = 20 * time.Second
+	maxTransfers     = 4096 // at once; a transfer takes at most maxWindow*maxBlock bytes of memory
+	maxRequest       = 2048 // bytes
 )
 
 // Serve answers until ctx ends (then it returns nil) or the socket fails. It owns every
@@ -138,7 +142,9 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 	defer src.Close()
 	began := time.Now()
 	out := &sender{conn: conn, src: src, timeout: s.timeout(), tries: s.tries()}
+	stop := s.stillSending(client.Addr(), boot.Redact(r.file))
 	err = out.run(r, src.size)
+	stop()
 	switch {
 	case errors.Is(err, errProbe):
 		return "size told"
@@ -148,6 +154,26 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 		return fmt.Sprintf("broken off after %d bytes: %v", out.acked, err)
 	}
 	return fmt.Sprintf("complete, %d bytes in %s", out.acked, time.Since(began).Round(time.Millisecond))
+}
+
+// stillSending tells now and then, until stop is called, that a long transfer goes on: to whoever waits for the
+// machine, silence would mean that it is stuck.
+func (s *Server) stillSending(client netip.Addr, file string) (stop func()) {
+	ended := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		tick := time.NewTicker(cmp.Or(s.tellEvery, defaultTellEvery))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				s.tell(client, file+": still being sent")
+			}
+		}
+	})
+	return func() { close(ended); telling.Wait() }
 }
 
 func (s *Server) macOf(ip netip.Addr) string {

@@ -1,0 +1,135 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// A machine that boots shows itself to the boot services at each phase: DHCP, boot loader, script, kernel
+// and ramdisk, DHCP again by the ramdisk. When one phase is not followed by the next, waiting for the
+// step's own deadline only hides the reason for half an hour.
+
+// watchEvery is how often a booting machine is looked at whose step asks for no polls.
+const watchEvery = 10 * time.Second
+
+// loadsTooOften is how many whole ramdisks one wait may take: a machine that loads it again and again panics
+// and restarts, and would show signs of life for ever.
+const loadsTooOften = 3
+
+// boots reports whether what is waited for is a ramdisk's first call.
+func boots(waitedFor string) bool {
+	return strings.Contains(waitedFor, "first heartbeat") || strings.Contains(waitedFor, "inspection report")
+}
+
+// watched reports whether the phases of this wait have an end of their own.
+func (c *Config) watched(waitedFor string) bool { return c.BootPhaseTimeout > 0 && boots(waitedFor) }
+
+// stalled says why the machine waited for will not call any more; "" while it may.
+func (r *run) stalled(ctx context.Context) string {
+	if !r.c.cfg.watched(r.n.Plan.WaitingFor) {
+		return ""
+	}
+	return r.evidence(ctx).stalled(r.c.cfg.BootPhaseTimeout, r.c.cfg.FirmwareTimeout)
+}
+
+// stalled judges the signs of life since the wait began: what came before belongs to an earlier boot, after
+// which firmware starts from the beginning. In doubt it keeps silent, and the step's deadline decides.
+func (e evidence) stalled(phase, firmware time.Duration) string {
+	began := e.now.Add(-e.waited)
+	if !boots(e.waitedFor) || e.agent.LastHeartbeat.After(began) {
+		return ""
+	}
+	signs := e
+	signs.events = nil
+	for _, ev := range e.events {
+		if !ev.At.Before(began) {
+			signs.events = append(signs.events, ev)
+		}
+	}
+	if len(signs.events) == 0 {
+		if firmware == 0 || e.waited <= firmware {
+			return ""
+		}
+		return signs.gaveUp("without a sign of life from the machine", signs.cause())
+	}
+	if n := signs.ramdisks(); n >= loadsTooOften {
+		return signs.gaveUp("in which the machine loaded its ramdisk "+times(n),
+			"it starts over each time: does its kernel panic, or does something reset the machine? Its console says more.")
+	}
+	return signs.silent(phase)
+}
+
+// silent is the reason when the last sign of life is too old, or DHCP alone goes round in circles.
+func (e evidence) silent(phase time.Duration) string {
+	last := e.events[len(e.events)-1]
+	quiet := e.now.Sub(last.At)
+	answered := e.answered(e.of("dhcp"))
+	switch {
+	case e.loading():
+		return ""
+	case len(e.of("tftp", "http")) == 0 && len(answered) > 1 && e.now.Sub(answered[0].At) > phase:
+		return e.gaveUp(fmt.Sprintf("%s after DHCP was answered first", spell(e.now.Sub(answered[0].At))), e.cause())
+	case e.ramdiskHasAddress() && !strings.Contains(e.waitedFor, "heartbeat"):
+		return "" // collecting an inventory takes as long as it takes
+	case e.agent.TokenGiven:
+		phase *= 2 // the agent's lookup was a sign of life as well, of which no time is kept
+	}
+	if quiet <= phase {
+		return ""
+	}
+	return e.gaveUp(fmt.Sprintf("%s after the machine's last sign of life", spell(quiet)), e.cause())
+}
+
+func (e evidence) gaveUp(when, cause string) string {
+	return fmt.Sprintf("Gave up after %s of waiting for %s, %s: %s", spell(e.waited), e.waitedFor, when, cause)
+}
+
+// loading reports whether a download over HTTP has begun and not ended: the service tells of both, and a large
+// ramdisk on a slow network takes longer than any phase. (TFTP tells of a long transfer now and then.)
+func (e evidence) loading() bool {
+	open := map[string]bool{}
+	for _, ev := range e.of("http") {
+		file, how, _ := strings.Cut(ev.What, ": ")
+		open[ev.MAC+" "+file] = how == "first byte sent"
+	}
+	for _, still := range open {
+		if still {
+			return true
+		}
+	}
+	return false
+}
+
+// ramdisks counts the ramdisks that were sent whole.
+func (e evidence) ramdisks() (n int) {
+	for _, ev := range e.of("tftp", "http") {
+		if wholeRamdisk(ev) {
+			n++
+		}
+	}
+	return n
+}
+
+// ramdiskHasAddress reports whether the last that was seen is DHCP after the whole ramdisk: its system runs.
+func (e evidence) ramdiskHasAddress() bool {
+	files := e.of("tftp", "http")
+	dhcp := e.answered(e.of("dhcp"))
+	if len(files) == 0 || len(dhcp) == 0 {
+		return false
+	}
+	end := files[len(files)-1]
+	return wholeRamdisk(end) && dhcp[len(dhcp)-1].At.After(end.At)
+}
+
+func aboutRamdisk(ev node.BootEvent) bool {
+	what := strings.ToLower(ev.What)
+	return strings.Contains(what, "ramdisk") && !strings.HasPrefix(what, "script")
+}
+
+func wholeRamdisk(ev node.BootEvent) bool {
+	return aboutRamdisk(ev) && strings.Contains(ev.What, "complete")
+}

@@ -1,0 +1,146 @@
+package conductor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+const (
+	noDHCP     = "no DHCP request was seen from any of the node's ports (52:54:00:00:00:01): is the machine on and set to boot from the network, is the cable on the provisioning network, and is the MAC address right?"
+	noAddress  = "but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more."
+	noRoute    = "but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? Its console says more."
+	noLoader   = "but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?"
+	neverTaken = "but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?"
+)
+
+// The machine has been waited for 600 s, since 600 s ago, under a phase of 110 s and a firmware time of 500 s.
+func TestStalledPhases(t *testing.T) {
+	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	at := func(s int, service, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	}
+	offer := func(s int) node.BootEvent {
+		return at(s, "dhcp", "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
+	}
+	loaded := func(s int) []node.BootEvent {
+		return []node.BootEvent{offer(s + 3), at(s+2, "http", "script: load kernel and ramdisk"),
+			at(s+1, "http", "ramdisk: first byte sent"), at(s, "http", "ramdisk: complete, 9 bytes in 1s")}
+	}
+	const first, report = "the agent's first heartbeat", "the inspection report"
+	for _, tt := range []struct {
+		name   string
+		waits  string
+		waited int
+		agent  node.Agent
+		events []node.BootEvent
+		want   string // without "Gave up after N s of waiting for X, "
+	}{
+		{"firmware takes its time", first, 499, node.Agent{}, nil, ""},
+		{"firmware never ends", first, 600, node.Agent{}, nil, "without a sign of life from the machine: " + noDHCP},
+		{"firmware after an earlier boot", first, 300, node.Agent{}, loaded(400), ""},
+		{"firmware never ends after an earlier boot", first, 501, node.Agent{}, loaded(700), "without a sign of life from the machine: " + noDHCP},
+		{"another wait", "the agent to finish write_image", 600, node.Agent{}, loaded(400), ""},
+
+		{"DHCP a moment ago", first, 600, node.Agent{}, []node.BootEvent{offer(110)}, ""},
+		{"DHCP once, then nothing", first, 600, node.Agent{}, []node.BootEvent{offer(111)},
+			"111 s after the machine's last sign of life: DHCP answered 52:54:00:00:00:01 once (last 111 s ago), " + noLoader},
+		{"DHCP again and again", first, 600, node.Agent{}, []node.BootEvent{offer(112), offer(60), offer(9)},
+			"112 s after DHCP was answered first: DHCP answered 52:54:00:00:00:01 3 times (last 9.0 s ago), " + noLoader},
+		{"DHCP again, not for long yet", first, 600, node.Agent{}, []node.BootEvent{offer(100), offer(9)}, ""},
+		{"DHCP that is left to another server", first, 600, node.Agent{}, []node.BootEvent{at(300, "dhcp", "DISCOVER: left to the other DHCP server"), at(9, "dhcp", "DISCOVER: left to the other DHCP server")}, ""},
+		{"DHCP again after a boot loader", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(290, "tftp", "undionly.kpxe: complete, 9 bytes"), offer(9)}, ""},
+
+		{"boot loader and silence", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(120, "tftp", "ipxe.efi: complete, 9 bytes")},
+			"120 s after the machine's last sign of life: boot files were asked for (last 120 s ago: ipxe.efi: complete, 9 bytes), " + neverTaken},
+		{"a large ramdisk over HTTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent")}, ""},
+		{"a large ramdisk over TFTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(19, "tftp", "boot/…/ramdisk: still being sent")}, ""},
+		{"a broken download", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent"), at(120, "http", "ramdisk: broken off after 5 of 9 bytes in 1s")},
+			"120 s after the machine's last sign of life: the ramdisk was asked for but never sent whole (last 120 s ago: ramdisk: broken off after 5 of 9 bytes in 1s): does the machine have enough memory, and is its network sound?"},
+
+		{"the kernel starts", first, 600, node.Agent{}, loaded(100), ""},
+		{"kernel panic", first, 600, node.Agent{}, loaded(111),
+			"111 s after the machine's last sign of life: kernel and ramdisk were fetched (last 111 s ago), " + noAddress},
+		{"kernel panic at each start", first, 600, node.Agent{}, append(append(loaded(90), loaded(50)...), loaded(10)...),
+			"in which the machine loaded its ramdisk 3 times: it starts over each time: does its kernel panic, or does something reset the machine? Its console says more."},
+		{"loaded twice", first, 600, node.Agent{}, append(loaded(90), loaded(10)...), ""},
+		{"no route", first, 600, node.Agent{}, append(loaded(200), offer(150)),
+			"150 s after the machine's last sign of life: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 150 s ago), " + noRoute},
+		{"an inventory takes long", report, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
+		{"no report after a panic", report, 600, node.Agent{}, loaded(111),
+			"111 s after the machine's last sign of life: kernel and ramdisk were fetched (last 111 s ago), " + noAddress},
+
+		{"looked up a while ago", first, 600, node.Agent{TokenGiven: true}, append(loaded(219), offer(219)), ""},
+		{"looked up and gone", first, 600, node.Agent{TokenGiven: true}, append(loaded(230), offer(221)),
+			"221 s after the machine's last sign of life: the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"},
+		{"called", first, 600, node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(400)}, loaded(450), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := evidence{waitedFor: tt.waits, waited: time.Duration(tt.waited) * time.Second, macs: []string{mac1},
+				agent: tt.agent, events: tt.events, now: now, stepBegan: ago(1000)}
+			want := tt.want
+			if want != "" {
+				want = "Gave up after " + spell(e.waited) + " of waiting for " + tt.waits + ", " + want
+			}
+			if got := e.stalled(110*time.Second, 500*time.Second); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if got := e.stalled(24*time.Hour, 0); got != "" && !strings.Contains(got, "3 times: it starts over") {
+				t.Errorf("without a limit: %s", got)
+			}
+		})
+	}
+}
+
+// A machine that stops on its way fails its flow minutes before the step's deadline, also when nobody polls
+// the step; one that goes on is waited for.
+func TestAFlowFailsWhenAPhaseStalls(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		phase, firmware time.Duration
+		says            time.Duration // how long the machine shows signs of life; 0: never
+		from, to        time.Duration // when the flow fails
+		want            string
+	}{
+		{"never seen", 110 * time.Second, 5 * time.Minute, 0, 5 * time.Minute, 5*time.Minute + 15*time.Second, "without a sign of life from the machine: no DHCP"},
+		{"panic after a minute", 110 * time.Second, 5 * time.Minute, time.Minute, 170 * time.Second, 185 * time.Second, "last sign of life: kernel and ramdisk were fetched"},
+		{"slow but alive", 110 * time.Second, 5 * time.Minute, 20 * time.Minute, 20*time.Minute + 110*time.Second, 22*time.Minute + 5*time.Second, "last sign of life: kernel and ramdisk were fetched"},
+		{"not watched", 0, 5 * time.Minute, time.Minute, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
+		{"firmware not watched", 110 * time.Second, 0, 0, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Available)
+				w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = tt.phase, tt.firmware
+				c, _ := w.start(w.cfg)
+				began := time.Now()
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+				w.reach(node.DeployWait)
+				for time.Since(began) < tt.says {
+					time.Sleep(min(20*time.Second, tt.says-time.Since(began)))
+					what := "boot/…/ramdisk: still being sent"
+					if time.Since(began) >= tt.says {
+						what = "boot/…/ramdisk: complete, 9 bytes in 1s"
+					}
+					w.store.mu.Lock()
+					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", What: what, At: node.Now()})
+					w.store.mu.Unlock()
+				}
+				n := w.reach(node.DeployFailed)
+				took := time.Since(began)
+				if took < tt.from || took > tt.to {
+					t.Errorf("failed after %s, want between %s and %s", took, tt.from, tt.to)
+				}
+				if !strings.Contains(n.LastError, tt.want) {
+					t.Errorf("last_error: %s\nwant %s", n.LastError, tt.want)
+				}
+				if w.m.count("tidy_up") == 0 {
+					t.Error("the machine was not tidied up")
+				}
+			})
+		})
+	}
+}
