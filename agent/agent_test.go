@@ -534,6 +534,9 @@ func TestInspection(t *testing.T) {
 	if files := unpack(t, got.Logs); files["kernel.log"] == "" {
 		t.Errorf("%v", files)
 	}
+	if got.Inventory.BMCAddress != "0.0.0.0" || got.Inventory.BMCv6Address != "::/0" {
+		t.Errorf("a machine without a BMC tells %q and %q", got.Inventory.BMCAddress, got.Inventory.BMCv6Address)
+	}
 	if s.seen() != "" {
 		t.Errorf("an agent that only inspects called %s", s.seen())
 	}

@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/agent/inventory"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
@@ -16,7 +20,7 @@ const inspectionAttempts = 20
 
 // inspect sends what is in this machine, and tries again while the service is away or busy.
 func (a *Agent) inspect(ctx context.Context) error {
-	data := a.collect()
+	data := a.collect(ctx)
 	var last error
 	for attempt := range inspectionAttempts {
 		to := a.callbacks()
@@ -50,11 +54,15 @@ func (a *Agent) callbacks() []string {
 	return out
 }
 
-// collect is the body of an inspection.
-func (a *Agent) collect() wire.Inspection {
+// defaultCollectors are what is collected when the service asks for nothing special.
+var defaultCollectors = []string{"default", "pci-devices", "usb-devices", "logs"}
+
+// collect is the body of an inspection. Collectors this agent does not have are logged and left
+// out: what the others find is worth having.
+func (a *Agent) collect(ctx context.Context) wire.Inspection {
 	collectors := a.Config.Collectors
 	if collectors == nil {
-		collectors = []string{"default", "logs"}
+		collectors = defaultCollectors
 	}
 	out := wire.Inspection{
 		Inventory:     a.inventory.Read(),
@@ -69,12 +77,69 @@ func (a *Agent) collect() wire.Inspection {
 	} else {
 		a.Log.Warn("no root disk without hints", "error", err)
 	}
-	logs, err := a.packedLogs()
-	if err != nil {
-		a.Log.Warn("logs are left out", "error", err)
+	a.addBMC(&out.Inventory)
+	if a.Config.CollectLLDP || slices.Contains(collectors, "lldp") {
+		a.addLLDP(ctx, out.Inventory.Interfaces)
 	}
-	out.Logs = logs
+	for _, name := range collectors {
+		switch name {
+		case "default", "lldp":
+		case "pci-devices":
+			out.PCIDevices = a.inventory.PCIDevices()
+		case "usb-devices":
+			out.USBDevices = a.inventory.USBDevices()
+		case "logs":
+			logs, err := a.packedLogs()
+			if err != nil {
+				a.Log.Warn("logs are left out", "error", err)
+			}
+			out.Logs = logs
+		default:
+			a.Log.Warn("this agent has no such inspection collector", "collector", name)
+		}
+	}
 	return out
+}
+
+// ipmiDevice is where the kernel shows the BMC, below the machine's root folder.
+const ipmiDevice = "dev/ipmi0"
+
+// addBMC asks the BMC where it is reached. A machine without one, or whose BMC is silent, is no
+// failure of the inspection; the protocol has 0.0.0.0 and ::/0 for it.
+func (a *Agent) addBMC(i *wire.Inventory) {
+	i.BMCAddress, i.BMCv6Address = "0.0.0.0", "::/0"
+	d, err := inventory.OpenIPMI(filepath.Join(a.Config.Root, ipmiDevice))
+	if err != nil {
+		a.Log.Info("no BMC is seen from inside", "error", err)
+		return
+	}
+	defer d.Close()
+	found, err := inventory.FindBMC(d)
+	if err != nil {
+		a.Log.Warn("the BMC does not tell its address", "error", err)
+	}
+	i.BMCAddress, i.BMCv6Address = cmp.Or(found.Address, i.BMCAddress), cmp.Or(found.V6Address, i.BMCv6Address)
+	i.BMCMAC = found.MAC
+}
+
+// addLLDP listens on every interface with a link for what its switch says of itself.
+func (a *Agent) addLLDP(ctx context.Context, nics []wire.NIC) {
+	var names []string
+	for _, nic := range nics {
+		if nic.HasCarrier {
+			names = append(names, nic.Name)
+		}
+	}
+	heard, err := inventory.LLDP(ctx, names, a.Config.LLDPTimeout)
+	if err != nil {
+		a.Log.Warn("LLDP", "error", err)
+	}
+	a.Log.Info("listened for LLDP", "interfaces", len(names), "heard", len(heard))
+	for i, nic := range nics {
+		if tlvs := heard[nic.Name]; len(tlvs) > 0 {
+			nics[i].LLDP = tlvs
+		}
+	}
 }
 
 // packedLogs are the agent's and the kernel's messages.

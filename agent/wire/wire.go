@@ -184,6 +184,29 @@ type Inspection struct {
 	Configuration map[string]any `json:"configuration,omitempty"`
 	Error         *string        `json:"error"`
 	Logs          string         `json:"logs,omitempty"` // base64 of a gzipped tar
+
+	PCIDevices []PCIDevice `json:"pci_devices,omitempty"`
+	USBDevices []USBDevice `json:"usb_devices,omitempty"`
+	Extra      [][]any     `json:"data,omitempty"` // benchmarks: class, device, name, value
+}
+
+// PCIDevice is one PCI function; numbers are hex digits without prefix.
+type PCIDevice struct {
+	VendorID  string  `json:"vendor_id"`
+	ProductID string  `json:"product_id"`
+	Class     string  `json:"class"`
+	Revision  *string `json:"revision"`
+	Bus       string  `json:"bus"` // "0000:00:1f.2"
+	NUMANode  *string `json:"numa_node_id"`
+}
+
+// USBDevice is one device on a USB bus.
+type USBDevice struct {
+	Product   string `json:"product"`
+	Vendor    string `json:"vendor"`
+	Handle    string `json:"handle"` // "USB:1-2"
+	VendorID  string `json:"vendor_id"`
+	ProductID string `json:"product_id"`
 }
 
 // Inventory is what is in a machine.
