@@ -21,6 +21,25 @@ func program(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// diskWithLoader makes a disk with GRUB in an EFI system partition, its third, and returns the
+// partition's GUID.
+func diskWithLoader(t *testing.T, disk string) (guid string) {
+	t.Helper()
+	esp := filepath.Join(t.TempDir(), "esp")
+	for path, size := range map[string]int{disk: 16 << 20, esp: 2 << 20} {
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program(t, "sgdisk", "--clear", "--new=3:4096:8191", "--typecode=3:ef00", disk)
+	_, after, _ := strings.Cut(program(t, "sgdisk", "--info=3", disk), "unique GUID: ")
+	program(t, "mkfs.vfat", esp)
+	program(t, "mmd", "-i", esp, "::/EFI", "::/EFI/debian")
+	program(t, "mcopy", "-i", esp, "/dev/null", "::/EFI/debian/grubx64.efi")
+	program(t, "dd", "if="+esp, "of="+disk, "bs=1M", "seek=2", "conv=notrunc")
+	return strings.ToLower(after[:36])
+}
+
 // A machine that booted in UEFI mode gets a boot entry for the loader on the disk.
 func TestBootEntryIsMade(t *testing.T) {
 	s := newService(t)
@@ -31,20 +50,7 @@ func TestBootEntryIsMade(t *testing.T) {
 		if err := os.MkdirAll(vars, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		disk, esp := filepath.Join(c.Root, "dev/vdb"), filepath.Join(t.TempDir(), "esp")
-		if err := os.WriteFile(disk, make([]byte, 16<<20), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		program(t, "sgdisk", "--clear", "--new=3:4096:8191", "--typecode=3:ef00", disk)
-		_, after, _ := strings.Cut(program(t, "sgdisk", "--info=3", disk), "unique GUID: ")
-		guid = strings.ToLower(after[:36])
-		if err := os.WriteFile(esp, make([]byte, 2<<20), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		program(t, "mkfs.vfat", esp)
-		program(t, "mmd", "-i", esp, "::/EFI", "::/EFI/debian")
-		program(t, "mcopy", "-i", esp, "/dev/null", "::/EFI/debian/grubx64.efi")
-		program(t, "dd", "if="+esp, "of="+disk, "bs=1M", "seek=2", "conv=notrunc")
+		guid = diskWithLoader(t, filepath.Join(c.Root, "dev/vdb"))
 	})
 	c := conductorFor(t, receive(t, s.heartbeats))
 	if got, want := c.succeed("standby.get_partition_uuids", map[string]any{}), `{"root uuid":"","efi system partition uuid":"`+guid+`","PReP Boot partition uuid":""}`; got != want {

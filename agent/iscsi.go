@@ -70,8 +70,24 @@ func (a *Agent) exportDisk(ctx context.Context) error {
 	if err := stop(ctx); err != nil {
 		a.Log.Warn("the iSCSI target does not stop in order", "error", err)
 	}
+	a.enterInFirmware(ctx)
 	a.Log.Info("all done; rebooting into the disk")
 	return a.Machine.Reboot()
+}
+
+// enterInFirmware makes the loader on the written disk the first boot entry of a machine that booted
+// in UEFI mode: the service writes the disk from afar and cannot reach this firmware. The service has
+// made sure that there is a loader; without an entry the firmware still tries \EFI\BOOT of the disk,
+// so a failure is no reason to stay here.
+func (a *Agent) enterInFirmware(ctx context.Context) {
+	if a.inventory.BootMode() != "uefi" {
+		return
+	}
+	if text, err := a.makeBootEntry(ctx); err != nil {
+		a.Log.Warn("no boot entry was made; the firmware has to find the disk's loader by itself", "error", err)
+	} else {
+		a.Log.Info("the firmware knows the disk", "entry", text)
+	}
 }
 
 func (a *Agent) donePort() string {
@@ -94,6 +110,7 @@ func (a *Agent) startTarget(ctx context.Context) (func(context.Context) error, e
 		return nil, errors.New("this ramdisk cannot export disks")
 	}
 	a.Log.Info("exporting the disk", "disk", root.Name, "serial", root.Serial, "iqn", c.IQN)
+	a.written = &root // what the service writes; the boot entry is made for it and no other
 	return a.Export(c.IQN, root.Name)
 }
 

@@ -10,11 +10,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/agent/efi"
 )
 
 // tftpServer serves one file, in blocks of 512 bytes, and loses the first answer.
@@ -183,7 +188,21 @@ func TestExportsTheDisk(t *testing.T) {
 	e.refuse = []int{409, 503}
 	ended := e.run(t)
 	e.wantDid(t, "export iqn.x:y /dev/vdb")
-	for _, text := range []string{"", "don", "done\n"} {
+	e.say(t, "", "don", "done\n")
+	e.wantDid(t, "stop", "reboot")
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","error":"","iqn":"iqn.x:y","key":"the-key"}`
+	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
+		t.Errorf("the service heard %q", e.bodies)
+	}
+}
+
+// say connects to the agent's port once for each text.
+func (e *exporting) say(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
 		var c net.Conn
 		for {
 			var err error
@@ -197,13 +216,75 @@ func TestExportsTheDisk(t *testing.T) {
 		io.WriteString(c, text)
 		c.Close()
 	}
-	e.wantDid(t, "stop", "reboot")
-	if err := receive(t, ended); err != nil {
-		t.Error(err)
-	}
-	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","error":"","iqn":"iqn.x:y","key":"the-key"}`
-	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
-		t.Errorf("the service heard %q", e.bodies)
+}
+
+// A UEFI machine gets a boot entry for the disk that was written, once the target has let go of it.
+// One whose disk has no loader, whose firmware takes no entry, or that is a BIOS machine, reboots too.
+func TestExportedDiskIsEnteredInFirmware(t *testing.T) {
+	const loader = `\EFI\debian\grubx64.efi`
+	for _, tt := range []struct {
+		name   string
+		uefi   bool
+		loader bool
+		stale  bool // entries of an earlier deployment are there
+		vars   []string
+		logs   string
+	}{
+		{"UEFI", true, true, false, []string{"Boot0000", "BootOrder"}, "boot entry Boot0000 starts "},
+		{"UEFI, deployed before", true, true, true, []string{"Boot0000", "BootOrder"}, "boot entry Boot0000 starts "},
+		{"no loader", true, false, false, nil, "no EFI system partition"},
+		{"BIOS", false, true, false, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newExporting(t, "serial=disk-2")
+			var logs LogBuffer
+			e.Log = slog.New(slog.NewTextHandler(&logs, nil))
+			vars := filepath.Join(e.Config.Root, "sys/firmware/efi/efivars")
+			if tt.uefi {
+				if err := os.MkdirAll(vars, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rounds := 1
+			if tt.stale {
+				rounds = 2
+			}
+			for range rounds {
+				ended := e.run(t)
+				e.wantDid(t, "export iqn.x:y /dev/vdb")
+				if tt.loader { // now the service writes
+					diskWithLoader(t, filepath.Join(e.Config.Root, "dev/vdb"))
+				}
+				e.say(t, "done")
+				e.wantDid(t, "stop", "reboot")
+				if err := receive(t, ended); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []string
+			files, _ := os.ReadDir(vars)
+			for _, f := range files {
+				name, _, _ := strings.Cut(f.Name(), "-")
+				got = append(got, name)
+			}
+			if !slices.Equal(got, tt.vars) {
+				t.Errorf("the firmware has %q, want %q", got, tt.vars)
+			}
+			if said := string(logs.Bytes()); !strings.Contains(said, tt.logs) || tt.logs == "" && strings.Contains(said, "boot entry") {
+				t.Errorf("it says %s", said)
+			}
+			if len(tt.vars) == 0 {
+				return
+			}
+			raw, err := os.ReadFile(filepath.Join(vars, "Boot0000-8be4df61-93ca-11d2-aa0d-00e098032b8c"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := efi.Decode(raw[4:])
+			if err != nil || o.Path != loader || o.Partition.Number != 3 || o.Partition.Start != 4096 {
+				t.Errorf("the entry is %+v, %v", o, err)
+			}
+		})
 	}
 }
 

@@ -11,15 +11,45 @@ import (
 // writes it, and it boots what was written.
 func TestISCSI(t *testing.T) {
 	s := newSite(t)
-	m := s.machine("iscsi", "--firmware", "bios", "--memory", "384", "--disk", "5G")
-	m.patch("/deploy_interface", "iscsi")
-	m.available()
+	m := s.iscsiMachine("iscsi", "bios")
 	m.deploy(imageInfo(t, "grub.qcow2"))
 	s.strangersAreRefused(m)
-	m.arrive("active", 5*time.Minute)
-	m.prints(3*time.Minute, "BILLET-INSTANCE-UP grub", "iscsi")
+	m.runsWholeDisk("iscsi")
 	m.provision(map[string]any{"target": "deleted"})
 	m.arrive("available", time.Minute)
+}
+
+// The same on UEFI machines, from qcow2 and raw: the agent enters the disk's loader in the firmware
+// before it reboots, as the conductor cannot reach that.
+func TestISCSIWholeDiskUEFI(t *testing.T) {
+	for _, format := range []string{"qcow2", "raw"} {
+		t.Run(format, func(t *testing.T) {
+			s := newSite(t)
+			m := s.iscsiMachine("iuefi-"+format, "uefi")
+			began := time.Now()
+			m.deploy(imageInfo(t, "grub."+format))
+			m.runsWholeDisk(m.name)
+			t.Logf("up after %.1f s", time.Since(began).Seconds())
+			m.prints(time.Minute, "the firmware knows the disk", "boot entry Boot")
+		})
+	}
+}
+
+// iscsiMachine is an available machine of the given firmware whose node is deployed through iSCSI.
+func (s *site) iscsiMachine(name, firmware string) *machine {
+	s.t.Helper()
+	m := s.machine(name, "--firmware", firmware, "--memory", "512", "--disk", "5G")
+	m.patch("/deploy_interface", "iscsi")
+	m.patch("/properties/capabilities", "boot_mode:"+firmware)
+	m.available()
+	return m
+}
+
+// runsWholeDisk waits until the instance of the image "grub" runs, with its config drive applied.
+func (m *machine) runsWholeDisk(hostname string) {
+	m.s.t.Helper()
+	m.arrive("active", 8*time.Minute)
+	m.prints(8*time.Minute, "BILLET-CONFIG-DRIVE:", `"`+hostname+`"`, "BILLET-INSTANCE-UP grub")
 }
 
 // strangersAreRefused calls as somebody who knows neither token nor key: 403 (or 409 while the node

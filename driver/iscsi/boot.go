@@ -108,7 +108,7 @@ func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string 
 	if u, err := url.Parse(api); err == nil {
 		params["boot_server"] = u.Hostname()
 	}
-	if mode := orElse(t.Node.Capability("boot_mode"), t.Node.BootMode); mode != "" {
+	if mode := bootMode(t.Node); mode != "" {
 		params["boot_mode"] = mode
 	}
 	if hints := rootDevice(t.Node); hints != "" {
@@ -116,6 +116,9 @@ func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string 
 	}
 	return params
 }
+
+// bootMode is the firmware the instance is to start in; "" when nobody said so.
+func bootMode(n *node.Node) string { return orElse(n.Capability("boot_mode"), n.BootMode) }
 
 // rootDevice is the root device hints as a kernel parameter: k=v,k=v with values escaped as in a URL,
 // so that blanks and commas survive.

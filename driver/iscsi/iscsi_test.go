@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +172,67 @@ func TestWrongChecksumLeavesNothingBootable(t *testing.T) {
 	got, _ := os.ReadFile(file)
 	if !bytes.Equal(got[:512], make([]byte, 512)) {
 		t.Error("the disk is bootable")
+	}
+}
+
+// withESP is a whole-disk image with a GPT and an EFI system partition, made by sgdisk.
+func withESP(t *testing.T) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "esp")
+	if err := os.WriteFile(path, partitioned(8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("sgdisk", "--zap-all", "--clear", "--new=1:2048:4095", "--typecode=1:ef00", path).CombinedOutput(); err != nil {
+		t.Fatalf("sgdisk (Debian's package gdisk, scripts/deps test): %v: %s", err, out)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A machine that is to boot in UEFI mode is not sent into a disk it cannot start from. Where nobody
+// named the mode, or it is BIOS, any disk will do.
+func TestUEFINeedsAnEFISystemPartition(t *testing.T) {
+	const no = "looking for what a UEFI machine starts on the written disk: the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode"
+	with, without := withESP(t), partitioned(2<<20)
+	for _, tt := range []struct {
+		name       string
+		img        []byte
+		mode       string // the node's own
+		capability any    // of the instance
+		says       string
+	}{
+		{"UEFI with", with, "uefi", nil, ""},
+		{"UEFI without", without, "uefi", nil, no},
+		{"instance asks for UEFI", without, "bios", map[string]any{"boot_mode": "UEFI"}, no},
+		{"instance asks for BIOS", without, "uefi", map[string]any{"boot_mode": "bios"}, ""},
+		{"BIOS", without, "bios", nil, ""},
+		{"BIOS with", with, "bios", nil, ""},
+		{"nobody says", without, "", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, "write_image")
+			w.withImage(t, tt.img)
+			file, _ := w.exported(t, 16<<20)
+			w.task.Node.BootMode = tt.mode
+			if tt.capability != nil {
+				w.task.Node.InstanceInfo["capabilities"] = tt.capability
+			}
+			got := ""
+			if _, err := w.writeImage(context.Background(), w.task); err != nil {
+				got = err.Error()
+			}
+			if got != tt.says {
+				t.Errorf("got %q\nwant %q", got, tt.says)
+			}
+			disk, err := os.ReadFile(file)
+			from, to := 1<<20, len(tt.img)-64<<10 // without the tables at both ends
+			if err != nil || !bytes.Equal(disk[from:to], tt.img[from:to]) {
+				t.Errorf("the disk does not hold the image (%v)", err)
+			}
+		})
 	}
 }
 

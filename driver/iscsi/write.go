@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
@@ -37,7 +38,22 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	if _, err := w.WriteImage(ctx, v, imageInfo(t.Node, r), t.Node.ConfigDrive); err != nil {
 		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)
 	}
-	return driver.Done(), d.verify(ctx, t, v)
+	if err := d.verify(ctx, t, v); err != nil {
+		return driver.Done(), err
+	}
+	return driver.Done(), startsInMode(t.Node, v)
+}
+
+// startsInMode refuses a disk that a machine said to boot in UEFI mode cannot start from. The ramdisk
+// is not asked afterwards, so this is the last moment at which somebody can be told.
+func startsInMode(n *node.Node, d disk.Disk) error {
+	if !strings.EqualFold(bootMode(n), "uefi") {
+		return nil
+	}
+	if _, err := disk.FindESP(d); err != nil {
+		return fmt.Errorf("looking for what a UEFI machine starts on the written disk: %w", err)
+	}
+	return nil
 }
 
 // verify reads back what was written. A disk that does not hold it is made unbootable.
