@@ -46,7 +46,7 @@ func newStack(t *testing.T) *stack {
 		},
 	}}
 	c := conductor.New(conductor.Config{Store: db, Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
-	a, err := New(Config{Conductor: c, Reader: db, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385"})
+	a, err := New(Config{Conductor: c, Reader: db, Templates: db, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385"})
 	if err != nil {
 		t.Fatal(err)
 	}
