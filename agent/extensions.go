@@ -31,6 +31,9 @@ func (a *Agent) extensions() extensions {
 			"power_off":           {async: true, run: a.power("powering off", a.Machine.PowerOff)},
 			"sync":                {run: flush},
 			"get_partition_uuids": {run: a.partitionUUIDs},
+
+			"load_instance_kernel": {async: true, run: a.loadInstanceKernel},
+			"kexec":                {async: true, run: a.kexec},
 		},
 		"image":  {"install_bootloader": {async: true, run: a.installBootloader}},
 		"log":    {"collect_system_logs": {run: a.collectLogs}},

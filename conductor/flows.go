@@ -58,6 +58,7 @@ var flows = []flow{
 		timeout: func(c *Config) time.Duration { return c.DeployTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
 		done:    always(node.EventDone),
+		says:    startedHow,
 		tidy:    tidyDeploy,
 	},
 	{
@@ -161,4 +162,12 @@ func tidyRescue(h *driver.Hardware) tidyUp {
 		return t.TidyUp
 	}
 	return h.Deploy.TidyUp
+}
+
+// startedHow is how kexec_instance started the instance, when that step was asked for.
+func startedHow(n *node.Node) string {
+	if n.Plan == nil || n.Plan.Memo[driver.KexecSays] == "" {
+		return ""
+	}
+	return " " + n.Plan.Memo[driver.KexecSays]
 }

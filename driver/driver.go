@@ -94,6 +94,9 @@ const RamdiskDeploy = "ramdisk"
 // in at, for the history.
 const RescueAddress = "rescue.address"
 
+// KexecSays is the memo key under which kexec_instance leaves how the instance was started, for the history.
+const KexecSays = "deploy.kexec_says"
+
 // LogCollector is implemented by deploy interfaces that can get the logs of a machine whose flow
 // has failed, while its agent still answers: a gzipped tar.
 type LogCollector interface {

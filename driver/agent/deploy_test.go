@@ -33,7 +33,7 @@ func TestStepNames(t *testing.T) {
 	}
 	want := []string{
 		"deploy deploy", "deploy write_image", "deploy prepare_instance_boot", "deploy tear_down_agent",
-		"deploy switch_to_tenant_network", "deploy boot_instance", "delete tear_down",
+		"deploy switch_to_tenant_network", "deploy boot_instance", "deploy kexec_instance", "delete tear_down",
 		"clean prepare_cleaning", "clean tear_down_cleaning", "service prepare_service", "service tear_down_service", "adopt adopt",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

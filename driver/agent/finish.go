@@ -90,6 +90,9 @@ func (d *Direct) bootMode(n *node.Node) (mode string, known bool) {
 // tearDownAgent switches the machine off, so that the instance starts from cold. The agent is asked
 // to, as it flushes what it wrote; a machine that stays on is switched off by its BMC.
 func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall(memoKexec) == kexecJumped {
+		return driver.Done(), nil // there is no agent any more
+	}
 	if t.Node.DisablePowerOff {
 		return driver.Done(), d.sync(ctx, t)
 	}
@@ -198,6 +201,9 @@ func (d *Direct) switchToTenantNetwork(ctx context.Context, t *driver.Task) (dri
 
 // bootInstance starts the machine from its disk.
 func (d *Direct) bootInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if runs, err := bootedByKexec(ctx, t); err != nil || runs {
+		return driver.Done(), err
+	}
 	on := node.PowerOn
 	if t.Node.DisablePowerOff {
 		on = node.Rebooting

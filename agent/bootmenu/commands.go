@@ -1,0 +1,318 @@
+package bootmenu
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/billet-metal/billet/agent/inroot"
+)
+
+// command runs one simple command; false is its failure, an error ends the run.
+func (g *grub) command(w []string) (bool, error) {
+	if body, ok := g.funcs[w[0]]; ok {
+		return true, g.call(body)
+	}
+	switch args := w[1:]; w[0] {
+	case "set":
+		for _, a := range args {
+			g.assign(a)
+		}
+		return true, nil
+	case "unset":
+		for _, a := range args {
+			delete(g.vars, a)
+		}
+		return true, nil
+	case "[", "test":
+		return g.test(args), nil
+	case "false", "fwsetup", "halt", "reboot", "loopback", "cryptomount", "chainloader", "chainloader_efi", "multiboot", "multiboot2", "exit":
+		return false, nil // what starts no Linux kernel of this disk
+	case "search", "search.fs_uuid", "search.fs_label", "search.file":
+		return g.search(w[0], args), nil
+	case "load_env":
+		return g.loadEnv(args), nil
+	case "linux", "linux16", "linuxefi":
+		return g.linux(args)
+	case "initrd", "initrd16", "initrdefi":
+		return g.initrd(args)
+	case "boot":
+		if g.loaded == nil {
+			return false, nil
+		}
+		return true, errBoot
+	}
+	return g.another(w)
+}
+
+// another are the commands that run more of the configuration, and those that change nothing here.
+func (g *grub) another(w []string) (bool, error) {
+	switch w[0] {
+	case "source", ".", "configfile", "extract_entries_configfile":
+		if len(w) != 2 {
+			return false, nil
+		}
+		if w[0] == "configfile" {
+			g.menu = nil
+		}
+		if _, _, err := g.locate(w[1]); err != nil {
+			return false, nil
+		}
+		return true, g.source(w[1])
+	case "normal":
+		if len(w) == 2 {
+			return g.another([]string{"configfile", w[1]})
+		}
+		return g.another([]string{"configfile", g.vars["prefix"] + "/grub.cfg"})
+	case "blscfg":
+		return true, g.blscfg()
+	}
+	if name, _, ok := strings.Cut(w[0], "="); ok && name != "" && len(w) == 1 {
+		g.assign(w[0])
+		return true, nil
+	}
+	return quiet[w[0]], nil
+}
+
+// quiet are commands that succeed and change nothing that is booted.
+var quiet = map[string]bool{
+	"true": true, "insmod": true, "export": true, "echo": true, "sleep": true, "serial": true, "terminal_input": true, "terminal_output": true,
+	"terminal": true, "loadfont": true, "save_env": true, "background_image": true, "clear": true, "gfxpayload": true, "rmmod": true,
+	"play": true, "keymap": true, "lspci": true, "increment": true, ":": true, "cat": true, "videoinfo": true, "videomode": true,
+}
+
+func (g *grub) assign(text string) {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return
+	}
+	if name == "root" || name == "prefix" && !strings.HasPrefix(value, "(") {
+		value = strings.Trim(value, "()")
+	}
+	g.vars[name] = value
+}
+
+// test is [ … ]: "!" binds closest, then -a, then -o.
+func (g *grub) test(args []string) bool {
+	if n := len(args); n > 0 && args[n-1] == "]" {
+		args = args[:n-1]
+	}
+	result, all, at := false, true, 0
+	for at < len(args) {
+		ok, used := g.condition(args[at:])
+		all = all && ok
+		if at += used; at >= len(args) {
+			break
+		}
+		if args[at] == "-o" {
+			result, all = result || all, true
+		}
+		at++ // -a, -o
+	}
+	return len(args) > 0 && (result || all)
+}
+
+// condition is one comparison and how many words it has.
+func (g *grub) condition(a []string) (ok bool, used int) {
+	if a[0] == "!" && len(a) > 1 {
+		ok, used = g.condition(a[1:])
+		return !ok, used + 1
+	}
+	if len(a) >= 3 {
+		if result, known := compare(a[0], a[1], a[2]); known {
+			return result, 3
+		}
+	}
+	if len(a) >= 2 {
+		switch a[0] {
+		case "-n":
+			return a[1] != "", 2
+		case "-z":
+			return a[1] == "", 2
+		case "-e", "-f", "-s", "-d":
+			return g.exists(a[0], a[1]), 2
+		}
+	}
+	return a[0] != "", 1
+}
+
+func (g *grub) exists(kind, name string) bool {
+	v, file, err := g.locate(name)
+	if err != nil {
+		return false
+	}
+	info, err := inroot.Stat(v.Dir, file)
+	if err != nil {
+		return false
+	}
+	switch kind {
+	case "-d":
+		return info.IsDir()
+	case "-f":
+		return info.Mode().IsRegular()
+	case "-s":
+		return info.Size() > 0
+	}
+	return true
+}
+
+func compare(a, op, b string) (result, known bool) {
+	x, _ := strconv.Atoi(a)
+	y, _ := strconv.Atoi(b)
+	switch op {
+	case "=", "==":
+		return a == b, true
+	case "!=":
+		return a != b, true
+	case "<":
+		return a < b, true
+	case ">":
+		return a > b, true
+	case "-eq":
+		return x == y, true
+	case "-ne":
+		return x != y, true
+	case "-lt":
+		return x < y, true
+	case "-le":
+		return x <= y, true
+	case "-gt":
+		return x > y, true
+	case "-ge":
+		return x >= y, true
+	}
+	return false, false
+}
+
+// search looks for a file system by UUID, label or a file on it, and sets a variable to its device.
+func (g *grub) search(name string, args []string) bool {
+	by, variable, want := strings.TrimPrefix(name, "search."), "root", ""
+	for i := 0; i < len(args); i++ {
+		option, value, inline := strings.Cut(args[i], "=")
+		switch option {
+		case "--fs-uuid", "-u":
+			by = "fs_uuid"
+		case "--label", "--fs-label", "-l":
+			by = "fs_label"
+		case "--file", "-f":
+			by = "file"
+		case "--set", "-s":
+			if inline && value != "" {
+				variable = value
+			}
+		case "--no-floppy", "-n", "--efidisk-only":
+		case "--hint", "--hint-bios", "--hint-efi", "--hint-baremetal", "--hint-ieee1275", "--hint-arc":
+			if !inline {
+				i++
+			}
+		default:
+			if want == "" {
+				want = args[i]
+			} else if name != "search" && i == 1 { // search.fs_uuid UUID VARIABLE HINT
+				variable = args[i]
+			}
+		}
+	}
+	for _, v := range g.volumes {
+		if want != "" && found(v, by, want) {
+			g.vars[variable] = fmt.Sprintf("hd0,gpt%d", v.Number)
+			return true
+		}
+	}
+	return false
+}
+
+func found(v Volume, by, want string) bool {
+	switch by {
+	case "fs_uuid":
+		return v.UUID != "" && strings.EqualFold(v.UUID, want)
+	case "fs_label":
+		return v.Label == want
+	}
+	_, err := inroot.Stat(v.Dir, want)
+	return err == nil
+}
+
+// loadEnv reads an environment block: a header line, then name=value lines, then padding.
+func (g *grub) loadEnv(args []string) bool {
+	name := g.vars["prefix"] + "/grubenv"
+	var only []string
+	for i := 0; i < len(args); i++ {
+		switch option, value, inline := strings.Cut(args[i], "="); {
+		case (option == "--file" || option == "-f") && inline:
+			name = value
+		case (option == "--file" || option == "-f") && i+1 < len(args):
+			i++
+			name = args[i]
+		case strings.HasPrefix(option, "-"):
+		default:
+			only = append(only, args[i])
+		}
+	}
+	v, file, err := g.locate(name)
+	if err != nil {
+		return false
+	}
+	text, err := inroot.ReadFile(v.Dir, file, maxConfig)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if ok && !strings.HasPrefix(line, "#") && (only == nil || contains(only, key)) {
+			g.vars[key] = value
+		}
+	}
+	return true
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *grub) linux(args []string) (bool, error) {
+	if len(args) == 0 {
+		return false, nil
+	}
+	v, file, err := g.locate(args[0])
+	if err != nil {
+		return false, err
+	}
+	// GRUB tells the kernel, and so the system, where it was read from.
+	line := append([]string{"BOOT_IMAGE=" + args[0]}, args[1:]...)
+	g.loaded = &Entry{Title: g.vars["chosen"], Kernel: File{v, file}, CommandLine: strings.Join(quoted(line), " ")}
+	return true, nil
+}
+
+// quoted puts words with blanks into the quotes that the kernel understands.
+func quoted(words []string) []string {
+	for i, w := range words {
+		if strings.ContainsAny(w, " \t") && !strings.Contains(w, `"`) {
+			words[i] = `"` + w + `"`
+		}
+	}
+	return words
+}
+
+func (g *grub) initrd(args []string) (bool, error) {
+	if g.loaded == nil {
+		return false, nil
+	}
+	g.loaded.Initrds = nil
+	for _, a := range args {
+		if strings.HasPrefix(a, "--") || strings.HasPrefix(a, "newc:") {
+			return false, fmt.Errorf("its initrd command has %q, which is not understood", a)
+		}
+		v, file, err := g.locate(a)
+		if err != nil {
+			return false, err
+		}
+		g.loaded.Initrds = append(g.loaded.Initrds, File{v, file})
+	}
+	return true, nil
+}

@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// memoKexec is how far kexec_instance is: "" (the kernel is being loaded), kexecJumping, kexecJumped,
+// kexecFailed. memoKexecAt is when the agent was told to jump, RFC 3339.
+const (
+	memoKexec   = "deploy.kexec"
+	memoKexecAt = "deploy.kexec_at"
+)
+
+const (
+	kexecJumping = "jumping"
+	kexecJumped  = "jumped"
+	kexecFailed  = "failed"
+
+	untilJumped = "the installed system's kernel to take over"
+	// A machine that still answers after kexecWait did not jump; one that is silent before kexecQuiet
+	// may only be slow.
+	kexecWait  = 30 * time.Second
+	kexecQuiet = 4 * time.Second
+)
+
+// kexecInstance has the agent load the installed system's kernel and start it, without a pass
+// through the firmware. Later boots are settled before: boot device and record are the disk's. What
+// goes wrong is written down and left to the ordinary reboot.
+func (d *Direct) kexecInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if err := kexecInOrder(t); err != nil {
+		return driver.Done(), err
+	}
+	if t.Recall(memoKexec) != "" {
+		return d.kexecStands(ctx, t)
+	}
+	r, c, err := d.run(ctx, t, d.kexecWork(t))
+	return d.kexecLoaded(ctx, t, r, c, err)
+}
+
+// kexecInOrder refuses a priority at which the disk is not ready, or the machine already off.
+func kexecInOrder(t *driver.Task) error {
+	p := t.Node.Plan
+	at := func(name string) int {
+		return slices.IndexFunc(p.Steps, func(s node.PlannedStep) bool { return s.Interface == node.Deploy && s.Step == name })
+	}
+	prepared, down := at("prepare_instance_boot"), at("tear_down_agent")
+	if prepared < 0 || prepared > p.Index || down >= 0 && down < p.Index {
+		return node.Errorf(node.Invalid, "The step deploy.kexec_instance must come after prepare_instance_boot and before tear_down_agent: ask for it with a priority from 41 to 59.")
+	}
+	return nil
+}
+
+func (d *Direct) kexecStands(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	switch t.Recall(memoKexec) {
+	case kexecJumped, kexecFailed:
+		return driver.Done(), nil
+	case kexecJumping:
+		return d.kexecGone(ctx, t)
+	}
+	r, c, err := d.poll(ctx, t, d.kexecWork(t))
+	return d.kexecLoaded(ctx, t, r, c, err)
+}
+
+func (d *Direct) kexecWork(t *driver.Task) work {
+	return work{
+		name: "standby.load_instance_kernel", what: "load_instance_kernel", within: orElse(d.StepTimeout, DefaultStepTimeout),
+		params: func(context.Context) (map[string]any, error) {
+			mode, known := d.bootMode(t.Node)
+			if !known {
+				mode = ""
+			}
+			return map[string]any{"target_boot_mode": mode}, nil
+		},
+	}
+}
+
+// kexecLoaded sends the machine into the kernel once it is loaded.
+func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
+	if err != nil {
+		return d.kexecGivesUp(ctx, t, err)
+	}
+	if c == nil {
+		return r, nil
+	}
+	var said struct{ Result string }
+	if json.Unmarshal(c.Result, &said) == nil {
+		t.Remember(driver.KexecSays, "It was started by kexec, without its firmware ("+said.Result+").")
+	}
+	t.Remember(memoKexec, kexecJumping)
+	t.Remember(memoKexecAt, node.Now().Format(time.RFC3339Nano))
+	if err := save(ctx, t); err != nil {
+		return driver.Done(), err
+	}
+	s, err := d.Client.open(t.Node.Agent)
+	if err == nil {
+		s.Attempts = 1
+		_, err = s.start(ctx, "standby.kexec", nil, "")
+	}
+	if err != nil && !isUnreachable(err) { // one that is not reached may have jumped before it answered
+		return d.kexecGivesUp(ctx, t, err)
+	}
+	return driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+}
+
+// kexecGone looks whether the agent has gone: its machine runs the instance then.
+func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	waiting := driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}
+	since, err := time.Parse(time.RFC3339Nano, t.Recall(memoKexecAt))
+	if err != nil {
+		return driver.Done(), fmt.Errorf("reading when the machine was told to start its kernel: %w", err)
+	}
+	if t.Node.Plan.Waiting() {
+		waiting.Within = 0 // the wait goes on; its deadline stays
+	}
+	waited := node.Now().Sub(since)
+	s, err := d.Client.open(t.Node.Agent)
+	if err == nil {
+		s.Attempts = 1
+		_, err = s.commands(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return driver.Done(), ctx.Err()
+	case err == nil && waited > kexecWait:
+		return d.kexecGivesUp(ctx, t, fmt.Errorf("the agent still answers %s after it was told to start the kernel", waited.Round(time.Second)))
+	case err == nil, waited < kexecQuiet:
+		return waiting, nil
+	}
+	t.Remember(memoKexec, kexecJumped)
+	t.Node.Power = node.PowerOn
+	logOf(t).Info("the machine runs its instance by kexec", "why", err)
+	return driver.Done(), d.gone(ctx, t, nil)
+}
+
+// kexecGivesUp leaves the start to the ordinary reboot, with the reason in the history.
+func (d *Direct) kexecGivesUp(ctx context.Context, t *driver.Task, why error) (driver.Result, error) {
+	if ctx.Err() != nil {
+		return driver.Done(), ctx.Err()
+	}
+	logOf(t).Warn("no kexec; the machine reboots through its firmware", "why", why)
+	t.Remember(memoKexec, kexecFailed)
+	t.Remember(driver.KexecSays, "It was started by an ordinary reboot, because kexec was not possible: "+why.Error()+".")
+	return driver.Done(), nil
+}
+
+// bootedByKexec reports that the instance runs already. A machine that went off instead is one that
+// has to be switched on.
+func bootedByKexec(ctx context.Context, t *driver.Task) (bool, error) {
+	if t.Recall(memoKexec) != kexecJumped {
+		return false, nil
+	}
+	off, err := isOff(ctx, t)
+	return !off, err
+}
