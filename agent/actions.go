@@ -2,11 +2,9 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
@@ -197,107 +195,4 @@ func (a *Agent) formatEphemeral(ctx context.Context, c stepCall, root wire.Disk,
 		}
 	}
 	return nil
-}
-
-// eachDisk does something to every disk of the machine and goes on after a failure. Those that the
-// node's skip_block_devices protects, read-only and removable ones are left alone, and the result
-// says so. No disk at all is an error: a cleaning that saw nothing has cleaned nothing, and a disk
-// whose driver is missing here still has its last user's data.
-func (a *Agent) eachDisk(c stepCall, do func(dev *disk.Device, d wire.Disk) error) (any, error) {
-	disks := a.inventory.Disks()
-	skipped, err := disk.Skipped(disks, c.node.Properties["skip_block_devices"])
-	if err != nil {
-		return nil, fmt.Errorf("nothing was erased: %w", err)
-	}
-	if len(disks) == 0 {
-		return nil, errors.New("no disk was found in this machine, so nothing was erased: is the storage driver in the ramdisk? A machine without disks must not run this step")
-	}
-	var done, left []string
-	var failed []error
-	for _, d := range disks {
-		if why := leaveAlone(d, skipped); why != "" {
-			left = append(left, d.Name+" ("+why+")")
-			continue
-		}
-		if err := a.onDisk(d, do); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", d.Name, err))
-			continue
-		}
-		done = append(done, d.Name)
-	}
-	if len(failed) > 0 {
-		return nil, fmt.Errorf("erasing: %w", errors.Join(failed...))
-	}
-	text := "erased: " + strings.Join(done, ", ")
-	if len(done) == 0 {
-		text = "there was no disk to erase"
-	}
-	if len(left) > 0 {
-		text += "; left alone: " + strings.Join(left, ", ")
-		a.Log.Warn("disks were left alone", "disks", strings.Join(left, ", "))
-	}
-	return text, nil
-}
-
-// leaveAlone says why a disk is not erased; "" when it is.
-func leaveAlone(d wire.Disk, skipped map[string]bool) string {
-	switch {
-	case skipped[d.Name]:
-		return "skip_block_devices"
-	case d.ReadOnly:
-		return "read-only"
-	case d.Removable:
-		return "removable"
-	}
-	return ""
-}
-
-// onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
-func (a *Agent) onDisk(d wire.Disk, do func(dev *disk.Device, d wire.Disk) error) error {
-	dev, err := a.openDisk(d)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(do(dev, d), dev.Close()); err != nil {
-		return err
-	}
-	if err := disk.Reread(dev.Path()); err != nil {
-		a.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
-	}
-	return nil
-}
-
-func (a *Agent) eraseMetadata(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
-		c.report("erasing metadata of "+d.Name, 0, 0)
-		return disk.EraseMetadata(dev)
-	})
-}
-
-func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
-	disks := a.inventory.Disks()
-	skipped, err := disk.Skipped(disks, c.node.Properties["skip_block_devices"])
-	if err != nil {
-		return nil, fmt.Errorf("nothing was erased: %w", err)
-	}
-	var before, total int64
-	for _, d := range disks {
-		if leaveAlone(d, skipped) == "" {
-			total += d.Size
-		}
-	}
-	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
-		err := disk.Erase(ctx, dev, func(done int64) { c.report("overwriting "+d.Name, before+done, total) })
-		before += d.Size
-		return err
-	})
-}
-
-func (a *Agent) eraseExpress(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(c, func(dev *disk.Device, d wire.Disk) error {
-		c.report("discarding "+d.Name, 0, 0)
-		discarded, err := disk.EraseExpress(dev)
-		a.Log.Info("express erase", "disk", d.Name, "discarded", discarded)
-		return err
-	})
 }

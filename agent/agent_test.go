@@ -401,7 +401,12 @@ func TestCleanSteps(t *testing.T) {
 	c := conductorFor(t, receive(t, s.heartbeats))
 	for _, step := range []string{"erase_devices_metadata", "erase_devices_express", "erase_devices"} {
 		got := c.succeed("clean.execute_clean_step", map[string]any{"step": map[string]any{"step": step, "interface": "deploy", "priority": 10}, "node": map[string]any{}})
-		want := `{"clean_result":"erased: /dev/vda, /dev/vdb; left alone: /dev/sdz (removable)","clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
+		vda, vdb := "/dev/vda", "/dev/vdb"
+		if step == "erase_devices" {
+			vda += ` (serial \"disk-1\", 8388608 bytes: overwritten with zeros, 64 samples read back)`
+			vdb += ` (serial \"disk-2\", 16777216 bytes: overwritten with zeros, 64 samples read back)`
+		}
+		want := `{"clean_result":"erased: ` + vda + `, ` + vdb + `; left alone: /dev/sdz (removable)","clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
 		if got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}

@@ -26,12 +26,9 @@ func EraseMetadata(d Disk) error {
 	return d.Sync()
 }
 
-// Erase overwrites a whole disk with zeros and reads samples back. It is an overwrite of what the
+// overwrite fills a whole disk with zeros and reads samples back. It is an overwrite of what the
 // disk shows: spare areas of flash are out of its reach.
-func Erase(ctx context.Context, d Disk, progress func(done int64)) error {
-	if err := EraseMetadata(d); err != nil {
-		return err
-	}
+func overwrite(ctx context.Context, d Disk, progress func(done, all int64)) error {
 	for at := int64(0); at < d.Size(); at += zeroChunk {
 		if ctx.Err() != nil {
 			return fmt.Errorf("erasing: stopped at byte %d of %d: %w", at, d.Size(), context.Cause(ctx))
@@ -39,7 +36,7 @@ func Erase(ctx context.Context, d Disk, progress func(done int64)) error {
 		if err := d.Zero(at, min(zeroChunk, d.Size()-at)); err != nil {
 			return err
 		}
-		progress(min(at+zeroChunk, d.Size()))
+		progress(min(at+zeroChunk, d.Size()), d.Size())
 	}
 	if err := d.Sync(); err != nil {
 		return err

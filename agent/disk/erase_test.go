@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -40,22 +41,25 @@ func TestEraseMetadata(t *testing.T) {
 
 func TestErase(t *testing.T) {
 	d := dirtyDisk(t, 3<<20+512)
-	var told []int64
-	if err := Erase(t.Context(), d, func(done int64) { told = append(told, done) }); err != nil {
-		t.Fatal(err)
+	var told []string
+	got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{ATA: true, NVMe: true}, func(method string, done int64) { told = append(told, fmt.Sprint(method, done)) })
+	if err != nil || got.String() != "overwritten with zeros, 64 samples read back" {
+		t.Fatal(got, err)
 	}
 	if !bytes.Equal(contents(t, d), make([]byte, 3<<20+512)) {
 		t.Error("something is left")
 	}
-	if len(told) != 1 || told[0] != 3<<20+512 {
+	if len(told) != 1 || told[0] != "overwriting3146240" {
 		t.Errorf("progress was %v", told)
 	}
 }
 
+func silent(string, int64) {}
+
 func TestEraseStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("asked to"))
-	err := Erase(ctx, dirtyDisk(t, 4<<20), func(int64) {})
+	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{}, EraseOptions{}, silent)
 	wantError(t, err, "erasing: stopped at byte 0 of 4194304: asked to")
 }
 
@@ -65,7 +69,7 @@ type liar struct{ Disk }
 func (liar) Zero(int64, int64) error { return nil }
 
 func TestEraseChecksTheDisk(t *testing.T) {
-	err := Erase(t.Context(), liar{dirtyDisk(t, 4<<20)}, func(int64) {})
+	_, err := Erase(t.Context(), liar{dirtyDisk(t, 4<<20)}, Hardware{}, EraseOptions{}, silent)
 	wantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
 }
 

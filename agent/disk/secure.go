@@ -1,0 +1,181 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/agent/ata"
+	"github.com/billet-metal/billet/agent/nvme"
+	"github.com/billet-metal/billet/agent/scsi"
+)
+
+// EraseOptions choose among the ways to erase a disk whole. The zero value overwrites.
+type EraseOptions struct {
+	ATA, NVMe bool // the disk's own commands may be used
+	// Overwrite says that a disk whose own command failed is overwritten instead of failing.
+	Overwrite bool
+}
+
+// Hardware is how commands reach a disk beside reads and writes; nil fields: they do not.
+type Hardware struct {
+	NVMe nvme.Admin
+	NSID uint32
+	SCSI scsi.Transport // of ATA disks too
+}
+
+// Hardware returns how commands reach an open disk, by its kernel name; a file has none.
+func (d *Device) Hardware() (Hardware, error) {
+	name := filepath.Base(d.Path())
+	switch {
+	case d.number == "":
+	case strings.HasPrefix(name, "nvme"):
+		f := nvme.File{F: d.f}
+		id, err := f.NSID()
+		return Hardware{NVMe: f, NSID: id}, err
+	case strings.HasPrefix(name, "sd"):
+		return Hardware{SCSI: scsi.File{F: d.f}}, nil
+	}
+	return Hardware{}, nil
+}
+
+// Unlock takes the password away that an interrupted erase left on an ATA disk. One that keeps another
+// password is an error that says so: nothing could be read or written.
+func (h Hardware) Unlock() error {
+	if h.SCSI == nil {
+		return nil
+	}
+	if _, err := ata.Unlock(h.SCSI); err != nil && !isUnsupported(err) {
+		return err
+	}
+	return nil
+}
+
+// Erased says how a disk was erased.
+type Erased struct {
+	Method   string   // "NVMe format (user data erase)"
+	Verified string   // how it was checked
+	Passed   []string // better methods, with the reason why they were not it
+}
+
+func (e Erased) String() string {
+	text := e.Method + ", " + e.Verified
+	if len(e.Passed) > 0 {
+		text += "; not by " + strings.Join(e.Passed, ", not by ")
+	}
+	return text
+}
+
+// method is one way of the disk's own to erase itself.
+type method struct {
+	name string
+	run  func(ctx context.Context, progress func(done, all int64)) (how string, err error)
+}
+
+// sanitizeStall is how long a sanitize may stand still.
+const sanitizeStall = 2 * time.Hour
+
+// methods are a disk's own ways, the best first.
+func methods(hw Hardware, o EraseOptions) []method {
+	var list []method
+	if hw.NVMe != nil && o.NVMe {
+		list = append(list,
+			method{"NVMe sanitize", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+				id, err := nvme.Identify(hw.NVMe, hw.NSID)
+				if err != nil {
+					return "", err
+				}
+				return nvme.Sanitize(ctx, hw.NVMe, id, sanitizeStall, progress)
+			}},
+			method{"NVMe format", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+				id, err := nvme.Identify(hw.NVMe, hw.NSID)
+				if err != nil {
+					return "", err
+				}
+				return nvme.Format(ctx, hw.NVMe, id, progress)
+			}})
+	}
+	if hw.SCSI != nil && o.ATA {
+		list = append(list, method{"ATA security erase", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+			return ata.Erase(ctx, hw.SCSI, progress)
+		}})
+	}
+	if hw.SCSI != nil {
+		list = append(list, method{"SCSI sanitize", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+			return scsi.Sanitize(ctx, hw.SCSI, sanitizeStall, progress)
+		}})
+	}
+	return list
+}
+
+func isUnsupported(err error) bool {
+	return errors.Is(err, nvme.ErrUnsupported) || errors.Is(err, ata.ErrUnsupported) || errors.Is(err, scsi.ErrUnsupported)
+}
+
+// Erase erases a whole disk with the best of its own methods, else by overwriting. Its metadata go
+// first: whatever happens later, nothing boots from it. A method of the disk's own is believed only
+// when marks written before it cannot be read back afterwards. progress counts bytes of the disk.
+func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
+	var out Erased
+	if err := EraseMetadata(d); err != nil {
+		return out, err
+	}
+	for _, m := range methods(hw, o) {
+		how, err := markedRun(ctx, d, m, progress)
+		switch {
+		case err == nil:
+			out.Method, out.Verified = fmt.Sprintf("%s (%s)", m.name, how), fmt.Sprintf("%d marks gone", marks)
+			return out, nil
+		case !isUnsupported(err) && (!o.Overwrite || ctx.Err() != nil):
+			return out, fmt.Errorf("%s: %w", m.name, err)
+		}
+		out.Passed = append(out.Passed, fmt.Sprintf("%s: %v", m.name, err))
+	}
+	out.Method, out.Verified = "overwritten with zeros", "64 samples read back"
+	return out, overwrite(ctx, d, func(done, _ int64) { progress("overwriting", done) })
+}
+
+// marks are so many, spread over the disk, of markSize bytes each.
+const (
+	marks    = 64
+	markSize = 4096
+)
+
+func markAt(d Disk, i int64) int64 {
+	return (d.Size() - markSize) / (marks - 1) * i / markSize * markSize
+}
+
+// markedRun writes marks, runs a method and looks for the marks.
+func markedRun(ctx context.Context, d Disk, m method, progress func(string, int64)) (string, error) {
+	mark := make([]byte, markSize)
+	rand.Read(mark)
+	for i := range int64(marks) {
+		if _, err := d.WriteAt(mark, markAt(d, i)); err != nil {
+			return "", fmt.Errorf("marking the disk: %w", err)
+		}
+	}
+	if err := d.Sync(); err != nil {
+		return "", err
+	}
+	how, err := m.run(ctx, func(done, all int64) {
+		progress(m.name, int64(float64(d.Size())*float64(min(done, all))/float64(max(all, 1))))
+	})
+	if err != nil {
+		return "", err
+	}
+	got := make([]byte, markSize)
+	for i := range int64(marks) {
+		if _, err := d.ReadAt(got, markAt(d, i)); err != nil {
+			return "", fmt.Errorf("reading back after %s: %w", how, err)
+		}
+		if bytes.Equal(got, mark) {
+			return "", fmt.Errorf("byte %d of the disk is as before though it says that it was erased (%s): it lies", markAt(d, i), how)
+		}
+	}
+	return how, nil
+}
