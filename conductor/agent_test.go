@@ -1,11 +1,14 @@
 package conductor
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/driver/fake"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -190,6 +193,34 @@ func TestInspectionReport(t *testing.T) {
 			})
 		})
 	}
+}
+
+// knowing is an inspect interface that finds out more of a port the node has.
+type knowing struct{ testInspect }
+
+func (k knowing) Inspected(_ context.Context, t *driver.Task, d node.InspectionData) (node.Inventory, []node.Port, error) {
+	p := t.Ports[0]
+	p.LocalLinkConnection = node.Document{"port_id": "Ethernet7"}
+	return node.Inventory{Inventory: d.Inventory}, []node.Port{p, {Address: "52:54:00:00:00:77"}}, nil
+}
+
+func TestAnInspectionTellsMoreOfAKnownPort(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.cfg.Types[1].Inspect = []driver.Inspect{knowing{testInspect{fake.NewInspect(), w.m}}}
+		w.enroll("test", node.Manageable)
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
+		w.reach(node.InspectWait)
+		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"a": "b"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.wantState(w.settle(), node.Manageable)
+		ports, err := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+		if err != nil || len(ports) != 2 || ports[0].UUID != "p1" || ports[0].LocalLinkConnection["port_id"] != "Ethernet7" ||
+			!ports[0].PXEEnabled || ports[1].Address != "52:54:00:00:00:77" {
+			t.Errorf("ports %+v, %v", ports, err)
+		}
+	})
 }
 
 func TestABadInspectionReportFailsTheInspection(t *testing.T) {

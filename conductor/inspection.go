@@ -129,6 +129,12 @@ func (c *Conductor) takeReport(ctx context.Context, n *node.Node, data node.Insp
 		return nil
 	}
 	for _, p := range ports {
+		if p.ID != 0 { // one the node has, of which more is known now
+			if err := c.store.SavePort(ctx, p); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.UUID == "" {
 			p.UUID = newUUID()
 		}

@@ -74,7 +74,7 @@ type Inspect interface {
 // InspectionResult is implemented by inspect interfaces that take a report from the machine.
 type InspectionResult interface {
 	// Inspected takes the machine's report. It changes t.Node and returns what to store: the
-	// inventory, and ports to add.
+	// inventory, and ports: those to add, and those of the node (with their ID) to save anew.
 	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Inventory, []node.Port, error)
 }
 

@@ -59,6 +59,7 @@ type Config struct {
 	DeployTimeout        time.Duration
 	CleanTimeout         time.Duration
 	InspectTimeout       time.Duration
+	InspectionLLDP       bool
 	RescueTimeout        time.Duration
 	ServiceTimeout       time.Duration
 	PowerTimeout         time.Duration
@@ -119,6 +120,7 @@ func (c *Config) keys() []key {
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
+		{"inspection_lldp", "false", "inspection listens, for half a minute at most, for the switches' LLDP: ports get their local_link_connection", boolean(&c.InspectionLLDP)},
 		{"rescue_callback_timeout", "30m", "longest wait for the rescue ramdisk", duration(&c.RescueTimeout)},
 		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
 		{"boot_phase_timeout", "110s", "a machine that stops on its way to the agent's first call fails this long after DHCP, TFTP or HTTP saw it last; 0s: only the timeouts above count", duration(&c.BootPhaseTimeout)},

@@ -37,6 +37,9 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
 	}
 	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
+	if c.InspectionLLDP {
+		inspect.LLDP = agent.LLDP
+	}
 
 	all := driver.Types{
 		{

@@ -40,7 +40,17 @@ type Inspect struct {
 	Poll        time.Duration
 	AddPorts    AddPorts
 	After       AfterInspection
+	LLDP        Listening
 }
+
+// Listening says whether the ramdisk listens for what switches say of themselves.
+type Listening int
+
+// Listening takes up to half a minute of an inspection: switches speak that seldom.
+const (
+	NoLLDP Listening = iota
+	LLDP
+)
 
 // Name implements driver.Implementation.
 func (i *Inspect) Name() string { return "agent" }
@@ -63,6 +73,9 @@ func (i *Inspect) inspect(ctx context.Context, t *driver.Task) (driver.Result, e
 	r := ramdisk{apiURL: i.APIURL, params: map[string]string{
 		"ipa-inspection-callback-url": strings.TrimSuffix(i.APIURL, "/") + callPath,
 	}}
+	if i.LLDP == LLDP {
+		r.params["ipa-collect-lldp"] = "1"
+	}
 	if t.Recall(driver.Reported) != "" {
 		return i.reported(ctx, t)
 	}
@@ -119,7 +132,38 @@ func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.Inspect
 	describe(t.Node, inventory, data.PluginData)
 	plugin := data.PluginData.Clone()
 	plugin["macs"], plugin["valid_interfaces"] = summary(nics, booted)
-	return node.Inventory{Inventory: data.Inventory, PluginData: plugin}, i.newPorts(t, nics, booted), nil
+	heard := neighbours(inventory.Interfaces)
+	if len(heard) > 0 {
+		plugin["parsed_lldp"] = parsedLLDP(heard)
+	}
+	ports := linkedPorts(t.Ports, i.newPorts(t, nics, booted), nics, heard)
+	return node.Inventory{Inventory: data.Inventory, PluginData: plugin}, ports, nil
+}
+
+func parsedLLDP(heard map[string]neighbour) map[string]any {
+	parsed := map[string]any{}
+	for name, n := range heard {
+		parsed[name] = n.said
+	}
+	return parsed
+}
+
+// linkedPorts returns the ports to write: the new ones, with the switch port they are plugged into,
+// and those of the node that did not know theirs.
+func linkedPorts(old, added []node.Port, nics []nic, heard map[string]neighbour) []node.Port {
+	byMAC := map[string]neighbour{}
+	for _, n := range nics {
+		byMAC[n.mac] = heard[n.name]
+	}
+	for i := range added {
+		byMAC[added[i].Address].linked(&added[i])
+	}
+	for _, p := range old {
+		if byMAC[strings.ToLower(p.Address)].linked(&p) {
+			added = append(added, p)
+		}
+	}
+	return added
 }
 
 // newPorts lists the ports that the node does not have yet. Only the interface the machine booted from

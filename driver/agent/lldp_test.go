@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// field is one field of a switch's frame as the agent reports it.
+func field(kind int, value string) any {
+	return []any{float64(kind), hex.EncodeToString([]byte(value))}
+}
+
+func TestNeighbours(t *testing.T) {
+	const mac = "\x00\x1c\x73\xaa\xbb\xcc"
+	for _, tt := range []struct {
+		name   string
+		fields any
+		want   map[string]any
+		link   [2]string // switch_id, port_id
+	}{
+		{"a switch with all it has", []any{
+			field(1, "\x04"+mac), field(2, "\x05Ethernet1/7"), field(3, "\x00\x78"), field(4, "to rack 7\x00"), field(5, "leaf1"), field(6, "EOS\n4.30"),
+			field(127, "\x00\x80\xc2\x01\x00\x64"), field(127, "\x00\x12\x0f\x04\x23\xf0"), field(127, "\x00\x12\x0f\x01\x03\x6c\x11\x00\x10"),
+		}, map[string]any{
+			"switch_chassis_id": "00:1c:73:aa:bb:cc", "switch_port_id": "Ethernet1/7", "switch_port_description": "to rack 7",
+			"switch_system_name": "leaf1", "switch_system_description": "EOS\n4.30", "switch_port_untagged_vlan_id": 100, "switch_port_mtu": 9200,
+		}, [2]string{"00:1c:73:aa:bb:cc", "Ethernet1/7"}},
+		{"a port named by its MAC, a chassis by a text", []any{field(1, "\x07leaf"), field(2, "\x03"+mac)},
+			map[string]any{"switch_chassis_id": "leaf", "switch_port_id": "00:1c:73:aa:bb:cc"}, [2]string{"", "00:1c:73:aa:bb:cc"}},
+		{"network addresses", []any{field(1, "\x05\x01\xc0\x00\x02\x07"), field(2, "\x04\x02\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05")},
+			map[string]any{"switch_chassis_id": "192.0.2.7", "switch_port_id": "2001:db8::5"}, [2]string{"", "2001:db8::5"}},
+		{"no untagged VLAN", []any{field(5, "s"), field(127, "\x00\x80\xc2\x01\x00\x00")}, map[string]any{"switch_system_name": "s"}, [2]string{}},
+		{"colours for the terminal of whoever looks", []any{field(5, "\x1b[31mleaf\x7f\x00")}, map[string]any{"switch_system_name": "[31mleaf"}, [2]string{}},
+		{"not UTF-8", []any{field(5, "\xff\xfe"), field(6, "x")}, map[string]any{"switch_system_description": "x"}, [2]string{}},
+		{"IDs cut short", []any{field(1, "\x04\x00\x1c"), field(2, "\x04"), field(1, "\x05\x01\x0a"), field(127, "\x00\x80\xc2"), field(2, "\x07")}, nil, [2]string{}},
+		{"an old agent without LLDP", nil, nil, [2]string{}},
+		{"nonsense", []any{"x", []any{}, []any{1.0}, []any{"5", "6c"}, []any{5.0, "zz"}, []any{5.0, ""}, []any{5.0, 6.0}, map[string]any{}}, nil, [2]string{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := neighbours([]wire.NIC{{Name: "eth0", LLDP: tt.fields}, {Name: "eth1"}})
+			if diff := cmp.Diff(tt.want, got["eth0"].said); diff != "" {
+				t.Error(diff)
+			}
+			if link := [2]string{got["eth0"].switchID, got["eth0"].portID}; link != tt.link {
+				t.Errorf("linked to %q, want %q", link, tt.link)
+			}
+			if _, there := got["eth1"]; there {
+				t.Error("an interface that heard nothing has a neighbour")
+			}
+		})
+	}
+}
+
+// A report with LLDP: the new port and one the node has learn where they are plugged in, what a
+// person wrote stays, and the plugin data has all that was said.
+func TestInspectedWithLLDP(t *testing.T) {
+	w := newWorld(t)
+	w.ports = []node.Port{
+		{ID: 7, UUID: "p-known", Address: "52:54:00:00:00:03", LocalLinkConnection: node.Document{"switch_id": "written by a person", "switch_info": "sw"}},
+		{ID: 8, UUID: "p-quiet", Address: "52:54:00:00:00:04"},
+	}
+	data := report(t, func(b map[string]any) {
+		for _, v := range inventoryOf(b)["interfaces"].([]any) {
+			nic := v.(map[string]any)
+			if name := nic["name"].(string); name == "eth0" || name == "eth1" {
+				nic["lldp"] = []any{field(1, "\x04\x00\x1c\x73\x00\x00\x01"), field(2, "\x05port of "+name)}
+			}
+		}
+	})
+	found, ports, err := (&Inspect{}).Inspected(t.Context(), w.task(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]node.Document{
+		"52:54:00:00:00:02": {"switch_id": "00:1c:73:00:00:01", "port_id": "port of eth0"},
+		"52:54:00:00:00:03": {"switch_id": "written by a person", "switch_info": "sw", "port_id": "port of eth1"},
+	}
+	got := map[string]node.Document{}
+	for _, p := range ports {
+		got[p.Address] = p.LocalLinkConnection
+		if (p.ID == 7) != (p.Address == "52:54:00:00:00:03") {
+			t.Errorf("port %s has the ID %d", p.Address, p.ID)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ports: %s", diff)
+	}
+	wantParsed := map[string]any{
+		"eth0": map[string]any{"switch_chassis_id": "00:1c:73:00:00:01", "switch_port_id": "port of eth0"},
+		"eth1": map[string]any{"switch_chassis_id": "00:1c:73:00:00:01", "switch_port_id": "port of eth1"},
+	}
+	if diff := cmp.Diff(wantParsed, found.PluginData["parsed_lldp"]); diff != "" {
+		t.Errorf("plugin data: %s", diff)
+	}
+	if len(w.ports[0].LocalLinkConnection) != 2 {
+		t.Errorf("the loaded port's own map changed: %v", w.ports[0].LocalLinkConnection)
+	}
+	// Told again, nothing is new.
+	w.ports = ports
+	if _, again, err := (&Inspect{}).Inspected(t.Context(), w.task(), data); err != nil || len(again) != 0 {
+		t.Errorf("%v, %v", again, err)
+	}
+}
+
+func TestTheRamdiskListensWhenAskedTo(t *testing.T) {
+	for listening, want := range map[Listening]string{NoLLDP: "", LLDP: "1"} {
+		w := newWorld(t)
+		w.stored.Plan = &node.Plan{Flow: node.FlowInspect, Steps: []node.PlannedStep{{Interface: node.Inspect, Step: "inspect"}}}
+		i := &Inspect{APIURL: "http://10.0.0.1:6386", LLDP: listening}
+		if _, err := i.Steps()[0].Run(t.Context(), w.task()); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.params["ipa-collect-lldp"]; got != want {
+			t.Errorf("listening %d: ipa-collect-lldp=%q, want %q", listening, got, want)
+		}
+	}
+}
+
+// FuzzNeighbours: whatever a switch says, nothing panics and no text holds control characters.
+func FuzzNeighbours(f *testing.F) {
+	f.Add(1, "\x04\x00\x1c\x73\x00\x00\x01")
+	f.Add(2, "\x04\x01\x0a\x00\x00\x01")
+	f.Add(127, "\x00\x80\xc2\x01\x00\x64")
+	f.Add(6, "\x1b]0;x\x07")
+	f.Fuzz(func(t *testing.T, kind int, value string) {
+		for _, n := range neighbours([]wire.NIC{{Name: "e", LLDP: []any{field(kind, value)}}}) {
+			for name, v := range n.said {
+				if s, ok := v.(string); ok && (s == "" || strings.ContainsAny(s, "\x00\x1b\x07\x7f\r")) {
+					t.Errorf("%s is %q", name, s)
+				}
+			}
+		}
+		_, _, _ = (&Inspect{}).Inspected(t.Context(), &driver.Task{Node: &node.Node{}}, node.InspectionData{
+			Inventory: node.Document{"interfaces": []any{map[string]any{"name": "e", "mac_address": "52:54:00:00:00:01", "lldp": value}}}})
+	})
+}
