@@ -252,3 +252,28 @@ func TestDeployTemplatePaging(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Whatever a body is, it is stored whole or refused.
+func FuzzDeployTemplateBody(f *testing.F) {
+	for _, body := range []string{
+		`{"name":"CUSTOM_A","steps":[{"interface":"raid","step":"create","priority":90,"args":{"password":"` + bmcSecret + `"}}]}`,
+		`{"name":"HW_CPU_X86_VMX","extra":{"a":[1e300]},"steps":[{"interface":"power","step":"hold","priority":2147483648}]}`,
+		`{"name":"CUSTOM_A","steps":[null]}`, `{"name":null,"steps":null}`, `[]`, `"x"`, ``,
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		s := newServer(t)
+		resp, answer := s.ask("1.115", "POST", "/v1/deploy_templates", body)
+		switch {
+		case resp.StatusCode == 201 && len(s.calls) == 1:
+			d := s.calls[0].(node.DeployTemplate)
+			if checkTrait(d.Name) != nil || len(d.Steps) == 0 || !isUUID(d.UUID) {
+				t.Errorf("%q was stored as %+v", body, d)
+			}
+		case resp.StatusCode == 400 && len(s.calls) == 0:
+		default:
+			t.Errorf("%q: %d %s, %d calls", body, resp.StatusCode, answer, len(s.calls))
+		}
+	})
+}
