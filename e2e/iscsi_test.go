@@ -30,7 +30,7 @@ func TestISCSIWholeDiskUEFI(t *testing.T) {
 			m.deploy(imageInfo(t, "grub."+format))
 			m.runsWholeDisk(m.name)
 			t.Logf("up after %.1f s", time.Since(began).Seconds())
-			m.prints(time.Minute, "the firmware knows the disk", "boot entry Boot")
+			m.prints(time.Minute, `"Billet instance" from HD(`) // the firmware says which entry it starts
 		})
 	}
 }
