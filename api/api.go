@@ -13,11 +13,11 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Config is what an API needs. Conductor, Reader and Templates must be set; the rest has defaults.
+// Config is what an API needs. Conductor and Reader must be set; the rest has defaults.
 type Config struct {
 	Conductor Conductor
 	Reader    Reader
-	Templates Templates
+	Templates Templates // default: the Reader, which may be one
 
 	Auth         string // "noauth" (default) or "http_basic"
 	HTPasswdFile string // bcrypt htpasswd file, for http_basic
@@ -43,7 +43,10 @@ type API struct {
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
 	a := &API{Config: cfg}
-	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Templates == nil {
+	if cfg.Templates == nil {
+		a.Templates, _ = cfg.Reader.(Templates)
+	}
+	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil {
 		return nil, errors.New("api: a conductor, a reader and a keeper of templates are needed")
 	}
 	if err := a.setDefaults(); err != nil {
