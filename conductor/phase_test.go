@@ -144,3 +144,25 @@ func TestAFlowFailsWhenAPhaseStalls(t *testing.T) {
 		})
 	}
 }
+
+// Somebody who looks at a machine in maintenance is not rushed: its phases are counted anew afterwards.
+func TestMaintenancePausesThePhases(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 5*time.Minute
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		w.edit(func(n *node.Node) { n.Maintenance = true })
+		time.Sleep(20 * time.Minute)
+		w.wantState(w.node(), node.DeployWait)
+		w.edit(func(n *node.Node) { n.Maintenance = false })
+		ended := time.Now()
+		time.Sleep(4 * time.Minute)
+		w.wantState(w.node(), node.DeployWait)
+		w.reach(node.DeployFailed)
+		if took := time.Since(ended); took < 4*time.Minute+40*time.Second || took > 5*time.Minute+15*time.Second {
+			t.Errorf("failed %s after the maintenance", took)
+		}
+	})
+}

@@ -175,6 +175,9 @@ func (r *run) pauseForMaintenance(ctx context.Context) error {
 	if !p.PollAt.IsZero() {
 		p.PollAt = now.Add(maintenancePause)
 	}
+	if boots(p.WaitingFor) {
+		p.WaitingSince = now // what was not seen of the machine meanwhile says nothing about it
+	}
 	if left := p.Deadline.Sub(now); left < 6*maintenancePause {
 		p.Deadline = now.Add(6 * maintenancePause)
 	}
