@@ -186,6 +186,9 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 	}
 	step.EndedAt = node.Now()
 	r.noteStep(ctx, step, "finished after "+since(step.StartedAt))
+	if result.Says != "" {
+		r.note(ctx, infoSeverity, fmt.Sprintf("Step %s: %s", name(step), result.Says))
+	}
 	r.n.Plan.Index++
 	r.stopWaiting()
 	if r.n.Plan.Aborting {

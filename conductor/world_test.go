@@ -30,6 +30,7 @@ type machine struct {
 	panics  map[string]bool                 // a step with a mistake
 	offers  []node.PlannedStep              // steps of the agent
 	agentOK map[string]bool                 // agent steps that have ended
+	says    string                          // what they say they did
 	within  time.Duration                   // deadline of waiting for the agent
 	onDo    func(what string, n *node.Node) // called for each thing done
 }
@@ -167,7 +168,7 @@ func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, er
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.agentOK[t.Step().Step] {
-		return driver.Done(), nil
+		return driver.Result{Says: m.says}, nil
 	}
 	return driver.Wait("the agent to finish "+t.Step().Step, 0), nil
 }

@@ -165,6 +165,7 @@ type Result struct {
 	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
 	Steps     []node.PlannedStep // steps found on the machine; merged into what is left of the plan
+	Says      string             // what a step that has ended did, for the node's history; never a secret
 }
 
 // Done ends a step.

@@ -176,7 +176,7 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 		return r, err
 	}
 	if !t.Step().Reboot && !reported(c).RebootRequested {
-		return driver.Done(), nil
+		return driver.Result{Says: says(c)}, nil
 	}
 	t.Remember(memoReboot, stepName(t))
 	t.Remember(memoBooted, "")
@@ -258,6 +258,24 @@ func reported(c *wire.CommandResult) wire.Step {
 		}
 	}
 	return wire.Step{}
+}
+
+// says is the result of a clean or service step as a text, such as how each disk was erased; "" when
+// it is none.
+func says(c *wire.CommandResult) string {
+	var result struct {
+		Clean   any `json:"clean_result"`
+		Service any `json:"service_result"`
+	}
+	if json.Unmarshal(c.Result, &result) != nil {
+		return ""
+	}
+	for _, r := range []any{result.Clean, result.Service} {
+		if text, ok := r.(string); ok {
+			return text
+		}
+	}
+	return ""
 }
 
 // stepEnded checks that the agent carried out the step it was asked for.

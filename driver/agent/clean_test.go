@@ -221,3 +221,25 @@ func TestServiceStep(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// What the agent did is for the node's history, when it is a text.
+func TestTheResultOfAStepIsTold(t *testing.T) {
+	for result, want := range map[string]string{
+		`{"clean_result":"erased: /dev/sda","clean_step":{"step":"erase_devices"}}`:  "erased: /dev/sda",
+		`{"clean_result":{"/dev/sda":"well"},"clean_step":{"step":"erase_devices"}}`: "",
+		`{"clean_result":null,"clean_step":{"step":"erase_devices"}}`:                "",
+		`{"service_result":"disks: none","service_step":{"step":"erase_devices"}}`:   "disks: none",
+		`{"deploy_result":"said elsewhere","deploy_step":{"step":"erase_devices"}}`:  "",
+		`[]`: "",
+	} {
+		w := cleaner(t)
+		w.agent.unfinished = false
+		w.agent.outcome["execute_clean_step"] = wire.CommandResult{Status: wire.Succeeded, Result: []byte(result)}
+		w.stored.Plan = &node.Plan{Flow: node.FlowClean, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Agent: true}}}
+		w.calls()
+		r, err := w.direct.RunStep(t.Context(), w.task())
+		if err != nil || r.Waiting() || r.Says != want {
+			t.Errorf("%s: %q, %v; want %q", result, r.Says, err, want)
+		}
+	}
+}
