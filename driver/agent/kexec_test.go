@@ -48,7 +48,9 @@ func TestKexec(t *testing.T) {
 			power: []string{"forget agent", "connect tenant", "power on"}, says: "It was started by an ordinary reboot, because kexec was not possible: ",
 		},
 		{
-			name: "an agent that knows no kexec", change: func(w *world) { w.agent.answer["load_instance_kernel"] = `{"faultcode":"Client","faultstring":"Unknown command"}` },
+			name: "an agent that knows no kexec", change: func(w *world) {
+				w.agent.answer["load_instance_kernel"] = `{"faultcode":"Client","faultstring":"Unknown command"}`
+			},
 			power: []string{"forget agent", "connect tenant", "power on"}, says: "because kexec was not possible: starting load_instance_kernel: ",
 		},
 		{
