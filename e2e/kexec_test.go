@@ -23,7 +23,13 @@ func TestKexec(t *testing.T) {
 				"configdrive":  map[string]any{"meta_data": map[string]any{"hostname": m.name}},
 				"deploy_steps": []map[string]any{{"interface": "deploy", "step": "kexec_instance", "priority": 50}},
 			})
-			m.prints(10*time.Minute, "image written")
+			s.eventually(10*time.Minute, "the image to be written", func() (bool, string) {
+				if n := m.show(); n.State == "deploy failed" {
+					t.Fatalf("the deploy failed: %s", *n.LastError)
+				}
+				seen := m.console()
+				return bytes.Contains(seen, []byte("image written")), tail(seen, 2000)
+			})
 			written := time.Now()
 			m.prints(10*time.Minute, m.name+" login:")
 			t.Logf("image written after %.1f s, login prompt %.1f s later", written.Sub(began).Seconds(), time.Since(written).Seconds())

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -99,45 +98,4 @@ func Names(dir, name string) ([]string, error) {
 	}
 	defer f.Close()
 	return f.Readdirnames(-1)
-}
-
-// MkdirAll makes a folder and those above it, mode and owner of the new ones as given, and returns
-// it open. Each step is taken from the folder before, so nothing can be swapped underneath.
-func MkdirAll(dir, name string, mode fs.FileMode, uid, gid int) error {
-	at := ""
-	for part := range strings.SplitSeq(path.Clean("/" + name)[1:], "/") {
-		if part == "" {
-			continue
-		}
-		parent := at
-		at = at + "/" + part
-		info, err := Stat(dir, at)
-		switch {
-		case err == nil && info.IsDir():
-			continue
-		case err == nil:
-			return &fs.PathError{Op: "mkdir", Path: at, Err: unix.ENOTDIR}
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-		if err := mkdir(dir, parent, part, mode, uid, gid); err != nil {
-			return &fs.PathError{Op: "mkdir", Path: at, Err: err}
-		}
-	}
-	return nil
-}
-
-func mkdir(dir, parent, name string, mode fs.FileMode, uid, gid int) error {
-	f, err := Open(dir, parent, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.Mkdirat(int(f.Fd()), name, uint32(mode.Perm())); err != nil {
-		return err
-	}
-	if err := unix.Fchmodat(int(f.Fd()), name, uint32(mode.Perm()), 0); err != nil { // whatever the umask
-		return err
-	}
-	return unix.Fchownat(int(f.Fd()), name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 }

@@ -236,7 +236,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) plan(flow node.Flow, steps []driver.Step, more ...node.PlannedStep) {
 	p := &node.Plan{Flow: flow, StartedAt: node.Now()}
 	for _, s := range steps {
-		if prio, ok := s.Priority[flow]; ok {
+		if prio := s.Priority[flow]; prio != 0 { // 0 runs only when asked for
 			p.Steps = append(p.Steps, node.PlannedStep{Interface: node.Deploy, Step: s.Name, Priority: prio})
 		}
 	}
