@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// partitionImage is the instance_info of Debian as a partition image.
+// partitionImage is the instance_info of the small partition image.
 func (s *site) partitionImage(extra map[string]any) map[string]any {
 	s.t.Helper()
 	images := filepath.Join(cache, "images")
-	s.lab("image", "debian-root", "--out", images)
-	info := imageInfo(s.t, "debian-root.qcow2")
+	s.lab("image", "tiny-root", "--out", images)
+	info := imageInfo(s.t, "tiny-root.qcow2")
 	info["image_type"] = "partition"
-	info["root_gb"] = 2
-	info["kernel"] = "file://" + filepath.Join(images, "debian-root.vmlinuz")
-	info["ramdisk"] = "file://" + filepath.Join(images, "debian-root.initrd")
+	info["root_gb"] = 1
+	info["kernel"] = "file://" + filepath.Join(images, "tiny-root.vmlinuz")
+	info["ramdisk"] = "file://" + filepath.Join(images, "tiny-root.initrd")
 	for k, v := range extra {
 		info[k] = v
 	}
@@ -56,7 +56,7 @@ func TestPartitionLocalBoot(t *testing.T) {
 			m.deploy(s.partitionImage(map[string]any{"swap_mb": 128, "ephemeral_gb": 1}))
 			m.arrive("active", 8*time.Minute)
 			t.Logf("active after %.1f s", time.Since(began).Seconds())
-			m.prints(5*time.Minute, "part-"+firmware+" login:")
+			m.prints(5*time.Minute, "BILLET-INSTANCE-UP tiny-root", " ext4", "part-"+firmware+" login:")
 			t.Logf("login prompt after %.1f s", time.Since(began).Seconds())
 		})
 	}

@@ -58,7 +58,7 @@ func (t tree) collect(programs []string) ([]File, error) {
 		}
 		data, ok := t.file(name)
 		if !ok {
-			return nil, fmt.Errorf("the packages %s do not hold %s, which the ramdisk needs", strings.Join(toolPackages, ", "), name)
+			return nil, fmt.Errorf("the packages do not hold %s, which is needed", name)
 		}
 		taken[name] = File{Path: name, Mode: 0o755, Data: data}
 		libraries, err := needed(data)

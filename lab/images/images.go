@@ -1,7 +1,7 @@
 // Package images owns the operating system images the lab deploys: "grub" (a boot loader that
 // prints what it found, no kernel), "tiny" (a Linux kernel and one program) and "debian" (Debian
-// 12). Each boots from BIOS and from UEFI; "debian-root" is Debian's root file system alone, a
-// partition image with its kernel and initial ramdisk beside it. It needs no loop device and no mount: file systems are
+// 12). Each boots from BIOS and from UEFI; "tiny-root" and "debian-root" are root file systems
+// alone, partition images with their kernel and initial ramdisk beside them. It needs no loop device and no mount: file systems are
 // made from directories and put into place by their bytes. It refuses to be a general image
 // builder.
 package images
@@ -25,7 +25,7 @@ import (
 )
 
 // Kinds lists what Build can make.
-var Kinds = []string{"grub", "tiny", "debian", "debian-root"}
+var Kinds = []string{"grub", "tiny", "tiny-root", "debian", "debian-root"}
 
 // Options say where things go. OutDir must be set.
 type Options struct {
@@ -71,6 +71,7 @@ var recipes = map[string]recipe{
 	"grub":        {"grub.raw", "raw", diskTools, grubInputs, makeGrub, nil},
 	"tiny":        {"tiny.raw", "raw", diskTools, tinyInputs, makeTiny, nil},
 	"debian":      {"debian.qcow2", "qcow2", append(slices.Clone(diskTools), systemTools...), debianInputs, makeDebian, nil},
+	"tiny-root":   {tinyRootFile, "raw", tinyRootTools, tinyRootInputs, makeTinyRoot, []string{tinyRootQCOW2, tinyRootKernel, tinyRootInitrd}},
 	"debian-root": {rootFile, "qcow2", systemTools, rootInputs, makeDebianRoot, []string{rootKernelFile, rootInitrdFile}},
 }
 
@@ -147,7 +148,7 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 	// The old description goes first: an image must never be there with another one's checksum.
 	os.Remove(img.Path + ".json")
 	for _, name := range r.beside {
-		if err := os.Rename(filepath.Join(dir, name), filepath.Join(b.OutDir, name)); err != nil {
+		if err := placeBeside(filepath.Join(dir, name), filepath.Join(b.OutDir, name)); err != nil {
 			return Image{}, fmt.Errorf("putting %s in place: %w", name, err)
 		}
 	}
@@ -160,6 +161,16 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 		return Image{}, fmt.Errorf("describing the %s image: %w", img.Kind, err)
 	}
 	return img, os.WriteFile(img.Path+".json", append(text, '\n'), 0o644)
+}
+
+// placeBeside moves a file that goes with the image into place and leaves its checksum there too.
+func placeBeside(from, to string) error {
+	var file Image
+	if err := file.measure(from); err != nil {
+		return err
+	}
+	sidecar := fmt.Sprintf("%s  %s\n", file.SHA256, filepath.Base(to))
+	return errors.Join(os.Rename(from, to), os.WriteFile(to+".sha256", []byte(sidecar), 0o644))
 }
 
 // built returns the image that is there if it was made from the same inputs.

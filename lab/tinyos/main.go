@@ -1,7 +1,8 @@
 // Command tinyos is what runs inside the lab's images. As init it is the whole operating system of
 // the tiny image: it reads the config drive as a cloud's instance does, tells on the serial line
-// what it found, brings up the network and shows a login prompt that lets nobody in. As "tinyos
-// first-boot" it applies the config drive to the Debian image, once, in a fraction of the time
+// what it found, brings up the network and shows a login prompt that lets nobody in. In the tiny-root
+// image it is that, on the root file system that it mounted as the ramdisk's init, and update-grub.
+// As "tinyos first-boot" it applies the config drive to the Debian image, once, in a fraction of the time
 // that cloud-init takes on an emulated processor.
 package main
 
@@ -9,6 +10,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,11 @@ func main() {
 	switch {
 	case os.Getpid() == 1:
 		runAsInit()
+	case filepath.Base(os.Args[0]) == "update-grub":
+		if err := updateGrub(); err != nil {
+			fmt.Fprintln(os.Stderr, "update-grub:", err)
+			os.Exit(1)
+		}
 	case len(os.Args) == 2 && os.Args[1] == "first-boot":
 		if err := firstBoot("/"); err != nil {
 			fmt.Fprintln(os.Stderr, "first boot:", err)
@@ -33,18 +40,35 @@ func runAsInit() {
 	for _, m := range []struct{ kind, at string }{
 		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/run"},
 	} {
-		report("mounting "+m.at, unix.Mount(m.kind, m.at, m.kind, 0, ""))
+		mounts, _ := os.ReadFile("/proc/self/mountinfo") // none before /proc is there
+		if !isMounted(string(mounts), m.at) {
+			report("mounting "+m.at, unix.Mount(m.kind, m.at, m.kind, 0, ""))
+		}
 	}
 	console()
-	loadModules("/modules")
+	kind := "tiny"
+	if os.Args[0] == "/init" { // in a ramdisk
+		loadModules("/modules")
+		line, err := os.ReadFile("/proc/cmdline")
+		report("kernel parameters", err)
+		if uuid := rootUUID(string(line)); uuid != "" {
+			report("root file system", switchRoot(uuid))
+			unix.Pause() // panic=… is for kernels; this is kept to be read
+		}
+	} else {
+		kind = "tiny-root"
+	}
 	drive, err := findConfigDrive()
 	report("config drive", err)
 	name := drive.Hostname
 	if name == "" {
-		name = "tiny"
+		name = kind
 	}
 	report("host name", unix.Sethostname([]byte(name)))
-	fmt.Printf("\nBILLET-INSTANCE-UP tiny\nhostname: %s\n", name)
+	fmt.Printf("\nBILLET-INSTANCE-UP %s\nhostname: %s\n", kind, name)
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err == nil && kind == "tiny-root" {
+		fmt.Println("root: " + rootMount(string(mounts)))
+	}
 	for _, key := range drive.Keys {
 		fmt.Printf("ssh key: %s\n", key)
 	}
