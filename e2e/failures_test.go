@@ -58,6 +58,37 @@ func TestDeployFailures(t *testing.T) {
 	}
 }
 
+// A machine that goes wrong on its way to the agent fails its deploy long before the step's deadline of half an
+// hour, with the phase it got to.
+func TestStalledBoots(t *testing.T) {
+	s := newSite(t, "--boot-phase-timeout", "60s")
+	for _, tt := range []struct {
+		name    string
+		prepare func(m *machine)
+		says    []string
+	}{
+		{"kernel-panic", func(m *machine) { m.patch("/driver_info/deploy_ramdisk", s.deadRamdisk()) },
+			[]string{"Gave up after", "last sign of life", "kernel and ramdisk were fetched", "did the kernel panic"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer swap(s, t)()
+			m := s.machine(tt.name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
+			m.available()
+			tt.prepare(m)
+			m.deploy(imageInfo(t, "grub.qcow2"))
+			began := time.Now()
+			n := m.arrive("deploy failed", 8*time.Minute)
+			t.Logf("after %.0f s, last_error: %s", time.Since(began).Seconds(), *n.LastError)
+			for _, word := range tt.says {
+				if !strings.Contains(*n.LastError, word) {
+					t.Errorf("last_error does not name %q: %s", word, *n.LastError)
+				}
+			}
+			s.lab("destroy", m.name)
+		})
+	}
+}
+
 // DHCP answers but nobody serves TFTP: the reason says so.
 func TestDHCPButNoTFTP(t *testing.T) {
 	s := newSite(t, "--deploy-callback-timeout", "45s", "--tftp-port", "6969")
