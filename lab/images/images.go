@@ -79,6 +79,8 @@ var recipes = map[string]recipe{
 type build struct {
 	Options
 	dir string // scratch, removed at the end
+	// program is the one whose checksum is in the key: another build may replace the file meanwhile.
+	program []byte
 }
 
 // Build makes an image, or returns the one that is there when its inputs have not changed.
@@ -138,6 +140,12 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 	}
 	defer os.RemoveAll(dir)
 	b.dir = dir
+	if b.program != nil {
+		b.TinyOS = filepath.Join(dir, "program")
+		if err := os.WriteFile(b.TinyOS, b.program, 0o755); err != nil {
+			return Image{}, fmt.Errorf("keeping the images' program: %w", err)
+		}
+	}
 	part := filepath.Join(dir, r.file)
 	if err := r.make(ctx, b, part); err != nil {
 		return Image{}, fmt.Errorf("building the %s image: %w", img.Kind, err)

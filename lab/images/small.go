@@ -56,6 +56,7 @@ func (b *build) instanceProgram(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the images' program: %w", err)
 	}
+	b.program = program
 	sum := sha256.Sum256(program)
 	return hex.EncodeToString(sum[:]), nil
 }

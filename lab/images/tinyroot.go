@@ -37,7 +37,7 @@ func tinyRootInputs(ctx context.Context, b *build) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprint("1 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
+	return fmt.Sprint("2 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
 }
 
 func makeTinyRoot(ctx context.Context, b *build, out string) error {
