@@ -27,14 +27,14 @@ func TestKexec(t *testing.T) {
 				if n := m.show(); n.State == "deploy failed" {
 					t.Fatalf("the deploy failed: %s", *n.LastError)
 				}
-				seen := m.console()
-				return bytes.Contains(seen, []byte("image written")), tail(seen, 2000)
+				said := m.history()
+				return strings.Contains(said, "Step deploy.write_image finished"), said
 			})
 			written := time.Now()
 			m.prints(10*time.Minute, m.name+" login:")
 			t.Logf("image written after %.1f s, login prompt %.1f s later", written.Sub(began).Seconds(), time.Since(written).Seconds())
 			m.arrive("active", 5*time.Minute)
-			if n := bytes.Count(m.console(), []byte("billet-agent starts")); n != 1 {
+			if n := bytes.Count(m.console(), []byte("loads its ramdisk from")); n != 1 {
 				t.Errorf("the ramdisk was started %d times", n)
 			}
 			if said := m.history(); !strings.Contains(said, "started by kexec") {
@@ -45,7 +45,7 @@ func TestKexec(t *testing.T) {
 				seen := m.console()
 				return bytes.Count(seen, []byte(m.name+" login:")) > 1, tail(seen, 2000)
 			})
-			if n := bytes.Count(m.console(), []byte("billet-agent starts")); n != 1 {
+			if n := bytes.Count(m.console(), []byte("loads its ramdisk from")); n != 1 {
 				t.Errorf("a later boot went into the ramdisk: it was started %d times", n)
 			}
 		})
