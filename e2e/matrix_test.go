@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +46,7 @@ func TestMatrix(t *testing.T) {
 func (c cell) run(t *testing.T) {
 	s := newSite(t)
 	name := fmt.Sprintf("%s-%s-%.5s-%.3s-%s", c.firmware, c.deploy, c.kind, c.boot, c.format)
-	m := s.machine(name, "--firmware", c.firmware, "--memory", c.memory(), "--disk", "5G")
+	m := s.machine(name, "--firmware", c.firmware, "--memory", "512", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:"+c.firmware)
 	m.patch("/deploy_interface", c.deploy)
 	m.available()
@@ -66,14 +65,6 @@ func (c cell) run(t *testing.T) {
 	m.provision(map[string]any{"target": "deleted"})
 	m.arrive("available", 4*time.Minute)
 	fmt.Printf("MATRIX %-38s active %6.1f s   up %6.1f s   up again %6.1f s\n", c.name(), active.Seconds(), first.Seconds(), second.Seconds())
-}
-
-// memory in MiB; Debian's initial ramdisk and systemd need more than the one program of the others.
-func (c cell) memory() string {
-	if c.kind == "partition" {
-		return "640"
-	}
-	return "384"
 }
 
 // up is what the instance's console shows once at every start.
@@ -106,10 +97,8 @@ func (c cell) info(s *site) map[string]any {
 		info := s.partitionImage(map[string]any{
 			"capabilities": map[string]any{"boot_mode": c.firmware, "boot_option": c.boot}, "kernel_append_params": "console=ttyS0,115200n8",
 		})
-		if c.format == "raw" {
-			info["image_source"] = "file://" + rawOf(s.t, filepath.Join(cache, "images", "debian-root"))
-			delete(info, "image_os_hash_algo")
-			delete(info, "image_os_hash_value")
+		for k, v := range imageInfo(s.t, "tiny-root."+c.format) {
+			info[k] = v
 		}
 		return info
 	}
@@ -133,27 +122,4 @@ func (s *site) inMemory() map[string]any {
 		info[key] = "file://" + path
 	}
 	return info
-}
-
-// rawOf makes base.raw of base.qcow2, once.
-func rawOf(t *testing.T, base string) string {
-	t.Helper()
-	raw := base + ".raw"
-	if st, err := os.Stat(raw); err == nil {
-		if of, err := os.Stat(base + ".qcow2"); err == nil && st.ModTime().After(of.ModTime()) {
-			return raw
-		}
-	}
-	part, err := os.CreateTemp(filepath.Dir(raw), "raw-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	part.Close()
-	if out, err := exec.Command("qemu-img", "convert", "-O", "raw", base+".qcow2", part.Name()).CombinedOutput(); err != nil {
-		t.Fatalf("qemu-img: %v: %s", err, out)
-	}
-	if err := os.Rename(part.Name(), raw); err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }
