@@ -84,7 +84,7 @@ func leaveAlone(d wire.Disk, skipped map[string]bool) string {
 // eachDisk does something to every disk that is to be erased, so many at a time, and goes on after a
 // failure. do returns how a disk was erased, for people. The result tells it of every disk; when one
 // failed the error does, with what was erased all the same.
-func (a *Agent) eachDisk(c stepCall, atOnce int, do func(dev *disk.Device, d wire.Disk) (string, error)) (any, error) {
+func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int, do func(dev *disk.Device, d wire.Disk) (string, error)) (any, error) {
 	disks, left, err := a.toErase(c)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,11 @@ func (a *Agent) eachDisk(c stepCall, atOnce int, do func(dev *disk.Device, d wir
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			how[i], errs[i] = a.onDisk(d, do)
+			if ctx.Err() != nil {
+				errs[i] = fmt.Errorf("not touched: %w", context.Cause(ctx))
+				return
+			}
+			how[i], errs[i] = a.onDisk(ctx, d, do)
 		})
 	}
 	wg.Wait()
@@ -129,7 +133,7 @@ func (a *Agent) eachDisk(c stepCall, atOnce int, do func(dev *disk.Device, d wir
 
 // onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
 // A fault in the erasing of one disk is its error, not the end of the agent.
-func (a *Agent) onDisk(d wire.Disk, do func(dev *disk.Device, d wire.Disk) (string, error)) (how string, err error) {
+func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Device, d wire.Disk) (string, error)) (how string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent has a fault: %v", p)
@@ -141,10 +145,13 @@ func (a *Agent) onDisk(d wire.Disk, do func(dev *disk.Device, d wire.Disk) (stri
 	}
 	hw, err := dev.Hardware()
 	if err == nil {
-		err = hw.Unlock()
+		err = hw.Unlock(ctx)
 	}
 	if err == nil {
 		how, err = do(dev, d)
+	}
+	if err == nil { // a success leaves no password, whatever was tried on the way
+		err = hw.Unlock(ctx)
 	}
 	if err := errors.Join(err, dev.Close()); err != nil {
 		return "", err
@@ -155,8 +162,8 @@ func (a *Agent) onDisk(d wire.Disk, do func(dev *disk.Device, d wire.Disk) (stri
 	return how, nil
 }
 
-func (a *Agent) eraseMetadata(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
+func (a *Agent) eraseMetadata(ctx context.Context, c stepCall) (any, error) {
+	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
 		c.report("erasing metadata of "+d.Name, 0, 0)
 		return "", disk.EraseMetadata(dev)
 	})
@@ -181,7 +188,7 @@ func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
 	for _, d := range disks {
 		sum.total += d.Size
 	}
-	return a.eachDisk(c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (string, error) {
+	return a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (string, error) {
 		hw, err := dev.Hardware()
 		if err != nil {
 			return "", err
@@ -231,8 +238,8 @@ func (s *sums) tell(d wire.Disk, method string, done int64) {
 	s.report(fmt.Sprintf("%s: %s, %d of %d MB", d.Name, method, done/1e6, d.Size/1e6), all, s.total)
 }
 
-func (a *Agent) eraseExpress(_ context.Context, c stepCall) (any, error) {
-	return a.eachDisk(c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
+func (a *Agent) eraseExpress(ctx context.Context, c stepCall) (any, error) {
+	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
 		c.report("discarding "+d.Name, 0, 0)
 		discarded, err := disk.EraseExpress(dev)
 		a.Log.Info("express erase", "disk", d.Name, "discarded", discarded)

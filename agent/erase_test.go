@@ -104,7 +104,7 @@ func TestDisksAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	full := make(chan struct{})
-	got, err := a.eachDisk(stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (string, error) {
+	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (string, error) {
 		mu.Lock()
 		now++
 		if most = max(most, now); now == 3 && most == 3 {
@@ -135,7 +135,7 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	for _, name := range []string{"sda", "sdb", "sdc"} {
 		addDisk(t, root, name, name, 1)
 	}
-	_, err := still(root, 0).eachDisk(stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (string, error) {
+	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (string, error) {
 		switch d.Serial {
 		case "sda":
 			return "", errors.New("worn out")

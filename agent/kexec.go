@@ -59,7 +59,7 @@ func (a *Agent) loadInstanceKernel(ctx context.Context, p params) (_ any, err er
 	if err := loadEntry(machine, e); err != nil {
 		return nil, err
 	}
-	a.Log.Info("the instance's kernel is loaded", "title", e.Title, "from", e.From, "kernel", e.Kernel.Path, "command_line", e.CommandLine)
+	a.Log.Info("the instance's kernel is loaded", "title", e.Title, "from", e.From, "kernel", e.Kernel.Path)
 	return fmt.Sprintf("%s of partition %d, as %s says", e.Kernel.Path, e.Kernel.Volume.Number, e.From), nil
 }
 

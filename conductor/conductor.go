@@ -82,6 +82,7 @@ type Conductor struct {
 	cfg   Config
 	store Store
 	log   *slog.Logger
+	born  time.Time
 
 	verbs lane // flows and power changes that the API asked for
 	wakes lane // nodes that go on after a call, a poll or a crash
@@ -98,7 +99,7 @@ type Conductor struct {
 func New(cfg Config) *Conductor {
 	cfg.setDefaults()
 	return &Conductor{
-		cfg: cfg, store: cfg.Store, log: cfg.Log,
+		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(),
 		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
 		errands: map[string]*errand{}, carried: map[string]bool{}, syncAt: map[int]int{},
 	}

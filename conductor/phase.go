@@ -16,9 +16,12 @@ import (
 // watchEvery is how often a booting machine is looked at whose step asks for no polls.
 const watchEvery = 10 * time.Second
 
-// loadsTooOften is how many whole ramdisks one wait may take: a machine that loads it again and again panics
+// loadsTooOften is how many whole ramdisks one wait may take: a machine that loads it once more panics
 // and restarts, and would show signs of life for ever.
 const loadsTooOften = 3
+
+// startsPhases is how many phases the system in the ramdisk has until its first call.
+const startsPhases = 3
 
 // boots reports whether what is waited for is a ramdisk's first call.
 func boots(waitedFor string) bool {
@@ -40,7 +43,7 @@ func (r *run) stalled(ctx context.Context) string {
 // which firmware starts from the beginning. In doubt it keeps silent, and the step's deadline decides.
 func (e evidence) stalled(phase, firmware time.Duration) string {
 	began := e.now.Add(-e.waited)
-	if !boots(e.waitedFor) || e.agent.LastHeartbeat.After(began) {
+	if e.unread || !boots(e.waitedFor) || e.agent.LastHeartbeat.After(began) {
 		return ""
 	}
 	signs := e
@@ -51,12 +54,12 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 		}
 	}
 	if len(signs.events) == 0 {
-		if firmware == 0 || e.waited <= firmware {
+		if firmware == 0 || e.quiet(began) <= firmware {
 			return ""
 		}
 		return signs.gaveUp("without a sign of life from the machine", signs.cause())
 	}
-	if n := signs.ramdisks(); n >= loadsTooOften {
+	if n := signs.ramdisks(); n > loadsTooOften {
 		return signs.gaveUp("in which the machine loaded its ramdisk "+times(n),
 			"it starts over each time: does its kernel panic, or does something reset the machine? Its console says more.")
 	}
@@ -66,22 +69,33 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 // silent is the reason when the last sign of life is too old, or DHCP alone goes round in circles.
 func (e evidence) silent(phase time.Duration) string {
 	last := e.events[len(e.events)-1]
-	quiet := e.now.Sub(last.At)
+	quiet := e.quiet(last.At)
 	answered := e.answered(e.of("dhcp"))
 	switch {
 	case e.loading():
 		return ""
-	case len(e.of("tftp", "http")) == 0 && len(answered) > 1 && e.now.Sub(answered[0].At) > phase:
-		return e.gaveUp(fmt.Sprintf("%s after DHCP was answered first", spell(e.now.Sub(answered[0].At))), e.cause())
+	case len(e.of("tftp", "http")) == 0 && len(answered) > 1 && e.quiet(answered[0].At) > phase:
+		return e.gaveUp(fmt.Sprintf("%s after DHCP was answered first", spell(e.quiet(answered[0].At))), e.cause())
 	case e.ramdiskHasAddress() && !strings.Contains(e.waitedFor, "heartbeat"):
 		return "" // collecting an inventory takes as long as it takes
-	case e.agent.TokenGiven:
-		phase *= 2 // the agent's lookup was a sign of life as well, of which no time is kept
+	case e.ramdisks() > 0 || e.agent.TokenGiven:
+		// The system in the ramdisk starts, and shows nothing while it unpacks, loads firmware into its cards
+		// and waits for its disks: failing a living machine is worse than telling late.
+		phase *= startsPhases
 	}
 	if quiet <= phase {
 		return ""
 	}
 	return e.gaveUp(fmt.Sprintf("%s after the machine's last sign of life", spell(quiet)), e.cause())
+}
+
+// quiet is how long nothing came since t. Only the time counts in which this process was there to hear it:
+// after a restart a machine gets its time anew.
+func (e evidence) quiet(t time.Time) time.Duration {
+	if e.listens.After(t) {
+		t = e.listens
+	}
+	return e.now.Sub(t)
 }
 
 func (e evidence) gaveUp(when, cause string) string {

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,21 +62,22 @@ func TestStalledPhases(t *testing.T) {
 		{"a broken download", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent"), at(120, "http", "ramdisk: broken off after 5 of 9 bytes in 1s")},
 			"120 s after the machine's last sign of life: the ramdisk was asked for but never sent whole (last 120 s ago: ramdisk: broken off after 5 of 9 bytes in 1s): does the machine have enough memory, and is its network sound?"},
 
-		{"the kernel starts", first, 600, node.Agent{}, loaded(100), ""},
-		{"kernel panic", first, 600, node.Agent{}, loaded(111),
-			"111 s after the machine's last sign of life: kernel and ramdisk were fetched (last 111 s ago), " + noAddress},
-		{"kernel panic at each start", first, 600, node.Agent{}, append(append(loaded(90), loaded(50)...), loaded(10)...),
-			"in which the machine loaded its ramdisk 3 times: it starts over each time: does its kernel panic, or does something reset the machine? Its console says more."},
+		{"the kernel starts", first, 600, node.Agent{}, loaded(329), ""},
+		{"loaded three times", first, 600, node.Agent{}, slices.Concat(loaded(90), loaded(50), loaded(10)), ""},
+		{"kernel panic", first, 600, node.Agent{}, loaded(331),
+			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
+		{"kernel panic at each start", first, 600, node.Agent{}, slices.Concat(loaded(130), loaded(90), loaded(50), loaded(10)),
+			"in which the machine loaded its ramdisk 4 times: it starts over each time: does its kernel panic, or does something reset the machine? Its console says more."},
 		{"loaded twice", first, 600, node.Agent{}, append(loaded(90), loaded(10)...), ""},
-		{"no route", first, 600, node.Agent{}, append(loaded(200), offer(150)),
-			"150 s after the machine's last sign of life: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 150 s ago), " + noRoute},
+		{"no route", first, 600, node.Agent{}, append(loaded(390), offer(340)),
+			"340 s after the machine's last sign of life: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 340 s ago), " + noRoute},
 		{"an inventory takes long", report, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
-		{"no report after a panic", report, 600, node.Agent{}, loaded(111),
-			"111 s after the machine's last sign of life: kernel and ramdisk were fetched (last 111 s ago), " + noAddress},
+		{"no report after a panic", report, 600, node.Agent{}, loaded(331),
+			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
 
-		{"looked up a while ago", first, 600, node.Agent{TokenGiven: true}, append(loaded(219), offer(219)), ""},
-		{"looked up and gone", first, 600, node.Agent{TokenGiven: true}, append(loaded(230), offer(221)),
-			"221 s after the machine's last sign of life: the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"},
+		{"looked up a while ago", first, 600, node.Agent{TokenGiven: true}, append(loaded(329), offer(329)), ""},
+		{"looked up and gone", first, 600, node.Agent{TokenGiven: true}, append(loaded(340), offer(331)),
+			"331 s after the machine's last sign of life: the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"},
 		{"called", first, 600, node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(400)}, loaded(450), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,7 +90,15 @@ func TestStalledPhases(t *testing.T) {
 			if got := e.stalled(110*time.Second, 500*time.Second); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
-			if got := e.stalled(24*time.Hour, 0); got != "" && !strings.Contains(got, "3 times: it starts over") {
+			unread, restarted := e, e
+			unread.unread, restarted.listens = true, ago(30)
+			if got := unread.stalled(110*time.Second, 500*time.Second); got != "" {
+				t.Errorf("without knowing what was seen: %s", got)
+			}
+			if got := restarted.stalled(110*time.Second, 500*time.Second); got != "" && !strings.Contains(got, "times: it starts over") {
+				t.Errorf("half a minute after this service was started again: %s", got)
+			}
+			if got := e.stalled(24*time.Hour, 0); got != "" && !strings.Contains(got, "4 times: it starts over") {
 				t.Errorf("without a limit: %s", got)
 			}
 		})
@@ -106,8 +116,8 @@ func TestAFlowFailsWhenAPhaseStalls(t *testing.T) {
 		want            string
 	}{
 		{"never seen", 110 * time.Second, 5 * time.Minute, 0, 5 * time.Minute, 5*time.Minute + 15*time.Second, "without a sign of life from the machine: no DHCP"},
-		{"panic after a minute", 110 * time.Second, 5 * time.Minute, time.Minute, 170 * time.Second, 185 * time.Second, "last sign of life: kernel and ramdisk were fetched"},
-		{"slow but alive", 110 * time.Second, 5 * time.Minute, 20 * time.Minute, 20*time.Minute + 110*time.Second, 22*time.Minute + 5*time.Second, "last sign of life: kernel and ramdisk were fetched"},
+		{"panic after a minute", 110 * time.Second, 5 * time.Minute, time.Minute, time.Minute + 330*time.Second, time.Minute + 345*time.Second, "last sign of life: kernel and ramdisk were fetched"},
+		{"slow but alive", 110 * time.Second, 5 * time.Minute, 20 * time.Minute, 20*time.Minute + 330*time.Second, 20*time.Minute + 345*time.Second, "last sign of life: kernel and ramdisk were fetched"},
 		{"not watched", 0, 5 * time.Minute, time.Minute, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
 		{"firmware not watched", 110 * time.Second, 0, 0, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
 	} {

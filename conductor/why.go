@@ -18,6 +18,8 @@ type evidence struct {
 	agent     node.Agent       // zero when no agent called since the flow began
 	stepBegan time.Time
 	now       time.Time
+	listens   time.Time // since when this process hears machines
+	unread    bool      // the store did not tell what the boot services saw
 }
 
 // whyTimedOut says what was waited for, how long, and the likely cause.
@@ -26,7 +28,7 @@ func (r *run) whyTimedOut(ctx context.Context) string { return r.evidence(ctx).s
 // evidence gathers what is known of the node's machine since the step under way began.
 func (r *run) evidence(ctx context.Context) evidence {
 	p := r.n.Plan
-	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: r.n.Agent, now: time.Now()}
+	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: r.n.Agent, now: time.Now(), listens: r.c.born}
 	if step := p.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}
@@ -37,7 +39,7 @@ func (r *run) evidence(ctx context.Context) evidence {
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("boot events not read", "error", err)
 	}
-	e.events = events
+	e.events, e.unread = events, err != nil
 	return e
 }
 

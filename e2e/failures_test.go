@@ -61,7 +61,7 @@ func TestDeployFailures(t *testing.T) {
 // A machine that goes wrong on its way to the agent fails its deploy long before the step's deadline of half an
 // hour, with the phase it got to.
 func TestStalledBoots(t *testing.T) {
-	s := newSite(t, "--boot-phase-timeout", "60s")
+	s := newSite(t, "--boot-phase-timeout", "25s")
 	for _, tt := range []struct {
 		name    string
 		prepare func(m *machine)

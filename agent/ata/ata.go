@@ -151,13 +151,13 @@ func Erase(ctx context.Context, t scsi.Transport, progress Progress) (how string
 			return "", err // the erase goes on in the disk, which would not answer
 		}
 		if _, unlockErr := Unlock(t); unlockErr != nil {
-			return "", fmt.Errorf("%w; and then it could not be unlocked: %w", err, unlockErr)
+			return "", fmt.Errorf("%w; and then it could not be unlocked: %v", err, unlockErr) // never "unsupported" once the password is set
 		}
 		return "", err
 	}
 	left, err := Unlock(t) // an erase drops the password: ACS-4, 7.36
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("security erase (%s): looking whether the password has gone: %v", how, err) // never "unsupported" here
 	}
 	if left {
 		return "", fmt.Errorf("security erase (%s): the disk says it is done but kept its password, so it was not erased", how)
@@ -170,10 +170,8 @@ func erase(ctx context.Context, t scsi.Transport, enhanced bool, estimate time.D
 	if err := command(t, erasePrepare, scsi.NoData, nil, quick); err != nil {
 		return fmt.Errorf("preparing: %w", err)
 	}
-	limit := 12 * time.Hour
-	if estimate > 0 {
-		limit = max(2*estimate, time.Hour)
-	}
+	// The estimate may be missing or capped ("more than 508 minutes"), and giving up resets the disk in the middle.
+	limit := min(max(2*estimate, 72*time.Hour), 24*24*time.Hour)
 	done, began := make(chan error, 1), time.Now()
 	go func() { done <- command(t, eraseUnit, scsi.ToDevice, block(enhanced), limit) }()
 	tick := time.NewTicker(2 * time.Second)

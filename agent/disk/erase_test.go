@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/billet-metal/billet/agent/scsi"
 )
 
 func TestEraseMetadata(t *testing.T) {
@@ -59,8 +61,28 @@ func silent(string, int64) {}
 func TestEraseStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("asked to"))
-	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{}, EraseOptions{}, silent)
-	wantError(t, err, "erasing: stopped at byte 0 of 4194304: asked to")
+	d := dirtyDisk(t, 4<<20)
+	before := contents(t, d)
+	f := &flash{d: d, oacs: 2, sanicap: 3}
+	_, err := Erase(ctx, d, Hardware{NVMe: f, NSID: 1}, EraseOptions{NVMe: true}, silent)
+	wantError(t, err, "nothing was erased: asked to")
+	if !bytes.Equal(contents(t, d), before) || len(f.commands) > 0 {
+		t.Errorf("a disk that was to be left alone was changed; its controller was told %x", f.commands)
+	}
+}
+
+func TestOverwriteStops(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{SCSI: stopping{func() { cancel(errors.New("asked to")) }}}, EraseOptions{ATA: true}, silent)
+	wantError(t, err, "asked to")
+}
+
+// stopping is a disk without methods of its own, while whose asking the erase is stopped.
+type stopping struct{ stop func() }
+
+func (s stopping) Do(scsi.Command) error {
+	s.stop()
+	return &scsi.Sense{Status: 2, Key: 5, ASC: 0x20}
 }
 
 // liar is a disk that takes zeros and keeps what it had.

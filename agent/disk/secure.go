@@ -44,9 +44,13 @@ func (d *Device) Hardware() (Hardware, error) {
 	return Hardware{}, nil
 }
 
-// Unlock takes the password away that an interrupted erase left on an ATA disk. One that keeps another
-// password is an error that says so: nothing could be read or written.
-func (h Hardware) Unlock() error {
+// Unlock makes a disk answer again after an interrupted erase: it waits for an NVMe disk's sanitize, and takes
+// the password away from an ATA disk. One that keeps another password is an error that says so: nothing could
+// be read or written.
+func (h Hardware) Unlock(ctx context.Context) error {
+	if h.NVMe != nil {
+		return nvme.Recover(ctx, h.NVMe, sanitizeStall, func(int64, int64) {})
+	}
 	if h.SCSI == nil {
 		return nil
 	}
@@ -122,6 +126,9 @@ func isUnsupported(err error) bool {
 // when marks written before it cannot be read back afterwards. progress counts bytes of the disk.
 func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
 	var out Erased
+	if ctx.Err() != nil {
+		return out, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
+	}
 	if err := EraseMetadata(d); err != nil {
 		return out, err
 	}
@@ -161,6 +168,9 @@ func markedRun(ctx context.Context, d Disk, m method, progress func(string, int6
 	}
 	if err := d.Sync(); err != nil {
 		return "", err
+	}
+	if ctx.Err() != nil { // no command of the disk's own can be stopped: none is begun
+		return "", context.Cause(ctx)
 	}
 	how, err := m.run(ctx, func(done, all int64) {
 		progress(m.name, int64(float64(d.Size())*float64(min(done, all))/float64(max(all, 1))))

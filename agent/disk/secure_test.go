@@ -20,6 +20,7 @@ type flash struct {
 	oacs     uint16
 	lies     bool
 	broken   bool // formats fail
+	stop     func()
 	commands []byte
 }
 
@@ -36,6 +37,9 @@ func (f *flash) Do(c nvme.Command) error {
 	case 0x02: // the sanitize log
 		c.Data[2] = 1
 	case 0x80, 0x84:
+		if f.stop != nil {
+			f.stop()
+		}
 		if f.broken && c.Opcode == 0x80 {
 			return nvme.Status(6)
 		}
@@ -107,9 +111,8 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 // A stop is not a reason to go on with overwriting.
 func TestEraseStoppedInAMethod(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("asked to"))
 	d := dirtyDisk(t, 4<<20)
-	f := &flash{d: d, oacs: 2, broken: true}
+	f := &flash{d: d, oacs: 2, broken: true, stop: func() { cancel(errors.New("asked to")) }}
 	_, err := Erase(ctx, d, Hardware{NVMe: f, NSID: 1}, EraseOptions{NVMe: true, Overwrite: true}, silent)
 	if err == nil || !strings.HasPrefix(err.Error(), "NVMe format: ") {
 		t.Errorf("%v", err)
@@ -129,11 +132,11 @@ func (locked) Do(c scsi.Command) error {
 
 func TestUnlock(t *testing.T) {
 	for name, hw := range map[string]Hardware{"none": {}, "no ATA disk": {SCSI: &bareSCSI{}}} {
-		if err := hw.Unlock(); err != nil {
+		if err := hw.Unlock(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	wantError(t, Hardware{SCSI: locked{}}.Unlock(), "the disk is locked with a password that is not the one of an interrupted erase")
+	wantError(t, Hardware{SCSI: locked{}}.Unlock(t.Context()), "the disk is locked with a password that is not the one of an interrupted erase")
 }
 
 func TestAFileHasNoHardware(t *testing.T) {

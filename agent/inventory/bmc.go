@@ -32,6 +32,9 @@ const (
 	paramV6Dyn    = 59 // dynamic ones
 )
 
+// timedOut is the completion code (table 5-2) that the kernel's driver answers with for a BMC that says nothing.
+const timedOut completionError = 0xc3
+
 // FindBMC asks every LAN channel (1 to 11, table 6-1) for its addresses and returns those of the
 // first that has one. Channels a BMC does not have are no error; one that answers nothing at all is.
 func FindBMC(c Commander) (BMC, error) {
@@ -42,7 +45,7 @@ func FindBMC(c Commander) (BMC, error) {
 		info, err := ask(c, netApp, getChannelInfo, channel)
 		if err != nil {
 			last = err
-			if code := completionError(0); errors.As(err, &code) { // it has no such channel
+			if code := completionError(0); errors.As(err, &code) && code != timedOut { // it has no such channel
 				answered = true
 			} else if !answered && channel >= 3 { // a silent BMC: each question takes seconds
 				break

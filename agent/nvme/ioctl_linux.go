@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -48,7 +49,19 @@ func (f File) Do(c Command) error {
 	if len(c.Data) > 0 {
 		p.data, p.dataLen = unsafe.Pointer(unsafe.SliceData(c.Data)), uint32(len(c.Data))
 	}
-	status, _, errno := unix.Syscall(unix.SYS_IOCTL, f.F.Fd(), ioctlAdmin, uintptr(unsafe.Pointer(p)))
+	conn, err := f.F.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("admin command %#x: %w", c.Opcode, err)
+	}
+	var status uintptr
+	var errno syscall.Errno
+	// Control holds the file: a command that goes on after its disk was closed cannot meet another disk's number.
+	err = conn.Control(func(fd uintptr) {
+		status, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, ioctlAdmin, uintptr(unsafe.Pointer(p)))
+	})
+	if err != nil {
+		return fmt.Errorf("admin command %#x to %s: %w", c.Opcode, f.F.Name(), err)
+	}
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(c.Data)
 	switch {

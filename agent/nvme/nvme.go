@@ -149,6 +149,9 @@ func Sanitize(ctx context.Context, a Admin, id Identity, stall time.Duration, pr
 		return "", fmt.Errorf("starting to sanitize (%s): %w", how, err)
 	}
 	status, err := await(ctx, a, stall, progress)
+	if err == nil && status == sanitizeFailed { // the disk is to answer again, whatever it then says of this
+		_ = a.Do(Command{Opcode: sanitize, CDW10: exitFailureMode, Timeout: quick})
+	}
 	if err == nil && status != sanitized && status != sanitizedAndDeallocated {
 		err = fmt.Errorf("the disk ended it with status %d of its sanitize log", status)
 	}
@@ -156,6 +159,19 @@ func Sanitize(ctx context.Context, a Admin, id Identity, stall time.Duration, pr
 		return "", fmt.Errorf("sanitizing (%s): %w", how, err)
 	}
 	return how, nil
+}
+
+// Recover waits for a sanitize that an earlier try began, which goes on through power loss, and leaves the
+// failure mode of one that failed: until then the disk refuses every read and write.
+func Recover(ctx context.Context, a Admin, stall time.Duration, progress Progress) error {
+	page := make([]byte, 4096)
+	if err := a.Do(Command{Opcode: identify, CDW10: 1, Data: page, Timeout: quick}); err != nil {
+		return fmt.Errorf("identifying the controller: %w", err)
+	}
+	if binary.LittleEndian.Uint32(page[328:])&7 == 0 {
+		return nil // it has no Sanitize
+	}
+	return settle(ctx, a, stall, progress)
 }
 
 // Sanitize status (SSTAT bits 2:0 of log page 81h, figure 217).

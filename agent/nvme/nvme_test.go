@@ -75,7 +75,7 @@ func TestSanitize(t *testing.T) {
 		{"more controllers", controller{sanicap: 3, namespaces: 1, cmic: 2}, "", "not supported: the subsystem has other controllers, whose namespaces it would erase too", ""},
 		{"an earlier one goes on", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{running, done, running, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
 		{"an earlier one failed", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{failed, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0x1, 0x84 nsid 0 cdw10 0xc"},
-		{"fails", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running, failed}}, "", "sanitizing (crypto erase): the disk ended it with status 3 of its sanitize log", "0x84 nsid 0 cdw10 0xc"},
+		{"fails", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running, failed}}, "", "sanitizing (crypto erase): the disk ended it with status 3 of its sanitize log", "0x84 nsid 0 cdw10 0xc, 0x84 nsid 0 cdw10 0x1"},
 		{"stands still", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running}}, "", "sanitizing (crypto erase): it has stood at 1000 of 65536 for 1m0s", "0x84 nsid 0 cdw10 0xc"},
 		{"refused", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never}, refuse: map[byte]error{0x84: Status(0x401d)}}, "", "starting to sanitize (crypto erase): NVMe status 0x1d: sanitize in progress", ""},
 		{"no log", controller{sanicap: 1, namespaces: 1, refuse: map[byte]error{0x02: Status(2)}}, "", "looking for an earlier sanitize: reading the sanitize log: NVMe status 0x2: invalid field in command", ""},
@@ -103,6 +103,43 @@ func check(t *testing.T, how string, err error, wantHow, wantErr string) {
 	}
 	if unsupported := errors.Is(err, ErrUnsupported); unsupported != strings.HasPrefix(wantErr, "not supported") {
 		t.Errorf("unsupported: %v of %v", unsupported, err)
+	}
+}
+
+// A disk in the middle of an earlier sanitize, or after one that failed, is brought to answer before anything
+// is written to it; others are only asked.
+func TestRecover(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		c    controller
+		err  string
+		told string
+	}{
+		{"no Sanitize", controller{}, "", ""},
+		{"never", controller{sanicap: 3, log: [][2]uint16{{0, 0}}}, "", ""},
+		{"done", controller{sanicap: 3, log: [][2]uint16{{0xffff, 1}}}, "", ""},
+		{"goes on and ends", controller{sanicap: 1, log: [][2]uint16{{10, 2}, {20, 2}, {0xffff, 1}}}, "", ""},
+		{"goes on and fails", controller{sanicap: 1, log: [][2]uint16{{10, 2}, {0, 3}}}, "", "0x84 nsid 0 cdw10 0x1"},
+		{"failed", controller{sanicap: 2, log: [][2]uint16{{0, 3}}}, "", "0x84 nsid 0 cdw10 0x1"},
+		{"stands still", controller{sanicap: 2, log: [][2]uint16{{10, 2}}}, "looking for an earlier sanitize: it has stood at 10 of 65536 for 1m0s", ""},
+		{"stays failed", controller{sanicap: 2, log: [][2]uint16{{0, 3}}, refuse: map[byte]error{0x84: Status(0x1c)}},
+			"leaving the failure mode of an earlier sanitize: NVMe status 0x1c: sanitize failed", ""},
+		{"says nothing", controller{refuse: map[byte]error{0x06: Status(6)}}, "identifying the controller: NVMe status 0x6: internal error", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := ""
+				if err := Recover(t.Context(), &tt.c, time.Minute, idle); err != nil {
+					got = err.Error()
+				}
+				if got != tt.err {
+					t.Errorf("got  %s\nwant %s", got, tt.err)
+				}
+				if told := strings.Join(tt.c.told, ", "); told != tt.told {
+					t.Errorf("told %s\nwant %s", told, tt.told)
+				}
+			})
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -48,7 +49,18 @@ func (f File) Do(c Command) error {
 	if len(c.Data) > 0 {
 		h.data, h.dataLen = unsafe.Pointer(unsafe.SliceData(c.Data)), uint32(len(c.Data))
 	}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.F.Fd(), sgIO, uintptr(unsafe.Pointer(h)))
+	conn, err := f.F.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("SCSI command %#02x: %w", c.CDB[0], err)
+	}
+	var errno syscall.Errno
+	// Control holds the file: a command that goes on after its disk was closed cannot meet another disk's number.
+	err = conn.Control(func(fd uintptr) {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, sgIO, uintptr(unsafe.Pointer(h)))
+	})
+	if err != nil {
+		return fmt.Errorf("SCSI command %#02x to %s: %w", c.CDB[0], f.F.Name(), err)
+	}
 	runtime.KeepAlive(h)
 	switch {
 	case errno != 0:

@@ -124,7 +124,7 @@ func (c *Config) keys() []key {
 		{"rescue_callback_timeout", "30m", "longest wait for the rescue ramdisk", duration(&c.RescueTimeout)},
 		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
 		{"boot_phase_timeout", "110s", "a machine that stops on its way to the agent's first call fails this long after DHCP, TFTP or HTTP saw it last; 0s: only the timeouts above count", duration(&c.BootPhaseTimeout)},
-		{"firmware_timeout", "15m", "the same from power on until DHCP, TFTP or HTTP see the machine first; 0s: only the timeouts above count", duration(&c.FirmwareTimeout)},
+		{"firmware_timeout", "25m", "the same from power on until DHCP, TFTP or HTTP see the machine first; 0s: only the timeouts above count", duration(&c.FirmwareTimeout)},
 		{"power_state_change_timeout", "60s", "longest wait for the BMC to confirm a power change", duration(&c.PowerTimeout)},
 		{"sync_power_state_interval", "2m", "how often every BMC is asked for its power state; 0s: never", duration(&c.PowerSyncInterval)},
 		{"heartbeat_timeout", "5m", "told to agents, which call every 0.3 to 0.6 of it", duration(&c.HeartbeatTimeout)},

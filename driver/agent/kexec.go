@@ -13,10 +13,11 @@ import (
 )
 
 // memoKexec is how far kexec_instance is: "" (the kernel is being loaded), kexecJumping, kexecJumped,
-// kexecFailed. memoKexecAt is when the agent was told to jump, RFC 3339.
+// kexecFailed. memoKexecAt is when the agent was told to jump, RFC 3339; memoKexecTold that it said yes.
 const (
-	memoKexec   = "deploy.kexec"
-	memoKexecAt = "deploy.kexec_at"
+	memoKexec     = "deploy.kexec"
+	memoKexecAt   = "deploy.kexec_at"
+	memoKexecTold = "deploy.kexec_told"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 	// may only be slow.
 	kexecWait  = 30 * time.Second
 	kexecQuiet = 4 * time.Second
+	// An image's boot loader configuration that keeps the agent busy for longer is left to the boot loader.
+	kexecLoadTime = 5 * time.Minute
 )
 
 // kexecInstance has the agent load the installed system's kernel and start it, without a pass
@@ -64,6 +67,9 @@ func (d *Direct) kexecStands(ctx context.Context, t *driver.Task) (driver.Result
 		return driver.Done(), nil
 	case kexecJumping:
 		return d.kexecGone(ctx, t)
+	}
+	if p := t.Node.Plan; p.Waiting() && node.Now().Sub(p.WaitingSince) > kexecLoadTime {
+		return d.kexecGivesUp(ctx, t, fmt.Errorf("loading the kernel took longer than %s", kexecLoadTime))
 	}
 	r, c, err := d.poll(ctx, t, d.kexecWork(t))
 	return d.kexecLoaded(ctx, t, r, c, err)
@@ -107,6 +113,9 @@ func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Resul
 	if err != nil && !isUnreachable(err) { // one that is not reached may have jumped before it answered
 		return d.kexecGivesUp(ctx, t, err)
 	}
+	if err == nil {
+		t.Remember(memoKexecTold, "yes")
+	}
 	return driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
 }
 
@@ -132,6 +141,11 @@ func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, 
 	case err == nil && waited > kexecWait:
 		return d.kexecGivesUp(ctx, t, fmt.Errorf("the agent still answers %s after it was told to start the kernel", waited.Round(time.Second)))
 	case err == nil, waited < kexecQuiet:
+		return waiting, nil
+	case t.Node.Agent.URL == "": // forgotten already, before a crash
+	case !isUnreachable(err) && waited > kexecWait, waited > kexecWait && t.Recall(memoKexecTold) == "":
+		return d.kexecGivesUp(ctx, t, fmt.Errorf("it is not known whether the agent started the kernel: %w", err))
+	case !isUnreachable(err), t.Recall(memoKexecTold) == "": // only the silence of a machine that took the order is its jump
 		return waiting, nil
 	}
 	t.Remember(memoKexec, kexecJumped)
