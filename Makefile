@@ -24,7 +24,7 @@ demo: deps-demo ## the main job, on virtual machines
 test: deps-test lint test-unit test-clients test-lab ## everything
 
 lint: ## formatting and vet
-	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	@test -z "$$(git ls-files "*.go" | xargs gofmt -l)" || { echo "gofmt would change:"; git ls-files "*.go" | xargs gofmt -l; exit 1; }
 	@$(GO) vet ./...
 
 test-unit: ## packages, both databases, peers on loopback
