@@ -43,6 +43,7 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		"machine":    `SELECT n.uuid FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id WHERE p.address = 'a'`,
 		"secret":     `SELECT node_id FROM boot_records r WHERE r.secret = $1 AND r.secret <> '' AND r.valid_until > 5`,
 		"events":     `SELECT what FROM boot_events WHERE mac IN ('a', 'b') AND seen_at >= 5`,
+		"too many":   `SELECT id FROM boot_events WHERE mac = 'a' ORDER BY id DESC LIMIT 1 OFFSET 1000`,
 		"history":    historySelect + ` WHERE h.node_id = 1 ORDER BY h.id LIMIT 10`,
 	}
 	for i, w := range works {

@@ -23,6 +23,8 @@ var secrets = map[string]string{
 	"config drive":  "Q09ORklHLURSSVZFLWNvbnRlbnQ",
 	"step argument": "SECRET-step-argument-7f3d",
 	"agent token":   "TOKEN-of-the-agent-7f3e",
+	"serial line":   "SECRET-on-the-serial-line-7f40",
+	"failure":       "SECRET-in-a-failure-7f41",
 }
 
 func writeSecrets(t *testing.T, s *store.Store) {
@@ -42,6 +44,12 @@ func writeSecrets(t *testing.T, s *store.Store) {
 	}
 	if given, err := s.GiveAgentToken(t.Context(), n.UUID, secrets["agent token"]); err != nil || !given {
 		t.Fatal(given, err)
+	}
+	if err := s.SaveLines(t.Context(), node.MachineLines{NodeUUID: n.UUID, Source: node.SerialLine, Lines: []node.Line{{Text: secrets["serial line"]}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveFailure(t.Context(), node.Evidence{NodeUUID: n.UUID, Sentence: secrets["failure"]}); err != nil {
+		t.Fatal(err)
 	}
 	got, err := s.Node(t.Context(), n.UUID)
 	if err != nil || got.Agent.Token != secrets["agent token"] || got.ConfigDrive != secrets["config drive"] {

@@ -15,7 +15,9 @@ const (
 	tracePending   = 4096                   // events kept in memory for the writer
 	traceBatchTime = 200 * time.Millisecond // how long the writer collects
 	traceText      = 1000                   // longest What
-	eventsKept     = 10_000
+	eventsOfMAC    = 1_000                  // kept of one machine: a noisy one pushes out nobody else's
+	eventsKept     = 100_000                // kept of all machines together
+	eventsCounted  = 1_000                  // written between two looks at eventsKept
 	eventsKeptFor  = 7 * 24 * time.Hour
 	eventsAnswered = 500
 )
@@ -30,10 +32,13 @@ type trace struct {
 	pending []node.BootEvent
 	dropped int
 
-	writing sync.Mutex // one flush at a time
+	writing   sync.Mutex // one flush at a time; guards uncounted
+	uncounted int        // events written since the last look at eventsKept
 }
 
-func newTrace(s *Store) *trace { return &trace{store: s, wake: make(chan struct{}, 1)} }
+func newTrace(s *Store) *trace {
+	return &trace{store: s, wake: make(chan struct{}, 1), uncounted: eventsCounted} // what an earlier process left is looked at first
+}
 
 // Saw keeps e for the writer and returns at once. When boot services see more than the database
 // can take, the oldest waiting events are dropped and counted in the log.
@@ -92,9 +97,19 @@ func (t *trace) flush(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := t.store.tx(ctx, func(tx *sql.Tx) error { return insertEvents(ctx, tx, batch) })
+	t.uncounted += len(batch)
+	count := t.uncounted >= eventsCounted
+	err := t.store.tx(ctx, func(tx *sql.Tx) error {
+		if err := insertEvents(ctx, tx, batch); err != nil {
+			return err
+		}
+		return dropEvents(ctx, tx, batch, count)
+	})
 	if err != nil {
 		return fmt.Errorf("write %d boot events: %w", len(batch), err)
+	}
+	if count {
+		t.uncounted = 0
 	}
 	return nil
 }
@@ -110,10 +125,29 @@ func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error
 			return err
 		}
 	}
+	return nil
+}
+
+// dropEvents forgets what is too old, what is too much of the machines of the batch, and, when all are
+// to be counted, what is too much of all machines together.
+func dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAll bool) error {
 	if _, err := exec(ctx, tx, `DELETE FROM boot_events WHERE seen_at < $1`, node.Now().Add(-eventsKeptFor)); err != nil {
 		return err
 	}
-	_, err = exec(ctx, tx, `DELETE FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1)`, eventsKept)
+	macs := map[string]bool{}
+	for _, e := range batch {
+		macs[strings.ToLower(e.MAC)] = true
+	}
+	for mac := range macs {
+		const tooMany = `DELETE FROM boot_events WHERE mac = $1 AND id <= (SELECT id FROM boot_events WHERE mac = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
+		if _, err := exec(ctx, tx, tooMany, mac, eventsOfMAC); err != nil {
+			return err
+		}
+	}
+	if !countAll {
+		return nil
+	}
+	_, err := exec(ctx, tx, `DELETE FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1)`, eventsKept)
 	return err
 }
 

@@ -27,10 +27,10 @@ func TestSawWhileTheWriterIsStuck(t *testing.T) {
 	s, log := openLogged(t)
 	s.trace.writing.Lock() // a flush that does not end
 	for i := range tracePending + 10 {
-		s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: fmt.Sprint(i)})
+		s.Saw(node.BootEvent{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i/800), What: fmt.Sprint(i)})
 	}
 	s.trace.writing.Unlock()
-	events, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{})
+	events, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:04", "52:54:00:00:00:05"}, time.Time{})
 	if err != nil || len(events) != eventsAnswered || events[eventsAnswered-1].What != fmt.Sprint(tracePending+9) {
 		t.Errorf("%d events, %v", len(events), err)
 	}
@@ -81,5 +81,49 @@ func TestLostBatch(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Each machine keeps its newest events however much another one writes, and all together have a bound.
+func TestEventsKept(t *testing.T) {
+	s, _ := openLogged(t)
+	defer s.Close()
+	saw := func(mac string, n int) {
+		for i := range n {
+			s.Saw(node.BootEvent{MAC: mac, What: fmt.Sprint(i)})
+			if i%tracePending == tracePending-1 {
+				if err := s.trace.flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := s.trace.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(where string) (n int) {
+		t.Helper()
+		if err := s.read.QueryRow(`SELECT COUNT(*) FROM boot_events WHERE ` + where).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	saw("52:54:00:00:00:01", 3)
+	saw("52:54:00:00:00:02", 3*eventsOfMAC)
+	saw("52:54:00:00:00:02", 1)
+	if quiet, noisy := count(`mac = '52:54:00:00:00:01'`), count(`mac = '52:54:00:00:00:02'`); quiet != 3 || noisy != eventsOfMAC {
+		t.Errorf("%d of the quiet machine and %d of the noisy one are kept, want 3 and %d", quiet, noisy, eventsOfMAC)
+	}
+	if n := count(`what = '0' AND mac = '52:54:00:00:00:02'`); n != 1 {
+		t.Errorf("the newest event is kept %d times", n)
+	}
+	for i := range eventsKept/eventsOfMAC + 3 {
+		saw(fmt.Sprintf("52:54:00:00:01:%02x", i), eventsOfMAC)
+	}
+	if n := count(`mac LIKE '%'`); n != eventsKept {
+		t.Errorf("%d events are kept, want %d", n, eventsKept)
+	}
+	if n := count(`mac = '52:54:00:00:00:01'`); n != 0 {
+		t.Errorf("the oldest of all are kept")
 	}
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,6 +133,64 @@ func testProgress(t *testing.T, s *store.Store) {
 	if p, err := s.Progress(t.Context(), uid(1)); p != nil || err != nil {
 		t.Errorf("cleared: %+v, %v", p, err)
 	}
+}
+
+func testLines(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	add(t, s, 2, nil)
+	of := func(i int, source node.LineSource, want node.MachineLines) {
+		t.Helper()
+		got, err := s.Lines(t.Context(), uid(i), source)
+		ok(t, err)
+		want.NodeUUID, want.Source = uid(i), source
+		same(t, "lines", got, want)
+	}
+	of(1, node.SerialLine, node.MachineLines{})
+	of(9, node.SerialLine, node.MachineLines{}) // nobody's
+	serial := node.MachineLines{NodeUUID: uid(1), Source: node.SerialLine, Lines: []node.Line{{At: at(1), Text: "iPXE 1.21"}, {At: at(2), Text: `"quoted" ö`}}, UpdatedAt: at(3)}
+	agent := node.MachineLines{NodeUUID: uid(1), Source: node.AgentLog, Lines: []node.Line{{At: at(2), Text: "billet-agent starts"}}, UpdatedAt: at(3)}
+	ok(t, s.SaveLines(t.Context(), serial))
+	agent.NodeUUID = strings.ToUpper(agent.NodeUUID)
+	ok(t, s.SaveLines(t.Context(), agent))
+	of(1, node.SerialLine, serial)
+	of(1, node.AgentLog, agent)
+	of(2, node.SerialLine, node.MachineLines{})
+	serial.Lines, serial.Note = nil, "its console is in use by somebody else" // replaced, not added to
+	ok(t, s.SaveLines(t.Context(), serial))
+	of(1, node.SerialLine, serial)
+	ok(t, s.ClearLines(t.Context(), uid(1)))
+	ok(t, s.ClearLines(t.Context(), uid(1)))
+	of(1, node.SerialLine, node.MachineLines{})
+	of(1, node.AgentLog, node.MachineLines{})
+	refused(t, s.SaveLines(t.Context(), node.MachineLines{NodeUUID: uid(9), Source: node.AgentLog, UpdatedAt: at(1)}), node.NotFound, "Node "+uid(9)+" could not be found.")
+
+	ok(t, s.SaveLines(t.Context(), serial))
+	n := reserve(t, s, 1)
+	ok(t, s.DeleteNode(t.Context(), n)) // takes them along
+	of(1, node.SerialLine, node.MachineLines{})
+}
+
+func testFailure(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	if e, err := s.Failure(t.Context(), uid(1)); e != nil || err != nil {
+		t.Errorf("before: %+v, %v", e, err)
+	}
+	for i := range 2 {
+		want := node.Evidence{
+			NodeUUID: uid(1), Flow: node.FlowDeploy, Sentence: fmt.Sprint("the kernel panicked ", i), StartedAt: at(1), FailedAt: at(9 + i), Step: "deploy.deploy",
+			WaitingFor: "the agent's first heartbeat", WaitingSince: at(2), Deadline: at(60),
+			Steps:      []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: at(1)}},
+			Phases:     []node.Phase{{Name: "dhcp", First: at(3), Last: at(4), Times: 2, What: "DISCOVER"}},
+			BootEvents: []node.BootEvent{{MAC: mac(1), Service: "dhcp", What: "DISCOVER", At: at(3)}},
+			Serial:     node.MachineLines{Lines: []node.Line{{At: at(5), Text: "Kernel panic"}}, UpdatedAt: at(5)},
+			AgentURL:   "https://10.0.0.9:9999", AgentCalled: at(4), Files: []string{"/var/lib/billet/deploy-logs/x"},
+		}
+		ok(t, s.SaveFailure(t.Context(), want))
+		got, err := s.Failure(t.Context(), strings.ToUpper(uid(1)))
+		ok(t, err)
+		same(t, "failure", got, &want)
+	}
+	refused(t, s.SaveFailure(t.Context(), node.Evidence{NodeUUID: uid(9)}), node.NotFound, "Node "+uid(9)+" could not be found.")
 }
 
 func testWakeups(t *testing.T, s *store.Store) {

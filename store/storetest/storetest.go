@@ -59,6 +59,8 @@ func Run(t *testing.T, open Open) {
 		{"history is kept short", testHistoryTrim},
 		{"inventory", testInventory},
 		{"progress", testProgress},
+		{"lines of a machine", testLines},
+		{"last failure", testFailure},
 		{"boot records", testBootRecords},
 		{"boot events", testBootEvents},
 		{"boot events are kept short", testBootEventsTrim},
