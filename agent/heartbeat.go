@@ -16,6 +16,9 @@ const (
 	retryMost    = 5 * time.Second // a restarted service hears every agent within seconds
 )
 
+// started is when this process began: on a ramdisk a moment after the kernel handed over.
+var started = time.Now()
+
 // heart sends heartbeats. Its Run owns the only goroutine that does.
 type heart struct {
 	beat    func(context.Context) error
@@ -42,7 +45,7 @@ func (h *heart) Force() {
 // Run beats until ctx ends or the heart is stopped. A heartbeat that failed is sent again soon: the
 // service may have been restarted, or hold the node for a moment.
 func (h *heart) Run(ctx context.Context) {
-	failures := 0
+	failures, taken := 0, false
 	for {
 		err := h.beat(ctx)
 		wait := h.interval()
@@ -53,6 +56,10 @@ func (h *heart) Run(ctx context.Context) {
 		} else if failures > 0 {
 			h.log.Info("the service takes heartbeats again", "failures", failures)
 			failures = 0
+		}
+		if err == nil && !taken {
+			taken = true
+			h.log.Info("first heartbeat taken", "after", time.Since(started).Round(time.Millisecond))
 		}
 		t := time.NewTimer(wait)
 		select {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -130,4 +131,35 @@ func TestProgressEndsWhenNobodyWantsIt(t *testing.T) {
 			t.Errorf("sent %d times", sent)
 		}
 	})
+}
+
+// How long the agent took to be heard is said once, when the service took a heartbeat.
+func TestFirstHeartbeatIsSaidOnce(t *testing.T) {
+	var said bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		h := newHeart(time.Minute, slog.New(slog.NewTextHandler(&said, nil)), func(context.Context) error {
+			n++
+			if n <= 2 {
+				return errors.New("connection refused")
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		h.Run(ctx)
+		if n < 5 {
+			t.Errorf("%d heartbeats in ten minutes", n)
+		}
+	})
+	lines := strings.Split(said.String(), "\n")
+	var first []int
+	for i, line := range lines {
+		if strings.Contains(line, `msg="first heartbeat taken"`) && strings.Contains(line, "after=") {
+			first = append(first, i)
+		}
+	}
+	if len(first) != 1 || !strings.Contains(lines[first[0]-1], "takes heartbeats again") {
+		t.Errorf("lines %v of\n%s", first, said.String())
+	}
 }

@@ -25,7 +25,8 @@ const targetSize = diskSize + 64<<20
 // BenchmarkWrite deploys an image as the agent does (over HTTP, hashed, past the page cache, sparse
 // ranges zeroed, flushed) onto a used disk, and reports how its time compares with a tool that does
 // less: x-dd for `dd oflag=direct bs=1M` of the raw file, which neither downloads nor hashes, and
-// x-qemu for `qemu-img convert -n -t none` of the local qcow2.
+// x-qemu for `qemu-img convert -n -t none` of the local qcow2. For raw, x-tools compares with the
+// tools that do the same work: curl, sha256sum and dd on one pipe.
 func BenchmarkWrite(b *testing.B) {
 	for _, kind := range []struct{ name, format, peer string }{
 		{"raw", "raw", "x-dd"}, {"qcow2", "qcow2", "x-qemu"}, {"zlib", "qcow2", "x-qemu"}, {"zstd", "qcow2", "x-qemu"},
@@ -41,12 +42,17 @@ func BenchmarkWrite(b *testing.B) {
 			info := wire.ImageInfo{ID: kind.name, URLs: []string{server.URL}, DiskFormat: kind.format, HashAlgo: "sha256", HashValue: sumOf(b, img)}
 			ours, theirs := usedDisk(b), usedDisk(b)
 			b.SetBytes(diskSize)
-			var our, their time.Duration
+			var our, their, tools time.Duration
 			for b.Loop() {
 				b.StopTimer()
 				start := time.Now()
 				peer(b, kind.format, img, theirs)
 				their += time.Since(start)
+				if kind.format == "raw" {
+					start = time.Now()
+					sameWork(b, server.URL, theirs)
+					tools += time.Since(start)
+				}
 				b.StartTimer()
 				start = time.Now()
 				deploy(b, server.Client(), info, ours)
@@ -55,6 +61,9 @@ func BenchmarkWrite(b *testing.B) {
 			b.StopTimer()
 			compareDisk(b, ours, raw)
 			b.ReportMetric(our.Seconds()/their.Seconds(), kind.peer)
+			if tools > 0 {
+				b.ReportMetric(our.Seconds()/tools.Seconds(), "x-tools")
+			}
 		})
 	}
 }
@@ -98,6 +107,15 @@ func peer(b *testing.B, format, img, target string) {
 		qemu(b, "convert", "-n", "-t", "none", "-f", "qcow2", "-O", "raw", img, target)
 	} else if out, err := exec.Command("dd", "if="+img, "of="+target, "oflag=direct", "bs=1M", "conv=notrunc,fsync").CombinedOutput(); err != nil {
 		b.Fatalf("dd: %v\n%s", err, out)
+	}
+}
+
+// sameWork downloads, hashes and writes with the ordinary tools.
+func sameWork(b *testing.B, url, target string) {
+	b.Helper()
+	script := `set -o pipefail; curl -sf "$1" | tee >(sha256sum >/dev/null) | dd iflag=fullblock oflag=direct bs=1M conv=notrunc,fsync of="$2"`
+	if out, err := exec.Command("bash", "-c", script, "bash", url, target).CombinedOutput(); err != nil {
+		b.Fatalf("curl, tee, sha256sum and dd: %v\n%s", err, out)
 	}
 }
 

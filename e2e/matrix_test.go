@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +65,20 @@ func (c cell) run(t *testing.T) {
 	second := time.Since(began)
 	m.provision(map[string]any{"target": "deleted"})
 	m.arrive("available", 4*time.Minute)
-	fmt.Printf("MATRIX %-38s active %6.1f s   up %6.1f s   up again %6.1f s\n", c.name(), active.Seconds(), first.Seconds(), second.Seconds())
+	fmt.Printf("MATRIX %-38s active %6.1f s   up %6.1f s   up again %6.1f s   agent's first heartbeat after %s\n",
+		c.name(), active.Seconds(), first.Seconds(), second.Seconds(), m.firstHeartbeat())
 }
+
+// firstHeartbeat is what the agent said on the console of its way from its start to a heartbeat that
+// the service took; "-" if it made none, as in iSCSI mode.
+func (m *machine) firstHeartbeat() string {
+	if found := firstHeartbeat.FindSubmatch(m.console()); found != nil {
+		return string(found[1])
+	}
+	return "-"
+}
+
+var firstHeartbeat = regexp.MustCompile(`msg="first heartbeat taken".* after=(\S+)`)
 
 // up is what the instance's console shows once at every start.
 func (c cell) up(name string) string {
