@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -41,6 +42,7 @@ var properties = map[string]string{
 	"ipmi_disable_boot_timeout": "Whether to tell the BMC not to drop the boot device after 60 s without a power change: true or false. Default: true.",
 	"ipmi_bridging":             "Bridging; only no. Default: no.",
 	"ipmi_terminal_port":        "TCP port of the node's console, 1 to 65535. Used by console interfaces.",
+	driver.CaptureSerial:        "Whether the serial line is heard over LAN while a flow works on the machine: true or false. Default: the service's own.",
 }
 
 var privileges = map[string]byte{"CALLBACK": 1, "USER": 2, "OPERATOR": 3, "ADMINISTRATOR": 4}
@@ -62,6 +64,7 @@ func parse(info node.Document) (config, error) {
 	r.choice("ipmi_protocol_version", "2.0", "2.0")
 	r.choice("ipmi_bridging", "no", "no")
 	r.number("ipmi_terminal_port", 623)
+	r.flag(driver.CaptureSerial, false)
 	switch {
 	case r.err == nil && strings.TrimSpace(host) == "":
 		r.refuse("ipmi_address", "is missing: give the BMC's IP address or host name")
@@ -185,9 +188,17 @@ func (r *reader) kg() []byte {
 
 // unknown catches typing errors, which would otherwise be defaults nobody asked for.
 func (r *reader) unknown() {
+	other := func(key string) bool { return !strings.HasPrefix(key, "ipmi_") }
+	allowed := slices.DeleteFunc(slices.Sorted(maps.Keys(properties)), other)
 	for _, key := range slices.Sorted(maps.Keys(r.info)) {
-		if _, ok := properties[key]; !ok && strings.HasPrefix(key, "ipmi_") {
-			r.refuse(key, "is not known; allowed: "+strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
+		if !other(key) && !slices.Contains(allowed, key) {
+			r.refuse(key, "is not known; allowed: "+strings.Join(allowed, ", "))
 		}
 	}
+}
+
+// port is the BMC's UDP port.
+func (c config) port() string {
+	_, port, _ := net.SplitHostPort(c.address)
+	return port
 }

@@ -19,6 +19,7 @@ const (
 	NoPrivilege Reason = "privilege"   // the user may not do this
 	Busy        Reason = "busy"        // says so, or has no free session
 	NotDone     Reason = "not done"    // said yes and did nothing
+	InUse       Reason = "in use"      // the serial line has another listener
 	Refused     Reason = "refused"     // said no
 	Unsupported Reason = "unsupported" // speaks no IPMI 2.0, or does not know the command
 )
@@ -27,7 +28,7 @@ const (
 var kinds = map[Reason]node.Kind{
 	Unreachable: node.Unavailable, Slow: node.Unavailable, Busy: node.Unavailable, NotDone: node.Unavailable,
 	BadLogin: node.Invalid, BadCipher: node.Invalid, NoPrivilege: node.Invalid,
-	Refused: node.Unavailable, Unsupported: node.Invalid,
+	Refused: node.Unavailable, Unsupported: node.Invalid, InUse: node.Conflict,
 }
 
 // Error is a conversation with a BMC that went wrong. It wraps a *node.Err with the whole text and

@@ -28,6 +28,7 @@ type Options struct {
 	PowerWait        time.Duration // until the machine must be on or off; 0: 60 s
 	SoftWait         time.Duration // the same when its operating system does the switching; 0: 5 min
 	PollEvery        time.Duration // first pause between looks, growing to ten times that; 0: 500 ms
+	SerialLost       time.Duration // a BMC that is silent for this long while its serial line is heard is given up; 0: 48 s
 }
 
 func (o Options) withDefaults() Options {
@@ -37,11 +38,12 @@ func (o Options) withDefaults() Options {
 	o.PowerWait = cmp.Or(o.PowerWait, time.Minute)
 	o.SoftWait = cmp.Or(o.SoftWait, 5*time.Minute)
 	o.PollEvery = cmp.Or(o.PollEvery, 500*time.Millisecond)
+	o.SerialLost = cmp.Or(o.SerialLost, 48*time.Second)
 	return o
 }
 
 // New returns the two implementations. They share a queue: whatever asks, a BMC sees one session
-// of this process at a time.
+// of this process at a time, and one more while its serial line is heard.
 func New(o Options) (*Power, *Management) {
 	b := &bmcs{options: o.withDefaults(), slots: map[string]*slot{}}
 	return &Power{b}, &Management{b}
@@ -58,6 +60,14 @@ type bmcs struct {
 type slot struct {
 	busy  chan struct{} // capacity 1
 	suite int           // the cipher suite that worked last; 0: not known
+
+	listener *listener // hears the serial line, or did; nil: nobody ever
+}
+
+// listener is a session that hears a serial line.
+type listener struct {
+	stop  func()          // has it end
+	ended <-chan struct{} // closed when its session is closed
 }
 
 func (b *bmcs) slot(address string) *slot {
@@ -72,6 +82,22 @@ func (b *bmcs) slot(address string) *slot {
 // do runs f in a session of its own, when the BMC's queue is free, and closes the session
 // whatever happens.
 func (b *bmcs) do(ctx context.Context, c config, f func(*session) error) error {
+	return b.queued(ctx, c, func() error {
+		s := &session{config: c, options: b.options, slot: b.slot(c.address)}
+		defer func() { s.close(ctx) }()
+		err := s.login(ctx)
+		if ReasonOf(err) == Busy && s.slot.makeRoom(ctx) {
+			err = s.reopen(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
+
+// queued runs f when the BMC's queue is free.
+func (b *bmcs) queued(ctx context.Context, c config, f func() error) error {
 	slot := b.slot(c.address)
 	select {
 	case slot.busy <- struct{}{}:
@@ -79,10 +105,23 @@ func (b *bmcs) do(ctx context.Context, c config, f func(*session) error) error {
 	case <-ctx.Done():
 		return c.fail(Busy, ctx.Err(), "another operation of this service on it has not ended in time")
 	}
-	s := &session{config: c, options: b.options, slot: slot}
-	defer s.close(ctx)
-	if err := s.login(ctx); err != nil {
-		return err
+	return f()
+}
+
+// makeRoom ends the session that hears the serial line, if there is one: operations come first.
+func (s *slot) makeRoom(ctx context.Context) bool {
+	if s.listener == nil {
+		return false
 	}
-	return f(s)
+	select {
+	case <-s.listener.ended:
+		return false
+	default:
+	}
+	s.listener.stop()
+	select {
+	case <-s.listener.ended:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }

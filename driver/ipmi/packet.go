@@ -155,10 +155,13 @@ func (s *session) seal(kind byte, payload []byte) []byte {
 	return append(b, s.suite.mac(s.k1, b[4:])[:s.suite.codeLen]...)
 }
 
-// open checks a frame of this session and decrypts it.
-func (s *session) open(f frame) ([]byte, error) {
+// open checks a frame of this session that carries an IPMI message and decrypts it.
+func (s *session) open(f frame) ([]byte, error) { return s.openAs(payloadIPMI, f) }
+
+// openAs does the same with a payload of the given type.
+func (s *session) openAs(kind byte, f frame) ([]byte, error) {
 	n := len(f.body) - s.suite.codeLen
-	if f.kind != payloadIPMI|encrypted|authenticated || f.session != s.consoleID || n < 14 ||
+	if f.kind != kind|encrypted|authenticated || f.session != s.consoleID || n < 14 ||
 		!hmac.Equal(s.suite.mac(s.k1, f.body[:n])[:s.suite.codeLen], f.body[n:]) {
 		return nil, errNotOurs
 	}

@@ -27,6 +27,7 @@ type session struct {
 	sequence         uint32 // of the session's packets: each sending has a new one
 	request          byte   // of requests, 0 to 63: repetitions keep theirs
 	mayBeOpen        flag   // the BMC may think that there is a session
+	solOver          flag   // the BMC has ended the serial payload
 }
 
 // command sends a request and returns the answer's data. A BMC that is busy is asked again;

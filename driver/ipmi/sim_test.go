@@ -42,8 +42,8 @@ mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
 mc_enable 0x20
 `
 
-// startSim runs OpenIPMI's BMC, which shares no code and no author with ours.
-func startSim(t *testing.T) (info node.Document, dir string) {
+// startSim runs OpenIPMI's BMC, which shares no code and no author with ours. lan are more lines of its configuration.
+func startSim(t *testing.T, lan ...string) (info node.Document, dir string) {
 	t.Helper()
 	path, err := exec.LookPath("ipmi_sim")
 	if err != nil {
@@ -52,7 +52,7 @@ func startSim(t *testing.T) (info node.Document, dir string) {
 	dir = t.TempDir()
 	port := freePort(t)
 	for name, text := range map[string]string{
-		"chassis.sh": chassisScript, "lan.conf": simLAN, "sim.emu": simBMC, "power": "0", "boot": "default", "powers": "",
+		"chassis.sh": chassisScript, "lan.conf": simLAN + strings.Join(lan, ""), "sim.emu": simBMC, "power": "0", "boot": "default", "powers": "",
 	} {
 		text = strings.NewReplacer("DIR", dir, "PORT", port, "PASSWORD", password).Replace(text)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
