@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -17,12 +18,13 @@ type blsEntry struct {
 	title, version string
 	sortKey        string
 	linux, options string
+	failed         bool // its boot counter says that no try is left
 	initrds        []string
 }
 
 // readEntries reads a folder of entries, the one a loader shows first in front.
-func readEntries(v Volume, dir string) ([]blsEntry, error) {
-	names, err := inroot.Names(v.Dir, dir)
+func readEntries(b *budget, v Volume, dir string) ([]blsEntry, error) {
+	names, err := inroot.Names(v.Dir, dir, maxEntries)
 	if err != nil {
 		return nil, err
 	}
@@ -32,12 +34,14 @@ func readEntries(v Volume, dir string) ([]blsEntry, error) {
 		if !ok {
 			continue
 		}
-		text, err := inroot.ReadFile(v.Dir, path.Join(dir, name), maxConfig)
+		text, err := b.read(v, path.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
-		id, _, _ = strings.Cut(id, "+") // boot counter
-		if e := parseEntry(id, string(text)); e.linux != "" {
+		id, counter, _ := strings.Cut(id, "+") // "+LEFT-DONE"
+		left, _, _ := strings.Cut(counter, "-")
+		if e := parseEntry(id, text); e.linux != "" {
+			e.failed = left != "" && strings.Trim(left, "0") == ""
 			list = append(list, e)
 		}
 	}
@@ -45,7 +49,7 @@ func readEntries(v Volume, dir string) ([]blsEntry, error) {
 		return nil, errors.New("there are no entries with a Linux kernel")
 	}
 	slices.SortFunc(list, func(a, b blsEntry) int {
-		return cmp.Or(compareKeys(a.sortKey, b.sortKey), compareVersions(b.version, a.version), compareVersions(b.id, a.id))
+		return cmp.Or(compareFailed(a, b), compareKeys(a.sortKey, b.sortKey), compareVersions(b.version, a.version), compareVersions(b.id, a.id))
 	})
 	return list, nil
 }
@@ -77,6 +81,17 @@ func parseEntry(id, text string) blsEntry {
 		}
 	}
 	return e
+}
+
+// compareFailed puts entries last that were tried too often.
+func compareFailed(a, b blsEntry) int {
+	switch {
+	case a.failed && !b.failed:
+		return 1
+	case b.failed && !a.failed:
+		return -1
+	}
+	return 0
 }
 
 // compareKeys puts entries with a sort key first.
@@ -117,31 +132,40 @@ func leading(s string) string {
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // systemdBoot is the entry that systemd-boot starts: the one its loader.conf names, else the first.
-func systemdBoot(v Volume, dir string) (Entry, error) {
-	list, err := readEntries(v, dir)
+func systemdBoot(b *budget, v Volume, dir string) (Entry, error) {
+	list, err := readEntries(b, v, dir)
 	if err != nil {
 		return Entry{}, err
 	}
 	chosen := list[0]
-	if pattern := defaultPattern(v, path.Join(path.Dir(dir), "loader.conf")); pattern != "" {
+	if pattern := defaultPattern(b, v, path.Join(path.Dir(dir), "loader.conf")); pattern != "" {
 		i := slices.IndexFunc(list, func(e blsEntry) bool {
 			whole, _ := path.Match(pattern, e.id+".conf")
 			short, _ := path.Match(pattern, e.id)
 			return whole || short
 		})
 		if i >= 0 {
-			chosen = list[i]
+			return list[i].entry(v, list[i].options), nil
+		}
+	}
+	unified, err := inroot.Names(v.Dir, "/EFI/Linux", maxEntries)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, err
+	}
+	for _, name := range unified {
+		if strings.HasSuffix(strings.ToLower(name), ".efi") {
+			return Entry{}, fmt.Errorf("it may start the unified kernel image /EFI/Linux/%s, and what the loader prefers is not known", name)
 		}
 	}
 	return chosen.entry(v, chosen.options), nil
 }
 
-func defaultPattern(v Volume, conf string) string {
-	text, err := inroot.ReadFile(v.Dir, conf, maxConfig)
+func defaultPattern(b *budget, v Volume, conf string) string {
+	text, err := b.read(v, conf)
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == "default" {
 			return f[1]
 		}
@@ -170,11 +194,14 @@ func (g *grub) blscfg() error {
 			dir = "/boot/loader/entries"
 		}
 	}
-	list, err := readEntries(v, dir)
+	list, err := readEntries(g.budget, v, dir)
 	if err != nil {
 		return fmt.Errorf("reading the entries for blscfg: %w", err)
 	}
 	for _, b := range list {
+		if b.options == "" {
+			b.options = g.vars["default_kernelopts"]
+		}
 		options, err := g.expandText(b.options)
 		if err != nil {
 			return err

@@ -37,8 +37,37 @@ type Entry struct {
 	From        string // the configuration it is from: "partition 2, /boot/grub/grub.cfg"
 }
 
-// maxConfig bounds a configuration file; large menus have some 50 KB.
-const maxConfig = 4 << 20
+// Bounds of one look at a disk. An image comes from anywhere: what it says must neither keep the
+// agent busy nor fill the memory of a small machine.
+const (
+	maxConfig  = 1 << 20 // bytes of a configuration file; large menus have some 50 KB
+	maxText    = 8 << 20 // bytes that are read from the disk, and that variables make of them, together
+	maxEntries = 500     // files in a folder of boot loader entries
+	maxLoad    = 1 << 30 // bytes of kernel and initial ramdisks together
+	maxReason  = 300     // bytes of what is said about one configuration
+)
+
+// perFile is what opening a file counts for in maxText, however small it is.
+const perFile = 512
+
+// budget is what is left of maxText.
+type budget struct{ left int }
+
+func (b *budget) spend(n int) error {
+	if b.left -= n; b.left < 0 {
+		return fmt.Errorf("the disk's configurations come to more than %d MB of text", maxText>>20)
+	}
+	return nil
+}
+
+// read is a file's text.
+func (b *budget) read(v Volume, name string) (string, error) {
+	text, err := inroot.ReadFile(v.Dir, name, maxConfig)
+	if err != nil {
+		return "", err
+	}
+	return string(text), b.spend(perFile + len(text))
+}
 
 // place is a configuration that may be there.
 type place struct {
@@ -51,11 +80,12 @@ type place struct {
 // loader on the EFI system partition ("\EFI\debian\shimx64.efi"), "" in BIOS mode.
 func Find(volumes []Volume, loader string) (Entry, error) {
 	var tried []error
+	b := &budget{left: maxText}
 	for _, p := range places(volumes, loader) {
 		if _, err := inroot.Stat(p.volume.Dir, p.path); err != nil {
 			continue
 		}
-		e, err := p.read(volumes, loader != "")
+		e, err := p.read(b, volumes, loader != "")
 		if err == nil {
 			err = e.check()
 		}
@@ -63,7 +93,7 @@ func Find(volumes []Volume, loader string) (Entry, error) {
 			e.From = p.String()
 			return e, nil
 		}
-		tried = append(tried, fmt.Errorf("%s: %w", p, err))
+		tried = append(tried, fmt.Errorf("%s: %s", p, shorten(err.Error())))
 	}
 	if tried == nil {
 		return Entry{}, errors.New("no GRUB configuration and no boot loader entries were found on the disk's partitions")
@@ -73,11 +103,19 @@ func Find(volumes []Volume, loader string) (Entry, error) {
 
 func (p place) String() string { return fmt.Sprintf("partition %d, %s", p.volume.Number, p.path) }
 
-func (p place) read(volumes []Volume, uefi bool) (Entry, error) {
+func (p place) read(b *budget, volumes []Volume, uefi bool) (Entry, error) {
 	if p.bls {
-		return systemdBoot(p.volume, p.path)
+		return systemdBoot(b, p.volume, p.path)
 	}
-	return runGRUB(volumes, p.volume, p.path, uefi)
+	return runGRUB(b, volumes, p.volume, p.path, uefi)
+}
+
+// shorten keeps a reason, which quotes the image, fit for a node's history.
+func shorten(reason string) string {
+	if len(reason) > maxReason {
+		return strings.ToValidUTF8(reason[:maxReason], "") + "…"
+	}
+	return reason
 }
 
 // places lists where configurations may be, in the order in which firmware and loaders come to them:
@@ -113,11 +151,12 @@ func places(volumes []Volume, loader string) []place {
 	return list
 }
 
-// check refuses an entry whose files are not there.
+// check refuses an entry whose files are not there, or are more than any system has.
 func (e Entry) check() error {
 	if e.Kernel.Path == "" {
 		return errors.New("it starts no Linux kernel")
 	}
+	var total int64
 	for _, f := range append([]File{e.Kernel}, e.Initrds...) {
 		info, err := inroot.Stat(f.Volume.Dir, f.Path)
 		if err != nil {
@@ -125,6 +164,9 @@ func (e Entry) check() error {
 		}
 		if !info.Mode().IsRegular() || info.Size() == 0 {
 			return fmt.Errorf("it starts %q, but %s of partition %d is no file with anything in it", e.Title, f.Path, f.Volume.Number)
+		}
+		if total += info.Size(); info.Size() > maxLoad || total > maxLoad {
+			return fmt.Errorf("it starts %q, whose kernel and %d ramdisks have more than %d MB", e.Title, len(e.Initrds), maxLoad>>20)
 		}
 	}
 	return nil

@@ -196,13 +196,13 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestTest(t *testing.T) {
-	g := &grub{volumes: []Volume{volume(t, 1, "", "", map[string]string{"a/b": "x", "empty": ""})}, vars: map[string]string{"root": "hd0,msdos1"}}
+	g := &grub{budget: &budget{left: maxText}, volumes: []Volume{volume(t, 1, "", "", map[string]string{"a/b": "x", "empty": ""})}, vars: map[string]string{"root": "hd0,msdos1"}}
 	for line, want := range map[string]bool{
 		"": false, "x": true, "! x": false, "a = a": true, "a != a": false, "a = b -o c = c": true, "a = a -a b = c": false, "2 -lt 10": true, "2 -ge 10": false,
 		"-d /a": true, "-f /a": false, "-f /a/b": true, "-s /empty": false, "-e /empty": true, "! -e /none": true, "-n x -a ! -n y": false,
 	} {
-		if got := g.test(append(strings.Fields(line), "]")); got != want {
-			t.Errorf("[ %s ] is %v", line, got)
+		if got, err := g.test(append(strings.Fields(line), "]")); got != want || err != nil {
+			t.Errorf("[ %s ] is %v, %v", line, got, err)
 		}
 	}
 }
@@ -225,7 +225,7 @@ func FuzzGRUB(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, "grub.cfg"), []byte(s), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		e, err := runGRUB([]Volume{{Number: 1, Dir: dir}}, Volume{Number: 1, Dir: dir}, "/grub.cfg", true)
+		e, err := runGRUB(&budget{left: maxText}, []Volume{{Number: 1, Dir: dir}}, Volume{Number: 1, Dir: dir}, "/grub.cfg", true)
 		if err == nil && e.Kernel.Path == "" && e.CommandLine == "" && e.Title == "" && e.From != "" {
 			t.Errorf("%q gives %+v", s, e)
 		}

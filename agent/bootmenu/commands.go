@@ -1,6 +1,7 @@
 package bootmenu
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // command runs one simple command; false is its failure, an error ends the run.
 func (g *grub) command(w []string) (bool, error) {
 	if body, ok := g.funcs[w[0]]; ok {
-		return true, g.call(body)
+		return true, g.function(body, w[1:])
 	}
 	switch args := w[1:]; w[0] {
 	case "set":
@@ -25,9 +26,12 @@ func (g *grub) command(w []string) (bool, error) {
 		}
 		return true, nil
 	case "[", "test":
-		return g.test(args), nil
-	case "false", "fwsetup", "halt", "reboot", "loopback", "cryptomount", "chainloader", "chainloader_efi", "multiboot", "multiboot2", "exit":
-		return false, nil // what starts no Linux kernel of this disk
+		return g.test(args)
+	case "false", "loopback", "cryptomount":
+		return false, nil // there is nothing of the kind on this disk's own file systems
+	case "chainloader", "chainloader_efi", "multiboot", "multiboot2":
+		g.loaded = nil // what it loads takes the kernel's place
+		return false, nil
 	case "search", "search.fs_uuid", "search.fs_label", "search.file":
 		return g.search(w[0], args), nil
 	case "load_env":
@@ -36,6 +40,14 @@ func (g *grub) command(w []string) (bool, error) {
 		return g.linux(args)
 	case "initrd", "initrd16", "initrdefi":
 		return g.initrd(args)
+	case "exit", "halt", "reboot", "fwsetup":
+		return false, fmt.Errorf("it does not boot: its command is %q", w[0])
+	case "return":
+		return true, errReturn
+	case "break":
+		return true, errBreak
+	case "continue":
+		return true, errContinue
 	case "boot":
 		if g.loaded == nil {
 			return false, nil
@@ -53,12 +65,9 @@ func (g *grub) another(w []string) (bool, error) {
 			return false, nil
 		}
 		if w[0] == "configfile" {
-			g.menu = nil
+			return g.configfile(w[1])
 		}
-		if _, _, err := g.locate(w[1]); err != nil {
-			return false, nil
-		}
-		return true, g.source(w[1])
+		return g.sourceIfThere(w[1])
 	case "normal":
 		if len(w) == 2 {
 			return g.another([]string{"configfile", w[1]})
@@ -67,7 +76,10 @@ func (g *grub) another(w []string) (bool, error) {
 	case "blscfg":
 		return true, g.blscfg()
 	}
-	if name, _, ok := strings.Cut(w[0], "="); ok && name != "" && len(w) == 1 {
+	if strange[w[0]] {
+		return false, fmt.Errorf("its command %q is not understood", w[0])
+	}
+	if name, _, ok := strings.Cut(w[0], "="); ok && name != "" { // more words, out of a variable, are lost
 		g.assign(w[0])
 		return true, nil
 	}
@@ -79,6 +91,12 @@ var quiet = map[string]bool{
 	"true": true, "insmod": true, "export": true, "echo": true, "sleep": true, "serial": true, "terminal_input": true, "terminal_output": true,
 	"terminal": true, "loadfont": true, "save_env": true, "background_image": true, "clear": true, "gfxpayload": true, "rmmod": true,
 	"play": true, "keymap": true, "lspci": true, "increment": true, ":": true, "cat": true, "videoinfo": true, "videomode": true,
+}
+
+// strange are commands whose outcome decides what is booted, and is not known here.
+var strange = map[string]bool{
+	"eval": true, "regexp": true, "probe": true, "smbios": true, "read": true, "setparams": true, "shift": true, "decrement": true,
+	"devicetree": true, "lvm": true, "parttool": true, "initrd_update": true, "xen_hypervisor": true, "xen_module": true, "kernel": true,
 }
 
 func (g *grub) assign(text string) {
@@ -93,7 +111,7 @@ func (g *grub) assign(text string) {
 }
 
 // test is [ … ]: "!" binds closest, then -a, then -o.
-func (g *grub) test(args []string) bool {
+func (g *grub) test(args []string) (bool, error) {
 	if n := len(args); n > 0 && args[n-1] == "]" {
 		args = args[:n-1]
 	}
@@ -104,20 +122,30 @@ func (g *grub) test(args []string) bool {
 		if at += used; at >= len(args) {
 			break
 		}
-		if args[at] == "-o" {
+		switch args[at] {
+		case "-a":
+		case "-o":
 			result, all = result || all, true
+		default:
+			return false, fmt.Errorf("its test %q is not understood", strings.Join(args, " "))
 		}
-		at++ // -a, -o
+		at++
 	}
-	return len(args) > 0 && (result || all)
+	return len(args) > 0 && (result || all), nil
 }
 
 // condition is one comparison and how many words it has.
 func (g *grub) condition(a []string) (ok bool, used int) {
-	if a[0] == "!" && len(a) > 1 {
-		ok, used = g.condition(a[1:])
-		return !ok, used + 1
+	negated := false
+	for a[0] == "!" && len(a) > 1 {
+		a, used, negated = a[1:], used+1, !negated
 	}
+	ok, n := g.plain(a)
+	return ok != negated, used + n
+}
+
+// plain is a comparison without "!".
+func (g *grub) plain(a []string) (ok bool, used int) {
 	if len(a) >= 3 {
 		if result, known := compare(a[0], a[1], a[2]); known {
 			return result, 3
@@ -186,7 +214,7 @@ func compare(a, op, b string) (result, known bool) {
 
 // search looks for a file system by UUID, label or a file on it, and sets a variable to its device.
 func (g *grub) search(name string, args []string) bool {
-	by, variable, want := strings.TrimPrefix(name, "search."), "root", ""
+	by, variable, want := strings.TrimPrefix(name, "search."), "", ""
 	for i := 0; i < len(args); i++ {
 		option, value, inline := strings.Cut(args[i], "=")
 		switch option {
@@ -197,9 +225,7 @@ func (g *grub) search(name string, args []string) bool {
 		case "--file", "-f":
 			by = "file"
 		case "--set", "-s":
-			if inline && value != "" {
-				variable = value
-			}
+			variable = cmp.Or(value, "root")
 		case "--no-floppy", "-n", "--efidisk-only":
 		case "--hint", "--hint-bios", "--hint-efi", "--hint-baremetal", "--hint-ieee1275", "--hint-arc":
 			if !inline {
@@ -215,7 +241,9 @@ func (g *grub) search(name string, args []string) bool {
 	}
 	for _, v := range g.volumes {
 		if want != "" && found(v, by, want) {
-			g.vars[variable] = fmt.Sprintf("hd0,gpt%d", v.Number)
+			if variable != "" { // without, it prints what it found
+				g.vars[variable] = fmt.Sprintf("hd0,gpt%d", v.Number)
+			}
 			return true
 		}
 	}
@@ -253,11 +281,11 @@ func (g *grub) loadEnv(args []string) bool {
 	if err != nil {
 		return false
 	}
-	text, err := inroot.ReadFile(v.Dir, file, maxConfig)
+	text, err := g.budget.read(v, file)
 	if err != nil {
 		return false
 	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		if ok && !strings.HasPrefix(line, "#") && (only == nil || contains(only, key)) {
 			g.vars[key] = value

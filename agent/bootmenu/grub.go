@@ -15,10 +15,16 @@ import (
 const (
 	maxSteps = 20000
 	maxCalls = 20
+	maxLine  = 256 << 10 // bytes of one command once its variables are put in; a kernel takes 2 KB
 )
 
-// errBoot ends a run: the script boots what it has loaded.
-var errBoot = errors.New("boot")
+// What ends more than one statement.
+var (
+	errBoot     = errors.New("boot")                 // the script boots what it has loaded
+	errReturn   = errors.New("return")               // a function or file ends
+	errBreak    = errors.New("break, in no loop")    // a loop ends
+	errContinue = errors.New("continue, in no loop") // its next turn begins
+)
 
 // item is one line of a menu.
 type item struct {
@@ -35,43 +41,45 @@ type grub struct {
 	funcs   map[string]script
 	menu    []item
 	loaded  *Entry
+	budget  *budget
 	steps   int
 	calls   int
 }
 
 // runGRUB runs a configuration as GRUB would that nobody touches, and returns what it boots.
-func runGRUB(volumes []Volume, v Volume, config string, uefi bool) (Entry, error) {
-	platform := "pc"
+func runGRUB(b *budget, volumes []Volume, v Volume, config string, uefi bool) (Entry, error) {
+	platform, cpu := "pc", "i386"
 	if uefi {
-		platform = "efi"
+		platform, cpu = "efi", "x86_64"
 	}
 	device := fmt.Sprintf("hd0,gpt%d", v.Number)
-	g := &grub{volumes: volumes, funcs: map[string]script{}, vars: map[string]string{
+	g := &grub{budget: b, volumes: volumes, funcs: map[string]script{}, vars: map[string]string{
 		"root": device, "prefix": "(" + device + ")" + path.Dir(path.Join("/", config)), "cmdpath": "(hd0)",
-		"grub_platform": platform, "grub_cpu": "x86_64", "lang": "en_US",
+		"grub_platform": platform, "grub_cpu": cpu, "lang": "en_US",
 		"feature_menuentry_id": "y", "feature_platform_search_hint": "y", "feature_default_font_path": "y",
 		"feature_timeout_style": "y", "feature_200_final": "y", "feature_all_video_module": "y",
 		"feature_chainloader_bpb": "y", "feature_ntldr": "y", "feature_nativedisk_cmd": "y",
 	}}
 	err := g.source("(" + device + ")" + path.Join("/", config))
-	if err == nil && g.loaded == nil {
+	if err == nil {
 		err = g.choose(g.vars["default"])
 	}
-	if err != nil && !errors.Is(err, errBoot) {
+	if !errors.Is(err, errBoot) {
 		return Entry{}, err
-	}
-	if g.loaded == nil {
-		return Entry{}, errors.New("it loads no Linux kernel")
 	}
 	return *g.loaded, nil
 }
 
 // choose runs the menu's default entry: "2", a title or an id, and "1>2" inside a submenu. One that
-// is not there is the first, as in GRUB.
+// is not there is the first, as in GRUB. What an entry has loaded is booted: errBoot.
 func (g *grub) choose(want string) error {
+	if len(g.menu) == 0 && g.loaded != nil {
+		return errors.New("it loads a kernel, but has no command that boots it")
+	}
 	if len(g.menu) == 0 {
 		return errors.New("it has no menu entries")
 	}
+	g.loaded = nil
 	want, below, _ := strings.Cut(want, ">")
 	i := slices.IndexFunc(g.menu, func(m item) bool { return want != "" && (m.id == want || m.title == want) })
 	if n, err := strconv.Atoi(want); i < 0 && err == nil && n >= 0 && n < len(g.menu) {
@@ -80,7 +88,7 @@ func (g *grub) choose(want string) error {
 	m := g.menu[max(i, 0)]
 	if m.ready != nil {
 		g.loaded = m.ready
-		return nil
+		return errBoot
 	}
 	g.vars["chosen"] = m.title
 	if m.submenu {
@@ -94,10 +102,13 @@ func (g *grub) choose(want string) error {
 	if g.loaded != nil {
 		g.loaded.Title = m.title
 	}
-	if err == nil && g.loaded == nil {
-		err = fmt.Errorf("its entry %q starts no Linux kernel", m.title)
+	switch {
+	case err != nil && !errors.Is(err, errReturn):
+		return err
+	case g.loaded == nil:
+		return fmt.Errorf("its entry %q starts no Linux kernel", m.title)
 	}
-	return err
+	return errBoot
 }
 
 // run runs statements; only what ends the whole run is an error, as in GRUB.
@@ -122,9 +133,17 @@ func (g *grub) truth(s script) (bool, error) {
 	return ok, nil
 }
 
-func (g *grub) do(st statement) (bool, error) {
+// step counts what is done: statements, and turns of loops, which may have none.
+func (g *grub) step() error {
 	if g.steps++; g.steps > maxSteps {
-		return false, errors.New("it runs without end")
+		return errors.New("it runs without end")
+	}
+	return nil
+}
+
+func (g *grub) do(st statement) (bool, error) {
+	if err := g.step(); err != nil {
+		return false, err
 	}
 	switch st.kind {
 	case "":
@@ -151,12 +170,24 @@ func (g *grub) do(st statement) (bool, error) {
 			if err != nil || ok == (st.kind == "until") {
 				return true, err
 			}
-			if err := g.run(st.bodies[0]); err != nil {
-				return false, err
+			if ends, err := g.turn(st.bodies[0]); err != nil || ends {
+				return true, err
 			}
 		}
 	}
 	return g.block(st)
+}
+
+// turn is one turn of a loop; ends is "break".
+func (g *grub) turn(body script) (ends bool, err error) {
+	err = errOr(g.step(), func() error { return g.run(body) })
+	switch {
+	case errors.Is(err, errBreak):
+		return true, nil
+	case errors.Is(err, errContinue):
+		return false, nil
+	}
+	return false, err
 }
 
 func errOr(err error, then func() error) error {
@@ -179,8 +210,8 @@ func (g *grub) block(st statement) (bool, error) {
 		}
 		for _, value := range words[2:] {
 			g.vars[words[0]] = value
-			if err := g.run(st.bodies[0]); err != nil {
-				return false, err
+			if ends, err := g.turn(st.bodies[0]); err != nil || ends {
+				return true, err
 			}
 		}
 	case "function":
@@ -225,38 +256,41 @@ func (g *grub) expand(words []word) ([]string, error) {
 	var out []string
 	total := 0
 	for _, w := range words {
-		text, real := "", false
+		var text strings.Builder
+		real := false
 		for _, p := range w {
 			value := p.text
 			if p.variable {
 				value = g.vars[p.text]
 			}
-			if total += len(value); total > maxConfig {
+			if total += len(value); total > maxLine {
 				return nil, errors.New("a command's text grows without end")
 			}
 			if !p.variable || p.quoted {
-				text, real = text+value, true
+				text.WriteString(value)
+				real = true
 				continue
 			}
 			pieces := strings.Fields(value)
 			for i, piece := range pieces {
 				if i > 0 {
-					out, text = append(out, text), ""
+					out = append(out, text.String())
+					text.Reset()
 				}
-				text, real = text+piece, true
+				text.WriteString(piece)
+				real = true
 			}
 		}
 		if real {
-			out = append(out, text)
+			out = append(out, text.String())
 		}
 	}
-	return out, nil
+	return out, g.budget.spend(total)
 }
 
 // expandText is a text with variables, such as the options of a boot loader entry.
 func (g *grub) expandText(text string) (string, error) {
 	l := &lexer{rest: text}
-	var w word
 	for l.rest != "" {
 		c := l.rest[0]
 		l.rest = l.rest[1:]
@@ -266,10 +300,11 @@ func (g *grub) expandText(text string) (string, error) {
 			l.add(string(c), true)
 		}
 	}
-	if w = l.word; w == nil {
+	l.flush()
+	if l.word == nil {
 		return "", nil
 	}
-	words, err := g.expand([]word{w})
+	words, err := g.expand([]word{l.word})
 	return strings.Join(words, " "), err
 }
 
@@ -279,11 +314,11 @@ func (g *grub) source(name string) error {
 	if err != nil {
 		return err
 	}
-	text, err := inroot.ReadFile(v.Dir, file, maxConfig)
+	text, err := g.budget.read(v, file)
 	if err != nil {
 		return err
 	}
-	s, err := parse(string(text))
+	s, err := parse(text)
 	if err != nil {
 		return fmt.Errorf("%s of partition %d: %w", file, v.Number, err)
 	}
@@ -296,7 +331,56 @@ func (g *grub) call(s script) error {
 		return errors.New("it calls itself without end")
 	}
 	defer func() { g.calls-- }()
-	return g.run(s)
+	if err := g.run(s); !errors.Is(err, errReturn) {
+		return err
+	}
+	return nil
+}
+
+// function calls a function with its arguments, which are $1, $2 …; $# is their number and $@ all.
+func (g *grub) function(body script, args []string) error {
+	mine := map[string]string{"#": strconv.Itoa(len(args)), "@": strings.Join(args, " "), "*": strings.Join(args, " ")}
+	for i := range max(len(args), 9) { // those of the caller are not this one's
+		mine[strconv.Itoa(i+1)] = ""
+		if i < len(args) {
+			mine[strconv.Itoa(i+1)] = args[i]
+		}
+	}
+	before := map[string]string{}
+	for name, value := range mine {
+		before[name], g.vars[name] = g.vars[name], value
+	}
+	defer func() {
+		for name, value := range before {
+			g.vars[name] = value
+		}
+	}()
+	return g.call(body)
+}
+
+// configfile runs a configuration of its own. Its menu, if it has one, is what the user would see
+// and what starts unasked: nothing after this command runs.
+func (g *grub) configfile(name string) (bool, error) {
+	menu := g.menu
+	g.menu = nil
+	ok, err := g.sourceIfThere(name)
+	if err == nil && len(g.menu) > 0 {
+		err = g.choose(g.vars["default"])
+	}
+	g.menu = menu
+	return ok, err
+}
+
+// sourceIfThere runs a file; one that is not there is a command that fails.
+func (g *grub) sourceIfThere(name string) (bool, error) {
+	v, file, err := g.locate(name)
+	if err == nil {
+		_, err = inroot.Stat(v.Dir, file)
+	}
+	if err != nil {
+		return false, nil
+	}
+	return true, g.source(name)
 }
 
 // locate takes "(hd0,gpt2)/boot/x" apart; without a device it is on the root.

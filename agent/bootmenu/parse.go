@@ -3,6 +3,7 @@ package bootmenu
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -45,8 +46,11 @@ type parser struct {
 	depth  int
 }
 
-// maxDepth bounds nesting: images come from anywhere.
-const maxDepth = 50
+// Bounds of a script: images come from anywhere.
+const (
+	maxDepth = 50      // of blocks
+	maxWords = 100_000 // and ends of statements
+)
 
 var errUnfinished = errors.New("the script ends inside a block")
 
@@ -121,7 +125,7 @@ func (p *parser) statement() (statement, error) {
 		p.tokens = p.tokens[1:]
 		body, _, err := p.list("}")
 		st.bodies = []script{body}
-		return st, err
+		return st, errOr(err, func() error { return notEmpty(first, body) })
 	}
 	st := statement{words: p.line(false)}
 	if first == "!" {
@@ -133,7 +137,7 @@ func (p *parser) statement() (statement, error) {
 // line takes the words up to the end of the statement, or to a "{" that begins a block.
 func (p *parser) line(block bool) []word {
 	i := 0
-	for i < len(p.tokens) && p.tokens[i] != nil && !(block && p.tokens[i].bare() == "{") {
+	for i < len(p.tokens) && p.tokens[i] != nil && !(block && p.tokens[i].bare() == "{") && p.tokens[i].bare() != "}" {
 		i++
 	}
 	words := p.tokens[:i]
@@ -151,7 +155,17 @@ func (p *parser) block(open, close string) (script, error) {
 		return nil, err
 	}
 	body, _, err := p.list(close)
-	return body, err
+	return body, errOr(err, func() error { return notEmpty(open, body) })
+}
+
+// notEmpty refuses blocks and conditions without a command, as GRUB does.
+func notEmpty(what string, parts ...script) error {
+	for _, s := range parts {
+		if len(s) == 0 {
+			return fmt.Errorf("there is nothing in a block of %q", what)
+		}
+	}
+	return nil
 }
 
 func (p *parser) conditional() (statement, error) {
@@ -169,10 +183,10 @@ func (p *parser) conditional() (statement, error) {
 		if end == "else" {
 			body, _, err := p.list("fi")
 			st.bodies = append(st.bodies, body)
-			return st, err
+			return st, errOr(err, func() error { return notEmpty("if", slices.Concat(st.tests, st.bodies)...) })
 		}
 		if end == "fi" {
-			return st, nil
+			return st, notEmpty("if", slices.Concat(st.tests, st.bodies)...)
 		}
 	}
 }
@@ -184,13 +198,16 @@ func (p *parser) loop(st statement) (statement, error) {
 	}
 	body, _, err := p.list("done")
 	st.tests, st.bodies = []script{test}, []script{body}
-	return st, err
+	return st, errOr(err, func() error { return notEmpty(st.kind, test, body) })
 }
 
 // lex splits a script into words.
 func lex(text string) ([]token, error) {
 	l := &lexer{rest: strings.ReplaceAll(text, "\r\n", "\n")}
 	for l.rest != "" {
+		if len(l.out) > maxWords {
+			return nil, fmt.Errorf("the script has more than %d words", maxWords)
+		}
 		if err := l.next(); err != nil {
 			return nil, err
 		}
@@ -203,10 +220,22 @@ type lexer struct {
 	rest   string
 	word   word
 	inWord bool
+	text   []byte // of the literal part under way
+	open   bool   // there is one
+	quoted bool   // and it is quoted
 	out    []token
 }
 
+// flush ends the literal part under way.
+func (l *lexer) flush() {
+	if l.open {
+		l.word = append(l.word, part{text: string(l.text), quoted: l.quoted})
+		l.text, l.open = l.text[:0], false
+	}
+}
+
 func (l *lexer) endWord() {
+	l.flush()
 	if l.inWord {
 		l.out = append(l.out, l.word)
 	}
@@ -216,11 +245,10 @@ func (l *lexer) endWord() {
 // add appends to the word under way; an empty quoted text makes a word too.
 func (l *lexer) add(text string, quoted bool) {
 	l.inWord = true
-	if n := len(l.word); n > 0 && !l.word[n-1].variable && l.word[n-1].quoted == quoted {
-		l.word[n-1].text += text
-		return
+	if l.quoted != quoted {
+		l.flush()
 	}
-	l.word = append(l.word, part{text: text, quoted: quoted})
+	l.text, l.open, l.quoted = append(l.text, text...), true, quoted
 }
 
 func (l *lexer) next() error {
@@ -256,8 +284,11 @@ func (l *lexer) next() error {
 		return l.doubleQuoted()
 	case c == '$':
 		l.variable(false)
-	case (c == '{' || c == '}') && !l.inWord:
-		// Braces stand alone only at the beginning of a word: "{" opens a block.
+	case c == '&' || c == '|':
+		return fmt.Errorf("%q outside of quotes is no part of GRUB's language", c)
+	case c == '{' && (!l.inWord || l.open && l.quoted), c == '}' && !l.inWord:
+		// Braces stand alone only at the beginning of a word, or behind a quoted title.
+		l.endWord()
 		l.add(string(c), false)
 		l.endWord()
 	default:
@@ -306,6 +337,7 @@ func (l *lexer) variable(quoted bool) {
 		l.add("$", quoted)
 		return
 	}
+	l.flush()
 	l.inWord = true
 	l.word = append(l.word, part{text: name, variable: true, quoted: quoted})
 	l.rest = rest

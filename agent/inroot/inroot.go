@@ -90,12 +90,19 @@ func Stat(dir, name string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-// Names lists a folder, sorted by nothing.
-func Names(dir, name string) ([]string, error) {
+// Names lists a folder of at most limit files, sorted by nothing.
+func Names(dir, name string, limit int) ([]string, error) {
 	f, err := Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(limit + 1)
+	if err != nil && !errors.Is(err, io.EOF) { // an empty folder is its own end
+		return nil, err
+	}
+	if len(names) > limit {
+		return nil, fmt.Errorf("%s has more than %d files", name, limit)
+	}
+	return names, nil
 }

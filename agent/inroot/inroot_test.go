@@ -51,7 +51,7 @@ func TestNothingLeadsOut(t *testing.T) {
 	if _, err := Stat(filepath.Join(dir, "gone"), "x"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root that is not there: %v", err)
 	}
-	if names, err := Names(dir, "/etc"); err != nil || len(names) != 2 {
+	if names, err := Names(dir, "/etc", 2); err != nil || len(names) != 2 {
 		t.Errorf("names %v, %v", names, err)
 	}
 }
