@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,9 +58,13 @@ func (a *Agent) loadInstanceKernel(ctx context.Context, p params) (_ any, err er
 	if err != nil {
 		return nil, fmt.Errorf("looking for what the boot loader would start: %w", err)
 	}
+	if err := a.fits(e); err != nil {
+		return nil, err
+	}
 	if err := loadEntry(machine, e); err != nil {
 		return nil, err
 	}
+	unix.Sync() // here, where there is time: after the order to jump there are seconds
 	a.Log.Info("the instance's kernel is loaded", "title", e.Title, "from", e.From, "kernel", e.Kernel.Path)
 	return fmt.Sprintf("%s of partition %d, as %s says", e.Kernel.Path, e.Kernel.Volume.Number, e.From), nil
 }
@@ -124,6 +130,45 @@ func (a *Agent) mountVolumes(ctx context.Context, parts []disk.Volume) (list []b
 	return list, undo, nil
 }
 
+// fits refuses what would not leave this machine enough memory to load it: the running kernel would
+// end the agent for want of it.
+func (a *Agent) fits(e bootmenu.Entry) error {
+	free := availableMemory(filepath.Join(a.Config.Root, "/proc/meminfo"))
+	if free == 0 {
+		return nil // not known; loading fails by itself
+	}
+	need := int64(0)
+	for i, f := range append([]bootmenu.File{e.Kernel}, e.Initrds...) {
+		info, err := inroot.Stat(f.Volume.Dir, f.Path)
+		if err != nil {
+			return fmt.Errorf("looking at what the boot loader would start: %w", err)
+		}
+		need += 2 * info.Size() // the kernel reads the file, and copies it to where it is to be
+		if i > 0 && len(e.Initrds) > 1 {
+			need += info.Size() // put together before
+		}
+	}
+	if need > free {
+		return fmt.Errorf("loading the kernel and its ramdisks takes %d MB of memory, and %d MB are free", need>>20, free>>20)
+	}
+	return nil
+}
+
+// availableMemory is how many bytes the kernel can still give to programs; 0 if it does not say.
+func availableMemory(meminfo string) int64 {
+	text, err := os.ReadFile(meminfo)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
 // loadEntry hands kernel and ramdisk to the running kernel, which copies both.
 func loadEntry(machine Kexecer, e bootmenu.Entry) error {
 	kernel, err := inroot.OpenFile(e.Kernel.Volume.Dir, e.Kernel.Path)
@@ -187,7 +232,19 @@ func (a *Agent) kexec(context.Context, params) (any, error) {
 	if !ok {
 		return nil, errNoKexec
 	}
-	unix.Sync()
+	return a.jump(machine, unix.Sync, jumpWithin)
+}
+
+// jumpWithin is less than the 30 s after which the service believes that a machine stays, and
+// reboots it: two systems must not be started.
+const jumpWithin = 20 * time.Second
+
+func (a *Agent) jump(machine Kexecer, flush func(), within time.Duration) (any, error) {
+	began := time.Now()
+	flush()
+	if took := time.Since(began); took > within {
+		return nil, fmt.Errorf("flushing the disks took %s; it is too late to start the instance's kernel", took.Round(time.Millisecond))
+	}
 	a.heart.Stop()
 	time.AfterFunc(powerDelay, func() {
 		a.Log.Error("the loaded kernel does not start; rebooting", "error", machine.Kexec())
