@@ -58,8 +58,14 @@ func (ts Types) Resolve(n *node.Node) (*Hardware, error) {
 			return nil, err
 		}
 	}
-	for iface, impls := range ty.Other {
-		if h.Other[iface], err = pick(ty, n, iface, impls); err != nil {
+	have := ty.all()
+	for _, iface := range node.Interfaces {
+		if impls, has := ty.Other[iface]; has {
+			h.Other[iface], err = pick(ty, n, iface, impls)
+		} else if named := n.Interfaces[iface]; named != "" && have[iface] == nil {
+			err = node.Errorf(node.Invalid, "The hardware type %s has no %s interface, so %s_interface can not be %q.", ty.Name, iface, iface, named)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
