@@ -53,7 +53,7 @@ func (a *API) conductors(c *call) ([]*conductorView, error) {
 	return views, nil
 }
 
-// listConductors takes the arguments of every list; there are never as many conductors as fill a page.
+// listConductors takes the arguments of every list; the marker is a host's name.
 func (a *API) listConductors(w http.ResponseWriter, c *call) error {
 	q, err := c.query(slices.Concat(paging, []string{"fields", "detail"})...)
 	if err != nil {
@@ -83,7 +83,11 @@ func (a *API) listConductors(w http.ResponseWriter, c *call) error {
 	for _, v := range views {
 		items = append(items, render(cols, v))
 	}
-	writeJSON(w, http.StatusOK, collection("conductors", items, nil))
+	var next any
+	if len(views) > 0 {
+		next = c.next(q, p, len(views), views[len(views)-1].host, "conductors")
+	}
+	writeJSON(w, http.StatusOK, collection("conductors", items, next))
 	return nil
 }
 

@@ -70,7 +70,8 @@ var since = map[string]version{
 	"node?parent_node": 83, "node?include_children": 83, "node?instance_name": 104,
 	"node?reset_interfaces": 45,
 	"port?portgroup":        24, "port?shard": 82, "port?description_contains": 97,
-	"driver?type": 30, "driver?detail": 30, "driver?fields": 77,
+	"port?conductor_groups": 99,
+	"driver?type":           30, "driver?detail": 30, "driver?fields": 77,
 
 	"verb manage": 4, "verb provide": 4, "verb inspect": 6, "verb abort": 13, "verb clean": 15,
 	"verb adopt": 17, "verb rescue": 38, "verb unrescue": 38, "verb deploy": 73, "verb unhold": 85,
@@ -80,6 +81,8 @@ var since = map[string]version{
 	"provision.configdrive in parts": 56, "provision.vendor_data": 59, "provision.deploy_steps": 69,
 	"provision.disable_ramdisk of clean": 70, "provision.service_steps": 87,
 	"provision.disable_ramdisk of service": 108,
+
+	"vif.port_uuid": 67, "vif.portgroup_uuid": 67,
 
 	"power.timeout": 27, "power soft": 27,
 	"heartbeat.agent_version": 36, "heartbeat.agent_token": 62, "heartbeat.agent_verify_ca": 68,
@@ -112,7 +115,7 @@ const (
 // is a 406.
 func versionOf(h http.Header) (version, error) {
 	asked := strings.TrimSpace(h.Get(versionHeader))
-	for part := range strings.SplitSeq(h.Get(standardHeader), ",") {
+	for part := range strings.SplitSeq(strings.Join(h.Values(standardHeader), ","), ",") {
 		if service, v, ok := strings.Cut(strings.TrimSpace(part), " "); ok && service == "baremetal" {
 			asked = strings.TrimSpace(v)
 		}

@@ -123,8 +123,8 @@ func setDriver(n *node.Node, v any) error {
 
 func setInstanceUUID(n *node.Node, v any) error {
 	s, err := text("instance_uuid", v, 36)
-	if err == nil && s != "" && !isUUID(s) {
-		err = invalid("Expected a UUID for instance_uuid but received %q.", s)
+	if err == nil {
+		s, err = optionalUUID("instance_uuid", s)
 	}
 	n.InstanceUUID = s
 	return err

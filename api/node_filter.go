@@ -50,9 +50,16 @@ func (a *API) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	if f.State != "" && !slices.Contains(node.States, f.State) {
 		return invalid("Provision state %q is not valid. Valid states are: %s", f.State, joinStates())
 	}
-	for _, key := range []string{"instance_uuid", "chassis_uuid"} {
-		if v := q.Get(key); v != "" && !isUUID(v) {
-			return invalid("Expected UUID for %s: %q", key, v)
+	for _, u := range []struct {
+		key string
+		to  *string
+	}{{"instance_uuid", &f.InstanceUUID}, {"chassis_uuid", &f.ChassisUUID}} {
+		switch {
+		case *u.to == "":
+		case !isUUID(*u.to):
+			return invalid("Expected UUID for %s: %q", u.key, *u.to)
+		default:
+			*u.to = canonicalUUID(*u.to)
 		}
 	}
 	if q.Has("fault") {

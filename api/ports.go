@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -10,7 +11,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-var portFilters = []string{"node", "node_uuid", "address", "portgroup", "shard", "description_contains"}
+var portFilters = []string{"node", "node_uuid", "address", "portgroup", "shard", "description_contains", "conductor_groups"}
 
 func (a *API) listPorts(w http.ResponseWriter, c *call) error {
 	return a.answerPorts(w, c, portFilters, portList{})
@@ -108,7 +109,7 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 			}
 		}
 	}
-	ident := q.Get("node") + q.Get("node_uuid")
+	ident := cmp.Or(q.Get("node_uuid"), q.Get("node"))
 	groups := 0
 	for _, s := range []string{ident, q.Get("portgroup"), q.Get("shard")} {
 		if s != "" {
@@ -120,6 +121,9 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 	}
 	if q.Get("shard") != "" {
 		f.Shards = strings.Split(q.Get("shard"), ",")
+	}
+	if q.Has("conductor_groups") {
+		f.ConductorGroups = strings.Split(strings.ToLower(q.Get("conductor_groups")), ",")
 	}
 	if s := q.Get("address"); s != "" {
 		mac, ok := canonicalMAC(s)

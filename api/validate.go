@@ -1,6 +1,9 @@
 package api
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+)
 
 // validate answers for every interface: true, false with the reason, or null when the interface
 // is not supported. The node is in the path, or in ?node= as older clients send it.
@@ -11,7 +14,7 @@ func (a *API) validate(w http.ResponseWriter, c *call) error {
 		if err != nil {
 			return err
 		}
-		if ident = q.Get("node") + q.Get("node_uuid"); ident == "" {
+		if ident = cmp.Or(q.Get("node_uuid"), q.Get("node")); ident == "" {
 			return invalid("The query needs node=<UUID or name>.")
 		}
 	}

@@ -48,12 +48,19 @@ func (a *API) attachVIF(w http.ResponseWriter, c *call) error {
 	if !ok || id == "" {
 		return invalid("The body needs \"id\": the virtual interface to attach.")
 	}
+	wanted, err := wantedPort(c.version, body)
+	if err != nil {
+		return err
+	}
 	n, ports, err := a.nodePorts(c)
 	if err != nil {
 		return err
 	}
+	if wanted != "" && !slices.ContainsFunc(ports, func(p node.Port) bool { return p.UUID == wanted }) {
+		return invalid("Port %s is not a port of node %s.", wanted, n.UUID)
+	}
 	if n.Interfaces[node.Network] != "noop" {
-		if err := a.attachTo(c, n, ports, id); err != nil {
+		if err := a.attachTo(c, n, ports, vif{id, wanted}); err != nil {
 			return err
 		}
 	}
@@ -61,13 +68,42 @@ func (a *API) attachVIF(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (a *API) attachTo(c *call, n *node.Node, ports []node.Port, id string) error {
+// wantedPort is the port that a client chose itself; empty leaves the choice to the service.
+func wantedPort(v version, body map[string]any) (uuid string, err error) {
+	for _, key := range []string{"portgroup_uuid", "port_uuid"} {
+		if body[key] == nil {
+			continue
+		}
+		if err := v.needs("vif."+key, "the argument '"+key+"'"); err != nil {
+			return "", err
+		}
+		if uuid, err = text(key, body[key], 36); err != nil {
+			return "", err
+		}
+		if uuid, err = optionalUUID(key, uuid); err != nil {
+			return "", err
+		}
+		if key == "portgroup_uuid" && uuid != "" {
+			return "", invalid("Portgroup %s could not be found.", uuid) // there are none
+		}
+	}
+	return uuid, nil
+}
+
+// vif is a virtual interface to attach, and the port the client chose for it; empty: any.
+type vif struct{ id, port string }
+
+func (a *API) attachTo(c *call, n *node.Node, ports []node.Port, want vif) error {
+	id := want.id
 	var free *node.Port
 	for i, p := range ports {
-		switch vif := p.InternalInfo.String(vifKey); {
-		case vif == id:
+		switch has := p.InternalInfo.String(vifKey); {
+		case has == id:
 			return node.Errorf(node.Conflict, "Unable to attach VIF because VIF %s is already attached to Ironic Port %s", id, p.UUID)
-		case vif == "" && (free == nil || p.PXEEnabled && !free.PXEEnabled):
+		case want.port != "" && p.UUID != want.port:
+		case has != "" && want.port != "":
+			return node.Errorf(node.Conflict, "Unable to attach VIF %s because port %s has VIF %s.", id, p.UUID, has)
+		case has == "" && (free == nil || p.PXEEnabled && !free.PXEEnabled):
 			free = &ports[i]
 		}
 	}
@@ -95,6 +131,9 @@ func (a *API) detachVIF(w http.ResponseWriter, c *call) error {
 	switch {
 	case i >= 0:
 		_, err = a.Conductor.UpdatePort(c.Context(), ports[i].UUID, func(p *node.Port) error {
+			if p.InternalInfo.String(vifKey) != id {
+				return invalid("VIF %s is not attached to node %s", id, n.UUID) // another request was faster
+			}
 			p.InternalInfo = p.InternalInfo.Clone()
 			delete(p.InternalInfo, vifKey)
 			return nil

@@ -48,7 +48,9 @@ func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*no
 		err = mayChangePort(n, before, after)
 	}
 	if err == nil && after.NodeUUID != before.NodeUUID {
-		_, err = c.store.Node(ctx, after.NodeUUID)
+		if _, err = c.store.Node(ctx, after.NodeUUID); err != nil && node.KindOf(err) == node.NotFound {
+			err = node.Errorf(node.Invalid, "Node %s could not be found.", after.NodeUUID)
+		}
 	}
 	if err == nil {
 		err = c.store.SavePort(ctx, after)

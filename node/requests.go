@@ -98,6 +98,7 @@ type NodeFilter struct {
 type PortFilter struct {
 	NodeUUID, Address, PortgroupUUID, DescriptionContains string
 	Shards                                                []string
+	ConductorGroups                                       []string // of the ports' nodes; "" is the default group
 }
 
 // Page says which part of a list is wanted.

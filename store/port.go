@@ -98,6 +98,9 @@ func (s *Store) Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]no
 	if len(f.Shards) > 0 {
 		q.in("n.shard", anys(f.Shards))
 	}
+	if len(f.ConductorGroups) > 0 {
+		q.in("n.conductor_group", anys(f.ConductorGroups))
+	}
 	tail, err := s.page(ctx, portListing, q, p)
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func testPortRefusals(t *testing.T, s *store.Store) {
 
 func testPortFilters(t *testing.T, s *store.Store) {
 	add(t, s, 1, func(n *node.Node) { n.Shard = "s1" })
-	add(t, s, 2, func(n *node.Node) { n.Shard, n.ParentNode = "s2", uid(1) })
+	add(t, s, 2, func(n *node.Node) { n.Shard, n.ParentNode, n.ConductorGroup = "s2", uid(1), "east" })
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1), Description: "Left 10%"})
 	addPort(t, s, 2, node.Port{NodeUUID: uid(1), PortgroupUUID: uid(30)})
 	addPort(t, s, 3, node.Port{NodeUUID: uid(2)})
@@ -89,6 +89,9 @@ func testPortFilters(t *testing.T, s *store.Store) {
 		{"portgroup", node.PortFilter{PortgroupUUID: uid(30)}, []int{2}},
 		{"description", node.PortFilter{DescriptionContains: "left 10%"}, []int{1}},
 		{"shards", node.PortFilter{Shards: []string{"s2", "s9"}}, []int{3}},
+		{"group", node.PortFilter{ConductorGroups: []string{"east", "west"}}, []int{3}},
+		{"the default group", node.PortFilter{ConductorGroups: []string{""}}, []int{1, 2}},
+		{"group and shard", node.PortFilter{ConductorGroups: []string{"east"}, Shards: []string{"s1"}}, nil},
 		{"several", node.PortFilter{NodeUUID: uid(1), Address: mac(3)}, nil},
 	} {
 		ports, err := s.Ports(t.Context(), tt.f, node.Page{})
