@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/billet-metal/billet/store"
 	"github.com/billet-metal/billet/store/storetest"
 )
 
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, child(where))
 		os.Exit(1)
 	}
+	store.NewPostgresDatabase = func(t testing.TB) string { return postgres(t).Database(t) }
 	code := m.Run()
 	if server.pg != nil {
 		if err := server.pg.Stop(); err != nil {

@@ -25,7 +25,9 @@ func migrate(ctx context.Context, d goose.Dialect, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(d, db, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(d, db, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true),
+		// Migrations are numbered by the work they belong to, not by the day it was done.
+		goose.WithAllowOutofOrder(true))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
