@@ -106,6 +106,19 @@ func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) 
 // PutAddressLease keeps l in place of the MAC's earlier lease and of the address's earlier MAC.
 func (s *Store) PutAddressLease(ctx context.Context, l boot.AddressLease) error {
 	l.MAC = strings.ToLower(l.MAC)
+	for tries := 1; ; tries++ {
+		err := s.putAddressLease(ctx, l)
+		if duplicate(err) != "address_leases_ip" || tries == addressTries {
+			return err
+		}
+	}
+}
+
+// addressTries is how often an address is taken anew from machines that get it in the same moment, each of them
+// from another process.
+const addressTries = 20
+
+func (s *Store) putAddressLease(ctx context.Context, l boot.AddressLease) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := exec(ctx, tx, `DELETE FROM address_leases WHERE ip = $1 AND mac <> $2`, l.IP, l.MAC); err != nil {
 			return fmt.Errorf("take %s from its earlier machine: %w", l.IP, err)
