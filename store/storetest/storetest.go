@@ -67,6 +67,18 @@ func Run(t *testing.T, open Open) {
 		{"saw never blocks", testSawNeverBlocks},
 		{"address leases", testAddressLeases},
 		{"wake-ups", testWakeups},
+		{"counting together", testCountingTogether},
+		{"readers see whole saves", testReadersSeeWholeSaves},
+		{"taking an ended lease", testTakingAnEndedLease},
+		{"only one of each", testOnlyOneOfEach},
+		{"token race", testTokenRace},
+		{"writes beside the lease", testWritesBesideTheLease},
+		{"delete while others write", testDeleteWhileOthersWrite},
+		{"address race", testAddressRace},
+		{"history race", testHistoryRace},
+		{"work is done once", testWorkIsDoneOnce},
+		{"callers that left", testCallersThatLeft},
+		{"lists against a model", testListsAgainstAModel},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })
 	}
