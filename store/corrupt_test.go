@@ -1,0 +1,333 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
+)
+
+const (
+	hurtNode  = "11111111-0000-4000-8000-00000000000a"
+	soundNode = "11111111-0000-4000-8000-00000000000b"
+)
+
+// twoNodes makes a closed database with two nodes that have everything, and returns how to open it.
+func twoNodes(t *testing.T) store.Config {
+	t.Helper()
+	cfg := store.Config{DataDir: t.TempDir(), Host: "here", Key: sum("k")}
+	s := open(t, cfg)
+	for i, uuid := range []string{hurtNode, soundNode} {
+		n := &node.Node{UUID: uuid, Name: []string{"hurt", "sound"}[i], State: node.Manageable, DriverInfo: node.Document{"ipmi_password": "hunter2"},
+			InstanceInfo: node.Document{"a": "b"}, NetworkData: node.Document{"a": "b"}, Extra: node.Document{"a": "b"}, Properties: node.Document{"a": "b"},
+			Traits: []string{"CUSTOM_A"}, Interfaces: map[node.Interface]string{node.Power: "fake"}, ConfigDrive: "drive",
+			Plan: &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"token": "hunter2"}}}}}
+		if err := s.CreateNode(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.GiveAgentToken(t.Context(), uuid, "hunter2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut(t, s)
+	return cfg
+}
+
+// Each way in which one value of one node can be hurt is told with the node and the column, keeps the node from being believed or
+// worked on, and harms no other node. Nothing of the value is in the error.
+func TestHurtValues(t *testing.T) {
+	for _, tt := range []struct{ column, to, want string }{
+		{"driver_info", `X'00'`, "sealed value of NODE driver_info is damaged"},
+		{"driver_info", `X''`, "sealed value of NODE driver_info is damaged"},
+		{"driver_info", `substr(driver_info, 1, 20)`, "sealed value of NODE driver_info is damaged"},
+		{"driver_info", `substr(driver_info, 1, length(driver_info) - 1)`, "sealed value of NODE driver_info was changed or moved"},
+		{"driver_info", `CAST(driver_info || X'00' AS BLOB)`, "sealed value of NODE driver_info was changed or moved"},
+		{"driver_info", `instance_info`, "sealed value of NODE driver_info was changed or moved"},
+		{"driver_info", `X'01' || X'0102030405060708' || substr(driver_info, 10)`, ""}, // text, not bytes
+		{"driver_info", `'{"ipmi_password":"hunter2"}'`, ""},
+		{"plan", `substr(plan, 1, 30)`, "sealed value of NODE plan was changed or moved"},
+		{"plan", `driver_info`, "sealed value of NODE plan was changed or moved"},
+		{"instance_info", `zeroblob(64)`, "sealed value of NODE instance_info is damaged"},
+		{"network_data", `randomblob(64)`, ""},
+		{"extra", `'{"a":'`, "read a document: unexpected EOF"},
+		{"extra", `'[1]'`, "read a document: json: cannot unmarshal array into Go value of type node.Document"},
+		{"traits", `'{}'`, "read a document: json: cannot unmarshal object into Go value of type []string"},
+		{"interfaces", `'not JSON'`, ""},
+		{"properties", `X'FFFE'`, ""},
+	} {
+		cfg := twoNodes(t)
+		rawSQLite(t, cfg.DataDir, "UPDATE node_documents SET "+tt.column+" = "+tt.to+" WHERE node_id = 1")
+		s := open(t, cfg)
+		what := tt.column + " = " + tt.to
+		n, err := s.Node(t.Context(), hurtNode)
+		if err == nil {
+			t.Errorf("%s: was believed: %+v", what, n)
+		} else if want := strings.ReplaceAll(tt.want, "NODE", hurtNode); !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %s", what, err, want)
+		}
+		for range 2 { // a refused reservation holds nothing
+			if n, err := s.Reserve(t.Context(), "hurt", "here", time.Minute); err == nil {
+				t.Errorf("%s: was reserved: %+v", what, n.Lease)
+			}
+		}
+		// The others go on, and lists of the hot row show both.
+		sound, err := s.Reserve(t.Context(), soundNode, "here", time.Minute)
+		if err != nil || sound.DriverInfo["ipmi_password"] != "hunter2" || sound.ConfigDrive != "drive" {
+			t.Errorf("%s: the other node: %+v, %v", what, sound, err)
+		}
+		hot, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Hot: true})
+		if err != nil || len(hot) != 2 || hot[0].Lease.Holder != "" {
+			t.Errorf("%s: %d nodes in the short list, %v", what, len(hot), err)
+		}
+		if _, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{}); err == nil || !strings.HasPrefix(err.Error(), "list nodes: ") {
+			t.Errorf("%s: the full list: %v", what, err)
+		}
+		if _, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Marker: hurtNode}); err != nil {
+			t.Errorf("%s: the full list past the hurt node: %v", what, err)
+		}
+		shut(t, s)
+	}
+}
+
+// A config drive, an agent's token, a template's steps and a document beside the node that were hurt are told, too.
+func TestHurtValuesBesideTheNode(t *testing.T) {
+	cfg := twoNodes(t)
+	s := open(t, cfg)
+	if err := s.CreateDeployTemplate(t.Context(), &node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"a": "b"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	p := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}}
+	if err := s.CreatePort(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	rawSQLite(t, cfg.DataDir, `UPDATE deploy_templates SET steps = X'01'`)
+	rawSQLite(t, cfg.DataDir, `UPDATE inventory SET inventory = '{'`)
+	rawSQLite(t, cfg.DataDir, `UPDATE ports SET extra = '[]'`)
+	rawSQLite(t, cfg.DataDir, `UPDATE config_drives SET config_drive = (SELECT config_drive FROM config_drives WHERE node_id = 2) WHERE node_id = 1`)
+	s = openClosed(t, cfg)
+	for what, call := range map[string]func() error{
+		"read deploy template CUSTOM_A: ":        func() error { _, err := s.DeployTemplate(t.Context(), "CUSTOM_A"); return err },
+		"list deploy templates: ":                func() error { _, err := s.DeployTemplates(t.Context(), node.Page{}); return err },
+		"read the inventory of node " + hurtNode: func() error { _, err := s.Inventory(t.Context(), hurtNode); return err },
+		"read port " + p.UUID:                    func() error { _, err := s.Port(t.Context(), p.UUID); return err },
+		"list ports: ":                           func() error { _, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{}); return err },
+		"sealed value of " + hurtNode:            func() error { _, err := s.Node(t.Context(), hurtNode); return err },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), what) || node.KindOf(err) != node.Internal {
+			t.Errorf("want %q in an internal error, got %v", what, err)
+		}
+	}
+	// What is hurt can be replaced or taken away.
+	if err := s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "c"}}); err != nil {
+		t.Error(err)
+	}
+	if i, err := s.Inventory(t.Context(), hurtNode); err != nil || i.Inventory["a"] != "c" {
+		t.Errorf("%+v, %v", i, err)
+	}
+	if err := s.DeletePort(t.Context(), p.UUID); err != nil {
+		t.Error(err)
+	}
+	if list, err := s.DeployTemplates(t.Context(), node.Page{Hot: true}); err == nil {
+		t.Errorf("damaged steps were believed: %+v", list)
+	}
+}
+
+// A database file that is cut off, or overwritten in its middle, is found out: by Open or by the read that meets the hole, never by
+// wrong values. The program ends no worse than with an error.
+func TestHurtFiles(t *testing.T) {
+	for name, hurt := range map[string]func(f *os.File, size int64) error{
+		"cut in half":   func(f *os.File, size int64) error { return f.Truncate(size / 2) },
+		"cut to a page": func(f *os.File, _ int64) error { return f.Truncate(4096) },
+		"empty header":  func(f *os.File, _ int64) error { _, err := f.WriteAt(make([]byte, 100), 0); return err },
+		"noise in every page but the first": func(f *os.File, size int64) error {
+			for at := int64(4096); at < size; at += 4096 {
+				if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, 512), at); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := twoNodes(t)
+			f, err := os.OpenFile(filepath.Join(cfg.DataDir, "billet.db"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := f.Stat()
+			if err == nil {
+				err = hurt(f, info.Size())
+			}
+			if err != nil || f.Close() != nil {
+				t.Fatal(err)
+			}
+			s, err := store.Open(t.Context(), cfg)
+			if err == nil {
+				var n *node.Node
+				if n, err = s.Node(t.Context(), hurtNode); err == nil {
+					t.Errorf("read %+v", n)
+				}
+				_ = s.Close()
+			}
+			if err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("got %v", err)
+			}
+			if name != "empty header" && !strings.Contains(err.Error(), "malformed") {
+				t.Errorf("the error does not say that the file is hurt: %v", err)
+			}
+		})
+	}
+}
+
+// writeLock takes the database's write lock from outside, as a backup or a curious person does, and gives it back.
+func writeLock(t *testing.T, dir string) (giveBack func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "billet.db")+"?_txlock=immediate&_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = tx.Rollback()
+		_ = db.Close()
+	}
+}
+
+// While somebody else holds SQLite's write lock, reads go on, writes wait for a while and then say what is wrong; nothing of them is
+// kept. When the lock is free again in time they are done as if nothing had been.
+func TestABusyDatabase(t *testing.T) {
+	cfg := twoNodes(t)
+	s := openClosed(t, cfg)
+	n, err := s.Reserve(t.Context(), hurtNode, "here", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	giveBack := writeLock(t, cfg.DataDir)
+	start := time.Now()
+	n.Description = "not kept"
+	err = s.Save(t.Context(), n)
+	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "database is locked") || took < 4*time.Second || took > 9*time.Second {
+		t.Errorf("a write of a locked database: %v after %s", err, took)
+	}
+	start = time.Now()
+	for range 20 {
+		if got, err := s.Node(t.Context(), hurtNode); err != nil || got.Description != "" {
+			t.Fatalf("a read: %+v, %v", got, err)
+		}
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("reads took %s beside a writer", took)
+	}
+	// A caller who will not wait that long need not.
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start = time.Now()
+	if err := s.Save(ctx, n.Clone()); err == nil {
+		t.Error("saved under another's lock")
+	} else if took := time.Since(start); took > 7*time.Second {
+		t.Errorf("a caller with 300 ms waited %s: %v", took, err)
+	}
+	time.AfterFunc(time.Second, giveBack)
+	n.Description = "kept"
+	if err := s.Save(t.Context(), n); err != nil {
+		t.Errorf("the lock was free after a second: %v", err)
+	}
+	if got, err := s.Node(t.Context(), hurtNode); err != nil || got.Description != "kept" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Boot events that the database does not take are said in the log, and those after them are written.
+func TestEventsOfABusyDatabase(t *testing.T) {
+	var log bytes.Buffer
+	cfg := store.Config{DataDir: t.TempDir(), Host: "here", Log: slog.New(slog.NewTextHandler(io.Writer(&log), nil))}
+	s := openClosed(t, cfg)
+	giveBack := writeLock(t, cfg.DataDir)
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: "lost"})
+	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{}); err == nil || !strings.Contains(err.Error(), "write 1 boot events: ") {
+		t.Errorf("asking while the database is locked: %v", err)
+	}
+	giveBack()
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: "kept"})
+	events, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{})
+	if err != nil || len(events) != 1 || events[0].What != "kept" {
+		t.Errorf("%+v, %v", events, err)
+	}
+}
+
+// A store that is closed answers with errors, not with a panic, and closing it again is no harm.
+func TestAClosedStore(t *testing.T) {
+	for name, url := range map[string]string{"sqlite": "", "postgres": postgres(t).Database(t)} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, store.Config{URL: url, DataDir: t.TempDir(), Host: "here"})
+			n := addNode(t, s, "one")
+			wakes := s.Wakeups(t.Context())
+			shut(t, s)
+			if _, open := <-wakes; open {
+				t.Error("wake-ups of a closed store")
+			}
+			for what, err := range map[string]error{
+				"save":   s.Save(t.Context(), n),
+				"create": s.CreateNode(t.Context(), &node.Node{Name: "two"}),
+				"power":  s.SavePower(t.Context(), n.UUID, node.PowerOn, 0),
+			} {
+				if err == nil || !strings.Contains(err.Error(), "database is closed") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if _, err := s.Node(t.Context(), "one"); err == nil || node.KindOf(err) != node.Internal {
+				t.Errorf("read: %v", err)
+			}
+			if later := s.Wakeups(t.Context()); later != nil {
+				if _, open := <-later; open {
+					t.Error("a later listener hears something")
+				}
+			}
+			s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01"}) // must not block or panic
+		})
+	}
+}
+
+// The same database, opened and closed again and again, with something written each time: nothing is lost and the tokens grow.
+func TestManyStarts(t *testing.T) {
+	for name, url := range map[string]string{"sqlite": "", "postgres": postgres(t).Database(t)} {
+		t.Run(name, func(t *testing.T) {
+			cfg := store.Config{URL: url, DataDir: t.TempDir(), Host: "here"}
+			s := open(t, cfg)
+			n := addNode(t, s, "one")
+			shut(t, s)
+			for i := range 8 {
+				s := open(t, cfg)
+				held, err := s.Reserve(t.Context(), n.UUID, "here", time.Hour)
+				if err != nil {
+					t.Fatalf("start %d: %v", i, err)
+				}
+				if held.Lease.Token != int64(i+1) || held.Description != fmt.Sprint(i) && i > 0 {
+					t.Errorf("start %d: token %d, description %q", i, held.Lease.Token, held.Description)
+				}
+				held.Description = fmt.Sprint(i + 1)
+				if err := s.Save(t.Context(), held); err != nil { // not released: the process ends with the lease
+					t.Fatal(err)
+				}
+				shut(t, s)
+			}
+		})
+	}
+}
