@@ -16,13 +16,20 @@ import (
 	"syscall"
 )
 
-// checkAllowed refuses a path that is not under one of the allowed directories.
+// checkAllowed refuses a path that is not under one of the allowed directories, or under what one
+// of them is a link to.
 func (s *Store) checkAllowed(path string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 		return fmt.Errorf("file://%s is not an absolute path without . and ..: file:///directory/file is allowed", path)
 	}
 	for _, dir := range s.Allowed {
-		if filepath.IsAbs(dir) && strings.HasPrefix(path, strings.TrimSuffix(filepath.Clean(dir), "/")+"/") {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if under(path, filepath.Clean(dir)) {
+			return nil
+		}
+		if real, err := filepath.EvalSymlinks(dir); err == nil && under(path, real) {
 			return nil
 		}
 	}
@@ -30,6 +37,10 @@ func (s *Store) checkAllowed(path string) error {
 		return fmt.Errorf("file://%s may not be read: no directory is allowed for file:// images", path)
 	}
 	return fmt.Errorf("file://%s may not be read: only files under %s are allowed", path, strings.Join(s.Allowed, ", "))
+}
+
+func under(path, dir string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // resolveFile inspects a file of this machine, tables and all, and settles its checksum.

@@ -92,6 +92,11 @@ func (s *Store) fetchEnds(ctx context.Context, source string, ref Ref) (ends, er
 	if err != nil {
 		return ends{}, err
 	}
+	if resp.StatusCode == http.StatusPartialContent {
+		if err := beginsAt(resp, 0); err != nil {
+			return ends{}, err
+		}
+	}
 	want := int64(headSize)
 	if size > 0 {
 		want = min(want, size)
@@ -132,6 +137,9 @@ func (s *Store) fetchTail(ctx context.Context, source string, ref Ref, size int6
 	if resp.StatusCode != http.StatusPartialContent {
 		return nil, nil
 	}
+	if err := beginsAt(resp, size-tailSize); err != nil {
+		return nil, err
+	}
 	if _, err := io.ReadFull(resp.Body, tail); err != nil {
 		return nil, fmt.Errorf("reading the image's last %d bytes: %w", tailSize, scrub(err))
 	}
@@ -159,11 +167,35 @@ func (s *Store) get(ctx context.Context, source string, ref Ref, ranged string) 
 	if client == nil {
 		client = http.DefaultClient
 	}
+	if client.CheckRedirect == nil {
+		client = &http.Client{Transport: client.Transport, CheckRedirect: safely, Jar: client.Jar, Timeout: client.Timeout}
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", u.Host, scrub(err))
 	}
 	return resp, nil
+}
+
+// safely follows redirects to mirrors, but never from https to http: whoever stands in between could
+// read the password and the signature, or answer with a checksum of their own.
+func safely(r *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("the server redirects without end")
+	}
+	if r.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https" {
+		return fmt.Errorf("the server redirects from https to %s at %s, which is not followed", r.URL.Scheme, r.URL.Host)
+	}
+	return nil
+}
+
+// beginsAt checks that a part of the image is the part that was asked for.
+func beginsAt(resp *http.Response, from int64) error {
+	said := resp.Header.Get("Content-Range")
+	if !strings.HasPrefix(said, fmt.Sprintf("bytes %d-", from)) {
+		return fmt.Errorf("the server was asked for the image's bytes from %d on and sent others: Content-Range %.100q", from, said)
+	}
+	return nil
 }
 
 // sizeOf returns the whole file's size from the answer to a ranged GET; 0 when it does not say.

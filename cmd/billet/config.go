@@ -112,7 +112,7 @@ func (c *Config) keys() []key {
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
 		{"kernel_append_params", "nofb vga=normal rootfstype=ramfs", "kernel parameters of the deploy ramdisk; rootfstype=ramfs lets it fill more than half of a small machine's memory", text(&c.KernelAppendParams)},
 		{"image_dir", "", "the local image store; empty: images in data_dir", text(&c.ImageDir)},
-		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in; image_dir always is", list(&c.FileURLPaths)},
+		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in (links are followed); image_dir always is", list(&c.FileURLPaths)},
 
 		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
 		{"allow_deleting_available_nodes", "true", "DELETE of a node in state available is allowed, as it is of a manageable one", boolean(&c.DeleteAvailable)},
