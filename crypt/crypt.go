@@ -117,11 +117,24 @@ func parse(hashed string) (s scheme, prefix, salt string, rounds int, err error)
 		prefix += rest[0] + "$"
 		rest = rest[1:]
 	}
-	if !found || len(rest) != 2 || rest[0] == "" || len(rest[0]) > maxSalt || rest[1] == "" {
+	if !found || len(rest) != 2 || !saltShape(rest[0]) || len(rest[1]) != s.length() || strings.Trim(rest[1], alphabet) != "" {
 		return s, "", "", 0, ErrForm
 	}
 	return s, prefix, rest[0], rounds, nil
 }
+
+// saltShape takes what can stand in a line of /etc/shadow.
+func saltShape(salt string) bool {
+	for i := range len(salt) {
+		if c := salt[i]; c <= ' ' || c > '~' || c == ':' {
+			return false
+		}
+	}
+	return salt != "" && len(salt) <= maxSalt
+}
+
+// length is that of the hash alone: a shorter one has been cut, and no password is its.
+func (s scheme) length() int { return (s.new().Size()*8 + 5) / 6 }
 
 // digest is steps 1 to 22 of the specification; the numbers below are its.
 func (s scheme) digest(password, salt string, rounds int) string {
