@@ -64,12 +64,15 @@ func static(want networkData, mac string) (netip.Prefix, netip.Addr, bool) {
 				gateway, _ = netip.ParseAddr(r.Gateway)
 			}
 		}
-		if p, err := netip.ParsePrefix(n.Address); err == nil {
+		if !gateway.Is4() {
+			gateway = netip.Addr{}
+		}
+		if p, err := netip.ParsePrefix(n.Address); err == nil && p.Addr().Is4() {
 			return p, gateway, true
 		}
 		addr, err := netip.ParseAddr(n.Address)
 		ones, bits := net.IPMask(net.ParseIP(n.Netmask).To4()).Size()
-		if err == nil && bits == 32 {
+		if err == nil && addr.Is4() && bits == 32 {
 			return netip.PrefixFrom(addr, ones), gateway, true
 		}
 	}
