@@ -2,14 +2,10 @@ package ramdisk
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os/exec"
-	"strings"
 )
 
 // busyboxPackage holds one static program that is a shell and three hundred commands: what people
@@ -41,21 +37,17 @@ func busybox(ctx context.Context, o Options) ([]File, error) {
 
 // fileOfPackage reads one file of a .deb.
 func fileOfPackage(ctx context.Context, deb, name string) ([]byte, error) {
-	out, err := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb).Output()
-	if err != nil {
-		return nil, fmt.Errorf("unpacking %s: %w (the program dpkg-deb comes with the package dpkg)", deb, err)
+	var data []byte
+	found := false
+	err := eachFile(ctx, deb, func(h *tar.Header, content io.Reader) error {
+		if h.Typeflag != tar.TypeReg || plainPath(h.Name) != name {
+			return nil
+		}
+		found = true
+		return readAll(content, &data)
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("reading %s: it holds no %s", deb, name)
 	}
-	for t := tar.NewReader(bytes.NewReader(out)); ; {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("reading %s: it holds no %s", deb, name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", deb, err)
-		}
-		file := strings.TrimPrefix(strings.TrimPrefix(h.Name, "./"), "usr/")
-		if h.Typeflag == tar.TypeReg && file == name {
-			return io.ReadAll(t)
-		}
-	}
+	return data, err
 }

@@ -32,6 +32,9 @@ func (k *kernel) choose(f Flavor) (choice, error) {
 			c.add(k, byAlias, m)
 		}
 	}
+	if err := c.lacks(k); err != nil {
+		return choice{}, err
+	}
 	// Everything sorted so far is a basic module or needed by one.
 	c.order = slices.Clone(c.sorted)
 	for _, name := range flavors[f].drivers {
@@ -44,7 +47,19 @@ func (k *kernel) choose(f Flavor) (choice, error) {
 		}
 	}
 	slices.Sort(c.absent)
-	return c, nil
+	return c, c.lacks(k)
+}
+
+// lacks names a module whose need is nowhere: it could never be loaded.
+func (c *choice) lacks(k *kernel) error {
+	for _, m := range c.sorted {
+		for _, need := range m.info.depends {
+			if k.modules[need] == nil && !k.builtin[need] {
+				return fmt.Errorf("the kernel %s has no module %s, which its module %s needs", k.release, need, m.info.name)
+			}
+		}
+	}
+	return nil
 }
 
 // add puts m and what it needs behind what is there already, needs first.

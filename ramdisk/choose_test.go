@@ -49,7 +49,7 @@ func TestChoose(t *testing.T) {
 		"kernel/arch/x86/crypto/crc32c-intel.ko": {aliases: []string{"crc32c", "crypto-crc32c"}},
 		"kernel/sound/nobody_asked.ko":           {},
 	})
-	k.builtin["nvme"] = true
+	k.builtin["nvme"], k.builtin["built_in"] = true, true
 	c, err := k.choose(withFlavor(t, flavor{
 		basic:   []string{"virtio_net", "nls_iso8859-1"},
 		drivers: []string{"raid456", "nvme", "unheard_of", "virtio_net"},

@@ -26,6 +26,7 @@ const (
 	typeRegular = 0o100000
 	typeLink    = 0o120000
 	headerSize  = 110
+	trailer     = "TRAILER!!!" // the name of what ends an archive
 )
 
 // windowSize is how far back the kernel must remember while it unpacks. `zstd -19` takes as much.
@@ -58,7 +59,7 @@ func archive(files []File) ([]byte, error) {
 	for i, f := range entries {
 		writeEntry(&b, i+1, f)
 	}
-	writeEntry(&b, 0, File{Path: "TRAILER!!!"})
+	writeEntry(&b, 0, File{Path: trailer})
 	return b.Bytes(), nil
 }
 
@@ -67,8 +68,11 @@ func archive(files []File) ([]byte, error) {
 func withParents(files []File) ([]File, error) {
 	byPath := map[string]File{}
 	for _, f := range files {
-		if !fs.ValidPath(f.Path) || f.Path == "." {
+		if !fs.ValidPath(f.Path) || f.Path == "." || strings.Contains(f.Path, "\x00") || f.Path == trailer {
 			return nil, fmt.Errorf("packing the ramdisk: %q is not a relative path", f.Path)
+		}
+		if kind := f.Mode.Type(); kind != 0 && kind != fs.ModeDir && kind != fs.ModeSymlink && kind != fs.ModeDevice|fs.ModeCharDevice {
+			return nil, fmt.Errorf("packing the ramdisk: %s is neither a file, directory, link nor character device, but %s", f.Path, kind)
 		}
 		if old, twice := byPath[f.Path]; twice && !(old.Mode.IsDir() && f.Mode.IsDir()) {
 			return nil, fmt.Errorf("packing the ramdisk: %s is there twice", f.Path)
@@ -77,8 +81,11 @@ func withParents(files []File) ([]File, error) {
 	}
 	for _, f := range files {
 		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
-			if _, there := byPath[dir]; !there {
+			parent, there := byPath[dir]
+			if !there {
 				byPath[dir] = File{Path: dir, Mode: fs.ModeDir | 0o755}
+			} else if !parent.Mode.IsDir() && parent.Mode&fs.ModeSymlink == 0 {
+				return nil, fmt.Errorf("packing the ramdisk: %s is to be in %s, which is no directory", f.Path, dir)
 			}
 		}
 	}

@@ -20,6 +20,7 @@ type kernel struct {
 	image   []byte
 	modules map[string]*module // by canonical name
 	builtin map[string]bool    // canonical names of what is not a module here
+	folder  string             // of the modules: their kernel's release
 }
 
 type module struct {
@@ -45,6 +46,9 @@ func readPackage(ctx context.Context, deb string) (*kernel, error) {
 	if k.image == nil || len(k.modules) == 0 {
 		return nil, fmt.Errorf("reading %s: it holds no kernel with modules; a package such as linux-image-6.1.0-56-amd64 is wanted", deb)
 	}
+	if k.folder != k.release {
+		return nil, fmt.Errorf("reading %s: its kernel is %s and its modules are for %s, which that kernel would refuse", deb, k.release, k.folder)
+	}
 	return k, nil
 }
 
@@ -60,6 +64,9 @@ func (k *kernel) entry(h *tar.Header, content io.Reader) error {
 func (k *kernel) take(name string, content io.Reader) error {
 	name = strings.TrimPrefix(name, "usr/") // where newer releases keep lib
 	if release, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok {
+		if k.image != nil {
+			return fmt.Errorf("it holds two kernels, %s and %s", k.release, release)
+		}
 		k.release = release
 		return readAll(content, &k.image)
 	}
@@ -67,11 +74,15 @@ func (k *kernel) take(name string, content io.Reader) error {
 	if !ok {
 		return nil
 	}
-	_, below, _ = strings.Cut(below, "/")
+	folder, below, _ := strings.Cut(below, "/")
 	switch {
 	case below == "modules.builtin":
 		return k.takeBuiltin(content)
 	case strings.HasSuffix(below, ".ko"):
+		if k.folder != "" && k.folder != folder {
+			return fmt.Errorf("it holds modules for two kernels, %s and %s", k.folder, folder)
+		}
+		k.folder = folder
 		return k.takeModule(below, content)
 	case strings.HasPrefix(path.Ext(below), ".") && strings.Contains(path.Base(below), ".ko."):
 		return fmt.Errorf("%s: compressed modules are not understood; take a kernel with plain .ko files, as Debian 12 has", name)

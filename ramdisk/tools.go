@@ -158,8 +158,11 @@ func eachFile(ctx context.Context, deb string, take func(h *tar.Header, content 
 		// Let dpkg-deb end: nobody reads its pipe any more.
 		out.Close()
 	}
-	if err := cmd.Wait(); err != nil && (readErr == nil || said.Len() > 0) {
-		return fmt.Errorf("unpacking %s: %w: %s", deb, err, strings.TrimSpace(said.String()))
+	ended := cmd.Wait()
+	// A tar stream that ends too early is dpkg-deb's to explain; when we stop reading, it only
+	// complains of the closed pipe.
+	if ended != nil && (readErr == nil || errors.Is(readErr, io.ErrUnexpectedEOF)) {
+		return fmt.Errorf("unpacking %s: %w: %s", deb, ended, strings.TrimSpace(said.String()))
 	}
 	if readErr != nil {
 		return fmt.Errorf("reading %s: %w", deb, readErr)
