@@ -89,23 +89,6 @@ func (s *site) field(node, name string) string {
 	return strings.TrimSpace(s.openstack("node", "show", node, "--fields", name, "-f", "value", "-c", name))
 }
 
-// Hardware as ordinary servers have it needs the generic deploy kernel: NVMe disks, e1000e cards,
-// and two disks of which the hint names one.
-func TestOrdinaryHardware(t *testing.T) {
-	s := newSite(t)
-	out := filepath.Join(cache, "generic")
-	s.billet("ramdisk", "build", "--flavor", "generic", "--out", out)
-	m := s.machine("generic", "--firmware", "bios", "--memory", "256", "--disk", "5G", "--disk", "6G", "--disk-model", "nvme", "--nic-model", "e1000e")
-	m.patch("/driver_info/deploy_kernel", filepath.Join(out, "vmlinuz"))
-	m.patch("/driver_info/deploy_ramdisk", filepath.Join(out, "initramfs"))
-	m.available()
-	info := imageInfo(t, "grub.raw")
-	info["root_device"] = map[string]any{"serial": m.Disks[0].Serial}
-	m.deploy(info)
-	m.arrive("active", 5*time.Minute)
-	m.prints(3*time.Minute, "BILLET-INSTANCE-UP grub")
-}
-
 // checkInventory compares what inspection found with what the lab built.
 func (m *machine) checkInventory(firmware string) {
 	m.s.t.Helper()
