@@ -187,6 +187,8 @@ var takesBody = map[string]string{
 	"PATCH /v1/ports/{ident}":                                                   "patch",
 	"POST /v1/deploy_templates":                                                 "object",
 	"PATCH /v1/deploy_templates/{ident}":                                        "patch",
+	"POST /v1/inspection_rules":                                                 "object",
+	"PATCH /v1/inspection_rules/{uuid}":                                         "patch",
 	"POST /v1/heartbeat/{ident}":                                                "object",
 	"POST /v1/continue_inspection":                                              "object",
 	"POST /v1/nodes/{ident}/vendor_passthru/pass_deploy_info":                   "object",
@@ -213,7 +215,7 @@ func TestBrokenBodiesOfEveryRoute(t *testing.T) {
 			t.Errorf("what body does %s take?", rt.pattern)
 			continue
 		}
-		path = strings.NewReplacer("{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A").Replace(path)
+		path = strings.NewReplacer("{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A", "{uuid}", ruleA).Replace(path)
 		if strings.HasPrefix(path, "/v1/deploy_templates/") {
 			path = "/v1/deploy_templates/" + templateA
 		}

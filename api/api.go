@@ -18,6 +18,7 @@ type Config struct {
 	Conductor Conductor
 	Reader    Reader
 	Templates Templates // default: the Reader, which may be one
+	Rules     Rules     // default: the Reader, which may be one
 
 	Auth         string // "noauth" (default) or "http_basic"
 	HTPasswdFile string // bcrypt htpasswd file, for http_basic
@@ -46,8 +47,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Templates == nil {
 		a.Templates, _ = cfg.Reader.(Templates)
 	}
-	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil {
-		return nil, errors.New("api: a conductor, a reader and a keeper of templates are needed")
+	if cfg.Rules == nil {
+		a.Rules, _ = cfg.Reader.(Rules)
+	}
+	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil || a.Rules == nil {
+		return nil, errors.New("api: a conductor, a reader and a keeper of templates and rules are needed")
 	}
 	if err := a.setDefaults(); err != nil {
 		return nil, err

@@ -93,7 +93,7 @@ func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor, a reader and a keeper of templates are needed"},
+		{Config{}, "api: a conductor, a reader and a keeper of templates and rules are needed"},
 		{Config{Conductor: w, Reader: w, Templates: w, Auth: "kerberos"}, `api: unknown auth "kerberos"; allowed are noauth and http_basic`},
 		{Config{Conductor: w, Reader: w, Templates: w, PublicEndpoint: "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
 		{Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: "testdata/none"}, "opening the htpasswd file: open testdata/none: no such file or directory"},

@@ -15,6 +15,7 @@ type world struct {
 	nodes     []*node.Node
 	ports     []node.Port
 	templates []node.DeployTemplate
+	rules     []node.InspectionRule
 	history   []node.HistoryEvent
 	inventory *node.Inventory
 	progress  *node.Progress
@@ -332,6 +333,7 @@ func newWorld() *world {
 		ports: []node.Port{{ID: 1, UUID: portA, NodeUUID: nodeA, Name: "eth0", Address: macA, PXEEnabled: true, CreatedAt: epoch,
 			LocalLinkConnection: node.Document{"port_id": "Gi1/0/7"}}},
 		templates: []node.DeployTemplate{raidTemplate()},
+		rules:     []node.InspectionRule{openRule(), quietRule()},
 		history: []node.HistoryEvent{{ID: 1, UUID: "e5840e39-b4ba-4a93-8071-cff9aa2c9633", NodeUUID: nodeA, Conductor: "conductor-1",
 			EventType: "deploying", Severity: "ERROR", Event: "the agent never called", CreatedAt: epoch}},
 		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"boot_interface": macA}},

@@ -36,6 +36,7 @@ var since = map[string]version{
 	"/v1/nodes/{ident}/inventory":      81,
 	"/v1/conductors":                   49, "/v1/conductors/{name}": 49,
 	"/v1/deploy_templates": 55, "/v1/deploy_templates/{ident}": 55, "deploy_template.description": 112,
+	"/v1/inspection_rules": 96, "/v1/inspection_rules/{uuid}": 96,
 
 	"node.driver_internal_info": 3, "node.name": 5, "node.inspection_started_at": 6,
 	"node.inspection_finished_at": 6, "node.clean_step": 7, "node.raid_config": 12,

@@ -286,6 +286,12 @@ func TestPathsByVersion(t *testing.T) {
 		{55, "POST", "/v1/deploy_templates", `{"name":"CUSTOM_B","steps":[{"interface":"raid","step":"x","priority":1}]}`, 405},
 		{55, "PATCH", "/v1/deploy_templates/" + templateA, `[]`, 405},
 		{55, "DELETE", "/v1/deploy_templates/" + templateA, "", 405},
+		{96, "GET", "/v1/inspection_rules", "", 404},
+		{96, "GET", "/v1/inspection_rules/" + ruleA, "", 404},
+		{96, "POST", "/v1/inspection_rules", `{"actions":[{"op":"fail","args":["x"]}]}`, 405},
+		{96, "PATCH", "/v1/inspection_rules/" + ruleA, `[]`, 405},
+		{96, "DELETE", "/v1/inspection_rules/" + ruleA, "", 405},
+		{96, "DELETE", "/v1/inspection_rules", "", 405},
 		{78, "GET", "/v1/nodes/" + nodeA + "/history", "", 404},
 		{78, "GET", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", "", 404},
 		{81, "GET", "/v1/nodes/" + nodeA + "/inventory", "", 404},
@@ -397,6 +403,7 @@ func TestShortLists(t *testing.T) {
 		{"/v1/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
 		{"/v1/nodes/rack1-u7/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
 		{"/v1/deploy_templates", "deploy_templates", "links name uuid", "/v1/deploy_templates/" + templateA, "/deploy_templates/" + templateA},
+		{"/v1/inspection_rules", "inspection_rules", "description links phase priority uuid", "/v1/inspection_rules/" + ruleA, "/inspection_rules/" + ruleA},
 		{"/v1/conductors", "conductors", "alive conductor_group hostname links", "/v1/conductors/conductor-1", "/conductors/conductor-1"},
 		{"/v1/drivers", "drivers", "hosts links name properties type", "/v1/drivers/ipmi", "/drivers/ipmi"},
 		{"/v1/nodes/rack1-u7/history", "history", "created_at event event_type links severity uuid", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
@@ -427,7 +434,7 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 49: "conductors", 55: "deploy_templates", 84: "continue_inspection"}
+	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 49: "conductors", 55: "deploy_templates", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

@@ -42,6 +42,9 @@ type Config struct {
 	ConductorGroup       string
 	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
 
+	BuiltInRules    []node.InspectionRule // inspection rules beside those in the store
+	DiscoveryDriver string                // hardware type that unknown machines are enrolled with when they report; "": they are not
+
 	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3
 	LockInterval time.Duration // between two tries; 1 s
@@ -86,6 +89,8 @@ type Conductor struct {
 
 	verbs lane // flows and power changes that the API asked for
 	wakes lane // nodes that go on after a call, a poll or a crash
+
+	discovering sync.Mutex // held while an unknown machine is enrolled
 
 	mu      sync.Mutex
 	life    context.Context // Run's own context while Run runs, else nil: what it spawns ends with it

@@ -155,7 +155,7 @@ func scrub(n *node.Node, text string) string {
 	hide := []string{n.Agent.Token, n.ConfigDrive}
 	for _, d := range []node.Document{n.DriverInfo, n.InstanceInfo} {
 		for key, value := range d {
-			if s, ok := value.(string); ok && secretKey(key) {
+			if s, ok := value.(string); ok && node.SecretKey(key) {
 				hide = append(hide, s)
 			}
 		}
@@ -166,16 +166,6 @@ func scrub(n *node.Node, text string) string {
 		}
 	}
 	return text
-}
-
-func secretKey(key string) bool {
-	key = strings.ToLower(key)
-	for _, word := range []string{"password", "passwd", "secret", "token", "auth_key", "priv_key", "kg_key", "configdrive"} {
-		if strings.Contains(key, word) {
-			return true
-		}
-	}
-	return false
 }
 
 func cut(text string) string {

@@ -3,20 +3,36 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/rules"
 )
 
-// ContinueInspection takes a machine's inspection report: the node's inspect interface reads it,
-// what it found is stored, and the inspection goes on. A report that cannot be used fails the
-// inspection, not the call. It returns the node that reported.
+// ContinueInspection takes a machine's inspection report: the node's inspect interface reads it, the
+// inspection rules run on it, what was found is stored, and the inspection goes on. A report that cannot
+// be used fails the inspection, not the call. A machine of no node is enrolled when discovery is on. It
+// returns the node that reported.
 func (c *Conductor) ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	found, err := c.reporter(ctx, data)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case found == nil && c.cfg.DiscoveryDriver != "":
+		return c.discover(ctx, data)
+	case found == nil:
+		return nil, noReporter(reportedMACs(data))
+	case c.cfg.DiscoveryDriver != "" && discovered(found) && found.State == node.Enroll:
+		return c.rediscover(ctx, found, data)
+	case found.State != node.InspectWait:
+		return nil, notInspectingYet(found)
 	}
 	n, err := c.reserve(ctx, found.UUID)
 	if err != nil {
@@ -26,7 +42,10 @@ func (c *Conductor) ContinueInspection(ctx context.Context, data node.Inspection
 	if n.State != node.InspectWait || n.Plan == nil {
 		return nil, c.giveUp(ctx, before, notInspecting(n.UUID))
 	}
-	if err := c.takeReport(ctx, n, data); err != nil {
+	kept, stop := c.keepLease(ctx, n)
+	err = c.takeReport(kept, n, data)
+	stop()
+	if err != nil {
 		return nil, c.giveUp(ctx, before, err)
 	}
 	n.Plan.PollAt = node.Now()
@@ -37,47 +56,82 @@ func (c *Conductor) ContinueInspection(ctx context.Context, data node.Inspection
 	return n, nil
 }
 
-// reporter finds the node of a report: by UUID, else by the MACs, else by the BMC's address.
+// reporter finds the node of a report, in whatever state: by UUID, by the MACs, or, of those that wait for
+// a report, by the BMC's address. nil when no node is known by any.
 func (c *Conductor) reporter(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	if data.NodeUUID != "" {
-		n, err := c.store.Node(ctx, data.NodeUUID)
-		if err == nil && n.State != node.InspectWait {
-			err = notInspectingYet(n)
-		}
-		return n, err
+		return c.store.Node(ctx, data.NodeUUID)
 	}
 	macs := reportedMACs(data)
+	var byMAC *node.Node
 	if len(macs) > 0 {
 		n, err := c.store.NodeByMACs(ctx, macs)
-		if err == nil && n.State != node.InspectWait {
-			return nil, notInspectingYet(n)
+		if err != nil && node.KindOf(err) != node.NotFound {
+			return nil, err
 		}
-		if err == nil || node.KindOf(err) != node.NotFound {
-			return n, err
-		}
+		byMAC = n
 	}
-	return c.byBMC(ctx, data.Inventory, macs)
+	if byMAC != nil && byMAC.State != node.InspectWait {
+		return byMAC, nil
+	}
+	waiting, err := c.withBMC(ctx, data.Inventory, node.NodeFilter{State: node.InspectWait, IncludeChildren: true})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(waiting) == 0, byMAC != nil && slices.ContainsFunc(waiting, func(n *node.Node) bool { return n.UUID == byMAC.UUID }):
+		return byMAC, nil
+	case byMAC != nil:
+		c.log.Warn("inspection report refused: the MAC addresses and the BMC's are of different nodes; a port is at the wrong node", "node", byMAC.UUID, "bmc_of", waiting[0].UUID)
+		return nil, noReporter(macs)
+	case len(waiting) > 1:
+		c.log.Warn("inspection report refused: several nodes that wait for one have its BMC's address; ports are needed to tell them apart", "node", waiting[0].UUID, "other", waiting[1].UUID)
+		return nil, noReporter(macs)
+	}
+	return waiting[0], nil
 }
 
-func (c *Conductor) byBMC(ctx context.Context, inventory node.Document, macs []string) (*node.Node, error) {
-	notFound := node.Errorf(node.NotFound, "No node that waits for an inspection report has a port with one of the addresses %s, or the reported BMC address.", strings.Join(macs, ", "))
-	waiting, err := c.store.Nodes(ctx, node.NodeFilter{State: node.InspectWait, IncludeChildren: true}, node.Page{})
+// withBMC lists the nodes of the filter that are managed through the BMC of a report.
+func (c *Conductor) withBMC(ctx context.Context, inventory node.Document, f node.NodeFilter) ([]*node.Node, error) {
+	addresses := bmcAddresses(inventory)
+	if len(addresses) == 0 {
+		return nil, nil
+	}
+	nodes, err := c.store.Nodes(ctx, f, node.Page{})
 	if err != nil {
 		return nil, err
 	}
-	for _, address := range []string{inventory.String("bmc_address"), inventory.String("bmc_v6address")} {
-		if address == "" || address == "0.0.0.0" || address == "::/0" {
-			continue // what the agent says when there is no BMC
-		}
-		for _, n := range waiting {
-			for _, key := range []string{"ipmi_address", "redfish_address"} {
-				if strings.Contains(n.DriverInfo.String(key), address) {
-					return n, nil
-				}
-			}
+	return slices.DeleteFunc(nodes, func(n *node.Node) bool {
+		return !slices.Contains(addresses, bmcHost(n.DriverInfo.String("ipmi_address"))) && !slices.Contains(addresses, bmcHost(n.DriverInfo.String("redfish_address")))
+	}), nil
+}
+
+// bmcAddresses are those that a report has of the machine's BMC; none when it has no BMC.
+func bmcAddresses(inventory node.Document) []netip.Addr {
+	var addresses []netip.Addr
+	for _, key := range []string{"bmc_address", "bmc_v6address"} {
+		a, err := netip.ParseAddr(inventory.String(key))
+		if err == nil && !a.IsUnspecified() {
+			addresses = append(addresses, a.Unmap())
 		}
 	}
-	return nil, notFound
+	return addresses
+}
+
+// bmcHost is the address in a node's setting, which may be a URL; the zero Addr when it has a name.
+func bmcHost(setting string) netip.Addr {
+	host := setting
+	if u, err := url.Parse(setting); err == nil && u.Hostname() != "" {
+		host = u.Hostname()
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+func noReporter(macs []string) error {
+	return node.Errorf(node.NotFound, "No node that waits for an inspection report has a port with one of the addresses %s, or the reported BMC address.", strings.Join(macs, ", "))
 }
 
 // notInspectingYet tells an agent that is faster than its conductor to come again.
@@ -107,47 +161,174 @@ func reportedMACs(data node.InspectionData) []string {
 	return macs
 }
 
-// takeReport has the driver read the report and stores what it found. An error is the store's;
-// what is wrong with the report becomes the failure of the inspection.
+// takeReport has the report read and stores what it found. An error is the store's; what is wrong with the
+// report, and a rule that fails, becomes the failure of the inspection.
 func (c *Conductor) takeReport(ctx context.Context, n *node.Node, data node.InspectionData) error {
 	task, err := c.task(ctx, n)
 	if err != nil {
 		return err
 	}
-	reader, ok := task.Hardware.Inspect.(driver.InspectionResult)
-	if !ok {
-		return node.Errorf(node.Invalid, "The %s inspect interface of node %s takes no reports.", task.Hardware.Inspect.Name(), n.UUID)
-	}
-	var found node.Inventory
-	var ports []node.Port
-	err = guarded(func() (err error) {
-		found, ports, err = reader.Inspected(ctx, task, data)
+	found, err := c.read(ctx, task, data)
+	if err != nil && isStores(ctx, err) {
 		return err
-	})
+	}
 	if err != nil {
 		n.Plan.Failure = cut(scrub(n, fmt.Sprintf("The inspection failed on the machine's report: %v", err)))
 		return nil
 	}
-	for _, p := range ports {
+	if err := c.keep(ctx, task, found); err != nil {
+		return err
+	}
+	task.Remember(driver.Reported, node.Now().Format(time.RFC3339))
+	return nil
+}
+
+// storeError is one that has nothing to do with what a machine reported.
+type storeError struct{ error }
+
+func (e storeError) Unwrap() error { return e.error }
+
+func isStores(ctx context.Context, err error) bool {
+	_, ok := err.(storeError)
+	return ok || ctx.Err() != nil
+}
+
+// read has the node's inspect interface and then the inspection rules work on a report. The findings have
+// every port that they add or change, those that they add with a UUID. An error has changed nothing.
+func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.InspectionData) (driver.Findings, error) {
+	var found driver.Findings
+	reader, ok := t.Hardware.Inspect.(driver.InspectionResult)
+	if !ok {
+		return found, storeError{node.Errorf(node.Invalid, "The %s inspect interface of node %s takes no reports.", t.Hardware.Inspect.Name(), t.Node.UUID)}
+	}
+	before := t.Node.Clone()
+	err := guarded(func() (err error) {
+		found, err = reader.Inspected(ctx, t, data)
+		return err
+	})
+	for i := range found.Ports {
+		if found.Ports[i].UUID == "" {
+			found.Ports[i].UUID = newUUID()
+		}
+	}
+	if err == nil {
+		err = c.applyRules(ctx, t, &found)
+	}
+	if err != nil {
+		*t.Node = *before
+	}
+	return found, err
+}
+
+// applyRules runs the inspection rules of the main phase on what an inspection found.
+func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *driver.Findings) error {
+	list, err := c.store.InspectionRules(ctx, node.MainPhase, node.Page{})
+	if err != nil {
+		return storeError{err}
+	}
+	list = append(list, c.cfg.BuiltInRules...)
+	if len(list) == 0 {
+		return nil
+	}
+	m := &rules.Machine{
+		Node: t.Node, Ports: afterwards(t.Ports, found), Inventory: found.Inventory.Inventory, PluginData: found.Inventory.PluginData,
+		Log: func(ctx context.Context, level slog.Level, text string) {
+			c.log.Log(ctx, level, "an inspection rule says", "node", t.Node.UUID, "text", scrub(t.Node, text))
+		},
+	}
+	before := t.Node.Clone()
+	applied, err := rules.Apply(ctx, list, m)
+	if err != nil {
+		return err
+	}
+	if err := c.fits(ctx, before, t.Node); err != nil {
+		if isStores(ctx, err) {
+			return err
+		}
+		return node.Errorf(node.Invalid, "The inspection rules %s leave the node unusable: %s", strings.Join(applied, ", "), err)
+	}
+	found.Inventory.PluginData = m.PluginData
+	found.Ports = slices.DeleteFunc(m.Ports, func(p node.Port) bool { // those that are as they were
+		return slices.ContainsFunc(t.Ports, func(o node.Port) bool { return reflect.DeepEqual(settled(o), settled(p)) })
+	})
+	c.log.Info("inspection rules applied", "node", t.Node.UUID, "rules", applied)
+	if len(applied) > 0 && t.Node.ID != 0 {
+		c.note(ctx, t.Node, string(node.FlowInspect), infoSeverity, "Inspection rules that applied: "+strings.Join(applied, ", ")+".")
+	}
+	return nil
+}
+
+// afterwards are all ports that a node is going to have.
+func afterwards(old []node.Port, found *driver.Findings) []node.Port {
+	has := func(list []node.Port, p node.Port) bool {
+		return slices.ContainsFunc(list, func(o node.Port) bool { return o.UUID == p.UUID })
+	}
+	all := slices.DeleteFunc(slices.Clone(old), func(p node.Port) bool { return has(found.Ports, p) || has(found.Gone, p) })
+	return append(all, found.Ports...)
+}
+
+// settled is a port whose empty documents are not nil.
+func settled(p node.Port) node.Port {
+	p.LocalLinkConnection, p.Extra, p.InternalInfo = p.LocalLinkConnection.Clone(), p.Extra.Clone(), p.InternalInfo.Clone()
+	return p
+}
+
+// fits checks what rules alone cannot know of a node that they have changed, and fills in the interfaces
+// of a new driver: those that it has too are kept.
+func (c *Conductor) fits(ctx context.Context, before, after *node.Node) error {
+	if after.Name != before.Name && after.Name != "" {
+		other, err := c.store.Node(ctx, after.Name)
+		if err != nil && node.KindOf(err) != node.NotFound {
+			return storeError{err}
+		}
+		if err == nil && other.UUID != after.UUID {
+			return node.Errorf(node.Conflict, "A node with name %s already exists.", after.Name)
+		}
+	}
+	after.ConductorGroup = strings.ToLower(after.ConductorGroup)
+	if err := c.serves(after); err != nil {
+		return err
+	}
+	if after.Driver != before.Driver {
+		info, err := c.cfg.Types.Describe(after.Driver)
+		if err != nil {
+			return err
+		}
+		for iface, name := range after.Interfaces {
+			if name == before.Interfaces[iface] && !slices.Contains(info.Enabled[iface], name) {
+				delete(after.Interfaces, iface)
+			}
+		}
+	}
+	h, err := c.cfg.Types.Resolve(after)
+	if err != nil {
+		return err
+	}
+	after.Interfaces = h.Names()
+	return nil
+}
+
+// keep stores what was found, but for the node itself.
+func (c *Conductor) keep(ctx context.Context, t *driver.Task, found driver.Findings) error {
+	for _, p := range found.Gone {
+		if err := c.store.DeletePort(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
+			return err
+		}
+		c.log.Info("port removed by inspection", "node", t.Node.UUID, "mac", p.Address)
+	}
+	for _, p := range found.Ports {
 		if p.ID != 0 { // one the node has, of which more is known now
 			if err := c.store.SavePort(ctx, p); err != nil {
 				return err
 			}
 			continue
 		}
-		if p.UUID == "" {
-			p.UUID = newUUID()
-		}
-		p.NodeUUID = n.UUID
+		p.NodeUUID = t.Node.UUID
 		if err := c.store.CreatePort(ctx, &p); err != nil && node.KindOf(err) != node.Conflict {
 			return err
 		} else if err != nil { // a port it has already, or that another node has: told, not fatal
-			c.log.Info("port not added by inspection", "node", n.UUID, "mac", p.Address, "error", err)
+			c.log.Info("port not added by inspection", "node", t.Node.UUID, "mac", p.Address, "error", err)
 		}
 	}
-	if err := c.store.SaveInventory(ctx, n.UUID, found); err != nil {
-		return err
-	}
-	task.Remember(driver.Reported, node.Now().Format(time.RFC3339))
-	return nil
+	return c.store.SaveInventory(ctx, t.Node.UUID, found.Inventory)
 }

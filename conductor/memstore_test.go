@@ -23,7 +23,8 @@ type memStore struct {
 	progress  map[string]node.Progress
 	boots     []node.BootEvent
 	templates []node.DeployTemplate
-	lost      error // answered when templates are asked for
+	rules     []node.InspectionRule
+	lost      error // answered when templates or rules are asked for
 	writes    int   // Save, Release and Reserve so far: the points at which a process can die
 }
 
@@ -281,6 +282,15 @@ func (s *memStore) DeployTemplatesNamed(_ context.Context, names []string) ([]no
 		return nil, s.lost
 	}
 	return slices.DeleteFunc(slices.Clone(s.templates), func(t node.DeployTemplate) bool { return !slices.Contains(names, t.Name) }), nil
+}
+
+func (s *memStore) InspectionRules(_ context.Context, phase string, _ node.Page) ([]node.InspectionRule, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost != nil {
+		return nil, s.lost
+	}
+	return slices.DeleteFunc(slices.Clone(s.rules), func(r node.InspectionRule) bool { return r.Phase != phase }), nil
 }
 
 func (s *memStore) AddHistory(_ context.Context, e node.HistoryEvent) error {

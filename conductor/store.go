@@ -51,6 +51,8 @@ type Store interface {
 
 	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
 
+	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first
+
 	AddHistory(ctx context.Context, e node.HistoryEvent) error // keeps the newest 300 of a node
 	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
 	SaveProgress(ctx context.Context, p node.Progress) error

@@ -234,10 +234,11 @@ func (i testInspect) Steps() []driver.Step {
 		}}}
 }
 
-func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.InspectionData) (node.Inventory, []node.Port, error) {
+func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.InspectionData) (driver.Findings, error) {
 	t.Node.Properties = node.Document{"cpus": "4"}
-	inv, _, err := i.Inspect.Inspected(ctx, t, d)
-	return inv, []node.Port{{Address: "52:54:00:00:00:99"}, {Address: mac1}}, err
+	found, err := i.Inspect.Inspected(ctx, t, d)
+	found.Ports = []node.Port{{Address: "52:54:00:00:00:99", PXEEnabled: true}, {Address: mac1}}
+	return found, err
 }
 
 func testTypes(m *machine) driver.Types {

@@ -73,9 +73,16 @@ type Inspect interface {
 
 // InspectionResult is implemented by inspect interfaces that take a report from the machine.
 type InspectionResult interface {
-	// Inspected takes the machine's report. It changes t.Node and returns what to store: the
-	// inventory, and ports: those to add, and those of the node (with their ID) to save anew.
-	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Inventory, []node.Port, error)
+	// Inspected takes the machine's report, changes t.Node and returns what to store. An error has
+	// changed nothing.
+	Inspected(ctx context.Context, t *Task, data node.InspectionData) (Findings, error)
+}
+
+// Findings are what an inspection found out beside the node's own fields.
+type Findings struct {
+	Inventory node.Inventory
+	Ports     []node.Port // to add (ID 0), or of the node and to be saved anew
+	Gone      []node.Port // of the node and to be removed
 }
 
 // Reported is the memo key that the conductor sets, to the time (RFC 3339), when an inspection

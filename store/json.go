@@ -96,6 +96,10 @@ func decodeJSON(text []byte, to any) error {
 		for i := range *v {
 			plainNumbers((*v)[i].Args)
 		}
+	case *[]node.RuleOperation:
+		for i, o := range *v {
+			(*v)[i].Args, (*v)[i].Loop = plainNumbers(o.Args), plainNumbers(o.Loop)
+		}
 	case **node.Plan:
 		for i := range (*v).Steps {
 			plainNumbers((*v).Steps[i].Args)

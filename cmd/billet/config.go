@@ -46,6 +46,7 @@ type Config struct {
 	TFTPPort           int
 	LoaderDirs         []string
 	Discovery          bool
+	DiscoveryDriver    string
 
 	DeployKernel       string
 	DeployRamdisk      string
@@ -60,6 +61,7 @@ type Config struct {
 	CleanTimeout         time.Duration
 	InspectTimeout       time.Duration
 	InspectionLLDP       bool
+	InspectionRules      string
 	RescueTimeout        time.Duration
 	ServiceTimeout       time.Duration
 	PowerTimeout         time.Duration
@@ -106,7 +108,8 @@ func (c *Config) keys() []key {
 		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},
 		{"tftp_port", "69", "UDP port of TFTP; firmware only knows 69", number(&c.TFTPPort, 1, 65535)},
 		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},
-		{"discovery", "false", "answer machines that belong to no node", boolean(&c.Discovery)},
+		{"discovery", "false", "boot machines that belong to no node into the inspection ramdisk, and enrol those that report", boolean(&c.Discovery)},
+		{"discovery_driver", "ipmi", "hardware type of the nodes that discovery enrols", oneOf(&c.DiscoveryDriver, "ipmi", "fake-hardware")},
 
 		{"deploy_kernel", "", "kernel of the deploy ramdisk when a node names none; empty: ramdisk/vmlinuz in data_dir", text(&c.DeployKernel)},
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
@@ -121,6 +124,7 @@ func (c *Config) keys() []key {
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
 		{"inspection_lldp", "false", "inspection listens, for half a minute at most, for the switches' LLDP: ports get their local_link_connection", boolean(&c.InspectionLLDP)},
+		{"inspection_rules_built_in", "", "YAML file with a list of inspection rules beside those made over the API; empty: none", text(&c.InspectionRules)},
 		{"rescue_callback_timeout", "30m", "longest wait for the rescue ramdisk", duration(&c.RescueTimeout)},
 		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
 		{"boot_phase_timeout", "110s", "a machine that stops on its way to the agent's first call fails this long after DHCP, TFTP or HTTP saw it last; 0s: only the timeouts above count", duration(&c.BootPhaseTimeout)},
@@ -250,6 +254,9 @@ func (c *Config) fill() error {
 	loopback := host == "localhost" || err == nil && ip.IsLoopback()
 	if c.Auth == "noauth" && !loopback && !c.NoauthAnywhere && slices.Contains(c.Roles, "api") {
 		return fmt.Errorf("listen: %s can be reached by others and auth is noauth: use auth http_basic with htpasswd_file, listen on 127.0.0.1, or set noauth_anywhere to true", c.Listen)
+	}
+	if c.Discovery && !slices.Contains(c.HardwareTypes, c.DiscoveryDriver) {
+		return fmt.Errorf("discovery_driver: %s is not among enabled_hardware_types", c.DiscoveryDriver)
 	}
 	if c.Auth == "http_basic" && c.HtpasswdFile == "" {
 		return fmt.Errorf("htpasswd_file: auth http_basic needs it")

@@ -110,7 +110,12 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 
 	sources := &image.Store{Dir: c.ImageDir, Allowed: append(slices.Clone(c.FileURLPaths), c.ImageDir)}
 	p := parts{records: db, images: boot.ImageShelf{Records: db}, sources: sources, machineURL: machineURL(c, net)}
+	builtIn, err := builtInRules(c.InspectionRules)
+	if err != nil {
+		return err
+	}
 	con := conductor.New(conductor.Config{
+		BuiltInRules: builtIn, DiscoveryDriver: discoveryDriver(c),
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
@@ -148,6 +153,14 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	err = g.wait()
 	log.Info("stopped")
 	return err
+}
+
+// discoveryDriver is the hardware type of machines that nobody enrolled; "" when they are left alone.
+func discoveryDriver(c *Config) string {
+	if !c.Discovery {
+		return ""
+	}
+	return c.DiscoveryDriver
 }
 
 // machineURL is what machines are told to call: the provisioning listener, or the API where this

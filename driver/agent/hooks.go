@@ -2,7 +2,6 @@ package agent
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -97,7 +96,7 @@ func describe(n *node.Node, i wire.Inventory, plugin node.Document) {
 	}
 	set("vendor", i.SystemVendor.Manufacturer)
 	if mode := strings.ToLower(i.Boot.CurrentBootMode); mode == "bios" || mode == "uefi" {
-		p["capabilities"] = withCapability(p["capabilities"], "boot_mode", mode)
+		p["capabilities"] = node.WithCapability(p["capabilities"], "boot_mode", mode)
 		n.BootMode = mode
 	}
 	n.Properties = p
@@ -122,24 +121,4 @@ func rootSize(i wire.Inventory, plugin node.Document) int64 {
 		}
 	}
 	return smallest
-}
-
-// withCapability sets one capability, in the form (string or object) the others are in.
-func withCapability(capabilities any, name, value string) any {
-	if c, ok := capabilities.(map[string]any); ok {
-		copied := map[string]any{}
-		for k, v := range c {
-			copied[k] = v
-		}
-		copied[name] = value
-		return copied
-	}
-	text, _ := capabilities.(string)
-	var pairs []string
-	for pair := range strings.SplitSeq(text, ",") {
-		if k, _, _ := strings.Cut(pair, ":"); strings.TrimSpace(pair) != "" && strings.TrimSpace(k) != name {
-			pairs = append(pairs, strings.TrimSpace(pair))
-		}
-	}
-	return strings.Join(append(pairs, fmt.Sprintf("%s:%s", name, value)), ",")
 }

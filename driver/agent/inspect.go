@@ -116,17 +116,17 @@ func (i *Inspect) TidyUp(ctx context.Context, t *driver.Task) error {
 }
 
 // Inspected implements driver.InspectionResult: the field's hooks, in their order.
-func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.InspectionData) (node.Inventory, []node.Port, error) {
+func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.InspectionData) (driver.Findings, error) {
 	if data.Error != "" {
-		return node.Inventory{}, nil, node.Errorf(node.Invalid, "The machine reported a failed inspection: %s", redact(data.Error))
+		return driver.Findings{}, node.Errorf(node.Invalid, "The machine reported a failed inspection: %s", redact(data.Error))
 	}
 	inventory, err := readInventory(data.Inventory)
 	if err != nil {
-		return node.Inventory{}, nil, err
+		return driver.Findings{}, err
 	}
 	nics := usable(inventory.Interfaces)
 	if len(nics) == 0 {
-		return node.Inventory{}, nil, node.Errorf(node.Invalid, "The inspection found no network interface with a MAC address among %d.", len(inventory.Interfaces))
+		return driver.Findings{}, node.Errorf(node.Invalid, "The inspection found no network interface with a MAC address among %d.", len(inventory.Interfaces))
 	}
 	booted := bootedFrom(data.BootInterface, inventory)
 	describe(t.Node, inventory, data.PluginData)
@@ -137,7 +137,7 @@ func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.Inspect
 		plugin["parsed_lldp"] = parsedLLDP(heard)
 	}
 	ports := linkedPorts(t.Ports, i.newPorts(t, nics, booted), nics, heard)
-	return node.Inventory{Inventory: data.Inventory, PluginData: plugin}, ports, nil
+	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: plugin}, Ports: ports}, nil
 }
 
 func parsedLLDP(heard map[string]neighbour) map[string]any {

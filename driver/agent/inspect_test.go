@@ -46,7 +46,7 @@ func TestInspected(t *testing.T) {
 	w.stored.Properties = node.Document{"cpus": "1", "color": "red", "capabilities": "profile:x,boot_mode:bios"}
 	task := w.task()
 	data := report(t, nil)
-	found, ports, err := (&Inspect{}).Inspected(t.Context(), task, data)
+	found, err := (&Inspect{}).Inspected(t.Context(), task, data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestInspected(t *testing.T) {
 	if task.Node.BootMode != "uefi" || w.stored.Properties["cpus"] != "1" {
 		t.Errorf("boot mode %q; the loaded node's own map changed: %v", task.Node.BootMode, w.stored.Properties)
 	}
-	if diff := cmp.Diff(data.Inventory, found.Inventory); diff != "" {
+	if diff := cmp.Diff(data.Inventory, found.Inventory.Inventory); diff != "" {
 		t.Errorf("inventory: %s", diff)
 	}
 	wantPlugin := data.PluginData.Clone()
@@ -70,14 +70,14 @@ func TestInspected(t *testing.T) {
 		"eth1": map[string]any{"name": "eth1", "mac_address": "52:54:00:00:00:03", "ip": "fe80::1", "pxe_enabled": false},
 		"eth2": map[string]any{"name": "eth2", "mac_address": "52:54:00:00:00:04", "ip": "", "pxe_enabled": false},
 	}
-	if diff := cmp.Diff(wantPlugin, found.PluginData); diff != "" {
+	if diff := cmp.Diff(wantPlugin, found.Inventory.PluginData); diff != "" {
 		t.Errorf("plugin data: %s", diff)
 	}
 	wantPorts := []node.Port{{
 		NodeUUID: testUUID, Address: "52:54:00:00:00:02", PXEEnabled: true, Description: "eth0, found by inspection",
 		LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{},
 	}}
-	if diff := cmp.Diff(wantPorts, ports); diff != "" {
+	if diff := cmp.Diff(wantPorts, found.Ports); diff != "" {
 		t.Errorf("ports: %s", diff)
 	}
 }
@@ -109,12 +109,12 @@ func TestWhichPorts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.ports = tt.known
-			_, ports, err := (&Inspect{AddPorts: tt.add}).Inspected(t.Context(), w.task(), report(t, tt.edit))
+			found, err := (&Inspect{AddPorts: tt.add}).Inspected(t.Context(), w.task(), report(t, tt.edit))
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := map[string]bool{}
-			for _, p := range ports {
+			for _, p := range found.Ports {
 				got[p.Address] = p.PXEEnabled
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -143,7 +143,7 @@ func TestBadReports(t *testing.T) {
 			w := newWorld(t)
 			task := w.task()
 			before := task.Node.Clone()
-			_, _, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit))
+			_, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit))
 			if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
@@ -168,28 +168,13 @@ func TestRootSize(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			task := w.task()
-			if _, _, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit)); err != nil {
+			if _, err := (&Inspect{}).Inspected(t.Context(), task, report(t, tt.edit)); err != nil {
 				t.Fatal(err)
 			}
 			if got := task.Node.Properties["local_gb"]; got != tt.want {
 				t.Errorf("local_gb is %v, want %v", got, tt.want)
 			}
 		})
-	}
-}
-
-func TestWithCapability(t *testing.T) {
-	tests := []struct{ have, want any }{
-		{nil, "boot_mode:uefi"},
-		{"", "boot_mode:uefi"},
-		{"a:b", "a:b,boot_mode:uefi"},
-		{" boot_mode:bios , a:b,", "a:b,boot_mode:uefi"},
-		{map[string]any{"a": "b", "boot_mode": "bios"}, map[string]any{"a": "b", "boot_mode": "uefi"}},
-	}
-	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, withCapability(tt.have, "boot_mode", "uefi")); diff != "" {
-			t.Errorf("%v: %s", tt.have, diff)
-		}
 	}
 }
 
@@ -258,12 +243,12 @@ func FuzzInspected(f *testing.F) {
 		}
 		inventory, _ := body["inventory"].(map[string]any)
 		n := &node.Node{UUID: testUUID, Properties: node.Document{"a": "b"}}
-		_, ports, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), &driver.Task{Node: n},
+		found, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), &driver.Task{Node: n},
 			node.InspectionData{Inventory: inventory, PluginData: body, BootInterface: body.String("boot_interface")})
-		if err != nil && (len(n.Properties) != 1 || ports != nil) {
+		if err != nil && (len(n.Properties) != 1 || found.Ports != nil) {
 			t.Errorf("a refused report changed the node: %v", n.Properties)
 		}
-		for _, p := range ports {
+		for _, p := range found.Ports {
 			if len(p.Address) != len("52:54:00:00:00:01") {
 				t.Errorf("port with the address %q", p.Address)
 			}

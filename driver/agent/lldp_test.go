@@ -74,7 +74,7 @@ func TestInspectedWithLLDP(t *testing.T) {
 			}
 		}
 	})
-	found, ports, err := (&Inspect{}).Inspected(t.Context(), w.task(), data)
+	found, err := (&Inspect{}).Inspected(t.Context(), w.task(), data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestInspectedWithLLDP(t *testing.T) {
 		"52:54:00:00:00:03": {"switch_id": "written by a person", "switch_info": "sw", "port_id": "port of eth1"},
 	}
 	got := map[string]node.Document{}
-	for _, p := range ports {
+	for _, p := range found.Ports {
 		got[p.Address] = p.LocalLinkConnection
 		if (p.ID == 7) != (p.Address == "52:54:00:00:00:03") {
 			t.Errorf("port %s has the ID %d", p.Address, p.ID)
@@ -96,16 +96,16 @@ func TestInspectedWithLLDP(t *testing.T) {
 		"eth0": map[string]any{"switch_chassis_id": "00:1c:73:00:00:01", "switch_port_id": "port of eth0"},
 		"eth1": map[string]any{"switch_chassis_id": "00:1c:73:00:00:01", "switch_port_id": "port of eth1"},
 	}
-	if diff := cmp.Diff(wantParsed, found.PluginData["parsed_lldp"]); diff != "" {
+	if diff := cmp.Diff(wantParsed, found.Inventory.PluginData["parsed_lldp"]); diff != "" {
 		t.Errorf("plugin data: %s", diff)
 	}
 	if len(w.ports[0].LocalLinkConnection) != 2 {
 		t.Errorf("the loaded port's own map changed: %v", w.ports[0].LocalLinkConnection)
 	}
 	// Told again, nothing is new.
-	w.ports = ports
-	if _, again, err := (&Inspect{}).Inspected(t.Context(), w.task(), data); err != nil || len(again) != 0 {
-		t.Errorf("%v, %v", again, err)
+	w.ports = found.Ports
+	if again, err := (&Inspect{}).Inspected(t.Context(), w.task(), data); err != nil || len(again.Ports) != 0 {
+		t.Errorf("%v, %v", again.Ports, err)
 	}
 }
 
@@ -137,7 +137,7 @@ func FuzzNeighbours(f *testing.F) {
 				}
 			}
 		}
-		_, _, _ = (&Inspect{}).Inspected(t.Context(), &driver.Task{Node: &node.Node{}}, node.InspectionData{
+		_, _ = (&Inspect{}).Inspected(t.Context(), &driver.Task{Node: &node.Node{}}, node.InspectionData{
 			Inventory: node.Document{"interfaces": []any{map[string]any{"name": "e", "mac_address": "52:54:00:00:00:01", "lldp": value}}}})
 	})
 }
