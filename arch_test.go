@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"driver/fake":       {"driver", "node"},
 	"driver/ipmi":       {"driver", "node"},
 	"driver/pxe":        {"driver", "node", "boot"},
-	"driver/agent":      {"driver", "node", "agent/wire", "image"},
+	"driver/agent":      {"driver", "node", "agent/wire", "agent/disk", "image"},
 	"driver/iscsi":      {"driver", "node", "boot", "iscsi", "image", "agent/wire", "agent/disk"},
 	"driver/drivertest": {"driver", "node"},
 	"conductor":         {"crypt", "driver", "node", "rules"},

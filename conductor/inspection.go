@@ -202,7 +202,12 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 		return found, storeError{node.Errorf(node.Invalid, "The %s inspect interface of node %s takes no reports.", t.Hardware.Inspect.Name(), t.Node.UUID)}
 	}
 	before := t.Node.Clone()
-	err := guarded(func() (err error) {
+	last, err := c.store.Inventory(ctx, t.Node.UUID)
+	if err != nil && node.KindOf(err) != node.NotFound {
+		return found, storeError{err}
+	}
+	data.Previous = last.Inventory
+	err = guarded(func() (err error) {
 		found, err = reader.Inspected(ctx, t, data)
 		return err
 	})

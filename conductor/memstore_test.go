@@ -300,6 +300,16 @@ func (s *memStore) AddHistory(_ context.Context, e node.HistoryEvent) error {
 	return nil
 }
 
+func (s *memStore) Inventory(_ context.Context, uuid string) (node.Inventory, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.inventory[uuid]
+	if !ok {
+		return i, node.Errorf(node.NotFound, "no inventory")
+	}
+	return i, nil
+}
+
 func (s *memStore) SaveInventory(_ context.Context, uuid string, i node.Inventory) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -53,7 +53,8 @@ type Store interface {
 
 	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first
 
-	AddHistory(ctx context.Context, e node.HistoryEvent) error // keeps the newest 300 of a node
+	AddHistory(ctx context.Context, e node.HistoryEvent) error              // keeps the newest 300 of a node
+	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
 	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
 	SaveProgress(ctx context.Context, p node.Progress) error
 	ClearProgress(ctx context.Context, nodeUUID string) error

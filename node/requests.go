@@ -36,8 +36,9 @@ type InspectionData struct {
 	Inventory     Document
 	PluginData    Document // the whole body less inventory, error and logs
 	Error         string
-	BootInterface string // MAC
-	Logs          string // base64, may be empty
+	BootInterface string   // MAC
+	Logs          string   // base64, may be empty
+	Previous      Document // the inventory of the inspection before; nil when there was none
 }
 
 // Validation is the result of checking one interface: OK nil means "not supported".

@@ -16,6 +16,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/billet-metal/billet/driver/agent"
 )
 
 // Config is everything `billet serve` can be told. Its keys are one table, see keys.
@@ -62,6 +64,15 @@ type Config struct {
 	InspectTimeout       time.Duration
 	InspectionLLDP       bool
 	InspectionRules      string
+	InspectionHooks      []string
+	InspectionAddPorts   string
+	InspectionKeepPorts  string
+	InspectionPXEPorts   bool
+	InspectionPowerOff   bool
+	InspectionParams     map[string]string
+	CPUCapabilities      map[string]string
+	PCIAliases           map[string]string
+	PhysicalNetworks     map[netip.Prefix]string
 	RescueTimeout        time.Duration
 	ServiceTimeout       time.Duration
 	PowerTimeout         time.Duration
@@ -124,6 +135,15 @@ func (c *Config) keys() []key {
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
 		{"inspection_lldp", "false", "inspection listens, for half a minute at most, for the switches' LLDP: ports get their local_link_connection", boolean(&c.InspectionLLDP)},
+		{"inspection_hooks", strings.Join(agent.DefaultHooks, ","), "what inspection makes of a report, in order; more are accelerators, boot-mode, cpu-capabilities, cpus, extra-hardware, local-link-connection, memory, parse-lldp, pci-devices, physical-network, raid-device, root-device", hookList(&c.InspectionHooks)},
+		{"inspection_add_ports", "pxe", "interfaces that become ports: pxe (that it booted from), active (with an address), all or disabled", oneOf(&c.InspectionAddPorts, "pxe", "active", "all", "disabled")},
+		{"inspection_keep_ports", "all", "ports that inspection keeps: all, present (of interfaces found) or added (of interfaces that inspection_add_ports is for)", oneOf(&c.InspectionKeepPorts, "all", "present", "added")},
+		{"inspection_update_pxe_enabled", "true", "inspection sets pxe_enabled of the node's ports: true for the interface it booted from, false for the others", boolean(&c.InspectionPXEPorts)},
+		{"inspection_power_off", "true", "switch the machine off when its inspection has ended", boolean(&c.InspectionPowerOff)},
+		{"inspection_extra_kernel_params", "", "more kernel parameters of the inspection ramdisk: key=value, separated by spaces", parameters(&c.InspectionParams)},
+		{"inspection_cpu_capabilities", "aes:cpu_aes,pdpe1gb:cpu_hugepages_1g,pse:cpu_hugepages,smx:cpu_txt,svm:cpu_vt,vmx:cpu_vt", "processor flags and the capabilities they stand for, for the hook cpu-capabilities", colonPairs(&c.CPUCapabilities)},
+		{"inspection_pci_device_alias", "", "comma list of vendor:product:capability (IDs in hexadecimal), for the hook pci-devices", pciAliases(&c.PCIAliases)},
+		{"inspection_physical_network_cidr_map", "", "comma list of network:physical_network, such as 10.1.0.0/16:racks, for the hook physical-network", networks(&c.PhysicalNetworks)},
 		{"inspection_rules_built_in", "", "YAML file with a list of inspection rules beside those made over the API; empty: none", text(&c.InspectionRules)},
 		{"rescue_callback_timeout", "30m", "longest wait for the rescue ramdisk", duration(&c.RescueTimeout)},
 		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
@@ -257,6 +277,9 @@ func (c *Config) fill() error {
 	}
 	if c.Discovery && !slices.Contains(c.HardwareTypes, c.DiscoveryDriver) {
 		return fmt.Errorf("discovery_driver: %s is not among enabled_hardware_types", c.DiscoveryDriver)
+	}
+	if c.Discovery && (c.InspectionAddPorts == "disabled" || !slices.Contains(c.InspectionHooks, "ports")) {
+		return fmt.Errorf("discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled")
 	}
 	if c.Auth == "http_basic" && c.HtpasswdFile == "" {
 		return fmt.Errorf("htpasswd_file: auth http_basic needs it")

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/driver/agent"
 )
 
 // The parsers of configuration values: each returns what puts a text into its field, or says what
@@ -126,6 +129,97 @@ func addressRange(p *string) func(string) error {
 			return fmt.Errorf("%q is not first-last, two IPv4 addresses", s)
 		}
 		*p = s
+		return nil
+	}
+}
+
+// items are the parts of a comma list.
+func items(s string) (out []string) {
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+func hookList(p *[]string) func(string) error {
+	return func(s string) error {
+		*p = append([]string{}, items(s)...)
+		return agent.CheckHooks(*p)
+	}
+}
+
+// lastColon cuts an item before its last colon.
+func lastColon(item, form string) (before, after string, err error) {
+	i := strings.LastIndex(item, ":")
+	if i < 1 || i == len(item)-1 {
+		return "", "", fmt.Errorf("%q is not like %s", item, form)
+	}
+	return strings.TrimSpace(item[:i]), strings.TrimSpace(item[i+1:]), nil
+}
+
+func colonPairs(p *map[string]string) func(string) error {
+	return func(s string) error {
+		*p = map[string]string{}
+		for _, item := range items(s) {
+			key, value, err := lastColon(item, "flag:capability")
+			if err != nil {
+				return err
+			}
+			(*p)[key] = value
+		}
+		return nil
+	}
+}
+
+var pciID = regexp.MustCompile(`^[0-9a-f]{4}:[0-9a-f]{4}$`)
+
+func pciAliases(p *map[string]string) func(string) error {
+	return func(s string) error {
+		*p = map[string]string{}
+		for _, item := range items(s) {
+			id, name, err := lastColon(item, "10de:1eb8:tesla_t4")
+			if id = strings.ToLower(id); err == nil && !pciID.MatchString(id) {
+				err = fmt.Errorf("%q is not like 10de:1eb8:tesla_t4", item)
+			}
+			if err != nil {
+				return err
+			}
+			(*p)[id] = name
+		}
+		return nil
+	}
+}
+
+func networks(p *map[netip.Prefix]string) func(string) error {
+	return func(s string) error {
+		*p = map[netip.Prefix]string{}
+		for _, item := range items(s) {
+			network, name, err := lastColon(item, "10.1.0.0/16:racks")
+			if err != nil {
+				return err
+			}
+			prefix, err := netip.ParsePrefix(network)
+			if err != nil {
+				return fmt.Errorf("%q does not begin with a network such as 10.1.0.0/16", item)
+			}
+			(*p)[prefix.Masked()] = name
+		}
+		return nil
+	}
+}
+
+func parameters(p *map[string]string) func(string) error {
+	return func(s string) error {
+		*p = map[string]string{}
+		for _, item := range strings.Fields(s) {
+			key, value, ok := strings.Cut(item, "=")
+			if !ok || key == "" || value == "" {
+				return fmt.Errorf("%q is not like key=value", item)
+			}
+			(*p)[key] = value
+		}
 		return nil
 	}
 }

@@ -36,7 +36,17 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	viaISCSI := &iscsi.Deploy{
 		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
 	}
-	inspect := &agent.Inspect{APIURL: p.machineURL, BootTimeout: c.InspectTimeout}
+	inspect := &agent.Inspect{
+		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Hooks: c.InspectionHooks, Params: c.InspectionParams,
+		AddPorts: agent.AddPorts(c.InspectionAddPorts), KeepPorts: agent.KeepPorts(c.InspectionKeepPorts),
+		CPUCapabilities: c.CPUCapabilities, PCIAliases: c.PCIAliases, PhysicalNetworks: c.PhysicalNetworks,
+	}
+	if !c.InspectionPXEPorts {
+		inspect.PXEPorts = agent.KeepPXEPorts
+	}
+	if !c.InspectionPowerOff {
+		inspect.After = agent.StayOn
+	}
 	if c.InspectionLLDP {
 		inspect.LLDP = agent.LLDP
 	}

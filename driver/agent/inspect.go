@@ -3,6 +3,10 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +19,31 @@ const untilReport = "the inspection report"
 // AddPorts says which interfaces of an inspected machine become ports.
 type AddPorts string
 
-// Policies of adding ports; "" is PXE. Ports a node has are always kept.
+// Policies of adding ports; "" is PXE.
 const (
 	AddPXE    AddPorts = "pxe"      // the interface it booted from; those with an address when that is not known
 	AddActive AddPorts = "active"   // those with an address
 	AddAll    AddPorts = "all"      // every one with a MAC address
 	AddNone   AddPorts = "disabled" // none
+)
+
+// KeepPorts says which ports that a node has stay after an inspection.
+type KeepPorts string
+
+// Policies of keeping ports; "" is all.
+const (
+	KeepAll     KeepPorts = "all"
+	KeepPresent KeepPorts = "present" // those of interfaces that the machine has
+	KeepAdded   KeepPorts = "added"   // those of interfaces that ports are added for
+)
+
+// PXEPorts says what an inspection does to pxe_enabled of ports that a node has.
+type PXEPorts int
+
+// It becomes true for the interface the machine booted from, and false for the others, unless it is kept.
+const (
+	UpdatePXEPorts PXEPorts = iota
+	KeepPXEPorts
 )
 
 // AfterInspection says what becomes of the machine.
@@ -38,9 +61,17 @@ type Inspect struct {
 	APIURL      string // where the agent reaches the API
 	BootTimeout time.Duration
 	Poll        time.Duration
+	Hooks       []string // see CheckHooks; nil: DefaultHooks
 	AddPorts    AddPorts
+	KeepPorts   KeepPorts
+	PXEPorts    PXEPorts
 	After       AfterInspection
 	LLDP        Listening
+	Params      map[string]string // more kernel parameters of the ramdisk
+
+	CPUCapabilities  map[string]string       // processor flag → capability; nil: DefaultCPUCapabilities
+	PCIAliases       map[string]string       // "vendor:product", hexadecimal in lower case → capability
+	PhysicalNetworks map[netip.Prefix]string // network → physical_network of ports with an address in it
 }
 
 // Listening says whether the ramdisk listens for what switches say of themselves.
@@ -73,6 +104,7 @@ func (i *Inspect) inspect(ctx context.Context, t *driver.Task) (driver.Result, e
 	r := ramdisk{apiURL: i.APIURL, params: map[string]string{
 		"ipa-inspection-callback-url": strings.TrimSuffix(i.APIURL, "/") + callPath,
 	}}
+	maps.Copy(r.params, i.Params)
 	if i.LLDP == LLDP {
 		r.params["ipa-collect-lldp"] = "1"
 	}
@@ -115,89 +147,40 @@ func (i *Inspect) TidyUp(ctx context.Context, t *driver.Task) error {
 	return leave(ctx, t, driver.InspectionNetwork)
 }
 
-// Inspected implements driver.InspectionResult: the field's hooks, in their order.
+// Inspected implements driver.InspectionResult: the hooks, in their order.
 func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.InspectionData) (driver.Findings, error) {
-	if data.Error != "" {
-		return driver.Findings{}, node.Errorf(node.Invalid, "The machine reported a failed inspection: %s", redact(data.Error))
-	}
-	inventory, err := readInventory(data.Inventory)
+	r, err := newReading(t, data)
 	if err != nil {
 		return driver.Findings{}, err
 	}
-	nics := usable(inventory.Interfaces)
-	if len(nics) == 0 {
-		return driver.Findings{}, node.Errorf(node.Invalid, "The inspection found no network interface with a MAC address among %d.", len(inventory.Interfaces))
-	}
-	booted := bootedFrom(data.BootInterface, inventory)
-	describe(t.Node, inventory, data.PluginData)
-	plugin := data.PluginData.Clone()
-	plugin["macs"], plugin["valid_interfaces"] = summary(nics, booted)
-	heard := neighbours(inventory.Interfaces)
-	if len(heard) > 0 {
-		plugin["parsed_lldp"] = parsedLLDP(heard)
-	}
-	ports := linkedPorts(t.Ports, i.newPorts(t, nics, booted), nics, heard)
-	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: plugin}, Ports: ports}, nil
-}
-
-func parsedLLDP(heard map[string]neighbour) map[string]any {
-	parsed := map[string]any{}
-	for name, n := range heard {
-		parsed[name] = n.said
-	}
-	return parsed
-}
-
-// linkedPorts returns the ports to write: the new ones, with the switch port they are plugged into,
-// and those of the node that did not know theirs.
-func linkedPorts(old, added []node.Port, nics []nic, heard map[string]neighbour) []node.Port {
-	byMAC := map[string]neighbour{}
-	for _, n := range nics {
-		byMAC[n.mac] = heard[n.name]
-	}
-	for i := range added {
-		byMAC[added[i].Address].linked(&added[i])
-	}
-	for _, p := range old {
-		if byMAC[strings.ToLower(p.Address)].linked(&p) {
-			added = append(added, p)
+	names := i.hookNames()
+	for _, name := range names {
+		if prepare := hooks[name].prepare; prepare != nil {
+			if err := prepare(i, r); err != nil {
+				return driver.Findings{}, err
+			}
 		}
 	}
-	return added
-}
-
-// newPorts lists the ports that the node does not have yet. Only the interface the machine booted from
-// is offered for network boot, when that is known.
-func (i *Inspect) newPorts(t *driver.Task, nics []nic, booted string) []node.Port {
-	known := map[string]bool{}
-	for _, p := range t.Ports {
-		known[strings.ToLower(p.Address)] = true
-	}
-	var ports []node.Port
-	for _, n := range nics {
-		if !known[n.mac] && i.wants(n, booted) {
-			known[n.mac] = true
-			ports = append(ports, node.Port{
-				NodeUUID: t.Node.UUID, Address: n.mac, PXEEnabled: booted == "" || n.mac == booted,
-				LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{},
-				Description: fmt.Sprintf("%s, found by inspection", n.name),
-			})
+	for _, name := range names {
+		if run := hooks[name].run; run != nil {
+			if err := run(i, r); err != nil {
+				return driver.Findings{}, err
+			}
 		}
 	}
-	return ports
+	if mode := bootMode(r.inventory); mode != "" {
+		r.node.BootMode = mode
+	}
+	*t.Node = *r.node
+	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: r.plugin}, Ports: r.changedPorts(t.Ports), Gone: r.gone}, nil
 }
 
-func (i *Inspect) wants(n nic, booted string) bool {
-	switch i.AddPorts {
-	case AddNone:
-		return false
-	case AddAll:
-		return true
-	case AddActive:
-		return n.address != ""
-	}
-	if booted == "" {
-		return n.address != ""
-	}
-	return n.mac == booted
+// changedPorts are the new ports and those that are not as they were.
+func (r *reading) changedPorts(old []node.Port) []node.Port {
+	return slices.DeleteFunc(slices.Clone(r.ports), func(p node.Port) bool {
+		return slices.ContainsFunc(old, func(o node.Port) bool {
+			o.Extra, o.LocalLinkConnection = o.Extra.Clone(), o.LocalLinkConnection.Clone()
+			return p.ID != 0 && reflect.DeepEqual(o, p)
+		})
+	})
 }

@@ -147,7 +147,7 @@ func printable(s string) string {
 // What a person wrote stays.
 func (n neighbour) linked(p *node.Port) bool {
 	link, added := p.LocalLinkConnection.Clone(), false
-	for key, value := range map[string]string{"switch_id": n.switchID, "port_id": n.portID} {
+	for key, value := range map[string]string{"switch_id": n.switchID, "port_id": n.portID, "switch_info": node.Document(n.said).String("switch_system_name")} {
 		if _, there := link[key]; !there && value != "" {
 			link[key], added = value, true
 		}

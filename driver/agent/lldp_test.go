@@ -74,7 +74,7 @@ func TestInspectedWithLLDP(t *testing.T) {
 			}
 		}
 	})
-	found, err := (&Inspect{}).Inspected(t.Context(), w.task(), data)
+	found, err := (&Inspect{LLDP: LLDP, PXEPorts: KeepPXEPorts}).Inspected(t.Context(), w.task(), data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,8 +103,12 @@ func TestInspectedWithLLDP(t *testing.T) {
 		t.Errorf("the loaded port's own map changed: %v", w.ports[0].LocalLinkConnection)
 	}
 	// Told again, nothing is new.
-	w.ports = found.Ports
-	if again, err := (&Inspect{}).Inspected(t.Context(), w.task(), data); err != nil || len(again.Ports) != 0 {
+	w.ports = []node.Port{w.ports[1]}
+	for i, p := range found.Ports {
+		p.ID = int64(i + 1)
+		w.ports = append(w.ports, p)
+	}
+	if again, err := (&Inspect{LLDP: LLDP, PXEPorts: KeepPXEPorts}).Inspected(t.Context(), w.task(), data); err != nil || len(again.Ports) != 0 {
 		t.Errorf("%v, %v", again.Ports, err)
 	}
 }
@@ -137,7 +141,7 @@ func FuzzNeighbours(f *testing.F) {
 				}
 			}
 		}
-		_, _ = (&Inspect{}).Inspected(t.Context(), &driver.Task{Node: &node.Node{}}, node.InspectionData{
+		_, _ = (&Inspect{LLDP: LLDP}).Inspected(t.Context(), &driver.Task{Node: &node.Node{}}, node.InspectionData{
 			Inventory: node.Document{"interfaces": []any{map[string]any{"name": "e", "mac_address": "52:54:00:00:00:01", "lldp": value}}}})
 	})
 }

@@ -228,7 +228,7 @@ func newWorld(t *testing.T) *world {
 		DriverInfo:   node.Document{"ipmi_address": "10.1.1.7", "ipmi_password": "hunter22"},
 		InstanceInfo: node.Document{"image_source": "debian-12", "capabilities": map[string]any{"boot_mode": "uefi"}},
 	}
-	w.ports = []node.Port{{UUID: "p1", NodeUUID: testUUID, Address: "52:54:00:00:00:01", PXEEnabled: true}}
+	w.ports = []node.Port{{ID: 1, UUID: "p1", NodeUUID: testUUID, Address: "52:54:00:00:00:01", PXEEnabled: true}}
 	return w
 }
 
