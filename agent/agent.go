@@ -280,6 +280,9 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 	cmds.wg.Go(func() { failed <- web.Serve(l) })
 	cmds.wg.Go(func() { a.heart.Run(ctx) })
 	cmds.wg.Go(func() { a.progress.Run(ctx) })
+	if a.Logs != nil {
+		cmds.wg.Go(func() { a.Logs.sendLines(ctx, a.sendLines) })
+	}
 	a.Log.Info("serving", "address", l.Addr().String())
 	var err error
 	select {
@@ -293,6 +296,10 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 	web.Close()
 	cmds.wg.Wait()
 	return err
+}
+
+func (a *Agent) sendLines(ctx context.Context, lines []wire.LogLine) error {
+	return a.client.logLines(ctx, a.node.UUID, wire.LogLines{AgentToken: a.config.AgentToken, Lines: lines})
 }
 
 // handOver lets people in and closes the API a little later, until ctx ends.

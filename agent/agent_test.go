@@ -39,6 +39,7 @@ type service struct {
 	token      string
 	heartbeats chan wire.Heartbeat
 	progress   chan wire.Progress
+	logs       chan wire.LogLines // the first few
 	inspection chan wire.Inspection
 	image      []byte
 }
@@ -47,7 +48,7 @@ func newService(t testing.TB) *service {
 	t.Helper()
 	s := &service{
 		t: t, refuse: map[string]int{}, token: testToken,
-		heartbeats: make(chan wire.Heartbeat, 100), progress: make(chan wire.Progress, 1000), inspection: make(chan wire.Inspection, 10),
+		heartbeats: make(chan wire.Heartbeat, 100), progress: make(chan wire.Progress, 1000), logs: make(chan wire.LogLines, 10), inspection: make(chan wire.Inspection, 10),
 	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -102,6 +103,13 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 		var p wire.Progress
 		decode(&p)
 		s.progress <- p
+	case r.URL.Path == "/billet/v1/log/"+testNode:
+		var l wire.LogLines
+		decode(&l)
+		select {
+		case s.logs <- l:
+		default:
+		}
 	case r.URL.Path == "/v1/continue_inspection":
 		var i wire.Inspection
 		decode(&i)
@@ -341,6 +349,9 @@ func TestWriteImageStep(t *testing.T) {
 	}
 	if !bytes.Equal(other, bytes.Repeat([]byte{0xa5}, 8<<20)) {
 		t.Error("the other disk was changed")
+	}
+	if l := receive(t, s.logs); l.AgentToken != testToken || len(l.Lines) == 0 || !strings.Contains(l.Lines[len(l.Lines)-1].Text, "level=") {
+		t.Errorf("the agent's log lines: %+v", l)
 	}
 	if p := receive(t, s.progress); p.AgentToken != testToken || p.Step != "write_image" || p.Total != 5<<20 || !strings.HasPrefix(p.Detail, "/dev/vdb: ") {
 		t.Errorf("%+v", p)

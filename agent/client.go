@@ -223,6 +223,12 @@ func (c *client) progress(ctx context.Context, node string, p wire.Progress) err
 	return err
 }
 
+// logLines tells a Billet the last lines of the agent's log.
+func (c *client) logLines(ctx context.Context, node string, l wire.LogLines) error {
+	_, err := c.call(ctx, http.MethodPost, "/billet/v1/log/"+node, 0, l, nil)
+	return err
+}
+
 // continueInspection sends an inspection to an absolute URL.
 func (c *client) continueInspection(ctx context.Context, to string, i wire.Inspection) error {
 	body, err := json.Marshal(i)

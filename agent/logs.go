@@ -4,20 +4,37 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
 )
 
-// LogBuffer keeps the latest of what the agent logged, for the service to collect. It is safe for
-// several goroutines.
+// LogBuffer keeps the latest of what the agent logged, for the service to collect, and its last lines, which are
+// sent to the service by themselves. It is safe for several goroutines; the zero value is ready.
 type LogBuffer struct {
-	mu  sync.Mutex
-	buf []byte
+	mu   sync.Mutex
+	buf  []byte
+	last []logLine
+	news chan struct{} // capacity 1: there are new lines; made by the first who asks
 }
 
-const logKept = 512 << 10
+type logLine struct {
+	at   time.Time
+	text string
+}
+
+const (
+	logKept   = 512 << 10
+	linesSent = 200
+	lineSent  = 500 // bytes
+)
 
 // Write adds a line; the oldest ones go.
 func (b *LogBuffer) Write(p []byte) (int, error) {
@@ -31,7 +48,81 @@ func (b *LogBuffer) Write(p []byte) (int, error) {
 		}
 		b.buf = append([]byte(nil), rest...)
 	}
+	for line := range bytes.Lines(p) {
+		text := string(bytes.TrimSpace(line[:min(len(line), lineSent)]))
+		b.last = append(b.last, logLine{time.Now(), strings.ToValidUTF8(text, "·")})
+	}
+	if extra := len(b.last) - linesSent; extra > 0 {
+		b.last = append(b.last[:0], b.last[extra:]...)
+	}
+	if b.news != nil {
+		select {
+		case b.news <- struct{}{}:
+		default:
+		}
+	}
 	return len(p), nil
+}
+
+// changed is a channel that has an element when lines came since it was last read.
+func (b *LogBuffer) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.news == nil {
+		b.news = make(chan struct{}, 1)
+		if len(b.last) > 0 {
+			b.news <- struct{}{}
+		}
+	}
+	return b.news
+}
+
+// lines are the last lines with their age.
+func (b *LogBuffer) lines(now time.Time) []wire.LogLine {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]wire.LogLine, len(b.last))
+	for i, l := range b.last {
+		out[i] = wire.LogLine{AgeMS: max(0, now.Sub(l.at).Milliseconds()), Text: l.text}
+	}
+	return out
+}
+
+const (
+	linesEvery = 2 * time.Second // the shortest time between two messages
+	linesAgain = 5 * time.Second // after one that was not taken
+)
+
+// sendLines tells the service the last lines of the log whenever there are new ones, until ctx ends or the service
+// says that it does not want them. What goes wrong is not logged: that would be a new line.
+func (b *LogBuffer) sendLines(ctx context.Context, send func(context.Context, []wire.LogLine) error) {
+	news := b.changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		}
+		for {
+			select {
+			case <-news: // came meanwhile, and goes along
+			default:
+			}
+			err := send(ctx, b.lines(time.Now()))
+			if answer := (*statusError)(nil); errors.As(err, &answer) && (answer.code == http.StatusNotFound || answer.code == http.StatusBadRequest) {
+				return
+			}
+			if err == nil {
+				break
+			}
+			if sleep(ctx, linesAgain) != nil {
+				return
+			}
+		}
+		if sleep(ctx, linesEvery) != nil {
+			return
+		}
+	}
 }
 
 // Bytes is a copy of what is kept.

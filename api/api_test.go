@@ -140,7 +140,7 @@ func TestMachineDoorOpensNothingElse(t *testing.T) {
 	s := newServer(t)
 	open := map[string]bool{
 		"GET /": true, "GET /v1": true, "GET /v1/lookup": true, "POST /v1/heartbeat/" + nodeA: true,
-		"POST /v1/continue_inspection": true, "POST /billet/v1/progress/" + nodeA: true,
+		"POST /v1/continue_inspection": true, "POST /billet/v1/progress/" + nodeA: true, "POST /billet/v1/log/" + nodeA: true,
 		"POST /v1/nodes/" + nodeA + "/vendor_passthru/pass_deploy_info":             true,
 		"POST /v1/nodes/" + nodeA + "/vendor_passthru/pass_bootloader_install_info": true,
 		"POST /v1/nodes/" + nodeA + "/vendor_passthru/heartbeat":                    true,

@@ -44,6 +44,7 @@ func TestHTTPBasic(t *testing.T) {
 		{"/v1/nodes", "", 401, required},
 		{"/nodes/", "", 401, required},
 		{"/billet/v1/nodes/rack1-u7/progress", "", 401, required},
+		{"/billet/v1/nodes/rack1-u7/why", "", 401, required},
 		{"/v1/nowhere", "", 401, required},
 		{"/v1/nodes", basic("ada:open sesame"), 200, ""},
 		{"/v1/nodes", basic("ada:open sesame"), 200, ""}, // remembered

@@ -32,6 +32,8 @@ func TestCallsReachTheConductor(t *testing.T) {
 		{"", "POST", "/v1/continue_inspection?node_uuid=" + nodeA, `{"inventory":{"a":1},"error":"no disk","logs":"TE9H","boot_interface":"01-52-54-00-CF-2D-31","root_disk":null}`,
 			node.InspectionData{NodeUUID: nodeA, Inventory: node.Document{"a": 1.0}, Error: "no disk", Logs: "TE9H", BootInterface: macA,
 				PluginData: node.Document{"boot_interface": "01-52-54-00-CF-2D-31", "root_disk": nil}}},
+		{"", "POST", "/billet/v1/log/" + nodeA, `{"agent_token":"t","lines":[{"age_ms":1500,"text":"a"},{"age_ms":0,"text":"b"}]}`,
+			logged{nodeA, "t", []node.Line{{At: epoch.Add(2*time.Minute - 1500*time.Millisecond), Text: "a"}, {At: epoch.Add(2 * time.Minute), Text: "b"}}}},
 		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"write_image","detail":"d","done":1,"total":2}`,
 			progressed{nodeA, "t", node.Progress{Step: "write_image", Detail: "d", Done: 1, Total: 2, At: epoch.Add(2 * time.Minute)}}},
 	} {

@@ -23,6 +23,8 @@ type world struct {
 	drivers   []node.DriverInfo
 	valid     map[node.Interface]node.Validation
 	device    node.BootDevice
+	running   *node.Evidence // of nodeA
+	failed    *node.Evidence // of every node
 
 	fail  error // answered by every call that changes something, and by Validate
 	lost  error // answered by every call that reads
@@ -31,6 +33,10 @@ type world struct {
 }
 
 type (
+	logged struct {
+		Ident, Token string
+		Lines        []node.Line
+	}
 	provisioned struct {
 		Ident string
 		node.ProvisionRequest
@@ -173,6 +179,17 @@ func (w *world) Heartbeat(_ context.Context, ident string, hb node.Heartbeat) er
 
 func (w *world) AgentProgress(_ context.Context, ident, token string, p node.Progress) error {
 	return w.did(progressed{ident, token, p})
+}
+
+func (w *world) AgentLines(_ context.Context, ident, token string, lines []node.Line) error {
+	return w.did(logged{ident, token, lines})
+}
+
+func (w *world) Why(_ context.Context, ident string) (running, failed *node.Evidence, err error) {
+	if ident == nodeA {
+		running = w.running
+	}
+	return running, w.failed, w.fail
 }
 
 func (w *world) ContinueInspection(_ context.Context, data node.InspectionData) (*node.Node, error) {
@@ -345,7 +362,23 @@ func newWorld() *world {
 			Properties: map[string]string{"ipmi_address": "IP address or host name of the BMC. Required."}}},
 		valid: map[node.Interface]node.Validation{node.Power: {OK: &ok}, node.Deploy: {OK: &bad, Reason: "instance_info has no image_source"},
 			node.Console: {Reason: "not supported"}},
-		device: node.BootDevice{Device: "pxe", Persistent: true},
+		device:  node.BootDevice{Device: "pxe", Persistent: true},
+		running: evidenceOfADeploy(),
+		failed:  &node.Evidence{NodeUUID: nodeB, Flow: node.FlowClean, Sentence: "the kernel panicked", StartedAt: epoch, FailedAt: epoch.Add(time.Minute)},
+	}
+}
+
+func evidenceOfADeploy() *node.Evidence {
+	return &node.Evidence{
+		NodeUUID: nodeA, Flow: node.FlowDeploy, Sentence: "The deploy has run for 60 s.", StartedAt: epoch, Step: "deploy.write_image",
+		WaitingFor: "the agent's first heartbeat", WaitingSince: epoch.Add(time.Minute), Deadline: epoch.Add(time.Hour),
+		Steps: []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: epoch, EndedAt: epoch.Add(time.Minute)},
+			{Interface: node.Deploy, Step: "write_image", StartedAt: epoch.Add(time.Minute)}},
+		Phases:     []node.Phase{{Name: "dhcp", First: epoch, Last: epoch.Add(time.Second), Times: 2, What: "DISCOVER"}},
+		BootEvents: []node.BootEvent{{MAC: macA, Service: "dhcp", What: "DISCOVER", At: epoch}},
+		Serial:     node.MachineLines{Note: "its console is in use", UpdatedAt: epoch},
+		AgentLog:   node.MachineLines{Lines: []node.Line{{At: epoch, Text: "billet-agent starts"}}, UpdatedAt: epoch},
+		AgentURL:   "https://192.0.2.50:9999", AgentCalled: epoch, Files: []string{"/var/lib/billet/deploy-logs/x-agent.log"},
 	}
 }
 

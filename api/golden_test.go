@@ -102,6 +102,9 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"lookup-old", "", "POST", "/v1/drivers/ipmi/vendor_passthru/lookup", `{"version":"2","inventory":{"interfaces":[{"name":"eth0","mac_address":"` + macA + `"}]}}`},
 	{"agent-progress", "", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"` + agentToken + `","step":"write_image","done":5,"total":10}`},
 	{"progress", "", "GET", "/billet/v1/nodes/rack1-u7/progress", ""},
+	{"agent-log", "", "POST", "/billet/v1/log/" + nodeA, `{"agent_token":"` + agentToken + `","lines":[{"age_ms":5,"text":"billet-agent starts"}]}`},
+	{"why-running", "", "GET", "/billet/v1/nodes/rack1-u7/why", ""},
+	{"why-failed", "", "GET", "/billet/v1/nodes/" + nodeB + "/why", ""},
 	{"progress-idle", "", "GET", "/billet/v1/nodes/" + nodeB + "/progress", ""},
 }
 

@@ -110,7 +110,11 @@ func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
 		return nil, err
 	}
 	for _, e := range events {
-		out = append(out, map[string]any{"mac": e.MAC, "service": e.Service, "what": e.What, "at": stamp(e.At)})
+		out = append(out, bootEventJSON(e))
 	}
 	return out, nil
+}
+
+func bootEventJSON(e node.BootEvent) map[string]any {
+	return map[string]any{"mac": e.MAC, "service": e.Service, "what": e.What, "at": stamp(e.At)}
 }

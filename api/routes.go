@@ -27,6 +27,7 @@ func (a *API) machinePaths() []route {
 		{pattern: "POST /v1/heartbeat/{ident}", access: ramdisk, serve: a.heartbeat},
 		{pattern: "POST /v1/continue_inspection", access: ramdisk, serve: a.continueInspection, maxBody: maxInspectionBody},
 		{pattern: "POST /billet/v1/progress/{ident}", access: ramdisk, serve: a.takeProgress},
+		{pattern: "POST /billet/v1/log/{ident}", access: ramdisk, serve: a.takeAgentLines},
 	}
 }
 
@@ -63,6 +64,7 @@ func (a *API) nodeRoutes() []route {
 		{pattern: "GET /v1/nodes/{ident}/history/{event}", serve: a.showHistoryEvent},
 		{pattern: "GET /v1/nodes/{ident}/inventory", serve: a.showInventory},
 		{pattern: "GET /billet/v1/nodes/{ident}/progress", serve: a.showProgress},
+		{pattern: "GET /billet/v1/nodes/{ident}/why", serve: a.showWhy},
 	}
 }
 

@@ -41,6 +41,10 @@ type Conductor interface {
 	LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error)
 	Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error
 	AgentProgress(ctx context.Context, ident, token string, p node.Progress) error
+	// AgentLines replaces the last lines of the agent's log.
+	AgentLines(ctx context.Context, ident, token string, lines []node.Line) error
+	// Why says what is known of a node's machine: of the flow under way and of its last failure, each nil for none.
+	Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error)
 	// ContinueInspection finds the node of a report, wakes its inspection and returns the node.
 	ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error)
 }

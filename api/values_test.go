@@ -204,6 +204,10 @@ func TestMoreRefusals(t *testing.T) {
 		{"POST", "/v1/continue_inspection?node_uuid=x", `{"inventory":{}}`, `Expected a UUID for node_uuid but received "x".`},
 		{"POST", "/v1/continue_inspection", `{"inventory":{},"error":5}`, "Field error must be a string, not a number."},
 		{"POST", "/v1/continue_inspection", `{"inventory":{},"logs":{}}`, "Field logs must be a string, not an object."},
+		{"POST", "/billet/v1/log/" + nodeA, `[`, "The body is not an agent's log lines: unexpected EOF."},
+		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{"age_ms":-1}]}`, "The age of a log line must be 0 to 2592000000 milliseconds, not -1."},
+		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{"age_ms":2592000001}]}`, "The age of a log line must be 0 to 2592000000 milliseconds, not 2592000001."},
+		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{}` + strings.Repeat(",{}", 200) + `]}`, "At most 200 log lines are taken, not 201."},
 		{"POST", "/billet/v1/progress/" + nodeA, `[`, "The body is not a progress report: unexpected EOF."},
 	} {
 		s := newServer(t)

@@ -145,3 +145,27 @@ func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p no
 	p.NodeUUID, p.Flow, p.At = n.UUID, n.Plan.Flow, node.Now()
 	return c.store.SaveProgress(ctx, p)
 }
+
+// AgentLines replaces the last lines of the agent's log. What may be secret in them is masked.
+func (c *Conductor) AgentLines(ctx context.Context, ident, token string, lines []node.Line) error {
+	n, err := c.store.Node(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if !tokenIs(n, token) {
+		return node.Errorf(node.Invalid, "Invalid or missing agent token received.")
+	}
+	if n.Plan == nil {
+		return nil // the flow has ended meanwhile
+	}
+	kept := []node.Line{}
+	for _, l := range lastLines(lines) {
+		if len(l.Text) > lineLimit {
+			l.Text = l.Text[:lineLimit] + "…"
+		}
+		if l.Text = plain(mask(n, l.Text)); l.Text != "" {
+			kept = append(kept, l)
+		}
+	}
+	return c.store.SaveLines(ctx, node.MachineLines{NodeUUID: n.UUID, Source: node.AgentLog, Lines: kept, UpdatedAt: node.Now()})
+}

@@ -33,6 +33,8 @@ type Config struct {
 	// sign of life; FirmwareTimeout is for the time before the first. 0: only the step's own deadline counts.
 	BootPhaseTimeout, FirmwareTimeout time.Duration
 
+	CaptureSerial bool // hear the machine's serial line while a flow works on it, where node and hardware allow
+
 	PowerSyncInterval time.Duration // how often every BMC is asked for its power state; 0: never
 	WorkInterval      time.Duration // how often the store is asked for work; 1 s
 
@@ -97,6 +99,7 @@ type Conductor struct {
 	tasks   sync.WaitGroup  // all goroutines spawned during life
 	errands map[string]*errand
 	carried map[string]bool // nodes this process works on: it never takes them from itself
+	ears    map[string]*ear // by node: those whose serial line this process hears
 	syncAt  map[int]int     // by number of lanes: where power sync goes on when a round was cut short
 }
 
@@ -106,7 +109,7 @@ func New(cfg Config) *Conductor {
 	return &Conductor{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(),
 		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
-		errands: map[string]*errand{}, carried: map[string]bool{}, syncAt: map[int]int{},
+		errands: map[string]*errand{}, carried: map[string]bool{}, ears: map[string]*ear{}, syncAt: map[int]int{},
 	}
 }
 

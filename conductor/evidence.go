@@ -20,18 +20,19 @@ const (
 	logFiles = 500
 	logBytes = 1 << 30
 
-	logSuffix = ".tar.gz"
+	logSuffix  = ".tar.gz"
+	lineSuffix = ".log"
 )
 
 // keepLogs gets the logs of a failed flow's machine while its agent still answers, and keeps them in
-// LogDir. Failing to is told and stops nothing. A crash on the way gets them again.
-func (r *run) keepLogs(ctx context.Context) {
+// LogDir; it returns their paths. Failing to is told and stops nothing. A crash on the way gets them again.
+func (r *run) keepLogs(ctx context.Context) (files []string) {
 	if r.c.cfg.LogDir == "" || r.task == nil || r.n.Agent.URL == "" || r.n.Plan.Aborting {
-		return
+		return nil
 	}
 	collector, ok := r.task.Hardware.Deploy.(driver.LogCollector)
 	if !ok {
-		return
+		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
@@ -39,7 +40,7 @@ func (r *run) keepLogs(ctx context.Context) {
 	err := guarded(func() (err error) { logs, err = collector.CollectLogs(limited, r.task); return })
 	path := ""
 	if err == nil {
-		path, err = writeLogs(r.c.cfg.LogDir, r.n.UUID, node.Now(), logs)
+		path, err = writeLogs(r.c.cfg.LogDir, r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -47,15 +48,47 @@ func (r *run) keepLogs(ctx context.Context) {
 		r.note(ctx, errorSeverity, fmt.Sprintf("The machine's logs could not be kept: %v", err))
 	default:
 		r.note(ctx, infoSeverity, "The machine's logs are kept in "+path)
+		files = append(files, path)
 	}
+	return files
 }
 
+// keepLines keeps the last lines of the machine's serial line and of its agent, and returns their paths.
+func (r *run) keepLines(ctx context.Context, lines ...node.MachineLines) (files []string) {
+	if r.c.cfg.LogDir == "" || r.n.Plan.Aborting {
+		return nil
+	}
+	for _, l := range lines {
+		if len(l.Lines) == 0 {
+			continue
+		}
+		path, err := writeLogs(r.c.cfg.LogDir, r.n.UUID+"-"+stamp(node.Now())+"-"+string(l.Source)+lineSuffix, linesText(l))
+		if err != nil {
+			r.note(ctx, errorSeverity, fmt.Sprintf("The machine's last %s lines could not be kept: %v", l.Source, err))
+			continue
+		}
+		r.note(ctx, infoSeverity, fmt.Sprintf("The machine's last %d %s lines are kept in %s", len(l.Lines), l.Source, path))
+		files = append(files, path)
+	}
+	return files
+}
+
+func linesText(l node.MachineLines) []byte {
+	var b strings.Builder
+	for _, line := range l.Lines {
+		fmt.Fprintf(&b, "%s %s\n", line.At.UTC().Format("2006-01-02T15:04:05.000Z"), line.Text)
+	}
+	return []byte(b.String())
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("20060102T150405.000Z") }
+
 // writeLogs keeps one machine's logs, readable for this service's user alone, and makes room.
-func writeLogs(dir, uuid string, now time.Time, logs []byte) (string, error) {
+func writeLogs(dir, name string, logs []byte) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making the directory of logs: %w", err)
 	}
-	path := filepath.Join(dir, uuid+"-"+now.UTC().Format("20060102T150405.000Z")+logSuffix)
+	path := filepath.Join(dir, name)
 	part := path + ".part"
 	if err := os.WriteFile(part, logs, 0o600); err != nil {
 		os.Remove(part)
@@ -75,7 +108,7 @@ func makeRoom(dir string, files int, bytes int64) error {
 	}
 	var kept []os.FileInfo
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), logSuffix) {
+		if info, err := e.Info(); err == nil && (strings.HasSuffix(e.Name(), logSuffix) || strings.HasSuffix(e.Name(), lineSuffix)) {
 			kept = append(kept, info)
 			bytes -= info.Size()
 		}

@@ -15,6 +15,8 @@ type flow struct {
 	busy node.State
 	noun string // for sentences: "the deploy"
 
+	boots bool // boots the machine into a ramdisk, whose serial line is worth hearing
+
 	timeout func(*Config) time.Duration // of a wait that does not say
 	needs   []node.Interface            // must validate before the verb is accepted
 	begin   func(*node.Node)            // edits when the flow starts; may be nil
@@ -37,7 +39,7 @@ var flows = []flow{
 		done:    always(node.EventDone),
 	},
 	{
-		name: node.FlowInspect, busy: node.Inspecting, noun: "the inspection",
+		name: node.FlowInspect, busy: node.Inspecting, noun: "the inspection", boots: true,
 		timeout: func(c *Config) time.Duration { return c.InspectTimeout },
 		needs:   []node.Interface{node.Power, node.Inspect},
 		begin:   func(n *node.Node) { n.InspectionStartedAt, n.InspectionFinishedAt = node.Now(), time.Time{} },
@@ -46,7 +48,7 @@ var flows = []flow{
 		tidy:    tidyInspect,
 	},
 	{
-		name: node.FlowClean, busy: node.Cleaning, noun: "the cleaning",
+		name: node.FlowClean, busy: node.Cleaning, noun: "the cleaning", boots: true,
 		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network}, // deploy: what is wrong with an image does not matter
 		done:    cleaned,
@@ -54,7 +56,7 @@ var flows = []flow{
 		tidy:    tidyDeploy,
 	},
 	{
-		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy",
+		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy", boots: true,
 		timeout: func(c *Config) time.Duration { return c.DeployTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
 		done:    always(node.EventDone),
@@ -75,7 +77,7 @@ var flows = []flow{
 		done:    always(node.EventDone),
 	},
 	{
-		name: node.FlowRescue, busy: node.Rescuing, noun: "the rescue",
+		name: node.FlowRescue, busy: node.Rescuing, noun: "the rescue", boots: true,
 		timeout: func(c *Config) time.Duration { return c.RescueTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.RescueIf, node.Network},
 		done:    always(node.EventDone),
@@ -92,7 +94,7 @@ var flows = []flow{
 		forget:  forgetPassword,
 	},
 	{
-		name: node.FlowService, busy: node.Servicing, noun: "the service",
+		name: node.FlowService, busy: node.Servicing, noun: "the service", boots: true,
 		timeout: func(c *Config) time.Duration { return c.ServiceTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network},
 		done:    always(node.EventDone),

@@ -22,6 +22,9 @@ type memStore struct {
 	inventory map[string]node.Inventory
 	progress  map[string]node.Progress
 	boots     []node.BootEvent
+	lines     map[string]map[node.LineSource]node.MachineLines
+	failures  map[string]node.Evidence
+	lineSaves int
 	templates []node.DeployTemplate
 	rules     []node.InspectionRule
 	lost      error // answered when templates or rules are asked for
@@ -30,7 +33,8 @@ type memStore struct {
 
 func newMemStore() *memStore {
 	return &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
-		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{}}
+		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{},
+		lines: map[string]map[node.LineSource]node.MachineLines{}, failures: map[string]node.Evidence{}}
 }
 
 func (s *memStore) CreateNode(_ context.Context, n *node.Node) error {
@@ -329,6 +333,47 @@ func (s *memStore) ClearProgress(_ context.Context, uuid string) error {
 	defer s.mu.Unlock()
 	delete(s.progress, uuid)
 	return nil
+}
+
+func (s *memStore) SaveLines(_ context.Context, l node.MachineLines) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lines[l.NodeUUID] == nil {
+		s.lines[l.NodeUUID] = map[node.LineSource]node.MachineLines{}
+	}
+	s.lines[l.NodeUUID][l.Source] = l
+	s.lineSaves++
+	return nil
+}
+
+func (s *memStore) Lines(_ context.Context, uuid string, source node.LineSource) (node.MachineLines, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines[uuid][source], nil
+}
+
+func (s *memStore) ClearLines(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.lines, uuid)
+	return nil
+}
+
+func (s *memStore) SaveFailure(_ context.Context, e node.Evidence) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures[e.NodeUUID] = e
+	return nil
+}
+
+func (s *memStore) Failure(_ context.Context, uuid string) (*node.Evidence, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.failures[uuid]
+	if !ok {
+		return nil, nil
+	}
+	return &e, nil
 }
 
 func (s *memStore) BootEvents(_ context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -39,6 +40,25 @@ func (r *run) stalled(ctx context.Context) string {
 	return r.evidence(ctx).stalled(r.c.cfg.BootPhaseTimeout, r.c.cfg.FirmwareTimeout)
 }
 
+// panicked says that the kernel of the machine waited for has panicked; "" while it has not.
+func (r *run) panicked(ctx context.Context) string {
+	if _, heard := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !heard {
+		return ""
+	}
+	e := evidence{waitedFor: r.n.Plan.WaitingFor, waited: time.Since(r.n.Plan.WaitingSince), agent: r.n.Agent, now: time.Now()}
+	if step := r.n.Plan.Current(); step != nil {
+		e.stepBegan = step.StartedAt
+	}
+	if !e.waitsForMachine() {
+		return ""
+	}
+	e.serial = r.c.lines(ctx, r.n.UUID, node.SerialLine)
+	if e.panicked() == nil {
+		return ""
+	}
+	return fmt.Sprintf("Gave up after %s of waiting for %s: %s", spell(e.waited), e.waitedFor, e.cause())
+}
+
 // stalled judges the signs of life since the wait began: what came before belongs to an earlier boot, after
 // which firmware starts from the beginning. In doubt it keeps silent, and the step's deadline decides.
 func (e evidence) stalled(phase, firmware time.Duration) string {
@@ -53,6 +73,9 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 			signs.events = append(signs.events, ev)
 		}
 	}
+	if s := signs.stuckAt(phase); s != nil && !signs.loading() {
+		return signs.gaveUp(fmt.Sprintf("%s after %s said that it cannot go on", spell(e.now.Sub(s.first)), s.who), signs.cause())
+	}
 	if len(signs.events) == 0 {
 		if firmware == 0 || e.quiet(began) <= firmware {
 			return ""
@@ -61,7 +84,7 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 	}
 	if n := signs.ramdisks(); n > loadsTooOften {
 		return signs.gaveUp("in which the machine loaded its ramdisk "+times(n),
-			"it starts over each time: does its kernel panic, or does something reset the machine? Its console says more.")
+			signs.withConsole("it starts over each time: does its kernel panic, or does something reset the machine?"+readConsole))
 	}
 	return signs.silent(phase)
 }

@@ -253,7 +253,10 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 	// The agent of an earlier flow is gone; a new one must get a token of its own. Losing the old
 	// one's row is harmless even when the new state is never saved.
 	n.Agent = node.Agent{}
-	return c.store.ForgetAgent(ctx, n.UUID)
+	if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
+		return err
+	}
+	return c.store.ClearLines(ctx, n.UUID)
 }
 
 // askedSteps are the steps that people asked for in the flow.

@@ -58,5 +58,12 @@ type Store interface {
 	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
 	SaveProgress(ctx context.Context, p node.Progress) error
 	ClearProgress(ctx context.Context, nodeUUID string) error
+	// The last lines of a machine, by source, and what was known when a flow of the node failed last.
+	SaveLines(ctx context.Context, l node.MachineLines) error
+	Lines(ctx context.Context, nodeUUID string, source node.LineSource) (node.MachineLines, error) // empty when there are none
+	ClearLines(ctx context.Context, nodeUUID string) error
+	SaveFailure(ctx context.Context, e node.Evidence) error
+	Failure(ctx context.Context, nodeUUID string) (*node.Evidence, error) // nil when there is none
+
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) // oldest first, at most 500
 }

@@ -21,6 +21,10 @@ func (r *run) poll(ctx context.Context) error {
 	if r.n.Maintenance {
 		return r.pauseForMaintenance(ctx)
 	}
+	r.hear() // also when another process did so until now
+	if reason := r.panicked(ctx); reason != "" {
+		return r.fail(ctx, reason)
+	}
 	code, ok, err := r.code(step)
 	if err == nil && !ok {
 		err = node.Errorf(node.Internal, "the hardware no longer has the step %s", name(step))

@@ -20,6 +20,8 @@ type evidence struct {
 	now       time.Time
 	listens   time.Time // since when this process hears machines
 	unread    bool      // the store did not tell what the boot services saw
+
+	serial, agentLog node.MachineLines // since the flow began
 }
 
 // whyTimedOut says what was waited for, how long, and the likely cause.
@@ -27,20 +29,36 @@ func (r *run) whyTimedOut(ctx context.Context) string { return r.evidence(ctx).s
 
 // evidence gathers what is known of the node's machine since the step under way began.
 func (r *run) evidence(ctx context.Context) evidence {
-	p := r.n.Plan
-	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: r.n.Agent, now: time.Now(), listens: r.c.born}
+	e := r.c.evidence(ctx, r.n, r.task.Ports)
+	e.serial, e.agentLog = r.c.lines(ctx, r.n.UUID, node.SerialLine), r.c.lines(ctx, r.n.UUID, node.AgentLog)
+	return e
+}
+
+// evidence gathers all but the lines.
+func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Port) evidence {
+	p := n.Plan
+	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: n.Agent, now: time.Now(), listens: c.born}
 	if step := p.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}
-	for _, port := range r.task.Ports {
+	for _, port := range ports {
 		e.macs = append(e.macs, port.Address)
 	}
-	events, err := r.c.store.BootEvents(ctx, e.macs, e.stepBegan)
+	events, err := c.store.BootEvents(ctx, e.macs, e.stepBegan)
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("boot events not read", "error", err)
+		c.log.Warn("boot events not read", "node", n.UUID, "error", err)
 	}
 	e.events, e.unread = events, err != nil
 	return e
+}
+
+// lines reads the node's lines of one source. Without them there is less to say, and nothing else changes.
+func (c *Conductor) lines(ctx context.Context, uuid string, source node.LineSource) node.MachineLines {
+	l, err := c.store.Lines(ctx, uuid, source)
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("lines of the machine not read", "node", uuid, "source", source, "error", err)
+	}
+	return l
 }
 
 func (e evidence) sentence() string {
@@ -51,11 +69,62 @@ func (e evidence) sentence() string {
 	return text + "."
 }
 
-// cause follows the machine's way from power-on to the agent, and names where it stopped.
+// readConsole is what a cause ends with when nothing is known of the machine's console.
+const readConsole = " Its console says more."
+
+// cause is where the machine stopped, and what its console said about it.
 func (e evidence) cause() string {
 	if !e.waitsForMachine() {
 		return ""
 	}
+	if p := e.panicked(); p != nil {
+		return fmt.Sprintf("the machine's kernel panicked %s ago: %q. Is the deploy ramdisk whole, made for this kernel, and the machine's memory large enough for it?", spell(e.now.Sub(p.first)), p.text)
+	}
+	return e.withConsole(e.place())
+}
+
+// withConsole adds to a cause the machine's last words.
+func (e evidence) withConsole(cause string) string {
+	if said := e.lastWords(); said != "" {
+		return strings.TrimSuffix(cause, readConsole) + " " + said
+	}
+	return cause
+}
+
+// lastWords is the newest symptom that the console showed during the wait, or else the last line of the agent, or of
+// the console.
+func (e evidence) lastWords() string {
+	began := e.now.Add(-e.waited)
+	found := symptoms(e.serial.Lines, began)
+	if len(found) > 0 {
+		last := found[0]
+		for _, s := range found {
+			if s.last.After(last.last) {
+				last = s
+			}
+		}
+		return "On its console " + last.says(e.now) + "."
+	}
+	if text, ago := e.lastLine(e.agentLog, began); text != "" {
+		return fmt.Sprintf("The agent's last log line, %s: %q.", ago, text)
+	}
+	if text, ago := e.lastLine(e.serial, began); text != "" {
+		return fmt.Sprintf("The last line on its console, %s: %q.", ago, text)
+	}
+	return ""
+}
+
+func (e evidence) lastLine(l node.MachineLines, since time.Time) (text, ago string) {
+	for i := len(l.Lines) - 1; i >= 0 && !l.Lines[i].At.Before(since); i-- {
+		if text := bare(l.Lines[i].Text); text != "" {
+			return text, e.ago(l.Lines[i].At)
+		}
+	}
+	return "", ""
+}
+
+// place follows the machine's way from power-on to the agent, and names where it stopped.
+func (e evidence) place() string {
 	dhcp, files := e.of("dhcp"), e.of("tftp", "http")
 	switch {
 	case !e.agent.LastHeartbeat.IsZero() && e.agent.LastHeartbeat.After(e.stepBegan):
@@ -103,12 +172,15 @@ func (e evidence) fetched(files []node.BootEvent) string {
 func (e evidence) answered(dhcp []node.BootEvent) []node.BootEvent {
 	var some []node.BootEvent
 	for _, ev := range dhcp {
-		silent := strings.Contains(ev.What, "ignored") || strings.Contains(ev.What, "not answered") || strings.Contains(ev.What, "left to the other")
-		if !silent {
+		if !unanswered(ev) {
 			some = append(some, ev)
 		}
 	}
 	return some
+}
+
+func unanswered(ev node.BootEvent) bool {
+	return strings.Contains(ev.What, "ignored") || strings.Contains(ev.What, "not answered") || strings.Contains(ev.What, "left to the other")
 }
 
 // waitsForMachine reports whether the boot services' evidence has to do with what is waited for.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/billet-metal/billet/node"
@@ -14,6 +15,9 @@ type SerialListener interface {
 	// it or has taken it, node.Invalid that there will never be anything to hear.
 	ListenSerial(ctx context.Context, t *Task, heard func([]byte)) error
 }
+
+// ErrSerialTaken is the cause of a listener's end that somebody else wanted: it should stay away.
+var ErrSerialTaken = errors.New("somebody else wants the console")
 
 // CaptureSerial is the driver_info key by which a node overrides whether its serial line is heard.
 const CaptureSerial = "capture_serial"

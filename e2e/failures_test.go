@@ -68,7 +68,7 @@ func TestStalledBoots(t *testing.T) {
 		says    []string
 	}{
 		{"kernel-panic", func(m *machine) { m.patch("/driver_info/deploy_ramdisk", s.deadRamdisk()) },
-			[]string{"Gave up after", "last sign of life", "kernel and ramdisk were fetched", "did the kernel panic"}},
+			[]string{"Gave up after", "the machine's kernel panicked", "Kernel panic - not syncing"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer swap(s, t)()

@@ -62,6 +62,19 @@ type Progress struct {
 	Total      int64  `json:"total"` // bytes, 0 unknown
 }
 
+// LogLines is the body of POST /billet/v1/log/{node}, Billet's own addition: the last lines of the agent's log, so
+// that they are there when the agent is not. A service that is not Billet answers 404 and the agent stops sending.
+type LogLines struct {
+	AgentToken string    `json:"agent_token"`
+	Lines      []LogLine `json:"lines"` // oldest first, at most 200
+}
+
+// LogLine is one line of the agent's log.
+type LogLine struct {
+	AgeMS int64  `json:"age_ms"` // when it was sent; the machine's clock may be wrong, its age is not
+	Text  string `json:"text"`
+}
+
 // Command is the body of POST /v1/commands/ on the agent.
 type Command struct {
 	Name   string         `json:"name"` // "extension.command"

@@ -78,6 +78,8 @@ type Config struct {
 	PowerTimeout         time.Duration
 	BootPhaseTimeout     time.Duration
 	FirmwareTimeout      time.Duration
+	CaptureSerial        bool
+	SerialConsole        string
 	PowerSyncInterval    time.Duration
 	HeartbeatTimeout     time.Duration
 	LeaseTTL             time.Duration
@@ -149,6 +151,8 @@ func (c *Config) keys() []key {
 		{"service_callback_timeout", "30m", "longest wait for the machine in a service step", duration(&c.ServiceTimeout)},
 		{"boot_phase_timeout", "110s", "a machine that stops on its way to the agent's first call fails this long after DHCP, TFTP or HTTP saw it last; 0s: only the timeouts above count", duration(&c.BootPhaseTimeout)},
 		{"firmware_timeout", "25m", "the same from power on until DHCP, TFTP or HTTP see the machine first; 0s: only the timeouts above count", duration(&c.FirmwareTimeout)},
+		{"capture_serial", "true", "hear a machine's serial line through its BMC (Serial over LAN) while a flow works on it, unless somebody else has it; a node's driver_info/capture_serial overrides it", boolean(&c.CaptureSerial)},
+		{"serial_console", "ttyS0,115200n8", "the kernel's name of that line: the deploy ramdisk is told to speak there; empty: it is not", text(&c.SerialConsole)},
 		{"power_state_change_timeout", "60s", "longest wait for the BMC to confirm a power change", duration(&c.PowerTimeout)},
 		{"sync_power_state_interval", "2m", "how often every BMC is asked for its power state; 0s: never", duration(&c.PowerSyncInterval)},
 		{"heartbeat_timeout", "5m", "told to agents, which call every 0.3 to 0.6 of it", duration(&c.HeartbeatTimeout)},

@@ -23,7 +23,8 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
-			AllowedPaths: append(slices.Clone(c.FileURLPaths), c.ImageDir),
+			AllowedPaths:  append(slices.Clone(c.FileURLPaths), c.ImageDir),
+			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}
 	}
 	ipxe, tftp, httpIPXE := pxeBoot(boot.IPXE), pxeBoot(boot.PXE), pxeBoot(boot.IPXE)

@@ -121,6 +121,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
 		BootPhaseTimeout: c.BootPhaseTimeout, FirmwareTimeout: c.FirmwareTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
+		CaptureSerial:  c.CaptureSerial,
 		LogDir:         filepath.Join(c.DataDir, "deploy-logs"),
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})

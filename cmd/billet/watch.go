@@ -177,30 +177,3 @@ func failed(state string) bool {
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-
-func nodeWhy() *cobra.Command {
-	return &cobra.Command{Use: "why NODE", Short: "Say why a node failed, and what was seen of it", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		c, out := newClient(cmd), cmd.OutOrStdout()
-		var t trip
-		if err := c.do(cmd.Context(), "GET", "/billet/v1/nodes/"+url.PathEscape(args[0])+"/progress", nil, &t); err != nil {
-			return err
-		}
-		h, err := c.newest(cmd.Context(), args[0], 20)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "Node %s is %q.\n", t.UUID, t.State)
-		if t.LastError != nil {
-			fmt.Fprintf(out, "Why: %s\n", *t.LastError)
-		}
-		fmt.Fprintln(out, "\nWhat the boot services saw:")
-		for _, e := range t.BootEvents {
-			fmt.Fprintf(out, "  %s  %-5s %s %s\n", e.At.Format(time.TimeOnly), e.Service, e.MAC, e.What)
-		}
-		fmt.Fprintln(out, "\nHistory, newest first:")
-		for _, e := range h.History {
-			fmt.Fprintf(out, "  %s  %-5s %s\n", e.CreatedAt.Format(time.DateTime), e.Severity, e.Event)
-		}
-		return nil
-	}}
-}

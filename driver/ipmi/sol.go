@@ -179,7 +179,7 @@ func (s *session) listen(ctx context.Context, heard func([]byte)) error {
 		}
 		if p.status&solEnded != 0 {
 			s.solOver = true
-			return s.fail(InUse, nil, "ended Serial over LAN: somebody wants the console")
+			return s.fail(InUse, driver.ErrSerialTaken, "ended Serial over LAN")
 		}
 	}
 }

@@ -3,6 +3,7 @@ package ipmi
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/lab/bmc"
 	"github.com/billet-metal/billet/node"
 )
@@ -192,7 +194,7 @@ func TestAConsoleIsGivenUp(t *testing.T) {
 	other := listen(t, management, info)
 	serial := line(t, m)
 	err := e.end(t)
-	if node.KindOf(err) != node.Conflict || !strings.Contains(err.Error(), "somebody wants the console") {
+	if node.KindOf(err) != node.Conflict || !errors.Is(err, driver.ErrSerialTaken) || !strings.Contains(err.Error(), "somebody else wants the console") {
 		t.Errorf("ended with %v", err)
 	}
 	fmt.Fprint(serial, "mine now")

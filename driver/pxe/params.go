@@ -28,11 +28,36 @@ func (b *Boot) commandLine(t *driver.Task, params map[string]string) (string, er
 		}
 		words = append(words, k+"="+params[k])
 	}
-	line := strings.Join(words, " ")
+	line := strings.Join(append(words, b.serialParams(t, words)...), " ")
 	if err := safeLine(line); err != nil {
 		return "", err
 	}
 	return strings.Join(strings.Fields(line), " "), nil
+}
+
+// serialParams make the kernel and the agent speak on a serial line that is heard, unless the node's own parameters
+// say where to speak. The kernel says there what matters: a serial line is slow.
+func (b *Boot) serialParams(t *driver.Task, words []string) []string {
+	if _, heard := driver.SerialOf(t.Node, t.Hardware, b.CaptureSerial); !heard || b.SerialConsole == "" {
+		return nil
+	}
+	given := func(names ...string) bool {
+		for word := range strings.FieldsSeq(strings.Join(words, " ")) {
+			name, _, _ := strings.Cut(word, "=")
+			if slices.Contains(names, name) {
+				return true
+			}
+		}
+		return false
+	}
+	if given("console") {
+		return nil
+	}
+	params := []string{"console=tty0", "console=" + b.SerialConsole}
+	if !given("loglevel", "quiet", "debug", "ignore_loglevel") {
+		params = append(params, "loglevel=5") // warnings and worse, and all of a panic
+	}
+	return params
 }
 
 func (b *Boot) defaults() string {

@@ -26,6 +26,9 @@ type Boot struct {
 	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
 	AllowedPaths []string      // directories that users may name files in, for instances without a disk
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
+
+	CaptureSerial bool   // the serial lines of nodes that do not say otherwise are heard (see driver.SerialOf)
+	SerialConsole string // the kernel's name of that line, "ttyS0,115200n8"; "": ramdisks are not told to speak there
 }
 
 // Firmware is by what the machine's firmware fetches its boot loader; the value is the boot device.

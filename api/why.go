@@ -1,0 +1,91 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/node"
+)
+
+// maxAge is how old a line of an agent may be: a machine does not run a ramdisk for longer.
+const maxAge = 30 * 24 * time.Hour
+
+// takeAgentLines is how an agent sends the last lines of its log, all of them each time.
+func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
+	var body wire.LogLines
+	if err := unmarshal(c.body, &body); err != nil {
+		return invalid("The body is not an agent's log lines: %s.", err)
+	}
+	if len(body.Lines) > node.LinesKept {
+		return invalid("At most %d log lines are taken, not %d.", node.LinesKept, len(body.Lines))
+	}
+	now := a.Clock()
+	lines := make([]node.Line, len(body.Lines))
+	for i, l := range body.Lines {
+		if l.AgeMS < 0 || l.AgeMS > maxAge.Milliseconds() {
+			return invalid("The age of a log line must be 0 to %d milliseconds, not %d.", maxAge.Milliseconds(), l.AgeMS)
+		}
+		lines[i] = node.Line{At: now.Add(-time.Duration(l.AgeMS) * time.Millisecond), Text: l.Text}
+	}
+	if err := a.Conductor.AgentLines(c.Context(), c.PathValue("ident"), body.AgentToken, lines); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// showWhy tells people why a node failed, or what it is waiting for, with all that is known of its machine.
+func (a *API) showWhy(w http.ResponseWriter, c *call) error {
+	n, err := a.findNode(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+	if err != nil {
+		return err
+	}
+	running, failed, err := a.Conductor.Why(c.Context(), n.UUID)
+	if err != nil {
+		return err
+	}
+	sentence := n.LastError
+	if running != nil {
+		sentence = running.Sentence
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"uuid": n.UUID, "name": orNull(n.Name), "provision_state": string(n.State), "target_provision_state": orNull(n.TargetState),
+		"sentence": orNull(sentence), "running": evidenceJSON(running), "failed": evidenceJSON(failed),
+	})
+	return nil
+}
+
+// evidenceJSON is null for none.
+func evidenceJSON(e *node.Evidence) any {
+	if e == nil {
+		return nil
+	}
+	steps := make([]map[string]any, len(e.Steps))
+	for i, s := range e.Steps {
+		steps[i] = map[string]any{"interface": string(s.Interface), "step": s.Step, "started_at": stamp(s.StartedAt), "ended_at": stamp(s.EndedAt)}
+	}
+	phases := make([]map[string]any, len(e.Phases))
+	for i, p := range e.Phases {
+		phases[i] = map[string]any{"phase": p.Name, "first": stamp(p.First), "last": stamp(p.Last), "times": p.Times, "what": p.What}
+	}
+	events := make([]map[string]any, len(e.BootEvents))
+	for i, ev := range e.BootEvents {
+		events[i] = bootEventJSON(ev)
+	}
+	return map[string]any{
+		"flow": string(e.Flow), "sentence": e.Sentence, "started_at": stamp(e.StartedAt), "failed_at": stamp(e.FailedAt),
+		"step": orNull(e.Step), "waiting_for": orNull(e.WaitingFor), "waiting_since": stamp(e.WaitingSince), "deadline": stamp(e.Deadline),
+		"steps": steps, "phases": phases, "boot_events": events,
+		"serial": linesJSON(e.Serial), "agent_log": linesJSON(e.AgentLog),
+		"agent_url": orNull(e.AgentURL), "agent_called": stamp(e.AgentCalled), "files": append([]string{}, e.Files...),
+	}
+}
+
+func linesJSON(l node.MachineLines) map[string]any {
+	lines := make([]map[string]any, len(l.Lines))
+	for i, line := range l.Lines {
+		lines[i] = map[string]any{"at": stamp(line.At), "text": line.Text}
+	}
+	return map[string]any{"lines": lines, "note": orNull(l.Note), "updated_at": stamp(l.UpdatedAt)}
+}

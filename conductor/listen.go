@@ -1,0 +1,246 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+const (
+	earSaves = 2 * time.Second  // how often what was heard is saved
+	earLooks = 10 * time.Second // how often an ear looks whether its flow still runs
+	earPause = 10 * time.Second // before a BMC is asked again that did not let its line be heard
+	earTime  = 5 * time.Second  // of one use of the store
+)
+
+// ear hears one machine's serial line while a flow works on it, and keeps its last lines in the store, where any
+// process finds them. No flow ever waits for it.
+type ear struct {
+	c      *Conductor
+	uuid   string
+	began  time.Time // of the flow's plan
+	end    context.CancelFunc
+	urgent chan struct{} // capacity 1: what was heard cannot wait
+	lines  lineBuffer
+
+	saving sync.Mutex // one save at a time; guards n
+	n      *node.Node // as it was a moment ago: its secrets are masked
+
+	mu   sync.Mutex // guards note and more
+	note string
+	more bool // there is something to save
+}
+
+// hear begins to listen to the node's serial line, unless somebody of this process does already or it is not wanted.
+func (r *run) hear() {
+	p := r.n.Plan
+	if r.task == nil || p == nil || p.NoRamdisk || r.flow == nil || !r.flow.boots {
+		return
+	}
+	if _, ok := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !ok {
+		return
+	}
+	r.c.mu.Lock()
+	old := r.c.ears[r.n.UUID]
+	if r.c.life == nil || old != nil && old.began.Equal(p.StartedAt) {
+		r.c.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithCancel(r.c.life)
+	e := &ear{c: r.c, uuid: r.n.UUID, began: p.StartedAt, end: cancel, urgent: make(chan struct{}, 1), n: r.n.Clone()}
+	r.c.ears[r.n.UUID] = e
+	r.c.tasks.Go(func() { e.run(ctx) })
+	r.c.mu.Unlock()
+	if old != nil {
+		old.end()
+	}
+}
+
+// hush ends the listening to the node's serial line in this process.
+func (c *Conductor) hush(uuid string) {
+	c.mu.Lock()
+	e := c.ears[uuid]
+	delete(c.ears, uuid)
+	c.mu.Unlock()
+	if e != nil {
+		e.end()
+	}
+}
+
+// heardSoFar saves what this process has heard of the node and not saved yet.
+func (c *Conductor) heardSoFar(ctx context.Context, uuid string) {
+	c.mu.Lock()
+	e := c.ears[uuid]
+	c.mu.Unlock()
+	if e != nil {
+		e.save(ctx)
+	}
+}
+
+// run listens, again and again, until the flow ends, the line is never to be heard, or somebody else wants it.
+func (e *ear) run(ctx context.Context) {
+	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	defer e.end()
+	keeper.Go(func() { e.keep(ctx) })
+	for ctx.Err() == nil {
+		again := e.listen(ctx)
+		if !again {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(earPause):
+		}
+	}
+	if ctx.Err() == nil { // the flow still runs: the note stays until it ends
+		<-ctx.Done()
+	}
+}
+
+// listen hears the line once, and returns whether to try again.
+func (e *ear) listen(ctx context.Context) (again bool) {
+	err := e.hearOnce(ctx)
+	var text string
+	switch kind := node.KindOf(err); {
+	case err == nil || ctx.Err() != nil:
+		return true
+	case errors.Is(err, driver.ErrSerialTaken):
+		text = "somebody else took the console; this service stays away until the flow has ended"
+	case kind == node.Invalid || kind == node.NotFound:
+		text = err.Error()
+	default:
+		text, again = err.Error(), true
+	}
+	text = e.masked(text)
+	e.say(text)
+	e.c.log.Info("serial line not heard", "node", e.uuid, "why", text, "again", again)
+	return again
+}
+
+func (e *ear) hearOnce(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.c.log.Error("listening to a serial line panicked", "node", e.uuid, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = node.Errorf(node.Invalid, "a mistake in the driver (panic); the service's log has more")
+		}
+	}()
+	n, err := e.c.store.Node(ctx, e.uuid)
+	if err != nil {
+		return err
+	}
+	task, err := e.c.task(ctx, n)
+	if err != nil {
+		return err
+	}
+	task.Save, task.ForgetAgent = nil, nil // an ear has no lease
+	listener, ok := driver.SerialOf(n, task.Hardware, e.c.cfg.CaptureSerial)
+	if !ok {
+		return node.Errorf(node.Invalid, "hearing it was switched off")
+	}
+	return listener.ListenSerial(ctx, task, e.heard)
+}
+
+// heard takes what comes from the line.
+func (e *ear) heard(p []byte) {
+	whole := e.lines.write(node.Now(), p)
+	e.say("")
+	for _, s := range symptoms(whole, time.Time{}) {
+		if s.fatal {
+			select {
+			case e.urgent <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+func (e *ear) masked(text string) string {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	return mask(e.n, text)
+}
+
+// say keeps a note of why nothing is heard, and that there is news.
+func (e *ear) say(note string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.note, e.more = note, true
+}
+
+// keep saves what is heard now and then, and at once what cannot wait; it ends the ear with its flow.
+func (e *ear) keep(ctx context.Context) {
+	saves, looks := time.NewTicker(earSaves), time.NewTicker(earLooks)
+	defer saves.Stop()
+	defer looks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-saves.C:
+			e.save(ctx)
+		case <-e.urgent:
+			e.save(ctx)
+			e.c.Wake(e.uuid)
+		case <-looks.C:
+			if e.over(ctx) {
+				e.c.hushThis(e)
+				return
+			}
+		}
+	}
+}
+
+// over reports whether the flow has ended, perhaps in another process.
+func (e *ear) over(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, earTime)
+	defer cancel()
+	n, err := e.c.store.Node(ctx, e.uuid)
+	if err != nil {
+		return node.KindOf(err) == node.NotFound
+	}
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	e.n = n
+	return n.Plan == nil || !n.Plan.StartedAt.Equal(e.began)
+}
+
+// save writes the last lines, masked, if there is anything new.
+func (e *ear) save(ctx context.Context) {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	e.mu.Lock()
+	note, more := e.note, e.more
+	e.more = false
+	e.mu.Unlock()
+	if !more {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, earTime)
+	defer cancel()
+	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.lines()), Note: note, UpdatedAt: node.Now()}
+	if err := e.c.store.SaveLines(ctx, lines); err != nil {
+		e.mu.Lock()
+		e.more = true
+		e.mu.Unlock()
+		if ctx.Err() == nil {
+			e.c.log.Warn("lines of the serial line not saved", "node", e.uuid, "error", err)
+		}
+	}
+}
+
+// hushThis ends e, and forgets it unless another has taken its place.
+func (c *Conductor) hushThis(e *ear) {
+	c.mu.Lock()
+	if c.ears[e.uuid] == e {
+		delete(c.ears, e.uuid)
+	}
+	c.mu.Unlock()
+	e.end()
+}

@@ -1,0 +1,129 @@
+package conductor
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// symptom is a line of a machine's console that tells why it does not come up.
+type symptom struct {
+	who   string // "iPXE"
+	fatal bool   // the machine will not go on from here by itself
+	text  string
+	first time.Time
+	last  time.Time
+	times int
+}
+
+// ailments are what firmware, boot loaders, kernels and agents say when they cannot go on.
+var ailments = []struct {
+	who   string
+	fatal bool
+	find  *regexp.Regexp
+}{
+	{"the kernel", true, regexp.MustCompile(`Kernel panic - not syncing`)},
+	{"iPXE", false, regexp.MustCompile(`ipxe\.org/(?:err/)?[0-9a-f]{6,8}\b`)},
+	{"the firmware", false, regexp.MustCompile(`(?i)PXE-[EM][0-9A-F]{2}\b|no bootable (?:device|option)|no boot(?:able)? device (?:available|found)|reboot and select proper boot device|operating system not found|nothing to boot`)},
+	{"GRUB", false, regexp.MustCompile(`^grub rescue>|^grub>|^error: .*(?:no such (?:device|partition)|unknown filesystem|file .* not found)`)},
+	{"SYSLINUX", false, regexp.MustCompile(`(?i)^Failed to load (?:ldlinux|libcom32|COM32)|Unable to locate configuration file`)},
+	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|\bmsg="heartbeat not taken"`)},
+}
+
+// symptoms finds what a machine's lines tell, each kind once, in the order in which they were heard first.
+func symptoms(lines []node.Line, since time.Time) []symptom {
+	var found []symptom
+	for _, l := range lines {
+		if l.At.Before(since) {
+			continue
+		}
+		for _, a := range ailments {
+			if !a.find.MatchString(l.Text) {
+				continue
+			}
+			found = note(found, symptom{who: a.who, fatal: a.fatal, text: bare(l.Text), first: l.At, last: l.At, times: 1})
+			break
+		}
+	}
+	return found
+}
+
+func note(found []symptom, s symptom) []symptom {
+	for i := range found {
+		if found[i].who == s.who {
+			if s.fatal { // what comes after a panic is its consequence
+				return found
+			}
+			found[i].text, found[i].last, found[i].times = s.text, s.last, found[i].times+1
+			return found
+		}
+	}
+	return append(found, s)
+}
+
+// ownTime is the time that kernels and agents write in front of a line.
+var ownTime = regexp.MustCompile(`^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? |time=\S+ )`)
+
+// bare is a line without its own time, short enough for a sentence.
+func bare(text string) string {
+	const most = 200
+	text = strings.TrimSpace(ownTime.ReplaceAllString(text, ""))
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
+	}
+	return text
+}
+
+func (s symptom) says(now time.Time) string {
+	return fmt.Sprintf("%s said %s ago: %q", s.who, spell(now.Sub(s.last)), s.text)
+}
+
+// panicked returns the panic of the machine's kernel that ends the wait; nil when there was none, or the agent has
+// called since.
+func (e evidence) panicked() *symptom {
+	began := e.stepBegan
+	if boots(e.waitedFor) { // what is heard before the machine was switched on is an earlier system's
+		began = e.now.Add(-e.waited)
+	}
+	if e.agent.LastHeartbeat.After(began) {
+		began = e.agent.LastHeartbeat
+	}
+	for _, s := range symptoms(e.serial.Lines, began) {
+		if s.fatal {
+			return &s
+		}
+	}
+	return nil
+}
+
+// stuckAt returns the symptom after which the machine has come no further; nil when there is none, or the machine
+// may still go on.
+func (e evidence) stuckAt(phase time.Duration) *symptom {
+	for _, s := range symptoms(e.serial.Lines, e.now.Add(-e.waited)) {
+		if s.who == "the agent" && e.agent.TokenGiven || e.cameFurther(s.first) {
+			continue
+		}
+		lines := e.serial.Lines
+		quiet := e.quiet(lines[len(lines)-1].At) > phase
+		if e.quiet(s.first) > phase && (s.times > 1 || quiet) {
+			return &s
+		}
+	}
+	return nil
+}
+
+// cameFurther reports whether the machine showed a later phase of its boot after t than before.
+func (e evidence) cameFurther(t time.Time) bool {
+	before, after := 0, 0
+	for _, ev := range e.events {
+		if ev.At.After(t) {
+			after = max(after, phaseOf(ev))
+		} else {
+			before = max(before, phaseOf(ev))
+		}
+	}
+	return after > before
+}

@@ -1,0 +1,186 @@
+package conductor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+func TestSymptoms(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{ // want: who, and ! when it is fatal
+		{"[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)", "the kernel!"},
+		{"<0>[   12.3][    T1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009", "the kernel!"},
+		{"No configuration methods succeeded (http://ipxe.org/040ee186)", "iPXE"},
+		{"http://10.0.0.1/boot/ipxe... Connection timed out (https://ipxe.org/4c0a6092)", "iPXE"},
+		{"iPXE 1.21.1+ -- Open Source Network Boot Firmware -- https://ipxe.org", ""},
+		{"Features: DNS HTTP iSCSI NFS TFTP VLAN ... see ipxe.org/appnote", ""},
+		{"No bootable device.", "the firmware"},
+		{"BdsDxe: No bootable option or device was found.", "the firmware"},
+		{"PXE-E18: Server response timeout.", "the firmware"},
+		{"PXE-M0F: Exiting Intel Boot Agent.", "the firmware"},
+		{"Reboot and Select proper Boot device", "the firmware"},
+		{"grub rescue> ", "GRUB"},
+		{"error: no such device: 1234-5678.", "GRUB"},
+		{"error: unknown filesystem.", "GRUB"},
+		{"Failed to load ldlinux.c32", "SYSLINUX"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg=lookup error="calling the service: dial tcp 10.0.0.1:6386: connect: no route to host"`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=ERROR msg="the agent cannot go on; it tries again" error="no network"`, "the agent"},
+		{"Linux version 6.1.0 (gcc 12)", ""},
+		{"[    0.5] ACPI: no bootable CPUs reported", ""},
+		{"debian login:", ""},
+	} {
+		found := symptoms([]node.Line{{At: time.Unix(1, 0), Text: tt.line}}, time.Time{})
+		got := ""
+		if len(found) == 1 {
+			got = found[0].who
+			if found[0].fatal {
+				got += "!"
+			}
+		}
+		if got != tt.want || len(found) > 1 {
+			t.Errorf("%s: %q, want %q", tt.line, got, tt.want)
+		}
+	}
+}
+
+func TestSymptomsAreCounted(t *testing.T) {
+	at := func(s int, text string) node.Line { return node.Line{At: time.Unix(int64(s), 0), Text: text} }
+	found := symptoms([]node.Line{
+		at(1, "No bootable device."), at(10, "No bootable device."), at(20, "x (https://ipxe.org/4c0a6092)"), at(30, "Retrying"), at(40, "PXE-E18: timeout"),
+		at(50, "[ 1.0] Kernel panic - not syncing: first"), at(51, "[ 1.1] ---[ end Kernel panic - not syncing: first ]---"),
+	}, time.Unix(10, 0))
+	var got []string
+	for _, s := range found {
+		got = append(got, s.who+" "+s.text+" "+strings.Repeat("i", s.times)+" "+s.last.Sub(s.first).String())
+	}
+	same(t, "symptoms", got, []string{"the firmware PXE-E18: timeout ii 30s", "iPXE x (https://ipxe.org/4c0a6092) i 0s", "the kernel Kernel panic - not syncing: first i 0s"})
+}
+
+func TestLinesOfSentences(t *testing.T) {
+	for in, want := range map[string]string{
+		"[    2.345678] Run /init as init process":    "Run /init as init process",
+		"<6>[    2.345678][    T1] Run":               "Run",
+		"time=2026-11-03T12:00:00Z level=INFO msg=hi": "level=INFO msg=hi",
+		"  [x] kept":             "[x] kept",
+		strings.Repeat("ö", 300): strings.Repeat("ö", 200) + "…",
+	} {
+		if got := bare(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// The machine has been waited for 600 s under a phase of 110 s and a firmware time of 1500 s; its console was
+// heard.
+func TestStalledByItsConsole(t *testing.T) {
+	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	said := func(s int, text string) node.Line { return node.Line{At: ago(s), Text: text} }
+	at := func(s int, service, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	}
+	const first = "the agent's first heartbeat"
+	const timedOut = "x... Connection timed out (https://ipxe.org/4c0a6092)"
+	dhcp := func(s int) node.BootEvent {
+		return at(s, "dhcp", "DISCOVER from iPXE on x86-64 BIOS (arch 0): offered 10.0.0.9")
+	}
+	for _, tt := range []struct {
+		name   string
+		agent  node.Agent
+		events []node.BootEvent
+		lines  []node.Line
+		want   string // a part; "" when it may go on
+	}{
+		{"no DHCP, and iPXE says so again and again", node.Agent{}, nil,
+			[]node.Line{said(130, "No configuration methods succeeded (http://ipxe.org/040ee186)"), said(60, "No configuration methods succeeded (http://ipxe.org/040ee186)"), said(3, "Configuring net0")},
+			`130 s after iPXE said that it cannot go on: ` + noDHCP + ` On its console iPXE said 60 s ago: "No configuration methods succeeded (http://ipxe.org/040ee186)".`},
+		{"no DHCP, and then silence", node.Agent{}, nil, []node.Line{said(115, "No bootable device.")},
+			`115 s after the firmware said that it cannot go on: ` + noDHCP + ` On its console the firmware said 115 s ago: "No bootable device.".`},
+		{"a complaint, and other lines since", node.Agent{}, nil, []node.Line{said(115, "PXE-E61: Media test failure, check cable"), said(20, "Trying the next card")}, ""},
+		{"a complaint not long ago", node.Agent{}, nil, []node.Line{said(100, "No bootable device."), said(50, "No bootable device.")}, ""},
+		{"a complaint of an earlier boot", node.Agent{}, nil, []node.Line{said(700, "No bootable device."), said(650, "No bootable device.")}, ""},
+		{"it came further since", node.Agent{}, []node.BootEvent{dhcp(100)}, []node.Line{said(200, "No bootable device."), said(150, "No bootable device.")}, ""},
+		{"it came no further since", node.Agent{}, []node.BootEvent{dhcp(300), dhcp(150), dhcp(20)}, []node.Line{said(200, timedOut), said(90, timedOut), said(10, timedOut)},
+			`200 s after iPXE said that it cannot go on: DHCP answered 52:54:00:00:00:01 3 times (last 20 s ago), but no boot file`},
+		{"loading goes on", node.Agent{}, []node.BootEvent{dhcp(300), at(250, "http", "ramdisk: first byte sent")}, []node.Line{said(200, timedOut), said(90, timedOut)}, ""},
+		{"the agent finds no service", node.Agent{}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes"), at(190, "dhcp", "DISCOVER from an operating system: offered 10.0.0.9")},
+			[]node.Line{said(180, `level=WARN msg=lookup error="no route to host"`), said(20, `level=WARN msg=lookup error="no route to host"`)},
+			`180 s after the agent said that it cannot go on: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 190 s ago), but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? On its console the agent said 20 s ago: "level=WARN msg=lookup error=\"no route to host\"".`},
+		{"the agent found it in the end", node.Agent{TokenGiven: true}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes")},
+			[]node.Line{said(180, "msg=lookup error=x"), said(120, "msg=lookup error=x")}, ""},
+		{"silence after the ramdisk, with a last line", node.Agent{}, []node.BootEvent{at(331, "http", "ramdisk: complete, 9 bytes")}, []node.Line{said(320, "[  1.0] Run /init as init process")},
+			`331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? The last line on its console, 320 s ago: "Run /init as init process".`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := evidence{waitedFor: first, waited: 600 * time.Second, macs: []string{mac1}, agent: tt.agent, events: tt.events, now: now, stepBegan: ago(1000),
+				serial: node.MachineLines{Lines: tt.lines}}
+			got := e.stalled(110*time.Second, 1500*time.Second)
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			e.listens = ago(30)
+			if got := e.stalled(110*time.Second, 1500*time.Second); got != "" {
+				t.Errorf("half a minute after this service was started again: %s", got)
+			}
+		})
+	}
+}
+
+func TestPanicked(t *testing.T) {
+	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	const panics = "[    1.5] Kernel panic - not syncing: No working init found."
+	for _, tt := range []struct {
+		name  string
+		waits string
+		at    int
+		agent node.Agent
+		want  bool
+	}{
+		{"while it boots", "the agent's first heartbeat", 20, node.Agent{}, true},
+		{"before it was switched on", "the agent's first heartbeat", 70, node.Agent{}, false},
+		{"before the step that works", "the agent to finish write_image", 110, node.Agent{}, false},
+		{"while it works", "the agent to finish write_image", 70, node.Agent{LastHeartbeat: ago(90)}, true},
+		{"it has called since", "the agent to finish write_image", 70, node.Agent{LastHeartbeat: ago(60)}, false},
+	} {
+		e := evidence{waitedFor: tt.waits, waited: 60 * time.Second, stepBegan: ago(100), now: now, agent: tt.agent,
+			serial: node.MachineLines{Lines: []node.Line{{At: ago(tt.at), Text: panics}, {At: now, Text: "end"}}}}
+		p := e.panicked()
+		if (p != nil) != tt.want {
+			t.Errorf("%s: %+v", tt.name, p)
+		}
+		if p != nil && !strings.Contains(e.cause(), `the machine's kernel panicked `+spell(time.Duration(tt.at)*time.Second)+` ago: "Kernel panic - not syncing: No working init found.". Is the deploy ramdisk whole`) {
+			t.Errorf("%s: %s", tt.name, e.cause())
+		}
+	}
+}
+
+func TestPhaseOfAnEvent(t *testing.T) {
+	for _, tt := range []struct {
+		service, what string
+		want          int
+	}{
+		{"dhcp", "DISCOVER from x86-64 UEFI (arch 7): 10.0.0.9 and snponly.efi", dhcpPhase},
+		{"dhcp", "DISCOVER from x86-64 UEFI (arch 7): left to the other DHCP server", nowhere},
+		{"dhcp", "REQUEST from an operating system: 10.0.0.9", addressPhase},
+		{"tftp", "undionly.kpxe: complete, 70000 bytes", loaderPhase},
+		{"http", "loader snponly.efi: first byte sent", loaderPhase},
+		{"tftp", "pxelinux.cfg/01-52-54-00-00-00-01: complete, 200 bytes", scriptPhase},
+		{"tftp", "grub/machine/52:54:00:00:00:01: complete, 200 bytes", scriptPhase},
+		{"http", "script: load kernel and ramdisk", scriptPhase},
+		{"http", "script: boot its own disk", scriptPhase},
+		{"http", "kernel: complete, 9 bytes", kernelPhase},
+		{"tftp", "boot/…/kernel: still being sent", kernelPhase},
+		{"http", "ramdisk: first byte sent", ramdiskPhase},
+		{"http", "ramdisk: broken off after 5 of 9 bytes", ramdiskPhase},
+		{"tftp", "boot/…/ramdisk: complete, 9 bytes", wholePhase},
+		{"http", "image (bytes=0-): first byte sent", nowhere},
+		{"agent", "anything", nowhere},
+	} {
+		if got := phaseOf(node.BootEvent{Service: tt.service, What: tt.what}); got != tt.want {
+			t.Errorf("%s %s: %d, want %d", tt.service, tt.what, got, tt.want)
+		}
+	}
+}
