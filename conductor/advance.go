@@ -176,7 +176,11 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 		return true, r.stopped(ctx)
 	}
 	if err != nil {
-		return true, r.fail(ctx, fmt.Sprintf("%s failed at step %s: %v", capital(r.flow.noun), name(step), err))
+		reason := fmt.Sprintf("%s failed at step %s: %v", capital(r.flow.noun), name(step), err)
+		if errors.Is(err, driver.ErrMachineLost) {
+			reason = r.lastSeen(ctx, reason)
+		}
+		return true, r.fail(ctx, reason)
 	}
 	if failure := r.takeSteps(ctx, result.Steps); failure != "" {
 		return true, r.fail(ctx, failure)

@@ -2,12 +2,14 @@ package conductor
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -153,4 +155,38 @@ func TestNoEvidenceOfAnAbort(t *testing.T) {
 			t.Errorf("%d still listen", now)
 		}
 	})
+}
+
+// A step that lost its machine says what was heard of the machine last.
+func TestTheLastWordsOfALostMachine(t *testing.T) {
+	for _, tt := range []struct{ name, serial, agent, want string }{
+		{"nothing", "", "", ". Did the machine lose its power or its network?"},
+		{"its console", "[ 9.0] tg3 0000:01:00.0 eth0: Link is down", "", `. The last line on its console, 0.0 s ago: "tg3 0000:01:00.0 eth0: Link is down".`},
+		{"its agent", "", "level=INFO msg=writing", `. The agent's last log line, 0.0 s ago: "level=INFO msg=writing".`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			hearing(t, func(w *world, line *wire) {
+				w.m.onDo = func(what string, n *node.Node) {
+					if what != "write_image" {
+						return
+					}
+					if tt.serial != "" {
+						line.says(tt.serial + "\n")
+					}
+					if tt.agent != "" {
+						w.store.SaveLines(w.t.Context(), node.MachineLines{NodeUUID: uuid1, Source: node.AgentLog, Lines: []node.Line{{At: node.Now(), Text: tt.agent}}})
+					}
+				}
+				w.m.fail = map[string]error{"write_image": fmt.Errorf("nobody listens%w", driver.ErrMachineLost)}
+				c, _ := w.start(w.cfg)
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+				w.reach(node.DeployWait)
+				w.heartbeat(c)
+				n := w.reach(node.DeployFailed)
+				if want := "The deploy failed at step deploy.write_image: nobody listens" + tt.want; n.LastError != want {
+					t.Errorf("got  %s\nwant %s", n.LastError, want)
+				}
+			})
+		})
+	}
 }

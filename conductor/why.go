@@ -52,6 +52,19 @@ func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Por
 	return e
 }
 
+// lastSeen adds to the reason of a step whose machine is lost what was heard of the machine last.
+func (r *run) lastSeen(ctx context.Context, reason string) string {
+	r.c.heardSoFar(ctx, r.n.UUID)
+	e := r.evidence(ctx)
+	if p := e.panicked(); p != nil {
+		return fmt.Sprintf("%s. The machine's kernel panicked %s ago: %q.", reason, spell(e.now.Sub(p.first)), p.text)
+	}
+	if said := e.lastWords(); said != "" {
+		return reason + ". " + said
+	}
+	return reason + ". Did the machine lose its power or its network?"
+}
+
 // lines reads the node's lines of one source. Without them there is less to say, and nothing else changes.
 func (c *Conductor) lines(ctx context.Context, uuid string, source node.LineSource) node.MachineLines {
 	l, err := c.store.Lines(ctx, uuid, source)

@@ -110,6 +110,14 @@ type LogCollector interface {
 	CollectLogs(ctx context.Context, t *Task) ([]byte, error)
 }
 
+// ErrMachineLost is wrapped, without words of its own, by the error of a step whose machine is there no more: the
+// conductor adds what is known of its end.
+var ErrMachineLost = wordless{}
+
+type wordless struct{}
+
+func (wordless) Error() string { return "" }
+
 // Tidier is implemented by inspect and rescue interfaces that leave something behind when their flow fails or
 // is aborted (see Deploy.TidyUp); for those that do not, the deploy interface tidies up.
 type Tidier interface {

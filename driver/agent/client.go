@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,6 +29,16 @@ type Client struct {
 	Timeout  time.Duration // of one request; 0: 60 s
 	Attempts int           // when the connection fails; 0: 3
 	Pause    time.Duration // between attempts; 0: 1 s
+}
+
+// dialTime bounds opening a connection: the kernel of a machine that lives answers at once.
+const dialTime = 10 * time.Second
+
+func (c Client) attempts() int {
+	if c.Attempts > 0 {
+		return c.Attempts
+	}
+	return 3
 }
 
 // session talks to one agent. It is made for each use and shared with nobody.
@@ -56,11 +67,9 @@ func (c Client) open(a node.Agent) (*session, error) {
 	}
 	c.Timeout = orElse(c.Timeout, time.Minute)
 	c.Pause = orElse(c.Pause, time.Second)
-	c.Attempts = max(c.Attempts, 0)
-	if c.Attempts == 0 {
-		c.Attempts = 3
-	}
-	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, Proxy: nil}
+	c.Attempts = c.attempts()
+	dialer := net.Dialer{Timeout: dialTime}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: config, DisableKeepAlives: true, Proxy: nil}
 	return &session{Client: c, base: base, token: a.Token, http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

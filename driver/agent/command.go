@@ -3,8 +3,11 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/wire"
@@ -49,10 +52,13 @@ func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Resul
 	if err != nil {
 		return driver.Done(), nil, err
 	}
+	s.Attempts = 1 // the next poll is the next attempt
 	list, err := s.commands(ctx)
 	if err != nil {
 		return d.silent(t, w, err)
 	}
+	s.Attempts = d.Client.attempts()
+	delete(t.Node.Plan.Memo, memoAbsent)
 	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
 		return d.stands(t, w, c, 0)
 	}
@@ -127,11 +133,41 @@ func (d *Direct) silent(t *driver.Task, w work, err error) (driver.Result, *wire
 		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
 	}
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
-		return driver.Done(), nil, fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err)
+		return driver.Done(), nil, lost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
+	}
+	if absent := d.absent(t, err); absent > orElse(d.AgentDead, DefaultAgentDead) {
+		return driver.Done(), nil, lost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
 	return d.waitFor("the agent to finish "+w.what, 0), nil, nil
 }
+
+// absentPolls is how many polls in a row must find nobody: after a restart of this service, or when it was busy, two
+// polls may lie far apart.
+const absentPolls = 4
+
+// absent is for how long polls have found that nobody listens at the agent's address; 0 when they were too few, when
+// the agent has called meanwhile, or when something listens there, if only slowly.
+func (d *Direct) absent(t *driver.Task, err error) time.Duration {
+	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
+		delete(t.Node.Plan.Memo, memoAbsent)
+		return 0
+	}
+	when, count, _ := strings.Cut(t.Recall(memoAbsent), " ")
+	since, bad := time.Parse(time.RFC3339Nano, when)
+	n, _ := strconv.Atoi(count)
+	if bad != nil || t.Node.Agent.LastHeartbeat.After(since) {
+		since, n = node.Now(), 0
+	}
+	t.Remember(memoAbsent, fmt.Sprint(since.Format(time.RFC3339Nano), " ", n+1))
+	if n+1 < absentPolls {
+		return 0
+	}
+	return node.Now().Sub(since)
+}
+
+// lost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
+func lost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }
 
 func (d *Direct) waitFor(what string, within time.Duration) driver.Result {
 	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(d.Poll, DefaultPoll)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -170,6 +172,83 @@ func TestAgentSilent(t *testing.T) {
 	want := fmt.Sprintf("during write_image: the agent has not called for 6m0s, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestAgentDead: an agent at whose address nobody listens is lost after a hundred seconds and four polls, unless it
+// calls meanwhile; one that answers slowly is not.
+func TestAgentDead(t *testing.T) {
+	ago := func(d time.Duration, polls int) string {
+		return fmt.Sprint(node.Now().Add(-d).Format(time.RFC3339Nano), " ", polls)
+	}
+	for _, tt := range []struct {
+		name  string
+		memo  string        // of the polls before
+		beat  time.Duration // since the agent called last
+		hangs bool          // it takes the connection and says nothing
+		lost  bool
+		next  string // polls noted afterwards; "": none
+	}{
+		{"the first poll", "", 30 * time.Second, false, false, "1"},
+		{"not long enough", ago(99*time.Second, 9), 3 * time.Minute, false, false, "10"},
+		{"too few polls: this service was away", ago(4*time.Minute, 2), 270 * time.Second, false, false, "3"},
+		{"long enough", ago(101*time.Second, 3), 3 * time.Minute, false, true, ""},
+		{"it has called since", ago(101*time.Second, 9), 20 * time.Second, false, false, "1"},
+		{"something listens", ago(101*time.Second, 9), 3 * time.Minute, true, false, ""},
+		{"a memo of another version", "yesterday", 3 * time.Minute, false, false, "1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.plan(node.FlowDeploy, w.direct.Steps())
+			w.stored.Plan.Index = 1
+			w.calls()
+			w.agent.server.Close()
+			host := strings.TrimPrefix(w.agent.server.URL, "https://")
+			if tt.hangs {
+				l, err := net.Listen("tcp", host)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				w.direct.Client.Timeout = 200 * time.Millisecond
+			}
+			task := w.task()
+			if tt.memo != "" {
+				task.Remember(memoAbsent, tt.memo)
+			}
+			task.Node.Agent.LastHeartbeat = node.Now().Add(-tt.beat)
+			r, err := w.direct.imageWritten(t.Context(), task)
+			if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || !lost && (err != nil || !r.Waiting()) {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if tt.lost {
+				want := fmt.Sprintf("during write_image: nobody has listened at the agent's address for 1m41s, nor called, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
+				if err.Error() != want {
+					t.Errorf("got  %s\nwant %s", err, want)
+				}
+				return
+			}
+			if _, polls, _ := strings.Cut(task.Recall(memoAbsent), " "); polls != tt.next {
+				t.Errorf("noted %q, want %q polls", task.Recall(memoAbsent), tt.next)
+			}
+		})
+	}
+}
+
+// A poll that is answered forgets that there were others.
+func TestAnAgentThatIsBack(t *testing.T) {
+	w := newWorld(t)
+	w.agent.unfinished = true
+	w.plan(node.FlowDeploy, w.direct.Steps())
+	w.stored.Plan.Index = 1
+	w.calls()
+	task := w.task()
+	if _, err := w.direct.writeImage(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	task.Remember(memoAbsent, "2026-11-03T12:00:00Z 9")
+	if r, err := w.direct.imageWritten(t.Context(), task); err != nil || !r.Waiting() || task.Recall(memoAbsent) != "" {
+		t.Errorf("%+v, %v, %q", r, err, task.Recall(memoAbsent))
 	}
 }
 

@@ -21,6 +21,7 @@ type Direct struct {
 	BootTimeout time.Duration // 0: DefaultBootTimeout
 	StepTimeout time.Duration // 0: DefaultStepTimeout
 	AgentLost   time.Duration // 0: DefaultAgentLost
+	AgentDead   time.Duration // 0: DefaultAgentDead
 	Poll        time.Duration // 0: DefaultPoll
 	PowerPoll   time.Duration // 0: DefaultPowerPoll
 	PowerOff    time.Duration // from power_off to a hard off; 0: DefaultPowerOffWait
