@@ -55,7 +55,7 @@ func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Resul
 	s.Attempts = 1 // the next poll is the next attempt
 	list, err := s.commands(ctx)
 	if err != nil {
-		return d.silent(t, w, err)
+		return d.silent(ctx, t, w, err)
 	}
 	s.Attempts = d.Client.attempts()
 	delete(t.Node.Plan.Memo, memoAbsent)
@@ -127,7 +127,7 @@ func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within ti
 }
 
 // silent decides about an agent that does not answer: as long as it calls, it lives.
-func (d *Direct) silent(t *driver.Task, w work, err error) (driver.Result, *wire.CommandResult, error) {
+func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) (driver.Result, *wire.CommandResult, error) {
 	quiet := node.Now().Sub(t.Node.Agent.LastHeartbeat)
 	if !isUnreachable(err) {
 		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
@@ -135,7 +135,13 @@ func (d *Direct) silent(t *driver.Task, w work, err error) (driver.Result, *wire
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
 		return driver.Done(), nil, lost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
 	}
-	if absent := d.absent(t, err); absent > orElse(d.AgentDead, DefaultAgentDead) {
+	absent, polls := d.absent(t, err)
+	if polls > 1 {
+		if state, err := t.Hardware.Power.PowerState(ctx, t); err == nil && state == node.PowerOff {
+			return driver.Done(), nil, lost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
+		}
+	}
+	if polls >= absentPolls && absent > orElse(d.AgentDead, DefaultAgentDead) {
 		return driver.Done(), nil, lost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
@@ -146,12 +152,12 @@ func (d *Direct) silent(t *driver.Task, w work, err error) (driver.Result, *wire
 // polls may lie far apart.
 const absentPolls = 4
 
-// absent is for how long polls have found that nobody listens at the agent's address; 0 when they were too few, when
-// the agent has called meanwhile, or when something listens there, if only slowly.
-func (d *Direct) absent(t *driver.Task, err error) time.Duration {
+// absent is for how long, and in how many polls, nobody was found to listen at the agent's address since the agent
+// called last; 0 when something listens there, if only slowly.
+func (d *Direct) absent(t *driver.Task, err error) (long time.Duration, polls int) {
 	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
 		delete(t.Node.Plan.Memo, memoAbsent)
-		return 0
+		return 0, 0
 	}
 	when, count, _ := strings.Cut(t.Recall(memoAbsent), " ")
 	since, bad := time.Parse(time.RFC3339Nano, when)
@@ -160,10 +166,7 @@ func (d *Direct) absent(t *driver.Task, err error) time.Duration {
 		since, n = node.Now(), 0
 	}
 	t.Remember(memoAbsent, fmt.Sprint(since.Format(time.RFC3339Nano), " ", n+1))
-	if n+1 < absentPolls {
-		return 0
-	}
-	return node.Now().Sub(since)
+	return node.Now().Sub(since), n + 1
 }
 
 // lost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.

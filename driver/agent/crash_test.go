@@ -212,6 +212,7 @@ func TestAgentDead(t *testing.T) {
 				defer l.Close()
 				w.direct.Client.Timeout = 200 * time.Millisecond
 			}
+			w.power = node.PowerOn
 			task := w.task()
 			if tt.memo != "" {
 				task.Remember(memoAbsent, tt.memo)
@@ -232,6 +233,38 @@ func TestAgentDead(t *testing.T) {
 				t.Errorf("noted %q, want %q polls", task.Recall(memoAbsent), tt.next)
 			}
 		})
+	}
+}
+
+// A machine that is off is lost as soon as two polls found nobody; one whose BMC does not answer is waited for.
+func TestAMachineThatIsOff(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		power node.PowerState
+		fails error
+		memo  string
+		lost  bool
+	}{
+		{"off, the first poll", node.PowerOff, nil, "", false},
+		{"off", node.PowerOff, nil, node.Now().Format(time.RFC3339Nano) + " 1", true},
+		{"on", node.PowerOn, nil, node.Now().Format(time.RFC3339Nano) + " 1", false},
+		{"nobody knows", node.PowerOff, errors.New("no answer"), node.Now().Format(time.RFC3339Nano) + " 1", false},
+	} {
+		w := newWorld(t)
+		w.plan(node.FlowDeploy, w.direct.Steps())
+		w.stored.Plan.Index = 1
+		w.calls()
+		w.agent.server.Close()
+		w.power, w.fails["PowerState"] = tt.power, tt.fails
+		task := w.task()
+		task.Node.Agent.LastHeartbeat = node.Now().Add(-time.Minute)
+		if tt.memo != "" {
+			task.Remember(memoAbsent, tt.memo)
+		}
+		_, err := w.direct.imageWritten(t.Context(), task)
+		if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || lost && err.Error() != "during write_image: the machine is off, as its BMC says: it lost its power, or somebody switched it off" {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }
 
