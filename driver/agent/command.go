@@ -133,16 +133,16 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
 	}
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
-		return driver.Done(), nil, lost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
+		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
 	}
 	absent, polls := d.absent(t, err)
 	if polls > 1 {
 		if state, err := t.Hardware.Power.PowerState(ctx, t); err == nil && state == node.PowerOff {
-			return driver.Done(), nil, lost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
+			return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
 		}
 	}
 	if polls >= absentPolls && absent > orElse(d.AgentDead, DefaultAgentDead) {
-		return driver.Done(), nil, lost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
+		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
 	return d.waitFor("the agent to finish "+w.what, 0), nil, nil
@@ -169,8 +169,8 @@ func (d *Direct) absent(t *driver.Task, err error) (long time.Duration, polls in
 	return node.Now().Sub(since), n + 1
 }
 
-// lost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
-func lost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }
+// machineLost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
+func machineLost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }
 
 func (d *Direct) waitFor(what string, within time.Duration) driver.Result {
 	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(d.Poll, DefaultPoll)}
