@@ -35,6 +35,8 @@ type Agent struct {
 
 	LoadModule func(name string) // loads a kernel module, such as a file system's; nil: nothing can be loaded
 
+	install func(context.Context) (string, error) // what installs the boot loader in iSCSI mode; nil: installLoader
+
 	client    *client
 	images    *http.Client
 	inventory inventory.Machine

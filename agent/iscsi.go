@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,6 +25,8 @@ type ISCSI struct {
 	Key          string // deployment_key, a secret
 	BootServer   string // boot_server: TFTP
 	RootDevice   string // root_device: hints as k=v,k=v, values escaped as in a URL
+	BootOption   string // boot_option: "local" when the boot loader of the image is to be installed
+	BootMode     string // boot_mode of the instance; "" is the one this machine runs in
 }
 
 // iscsiMode reads the parameters; nil when the kernel's command line has no iscsi_target_iqn.
@@ -33,6 +37,7 @@ func iscsiMode(params map[string]string) *ISCSI {
 	return &ISCSI{
 		IQN: params["iscsi_target_iqn"], DeploymentID: params["deployment_id"], Key: params["deployment_key"],
 		BootServer: params["boot_server"], RootDevice: params["root_device"],
+		BootOption: params["boot_option"], BootMode: strings.ToLower(params["boot_mode"]),
 	}
 }
 
@@ -42,16 +47,16 @@ type ExportFunc func(iqn, device string) (stop func(context.Context) error, err 
 // donePort is where the service says that all is written.
 const donePort = "10000"
 
-// exportDisk is the whole life of the agent in iSCSI mode: export, tell, wait, reboot.
+// exportDisk is the whole life of the agent in iSCSI mode: export, tell, wait, make bootable, reboot.
 func (a *Agent) exportDisk(ctx context.Context) error {
 	c := a.Config.ISCSI
 	if c.DeploymentID == "" || c.Key == "" {
 		return errors.New("the kernel parameters deployment_id and deployment_key are missing: this machine cannot say what it is here for")
 	}
 	a.Log = a.Log.With("node", c.DeploymentID)
-	done, err := net.Listen("tcp", net.JoinHostPort(a.Config.ListenHost, a.donePort()))
+	done, err := a.listenForDone()
 	if err != nil {
-		return fmt.Errorf("opening the port for the service's \"done\": %w", err)
+		return err
 	}
 	defer done.Close()
 	stop, failure := a.startTarget(ctx)
@@ -67,12 +72,80 @@ func (a *Agent) exportDisk(ctx context.Context) error {
 	if err := waitForDone(ctx, done); err != nil {
 		return err
 	}
+	done.Close() // "done" means something else after the next call
 	if err := stop(ctx); err != nil {
 		a.Log.Warn("the iSCSI target does not stop in order", "error", err)
 	}
-	a.enterInFirmware(ctx)
-	a.Log.Info("all done; rebooting into the disk")
+	if c.BootOption == "local" {
+		if err := a.loaderForService(ctx); err != nil {
+			return err
+		}
+	} else {
+		a.enterInFirmware(ctx)
+	}
+	a.Log.Info("all done; rebooting into the instance")
 	return a.Machine.Reboot()
+}
+
+// listenForDone opens the port for the service's "done".
+func (a *Agent) listenForDone() (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(a.Config.ListenHost, a.donePort()))
+	if err != nil {
+		return nil, fmt.Errorf("opening the port for the service's \"done\": %w", err)
+	}
+	return l, nil
+}
+
+// loaderForService installs the boot loader of the image that the service wrote, says how that went, and
+// waits for the service to have prepared the reboot. The port is open only after the service took the
+// call: a "done" before that would still be the first one.
+func (a *Agent) loaderForService(ctx context.Context) error {
+	install := a.install
+	if install == nil {
+		install = a.installLoader
+	}
+	text, failure := install(ctx)
+	said := map[string]string{"status": "SUCCEEDED", "error": ""}
+	if failure != nil {
+		a.Log.Error("the boot loader is not installed", "error", failure)
+		said = map[string]string{"status": "FAILED", "error": failure.Error()}
+	} else {
+		a.Log.Info("the boot loader is installed", "how", text)
+	}
+	if err := a.tell(ctx, "pass_bootloader_install_info", said); err != nil {
+		return err
+	}
+	if failure != nil {
+		<-ctx.Done() // the machine stays on, to be looked at, until the service switches it off
+		return failure
+	}
+	done, err := a.listenForDone()
+	if err != nil {
+		return err
+	}
+	defer done.Close()
+	return waitForDone(ctx, done)
+}
+
+// installLoader finds the root partition on the disk that was exported, and only there, and makes the
+// machine boot it.
+func (a *Agent) installLoader(ctx context.Context) (string, error) {
+	dev, root, err := a.rootDisk(ctx)
+	if err != nil {
+		return "", err
+	}
+	_, fs, err := disk.RootPartition(dev)
+	if err = errors.Join(err, dev.Close()); err != nil {
+		return "", fmt.Errorf("installing the boot loader on %s (serial %q): %w", root.Name, root.Serial, err)
+	}
+	if err := disk.Reread(filepath.Join(a.Config.Root, root.Name)); err != nil {
+		return "", fmt.Errorf("installing the boot loader: %w", err)
+	}
+	mode := a.Config.ISCSI.BootMode
+	if mode == "" {
+		mode = a.inventory.BootMode()
+	}
+	return a.makeBootable(ctx, mode, fs.UUID)
 }
 
 // enterInFirmware makes the loader on the written disk the first boot entry of a machine that booted
@@ -150,29 +223,38 @@ func parseRootDevice(text string) (map[string]any, error) {
 	return hints, nil
 }
 
-// passDeployInfo tells the service where the disk is, or why there is none. The service may be
-// busy with the node still, or away; it is asked again for as long as the agent's lookup would.
+// passDeployInfo tells the service where the disk is, or why there is none.
 func (a *Agent) passDeployInfo(ctx context.Context, failure error) error {
+	said := map[string]string{"iqn": a.Config.ISCSI.IQN, "error": "", "boot_mode": a.inventory.BootMode()}
+	if failure != nil {
+		said["error"] = failure.Error()
+	}
+	return a.tell(ctx, "pass_deploy_info", said)
+}
+
+// tell calls a method of the service with this machine's address and key. The service may be busy with
+// the node still, or away; it is asked again for as long as the agent's lookup would.
+func (a *Agent) tell(ctx context.Context, method string, said map[string]string) error {
 	c := a.Config.ISCSI
 	deadline := time.Now().Add(a.Config.LookupTimeout)
 	for attempt := 0; ; attempt++ {
-		err := a.passOnce(ctx, failure)
+		err := a.tellOnce(ctx, method, said)
 		if err == nil {
 			return nil
 		}
 		refused := (*statusError)(nil)
 		if errors.As(err, &refused) && refused.code < 500 && refused.code != http.StatusConflict || time.Now().After(deadline) {
-			return fmt.Errorf("telling the service where the disk of %s is: %w", c.DeploymentID, err)
+			return fmt.Errorf("telling the service %s of %s: %w", method, c.DeploymentID, err)
 		}
 		wait := lookupWait(attempt, a.Config.LookupInterval, err)
-		a.Log.Warn("pass_deploy_info", "error", err, "again_in", wait)
+		a.Log.Warn(method, "error", err, "again_in", wait)
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
-func (a *Agent) passOnce(ctx context.Context, failure error) error {
+func (a *Agent) tellOnce(ctx context.Context, method string, said map[string]string) error {
 	c := a.Config.ISCSI
 	token, err := fetchTFTP(ctx, c.BootServer, "token-"+c.DeploymentID)
 	if err != nil {
@@ -182,12 +264,10 @@ func (a *Agent) passOnce(ctx context.Context, failure error) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]string{"address": ip.String(), "key": c.Key, "iqn": c.IQN, "error": ""}
-	if failure != nil {
-		body["error"] = failure.Error()
-	}
+	body := map[string]string{"address": ip.String(), "key": c.Key}
+	maps.Copy(body, said)
 	a.client.authToken = strings.TrimSpace(token)
-	_, err = a.client.call(ctx, http.MethodPost, "/v1/nodes/"+c.DeploymentID+"/vendor_passthru/pass_deploy_info", 0, body, nil)
+	_, err = a.client.call(ctx, http.MethodPost, "/v1/nodes/"+c.DeploymentID+"/vendor_passthru/"+method, 0, body, nil)
 	return err
 }
 

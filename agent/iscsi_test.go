@@ -109,8 +109,8 @@ func TestParseRootDevice(t *testing.T) {
 }
 
 func TestISCSIMode(t *testing.T) {
-	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a"))
-	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a"}
+	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI"))
+	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local", BootMode: "uefi"}
 	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -193,7 +193,7 @@ func TestExportsTheDisk(t *testing.T) {
 	if err := receive(t, ended); err != nil {
 		t.Error(err)
 	}
-	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","error":"","iqn":"iqn.x:y","key":"the-key"}`
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","boot_mode":"bios","error":"","iqn":"iqn.x:y","key":"the-key"}`
 	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
 		t.Errorf("the service heard %q", e.bodies)
 	}

@@ -26,7 +26,7 @@ const startsPhases = 3
 
 // boots reports whether what is waited for is a ramdisk's first call.
 func boots(waitedFor string) bool {
-	return strings.Contains(waitedFor, "first heartbeat") || strings.Contains(waitedFor, "inspection report")
+	return strings.Contains(waitedFor, "first heartbeat") || strings.Contains(waitedFor, "inspection report") || strings.Contains(waitedFor, "pass_deploy_info")
 }
 
 // watched reports whether the phases of this wait have an end of their own.

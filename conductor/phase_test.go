@@ -31,7 +31,7 @@ func TestStalledPhases(t *testing.T) {
 		return []node.BootEvent{offer(s + 3), at(s+2, "http", "script: load kernel and ramdisk"),
 			at(s+1, "http", "ramdisk: first byte sent"), at(s, "http", "ramdisk: complete, 9 bytes in 1s")}
 	}
-	const first, report = "the agent's first heartbeat", "the inspection report"
+	const first, report, target = "the agent's first heartbeat", "the inspection report", "the deploy ramdisk's pass_deploy_info"
 	for _, tt := range []struct {
 		name   string
 		waits  string
@@ -74,6 +74,10 @@ func TestStalledPhases(t *testing.T) {
 		{"an inventory takes long", report, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
 		{"no report after a panic", report, 600, node.Agent{}, loaded(331),
 			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
+		{"no iSCSI target after a panic", target, 600, node.Agent{}, loaded(331),
+			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
+		{"an iSCSI target waits for its disk", target, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
+		{"an iSCSI target's boot loader", "the deploy ramdisk's pass_bootloader_install_info", 600, node.Agent{}, loaded(400), ""},
 
 		{"looked up a while ago", first, 600, node.Agent{TokenGiven: true}, append(loaded(329), offer(329)), ""},
 		{"looked up and gone", first, 600, node.Agent{TokenGiven: true}, append(loaded(340), offer(331)),

@@ -18,17 +18,18 @@ func (c cell) name() string {
 	return strings.Join([]string{c.firmware, c.deploy, c.kind, c.boot, c.format}, "/")
 }
 
-// matrix lists every way there is: the iscsi interface writes whole-disk images only (docs/iscsi.md),
-// and an instance in memory is a kernel and a ramdisk, not an image.
+// matrix lists every way there is. A whole-disk image boots from its disk only, and an instance in memory
+// is a kernel and a ramdisk, not an image.
 func matrix() []cell {
 	var cells []cell
 	for _, firmware := range []string{"bios", "uefi"} {
 		for _, format := range []string{"raw", "qcow2"} {
-			cells = append(cells,
-				cell{firmware, "direct", "whole-disk", "local", format},
-				cell{firmware, "iscsi", "whole-disk", "local", format},
-				cell{firmware, "direct", "partition", "local", format},
-				cell{firmware, "direct", "partition", "netboot", format})
+			for _, deploy := range []string{"direct", "iscsi"} {
+				cells = append(cells,
+					cell{firmware, deploy, "whole-disk", "local", format},
+					cell{firmware, deploy, "partition", "local", format},
+					cell{firmware, deploy, "partition", "netboot", format})
+			}
 		}
 		cells = append(cells, cell{firmware, "ramdisk", "kernel", "netboot", "initramfs"})
 	}

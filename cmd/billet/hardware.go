@@ -35,7 +35,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
-		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
+		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
 	}
 	inspect := &agent.Inspect{
 		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Hooks: c.InspectionHooks, Params: c.InspectionParams,

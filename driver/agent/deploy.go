@@ -22,7 +22,7 @@ func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 	if err != nil {
 		return driver.Done(), err
 	}
-	if err := d.checkPartitions(t.Node, resolved); err != nil {
+	if err := d.CheckPartitions(t.Node, resolved); err != nil {
 		return driver.Done(), err
 	}
 	return d.bootRamdisk(ctx, t)
@@ -97,7 +97,7 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 		DiskFormat: agentFormat(resolved.Info.Format), ContainerFormat: "bare",
 		StreamRaw: true, NodeUUID: n.UUID, ConfigDrive: n.ConfigDrive,
 	}
-	if err := d.describePartitions(n, &info); err != nil {
+	if err := d.DescribePartitions(n, &info); err != nil {
 		return wire.ImageInfo{}, err
 	}
 	if f := n.InstanceInfo.String("image_container_format"); f != "" {

@@ -154,8 +154,9 @@ func (d *Direct) netbootFiles(n *node.Node) (kernel, ramdisk string, err error) 
 	return kernel, ramdisk, nil
 }
 
-// checkPartitions refuses, before the machine boots anything, an image larger than its partition.
-func (d *Direct) checkPartitions(n *node.Node, r image.Resolved) error {
+// CheckPartitions refuses, before the machine boots anything, a partition image that is larger than its
+// partition or holds a whole disk.
+func (d *Direct) CheckPartitions(n *node.Node, r image.Resolved) error {
 	if !isPartition(n) {
 		return nil
 	}
@@ -172,9 +173,9 @@ func (d *Direct) checkPartitions(n *node.Node, r image.Resolved) error {
 	return nil
 }
 
-// describePartitions adds to image_info what an agent needs to know of a partition image. The boot
-// mode is left to the agent, which sees the machine's firmware, when nobody said it.
-func (d *Direct) describePartitions(n *node.Node, info *wire.ImageInfo) error {
+// DescribePartitions adds to image_info what whoever writes a partition image needs to know; a whole-disk
+// image needs nothing. The boot mode stays empty when nobody said it: the machine knows its firmware.
+func (d *Direct) DescribePartitions(n *node.Node, info *wire.ImageInfo) error {
 	if !isPartition(n) {
 		return nil
 	}
@@ -217,27 +218,42 @@ func (d *Direct) preparePartitionBoot(ctx context.Context, t *driver.Task) (driv
 	if err != nil {
 		return driver.Done(), err
 	}
-	info := t.Node.DriverInternalInfo.Clone()
-	info[rootUUIDKey] = uuids.Root
-	if !isNetboot(t.Node) {
-		t.Node.DriverInternalInfo = info
-		r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
-		return bootLoaderEnded(ctx, t, r, c, err)
-	}
-	kernel, ramdisk, err := d.netbootFiles(t.Node)
-	if err != nil {
+	if err := d.NoteRoot(t.Node, uuids.Root); err != nil {
 		return driver.Done(), err
 	}
-	info[netbootKernelKey], info[netbootRamdiskKey] = kernel, ramdisk
-	t.Node.DriverInternalInfo = info
-	return driver.Done(), prepareDisk(ctx, t)
+	if isNetboot(t.Node) {
+		return driver.Done(), prepareDisk(ctx, t)
+	}
+	r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
+	return bootLoaderEnded(ctx, t, r, c, err)
+}
+
+// NoteRoot tells the boot interface what the instance boots by: the UUID of its root file system, which is
+// "" for a whole-disk image, and the kernel and ramdisk of a netboot one. What an earlier instance was
+// booted by is forgotten.
+func (d *Direct) NoteRoot(n *node.Node, uuid string) error {
+	info := withoutNetboot(n)
+	if isPartition(n) {
+		info[rootUUIDKey] = uuid
+		if isNetboot(n) {
+			kernel, ramdisk, err := d.netbootFiles(n)
+			if err != nil {
+				return err
+			}
+			info[netbootKernelKey], info[netbootRamdiskKey] = kernel, ramdisk
+		}
+	}
+	n.DriverInternalInfo = info
+	return nil
 }
 
 // forgetNetboot drops what an earlier instance was booted by.
-func forgetNetboot(t *driver.Task) {
-	info := t.Node.DriverInternalInfo.Clone()
+func forgetNetboot(t *driver.Task) { t.Node.DriverInternalInfo = withoutNetboot(t.Node) }
+
+func withoutNetboot(n *node.Node) node.Document {
+	info := n.DriverInternalInfo.Clone()
 	for _, key := range []string{rootUUIDKey, netbootKernelKey, netbootRamdiskKey} {
 		delete(info, key)
 	}
-	t.Node.DriverInternalInfo = info
+	return info
 }

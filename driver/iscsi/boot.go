@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
@@ -26,7 +27,11 @@ const diskNames = "cciss/c0d0,sda,hda,vda,nvme0n1"
 // deploy boots the ramdisk and waits for its call. The image is looked for first: one that is
 // missing or unsafe fails here in seconds.
 func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if _, err := d.Sources.Resolve(ctx, imageRef(t.Node)); err != nil {
+	r, err := d.Sources.Resolve(ctx, imageRef(t.Node))
+	if err != nil {
+		return driver.Done(), err
+	}
+	if err := d.CheckPartitions(t.Node, r); err != nil {
 		return driver.Done(), err
 	}
 	if t.Recall(memoBooted) == "" {
@@ -58,7 +63,11 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, d.kernelParams(t, r)); err != nil {
+	params, err := d.kernelParams(t, r)
+	if err != nil {
+		return err
+	}
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, params); err != nil {
 		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
 	}
 	if err := t.SetPower(ctx, on); err != nil {
@@ -94,7 +103,7 @@ func (d *Deploy) record(ctx context.Context, t *driver.Task) (*boot.Record, erro
 }
 
 // kernelParams is all a deploy ramdisk of the iSCSI family is told.
-func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string {
+func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) (map[string]string, error) {
 	api := strings.TrimSuffix(d.APIURL, "/")
 	params := map[string]string{
 		"ironic_api_url":   api,
@@ -102,8 +111,14 @@ func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string 
 		"deployment_id":    t.Node.UUID,
 		"deployment_key":   r.DeployKey(),
 		"disk":             diskNames,
-		// A whole-disk image brings its own boot loader: nothing for the ramdisk to install.
-		"boot_option": "netboot",
+		"boot_option":      "netboot", // nothing for the ramdisk to install
+	}
+	local, err := d.needsLoader(t.Node)
+	if err != nil {
+		return nil, err
+	}
+	if local {
+		params["boot_option"] = "local"
 	}
 	if u, err := url.Parse(api); err == nil {
 		params["boot_server"] = u.Hostname()
@@ -114,8 +129,18 @@ func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string 
 	if hints := rootDevice(t.Node); hints != "" {
 		params["root_device"] = hints
 	}
-	return params
+	return params, nil
 }
+
+// needsLoader reports whether the ramdisk has to install a boot loader: for a partition image that boots
+// from its disk. A whole-disk image brings its own; one that boots over the network needs none.
+func (d *Deploy) needsLoader(n *node.Node) (bool, error) {
+	var info wire.ImageInfo
+	err := d.DescribePartitions(n, &info)
+	return isPartition(info) && info.BootOption == "local", err
+}
+
+func isPartition(info wire.ImageInfo) bool { return info.ImageType == "partition" }
 
 // bootMode is the firmware the instance is to start in; "" when nobody said so.
 func bootMode(n *node.Node) string { return orElse(n.Capability("boot_mode"), n.BootMode) }

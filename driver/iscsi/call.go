@@ -17,16 +17,21 @@ func (d *Deploy) TakeCall(ctx context.Context, t *driver.Task, call node.Machine
 	if err := d.authenticate(ctx, t, call); err != nil {
 		return err
 	}
-	if call.Method == "pass_bootloader_install_info" {
-		return node.Errorf(node.Invalid, "Node %s was not asked to install a boot loader: its whole-disk image has its own.", t.Node.UUID)
+	switch call.Method {
+	case "pass_deploy_info":
+		return d.takeDeployInfo(t, call.Body)
+	case "pass_bootloader_install_info":
+		return d.takeLoaderInfo(t, call.Body)
 	}
-	if call.Method != "pass_deploy_info" {
-		return node.Errorf(node.Invalid, "The deploy interface iscsi has no method %s; pass_deploy_info and pass_bootloader_install_info are allowed.", call.Method)
+	return node.Errorf(node.Invalid, "The deploy interface iscsi has no method %s; pass_deploy_info and pass_bootloader_install_info are allowed.", call.Method)
+}
+
+// awaited refuses a call that the step under way does not wait for.
+func awaited(t *driver.Task, step, method string) error {
+	if s := t.Step(); s == nil || s.Step != step {
+		return node.Errorf(node.Conflict, "Node %s does not wait for %s now.", t.Node.UUID, method)
 	}
-	if step := t.Step(); step == nil || step.Step != "deploy" {
-		return node.Errorf(node.Conflict, "Node %s does not wait for pass_deploy_info now.", t.Node.UUID)
-	}
-	return takeDeployInfo(t, call.Body)
+	return nil
 }
 
 // authenticate checks that the caller is the machine that was booted for this deploy: its token
@@ -51,18 +56,67 @@ func (d *Deploy) authenticate(ctx context.Context, t *driver.Task, call node.Mac
 func same(got, want string) bool { return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 }
 
 // takeDeployInfo remembers where the disk is. A second call with the same words changes nothing.
-func takeDeployInfo(t *driver.Task, body node.Document) error {
+func (d *Deploy) takeDeployInfo(t *driver.Task, body node.Document) error {
+	if err := awaited(t, "deploy", "pass_deploy_info"); err != nil {
+		return err
+	}
 	if reason := body.String("error"); reason != "" {
 		t.Remember(memoError, reason[:min(len(reason), maxReason)])
 		return nil
 	}
-	ip := net.ParseIP(body.String("address"))
-	if ip == nil || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
-		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk's iSCSI target is needed.", body.String("address"))
-	}
 	if iqn := body.String("iqn"); iqn != targetName(t.Node.UUID) {
 		return node.Errorf(node.Invalid, "\"iqn\" is %q; the kernel parameter iscsi_target_iqn said %s.", iqn, targetName(t.Node.UUID))
 	}
+	mode := body.String("boot_mode")
+	if mode != "" && mode != "bios" && mode != "uefi" {
+		return node.Errorf(node.Invalid, "\"boot_mode\" is %q; bios and uefi are allowed.", mode)
+	}
+	if err := takeAddress(t, body); err != nil {
+		return err
+	}
+	t.Remember(memoMode, mode)
+	return nil
+}
+
+// takeAddress remembers where the ramdisk is.
+func takeAddress(t *driver.Task, body node.Document) error {
+	ip := net.ParseIP(body.String("address"))
+	if ip == nil || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
+		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk is needed.", body.String("address"))
+	}
 	t.Remember(memoHost, ip.String())
+	return nil
+}
+
+// What a ramdisk says of the boot loader it was to install.
+const (
+	installed = "SUCCEEDED"
+	failed    = "FAILED"
+)
+
+// takeLoaderInfo remembers how the installation of the boot loader ended.
+func (d *Deploy) takeLoaderInfo(t *driver.Task, body node.Document) error {
+	local, err := d.needsLoader(t.Node)
+	if err != nil {
+		return err
+	}
+	if !local {
+		return node.Errorf(node.Invalid, "Node %s was not asked to install a boot loader: its image brings its own, or boots over the network.", t.Node.UUID)
+	}
+	if err := awaited(t, "prepare_instance_boot", "pass_bootloader_install_info"); err != nil {
+		return err
+	}
+	switch status := body.String("status"); status {
+	case installed:
+		if err := takeAddress(t, body); err != nil {
+			return err
+		}
+	case failed:
+		reason := orElse(body.String("error"), "no reason")
+		t.Remember(memoError, reason[:min(len(reason), maxReason)])
+	default:
+		return node.Errorf(node.Invalid, "\"status\" is %q; %s and %s are allowed.", status, installed, failed)
+	}
+	t.Remember(memoLoader, body.String("status"))
 	return nil
 }

@@ -10,10 +10,59 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// prepareInstanceBoot makes the machine's next boot its disk's, before the ramdisk reboots it.
+// prepareInstanceBoot makes the machine's next boot its instance's, before the ramdisk reboots it. An
+// image without a boot loader of its own has it installed first: the ramdisk is told that all is written
+// and answers with pass_bootloader_install_info. The boot record, which holds the token and the key of
+// that call, lives until then.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	local, err := d.needsLoader(t.Node)
+	if err != nil {
+		return driver.Done(), err
+	}
+	if err := d.NoteRoot(t.Node, t.Recall(memoRoot)); err != nil {
+		return driver.Done(), err
+	}
+	if !local || t.Recall(memoLoader) != "" {
+		return d.loaderInstalled(ctx, t)
+	}
+	if err := d.askForLoader(ctx, t); err != nil {
+		return driver.Done(), err
+	}
+	return driver.Wait(loaderCall, orElse(d.LoaderTimeout, 25*time.Minute)), nil
+}
+
+// loaderCall is what a ramdisk that installs a boot loader is waited for with.
+const loaderCall = "the deploy ramdisk's pass_bootloader_install_info"
+
+// askForLoader says the first "done". After a crash nobody knows whether it was said; it is said again
+// then, and a ramdisk that listens no more has heard it: it listens again only when its own call was taken.
+func (d *Deploy) askForLoader(ctx context.Context, t *driver.Task) error {
+	asked := t.Recall(memoAsked) != ""
+	t.Remember(memoAsked, "yes")
+	if t.Save != nil {
+		if err := t.Save(ctx); err != nil {
+			return err
+		}
+	}
+	err := d.sayDone(ctx, t)
+	if err != nil && !asked {
+		return fmt.Errorf("telling the deploy ramdisk to install the boot loader: %w", err)
+	}
+	return nil
+}
+
+// loaderInstalled ends the wait once the ramdisk has said how it went.
+func (d *Deploy) loaderInstalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	switch local, err := d.needsLoader(t.Node); {
+	case err != nil:
+		return driver.Done(), err
+	case local && t.Recall(memoLoader) == "":
+		return driver.Result{WaitFor: loaderCall}, nil
+	case local && t.Recall(memoLoader) != installed:
+		return driver.Done(), fmt.Errorf("installing the boot loader failed, the deploy ramdisk says: %s", t.Recall(memoError))
+	}
 	if err := t.Hardware.Boot.PrepareInstance(ctx, t); err != nil {
-		return driver.Done(), fmt.Errorf("making the machine boot its disk: %w", err)
+		return driver.Done(), fmt.Errorf("making the machine boot its instance: %w", err)
 	}
 	return driver.Done(), nil
 }
@@ -21,14 +70,13 @@ func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (drive
 // release tells the ramdisk that all is done: it stops its target and reboots. One that cannot be
 // told is rebooted by its BMC; everything is on its disk by now.
 func (d *Deploy) release(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	address := net.JoinHostPort(t.Recall(memoHost), orElse(d.DonePort, "10000"))
-	err := sayDone(ctx, address)
+	err := d.sayDone(ctx, t)
 	if err == nil {
 		return driver.Done(), nil
 	}
-	logOf(t).Warn("the deploy ramdisk cannot be told that all is done; the BMC reboots the machine", "address", address, "error", err)
+	logOf(t).Warn("the deploy ramdisk cannot be told that all is done; the BMC reboots the machine", "error", err)
 	if err := t.SetPower(ctx, node.Rebooting); err != nil {
-		return driver.Done(), fmt.Errorf("rebooting the machine into its disk: %w", err)
+		return driver.Done(), fmt.Errorf("rebooting the machine into its instance: %w", err)
 	}
 	return driver.Done(), nil
 }
@@ -38,7 +86,9 @@ const (
 	doneTimeout = 5 * time.Second
 )
 
-func sayDone(ctx context.Context, address string) error {
+// sayDone connects to the ramdisk and says "done".
+func (d *Deploy) sayDone(ctx context.Context, t *driver.Task) error {
+	address := net.JoinHostPort(t.Recall(memoHost), orElse(d.DonePort, "10000"))
 	dialer := net.Dialer{Timeout: doneTimeout}
 	var last error
 	for range doneTries {

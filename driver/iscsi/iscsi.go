@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
@@ -23,10 +24,19 @@ type Sources interface {
 }
 
 // Base is the deploy interface that does what has nothing to do with iSCSI; its steps of the deploy
-// flow are replaced, but for those of the tenant's network and the instance's start.
+// flow are replaced, but for those of the tenant's network and the instance's start. It also knows
+// what a node's partition image asks for.
 type Base interface {
 	driver.Deploy
 	driver.InBand
+	// DescribePartitions adds what a partition image asks of its disk; the image type of any other
+	// stays empty.
+	DescribePartitions(n *node.Node, info *wire.ImageInfo) error
+	// CheckPartitions refuses a partition image that cannot go where it is to go.
+	CheckPartitions(n *node.Node, r image.Resolved) error
+	// NoteRoot leaves for the boot interface what the instance boots by. uuid is the root file
+	// system's, "" for a whole-disk image.
+	NoteRoot(n *node.Node, uuid string) error
 }
 
 // Deploy is the interface. All but the durations must be set.
@@ -36,11 +46,13 @@ type Deploy struct {
 	Records boot.Records
 	APIURL  string // where the ramdisk reaches the API, such as "http://10.0.0.1:6386"; TFTP is at the same host
 
-	BootTimeout time.Duration // from power on to pass_deploy_info; 0: 30 min
-	Patience    time.Duration // how long the ramdisk's target may be away while it is written; 0: 60 s
-	TargetPort  string        // of the ramdisk's target; "": 3260
-	DonePort    string        // where the ramdisk waits for "done"; "": 10000
-	Client      *http.Client  // for http(s) images; nil: http.DefaultClient
+	BootTimeout   time.Duration // from power on to pass_deploy_info; 0: 30 min
+	LoaderTimeout time.Duration // from "done" to pass_bootloader_install_info; 0: 25 min
+	Patience      time.Duration // how long the ramdisk's target may be away while it is written; 0: 60 s
+	TargetPort    string        // of the ramdisk's target; "": 3260
+	DonePort      string        // where the ramdisk waits for "done"; "": 10000
+	TempDir       string        // for an ephemeral file system while it is made; "": the system's
+	Client        *http.Client  // for http(s) images; nil: http.DefaultClient
 }
 
 var (
@@ -56,6 +68,10 @@ const (
 	memoBooted = "iscsi.booted" // the ramdisk's boot was started
 	memoHost   = "iscsi.host"   // address of the ramdisk, once it has called
 	memoError  = "iscsi.error"  // what the ramdisk could not do
+	memoMode   = "iscsi.mode"   // the boot mode the ramdisk runs in, when it said so
+	memoRoot   = "iscsi.root"   // UUID of the root file system written; partition images only
+	memoAsked  = "iscsi.asked"  // the ramdisk is to install the boot loader
+	memoLoader = "iscsi.loader" // how that ended: its status
 )
 
 // kept are steps of the base's deploy flow that this interface has too.
@@ -67,7 +83,7 @@ func (d *Deploy) Steps() []driver.Step {
 	steps := []driver.Step{
 		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.called},
 		{Name: "write_image", Priority: deploy(80), Run: d.writeImage},
-		{Name: "prepare_instance_boot", Priority: deploy(60), Run: d.prepareInstanceBoot},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Run: d.prepareInstanceBoot, Poll: d.loaderInstalled},
 		{Name: "tear_down_agent", Priority: deploy(40), Run: d.release},
 	}
 	for _, s := range d.Base.Steps() {

@@ -278,7 +278,4 @@ func TestRelease(t *testing.T) {
 	if _, err := w.release(context.Background(), w.task); err != nil || !slices.Equal(w.did, []string{"rebooting"}) {
 		t.Errorf("%v; the machine was told %q", err, w.did)
 	}
-	if _, err := w.prepareInstanceBoot(context.Background(), w.task); err != nil || w.did[len(w.did)-1] != "prepare instance" {
-		t.Errorf("%v; the machine was told %q", err, w.did)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/fake"
@@ -30,11 +31,33 @@ type world struct {
 	record *boot.Record
 	did    []string // what the machine was told, in order
 	params map[string]string
+
+	partitions       *wire.PartitionImage // nil: a whole-disk image
+	mode, bootOption string               // of a partition image
+	fails            map[string]error     // by what is asked of the base, the boot interface or the store
+	saved            map[string]string    // the memo when it was saved last
 }
 
+// base knows of partition images what a test says.
 type base struct {
 	fake.Deploy
+	w      *world
 	direct []driver.Step
+}
+
+func (b base) DescribePartitions(_ *node.Node, info *wire.ImageInfo) error {
+	if p := b.w.partitions; p != nil {
+		info.ImageType, info.PartitionImage = "partition", p
+		info.BootMode, info.BootOption = b.w.mode, orElse(b.w.bootOption, "local")
+	}
+	return b.w.fails["describe"]
+}
+
+func (b base) CheckPartitions(*node.Node, image.Resolved) error { return b.w.fails["check"] }
+
+func (b base) NoteRoot(_ *node.Node, uuid string) error {
+	b.w.did = append(b.w.did, "root "+uuid)
+	return b.w.fails["note"]
 }
 
 func (b base) Steps() []driver.Step { return b.direct }
@@ -66,7 +89,7 @@ func (p pxe) PrepareRamdisk(_ context.Context, _ *driver.Task, params map[string
 }
 func (p pxe) PrepareInstance(context.Context, *driver.Task) error {
 	p.w.did = append(p.w.did, "prepare instance")
-	return nil
+	return p.w.fails["prepare instance"]
 }
 
 func (w *world) PutRecord(_ context.Context, r boot.Record) error { w.record = &r; return nil }
@@ -77,10 +100,10 @@ func (w *world) RecordOf(context.Context, string) (*boot.Record, error) {
 
 func newWorld(t *testing.T, step string) *world {
 	t.Helper()
-	w := &world{}
+	w := &world{fails: map[string]error{}}
 	flow := func(p int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: p} }
 	w.Deploy = &Deploy{
-		Base: base{direct: []driver.Step{
+		Base: base{w: w, direct: []driver.Step{
 			{Name: "deploy", Priority: flow(100)}, {Name: "write_image", Priority: flow(80)}, {Name: "boot_instance", Priority: flow(20)},
 			{Name: "tear_down", Priority: map[node.Flow]int{node.FlowDelete: 100}},
 		}},
@@ -93,6 +116,10 @@ func newWorld(t *testing.T, step string) *world {
 			Plan: &node.Plan{Flow: node.FlowDeploy, StartedAt: node.Now(), Steps: []node.PlannedStep{{Interface: node.Deploy, Step: step}}},
 		},
 		Hardware: &driver.Hardware{Power: power{fake.NewPower(), w}, Boot: pxe{fake.NewBoot(), w}, Network: fake.NewNetwork()},
+		Save: func(context.Context) error {
+			w.saved = maps.Clone(w.task.Node.Plan.Memo)
+			return w.fails["save"]
+		},
 	}
 	return w
 }

@@ -25,6 +25,10 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	if err != nil {
 		return driver.Done(), err
 	}
+	info, err := d.imageInfo(t, r)
+	if err != nil {
+		return driver.Done(), err
+	}
 	target, err := iscsi.Open(ctx, iscsi.Options{
 		Address: net.JoinHostPort(t.Recall(memoHost), orElse(d.TargetPort, iscsi.DefaultPort)),
 		Target:  targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: logOf(t),
@@ -35,16 +39,39 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	defer target.Close()
 	v := iscsi.NewVerified(target)
 	w := &disk.Writer{Client: clientFor(d.Client, r), MD5: true, Log: logOf(t), Progress: progress(t)}
-	if _, err := w.WriteImage(ctx, v, imageInfo(t.Node, r), t.Node.ConfigDrive); err != nil {
+	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
+	if err != nil {
 		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)
+	}
+	if err := d.makeEphemeral(ctx, t, v, info, written.Parts); err != nil {
+		return driver.Done(), err
 	}
 	if err := d.verify(ctx, t, v); err != nil {
 		return driver.Done(), err
 	}
+	if isPartition(info) {
+		t.Remember(memoRoot, written.Root.UUID)
+		return driver.Done(), nil
+	}
 	return driver.Done(), startsInMode(t.Node, v)
 }
 
-// startsInMode refuses a disk that a machine said to boot in UEFI mode cannot start from. The ramdisk
+// makeEphemeral makes the ephemeral partition's file system, unless it is to be kept.
+func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk, info wire.ImageInfo, parts []disk.Partition) error {
+	for _, p := range parts {
+		logOf(t).Info("partition", "number", p.Number, "role", p.Role, "offset", p.Offset, "size", p.Length)
+		if p.Role != disk.Ephemeral || info.PreserveEphemeral {
+			continue
+		}
+		progress(t)("formatting the ephemeral partition", 0, 0)
+		if err := disk.MakeEphemeral(ctx, to, p, info.EphemeralFormat, d.TempDir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startsInMode refuses a whole disk that a machine said to boot in UEFI mode cannot start from. The ramdisk
 // is not asked afterwards, so this is the last moment at which somebody can be told.
 func startsInMode(n *node.Node, d disk.Disk) error {
 	if !strings.EqualFold(bootMode(n), "uefi") {
@@ -84,7 +111,9 @@ func progress(t *driver.Task) func(detail string, done, total int64) {
 	}
 }
 
-func imageInfo(n *node.Node, r image.Resolved) wire.ImageInfo {
+// imageInfo is what the writer needs to know.
+func (d *Deploy) imageInfo(t *driver.Task, r image.Resolved) (wire.ImageInfo, error) {
+	n := t.Node
 	info := wire.ImageInfo{
 		ID: path.Base(n.InstanceInfo.String("image_source")), URLs: []string{r.URL}, DiskFormat: string(r.Info.Format),
 		ContainerFormat: "bare", NodeUUID: n.UUID,
@@ -103,5 +132,25 @@ func imageInfo(n *node.Node, r image.Resolved) wire.ImageInfo {
 	} else {
 		info.HashAlgo, info.HashValue = r.HashAlgo, r.HashValue
 	}
-	return info
+	if err := d.DescribePartitions(n, &info); err != nil {
+		return info, err
+	}
+	if isPartition(info) && info.BootOption == "local" {
+		return info, settleMode(n, &info, t.Recall(memoMode))
+	}
+	return info, nil
+}
+
+// settleMode makes sure, before anything is written, in which mode a disk is started that gets its
+// boot loader from the ramdisk: partitions differ by it. Said is what the ramdisk says it runs in.
+func settleMode(n *node.Node, info *wire.ImageInfo, said string) error {
+	switch {
+	case info.BootMode == "" && said == "":
+		return node.Errorf(node.Invalid, "Nobody says in which mode the machine of node %s boots, and the partitions depend on it: set its capability boot_mode to bios or uefi. Nothing was written.", n.UUID)
+	case info.BootMode == "":
+		info.BootMode = said
+	case said != "" && said != info.BootMode:
+		return node.Errorf(node.Invalid, "The instance of node %s is to boot in %s mode, but its machine runs the ramdisk in %s mode, in which no boot loader for the other can be installed: set the same mode in the firmware and in the node. Nothing was written.", n.UUID, info.BootMode, said)
+	}
+	return nil
 }

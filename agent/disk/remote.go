@@ -1,0 +1,209 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// MakeEphemeral makes the file system of an ephemeral partition on a disk that programs cannot open, such
+// as one behind iSCSI: mke2fs makes it in a sparse file in dir, and what it wrote there is written to the
+// partition. The file needs room for the journal (at most 1 GiB) and, with ext2 and ext3, for the
+// inode tables (1.6 % of the partition); it is removed in the end.
+func MakeEphemeral(ctx context.Context, d Disk, p Partition, format, dir string) error {
+	if p.Role != Ephemeral || p.Length == 0 {
+		return errors.New("making the ephemeral partition's file system: it is no ephemeral partition")
+	}
+	f, whole, err := sparseFS(ctx, p.Length, format, dir)
+	if err != nil {
+		return fmt.Errorf("making the ephemeral partition's file system: %w", err)
+	}
+	defer f.Close()
+	if err := copySparse(ctx, window{d, p.Offset, p.Length}, f, whole); err != nil {
+		return fmt.Errorf("writing the ephemeral partition's file system: %w", err)
+	}
+	return nil
+}
+
+// sparseFS makes a file system in a file that has no name any more. whole reports that the file's holes
+// are part of it too.
+func sparseFS(ctx context.Context, size int64, format, dir string) (f *os.File, whole bool, err error) {
+	if format == "" {
+		format = EphemeralFormats[0]
+	}
+	if !slices.Contains(EphemeralFormats, format) {
+		return nil, false, fmt.Errorf("ephemeral_format is %q; %v can be made", format, EphemeralFormats)
+	}
+	program, err := findProgram("mke2fs")
+	if err != nil {
+		return nil, false, errors.New("mke2fs is missing on this server: install e2fsprogs")
+	}
+	whole, err = hidesZeros(ctx, program, dir)
+	if err != nil {
+		return nil, false, err
+	}
+	if f, err = os.CreateTemp(dir, "ephemeral-*"); err != nil {
+		return nil, false, err
+	}
+	defer os.Remove(f.Name())
+	if err = f.Truncate(size); err == nil {
+		err = mke2fs(ctx, program, f.Name(), "-t", format, "-L", ephemeralLabel)
+	}
+	if err != nil {
+		f.Close()
+		return nil, false, err
+	}
+	return f, whole, nil
+}
+
+// mke2fs fills a file. The disk that it is made for holds old data, so zeros must be written and never
+// be left out as if the file's holes were the disk's: that is what the variable asks for. What may stay
+// as it is until the first mount (lazy_itable_init) is marked so in the file system.
+func mke2fs(ctx context.Context, program, path string, options ...string) error {
+	cmd := exec.CommandContext(ctx, program, append(options, "-q", "-F", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", path)...)
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/sbin", "UNIX_IO_NOZEROOUT=1"}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mke2fs: %w: %s", err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// hidesZeros finds out whether this mke2fs makes holes where zeros must be: it gets a small file without
+// any, and must leave none.
+func hidesZeros(ctx context.Context, program, dir string) (bool, error) {
+	const size = 8 << 20
+	f, err := os.CreateTemp(dir, "ephemeral-*")
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Write(bytes.Repeat([]byte{0xff}, size)); err != nil {
+		return false, err
+	}
+	if err := f.Sync(); err != nil { // what is not on the medium yet counts as data, whatever it is
+		return false, err
+	}
+	if err := mke2fs(ctx, program, f.Name(), "-t", "ext4"); err != nil {
+		return false, err
+	}
+	hole, err := f.Seek(0, unix.SEEK_HOLE)
+	return hole != size, err
+}
+
+// copySparse writes what a file holds to a disk, zeros as requests to zero. Its holes are left out,
+// unless all of it is to be written.
+func copySparse(ctx context.Context, d Disk, f *os.File, whole bool) error {
+	s := &sink{disk: d}
+	defer s.batch.free()
+	buf := make([]byte, chunkSize)
+	for at := int64(0); at < d.Size(); {
+		data, err := f.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // none after this
+			data, err = d.Size(), nil
+		}
+		if err != nil {
+			return err
+		}
+		if whole {
+			if err := zeroRange(ctx, d, at, data); err != nil {
+				return err
+			}
+		}
+		if at = data; at == d.Size() {
+			break
+		}
+		end, err := f.Seek(at, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		for at < end {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			part := buf[:min(int64(len(buf)), end-at)]
+			if _, err := f.ReadAt(part, at); err != nil && err != io.EOF {
+				return err
+			}
+			if err := s.plain(part, at); err != nil {
+				return err
+			}
+			at += int64(len(part))
+		}
+	}
+	return s.finish()
+}
+
+func zeroRange(ctx context.Context, d Disk, from, to int64) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		n := min(to-from, zeroChunk)
+		if err := d.Zero(from, n); err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+// RootPartition finds the root partition of a disk that a partition image was written to from afar: the
+// one whose name in the GPT is "root", or the active one of an MBR, as Writer makes them.
+func RootPartition(d Disk) (Partition, FS, error) {
+	numbers, err := rootNumbers(d)
+	if err != nil {
+		return Partition{}, FS{}, err
+	}
+	if len(numbers) != 1 {
+		return Partition{}, FS{}, fmt.Errorf("the disk has %d root partitions: partitions named %q in its GPT, or active ones of its MBR; one is wanted", len(numbers), Root)
+	}
+	for _, p := range numbered(d) {
+		if p.Number != numbers[0] {
+			continue
+		}
+		p.Role = Root
+		fs, err := ProbeFS(window{d, p.Offset, p.Length})
+		if err == nil && !slices.Contains(rootTypes, fs.Type) {
+			err = fmt.Errorf("the root partition %d holds %q; one of %v is wanted", p.Number, fs.Type, rootTypes)
+		}
+		return p, fs, err
+	}
+	return Partition{}, FS{}, fmt.Errorf("the root partition %d reaches past the disk's end", numbers[0])
+}
+
+func rootNumbers(d Disk) ([]int, error) {
+	var numbers []int
+	t, err := readGPT(d, d.Size(), d.SectorSize())
+	if err == nil {
+		parts := t.partitions()
+		for _, n := range slices.Sorted(maps.Keys(parts)) {
+			if parts[n].Name == string(Root) {
+				numbers = append(numbers, n)
+			}
+		}
+		return numbers, nil
+	}
+	if !errors.Is(err, errNoGPT) {
+		return nil, err
+	}
+	m, err := readMBR(d)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	for i := range 4 {
+		if m.raw[446+16*i] == 0x80 && m.entry(i).kind != 0 {
+			numbers = append(numbers, i+1)
+		}
+	}
+	return numbers, nil
+}
