@@ -15,6 +15,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/iscsi"
 )
 
 // ISCSI is what the kernel parameters of a deploy through iSCSI say. In this mode the agent exports
@@ -27,6 +28,7 @@ type ISCSI struct {
 	RootDevice   string // root_device: hints as k=v,k=v, values escaped as in a URL
 	BootOption   string // boot_option: "local" when the boot loader of the image is to be installed
 	BootMode     string // boot_mode of the instance; "" is the one this machine runs in
+	Media        bool   // boot_method=vmedia: the token is on virtual media and nowhere else
 }
 
 // iscsiMode reads the parameters; nil when the kernel's command line has no iscsi_target_iqn.
@@ -38,11 +40,12 @@ func iscsiMode(params map[string]string) *ISCSI {
 		IQN: params["iscsi_target_iqn"], DeploymentID: params["deployment_id"], Key: params["deployment_key"],
 		BootServer: params["boot_server"], RootDevice: params["root_device"],
 		BootOption: params["boot_option"], BootMode: strings.ToLower(params["boot_mode"]),
+		Media: params["boot_method"] == "vmedia",
 	}
 }
 
 // ExportFunc makes a disk an iSCSI target and returns how to end that.
-type ExportFunc func(iqn, device string) (stop func(context.Context) error, err error)
+type ExportFunc func(e iscsi.Export) (stop func(context.Context) error, err error)
 
 // donePort is where the service says that all is written.
 const donePort = "10000"
@@ -59,6 +62,9 @@ func (a *Agent) exportDisk(ctx context.Context) error {
 		return err
 	}
 	defer done.Close()
+	if err := a.again(ctx, "fetching the token", func() error { return a.fetchToken(ctx) }); err != nil {
+		return err
+	}
 	stop, failure := a.startTarget(ctx)
 	if err := a.passDeployInfo(ctx, failure); err != nil {
 		return err
@@ -184,7 +190,7 @@ func (a *Agent) startTarget(ctx context.Context) (func(context.Context) error, e
 	}
 	a.Log.Info("exporting the disk", "disk", root.Name, "serial", root.Serial, "iqn", c.IQN)
 	a.written = &root // what the service writes; the boot entry is made for it and no other
-	return a.Export(c.IQN, root.Name)
+	return a.Export(iscsi.Export{IQN: c.IQN, Device: root.Name, CHAP: iscsi.DeploymentCHAP(c.DeploymentID, c.Key, a.client.authToken)})
 }
 
 // exportDiskWait is how long the disk may take to appear.
@@ -225,50 +231,47 @@ func parseRootDevice(text string) (map[string]any, error) {
 
 // passDeployInfo tells the service where the disk is, or why there is none.
 func (a *Agent) passDeployInfo(ctx context.Context, failure error) error {
-	said := map[string]string{"iqn": a.Config.ISCSI.IQN, "error": "", "boot_mode": a.inventory.BootMode()}
+	said := map[string]string{"iqn": a.Config.ISCSI.IQN, "error": "", "boot_mode": a.inventory.BootMode(), "auth_method": "CHAP"}
 	if failure != nil {
 		said["error"] = failure.Error()
 	}
 	return a.tell(ctx, "pass_deploy_info", said)
 }
 
-// tell calls a method of the service with this machine's address and key. The service may be busy with
-// the node still, or away; it is asked again for as long as the agent's lookup would.
+// tell calls a method of the service with this machine's address and key.
 func (a *Agent) tell(ctx context.Context, method string, said map[string]string) error {
 	c := a.Config.ISCSI
+	return a.again(ctx, "telling the service "+method, func() error {
+		ip, err := a.ownAddress()
+		if err != nil {
+			return err
+		}
+		body := map[string]string{"address": ip.String(), "key": c.Key}
+		maps.Copy(body, said)
+		_, err = a.client.call(ctx, http.MethodPost, "/v1/nodes/"+c.DeploymentID+"/vendor_passthru/"+method, 0, body, nil)
+		return err
+	})
+}
+
+// again does what may fail because the service is busy with the node still, or away, for as long as the
+// agent's lookup would.
+func (a *Agent) again(ctx context.Context, what string, try func() error) error {
 	deadline := time.Now().Add(a.Config.LookupTimeout)
 	for attempt := 0; ; attempt++ {
-		err := a.tellOnce(ctx, method, said)
+		err := try()
 		if err == nil {
 			return nil
 		}
 		refused := (*statusError)(nil)
 		if errors.As(err, &refused) && refused.code < 500 && refused.code != http.StatusConflict || time.Now().After(deadline) {
-			return fmt.Errorf("telling the service %s of %s: %w", method, c.DeploymentID, err)
+			return fmt.Errorf("%s for the deployment %s: %w", what, a.Config.ISCSI.DeploymentID, err)
 		}
 		wait := lookupWait(attempt, a.Config.LookupInterval, err)
-		a.Log.Warn(method, "error", err, "again_in", wait)
+		a.Log.Warn(what, "error", err, "again_in", wait)
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
-}
-
-func (a *Agent) tellOnce(ctx context.Context, method string, said map[string]string) error {
-	c := a.Config.ISCSI
-	token, err := fetchTFTP(ctx, c.BootServer, "token-"+c.DeploymentID)
-	if err != nil {
-		return fmt.Errorf("fetching the token: %w", err)
-	}
-	ip, err := a.ownAddress()
-	if err != nil {
-		return err
-	}
-	body := map[string]string{"address": ip.String(), "key": c.Key}
-	maps.Copy(body, said)
-	a.client.authToken = strings.TrimSpace(token)
-	_, err = a.client.call(ctx, http.MethodPost, "/v1/nodes/"+c.DeploymentID+"/vendor_passthru/"+method, 0, body, nil)
-	return err
 }
 
 // waitForDone hears connections until one says "done".

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/efi"
+	"github.com/billet-metal/billet/iscsi"
 )
 
 // tftpServer serves one file, in blocks of 512 bytes, and loses the first answer.
@@ -109,8 +110,8 @@ func TestParseRootDevice(t *testing.T) {
 }
 
 func TestISCSIMode(t *testing.T) {
-	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI"))
-	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local", BootMode: "uefi"}
+	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI boot_method=vmedia"))
+	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local", BootMode: "uefi", Media: true}
 	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -154,8 +155,11 @@ func newExporting(t *testing.T, root string) *exporting {
 			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"), RootDevice: root},
 		},
 		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),
-		Export: func(iqn, device string) (func(context.Context) error, error) {
-			e.did <- "export " + iqn + " " + device[strings.LastIndex(device, "/dev/"):]
+		Export: func(x iscsi.Export) (func(context.Context) error, error) {
+			if want := (&iscsi.CHAP{User: testNode, Secret: "the-key", MutualUser: "ramdisk-" + testNode, MutualSecret: "the-token"}); !reflect.DeepEqual(x.CHAP, want) {
+				t.Errorf("the target asks for %+v", x.CHAP)
+			}
+			e.did <- "export " + x.IQN + " " + x.Device[strings.LastIndex(x.Device, "/dev/"):]
 			return func(context.Context) error { e.did <- "stop"; return nil }, nil
 		},
 	}
@@ -193,7 +197,7 @@ func TestExportsTheDisk(t *testing.T) {
 	if err := receive(t, ended); err != nil {
 		t.Error(err)
 	}
-	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","boot_mode":"bios","error":"","iqn":"iqn.x:y","key":"the-key"}`
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","auth_method":"CHAP","boot_mode":"bios","error":"","iqn":"iqn.x:y","key":"the-key"}`
 	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
 		t.Errorf("the service heard %q", e.bodies)
 	}
@@ -298,7 +302,7 @@ func TestTellsWhyNothingIsExported(t *testing.T) {
 		{"no disk", func(e *exporting) { e.Config.ISCSI.RootDevice = "serial=disk-9" }, "disk-9"},
 		{"no name", func(e *exporting) { e.Config.ISCSI.IQN = "" }, "iscsi_target_iqn is empty"},
 		{"no modules", func(e *exporting) {
-			e.Export = func(string, string) (func(context.Context) error, error) { return nil, errors.New("no such device") }
+			e.Export = func(iscsi.Export) (func(context.Context) error, error) { return nil, errors.New("no such device") }
 		}, "no such device"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

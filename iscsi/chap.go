@@ -22,6 +22,12 @@ type CHAP struct {
 	MutualSecret string
 }
 
+// DeploymentCHAP is how conductor and deploy ramdisk prove to each other who they are when they agree on
+// CHAP: with the key and the token of the deployment, which both have and nobody else.
+func DeploymentCHAP(id, key, token string) *CHAP {
+	return &CHAP{User: id, Secret: key, MutualUser: "ramdisk-" + id, MutualSecret: token}
+}
+
 // chapMD5 is the algorithm number of MD5.
 const chapMD5 = "5"
 

@@ -20,8 +20,7 @@ type Export struct {
 	IQN    string
 	Device string // "/dev/vda"
 	Listen string // "0.0.0.0:3260"; "" is that
-	User   string // of CHAP; "": anybody may log in
-	Secret string
+	CHAP   *CHAP  // what an initiator must know, and how this target proves who it is; nil: anybody may log in
 	Root   string // "/sys/kernel/config"; "" is that. Tests have another
 }
 
@@ -99,7 +98,7 @@ func (e Export) steps() []step {
 		listen = "0.0.0.0:" + DefaultPort
 	}
 	authentication := "0"
-	if e.User != "" {
+	if e.CHAP != nil {
 		authentication = "1"
 	}
 	steps := []step{
@@ -118,9 +117,12 @@ func (e Export) steps() []step {
 		{path: tpg + "/np/" + listen},
 		{path: tpg + "/enable", value: "1"},
 	}
-	if e.User != "" {
-		credentials := []step{{path: tpg + "/auth/userid", value: e.User}, {path: tpg + "/auth/password", value: e.Secret}}
-		steps = slices.Insert(steps, 7, credentials...)
+	if c := e.CHAP; c != nil {
+		auth := []step{{path: tpg + "/auth/userid", value: c.User}, {path: tpg + "/auth/password", value: c.Secret}}
+		if c.MutualSecret != "" {
+			auth = append(auth, step{path: tpg + "/auth/userid_mutual", value: c.MutualUser}, step{path: tpg + "/auth/password_mutual", value: c.MutualSecret})
+		}
+		steps = slices.Insert(steps, 7, auth...)
 	}
 	return steps
 }

@@ -27,10 +27,11 @@ func facing(t *testing.T, d digests, script func(p *peer)) *conn {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	done := make(chan struct{})
+	done, accepted := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		raw, err := l.Accept()
+		close(accepted)
 		if err != nil {
 			return
 		}
@@ -44,6 +45,7 @@ func facing(t *testing.T, d digests, script func(p *peer)) *conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-accepted // a listener that closes resets what it has not accepted
 	t.Cleanup(func() { raw.Close(); <-done })
 	c := newConn(raw)
 	c.expire(10 * time.Second)

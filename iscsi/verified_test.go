@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -124,5 +125,55 @@ func TestExport(t *testing.T) {
 	e.IQN = "iqn.2026-11.org.example:../../x"
 	if err := e.Start(); err == nil || !strings.Contains(err.Error(), "is not an iSCSI name") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// With credentials the target asks for them before it can be reached, and proves its own where there are such.
+func TestExportWithCHAP(t *testing.T) {
+	root := t.TempDir()
+	tpg := filepath.Join(root, "target/iscsi/iqn.2026-11.org.example:disk/tpgt_1")
+	for _, tt := range []struct {
+		chap *CHAP
+		want map[string]string // files of the group
+	}{
+		{nil, map[string]string{"attrib/authentication": "0"}},
+		{&CHAP{User: "id", Secret: "key"}, map[string]string{"attrib/authentication": "1", "auth/userid": "id", "auth/password": "key"}},
+		{DeploymentCHAP("id", "key", "token"), map[string]string{
+			"attrib/authentication": "1", "auth/userid": "id", "auth/password": "key", "auth/userid_mutual": "ramdisk-id", "auth/password_mutual": "token"}},
+	} {
+		e := Export{IQN: "iqn.2026-11.org.example:disk", Device: "/dev/vda", Root: root, CHAP: tt.chap}
+		steps, got := e.steps(), map[string]string{}
+		for i, s := range steps {
+			rel, _ := filepath.Rel(tpg, s.path)
+			if rel == "attrib/authentication" || strings.HasPrefix(rel, "auth/") {
+				got[rel] = s.value
+				if listens := slices.IndexFunc(steps, func(s step) bool { return strings.Contains(s.path, "/np/") }); i > listens {
+					t.Errorf("%s is set after the target listens", rel)
+				}
+			}
+			os.MkdirAll(filepath.Dir(s.path), 0o755)
+		}
+		if !maps.Equal(got, tt.want) {
+			t.Errorf("got %v\nwant %v", got, tt.want)
+		}
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// An attribute that cannot be written is named without what was to be written.
+	if err := os.RemoveAll(filepath.Join(tpg, "auth")); err != nil {
+		t.Fatal(err)
+	}
+	e := Export{IQN: "iqn.2026-11.org.example:disk", Device: "/dev/vda", Root: root, CHAP: DeploymentCHAP("id", "the-key", "the-token")}
+	if err := e.Start(); err == nil || !strings.Contains(err.Error(), "auth/userid") || strings.Contains(err.Error(), "the-key") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The credentials of a deployment differ in both directions, as RFC 7143 section 9.2.1 asks.
+func TestDeploymentCHAP(t *testing.T) {
+	c := DeploymentCHAP("id", "key", "token")
+	if c.User == c.MutualUser || c.Secret == c.MutualSecret || c.User == "" || c.Secret != "key" || c.MutualSecret != "token" {
+		t.Errorf("%+v", c)
 	}
 }

@@ -29,6 +29,7 @@ type fatEntry struct {
 	name    string
 	folder  bool
 	cluster uint32
+	size    uint32 // bytes; 0 of a folder
 }
 
 // An image may be made to keep a reader busy; these bound the work. Real EFI system partitions have
@@ -167,6 +168,7 @@ func (f *fat) list(cluster uint32) ([]fatEntry, error) {
 			}
 			long = nil
 			e.cluster = uint32(binary.LittleEndian.Uint16(raw[26:]))
+			e.size = binary.LittleEndian.Uint32(raw[28:])
 			if f.bits == 32 {
 				e.cluster |= uint32(binary.LittleEndian.Uint16(raw[20:])) << 16
 			}

@@ -133,7 +133,9 @@ func (p Power) PowerOff() error {
 func (p Power) do(what string, cmd int) error {
 	p.Log.Info(what)
 	unix.Sync()
+	undo := silence(p.Log)
 	if err := unix.Reboot(cmd); err != nil {
+		undo()
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil

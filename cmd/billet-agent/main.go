@@ -148,10 +148,7 @@ func inRamdisk(ctx context.Context) error {
 	go func() { defer close(kept); network.Keep(ctx, lease) }()
 	a := &agent.Agent{Config: cfg, Machine: ramdisk{pid1.Power{Log: log}}, Log: log, Logs: logs}
 	a.LoadModule = func(name string) { modules.LoadNamed(name) }
-	a.Export = func(iqn, device string) (func(context.Context) error, error) {
-		e := iscsi.Export{IQN: iqn, Device: device}
-		return e.Stop, e.Start()
-	}
+	a.Export = func(e iscsi.Export) (func(context.Context) error, error) { return e.Stop, e.Start() }
 	err = runForEver(ctx, a)
 	<-kept
 	return err

@@ -71,10 +71,15 @@ func (d *Deploy) takeDeployInfo(t *driver.Task, body node.Document) error {
 	if mode != "" && mode != "bios" && mode != "uefi" {
 		return node.Errorf(node.Invalid, "\"boot_mode\" is %q; bios and uefi are allowed.", mode)
 	}
+	auth := body.String("auth_method")
+	if auth != "" && auth != "CHAP" {
+		return node.Errorf(node.Invalid, "\"auth_method\" is %q; CHAP is allowed.", auth)
+	}
 	if err := takeAddress(t, body); err != nil {
 		return err
 	}
 	t.Remember(memoMode, mode)
+	t.Remember(memoAuth, auth)
 	return nil
 }
 

@@ -69,6 +69,7 @@ const (
 	memoHost   = "iscsi.host"   // address of the ramdisk, once it has called
 	memoError  = "iscsi.error"  // what the ramdisk could not do
 	memoMode   = "iscsi.mode"   // the boot mode the ramdisk runs in, when it said so
+	memoAuth   = "iscsi.auth"   // "CHAP" when the ramdisk's target asks who logs in
 	memoRoot   = "iscsi.root"   // UUID of the root file system written; partition images only
 	memoAsked  = "iscsi.asked"  // the ramdisk is to install the boot loader
 	memoLoader = "iscsi.loader" // how that ended: its status

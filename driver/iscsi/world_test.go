@@ -32,10 +32,11 @@ type world struct {
 	did    []string // what the machine was told, in order
 	params map[string]string
 
-	partitions       *wire.PartitionImage // nil: a whole-disk image
-	mode, bootOption string               // of a partition image
-	fails            map[string]error     // by what is asked of the base, the boot interface or the store
-	saved            map[string]string    // the memo when it was saved last
+	partitions       *wire.PartitionImage       // nil: a whole-disk image
+	mode, bootOption string                     // of a partition image
+	fails            map[string]error           // by what is asked of the base, the boot interface or the store
+	saved            map[string]string          // the memo when it was saved last
+	admin            func(args ...string) error // of the exported disk's tgtd
 }
 
 // base knows of partition images what a test says.
@@ -168,6 +169,7 @@ func (w *world) exported(t *testing.T, size int64) (file string, stop func()) {
 	admin := func(args ...string) error {
 		return exec.Command("tgtadm", append([]string{"-C", control, "--lld", "iscsi"}, args...)...).Run()
 	}
+	w.admin = admin
 	deadline := time.Now().Add(20 * time.Second)
 	for admin("--mode", "target", "--op", "new", "--tid", "1", "-T", targetName(testUUID)) != nil {
 		if time.Now().After(deadline) {

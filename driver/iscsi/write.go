@@ -29,9 +29,13 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	if err != nil {
 		return driver.Done(), err
 	}
+	chap, err := d.credentials(ctx, t)
+	if err != nil {
+		return driver.Done(), err
+	}
 	target, err := iscsi.Open(ctx, iscsi.Options{
-		Address: net.JoinHostPort(t.Recall(memoHost), orElse(d.TargetPort, iscsi.DefaultPort)),
-		Target:  targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: logOf(t),
+		Address: net.JoinHostPort(t.Recall(memoHost), orElse(d.TargetPort, iscsi.DefaultPort)), CHAP: chap,
+		Target: targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: logOf(t),
 	})
 	if err != nil {
 		return driver.Done(), fmt.Errorf("opening the disk the deploy ramdisk exports: %w", err)
@@ -54,6 +58,22 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 		return driver.Done(), nil
 	}
 	return driver.Done(), startsInMode(t.Node, v)
+}
+
+// credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of the boot
+// record's secret, so that they need no place of their own and end with it.
+func (d *Deploy) credentials(ctx context.Context, t *driver.Task) (*iscsi.CHAP, error) {
+	if t.Recall(memoAuth) == "" {
+		return nil, nil
+	}
+	r, err := d.Records.RecordOf(ctx, t.Node.UUID)
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot record: %w", err)
+	}
+	if r == nil {
+		return nil, errors.New("the boot record has ended, and with it the credentials of the deploy ramdisk's target: deploy the node again")
+	}
+	return iscsi.DeploymentCHAP(t.Node.UUID, r.DeployKey(), r.DeployToken()), nil
 }
 
 // makeEphemeral makes the ephemeral partition's file system, unless it is to be kept.
