@@ -20,6 +20,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/billet-metal/billet/ramdisk"
 )
@@ -102,6 +105,11 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 	if err := installed(r.tools); err != nil {
 		return Image{}, err
 	}
+	unlock, err := lock(ctx, o.OutDir)
+	if err != nil {
+		return Image{}, err
+	}
+	defer unlock()
 	b := &build{Options: o}
 	inputs, err := r.inputs(ctx, b)
 	if err != nil {
@@ -113,6 +121,34 @@ func Build(ctx context.Context, kind string, o Options) (Image, error) {
 		return img, nil
 	}
 	return b.run(ctx, r, Image{Kind: kind, Path: filepath.Join(o.OutDir, r.file), Format: r.format, Key: key})
+}
+
+// lock waits for another build into the same directory: two at once would leave files of the one with
+// checksums of the other, and what the first has made the second need not make again.
+func lock(ctx context.Context, dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the images' directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("locking the images' directory: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking the images' directory: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("waiting for another build in %s: %w", dir, context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // absolute makes the paths good for programs that run in the scratch directory.
@@ -131,9 +167,6 @@ func (o *Options) absolute() error {
 }
 
 func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
-	if err := os.MkdirAll(b.OutDir, 0o755); err != nil {
-		return Image{}, fmt.Errorf("making the images' directory: %w", err)
-	}
 	dir, err := os.MkdirTemp(b.OutDir, ".build-")
 	if err != nil {
 		return Image{}, fmt.Errorf("making a directory to build in: %w", err)
