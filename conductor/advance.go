@@ -119,8 +119,13 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 	if err != nil {
 		return nil, err
 	}
+	within, err := c.fastTrack(n)
+	if err != nil { // a request is refused for it; what is under way goes on without
+		c.log.Warn("no fast track", "node", n.UUID, "error", err)
+	}
 	return &driver.Task{
-		Node: n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
+		FastTrack: within,
+		Node:      n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
 		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"slices"
 	"strings"
 
 	"github.com/billet-metal/billet/node"
@@ -27,14 +26,20 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 	if err != nil {
 		return nil, "", err
 	}
-	if !slices.Contains(lookupStates, n.State) {
+	if !c.expectsAgent(n) {
 		return nil, "", noSuchMachine(macs, uuid)
 	}
 	if !wantToken {
 		return n, "", nil
 	}
-	if n.Agent.TokenGiven {
+	if n.Agent.TokenGiven && !c.lostAgent(n) {
 		return n, tokenGiven, nil
+	}
+	if n.Agent.TokenGiven {
+		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
+		if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
+			return nil, "", err
+		}
 	}
 	token := newToken()
 	first, err := c.store.GiveAgentToken(ctx, n.UUID, token)

@@ -33,12 +33,14 @@ type Config struct {
 	// sign of life; FirmwareTimeout is for the time before the first. 0: only the step's own deadline counts.
 	BootPhaseTimeout, FirmwareTimeout time.Duration
 
-	CaptureSerial bool // hear the machine's serial line while a flow works on it, where node and hardware allow
+	CaptureSerial    bool          // hear the machine's serial line while a flow works on it, where node and hardware allow
+	FastTrackTimeout time.Duration // an agent that called within it is taken for alive; 300 s
 
 	PowerSyncInterval time.Duration // how often every BMC is asked for its power state; 0: never
 	WorkInterval      time.Duration // how often the store is asked for work; 1 s
 
 	AutomatedClean       bool // clean on provide and after delete, unless the node says otherwise
+	FastTrack            bool // flows use a ramdisk on that still runs, unless the node says otherwise (driver_info/fast_track)
 	DeleteAvailableNodes bool // DELETE is allowed in state available
 	RequireAgentTLS      bool // agents must call back over https
 	ConductorGroup       string
@@ -64,7 +66,7 @@ func (c *Config) setDefaults() {
 		{&c.LeaseTTL, 30 * time.Second}, {&c.StepTimeout, 1800 * time.Second},
 		{&c.DeployTimeout, 1800 * time.Second}, {&c.CleanTimeout, 1800 * time.Second}, {&c.InspectTimeout, 1800 * time.Second},
 		{&c.RescueTimeout, 1800 * time.Second}, {&c.ServiceTimeout, 1800 * time.Second},
-		{&c.PowerTimeout, 60 * time.Second}, {&c.WorkInterval, time.Second}, {&c.LockInterval, time.Second},
+		{&c.PowerTimeout, 60 * time.Second}, {&c.FastTrackTimeout, 300 * time.Second}, {&c.WorkInterval, time.Second}, {&c.LockInterval, time.Second},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -59,6 +59,9 @@ func (c *Conductor) mayPower(ctx context.Context, n *node.Node, target node.Powe
 	if !slices.Contains(powerTargets, target) {
 		return node.Errorf(node.Invalid, "Power state %q is unknown; allowed are %s.", target, joined(powerTargets))
 	}
+	if h, err := c.cfg.Types.Resolve(n); err == nil && !driver.CanSet(h.Power, target) {
+		return node.Errorf(node.Invalid, "The power interface %s of node %s does not support the power state %q.", h.Power.Name(), n.UUID, target)
+	}
 	if n.State == node.Cleaning || n.State == node.CleanWait {
 		return node.Errorf(node.Invalid, "The power state of node %s can not be changed while it is in state %q.", n.UUID, n.State)
 	}
@@ -111,14 +114,19 @@ func (c *Conductor) trySwitch(ctx context.Context, n *node.Node, timeout time.Du
 	if err != nil {
 		return err
 	}
-	if n.TargetPower != node.PowerOn { // its agent, if one runs, ends now
+	byAgent := !driver.CanSet(task.Hardware.Power, node.PowerOn) // it must be known until it has rebooted its machine
+	if n.TargetPower != node.PowerOn && !byAgent {               // its agent, if one runs, ends now
 		if err := task.ForgetAgent(ctx); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return guarded(func() error { return task.SetPower(ctx, n.TargetPower) })
+	err = guarded(func() error { return task.SetPower(limited, n.TargetPower) })
+	if err == nil && byAgent {
+		return task.ForgetAgent(ctx)
+	}
+	return err
 }
 
 // guarded calls a driver: its panic becomes an error.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -118,6 +119,9 @@ func (c *Conductor) askPower(ctx context.Context, uuid string) {
 	n, err := c.store.Node(ctx, uuid)
 	if err != nil || !syncsPower(n) {
 		return
+	}
+	if h, err := c.cfg.Types.Resolve(n); err == nil && !driver.CanSet(h.Power, node.PowerOn) {
+		return // there is no BMC to ask
 	}
 	state, err := c.powerOf(ctx, n)
 	if ctx.Err() != nil {

@@ -152,6 +152,9 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 	if err != nil {
 		return node.Errorf(node.Invalid, "%s", err)
 	}
+	if _, err := c.fastTrack(n); err != nil {
+		return err
+	}
 	if f.name != node.FlowClean || req.Event == node.EventClean || c.cleansItself(n) {
 		if err := c.validate(ctx, n, h, f, req); err != nil {
 			return err
@@ -250,8 +253,12 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 		f.begin(n)
 	}
 	n.Plan, n.LastError = plan, ""
-	// The agent of an earlier flow is gone; a new one must get a token of its own. Losing the old
-	// one's row is harmless even when the new state is never saved.
+	// With fast track the agent of an earlier flow may still run, for a step to find out. Else it is gone, and
+	// a new one must get a token of its own. Losing the old one's row is harmless even when the new state is
+	// never saved.
+	if within, _ := c.fastTrack(n); n.AgentAlive(within) {
+		return nil
+	}
 	n.Agent = node.Agent{}
 	if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
 		return err

@@ -5,6 +5,7 @@ package driver
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/node"
@@ -31,6 +32,19 @@ type Power interface {
 	// Rebooting, SoftPowerOff or SoftRebooting), or an error by ctx's deadline at the latest.
 	// Asking for the state the machine is in does nothing.
 	SetPowerState(ctx context.Context, t *Task, target node.PowerState) error
+}
+
+// LimitedPower is implemented by power interfaces that cannot bring a machine into every state, because
+// no BMC is behind them. Power sync leaves their nodes alone.
+type LimitedPower interface {
+	// PowerStates are the only targets that SetPowerState takes.
+	PowerStates() []node.PowerState
+}
+
+// CanSet reports whether a power interface takes the target.
+func CanSet(p Power, target node.PowerState) bool {
+	limited, ok := p.(LimitedPower)
+	return !ok || slices.Contains(limited.PowerStates(), target)
 }
 
 // Management sets what a machine boots from.
@@ -206,6 +220,17 @@ type Task struct {
 	// in Node. A driver calls it whenever the agent it knew is gone for good: the machine was powered
 	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.
 	ForgetAgent func(ctx context.Context) error
+	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
+	// ramdisk on instead of booting it anew; 0: fast track is off for this node.
+	FastTrack time.Duration
+}
+
+// AgentAlive reports whether fast track is on and an agent has called lately.
+func (t *Task) AgentAlive() bool { return t.Node.AgentAlive(t.FastTrack) }
+
+// MaySwitchOff reports whether the machine can be switched off, and somebody allows it.
+func (t *Task) MaySwitchOff() bool {
+	return !t.Node.DisablePowerOff && CanSet(t.Hardware.Power, node.PowerOff)
 }
 
 // SetPower switches the machine and keeps the node's power state: drivers call it instead of

@@ -131,6 +131,11 @@ type Agent struct {
 	LastHeartbeat time.Time
 }
 
+// AgentAlive reports whether an agent has called within the time given; never when that is 0.
+func (n *Node) AgentAlive(within time.Duration) bool {
+	return within > 0 && n.Agent.URL != "" && time.Since(n.Agent.LastHeartbeat) < within
+}
+
 // Capability returns one entry of properties.capabilities, a "k:v,k:v" string or an object,
 // overridden by instance_info.capabilities; "" when absent.
 func (n *Node) Capability(name string) string {

@@ -58,6 +58,8 @@ type Config struct {
 
 	AutomatedClean       bool
 	DeleteAvailable      bool
+	FastTrack            bool
+	FastTrackTimeout     time.Duration
 	EraseDevicesPriority int
 	DeployTimeout        time.Duration
 	CleanTimeout         time.Duration
@@ -101,7 +103,7 @@ func (c *Config) keys() []key {
 		{"secret_key_file", "", "key that seals BMC passwords, tokens and config drives; empty: secret.key in data_dir, made at first start", text(&c.SecretKeyFile)},
 		{"host", "", "this process's name, shown as a node's reservation; empty: the host name", text(&c.Host)},
 		{"roles", "api,conductor,boot", "what this process does: any of api, conductor, boot", list(&c.Roles, "api", "conductor", "boot")},
-		{"enabled_hardware_types", "ipmi,fake-hardware", "hardware types nodes may use: any of ipmi, fake-hardware", list(&c.HardwareTypes, "ipmi", "fake-hardware")},
+		{"enabled_hardware_types", "ipmi,fake-hardware", "hardware types nodes may use: any of ipmi, fake-hardware, manual-management", list(&c.HardwareTypes, "ipmi", "fake-hardware", "manual-management")},
 		{"log_format", "text", "text or json", oneOf(&c.LogFormat, "text", "json")},
 		{"log_level", "info", "debug, info, warn or error", oneOf(&c.LogLevel, "debug", "info", "warn", "error")},
 
@@ -132,6 +134,8 @@ func (c *Config) keys() []key {
 
 		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
 		{"allow_deleting_available_nodes", "true", "DELETE of a node in state available is allowed, as it is of a manageable one", boolean(&c.DeleteAvailable)},
+		{"fast_track", "false", "a ramdisk that still runs is used on by the next flow, without a reboot; driver_info/fast_track of a node wins", boolean(&c.FastTrack)},
+		{"fast_track_timeout", "5m", "with fast_track: an agent that called within it is taken for alive", duration(&c.FastTrackTimeout)},
 		{"erase_devices_priority", "0", "priority of erasing whole disks in automated cleaning; 0: only metadata is erased", number(&c.EraseDevicesPriority, 0, 1000)},
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},

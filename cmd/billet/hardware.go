@@ -84,6 +84,16 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 				return first
 			}),
 		},
+		{
+			Name:       "manual-management",
+			Power:      []driver.Power{agent.Power{}, fake.NewPower()},
+			Management: []driver.Management{agent.Unmanaged{}, fake.NewManagement()},
+			Boot:       []driver.Boot{ipxe, tftp, httpIPXE},
+			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
+			Inspect:    []driver.Inspect{inspect},
+			Network:    []driver.Network{network.Noop{}, network.Flat{}},
+			Other:      without(func(node.Interface) []driver.Implementation { return nil }),
+		},
 	}
 	return slices.DeleteFunc(all, func(t driver.Type) bool { return !slices.Contains(c.HardwareTypes, t.Name) })
 }

@@ -121,8 +121,9 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
 		BootPhaseTimeout: c.BootPhaseTimeout, FirmwareTimeout: c.FirmwareTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
-		CaptureSerial:  c.CaptureSerial,
-		LogDir:         filepath.Join(c.DataDir, "deploy-logs"),
+		CaptureSerial: c.CaptureSerial,
+		LogDir:        filepath.Join(c.DataDir, "deploy-logs"),
+		FastTrack:     c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
 	rest, err := api.New(api.Config{

@@ -44,6 +44,8 @@ const (
 // Memo keys. All live as long as the plan.
 const (
 	memoBooted    = "deploy.booted"    // since when the ramdisk boots, RFC 3339; "" when it must be booted
+	memoFast      = "deploy.fast"      // "yes": the ramdisk of an earlier flow is used on
+	memoLeft      = "deploy.left"      // step for which the agent was told to reboot its machine
 	memoForgotten = "deploy.forgotten" // step for whose boot the earlier agent was forgotten
 	memoCommand   = "deploy.command"   // id of the agent's command the step waits for
 	memoDone      = "deploy.done"      // id of the last command that an earlier step saw to its end

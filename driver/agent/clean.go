@@ -36,6 +36,9 @@ func (d *Direct) tearDownCleaning(ctx context.Context, t *driver.Task) (driver.R
 	if t.Node.Plan.NoRamdisk {
 		return driver.Done(), nil
 	}
+	if t.AgentAlive() {
+		return driver.Done(), park(ctx, t, driver.CleaningNetwork)
+	}
 	return driver.Done(), leave(ctx, t, driver.CleaningNetwork)
 }
 
@@ -189,7 +192,8 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 // rebooting boots the ramdisk anew after a step that asked for it, and waits for its agent.
 func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	booting := t.Recall(memoBooted) != ""
-	if !booting {
+	t.Remember(memoFast, "")
+	if !booting && driver.CanSet(t.Hardware.Power, node.PowerOn) {
 		// The heartbeats of the agent that did the step must not pass for the new one's.
 		if err := forgetAgent(ctx, t); err != nil {
 			return driver.Done(), err
@@ -260,17 +264,18 @@ func reported(c *wire.CommandResult) wire.Step {
 	return wire.Step{}
 }
 
-// says is the result of a clean or service step as a text, such as how each disk was erased; "" when
+// says is the result of the agent's own step as a text, such as how each disk was erased; "" when
 // it is none.
 func says(c *wire.CommandResult) string {
 	var result struct {
+		Deploy  any `json:"deploy_result"`
 		Clean   any `json:"clean_result"`
 		Service any `json:"service_result"`
 	}
 	if json.Unmarshal(c.Result, &result) != nil {
 		return ""
 	}
-	for _, r := range []any{result.Clean, result.Service} {
+	for _, r := range []any{result.Deploy, result.Clean, result.Service} {
 		if text, ok := r.(string); ok {
 			return text
 		}

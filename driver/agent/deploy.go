@@ -31,11 +31,18 @@ func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 // bootRamdisk boots the ramdisk of the flow under way and waits for its agent.
 func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	r := ramdisk{apiURL: d.APIURL}
+	if t.Recall(memoReboot) == "" { // a step that wants a reboot gets one
+		r.reuse = &d.Client
+	}
 	if err := r.boot(ctx, t, networkOf(t.Node.Plan.Flow)); err != nil {
 		return driver.Done(), err
 	}
 	if called(t) {
-		return d.ramdiskCalled(ctx, t)
+		result, err := d.ramdiskCalled(ctx, t)
+		if t.Recall(memoFast) != "" {
+			result.Says = "The ramdisk of an earlier flow still runs and is used on, without a reboot (fast track)."
+		}
+		return result, err
 	}
 	return d.waitFor(firstCall, orElse(d.BootTimeout, DefaultBootTimeout)), nil
 }

@@ -93,7 +93,7 @@ func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Resu
 	if t.Recall(memoKexec) == kexecJumped {
 		return driver.Done(), nil // there is no agent any more
 	}
-	if t.Node.DisablePowerOff {
+	if !t.MaySwitchOff() {
 		return driver.Done(), d.sync(ctx, t)
 	}
 	if off, err := isOff(ctx, t); err != nil || off {
@@ -204,14 +204,39 @@ func (d *Direct) bootInstance(ctx context.Context, t *driver.Task) (driver.Resul
 	if runs, err := bootedByKexec(ctx, t); err != nil || runs {
 		return driver.Done(), err
 	}
-	on := node.PowerOn
-	if t.Node.DisablePowerOff {
-		on = node.Rebooting
+	return driver.Done(), startInstance(ctx, t)
+}
+
+// startInstance has the machine boot what it was prepared for.
+func startInstance(ctx context.Context, t *driver.Task) error {
+	start := func() error { return t.SetPower(ctx, node.PowerOn) }
+	if !driver.CanSet(t.Hardware.Power, node.PowerOn) {
+		start = func() error { return rebootByAgent(ctx, t) }
+	} else if !t.MaySwitchOff() {
+		start = func() error { return t.SetPower(ctx, node.Rebooting) }
 	}
-	if err := t.SetPower(ctx, on); err != nil {
-		return driver.Done(), fmt.Errorf("starting the instance: %w", err)
+	if err := start(); err != nil {
+		return fmt.Errorf("starting the instance: %w", err)
 	}
-	return driver.Done(), nil
+	return nil
+}
+
+// rebootByAgent has the agent reboot its machine, and forgets it. One that was asked by a process that died,
+// and is silent now, has done it.
+func rebootByAgent(ctx context.Context, t *driver.Task) error {
+	asked := t.Recall(memoLeft) == stepName(t)
+	t.Remember(memoLeft, stepName(t))
+	if err := save(ctx, t); err != nil {
+		return err
+	}
+	if err := t.SetPower(ctx, node.Rebooting); err != nil && !(asked && isGone(err)) {
+		return err
+	}
+	t.Node.Power = node.PowerOn
+	if err := forgetAgent(ctx, t); err != nil {
+		return fmt.Errorf("forgetting the agent: %w", err)
+	}
+	return nil
 }
 
 // adopt takes over a machine that runs its instance already: later boots stay with its disk.

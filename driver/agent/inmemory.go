@@ -46,7 +46,7 @@ func (m InMemory) Steps() []driver.Step {
 
 // switchOff stops what ran before, so that the instance starts from cold.
 func (m InMemory) switchOff(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Node.DisablePowerOff {
+	if !t.MaySwitchOff() {
 		return driver.Done(), nil
 	}
 	return driver.Done(), m.hardOff(ctx, t)

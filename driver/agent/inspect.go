@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -130,16 +129,10 @@ func (i *Inspect) reported(ctx context.Context, t *driver.Task) (driver.Result, 
 }
 
 func (i *Inspect) leave(ctx context.Context, t *driver.Task) error {
-	if i.After == SwitchOff {
+	if i.After == SwitchOff && t.FastTrack == 0 {
 		return leave(ctx, t, driver.InspectionNetwork)
 	}
-	if err := t.Hardware.Boot.CleanUpRamdisk(ctx, t); err != nil {
-		return fmt.Errorf("removing the boot record: %w", err)
-	}
-	if err := t.Hardware.Network.Disconnect(ctx, t, driver.InspectionNetwork); err != nil {
-		return fmt.Errorf("leaving the inspection network: %w", err)
-	}
-	return nil
+	return park(ctx, t, driver.InspectionNetwork) // its agent will call
 }
 
 // TidyUp implements driver.Tidier.

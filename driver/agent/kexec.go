@@ -171,6 +171,9 @@ func bootedByKexec(ctx context.Context, t *driver.Task) (bool, error) {
 	if t.Recall(memoKexec) != kexecJumped {
 		return false, nil
 	}
+	if !driver.CanSet(t.Hardware.Power, node.PowerOn) {
+		return true, nil // nobody can ask, or switch it on
+	}
 	off, err := isOff(ctx, t)
 	return !off, err
 }

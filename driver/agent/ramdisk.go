@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -17,6 +18,7 @@ const callPath = "/v1/continue_inspection"
 type ramdisk struct {
 	apiURL string
 	params map[string]string // kernel parameters besides ipa-api-url
+	reuse  *Client           // asks an agent that may run already whether it is free, for fast track; nil: always boot
 }
 
 // boot has the machine start the ramdisk on the given network. It may be called again after a
@@ -31,14 +33,20 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 		t.Remember(memoBooted, step.StartedAt.Format(time.RFC3339Nano))
 		return nil
 	}
+	if runs, err := r.runs(ctx, t, network); err != nil || runs {
+		return err
+	}
 	on := node.PowerOn
-	if t.Node.DisablePowerOff {
+	if !t.MaySwitchOff() {
 		on = node.Rebooting
 	} else if err := t.SetPower(ctx, node.PowerOff); err != nil {
 		return fmt.Errorf("switching the machine off to boot the deploy ramdisk: %w", err)
 	}
 	if err := t.Hardware.Network.Connect(ctx, t, network); err != nil {
 		return fmt.Errorf("connecting the machine to the %s network: %w", network, err)
+	}
+	if !driver.CanSet(t.Hardware.Power, node.PowerOn) {
+		return r.bootByAgent(ctx, t)
 	}
 	if err := forgetAgent(ctx, t); err != nil {
 		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
@@ -58,6 +66,84 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 	}
 	t.Remember(memoBooted, since.Format(time.RFC3339Nano))
 	return save(ctx, t)
+}
+
+// bootByAgent has an agent that runs reboot its machine, which must start the ramdisk again by itself: from
+// the network, or from whatever medium somebody put there. The agent is forgotten last, as it must be known
+// until then; the new one cannot have called so soon.
+func (r ramdisk) bootByAgent(ctx context.Context, t *driver.Task) error {
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
+		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
+	}
+	since := node.Now()
+	if err := rebootByAgent(ctx, t); err != nil {
+		return fmt.Errorf("rebooting the machine into the deploy ramdisk: %w", err)
+	}
+	t.Remember(memoBooted, since.Format(time.RFC3339Nano))
+	return save(ctx, t)
+}
+
+// runs is fast track: it reports whether the ramdisk of an earlier flow runs on the machine, with an agent that
+// answers and is free, and takes it over. A boot record is made all the same: images are served by it, and a
+// machine that is reset in the middle comes back.
+func (r ramdisk) runs(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) (bool, error) {
+	if r.reuse == nil || !t.AgentAlive() {
+		return false, nil
+	}
+	last, why := r.idle(ctx, t)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if why != "" {
+		logOf(t).Warn("no fast track: the machine is booted anew", "why", why)
+		return false, nil
+	}
+	if err := t.Hardware.Network.Connect(ctx, t, network); err != nil {
+		return false, fmt.Errorf("connecting the machine to the %s network: %w", network, err)
+	}
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
+		return false, fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
+	}
+	t.Remember(memoDone, last) // what an earlier flow asked for is none of this one's
+	t.Remember(memoFast, "yes")
+	t.Remember(memoBooted, t.Node.Agent.LastHeartbeat.Add(-time.Nanosecond).Format(time.RFC3339Nano))
+	return true, save(ctx, t)
+}
+
+// idle asks the agent for its newest command; why says what speaks against using this agent.
+func (r ramdisk) idle(ctx context.Context, t *driver.Task) (last, why string) {
+	state, err := t.Hardware.Power.PowerState(ctx, t)
+	if err != nil || state != node.PowerOn {
+		return "", fmt.Sprintf("its power state is %q (error: %v)", state, err)
+	}
+	client := *r.reuse
+	client.Attempts = 1
+	s, err := client.open(t.Node.Agent)
+	if err != nil {
+		return "", err.Error()
+	}
+	list, err := s.commands(ctx)
+	if err != nil {
+		return "", err.Error()
+	}
+	for _, c := range list {
+		if c.Status == wire.Running {
+			return "", "its agent is busy with " + c.Name
+		}
+		last = c.ID
+	}
+	return last, ""
+}
+
+// park leaves the ramdisk running for the next flow's fast track.
+func park(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
+	if err := t.Hardware.Boot.CleanUpRamdisk(ctx, t); err != nil {
+		return fmt.Errorf("removing the boot record: %w", err)
+	}
+	if err := t.Hardware.Network.Disconnect(ctx, t, network); err != nil {
+		return fmt.Errorf("leaving the %s network: %w", network, err)
+	}
+	return nil
 }
 
 func (r ramdisk) kernelParams() map[string]string {
@@ -95,14 +181,16 @@ func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) e
 			logOf(t).Warn("not all of the deploy ramdisk could be taken back", "what", what, "err", err)
 		}
 	}
-	if !t.Node.DisablePowerOff {
+	if t.MaySwitchOff() {
 		note("switching the machine off", t.SetPower(ctx, node.PowerOff))
 	}
 	note("removing the boot record", t.Hardware.Boot.CleanUpRamdisk(ctx, t))
 	if network != "" {
 		note(fmt.Sprintf("leaving the %s network", network), t.Hardware.Network.Disconnect(ctx, t, network))
 	}
-	note("forgetting the agent", forgetAgent(ctx, t))
+	if driver.CanSet(t.Hardware.Power, node.PowerOn) || !t.AgentAlive() { // else nobody but the agent can reboot the machine
+		note("forgetting the agent", forgetAgent(ctx, t))
+	}
 	return first
 }
 

@@ -159,12 +159,5 @@ func restart(ctx context.Context, t *driver.Task) error {
 	if err := prepareInstance(ctx, t); err != nil {
 		return err
 	}
-	on := node.PowerOn
-	if t.Node.DisablePowerOff {
-		on = node.Rebooting
-	}
-	if err := t.SetPower(ctx, on); err != nil {
-		return fmt.Errorf("starting the instance: %w", err)
-	}
-	return nil
+	return startInstance(ctx, t)
 }

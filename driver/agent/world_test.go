@@ -214,6 +214,8 @@ type world struct {
 	params map[string]string
 	deaf   bool // the machine does not switch itself off
 	ports  []node.Port
+	fast   time.Duration // Task.FastTrack
+	byHand bool          // the power interface is the agent's own
 }
 
 func newWorld(t *testing.T) *world {
@@ -254,6 +256,10 @@ func (w *world) task() *driver.Task {
 		Node: n, Ports: w.ports,
 		Hardware: &driver.Hardware{Type: "ipmi", Power: m, Management: nil, Boot: m, Network: m, Deploy: w.direct},
 	}
+	t.FastTrack = w.fast
+	if w.byHand {
+		t.Hardware.Power = noBMC{Power{Client: w.direct.Client}, w}
+	}
 	t.Save = func(context.Context) error { w.keep(n); return nil }
 	t.ForgetAgent = func(context.Context) error {
 		n.Agent, w.row = node.Agent{}, node.Agent{}
@@ -261,6 +267,23 @@ func (w *world) task() *driver.Task {
 		return nil
 	}
 	return t
+}
+
+// noBMC is the power interface "agent"; an order that gets to the agent takes it down.
+type noBMC struct {
+	Power
+	*world
+}
+
+func (p noBMC) Name() string                                       { return p.Power.Name() }
+func (p noBMC) Validate(ctx context.Context, t *driver.Task) error { return p.Power.Validate(ctx, t) }
+func (p noBMC) SetPowerState(ctx context.Context, t *driver.Task, target node.PowerState) error {
+	p.note("agent: " + string(target))
+	err := p.Power.SetPowerState(ctx, t, target)
+	if err == nil {
+		p.agent.reboot()
+	}
+	return err
 }
 
 // keep is a save of the node: not of its agent.

@@ -1,0 +1,59 @@
+package conductor
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// With fast track a machine whose ramdisk runs already is not booted for the next flow: inspection and
+// cleaning leave it running, and its agent may look its node up and call while nothing is under way.
+
+// idleLookupStates are those in which, with fast track, a ramdisk may ask for its node too.
+var idleLookupStates = []node.State{node.Enroll, node.Manageable, node.Available, node.Servicing, node.ServiceHold}
+
+// fastTrack is how long ago the node's agent may have called to be taken for alive; 0: fast track is off.
+// The node's driver_info/fast_track wins over the service's own setting.
+func (c *Conductor) fastTrack(n *node.Node) (time.Duration, error) {
+	on := c.cfg.FastTrack
+	switch v := n.DriverInfo["fast_track"].(type) {
+	case nil:
+	case bool:
+		on = v
+	case string:
+		yes, no := []string{"1", "t", "true", "on", "y", "yes"}, []string{"0", "f", "false", "off", "n", "no"}
+		word := strings.ToLower(strings.TrimSpace(v))
+		if on = slices.Contains(yes, word); !on && !slices.Contains(no, word) {
+			return 0, badFastTrack(n, v)
+		}
+	default:
+		return 0, badFastTrack(n, v)
+	}
+	if !on {
+		return 0, nil
+	}
+	return c.cfg.FastTrackTimeout, nil
+}
+
+func badFastTrack(n *node.Node, v any) error {
+	return node.Errorf(node.Invalid, "driver_info/fast_track of node %s is %v; true and false are allowed.", n.UUID, v)
+}
+
+// expectsAgent reports whether a ramdisk may ask for the node in the state it is in.
+func (c *Conductor) expectsAgent(n *node.Node) bool {
+	if slices.Contains(lookupStates, n.State) {
+		return true
+	}
+	within, err := c.fastTrack(n)
+	return err == nil && within > 0 && slices.Contains(idleLookupStates, n.State)
+}
+
+// lostAgent reports whether the agent that got the node's token has fallen silent while nothing was under
+// way: its machine was switched off or rebooted by hand, and whoever asks now is its next ramdisk.
+func (c *Conductor) lostAgent(n *node.Node) bool {
+	within, err := c.fastTrack(n)
+	idle := slices.Contains(idleLookupStates, n.State) && n.Plan == nil
+	return err == nil && within > 0 && idle && !n.Agent.LastHeartbeat.IsZero() && !n.AgentAlive(within)
+}
