@@ -280,6 +280,11 @@ func TestLookupAndHeartbeat(t *testing.T) {
 	}
 }
 
+const injectStep = `{"step":"inject_files","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
+	`"files":{"description":"Files to write into the image that was written: a list of objects with path, partition, content (base64 or a URL) or deleted, mode, dirmode, owner and group. ` +
+	`Those of the node's property inject_files come first.","required":false},` +
+	`"verify_ca":{"description":"Whether certificates of https URLs are verified; true when not given.","required":false}}}`
+
 func TestSteps(t *testing.T) {
 	s := newService(t)
 	startAgent(t, s, nil)
@@ -293,8 +298,8 @@ func TestSteps(t *testing.T) {
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"write_image","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
 			`"configdrive":{"description":"Base64 of a gzipped config drive image, or a URL of one.","required":false},` +
-			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}}]},"hardware_manager_version":{"BilletHardwareManager":"1.0"}}`,
-		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.0"},"service_steps":{"BilletHardwareManager":[{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
+			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}},` + injectStep + `]},"hardware_manager_version":{"BilletHardwareManager":"1.0"}}`,
+		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.0"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
 	} {
 		if got := c.succeed(name, map[string]any{"node": map[string]any{}, "ports": []any{}}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)

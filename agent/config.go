@@ -36,6 +36,7 @@ type Config struct {
 	LookupTimeout      time.Duration
 	LookupInterval     time.Duration
 	DiskWait           time.Duration // ipa-disk-wait-attempts × ipa-disk-wait-delay
+	InjectPriority     int           // ipa-inject-files-priority: of the deploy step inject_files; 0: only when asked for
 	BootMAC            string        // BOOTIF, lower case with colons
 	Root               string        // billet-root: read the machine below this folder, for tests
 	StateDir           string        // billet-state-dir: token and certificate survive a restart of the agent here
@@ -91,6 +92,7 @@ func NewConfig(params map[string]string) (Config, error) {
 		LookupTimeout:      p.seconds("ipa-lookup-timeout", 600),
 		LookupInterval:     p.seconds("ipa-lookup-interval", 1),
 		DiskWait:           time.Duration(p.number("ipa-disk-wait-attempts", 10)) * p.seconds("ipa-disk-wait-delay", 3),
+		InjectPriority:     p.number("ipa-inject-files-priority", 0),
 		BootMAC:            bootMAC(p.text("BOOTIF", "")),
 		Root:               p.text("billet-root", "/"),
 		StateDir:           p.text("billet-state-dir", "/run/billet-agent"),

@@ -28,7 +28,8 @@ const (
 // stepCall is one call of a step.
 type stepCall struct {
 	node   wire.Node
-	args   params
+	params params // of the command
+	args   params // of the step
 	report func(detail string, done, total int64)
 }
 
@@ -48,6 +49,7 @@ func (a *Agent) steps() []step {
 		{name: "erase_devices", priority: map[kind]int{cleanSteps: 10}, abortable: true, run: a.eraseDevices},
 		{name: "erase_devices_express", priority: map[kind]int{cleanSteps: 0}, abortable: true, run: a.eraseExpress},
 		{name: "write_image", priority: map[kind]int{deploySteps: 0}, args: writeImageArgs, run: a.writeImage},
+		{name: "inject_files", priority: map[kind]int{deploySteps: a.Config.InjectPriority, serviceSteps: 0}, args: injectArgs, run: a.injectFiles},
 		{name: "list_disks", priority: map[kind]int{serviceSteps: 0}, abortable: true, run: a.listDisks},
 	}
 }
@@ -104,7 +106,7 @@ func (a *Agent) executeStep(k kind) command {
 		if err != nil {
 			return nil, err
 		}
-		call.args = asked.Args
+		call.params, call.args = p, asked.Args
 		call.report = func(detail string, done, total int64) { a.progress.Report(s.name, detail, done, total) }
 		result, err := s.run(ctx, call)
 		if err != nil {

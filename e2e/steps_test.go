@@ -1,6 +1,12 @@
 package e2e
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -53,5 +59,74 @@ func TestDeployTemplate(t *testing.T) {
 	}
 	if !slices.Equal(ran, want) {
 		t.Errorf("ran %q\nwant %q\n%s", ran, want, m.history())
+	}
+}
+
+// serves answers machines on the lab's network and returns the base of its URLs.
+func (s *site) serves(h http.HandlerFunc) string {
+	s.t.Helper()
+	l, err := net.Listen("tcp", s.ip+":0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	srv := &http.Server{Handler: h}
+	go srv.Serve(l)
+	s.t.Cleanup(func() { srv.Close() })
+	return "http://" + l.Addr().String()
+}
+
+// rootFile runs debugfs on the root file system that is in the disk's last partition.
+func (m *machine) rootFile(command string) string {
+	m.s.t.Helper()
+	out, err := exec.Command("sfdisk", "--json", m.Disks[0].Path).Output()
+	var dump struct {
+		Table struct{ Partitions []struct{ Start, Size int64 } } `json:"partitiontable"`
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &dump)
+	}
+	if err != nil || len(dump.Table.Partitions) == 0 {
+		m.s.t.Fatalf("reading the partitions of %s: %v: %s", m.Disks[0].Path, err, out)
+	}
+	largest := slices.MaxFunc(dump.Table.Partitions, func(a, b struct{ Start, Size int64 }) int { return int(a.Size - b.Size) })
+	out, err = exec.Command("debugfs", "-R", command, fmt.Sprintf("%s?offset=%d", m.Disks[0].Path, largest.Start*512)).CombinedOutput()
+	if err != nil {
+		m.s.t.Fatalf("debugfs: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+// Files of the node's property and of the step are in the image when it starts: one that the instance shows
+// itself, and one that came from a server, with the mode asked for in a folder made for it.
+func TestInjectFiles(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("injected", "--firmware", "bios", "--memory", "512", "--disk", "5G")
+	url := s.serves(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "for "+r.URL.Path) })
+	m.patch("/properties/capabilities", "boot_mode:bios")
+	m.patch("/properties/inject_files", []map[string]any{{"path": "/etc/issue", "content": base64.StdEncoding.EncodeToString([]byte("BILLET-INJECTED"))}})
+	m.available()
+	m.patch("/instance_info", s.partitionImage(nil))
+	inject := func(files ...map[string]any) []map[string]any {
+		return []map[string]any{{"interface": "deploy", "step": "inject_files", "priority": 65, "args": map[string]any{"files": files}}}
+	}
+	m.provision(map[string]any{"target": "active", "deploy_steps": inject(map[string]any{"path": "/no-such-folder/x", "content": ""})})
+	if n := m.arrive("deploy failed", 4*time.Minute); n.LastError == nil || !strings.Contains(*n.LastError, "no partition of the root disk has a folder /no-such-folder") {
+		t.Fatalf("last_error %v", n.LastError)
+	}
+	m.provision(map[string]any{"target": "active", "deploy_steps": inject(map[string]any{
+		"path": "/etc/app/for/node", "content": url + "/{node[uuid]}/{ports[0][address]}", "mode": 0o640, "dirmode": 0o700, "owner": 7, "group": 8,
+	})})
+	m.arrive("active", 4*time.Minute)
+	m.prints(2*time.Minute, "BILLET-INSTANCE-UP tiny-root", "BILLET-INJECTED")
+	if text, want := m.rootFile("cat /etc/app/for/node"), "for /"+m.uuid+"/"+m.NICs[0].MAC; !strings.HasSuffix(text, want) {
+		t.Errorf("the file holds %q, want %q", text, want)
+	}
+	for path, want := range map[string]string{"/etc/app/for/node": "Mode:  0640", "/etc/app/for": "Mode:  0700", "/etc/app": "Mode:  0755"} {
+		if stat := m.rootFile("stat " + path); !strings.Contains(stat, want) || path == "/etc/app/for/node" && !strings.Contains(stat, "User:     7   Group:     8") {
+			t.Errorf("%s: %s", path, stat)
+		}
+	}
+	if h := m.history(); !strings.Contains(h, "/etc/issue written, 15 bytes, on partition") {
+		t.Errorf("the history:\n%s", h)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -105,4 +106,37 @@ func Names(dir, name string, limit int) ([]string, error) {
 		return nil, fmt.Errorf("%s has more than %d files", name, limit)
 	}
 	return names, nil
+}
+
+// Mkdir makes a folder whose parent is there, with exactly the mode given.
+func Mkdir(dir, name string, mode uint32) error {
+	return inParent(dir, name, "mkdir", func(parent int, base string) error {
+		if err := unix.Mkdirat(parent, base, mode); err != nil {
+			return err
+		}
+		return unix.Fchmodat(parent, base, mode, 0) // whatever the umask is
+	})
+}
+
+// Remove removes a file, or a link itself; no folder.
+func Remove(dir, name string) error {
+	return inParent(dir, name, "remove", func(parent int, base string) error { return unix.Unlinkat(parent, base, 0) })
+}
+
+// inParent acts on a name in its folder, which is found inside the root.
+func inParent(dir, name, op string, act func(parent int, base string) error) error {
+	name = path.Clean("/" + name)
+	base := path.Base(name)
+	if base == "/" {
+		return &fs.PathError{Op: op, Path: name, Err: errors.New("it is the root itself")}
+	}
+	parent, err := Open(dir, path.Dir(name), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if err := act(int(parent.Fd()), base); err != nil {
+		return &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
 }

@@ -55,3 +55,36 @@ func TestNothingLeadsOut(t *testing.T) {
 		t.Errorf("names %v, %v", names, err)
 	}
 }
+
+func TestMkdirAndRemove(t *testing.T) {
+	dir := tree(t)
+	if err := Mkdir(dir, "etc/top/etc/new", 0o1777); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "etc/new")); err != nil || info.Mode() != fs.ModeDir|fs.ModeSticky|0o777 {
+		t.Errorf("%v, %v", info, err)
+	}
+	for name, want := range map[string]error{
+		"/": nil, "..": nil, "etc/new": fs.ErrExist, "none/new": fs.ErrNotExist, "secret/new": unix.ENOTDIR, "loop/new": unix.ELOOP,
+	} {
+		if err := Mkdir(dir, name, 0o700); err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("mkdir %s: %v", name, err)
+		}
+	}
+	// A link is removed itself, never what it leads to.
+	for _, name := range []string{"absolute", "etc/up", "../loop", "pipe"} {
+		if err := Remove(dir, name); err != nil {
+			t.Errorf("remove %s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"/", "etc", "etc/up", "none"} {
+		if err := Remove(dir, name); err == nil {
+			t.Errorf("remove %s: no error", name)
+		}
+	}
+	for _, path := range []string{filepath.Join(dir, "secret"), filepath.Join(filepath.Dir(dir), "secret")} {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

@@ -75,6 +75,9 @@ func runAsInit() {
 	for _, line := range configureNetwork(drive.Network) {
 		fmt.Println("network: " + line)
 	}
+	if issue, err := os.ReadFile("/etc/issue"); err == nil {
+		fmt.Printf("%s\n", issue) // what getty says before it asks for a name
+	}
 	prompt(name)
 }
 
