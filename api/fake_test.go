@@ -50,7 +50,12 @@ type (
 		Ident string
 		node.BootDevice
 	}
-	beat struct {
+	firmwareSet struct {
+		Ident  string
+		Target any
+	}
+	interrupted struct{ Ident string }
+	beat        struct {
 		Ident string
 		node.Heartbeat
 	}
@@ -138,6 +143,20 @@ func (w *world) SetBootDevice(_ context.Context, ident string, d node.BootDevice
 	return w.did(bootDeviceSet{ident, d})
 }
 
+func (w *world) SetBootMode(_ context.Context, ident, mode string) error {
+	return w.did(firmwareSet{ident, mode})
+}
+
+func (w *world) SetSecureBoot(_ context.Context, ident string, on bool) error {
+	return w.did(firmwareSet{ident, on})
+}
+
+func (w *world) InjectNMI(_ context.Context, ident string) error { return w.did(interrupted{ident}) }
+
+func (w *world) Shards(context.Context) ([]node.Shard, error) {
+	return []node.Shard{{Name: "", Nodes: 3}, {Name: "west", Nodes: 2}}, w.lost
+}
+
 func (w *world) BootDevice(context.Context, string) (node.BootDevice, error) { return w.device, w.fail }
 
 func (w *world) BootDevices(context.Context, string) ([]string, error) {
@@ -215,7 +234,7 @@ func (w *world) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*nod
 	w.calls = append(w.calls, f, p)
 	var out []*node.Node
 	for _, n := range w.nodes {
-		if f.State == "" || n.State == f.State {
+		if (f.State == "" || n.State == f.State) && (f.ParentNode == "" || n.ParentNode == f.ParentNode) {
 			out = append(out, n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +40,14 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"states-1.115", "1.115", "GET", "/v1/nodes/rack1-u7/states", ""},
 	{"power", "1.115", "PUT", "/v1/nodes/rack1-u7/states/power", `{"target":"soft rebooting","timeout":30}`},
 	{"provision", "1.115", "PUT", "/v1/nodes/rack1-u7/states/provision", `{"target":"active"}`},
+	{"boot-mode", "1.115", "PUT", "/v1/nodes/rack1-u7/states/boot_mode", `{"target":"uefi"}`},
+	{"secure-boot", "1.76", "PUT", "/v1/nodes/rack1-u7/states/secure_boot", `{"target":"on"}`},
+	{"inject-nmi", "1.29", "PUT", "/v1/nodes/rack1-u7/management/inject_nmi", `{}`},
+	{"indicators", "1.63", "GET", "/v1/nodes/rack1-u7/management/indicators", ""},
+	{"bios", "1.74", "GET", "/v1/nodes/rack1-u7/bios?detail=true", ""},
+	{"firmware", "1.86", "GET", "/v1/nodes/rack1-u7/firmware", ""},
+	{"children", "1.83", "GET", "/v1/nodes/rack1-u7/children", ""},
+	{"shards", "1.82", "GET", "/v1/shards", ""},
 	{"boot-device", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device", ""},
 	{"boot-device-set", "1.115", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"disk","persistent":true}`},
 	{"boot-device-supported", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device/supported", ""},
@@ -147,14 +156,17 @@ func TestGoldenAnswers(t *testing.T) {
 	}
 }
 
-// Every line of the route table has a golden answer.
+// alwaysRefused are the routes of abilities that no hardware has; TestWhatNoHardwareHas has their answers.
+var alwaysRefused = []string{"/states/console", "/indicators/{indicator}", "/bios/{setting}", "/vmedia"}
+
+// Every other line of the route table has a golden answer.
 func TestEveryRouteHasAGolden(t *testing.T) {
 	a := newServer(t).api
 	for _, rt := range a.routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		form := regexp.QuoteMeta(strings.TrimSuffix(path, "{$}"))
 		form = "^" + regexp.MustCompile(`\\\{[a-z]+\\\}`).ReplaceAllString(form, `[^/?]+`) + `(\?.*)?$`
-		found := false
+		found := slices.ContainsFunc(alwaysRefused, func(end string) bool { return strings.HasSuffix(path, end) })
 		for _, g := range goldens {
 			found = found || g.method == method && regexp.MustCompile(form).MatchString(g.path)
 		}

@@ -274,6 +274,14 @@ func TestPathsByVersion(t *testing.T) {
 		{28, "GET", "/v1/nodes/" + nodeA + "/vifs", "", 404},
 		{28, "POST", "/v1/nodes/" + nodeA + "/vifs", `{"id":"v"}`, 404},
 		{28, "DELETE", "/v1/nodes/" + nodeB + "/vifs/v", "", 404},
+		{29, "PUT", "/v1/nodes/" + nodeA + "/management/inject_nmi", "{}", 404},
+		{40, "GET", "/v1/nodes/" + nodeA + "/bios", "", 404},
+		{63, "GET", "/v1/nodes/" + nodeA + "/management/indicators", "", 404},
+		{76, "PUT", "/v1/nodes/" + nodeA + "/states/boot_mode", `{"target":"bios"}`, 404},
+		{76, "PUT", "/v1/nodes/" + nodeA + "/states/secure_boot", `{"target":false}`, 404},
+		{82, "GET", "/v1/shards", "", 404},
+		{83, "GET", "/v1/nodes/" + nodeA + "/children", "", 404},
+		{86, "GET", "/v1/nodes/" + nodeA + "/firmware", "", 404},
 		{37, "GET", "/v1/nodes/" + nodeA + "/traits", "", 404},
 		{37, "PUT", "/v1/nodes/" + nodeA + "/traits", `{"traits":[]}`, 404},
 		{37, "PUT", "/v1/nodes/" + nodeA + "/traits/CUSTOM_A", "", 404},
@@ -434,7 +442,7 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 49: "conductors", 55: "deploy_templates", 84: "continue_inspection", 96: "inspection_rules"}
+	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 49: "conductors", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

@@ -29,6 +29,9 @@ type Conductor interface {
 	SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error
 	BootDevice(ctx context.Context, ident string) (node.BootDevice, error)
 	BootDevices(ctx context.Context, ident string) ([]string, error)
+	SetBootMode(ctx context.Context, ident, mode string) error // "bios" or "uefi"
+	SetSecureBoot(ctx context.Context, ident string, on bool) error
+	InjectNMI(ctx context.Context, ident string) error
 	Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error)
 
 	// Drivers lists the hardware types; Driver describes one (NotFound).
@@ -56,6 +59,7 @@ type UpdateOptions = node.UpdateOptions
 type Reader interface {
 	Node(ctx context.Context, ident string) (*node.Node, error)
 	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
+	Shards(ctx context.Context) ([]node.Shard, error)          // the largest first
 	Port(ctx context.Context, ident string) (node.Port, error) // UUID, name or (for ≥ 1.1 filters) MAC
 	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
 	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)

@@ -55,6 +55,18 @@ type Management interface {
 	SetBootDevice(ctx context.Context, t *Task, d node.BootDevice) error
 }
 
+// Firmware is implemented by management interfaces that can change how a machine's firmware boots, from the
+// next start on.
+type Firmware interface {
+	SetBootMode(ctx context.Context, t *Task, mode string) error // "bios" or "uefi"
+	SetSecureBoot(ctx context.Context, t *Task, on bool) error
+}
+
+// Interrupter is implemented by management interfaces that can inject a non-maskable interrupt.
+type Interrupter interface {
+	InjectNMI(ctx context.Context, t *Task) error
+}
+
 // Boot decides what a machine boots next.
 type Boot interface {
 	Implementation

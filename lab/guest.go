@@ -172,8 +172,11 @@ func (g *guest) setOrder(ctx context.Context) error {
 
 // press is the reset or the power button.
 func (g *guest) press(ctx context.Context, a bmc.Action) error {
-	if a == bmc.Soft {
+	switch a {
+	case bmc.Soft:
 		return g.qmp.run(ctx, "system_powerdown", nil)
+	case bmc.NMI:
+		return g.qmp.run(ctx, "inject-nmi", nil)
 	}
 	// This reset is a start of its own, and an override set a moment ago must count for it.
 	g.of.settle()

@@ -241,7 +241,7 @@ func (s *supervisor) SetPower(ctx context.Context, a bmc.Action) error {
 			return err
 		}
 		return s.on(ctx, nil)
-	case bmc.Reset, bmc.Soft:
+	case bmc.Reset, bmc.Soft, bmc.NMI:
 		if g == nil {
 			return nil
 		}

@@ -53,6 +53,12 @@ type BootDevice struct {
 	Persistent bool
 }
 
+// Shard counts the nodes of one shard.
+type Shard struct {
+	Name  string // "": the nodes that have none
+	Nodes int
+}
+
 // DriverInfo describes a hardware type to the API.
 type DriverInfo struct {
 	Name       string

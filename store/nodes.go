@@ -46,6 +46,22 @@ func (s *Store) Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*n
 	return nodes, nil
 }
 
+// Shards counts the nodes of every shard, and those without one, the largest first.
+func (s *Store) Shards(ctx context.Context) ([]node.Shard, error) {
+	shards := []node.Shard{}
+	const query = `SELECT shard, COUNT(*) AS nodes FROM nodes GROUP BY shard ORDER BY nodes DESC, shard`
+	err := collect(ctx, s.read, query, nil, func(r *sql.Rows) error {
+		var shard node.Shard
+		err := r.Scan(&shard.Name, &shard.Nodes)
+		shards = append(shards, shard)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the nodes of shards: %w", err)
+	}
+	return shards, nil
+}
+
 func nodeQuery(f node.NodeFilter) *query {
 	q := &query{}
 	for column, value := range map[string]string{

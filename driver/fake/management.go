@@ -23,6 +23,19 @@ const (
 // BootDevices lists what can be asked for.
 func (Management) BootDevices() []string { return []string{"pxe", "disk", "cdrom", "bios"} }
 
+// SetBootMode takes any mode: the node's own field is all there is.
+func (m Management) SetBootMode(ctx context.Context, t *driver.Task, _ string) error {
+	return m.act(ctx, t)
+}
+
+// SetSecureBoot takes it too.
+func (m Management) SetSecureBoot(ctx context.Context, t *driver.Task, _ bool) error {
+	return m.act(ctx, t)
+}
+
+// InjectNMI interrupts nobody.
+func (m Management) InjectNMI(ctx context.Context, t *driver.Task) error { return m.act(ctx, t) }
+
 // BootDevice returns what was set last; a new machine boots its network.
 func (m Management) BootDevice(ctx context.Context, t *driver.Task) (node.BootDevice, error) {
 	if err := m.act(ctx, t); err != nil {

@@ -13,7 +13,10 @@ import (
 // Management is the management interface "ipmitool": the boot device.
 type Management struct{ bmcs *bmcs }
 
-var _ driver.Management = (*Management)(nil)
+var (
+	_ driver.Management  = (*Management)(nil)
+	_ driver.Interrupter = (*Management)(nil)
+)
 
 // Name is "ipmitool".
 func (*Management) Name() string { return "ipmitool" }
@@ -89,6 +92,20 @@ func (m *Management) SetBootDevice(ctx context.Context, t *driver.Task, d node.B
 		remember(t.Node, d)
 	}
 	return nil
+}
+
+// InjectNMI is Chassis Control's diagnostic interrupt (spec 28.3). Not every BMC has it.
+func (m *Management) InjectNMI(ctx context.Context, t *driver.Task) error {
+	c, err := parse(t.Node.DriverInfo)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.bmcs.options.OperationTimeout)
+	defer cancel()
+	return m.bmcs.do(ctx, c, func(s *session) error {
+		_, err := s.command(ctx, "inject a non-maskable interrupt", netChassis, 0x02, controlNMI)
+		return err
+	})
 }
 
 func remember(n *node.Node, d node.BootDevice) {

@@ -100,3 +100,26 @@ func TestWithoutForceNothingIsRemembered(t *testing.T) {
 		t.Errorf("driver_internal_info %v", task.Node.DriverInternalInfo)
 	}
 }
+
+// A running machine is interrupted and stays on; one that is off is not, and a BMC that is dead says so.
+func TestInjectNMI(t *testing.T) {
+	m := &machine{on: true}
+	server := &bmc.Server{Machine: m}
+	task := task(start(t, server))
+	_, management := New(quick)
+	if err := management.InjectNMI(t.Context(), task); err != nil || !slices.Equal(m.actions, []bmc.Action{bmc.NMI}) || !m.PoweredOn() {
+		t.Errorf("%v, the machine got %v", err, m.actions)
+	}
+	m.on = false
+	if err := management.InjectNMI(t.Context(), task); err == nil || len(m.actions) != 1 {
+		t.Errorf("a machine that is off: %v, it got %v", err, m.actions)
+	}
+	server.SetFaults(bmc.Faults{Dead: true})
+	if err := management.InjectNMI(t.Context(), task); err == nil {
+		t.Error("a dead BMC: no error")
+	}
+	task.Node.DriverInfo = node.Document{}
+	if err := management.InjectNMI(t.Context(), task); node.KindOf(err) != node.Invalid {
+		t.Errorf("without an address: %v", err)
+	}
+}

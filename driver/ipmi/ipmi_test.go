@@ -47,6 +47,7 @@ func (m *machine) SetPower(_ context.Context, a bmc.Action) error {
 		m.on = false
 	case bmc.Soft:
 		m.on = m.ignore
+	case bmc.NMI:
 	default:
 		m.on = true
 		m.started = append(m.started, m.boot)

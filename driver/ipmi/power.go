@@ -98,6 +98,7 @@ const (
 	controlOff   = 0
 	controlOn    = 1
 	controlReset = 3
+	controlNMI   = 4 // "pulse diagnostic interrupt"
 	controlSoft  = 5
 )
 

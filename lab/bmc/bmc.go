@@ -26,10 +26,11 @@ const (
 	Cycle               // off, a pause, on
 	Reset               // like the reset button
 	Soft                // ACPI shutdown: the operating system decides
+	NMI                 // diagnostic interrupt; the power stays as it is
 )
 
 func (a Action) String() string {
-	names := [...]string{"off", "on", "cycle", "reset", "soft"}
+	names := [...]string{"off", "on", "cycle", "reset", "soft", "nmi"}
 	if a < 0 || int(a) >= len(names) {
 		return fmt.Sprintf("action %d", int(a))
 	}

@@ -48,7 +48,7 @@ type powerJob struct {
 
 // chassisControl is spec table 28-4. Cycle, reset and soft-off of a machine that is off are D5h.
 func chassisControl(l *loop, c *call) (byte, []byte) {
-	actions := map[byte]Action{0: Off, 1: On, 2: Cycle, 3: Reset, 5: Soft}
+	actions := map[byte]Action{0: Off, 1: On, 2: Cycle, 3: Reset, 4: NMI, 5: Soft}
 	action, ok := actions[c.data[0]&0x0F]
 	on := l.srv.Machine.PoweredOn()
 	switch {

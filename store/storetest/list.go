@@ -12,6 +12,26 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
+func testShards(t *testing.T, s *store.Store) {
+	for i, want := range []string{
+		"[]", "[{ 1}]", "[{ 1} {west 1}]", "[{west 2} { 1}]", "[{west 2} { 1} {east 1}]", "[{west 3} { 1} {east 1}]",
+	} {
+		if i > 0 {
+			add(t, s, i, func(n *node.Node) {
+				n.Shard = []string{"", "west", "west", "east", "west"}[i-1]
+				if i == 5 {
+					n.ParentNode = uid(1) // children count too
+				}
+			})
+		}
+		got, err := s.Shards(t.Context())
+		ok(t, err)
+		if fmt.Sprint(got) != want {
+			t.Errorf("with %d nodes: %v, want %s", i, got, want)
+		}
+	}
+}
+
 func testNodeFilters(t *testing.T, s *store.Store) {
 	add(t, s, 0, nil)
 	add(t, s, 1, fullFilters)

@@ -42,6 +42,7 @@ func Run(t *testing.T, open Open) {
 		{"work", testWork},
 		{"work order", testWorkOrder},
 		{"node filters", testNodeFilters},
+		{"shards", testShards},
 		{"node paging", testNodePaging},
 		{"node sort keys", testNodeSortKeys},
 		{"hot list", testHotList},

@@ -1,0 +1,171 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// bootModes are the ways firmware starts a system.
+var bootModes = []string{"bios", "uefi"}
+
+func (a *API) setBootMode(w http.ResponseWriter, c *call) error {
+	return a.setFirmware(w, c, func(ident string, target any) error {
+		mode, _ := target.(string)
+		if !slices.Contains(bootModes, mode) {
+			return invalid("The boot mode %v is not valid. Allowed are: %s", target, strings.Join(bootModes, ", "))
+		}
+		return a.Conductor.SetBootMode(c.Context(), ident, mode)
+	})
+}
+
+func (a *API) setSecureBoot(w http.ResponseWriter, c *call) error {
+	return a.setFirmware(w, c, func(ident string, target any) error {
+		on, err := boolean("target", target)
+		if err != nil {
+			return err
+		}
+		if target == nil {
+			return invalid("The body needs \"target\": true or false.")
+		}
+		return a.Conductor.SetSecureBoot(c.Context(), ident, on)
+	})
+}
+
+// setFirmware takes {"target": …} and hands it to set.
+func (a *API) setFirmware(w http.ResponseWriter, c *call, set func(ident string, target any) error) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := only(body, "target"); err != nil {
+		return err
+	}
+	if err := set(ident, body["target"]); err != nil {
+		return err
+	}
+	return accepted(w, c, ident)
+}
+
+// injectNMI interrupts the machine's processor, which makes most systems dump their memory.
+func (a *API) injectNMI(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := only(body); err != nil {
+		return err
+	}
+	if err := a.Conductor.InjectNMI(c.Context(), ident); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// The paths below are those of abilities that no hardware here has. A list of what there is none of is empty;
+// what cannot be done is refused in the words for that, and not as a path that nobody knows.
+
+// nothing answers a list of the node's under key: there is none.
+func (a *API) nothing(key string, args ...string) handler {
+	return func(w http.ResponseWriter, c *call) error {
+		if _, err := c.query(args...); err != nil {
+			return err
+		}
+		if _, err := a.node(c); err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, map[string]any{key: []any{}})
+		return nil
+	}
+}
+
+// unsupported refuses what the node's hardware cannot do.
+func (a *API) unsupported(what string) handler {
+	return func(_ http.ResponseWriter, c *call) error {
+		if c.Method == http.MethodPut || c.Method == http.MethodPost {
+			if _, err := decodeObject(c.body); err != nil {
+				return err
+			}
+		}
+		n, err := a.node(c)
+		if err != nil {
+			return err
+		}
+		return invalid("Driver %s does not support %s (disabled or not implemented).", n.Driver, what)
+	}
+}
+
+// showVirtualMedia is newer than changing them.
+func (a *API) showVirtualMedia(w http.ResponseWriter, c *call) error {
+	if !c.version.knows("list virtual media") {
+		return node.Errorf(node.NotFound, "The resource could not be found.")
+	}
+	return a.unsupported("get_virtual_media")(w, c)
+}
+
+func (a *API) showBIOSSetting(_ http.ResponseWriter, c *call) error {
+	n, err := a.node(c)
+	if err != nil {
+		return err
+	}
+	return node.Errorf(node.NotFound, "Node %s doesn't have a BIOS setting '%s'", n.UUID, c.PathValue("setting"))
+}
+
+// listChildren names the nodes whose parent_node the node is.
+func (a *API) listChildren(w http.ResponseWriter, c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	n, err := a.node(c)
+	if err != nil {
+		return err
+	}
+	nodes, err := a.Reader.Nodes(c.Context(), node.NodeFilter{ParentNode: n.UUID, IncludeChildren: true}, node.Page{Hot: true, Limit: a.MaxLimit})
+	if err != nil {
+		return err
+	}
+	children := []string{}
+	for _, child := range nodes {
+		children = append(children, child.UUID)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"children": children,
+		"links":    link{Href: c.href("nodes", n.UUID, "children"), Rel: "self"}, // one object, not a list
+	})
+	return nil
+}
+
+// noShard is the name under which nodes without a shard are counted.
+const noShard = "None"
+
+// listShards counts the nodes of each shard, the largest first.
+func (a *API) listShards(w http.ResponseWriter, c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	shards, err := a.Reader.Shards(c.Context())
+	if err != nil {
+		return err
+	}
+	list := []any{}
+	for _, s := range shards {
+		name := s.Name
+		if name == "" {
+			name = noShard
+		}
+		list = append(list, map[string]any{"name": name, "count": s.Nodes})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"shards": list})
+	return nil
+}
