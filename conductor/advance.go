@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -202,9 +203,18 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 	r.n.Plan.Index++
 	r.stopWaiting()
 	if r.n.Plan.Aborting {
-		return true, r.fail(ctx, abortedBy(r.flow))
+		if moreSteps(r.n.Plan) {
+			return true, r.fail(ctx, abortedBy(r.flow))
+		}
+		r.n.Plan.Aborting = false
+		r.note(ctx, infoSeverity, fmt.Sprintf("%s was to be aborted after its last step, and has come to its end.", capital(r.flow.noun)))
 	}
 	return false, nil
+}
+
+// moreSteps reports whether the plan has steps left that people know of.
+func moreSteps(p *node.Plan) bool {
+	return slices.ContainsFunc(p.Steps[p.Index:], func(s node.PlannedStep) bool { return !s.Hidden })
 }
 
 // takeSteps merges what the agent offers into the plan. It returns why the flow fails, if it does.

@@ -98,6 +98,7 @@ var flows = []flow{
 		timeout: func(c *Config) time.Duration { return c.ServiceTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network},
 		done:    always(node.EventDone),
+		fault:   node.ServiceFailure,
 		tidy:    tidyDeploy,
 	},
 }

@@ -136,7 +136,7 @@ func (c *Conductor) allows(n *node.Node, event node.Event) error {
 			return node.Errorf(node.Invalid, "The %s operation can't be performed on node %s because it's in maintenance mode.", event, n.UUID)
 		}
 	}
-	if n.Retired && (event == node.EventProvide || event == node.EventDeploy) {
+	if n.Retired && event == node.EventProvide {
 		return node.Errorf(node.Invalid, "The %s operation can't be performed on node %s because it is retired.", event, n.UUID)
 	}
 	if n.Protected && (event == node.EventRebuild || event == node.EventDelete) {

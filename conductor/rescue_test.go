@@ -86,8 +86,11 @@ func TestServiceWithAHold(t *testing.T) {
 		w.reach(node.ServiceWait)
 		w.heartbeat(c)
 		n := w.reach(node.ServiceFailed)
-		if n.LastError != "The service failed at step deploy.flash: no battery" || n.Maintenance {
-			t.Errorf("last_error %q, maintenance %v", n.LastError, n.Maintenance)
+		if n.LastError != "The service failed at step deploy.flash: no battery" || !n.Maintenance || n.Fault != node.ServiceFailure || n.MaintenanceReason != n.LastError {
+			t.Errorf("last_error %q, maintenance %v, fault %q", n.LastError, n.Maintenance, n.Fault)
+		}
+		if err := c.Provision(w.t.Context(), uuid1, service); node.KindOf(err) != node.Invalid {
+			t.Errorf("another service in maintenance: %v", err)
 		}
 		w.provision(c, node.ProvisionRequest{Event: node.EventAbort})
 		n = w.reach(node.Active)

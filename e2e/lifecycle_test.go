@@ -126,6 +126,7 @@ func TestService(t *testing.T) {
 	if n := m.arrive("service failed", time.Minute); n.LastError == nil || *n.LastError != "The service was aborted by request." {
 		t.Errorf("last_error %v", n.LastError)
 	}
+	m.boots(3) // the instance goes on by itself
 	m.provision(map[string]any{"target": "abort"})
 	if n := m.arrive("active", time.Minute); n.LastError != nil {
 		t.Errorf("active again, but last_error is %s", *n.LastError)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -229,7 +230,7 @@ func TestTheResultOfAStepIsTold(t *testing.T) {
 		`{"clean_result":{"/dev/sda":"well"},"clean_step":{"step":"erase_devices"}}`: "",
 		`{"clean_result":null,"clean_step":{"step":"erase_devices"}}`:                "",
 		`{"service_result":"disks: none","service_step":{"step":"erase_devices"}}`:   "disks: none",
-		`{"deploy_result":"said elsewhere","deploy_step":{"step":"erase_devices"}}`:  "",
+		`{"deploy_result":"/etc/a written","deploy_step":{"step":"erase_devices"}}`:  "/etc/a written",
 		`[]`: "",
 	} {
 		w := cleaner(t)
@@ -240,6 +241,30 @@ func TestTheResultOfAStepIsTold(t *testing.T) {
 		r, err := w.direct.RunStep(t.Context(), w.task())
 		if err != nil || r.Waiting() || r.Says != want {
 			t.Errorf("%s: %q, %v; want %q", result, r.Says, err, want)
+		}
+	}
+}
+
+// A service that is aborted starts the instance again; one that failed leaves the machine off, for a person to look.
+func TestServiceTidiesUp(t *testing.T) {
+	off := []string{"power off", "CleanUpRamdisk", "disconnect servicing", "forget agent", "PrepareInstance", "connect tenant"}
+	for _, aborting := range []bool{false, true} {
+		w := newWorld(t)
+		w.plan(node.FlowService, w.direct.Steps())
+		w.stored.Plan.Aborting = aborting
+		if err := w.direct.TidyUp(t.Context(), w.task()); err != nil {
+			t.Fatal(err)
+		}
+		want := off
+		if aborting {
+			want = append(slices.Clone(off), "power on")
+		}
+		if d := cmp.Diff(want, w.log); d != "" {
+			t.Errorf("aborting %v (-want +got):\n%s", aborting, d)
+		}
+		w.log, w.fails["power off"] = nil, errors.New("no answer")
+		if err := w.direct.TidyUp(t.Context(), w.task()); err == nil || slices.Contains(w.log, "power on") {
+			t.Errorf("aborting %v, a dead BMC: %v, did %v", aborting, err, w.log)
 		}
 	}
 }

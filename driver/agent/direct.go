@@ -82,7 +82,7 @@ func (d *Direct) TidyUp(ctx context.Context, t *driver.Task) error {
 }
 
 // tidyUp leaves the machine off. One that has an instance, because it was only serviced, starts it
-// again as soon as somebody switches it on.
+// again as soon as somebody switches it on; at once when somebody wanted no more of the service.
 func tidyUp(ctx context.Context, t *driver.Task) error {
 	if t.Node.Plan == nil {
 		return leave(ctx, t, "")
@@ -93,6 +93,12 @@ func tidyUp(ctx context.Context, t *driver.Task) error {
 	}
 	if t.Node.Plan.NoRamdisk {
 		return nil // the instance never stopped
+	}
+	if t.Node.Plan.Aborting { // nothing went wrong: the instance goes on
+		if err := leave(ctx, t, network); err != nil {
+			return err
+		}
+		return restart(ctx, t)
 	}
 	return backToInstance(ctx, t, network)
 }
