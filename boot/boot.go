@@ -22,8 +22,8 @@ const (
 type Record struct {
 	NodeUUID    string
 	Loader      Loader
-	Kernel      string // absolute path of a file, or http(s) URL
-	Ramdisk     string // absolute path of a file, or http(s) URL
+	Kernel      string // absolute path of a file, or http(s) URL; without a ramdisk it is a medium, see Medium
+	Ramdisk     string // absolute path of a file, or http(s) URL; "": Kernel is a medium
 	CommandLine string // kernel parameters; the boot services add initrd= and BOOTIF=
 	Image       string // absolute path of the image file this node may read, or ""
 	Secret      string // 32 hex digits; every URL of this boot carries it
@@ -48,6 +48,10 @@ func (m Machine) Boots() *Record {
 	}
 	return m.Record
 }
+
+// Medium reports that the record is of a medium, such as an ISO image, that the machine boots as if it were a disc
+// in its drive. Only iPXE can; the medium is where the kernel would be.
+func (r *Record) Medium() bool { return r.Kernel != "" && r.Ramdisk == "" }
 
 // Lookup answers the one question. Records past their end are not returned.
 type Lookup interface {

@@ -50,6 +50,24 @@ set tries 0
 chain --replace %[7]s || goto again
 `
 
+// iPXE reads the medium piece by piece. A system whose kernel has started has no such drive any more.
+const ipxeMedium = `#!ipxe
+echo Billet: node %[1]s boots a medium from %[2]s
+set tries:int32 0
+:load
+sanboot --no-describe %[3]s ||
+echo Billet: booting the medium failed; the reason is above, as a link to ipxe.org/err
+inc tries
+iseq ${tries} 5 && goto again ||
+sleep 3
+goto load
+:again
+echo Billet: asking the server again in 30 seconds what to boot
+sleep 30
+set tries 0
+chain --replace %[4]s || goto again
+`
+
 const ipxeLocal = `#!ipxe
 echo Billet: nothing to boot over the network, starting the local disk
 iseq ${platform} efi && exit ||
@@ -63,6 +81,9 @@ func IPXEScript(base, mac string, r *Record) string {
 		return ipxeLocal
 	}
 	base = strings.TrimSuffix(base, "/")
+	if r.Medium() {
+		return fmt.Sprintf(ipxeMedium, r.NodeUUID, base, base+KernelPath(r.Secret), ScriptURL(base, mac))
+	}
 	args := strings.TrimSpace(BootIf(mac) + " " + r.CommandLine)
 	return fmt.Sprintf(ipxeDeploy, r.NodeUUID, base, base+KernelPath(r.Secret), base+RamdiskPath(r.Secret),
 		RamdiskName, args, ScriptURL(base, mac))

@@ -209,3 +209,25 @@ func TestDiscovering(t *testing.T) {
 		t.Errorf("an empty secret opens %+v", r)
 	}
 }
+
+// A record without a ramdisk is of a medium, which iPXE boots as a disc.
+func TestIPXEBootsAMedium(t *testing.T) {
+	r := &Record{NodeUUID: "n1", Loader: IPXE, Kernel: "/images/rescue.iso", Secret: strings.Repeat("ab", 16)}
+	got := IPXEScript("http://10.0.0.1:8080/", "52:54:00:00:00:01", r)
+	for _, want := range []string{
+		"#!ipxe\n", "sanboot --no-describe http://10.0.0.1:8080/boot/" + r.Secret + "/kernel ||\n",
+		"chain --replace http://10.0.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01 || goto again\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	for _, never := range []string{"initrd", "\nkernel ", "BOOTIF", "%!"} {
+		if strings.Contains(got, never) {
+			t.Errorf("%q in\n%s", never, got)
+		}
+	}
+	if (&Record{}).Medium() || (&Record{Image: "/a"}).Medium() || (&Record{Kernel: "/k", Ramdisk: "/r"}).Medium() {
+		t.Error("a record that only serves an image, or has a ramdisk, is no medium")
+	}
+}

@@ -130,3 +130,78 @@ func TestInjectFiles(t *testing.T) {
 		t.Errorf("the history:\n%s", h)
 	}
 }
+
+// ran lists the steps that the history says have started, from the given one on.
+func (m *machine) ran(since int) []string {
+	m.s.t.Helper()
+	var steps []string
+	for line := range strings.Lines(m.history()) {
+		if name, ok := strings.CutPrefix(line, "Step "); ok && strings.HasSuffix(name, " started.\n") {
+			steps = append(steps, strings.TrimSuffix(name, " started.\n"))
+		}
+	}
+	return steps[min(since, len(steps)):]
+}
+
+// The conductor's own steps on a machine that boots: in a deploy after the instance was started, in a cleaning
+// and a service that need no ramdisk. Kernel parameters of the node are the ramdisk's.
+func TestReservedSteps(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("reserved", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.patch("/properties/capabilities", "boot_mode:bios")
+	m.patch("/driver_info/kernel_append_params", "%default% console=ttyS0 billet-marker=1")
+	m.available()
+	step := func(name string, priority int) map[string]any {
+		args := map[string]any{}
+		if name == "wait" {
+			args["seconds"] = 1
+		}
+		return map[string]any{"interface": "power", "step": name, "priority": priority, "args": args}
+	}
+	s.version = "1.115"
+	off := map[string]any{"target": "clean", "disable_ramdisk": true, "clean_steps": []map[string]any{
+		step("power_on", 0), step("wait", 0), step("reboot", 0), step("power_off", 0),
+	}}
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", time.Minute)
+	m.provision(off)
+	if n := m.arrive("manageable", time.Minute); n.Power == nil || *n.Power != "power off" {
+		t.Errorf("after the cleaning the machine's power is %v", n.Power)
+	}
+	if got, want := m.ran(0), []string{"power.power_on", "power.wait", "power.reboot", "power.power_off"}; !slices.Equal(got, want) {
+		t.Errorf("the cleaning ran %q, want %q", got, want)
+	}
+	if n := m.ramdisks(); n != 0 {
+		t.Errorf("a cleaning without a ramdisk booted %d", n)
+	}
+	m.provision(map[string]any{"target": "provide"})
+	m.arrive("available", time.Minute)
+
+	m.patch("/instance_info", imageInfo(t, "tiny.raw"))
+	m.provision(map[string]any{"target": "active", "deploy_steps": []map[string]any{
+		step("wait", 90), step("power_off", 15), step("power_on", 12), step("wait", 8), step("reboot", 5),
+	}})
+	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs console=ttyS0 billet-marker=1")
+	m.arrive("active", 2*time.Minute)
+	m.boots(1)
+	want := []string{"power.wait", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
+		"deploy.boot_instance", "power.power_off", "power.power_on", "power.wait", "power.reboot"}
+	if got := m.ran(4); !slices.Equal(got, want) {
+		t.Errorf("the deploy ran %q, want %q", got, want)
+	}
+
+	up := strings.Count(string(m.console()), "BILLET-INSTANCE-UP")
+	m.provision(map[string]any{"target": "service", "disable_ramdisk": true, "service_steps": []map[string]any{
+		step("power_off", 0), step("hold", 0), step("power_on", 0),
+	}})
+	m.arriveHeld("service hold", time.Minute)
+	if n := m.show(); n.Power == nil || *n.Power != "power off" {
+		t.Errorf("held after power_off the machine's power is %v", n.Power)
+	}
+	m.provision(map[string]any{"target": "unhold"})
+	m.arrive("active", time.Minute)
+	m.boots(up + 1)
+	if n := m.ramdisks(); n != 1 {
+		t.Errorf("%d ramdisks were booted, one for the deploy is enough", n)
+	}
+}

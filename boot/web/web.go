@@ -88,7 +88,11 @@ func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
 	what := "script: boot its own disk"
-	if m.Boots() != nil {
+	switch b := m.Boots(); {
+	case b == nil:
+	case b.Medium():
+		what = "script: boot a medium"
+	default:
 		what = "script: load kernel and ramdisk"
 	}
 	h.tell(mac, what)

@@ -23,10 +23,12 @@ func (m InMemory) Validate(_ context.Context, t *driver.Task) error {
 	}
 	i := n.InstanceInfo
 	switch {
-	case i["boot_iso"] != nil:
-		return invalid(n, "instance_info/boot_iso cannot be booted over the network by this service: an ISO's system looks for a medium that is not there once its kernel runs; give instance_info/kernel and instance_info/ramdisk instead")
-	case i.String("kernel") == "" || i.String("ramdisk") == "":
-		return invalid(n, "the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk: file://, http:// or https:// URLs")
+	case i["boot_iso"] != nil && (i["kernel"] != nil || i["ramdisk"] != nil || i["ramdisk_kernel_arguments"] != nil):
+		return invalid(n, "instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its own; instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it")
+	case i["boot_iso"] != nil && i.String("boot_iso") == "":
+		return invalid(n, "instance_info/boot_iso is %v; a file://, http:// or https:// URL is allowed", i["boot_iso"])
+	case i["boot_iso"] == nil && (i.String("kernel") == "" || i.String("ramdisk") == ""):
+		return invalid(n, "the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk, or instance_info/boot_iso: file://, http:// or https:// URLs")
 	case i.String("image_source") != "":
 		return invalid(n, "the ramdisk deploy interface writes no image, but instance_info/image_source is set")
 	}

@@ -202,14 +202,21 @@ func TestOtherDeployInterfaces(t *testing.T) {
 }
 
 func TestValidateInMemory(t *testing.T) {
+	const needs = "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk, or instance_info/boot_iso: file://, http:// or https:// URLs."
+	const own = "Node " + testUUID + " cannot be deployed: instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its own; instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it."
 	for _, tt := range []struct {
 		info node.Document
 		want string
 	}{
 		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r"}, "<nil>"},
-		{node.Document{"kernel": "http://a/k"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk: file://, http:// or https:// URLs."},
+		{node.Document{"kernel": "http://a/k"}, needs}, {node.Document{"ramdisk": "http://a/r"}, needs}, {node.Document{}, needs}, {node.Document{"boot_iso": nil}, needs},
+		{node.Document{"boot_iso": "http://a/i"}, "<nil>"},
+		{node.Document{"boot_iso": 5.0}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is 5; a file://, http:// or https:// URL is allowed."},
+		{node.Document{"boot_iso": ""}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is ; a file://, http:// or https:// URL is allowed."},
+		{node.Document{"boot_iso": "http://a/i", "kernel": "http://a/k"}, own}, {node.Document{"boot_iso": "http://a/i", "ramdisk": "http://a/k"}, own},
+		{node.Document{"boot_iso": "http://a/i", "ramdisk_kernel_arguments": "quiet"}, own},
+		{node.Document{"boot_iso": "http://a/i", "image_source": "x"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
 		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "image_source": "x"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
-		{node.Document{"boot_iso": "http://a/i"}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso cannot be booted over the network by this service: an ISO's system looks for a medium that is not there once its kernel runs; give instance_info/kernel and instance_info/ramdisk instead."},
 	} {
 		w := newWorld(t)
 		w.stored.State, w.stored.InstanceInfo = node.Available, tt.info

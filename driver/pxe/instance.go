@@ -26,6 +26,9 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 		return err
 	}
 	line := instanceLine(t.Node)
+	if files.ramdisk.place == "" {
+		line = "" // a medium has its own
+	}
 	if err := safeLine(line); err != nil {
 		return err
 	}
@@ -55,25 +58,40 @@ func instanceLine(n *node.Node) string {
 	return ""
 }
 
-// instanceFiles picks the two files. Users name them, so of this machine's files only those below
+// instanceFiles picks the two files, or the medium in the kernel's place. Users name them, so of this machine's files only those below
 // the allowed directories are served.
 func (b *Boot) instanceFiles(n *node.Node) (ramdiskFiles, error) {
-	var found [2]bootFile
-	for i, key := range []string{"kernel", "ramdisk"} {
-		s := n.InstanceInfo.String(key)
-		if s == "" {
-			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or https:// URL.", key, n.UUID)
+	if n.InstanceInfo[bootISO] != nil {
+		if b.Loader != boot.IPXE {
+			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/boot_iso needs iPXE, which the boot interface %s of node %s does not use: set boot_interface to ipxe or http-ipxe.", b.Name(), n.UUID)
 		}
-		f, err := locate("instance_info/"+key, s)
-		if err != nil {
-			return ramdiskFiles{}, err
-		}
-		if !boot.IsURL(f.place) && !b.mayServe(f.place) {
-			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/%s is not in a directory that files may come from; allowed are: %s.", key, strings.Join(b.AllowedPaths, ", "))
-		}
-		found[i] = f
+		medium, err := b.instanceFile(n, bootISO)
+		return ramdiskFiles{kernel: medium}, err
 	}
-	return ramdiskFiles{found[0], found[1]}, nil
+	kernel, err := b.instanceFile(n, "kernel")
+	if err != nil {
+		return ramdiskFiles{}, err
+	}
+	ramdisk, err := b.instanceFile(n, "ramdisk")
+	return ramdiskFiles{kernel, ramdisk}, err
+}
+
+// bootISO is the instance_info key of a medium that the instance is booted from.
+const bootISO = "boot_iso"
+
+func (b *Boot) instanceFile(n *node.Node, key string) (bootFile, error) {
+	s := n.InstanceInfo.String(key)
+	if s == "" {
+		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or https:// URL.", key, n.UUID)
+	}
+	f, err := locate("instance_info/"+key, s)
+	if err != nil {
+		return bootFile{}, err
+	}
+	if !boot.IsURL(f.place) && !b.mayServe(f.place) {
+		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is not in a directory that files may come from; allowed are: %s.", key, strings.Join(b.AllowedPaths, ", "))
+	}
+	return f, nil
 }
 
 // mayServe follows links: one inside an allowed directory must not lead out of it.

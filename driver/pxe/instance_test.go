@@ -82,3 +82,46 @@ func TestInstanceFilesOutside(t *testing.T) {
 		t.Errorf("refused, and yet did %v", w.did)
 	}
 }
+
+// An instance's medium has a record of its own kind, and only iPXE can boot it.
+func TestInstanceMedium(t *testing.T) {
+	b, w, task := setUp(t, boot.IPXE)
+	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
+	b.AllowedPaths = []string{dir}
+	task.Hardware.Deploy = inMemory{}
+	task.Node.State = node.Available
+	task.Node.InstanceInfo = node.Document{"boot_iso": "file://" + dir + "/kernel", "kernel_append_params": "not=forIt"}
+	if err := b.Validate(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.PrepareInstance(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	r := w.records[uuid]
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Secret: r.Secret, Until: r.Until, CreatedAt: r.CreatedAt}
+	if d := cmp.Diff(want, r); d != "" || !r.Medium() || time.Until(r.Until) < 50*365*24*time.Hour {
+		t.Errorf("until %s, record (-want +got):\n%s", r.Until, d)
+	}
+	if d := cmp.Diff([]string{"put", "boot pxe, stays true"}, w.did); d != "" {
+		t.Errorf("what happened (-want +got):\n%s", d)
+	}
+
+	for _, tt := range []struct {
+		loader boot.Loader
+		iso    any
+		want   string
+	}{
+		{boot.PXE, "file://" + dir + "/kernel", "instance_info/boot_iso needs iPXE, which the boot interface pxe of node " + uuid + " does not use: set boot_interface to ipxe or http-ipxe."},
+		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso is not in a directory that files may come from; allowed are: " + dir + "."},
+		{boot.IPXE, "file://" + dir + "/none", "instance_info/boot_iso cannot be read: stat " + dir + "/none: no such file or directory"},
+		{boot.IPXE, 7.0, "instance_info/boot_iso is missing for node " + uuid + ": set it to a file://, http:// or https:// URL."},
+	} {
+		b.Loader, w.did = tt.loader, nil
+		task.Node.InstanceInfo = node.Document{"boot_iso": tt.iso}
+		for name, err := range map[string]error{"validate": b.Validate(t.Context(), task), "prepare": b.PrepareInstance(t.Context(), task)} {
+			if fmt.Sprint(err) != tt.want || node.KindOf(err) != node.Invalid || len(w.did) > 0 {
+				t.Errorf("%s of %v: %v, did %v\nwant %s", name, tt.iso, err, w.did, tt.want)
+			}
+		}
+	}
+}
