@@ -39,7 +39,12 @@ var templateColumns = []templateColumn{
 	{"links", func(t *templateView) any { return t.call.links("deploy_templates", t.UUID) }},
 }
 
-var templateListFields = []string{"uuid", "name", "links"}
+var templateList = list[node.DeployTemplate]{
+	resource: "deploy_template", key: "deploy_templates", fields: []string{"uuid", "name", "links"}, unsorted: []string{"steps", "extra", "links"},
+	has:  func(field string) bool { return hasColumn(templateColumns, field) },
+	uuid: func(t node.DeployTemplate) string { return t.UUID },
+	json: templatesJSON,
+}
 
 func templatesJSON(c *call, templates []node.DeployTemplate, fields []string) []map[string]any {
 	cols := shown(templateColumns, "deploy_template", c.version, fields)
@@ -98,25 +103,9 @@ func (a *API) listDeployTemplates(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.page(q, func(key string) error {
-		if !hasColumn(templateColumns, key) || slices.Contains([]string{"steps", "extra", "links"}, key) {
-			return badSortKey(key)
-		}
-		return c.version.needs("deploy_template."+key, "the field '"+key+"'")
+	return templateList.write(a, w, c, q, fields, []string{"deploy_templates"}, func(p node.Page) ([]node.DeployTemplate, error) {
+		return a.Templates.DeployTemplates(c.Context(), p)
 	})
-	if err != nil {
-		return err
-	}
-	templates, err := a.Templates.DeployTemplates(c.Context(), p)
-	if err != nil {
-		return err
-	}
-	var next any
-	if len(templates) > 0 {
-		next = c.next(q, p, len(templates), templates[len(templates)-1].UUID, "deploy_templates")
-	}
-	writeJSON(w, http.StatusOK, collection("deploy_templates", templatesJSON(c, templates, fields), next))
-	return nil
 }
 
 // templateFields is what a list shows; nil is everything.
@@ -126,10 +115,7 @@ func templateFields(c *call, q url.Values) ([]string, error) {
 		return nil, err
 	}
 	detail, err := detailAsked(c, q)
-	if fields == nil && !detail {
-		fields = templateListFields
-	}
-	return fields, err
+	return templateList.shows(fields, detail), err
 }
 
 func (a *API) showDeployTemplate(w http.ResponseWriter, c *call) error {

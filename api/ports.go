@@ -72,32 +72,19 @@ func portFields(c *call, q url.Values, l portList) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fields == nil && !detail && !l.whole {
-		fields = portListFields
-	}
-	return fields, nil
+	return portPages.shows(fields, detail || l.whole), nil
 }
 
 func (a *API) writePorts(w http.ResponseWriter, c *call, q url.Values, f node.PortFilter, fields, path []string) error {
-	p, err := a.page(q, func(key string) error {
-		if !hasColumn(portColumns, key) || slices.Contains([]string{"extra", "internal_info", "local_link_connection", "links", "node_uuid"}, key) {
-			return badSortKey(key)
-		}
-		return c.version.needs("port."+key, "the field '"+key+"'")
-	})
-	if err != nil {
-		return err
-	}
-	ports, err := a.Reader.Ports(c.Context(), f, p)
-	if err != nil {
-		return err
-	}
-	var next any
-	if len(ports) > 0 {
-		next = c.next(q, p, len(ports), ports[len(ports)-1].UUID, path...)
-	}
-	writeJSON(w, http.StatusOK, collection("ports", portsJSON(c, ports, fields), next))
-	return nil
+	return portPages.write(a, w, c, q, fields, path, func(p node.Page) ([]node.Port, error) { return a.Reader.Ports(c.Context(), f, p) })
+}
+
+var portPages = list[node.Port]{
+	resource: "port", key: "ports", fields: portListFields,
+	unsorted: []string{"extra", "internal_info", "local_link_connection", "links", "node_uuid"},
+	has:      func(field string) bool { return hasColumn(portColumns, field) },
+	uuid:     func(p node.Port) string { return p.UUID },
+	json:     portsJSON,
 }
 
 func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {

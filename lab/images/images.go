@@ -193,8 +193,7 @@ func (b *build) run(ctx context.Context, r recipe, img Image) (Image, error) {
 			return Image{}, fmt.Errorf("putting %s in place: %w", name, err)
 		}
 	}
-	sidecar := fmt.Sprintf("%s  %s\n", img.SHA256, r.file)
-	if err := errors.Join(os.Rename(part, img.Path), os.WriteFile(img.Path+".sha256", []byte(sidecar), 0o644)); err != nil {
+	if err := errors.Join(os.Rename(part, img.Path), sidecar(img.Path, img.SHA256)); err != nil {
 		return Image{}, fmt.Errorf("putting the %s image in place: %w", img.Kind, err)
 	}
 	text, err := json.MarshalIndent(img, "", "  ")
@@ -210,8 +209,17 @@ func placeBeside(from, to string) error {
 	if err := file.measure(from); err != nil {
 		return err
 	}
-	sidecar := fmt.Sprintf("%s  %s\n", file.SHA256, filepath.Base(to))
-	return errors.Join(os.Rename(from, to), os.WriteFile(to+".sha256", []byte(sidecar), 0o644))
+	return errors.Join(os.Rename(from, to), sidecar(to, file.SHA256))
+}
+
+// sidecar writes the checksum beside an image. It replaces the file: copies of the directory that share it by
+// hard links keep the checksums of their own images.
+func sidecar(path, sum string) error {
+	part := path + ".sha256.part"
+	if err := os.WriteFile(part, fmt.Appendf(nil, "%s  %s\n", sum, filepath.Base(path)), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(part, path+".sha256")
 }
 
 // built returns the image that is there if it was made from the same inputs.
