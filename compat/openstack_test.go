@@ -146,6 +146,7 @@ func TestOpenstackClientDrivesAWholeLife(t *testing.T) {
 	prepare(t, o)
 	deploy(t, o)
 	t.Run("power and boot device", func(t *testing.T) { power(t, o) })
+	t.Run("firmware", func(t *testing.T) { firmware(t, o) })
 	end(t, o)
 }
 
@@ -166,6 +167,23 @@ func drivers(t *testing.T, o *openstack) {
 		t.Errorf("the properties are %v", rows)
 	}
 	o.refused(t, "Could not find the following driver(s) or hardware type(s): none.", "driver", "show", "none")
+}
+
+// firmware sets how an active node boots, interrupts it, and asks for what the hardware does not have.
+func firmware(t *testing.T, o *openstack) {
+	o.node(t, "m1", map[string]any{"boot_mode": nil, "secure_boot": nil})
+	o.do(t, "node", "boot", "mode", "set", "m1", "uefi")
+	o.do(t, "node", "secure", "boot", "on", "m1")
+	o.node(t, "m1", map[string]any{"boot_mode": "uefi", "secure_boot": true, "last_error": nil, "provision_state": "active"})
+	o.do(t, "node", "boot", "mode", "set", "m1", "bios")
+	o.do(t, "node", "secure", "boot", "off", "m1")
+	o.node(t, "m1", map[string]any{"boot_mode": "bios", "secure_boot": false})
+	o.do(t, "node", "inject", "nmi", "m1")
+	if rows := o.list(t, "node", "bios", "setting", "list", "m1"); len(rows) > 0 {
+		t.Errorf("BIOS settings: %v", rows)
+	}
+	o.refused(t, "doesn't have a BIOS setting 'virtualization'", "node", "bios", "setting", "show", "m1", "virtualization")
+	o.refused(t, "Driver fake-hardware does not support get_console", "node", "console", "show", "m1")
 }
 
 func mustJSON(t *testing.T, v any) string {

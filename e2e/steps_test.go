@@ -179,13 +179,13 @@ func TestReservedSteps(t *testing.T) {
 
 	m.patch("/instance_info", imageInfo(t, "tiny.raw"))
 	m.provision(map[string]any{"target": "active", "deploy_steps": []map[string]any{
-		step("wait", 90), step("power_off", 15), step("power_on", 12), step("wait", 8), step("reboot", 5),
+		step("wait", 90), step("power_off", 15), step("power_on", 12), step("reboot", 5),
 	}})
 	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs console=ttyS0 billet-marker=1")
 	m.arrive("active", 2*time.Minute)
 	m.boots(1)
 	want := []string{"power.wait", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
-		"deploy.boot_instance", "power.power_off", "power.power_on", "power.wait", "power.reboot"}
+		"deploy.boot_instance", "power.power_off", "power.power_on", "power.reboot"}
 	if got := m.ran(4); !slices.Equal(got, want) {
 		t.Errorf("the deploy ran %q, want %q", got, want)
 	}
