@@ -118,6 +118,12 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the boot record: %w", err)
 	}
+	if err := setSecureBoot(ctx, t, false); err != nil {
+		return err
+	}
+	if err := setBootMode(ctx, t); err != nil {
+		return err
+	}
 	p, err := persistence(t.Node)
 	if err != nil {
 		return err
@@ -157,6 +163,9 @@ func (b *Boot) CleanUpRamdisk(ctx context.Context, t *driver.Task) error {
 // PrepareInstance is described on driver.Boot. The deploy ramdisk's record goes first: from then on
 // a machine that still boots over the network is sent to its disk, or to its own kernel.
 func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
+	if err := setSecureBoot(ctx, t, true); err != nil {
+		return err
+	}
 	if livesInMemory(t) {
 		return b.bootInstanceFiles(ctx, t)
 	}
@@ -220,6 +229,9 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 
 // CleanUpInstance is described on driver.Boot.
 func (b *Boot) CleanUpInstance(ctx context.Context, t *driver.Task) error {
+	if err := setSecureBoot(ctx, t, false); err != nil {
+		return err
+	}
 	return b.CleanUpRamdisk(ctx, t)
 }
 
