@@ -44,9 +44,14 @@ func verifyPower(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
 
+// switchTo switches power where people put it among the steps. A ramdisk that ran ends with it: whatever of its
+// agent's steps comes later says that there is no agent, rather than waiting for the old one.
 func switchTo(target node.PowerState) func(context.Context, *driver.Task) (driver.Result, error) {
 	return func(ctx context.Context, t *driver.Task) (driver.Result, error) {
-		return driver.Done(), t.SetPower(ctx, target)
+		if err := t.SetPower(ctx, target); err != nil || target == node.PowerOn {
+			return driver.Done(), err
+		}
+		return driver.Done(), t.ForgetAgent(ctx)
 	}
 }
 

@@ -189,3 +189,24 @@ func TestAbortAfterTheLastStep(t *testing.T) {
 		})
 	}
 }
+
+// Power that is switched among the steps ends the ramdisk and its agent; switching on a machine that is on does not.
+func TestPowerStepsForgetTheAgent(t *testing.T) {
+	for step, forgets := range map[string]bool{"power_on": false, "power_off": true, "reboot": true} {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Manageable)
+			c, _ := w.start(w.cfg)
+			w.provision(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{
+				{Interface: node.Power, Step: step}, {Interface: node.Power, Step: "hold"}}})
+			w.reach(node.CleanWait)
+			w.heartbeat(c)
+			n := w.reach(node.CleanHold)
+			if gone := n.Agent.URL == "" && !n.Agent.TokenGiven; gone != forgets {
+				t.Errorf("%s: agent %+v", step, n.Agent)
+			}
+			if want := map[string]node.PowerState{"power_off": node.PowerOff}[step]; want != "" && n.Power != want {
+				t.Errorf("%s: power %q", step, n.Power)
+			}
+		})
+	}
+}
