@@ -9,35 +9,48 @@ import (
 	"time"
 )
 
-// iso makes a disc that BIOS boots: GRUB, with the small partition image's kernel and a ramdisk that needs
-// nothing else.
-func (s *site) iso() string {
+const discConfig = `serial --unit=0 --speed=115200
+terminal_output serial
+echo BILLET-DISC
+linux /vmlinuz console=ttyS0 quiet
+initrd /initrd
+boot
+`
+
+// iso makes a disc that BIOS boots, or UEFI: GRUB, with the small partition image's kernel and a ramdisk that
+// needs nothing else. UEFI boots from a FAT file system in the disc, where GRUB then finds all it needs.
+func (s *site) iso(firmware string) string {
 	s.t.Helper()
 	images := filepath.Join(cache, "images")
 	s.lab("image", "tiny-root", "--out", images)
-	tree := filepath.Join(s.dir, "iso")
-	grub := filepath.Join(tree, "boot", "grub")
-	if err := os.MkdirAll(grub, 0o755); err != nil {
+	tree, out := filepath.Join(s.dir, "iso"), filepath.Join(s.dir, "disc.iso")
+	config := filepath.Join(tree, "boot", "grub", "grub.cfg")
+	if err := os.MkdirAll(filepath.Dir(config), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	config := "serial --unit=0 --speed=115200\nterminal_output serial\necho BILLET-DISC\nlinux /vmlinuz console=ttyS0 quiet\ninitrd /initrd\nboot\n"
-	if err := os.WriteFile(filepath.Join(grub, "grub.cfg"), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(discConfig), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
-	for from, to := range map[string]string{"tiny-root.vmlinuz": "vmlinuz", "tiny-root.initrd": "initrd"} {
-		b, err := os.ReadFile(filepath.Join(images, from))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(tree, to), b, 0o644)
-		}
-		if err != nil {
-			s.t.Fatal(err)
+	kernel, initrd := filepath.Join(images, "tiny-root.vmlinuz"), filepath.Join(images, "tiny-root.initrd")
+	loader := filepath.Join(tree, "boot", "loader.img")
+	modules := []string{"iso9660", "normal", "linux", "serial", "terminal", "echo", "boot"}
+	commands := [][]string{
+		{"cp", kernel, filepath.Join(tree, "vmlinuz")}, {"cp", initrd, filepath.Join(tree, "initrd")},
+		append([]string{"grub-mkimage", "-O", "i386-pc-eltorito", "-p", "/boot/grub", "-o", loader, "biosdisk"}, modules...),
+		{"genisoimage", "-quiet", "-R", "-b", "boot/loader.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-o", out, tree},
+	}
+	if firmware == "uefi" {
+		efi := filepath.Join(s.dir, "bootx64.efi")
+		commands = [][]string{
+			append([]string{"grub-mkimage", "-O", "x86_64-efi", "-p", "/boot/grub", "-o", efi, "fat", "part_gpt", "part_msdos"}, modules...),
+			{"truncate", "-s", "30M", loader}, {"mkfs.vfat", "-F", "16", loader},
+			{"mmd", "-i", loader, "::/EFI", "::/EFI/BOOT", "::/boot", "::/boot/grub"},
+			{"mcopy", "-i", loader, efi, "::/EFI/BOOT/BOOTX64.EFI"}, {"mcopy", "-i", loader, config, "::/boot/grub/grub.cfg"},
+			{"mcopy", "-i", loader, kernel, "::/vmlinuz"}, {"mcopy", "-i", loader, initrd, "::/initrd"},
+			{"genisoimage", "-quiet", "-R", "-eltorito-alt-boot", "-e", "boot/loader.img", "-no-emul-boot", "-o", out, tree},
 		}
 	}
-	out := filepath.Join(s.dir, "disc.iso")
-	for _, command := range [][]string{
-		{"grub-mkimage", "-O", "i386-pc-eltorito", "-p", "/boot/grub", "-o", filepath.Join(grub, "eltorito.img"), "biosdisk", "iso9660", "normal", "linux", "serial", "terminal", "echo", "boot"},
-		{"genisoimage", "-quiet", "-R", "-b", "boot/grub/eltorito.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-o", out, tree},
-	} {
+	for _, command := range commands {
 		if said, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			s.t.Fatalf("%v: %v: %s", command, err, said)
 		}
@@ -48,14 +61,20 @@ func (s *site) iso() string {
 // An instance may be a disc image: iPXE boots it as if it lay in the machine's drive, at every start, and the
 // disk stays as it was.
 func TestBootISO(t *testing.T) {
+	for _, firmware := range []string{"bios", "uefi"} {
+		t.Run(firmware, func(t *testing.T) { bootISO(t, firmware) })
+	}
+}
+
+func bootISO(t *testing.T, firmware string) {
 	s := newSite(t)
-	m := s.machine("disc", "--firmware", "bios", "--memory", "384", "--disk", "64M")
+	m := s.machine("disc-"+firmware, "--firmware", firmware, "--memory", "384", "--disk", "64M")
 	m.patch("/deploy_interface", "ramdisk")
 	m.available()
 	info := map[string]any{"boot_iso": "file:///etc/passwd"}
 	m.patch("/instance_info", info)
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", map[string]any{"target": "active"}, nil, 400)
-	info["boot_iso"] = "file://" + s.iso()
+	info["boot_iso"] = "file://" + s.iso(firmware)
 	m.patch("/instance_info", info)
 	m.provision(map[string]any{"target": "active"})
 	m.arrive("active", time.Minute)
