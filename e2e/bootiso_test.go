@@ -18,7 +18,7 @@ boot
 `
 
 // iso makes a disc that BIOS boots, or UEFI: GRUB, with the small partition image's kernel and a ramdisk that
-// needs nothing else. UEFI boots from a FAT file system in the disc, where GRUB then finds all it needs.
+// needs nothing else. UEFI starts GRUB from a FAT file system in the disc.
 func (s *site) iso(firmware string) string {
 	s.t.Helper()
 	images := filepath.Join(cache, "images")
@@ -41,14 +41,12 @@ func (s *site) iso(firmware string) string {
 	}
 	if firmware == "uefi" {
 		efi := filepath.Join(s.dir, "bootx64.efi")
-		commands = [][]string{
-			append([]string{"grub-mkimage", "-O", "x86_64-efi", "-p", "/boot/grub", "-o", efi, "fat", "part_gpt", "part_msdos"}, modules...),
-			{"truncate", "-s", "30M", loader}, {"mkfs.vfat", "-F", "16", loader},
-			{"mmd", "-i", loader, "::/EFI", "::/EFI/BOOT", "::/boot", "::/boot/grub"},
-			{"mcopy", "-i", loader, efi, "::/EFI/BOOT/BOOTX64.EFI"}, {"mcopy", "-i", loader, config, "::/boot/grub/grub.cfg"},
-			{"mcopy", "-i", loader, kernel, "::/vmlinuz"}, {"mcopy", "-i", loader, initrd, "::/initrd"},
-			{"genisoimage", "-quiet", "-R", "-eltorito-alt-boot", "-e", "boot/loader.img", "-no-emul-boot", "-o", out, tree},
-		}
+		commands = append(commands[:2],
+			append([]string{"grub-mkimage", "-O", "x86_64-efi", "-p", "/boot/grub", "-o", efi}, modules...),
+			[]string{"truncate", "-s", "4M", loader}, []string{"mkfs.vfat", "-F", "12", loader},
+			[]string{"mmd", "-i", loader, "::/EFI", "::/EFI/BOOT"}, []string{"mcopy", "-i", loader, efi, "::/EFI/BOOT/BOOTX64.EFI"},
+			[]string{"genisoimage", "-quiet", "-R", "-eltorito-alt-boot", "-e", "boot/loader.img", "-no-emul-boot", "-o", out, tree},
+		)
 	}
 	for _, command := range commands {
 		if said, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {

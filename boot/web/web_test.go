@@ -38,6 +38,8 @@ func (f fakeLookup) Machine(_ context.Context, m string) (boot.Machine, error) {
 	switch m {
 	case mac:
 		return boot.Machine{NodeUUID: "node-1", Record: f.records[secret]}, nil
+	case "52:54:00:00:00:03":
+		return boot.Machine{NodeUUID: "node-3", Record: &boot.Record{NodeUUID: "node-3", Secret: secret, Kernel: "/disc.iso"}}, nil
 	case "52:54:00:00:00:02":
 		return boot.Machine{NodeUUID: "node-2"}, nil
 	case "52:54:00:00:00:66":
@@ -170,11 +172,13 @@ func (f *fixture) ask(t *testing.T, method, path string, headers ...string) (*ht
 
 func TestScript(t *testing.T) {
 	f := start(t)
-	record := &boot.Record{NodeUUID: "node-1", Secret: secret, Kernel: "/k", CommandLine: "quiet"}
+	record := &boot.Record{NodeUUID: "node-1", Secret: secret, Kernel: "/k", Ramdisk: "/r", CommandLine: "quiet"}
 	for _, tt := range []struct{ query, want, said string }{
 		{"52:54:00:00:00:01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
 		{"52-54-00-00-00-01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
 		{"52%3A54%3A00%3A00%3A00%3A01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
+		{"52:54:00:00:00:03", boot.IPXEScript("http://10.99.0.1:8080", "52:54:00:00:00:03", &boot.Record{NodeUUID: "node-3", Secret: secret, Kernel: "/disc.iso"}),
+			"52:54:00:00:00:03 http: script: boot a medium"},
 		{"52:54:00:00:00:02", boot.IPXEScript("", mac, nil), "52:54:00:00:00:02 http: script: boot its own disk"},
 		{"52:54:00:00:00:99", boot.IPXEScript("", mac, nil), "52:54:00:00:00:99 http: script: boot its own disk"},
 	} {
