@@ -31,8 +31,8 @@ func (f testFirmware) InjectNMI(ctx context.Context, t *driver.Task) error {
 	return f.m.do(ctx, t, "nmi")
 }
 
-// plain is a management interface that sets boot devices and nothing else.
-type plain struct{ driver.Management }
+// setsBootDevicesOnly is a management interface that sets boot devices and nothing else.
+type setsBootDevicesOnly struct{ driver.Management }
 
 func (w *world) manageBy(m driver.Management) {
 	for i := range w.cfg.Types {
@@ -71,7 +71,7 @@ func TestBootModeInEveryState(t *testing.T) {
 func TestBootModeRefusedAndFailed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
-		w.manageBy(plain{fake.NewManagement()}) // embeds the interface alone
+		w.manageBy(setsBootDevicesOnly{fake.NewManagement()}) // embeds the interface alone
 		c := New(w.cfg)
 		for ability, err := range map[string]error{
 			"set_boot_mode": c.SetBootMode(w.t.Context(), uuid1, "bios"), "set_secure_boot_state": c.SetSecureBoot(w.t.Context(), uuid1, false),
