@@ -33,7 +33,7 @@ func concrete(a *API) [][2]string {
 // versions there are.
 func openToAll(method, path string) bool {
 	return path == "/" || path == "/v1" || path == "/v1/lookup" || path == "/v1/continue_inspection" || strings.HasPrefix(path, "/v1/heartbeat/") ||
-		strings.HasPrefix(path, "/billet/v1/progress/") || method == "POST" && strings.Contains(path, "/vendor_passthru/")
+		strings.HasPrefix(path, "/billet/v1/progress/") || strings.HasPrefix(path, "/billet/v1/log/") || method == "POST" && strings.Contains(path, "/vendor_passthru/")
 }
 
 // With a password file, every route but the machines' asks for a password, before it says anything of versions, paths or
@@ -202,6 +202,7 @@ var takesBody = map[string]string{
 	"POST /v1/nodes/{ident}/vendor_passthru/heartbeat":                          "object",
 	"POST /v1/drivers/{name}/vendor_passthru/lookup":                            "object",
 	"POST /billet/v1/progress/{ident}":                                          "progress",
+	"POST /billet/v1/log/{ident}":                                               "log",
 	"DELETE /v1/nodes/{ident}, and everything else that deletes, reads no body": "",
 }
 
@@ -249,6 +250,11 @@ func TestBrokenBodiesOfEveryRoute(t *testing.T) {
 				want = "No body should be provided when adding a trait."
 			case kind == "progress":
 				if got := faultstring(t, body); resp.StatusCode != 400 || !strings.HasPrefix(got, "The body is not a progress report: ") && got != `A progress report needs "step", and "done" and "total" of at least 0.` {
+					t.Errorf("%s %s: %d %s", rt.pattern, tt.body, resp.StatusCode, body)
+				}
+				continue
+			case kind == "log":
+				if got := faultstring(t, body); !strings.HasPrefix(got, "The body is not an agent's log lines: ") || resp.StatusCode != 400 || len(s.calls) > 0 {
 					t.Errorf("%s %s: %d %s", rt.pattern, tt.body, resp.StatusCode, body)
 				}
 				continue
