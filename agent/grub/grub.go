@@ -198,7 +198,8 @@ func (t Target) has(path string) bool {
 }
 
 // run runs a program of the image, which sees the image as its root and no network: it has no
-// business with the provisioning network.
+// business with the provisioning network. It is the first of a process namespace: what it started
+// ends with it, and holds no mount and writes no disk afterwards.
 func (t Target) run(ctx context.Context, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -206,7 +207,7 @@ func (t Target) run(ctx context.Context, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: t.Dir, Cloneflags: unix.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: t.Dir, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID}
 	cmd.WaitDelay = time.Second
 	said, err := cmd.CombinedOutput()
 	if err != nil {
