@@ -69,7 +69,7 @@ func exchange(conn net.Conn, r request, from *json.Decoder, answer *reply) error
 
 func (l *Lab) dial(ctx context.Context, name string) (net.Conn, error) {
 	path := filepath.Join(l.machineDir(name), controlSocket)
-	if len(path) > 100 {
+	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("the path %s is too long for a socket; choose a shorter --dir", path)
 	}
 	var d net.Dialer
@@ -109,6 +109,9 @@ func (l *Lab) Stats(ctx context.Context, name string) (bmc.Stats, error) {
 	answer, err := l.ask(ctx, name, request{Op: opStats})
 	if err != nil {
 		return bmc.Stats{}, err
+	}
+	if answer.Stats == nil {
+		return bmc.Stats{}, fmt.Errorf("the supervisor of %s tells no counts: is it of another version? switch the machine off and on", name)
 	}
 	return *answer.Stats, nil
 }

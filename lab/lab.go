@@ -84,6 +84,9 @@ func (l *Lab) Up(ctx context.Context, cidr string) (State, error) {
 	if err != nil || !host.Addr().Is4() || host.Bits() > 29 {
 		return State{}, fmt.Errorf("lab network %q: an IPv4 address with a prefix of at most 29 bits is wanted, such as %s", cidr, DefaultCIDR)
 	}
+	if !isHost(host) {
+		return State{}, fmt.Errorf("lab network %q: the address is the network's own or everybody's; the host's is wanted, such as %s", cidr, DefaultCIDR)
+	}
 	if err := mayMakeNetworks(); err != nil {
 		return State{}, err
 	}
@@ -112,6 +115,12 @@ func (l *Lab) Up(ctx context.Context, cidr string) (State, error) {
 		return State{}, err
 	}
 	return s, nil
+}
+
+// isHost reports whether an IPv4 address is neither the first nor the last of its network.
+func isHost(p netip.Prefix) bool {
+	a := p.Addr()
+	return a != p.Masked().Addr() && p.Contains(a.Next())
 }
 
 // State reads what Up saved.

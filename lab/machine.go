@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -124,9 +125,30 @@ func (o *MachineOptions) check() error {
 			return fmt.Errorf("%s %d: allowed are %d to %d", c.what, c.value, c.lo, c.hi)
 		}
 	}
+	if err := o.checkMACs(); err != nil {
+		return err
+	}
 	for _, size := range o.Disks {
 		if size < 1<<20 || size%512 != 0 {
 			return fmt.Errorf("disk size %d bytes: at least 1 MiB and a multiple of 512 is wanted", size)
+		}
+	}
+	return nil
+}
+
+// checkMACs writes the cards' addresses as everybody writes them, and refuses what is no card's.
+func (o *MachineOptions) checkMACs() error {
+	if len(o.MACs) > o.NICs {
+		return fmt.Errorf("%d MAC addresses for %d NICs", len(o.MACs), o.NICs)
+	}
+	o.MACs = slices.Clone(o.MACs)
+	for i, text := range o.MACs {
+		mac, err := net.ParseMAC(text)
+		if err != nil || len(mac) != 6 || mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00" {
+			return fmt.Errorf("MAC address %q: six pairs of hex digits are wanted, such as 52:54:00:00:00:01, and no group's address", text)
+		}
+		if o.MACs[i] = mac.String(); slices.Contains(o.MACs[:i], o.MACs[i]) {
+			return fmt.Errorf("MAC address %s is there twice", mac)
 		}
 	}
 	return nil

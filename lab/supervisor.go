@@ -131,16 +131,28 @@ func (s *supervisor) answer(ctx context.Context, conn net.Conn) {
 	}
 	answer := reply{Power: s.powerText(), Boot: s.bootText()}
 	switch r.Op {
+	case opStatus, opConsole:
 	case opPower:
-		if err := s.SetPower(ctx, actions[r.Power]); err != nil {
+		action, ok := actions[r.Power]
+		if !ok {
+			answer.Error = fmt.Sprintf("a machine has no power action %q", r.Power)
+			break
+		}
+		if err := s.SetPower(ctx, action); err != nil {
 			answer.Error = err.Error()
 		}
 		answer.Power = s.powerText()
 	case opFaults:
+		if r.Faults == nil {
+			answer.Error = "the request names no faults"
+			break
+		}
 		s.bmc.SetFaults(*r.Faults)
 	case opStats:
 		stats := s.bmc.Stats()
 		answer.Stats = &stats
+	default:
+		answer.Error = fmt.Sprintf("this supervisor knows no request %q; is it of another version?", r.Op)
 	}
 	if err := json.NewEncoder(conn).Encode(answer); err != nil || r.Op != opConsole {
 		return
