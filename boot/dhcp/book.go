@@ -25,7 +25,7 @@ var errNoAddress = errors.New("every address of the range is lent")
 // only offered. One MAC has at most one address, one address at most one MAC.
 type book struct {
 	store    boot.AddressLeases
-	reserved map[netip.Addr]bool // never lent: our own address, routers
+	reserved map[netip.Addr]bool // never lent: our own address, routers, the ends of a network
 
 	mu       sync.Mutex
 	byMAC    map[string]*lease
@@ -51,6 +51,10 @@ func openBook(ctx context.Context, c Config, store boot.AddressLeases) (*book, e
 	}
 	for _, p := range c.Pools {
 		b.reserved[p.Router] = true
+		if p.Prefix.Bits() < 31 { // the first and last address of a network are nobody's
+			b.reserved[p.Prefix.Masked().Addr()] = true
+			b.reserved[addrOf(broadcastOf(p.Prefix))] = true
+		}
 	}
 	old, err := store.AddressLeases(ctx)
 	if err != nil {
