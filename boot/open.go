@@ -2,10 +2,12 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -48,17 +50,73 @@ var sourceClient = &http.Client{Transport: &http.Transport{
 	DisableCompression:    true, // a length that is not the file's would break TFTP's tsize
 }}
 
+// silence is how long a server may say nothing in the middle of a file.
+var silence = time.Minute
+
 // Fetch asks for a URL of a record with the given headers, such as Range. The caller closes
-// the body, and judges the status.
-func Fetch(ctx context.Context, method, url string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+// the body, and judges the status. Reading a body whose server has fallen silent ends with an error.
+// Errors do not hold what may be secret in a URL: user, password, query.
+func Fetch(ctx context.Context, method, place string, header http.Header) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	req, err := http.NewRequestWithContext(ctx, method, place, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking for %s: %w", url, err)
+		cancel(nil)
+		return nil, fmt.Errorf("asking for a file of a boot: %w", withoutURL(err))
 	}
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	return sourceClient.Do(req)
+	resp, err := sourceClient.Do(req)
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("asking for %s: %w", WithoutSecrets(place), withoutURL(err))
+	}
+	resp.Body = &body{ReadCloser: resp.Body, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+// body is an answer's body; each read of it has a deadline.
+type body struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	t := time.AfterFunc(silence, func() { b.cancel(fmt.Errorf("the server was silent for %s", silence)) })
+	defer t.Stop()
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}
+
+// WithoutSecrets is a record's URL as it may stand in a log or an answer: without user, password and
+// query.
+func WithoutSecrets(place string) string {
+	if !IsURL(place) {
+		return place
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		return "a URL"
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// withoutURL takes the URL out of net/http's and net/url's errors.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
 }
 
 // OpenSource opens a file of a record from its first byte.
@@ -72,7 +130,7 @@ func OpenSource(ctx context.Context, place string) (*Source, error) {
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, fmt.Errorf("asking for %s: the server answered %s", place, resp.Status)
+		return nil, fmt.Errorf("asking for %s: the server answered %s", WithoutSecrets(place), resp.Status)
 	}
 	return &Source{ReadCloser: resp.Body, Size: resp.ContentLength}, nil
 }

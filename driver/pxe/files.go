@@ -98,7 +98,7 @@ func (f bootFile) ask(ctx context.Context) error {
 	}
 	resp.Body.Close()
 	if resp.StatusCode >= 400 && resp.StatusCode != http.StatusMethodNotAllowed && resp.StatusCode != http.StatusNotImplemented {
-		return node.Errorf(node.Invalid, "%s cannot be fetched: the server of %s answered %s.", f.key, f.place, resp.Status)
+		return node.Errorf(node.Invalid, "%s cannot be fetched: the server of %s answered %s.", f.key, boot.WithoutSecrets(f.place), resp.Status)
 	}
 	return nil
 }

@@ -344,7 +344,7 @@ func TestFiles(t *testing.T) {
 		{far.URL + "/kernel", "", ""},
 		{far.URL + "/picky", "", ""},
 		{far.URL + "/missing", "", "driver_info/deploy_kernel cannot be fetched: the server of " + far.URL + "/missing answered 404 Not Found."},
-		{"http://127.0.0.1:1/k", "", `driver_info/deploy_kernel cannot be fetched: Head "http://127.0.0.1:1/k": dial tcp 127.0.0.1:1: connect: connection refused`},
+		{"http://127.0.0.1:1/k", "", `driver_info/deploy_kernel cannot be fetched: asking for http://127.0.0.1:1/k: dial tcp 127.0.0.1:1: connect: connection refused`},
 		{"", "driver_info/deploy_kernel is missing for node " + uuid + ", and the service has no default: set it to an absolute path, or to a file://, http:// or https:// URL.", ""},
 		{"kernel", `driver_info/deploy_kernel is "kernel"; ` + form, ""},
 		{"glance://a5a65f00-0000-0000-0000-000000000000", `driver_info/deploy_kernel is "glance://a5a65f00-0000-0000-0000-000000000000"; ` + form, ""},
