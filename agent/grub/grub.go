@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -198,8 +199,9 @@ func (t Target) has(path string) bool {
 }
 
 // run runs a program of the image, which sees the image as its root and no network: it has no
-// business with the provisioning network. It is the first of a process namespace: what it started
-// ends with it, and holds no mount and writes no disk afterwards.
+// business with the provisioning network. What it leaves running is ended: it would hold a mount, and
+// write to a disk whose deploy may have failed. (A process namespace would do that too, but in one the
+// program would be process 1, which some take for being the machine's init.)
 func (t Target) run(ctx context.Context, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -207,14 +209,44 @@ func (t Target) run(ctx context.Context, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: t.Dir, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: t.Dir, Cloneflags: unix.CLONE_NEWNET}
 	cmd.WaitDelay = time.Second
 	said, err := cmd.CombinedOutput()
-	if err != nil {
+	if err := errors.Join(err, t.endAll()); err != nil {
 		return fmt.Errorf("running the image's %s: %w: %s", strings.Join(argv, " "), err, last(said))
 	}
 	t.Log.Debug("ran in the image", "command", argv[0], "said", string(said))
 	return nil
+}
+
+// endAll kills what has the image as its root, and waits until it is gone.
+func (t Target) endAll() error {
+	root, err := filepath.EvalSymlinks(t.Dir)
+	if err != nil {
+		return fmt.Errorf("looking for what still runs in the image: %w", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left, err := filepath.Glob("/proc/[0-9]*/root")
+		if err != nil {
+			return fmt.Errorf("looking for what still runs in the image: %w", err)
+		}
+		found := 0
+		for _, link := range left {
+			to, err := os.Readlink(link) // none of a process that has ended
+			pid, numErr := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+			if err != nil || numErr != nil || to != root {
+				continue
+			}
+			found++
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended since
+		}
+		if found == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes of the image do not end", found)
+		}
+	}
 }
 
 // last keeps the end of what a program said, on one line.
