@@ -115,6 +115,7 @@ const note = `{
 	echo "called $0 $*"
 	echo "path $PATH language $LC_ALL home $HOME secret ${SECRET:-none}"
 	echo "directory $($bb pwd)"
+	[ $$ != 1 ] && echo not the first process
 	$bb grep -q "^proc /proc proc" /proc/mounts && echo proc
 	$bb test -d /sys/class && echo sys
 	$bb test -c /dev/null && echo dev
@@ -141,7 +142,7 @@ func TestInstall(t *testing.T) {
 			t.Errorf("still mounted: %v", left)
 		}
 	}
-	seen := "path /usr/sbin:/usr/bin:/sbin:/bin language C home /root secret none\ndirectory /\nproc\nsys\ndev\ncards 0\nsys cannot be changed\nrun can\n" + target.Root + "\n"
+	seen := "path /usr/sbin:/usr/bin:/sbin:/bin language C home /root secret none\ndirectory /\nnot the first process\nproc\nsys\ndev\ncards 0\nsys cannot be changed\nrun can\n" + target.Root + "\n"
 	want := "called /usr/sbin/grub-install --target=i386-pc --recheck " + target.Disk + "\n" + seen + "called /usr/sbin/update-grub \n" + seen
 	if got := target.read(t, "noted"); got != want+want {
 		t.Errorf("the programs noted\n%s\nwant\n%s twice", got, want)
