@@ -87,6 +87,9 @@ func (r *Rescue) login(ctx context.Context, path string) error {
 		fmt.Fprint(tty, "Login incorrect\r\n")
 		return nil
 	}
+	if !stop() { // from here on the shell's end is what ends a login; closing what it is given would race
+		return ctx.Err()
+	}
 	cmd := exec.CommandContext(ctx, r.shell(), "-l")
 	cmd.Env, cmd.Dir = environment("vt102"), "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
