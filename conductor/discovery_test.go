@@ -233,6 +233,7 @@ func TestWhoReported(t *testing.T) {
 		{"both, and a BMC nobody has", "192.0.2.1", "192.0.2.2", node.Document{"bmc_address": "192.0.2.3", "interfaces": nic(otherMAC)}, other},
 		{"MAC of one, BMC of the other", "192.0.2.1", "192.0.2.2", node.Document{"bmc_address": "192.0.2.1", "interfaces": nic(otherMAC)}, ""},
 		{"a BMC that both have", "192.0.2.1", "192.0.2.1", node.Document{"bmc_address": "192.0.2.1"}, ""},
+		{"a virtual BMC", "127.0.0.1", "192.0.2.1", node.Document{"bmc_address": "127.0.0.1", "interfaces": nic(otherMAC)}, other},
 		{"a BMC that both have, and the MAC", "192.0.2.1", "192.0.2.1", node.Document{"bmc_address": "192.0.2.1", "interfaces": nic(otherMAC)}, other},
 	} {
 		inWorld(t, func(w *world) {

@@ -90,9 +90,10 @@ func (c *Conductor) reporter(ctx context.Context, data node.InspectionData) (*no
 	return waiting[0], nil
 }
 
-// withBMC lists the nodes of the filter that are managed through the BMC of a report.
+// withBMC lists the nodes of the filter that are managed through the BMC of a report. A loopback address,
+// which virtual BMCs have, tells no machine from another.
 func (c *Conductor) withBMC(ctx context.Context, inventory node.Document, f node.NodeFilter) ([]*node.Node, error) {
-	addresses := bmcAddresses(inventory)
+	addresses := slices.DeleteFunc(bmcAddresses(inventory), netip.Addr.IsLoopback)
 	if len(addresses) == 0 {
 		return nil, nil
 	}

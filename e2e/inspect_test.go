@@ -126,3 +126,28 @@ func TestInspectionHearsTheSwitch(t *testing.T) {
 		t.Errorf("ports %+v", ports.Ports)
 	}
 }
+
+// The agent asks the BMC from inside, as /dev/ipmi0, where it is reached.
+func TestInspectionAsksTheBMC(t *testing.T) {
+	s := newSite(t)
+	out := filepath.Join(cache, "generic") // the cloud kernel has no drivers of BMCs
+	s.billet("ramdisk", "build", "--flavor", "generic", "--out", out)
+	m := s.machine("managed", "--firmware", "bios", "--memory", "384", "--disk", "5G", "--bmc-inside")
+	m.patch("/driver_info/deploy_kernel", filepath.Join(out, "vmlinuz"))
+	m.patch("/driver_info/deploy_ramdisk", filepath.Join(out, "initramfs"))
+	m.provision(map[string]any{"target": "manage"})
+	m.arrive("manageable", 2*time.Minute)
+	m.provision(map[string]any{"target": "inspect"})
+	m.arrive("manageable", 8*time.Minute)
+	var inv struct {
+		Inventory struct {
+			Address   string `json:"bmc_address"`
+			V6Address string `json:"bmc_v6address"`
+			MAC       string `json:"bmc_mac"`
+		}
+	}
+	s.call("GET", "/v1/nodes/"+m.uuid+"/inventory", nil, &inv, 200)
+	if got := inv.Inventory; got.Address != "127.0.0.1" || got.V6Address != "::/0" || got.MAC != "52:54:00:00:00:00" {
+		t.Errorf("the BMC is at %+v", got)
+	}
+}

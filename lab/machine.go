@@ -27,6 +27,7 @@ type Machine struct {
 	NICROM   string `json:"nic_rom"` // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
 	BMC      BMC    `json:"bmc"`
 	Serial   string `json:"serial_log"` // path; everything the machine ever said
+	Inside   bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
 	Power    string `json:"power,omitempty"`
 	Boot     string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
 }
@@ -70,6 +71,7 @@ type MachineOptions struct {
 	BMCPort     int      // UDP on 127.0.0.1 [any free one]
 	BMCUser     string   // ["admin"]
 	BMCPassword string   // [made up]
+	BMCInside   bool     // the machine sees its BMC too
 }
 
 var validMachine = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,30}[a-z0-9])?$`)
@@ -206,7 +208,7 @@ func newMachine(o MachineOptions, dir string) Machine {
 	h := hex.EncodeToString(id)
 	m := Machine{
 		Name: o.Name, UUID: h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:],
-		Firmware: o.Firmware, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, Serial: filepath.Join(dir, "serial.log"),
+		Firmware: o.Firmware, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
 		BMC: BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
 	}
 	for i := range o.NICs {

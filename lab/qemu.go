@@ -25,6 +25,7 @@ const (
 	serialSocket  = "serial.sock"
 	qmpSocket     = "qmp.sock"
 	controlSocket = "control.sock"
+	insideSocket  = "ipmi.sock"
 	serialLog     = "serial.log"
 	qemuLog       = "qemu.log"
 	superLog      = "supervisor.log"
@@ -83,6 +84,9 @@ func arguments(m Machine, order []string) []string {
 		"-serial", "chardev:serial0",
 	}
 	args = append(args, accelerator()...)
+	if m.Inside {
+		args = append(args, "-chardev", "socket,id=ipmi0,path="+insideSocket, "-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0", "-device", "isa-ipmi-kcs,bmc=bmc0")
+	}
 	if m.Firmware == "uefi" {
 		args = append(args,
 			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+uefiCode,

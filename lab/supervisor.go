@@ -55,6 +55,14 @@ func (l *Lab) RunMachine(ctx context.Context, name string) error {
 		return err
 	}
 	var owned sync.WaitGroup
+	if m.Inside {
+		inside, err := s.listenInside()
+		if err != nil {
+			return err
+		}
+		defer inside.Close()
+		owned.Go(func() { s.serveInside(ctx, inside) })
+	}
 	owned.Go(func() {
 		if err := s.bmc.Serve(ctx); err != nil {
 			s.log.Error("the BMC ended", "machine", name, "error", err)
@@ -87,6 +95,35 @@ func (s *supervisor) startBMC() error {
 	}
 	copy(s.bmc.GUID[:], id)
 	return nil
+}
+
+// listenInside opens the socket that QEMU's own end of the BMC comes to.
+func (s *supervisor) listenInside() (net.Listener, error) {
+	path := filepath.Join(s.dir, insideSocket)
+	os.Remove(path) // of a supervisor that was killed
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the machine's way to its BMC: %w", err)
+	}
+	return l, nil
+}
+
+func (s *supervisor) serveInside(ctx context.Context, l net.Listener) {
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		owned.Go(func() {
+			if err := s.bmc.ServeInside(ctx, conn); err != nil {
+				s.log.Warn("the machine's way to its BMC ended", "machine", s.m.Name, "error", err)
+			}
+		})
+	}
 }
 
 // watchHome ends the supervisor when somebody removed its directory: nobody could find it again.

@@ -115,6 +115,7 @@ func (f *labFlags) create() *cobra.Command {
 	p.StringVar(&o.NICROM, "nic-rom", "ipxe", "ipxe: the cards carry iPXE; none: UEFI's own network boot; http: UEFI HTTP boot alone")
 	p.StringArrayVar(&o.MACs, "mac", nil, "MAC address of the first card, again for the next (default: made up)")
 	p.StringVar(&port, "bmc-port", port, "the BMC's UDP port on 127.0.0.1, or auto")
+	p.BoolVar(&o.BMCInside, "bmc-inside", false, "the machine sees its BMC too, as a KCS interface (/dev/ipmi0)")
 	p.StringVar(&o.BMCUser, "bmc-user", "admin", "the BMC's user")
 	p.StringVar(&o.BMCPassword, "bmc-password", "", "the BMC's password (default: made up)")
 	return c

@@ -93,6 +93,7 @@ type Server struct {
 	mu     sync.Mutex
 	faults Faults
 	stats  Stats
+	live   *loop // while Serve runs
 }
 
 // Privilege is a privilege level (spec 6.8: callback 1, user 2, operator 3, administrator 4).

@@ -32,6 +32,7 @@ const (
 // call is one request as a command sees it.
 type call struct {
 	session *session // nil outside a session
+	inside  bool     // it comes from the machine's own system interface, which may do everything
 	raw     []byte   // the whole message, which names it for retransmissions
 	request
 	// later, when a command sets it, runs in a goroutine of its own and gives the completion code;
@@ -122,7 +123,9 @@ func (l *loop) dispatch(c *call) (byte, []byte) {
 			continue
 		}
 		switch {
-		case cmd.min > 0 && (c.session == nil || c.session.privilege < cmd.min):
+		case c.inside && c.netFn == netApp && onlyInSessions[c.cmd]:
+			return codeUnknown, nil
+		case !c.inside && cmd.min > 0 && (c.session == nil || c.session.privilege < cmd.min):
 			return codeNoPrivilege, nil
 		case len(c.data) < cmd.length:
 			return codeTooShort, nil

@@ -42,6 +42,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer s.Conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	l := newLoop(s, ctx.Done())
+	s.mu.Lock()
+	s.live = l
+	s.mu.Unlock()
 	packets, failed := make(chan datagram, 64), make(chan error, 1)
 	l.work.Go(func() { failed <- l.read(packets) })
 	l.work.Go(func() { l.write() })
