@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -560,6 +561,34 @@ func TestInspection(t *testing.T) {
 	}
 	if s.seen() != "" {
 		t.Errorf("an agent that only inspects called %s", s.seen())
+	}
+}
+
+// Figures of the machine are sent only when they were asked for; what there is no benchmark of, and a disk
+// that cannot be read, are left out.
+func TestInspectionWithBenchmarks(t *testing.T) {
+	s := newService(t)
+	startAgent(t, s, func(c *Config) {
+		c.Collectors, c.Benchmarks = []string{"default", "extra-hardware"}, []string{"disk", "network"}
+		if err := os.Remove(filepath.Join(c.Root, "dev/vda")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	var names []string
+	for _, r := range receive(t, s.inspection).Extra {
+		if v, ok := r[3].(float64); len(r) != 4 || !ok || v <= 0 {
+			t.Errorf("%v", r)
+		}
+		names = append(names, fmt.Sprint(r[0], " ", r[1], " ", r[2]))
+	}
+	want := []string{"disk vdb standalone_read_1M_KBps", "disk vdb standalone_read_1M_IOps", "disk vdb standalone_randread_4k_KBps", "disk vdb standalone_randread_4k_IOps"}
+	if !slices.Equal(names, want) {
+		t.Errorf("got %q", names)
+	}
+	s = newService(t)
+	startAgent(t, s, func(c *Config) { c.Collectors = []string{"default"} })
+	if got := receive(t, s.inspection); got.Extra != nil {
+		t.Errorf("nobody asked for %v", got.Extra)
 	}
 }
 

@@ -23,16 +23,17 @@ type Config struct {
 	Collectors         []string // ipa-inspection-collectors
 	CollectLLDP        bool     // ipa-collect-lldp: the switches' LLDP frames belong to the inventory
 	LLDPTimeout        time.Duration
-	Token              string // ipa-agent-token
-	NodeUUID           string // ipa-node-uuid
-	RequestID          string // ipa-global-request-id
-	Debug              bool   // ipa-debug
-	Insecure           bool   // ipa-insecure: certificates of the service and of image servers are not verified
-	APIVersion         int    // ipa-ironic-api-version: 89 for 1.89; 0: ask
-	ListenHost         string // ipa-listen-host
-	ListenPort         int    // ipa-listen-port; 0: any
-	AdvertiseHost      string // ipa-advertise-host; "": the address that reaches the service
-	AdvertisePort      int    // ipa-advertise-port; 0: the one listened on
+	Benchmarks         []string // ipa-inspection-benchmarks: any of cpu, mem, disk
+	Token              string   // ipa-agent-token
+	NodeUUID           string   // ipa-node-uuid
+	RequestID          string   // ipa-global-request-id
+	Debug              bool     // ipa-debug
+	Insecure           bool     // ipa-insecure: certificates of the service and of image servers are not verified
+	APIVersion         int      // ipa-ironic-api-version: 89 for 1.89; 0: ask
+	ListenHost         string   // ipa-listen-host
+	ListenPort         int      // ipa-listen-port; 0: any
+	AdvertiseHost      string   // ipa-advertise-host; "": the address that reaches the service
+	AdvertisePort      int      // ipa-advertise-port; 0: the one listened on
 	LookupTimeout      time.Duration
 	LookupInterval     time.Duration
 	DiskWait           time.Duration // ipa-disk-wait-attempts × ipa-disk-wait-delay
@@ -79,6 +80,7 @@ func NewConfig(params map[string]string) (Config, error) {
 		Collectors:         p.list("ipa-inspection-collectors"),
 		CollectLLDP:        p.flag("ipa-collect-lldp"),
 		LLDPTimeout:        p.seconds("ipa-lldp-timeout", 30),
+		Benchmarks:         p.list("ipa-inspection-benchmarks"),
 		Token:              p.text("ipa-agent-token", ""),
 		NodeUUID:           p.text("ipa-node-uuid", ""),
 		RequestID:          p.text("ipa-global-request-id", ""),

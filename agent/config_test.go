@@ -24,14 +24,14 @@ func TestParseCommandLine(t *testing.T) {
 
 func TestNewConfig(t *testing.T) {
 	got, err := NewConfig(ParseCommandLine("nofb vga=normal ipa-api-url=http://192.0.2.1:6385/v1,https://two/ ipa-inspection-callback-url=http://i/v1/continue_inspection " +
-		"ipa-inspection-collectors=default,logs ipa-collect-lldp=1 ipa-lldp-timeout=12 ipa-agent-token=t ipa-debug=1 ipa-insecure=true ipa-listen-port=0 ipa-lookup-timeout=5 ipa-ironic-api-version=1.68 BOOTIF=01-52-54-00-00-00-0A ipa-unknown=x"))
+		"ipa-inspection-collectors=default,logs ipa-collect-lldp=1 ipa-lldp-timeout=12 ipa-inspection-benchmarks=cpu,mem ipa-agent-token=t ipa-debug=1 ipa-insecure=true ipa-listen-port=0 ipa-lookup-timeout=5 ipa-ironic-api-version=1.68 BOOTIF=01-52-54-00-00-00-0A ipa-unknown=x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Config{
 		APIURLs: []string{"http://192.0.2.1:6385", "https://two"}, InspectionCallback: "http://i/v1/continue_inspection",
 		Collectors: []string{"default", "logs"}, Token: "t", Debug: true, Insecure: true, APIVersion: 68, ListenHost: "::",
-		CollectLLDP: true, LLDPTimeout: 12 * time.Second,
+		Benchmarks: []string{"cpu", "mem"}, CollectLLDP: true, LLDPTimeout: 12 * time.Second,
 		LookupTimeout: 5 * time.Second, LookupInterval: time.Second, DiskWait: 30 * time.Second, BootMAC: "52:54:00:00:00:0a",
 		Root: "/", StateDir: "/run/billet-agent",
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/billet-metal/billet/agent/benchmark"
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inventory"
 	"github.com/billet-metal/billet/agent/wire"
@@ -81,9 +82,10 @@ func (a *Agent) collect(ctx context.Context) wire.Inspection {
 	if a.Config.CollectLLDP || slices.Contains(collectors, "lldp") {
 		a.addLLDP(ctx, out.Inventory.Interfaces)
 	}
+	out.Extra = a.benchmarks(ctx, out.Inventory)
 	for _, name := range collectors {
 		switch name {
-		case "default", "lldp":
+		case "default", "lldp", "extra-hardware": // the last is where benchmarks come from elsewhere
 		case "pci-devices":
 			out.PCIDevices = a.inventory.PCIDevices()
 		case "usb-devices":
@@ -120,6 +122,39 @@ func (a *Agent) addBMC(i *wire.Inventory) {
 	}
 	i.BMCAddress, i.BMCv6Address = cmp.Or(found.Address, i.BMCAddress), cmp.Or(found.V6Address, i.BMCv6Address)
 	i.BMCMAC = found.MAC
+}
+
+// benchmarks are the figures asked for. A measurement that fails is logged and left out.
+func (a *Agent) benchmarks(ctx context.Context, i wire.Inventory) [][]any {
+	var records []benchmark.Record
+	for _, name := range a.Config.Benchmarks {
+		began, before := time.Now(), len(records)
+		switch name {
+		case "cpu":
+			records = append(records, benchmark.CPU(ctx, i.CPU.Count)...)
+		case "mem":
+			records = append(records, benchmark.Memory(ctx, i.CPU.Count)...)
+		case "disk":
+			var disks []benchmark.Disk
+			for _, d := range i.Disks {
+				disks = append(disks, benchmark.Disk{Path: filepath.Join(a.Config.Root, d.Name), Size: d.Size})
+			}
+			figures, err := benchmark.Disks(ctx, disks)
+			if err != nil {
+				a.Log.Warn("benchmark", "error", err)
+			}
+			records = append(records, figures...)
+		default:
+			a.Log.Warn("this agent has no such benchmark", "benchmark", name)
+			continue
+		}
+		a.Log.Info("benchmark", "of", name, "figures", len(records)-before, "took", time.Since(began))
+	}
+	var out [][]any
+	for _, r := range records {
+		out = append(out, r[:])
+	}
+	return out
 }
 
 // addLLDP listens on every interface with a link for what its switch says of itself.

@@ -52,7 +52,7 @@ func TestArguments(t *testing.T) {
 -drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file=disk0.raw -device scsi-hd,bus=scsi0.0,scsi-id=0,wwn=0x5000,id=disk0,drive=drive0,serial=S0,bootindex=1
 -drive if=none,id=drive1,format=raw,cache=unsafe,discard=unmap,file=disk1.raw -device scsi-hd,bus=scsi0.0,scsi-id=1,wwn=0x5001,id=disk1,drive=drive1,serial=S1,bootindex=2`},
 		{"its BMC inside", func(m *Machine) { m.Inside = true }, bmc.BootDevice{}, `
--chardev socket,id=ipmi0,path=ipmi.sock -device ipmi-bmc-extern,id=bmc0,chardev=ipmi0 -device isa-ipmi-kcs,bmc=bmc0`},
+-chardev socket,id=ipmi0,reconnect=1,path=ipmi.sock -device ipmi-bmc-extern,id=bmc0,chardev=ipmi0 -device isa-ipmi-kcs,bmc=bmc0`},
 		{"ahci", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "ahci", Serial: "S0", WWN: "0x5000"}}
 		}, bmc.BootDevice{}, `
