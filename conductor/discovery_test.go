@@ -258,3 +258,106 @@ func TestWhoReported(t *testing.T) {
 		})
 	}
 }
+
+// Two processes on one database, and a machine that reports to both at the same time, again and again: it
+// becomes one node with one set of ports. Whoever loses the race is told to come again, and then is known.
+func TestDiscoveryByTwoProcesses(t *testing.T) {
+	s := newSite(t)
+	var both []*Conductor
+	for _, host := range []string{"host-1", "host-2"} {
+		c, _ := s.start(host, s.db)
+		c.cfg.DiscoveryDriver = "test"
+		both = append(both, c)
+	}
+	for round := range 5 {
+		data := stranger("0.0.0.0")
+		var all sync.WaitGroup
+		uuids := make(chan string, 12)
+		for i := range 12 {
+			all.Go(func() {
+				for range 200 {
+					n, err := both[i%2].ContinueInspection(t.Context(), data)
+					if err == nil {
+						uuids <- n.UUID
+						return
+					}
+					if kind := node.KindOf(err); kind != node.Conflict {
+						t.Errorf("round %d: %v", round, err)
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
+				t.Error("never taken")
+			})
+		}
+		all.Wait()
+		close(uuids)
+		seen := map[string]bool{}
+		for u := range uuids {
+			seen[u] = true
+		}
+		nodes, err := s.db.Nodes(t.Context(), node.NodeFilter{IncludeChildren: true}, node.Page{})
+		if err != nil || len(nodes) != 1 || len(seen) != 1 || !seen[nodes[0].UUID] {
+			t.Fatalf("round %d: %d nodes, answered %v, %v", round, len(nodes), seen, err)
+		}
+		ports, err := s.db.Ports(t.Context(), node.PortFilter{}, node.Page{})
+		if err != nil || len(ports) != 2 {
+			t.Fatalf("round %d: ports %+v, %v", round, ports, err)
+		}
+		for _, p := range ports {
+			if p.NodeUUID != nodes[0].UUID {
+				t.Errorf("a port of nobody: %+v", p)
+			}
+		}
+		n, err := s.db.Reserve(t.Context(), nodes[0].UUID, "test", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.db.DeleteNode(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Rules out of the database, on a node in the database: what they change is there afterwards, and sealed
+// fields stay what they were.
+func TestRulesOnSQLite(t *testing.T) {
+	s := newSite(t)
+	c, _ := s.start("host-1", s.db)
+	c.cfg.DiscoveryDriver = "test"
+	first, second := rule("", []any{"set-attribute", "driver_info/ipmi_password", "from-a-rule"}, []any{"add-trait", "CUSTOM_A"}),
+		rule("", []any{"set-attribute", "extra/big", 9007199254740993.0}, []any{"set-plugin-data", "rack.unit", 7.0})
+	second.Priority = 5
+	for _, r := range []*node.InspectionRule{&first, &second} {
+		if err := s.db.CreateInspectionRule(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := c.ContinueInspection(t.Context(), stranger("0.0.0.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and when it reports again
+		n, err := s.db.Node(t.Context(), found.UUID)
+		if err != nil || n.DriverInfo["ipmi_password"] != "from-a-rule" || !slices.Equal(n.Traits, []string{"CUSTOM_A"}) || n.Extra["big"] == nil || n.State != node.Enroll || n.Lease.Holder != "" {
+			t.Fatalf("%+v, %v", n, err)
+		}
+		inventory, err := s.db.Inventory(t.Context(), found.UUID)
+		if rack, _ := inventory.PluginData["rack"].(map[string]any); err != nil || rack["unit"] != 7.0 || inventory.PluginData["auto_discovered"] != true {
+			t.Errorf("%+v, %v", inventory, err)
+		}
+		if _, err := c.ContinueInspection(t.Context(), stranger("0.0.0.0")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.Actions = []node.RuleOperation{{Op: "fail", Args: []any{"not any more"}}}
+	if err := s.db.SaveInspectionRule(t.Context(), &first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ContinueInspection(t.Context(), stranger("0.0.0.0")); err == nil || !strings.Contains(err.Error(), "not any more") {
+		t.Errorf("a rule that refuses the machine later: %v", err)
+	}
+	if n, err := s.db.Node(t.Context(), found.UUID); err != nil || n.DriverInfo["ipmi_password"] != "from-a-rule" || n.Lease.Holder != "" {
+		t.Errorf("%+v, %v", n, err)
+	}
+}

@@ -1,14 +1,17 @@
 package agent
 
 import (
+	"encoding/json"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -268,4 +271,44 @@ func TestMoreParametersOfTheInspection(t *testing.T) {
 	if w.params["ipa-inspection-benchmarks"] != "cpu,mem" || w.params["ipa-inspection-callback-url"] == "" {
 		t.Errorf("%v", w.params)
 	}
+}
+
+// FuzzHooks: whatever a machine reports, and however its node came to look, no hook panics, a refused report
+// changes nothing, and what is stored is JSON.
+func FuzzHooks(f *testing.F) {
+	text, err := os.ReadFile("testdata/inspection.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text, `{"capabilities":"a:b","root_device":{"size":"> 1"}}`)
+	f.Add([]byte(`{"inventory":{"interfaces":[{"name":"e","mac_address":"52:54:00:00:00:01","client_id":7,"ipv4_address":"10.0.0.1"}],"cpu":{"architecture":"x","flags":["vmx"]},"memory":{"total":9e9},"disks":[{"name":7}]},"pci_devices":[{"class":"0302"},{"vendor_id":"10de","product_id":"1eb8","class":"030200"}],"data":[["a","b","c","1"],[{},[],null,{}]],"root_disk":{"size":"x"}}`), `{}`)
+	f.Add([]byte(`{"inventory":{"interfaces":[{"mac_address":"52:54:00:00:00:01"}],"disks":[{"serial":"a"},{"serial":"b"}]},"root_disk":7,"pci_devices":{}}`), `{"capabilities":[],"root_device":7}`)
+	all := slices.Concat(DefaultHooks[1:3], []string{"accelerators", "boot-mode", "cpu-capabilities", "cpus", "extra-hardware", "local-link-connection", "parse-lldp", "pci-devices", "physical-network", "raid-device", "root-device"})
+	f.Fuzz(func(t *testing.T, text []byte, properties string) {
+		var body, props node.Document
+		if json.Unmarshal(text, &body) != nil || json.Unmarshal([]byte(properties), &props) != nil {
+			return
+		}
+		inventory, _ := body["inventory"].(map[string]any)
+		n := &node.Node{UUID: testUUID, Properties: props}
+		before, _ := json.Marshal(props)
+		ports := []node.Port{{ID: 1, UUID: "p", Address: "52:54:00:00:00:01"}}
+		i := &Inspect{Hooks: all, AddPorts: AddAll, KeepPorts: KeepAdded, PCIAliases: map[string]string{"10de:1eb8": "t4"}, PhysicalNetworks: map[netip.Prefix]string{netip.MustParsePrefix("10.0.0.0/8"): "x"}}
+		found, err := i.Inspected(t.Context(), &driver.Task{Node: n, Ports: ports}, node.InspectionData{
+			Inventory: inventory, PluginData: body, BootInterface: body.String("boot_interface"), Previous: node.Document{"disks": []any{map[string]any{"serial": "a"}}}})
+		if after, _ := json.Marshal(props); string(before) != string(after) {
+			t.Errorf("the loaded properties changed from %s to %s", before, after)
+		}
+		if err != nil {
+			if found.Ports != nil || found.Gone != nil || node.KindOf(err) != node.Invalid {
+				t.Errorf("%v, with %+v", err, found)
+			}
+			return
+		}
+		for _, v := range []any{n.Properties, found.Inventory.PluginData, found.Ports} {
+			if _, err := json.Marshal(v); err != nil {
+				t.Errorf("not JSON: %v", err)
+			}
+		}
+	})
 }
