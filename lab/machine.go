@@ -26,7 +26,7 @@ type Machine struct {
 	Disks    []Disk `json:"disks"`
 	NICROM   string `json:"nic_rom"` // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
 	BMC      BMC    `json:"bmc"`
-	Serial   string `json:"serial_log"` // path; everything the machine ever said
+	Serial   string `json:"serial_log"`           // path; everything the machine ever said
 	Inside   bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
 	Power    string `json:"power,omitempty"`
 	Boot     string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
