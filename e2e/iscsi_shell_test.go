@@ -39,6 +39,7 @@ for word in $(cat /proc/cmdline); do
 	ironic_api_url=*) API=${word#*=} ;;
 	boot_server=*) SERVER=${word#*=} ;;
 	disk=*) DISKS=${word#*=} ;;
+	boot_option=*) OPTION=${word#*=} ;;
 	esac
 done
 printf '#!/bin/sh\n[ "$1" = bound ] && ifconfig $interface $ip netmask $subnet && echo $ip > /tmp/ip\nexit 0\n' > /tmp/udhcpc
@@ -66,19 +67,41 @@ mkdir -p $G/np/0.0.0.0:3260
 echo 1 > $G/enable
 tftp -g -r token-$ID -l /tmp/token $SERVER
 TOKEN=$(cat /tmp/token)
-call() {
+cd /tmp && tftp-hpa $SERVER -c get token-$ID && cmp token token-$ID && echo SHELL-RAMDISK has the same token from both clients
+call() { # method, key, further fields
 	wget -O - --header "X-Auth-Token: $TOKEN" --header "Content-Type: application/json" \
-		--post-data "{\"address\":\"$ADDRESS\",\"key\":\"$1\",\"iqn\":\"$IQN\",\"error\":\"\"}" \
-		$API/v1/nodes/$ID/vendor_passthru/pass_deploy_info 2>&1
+		--post-data "{\"address\":\"$ADDRESS\",\"key\":\"$2\",\"error\":\"\",$3}" \
+		$API/v1/nodes/$ID/vendor_passthru/$1 2>&1
 }
-echo WRONG-KEY: $(call 0000)
-for try in 1 2 3 4 5 6 7 8 9 10; do
-	call $KEY && break
-	sleep 1
-done
+callagain() {
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		call "$@" && break
+		sleep 1
+	done
+}
+echo WRONG-KEY: $(call pass_deploy_info 0000 "\"iqn\":\"$IQN\"")
+echo TOO-EARLY: $(call pass_bootloader_install_info $KEY "\"status\":\"SUCCEEDED\"")
+callagain pass_deploy_info $KEY "\"iqn\":\"$IQN\""
 echo SHELL-RAMDISK called
 echo SHELL-RAMDISK heard: $(nc -l -p 10000)
 echo 0 > $G/enable
+rmdir $G/np/0.0.0.0:3260
+rm $G/lun/lun_1/port
+rmdir $G/lun/lun_1 $G $T/iscsi/$IQN $T/core/iblock_0/disk
+if [ "$OPTION" = local ]; then
+	blockdev --rereadpt $DISK
+	ROOT=$(fdisk -l $DISK | grep '^/dev/[^ ]* *\*' | cut -d' ' -f1)
+	mkdir /root
+	mount -t ext4 $ROOT /root
+	for d in dev proc sys; do mount -o bind /$d /root/$d; done
+	STATUS=FAILED
+	chroot /root /usr/sbin/grub-install --target=i386-pc $DISK && chroot /root /usr/sbin/update-grub && STATUS=SUCCEEDED
+	umount /root/dev /root/proc /root/sys /root
+	sync
+	callagain pass_bootloader_install_info $KEY "\"status\":\"$STATUS\""
+	echo SHELL-RAMDISK installed on $ROOT: $STATUS
+	echo SHELL-RAMDISK heard again: $(nc -l -p 10000)
+fi
 sync
 reboot -f
 `
@@ -95,13 +118,17 @@ func (s *site) shellRamdisk() string {
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"init": []byte(shellInit), "bin/busybox": busybox} {
+	tftp, err := os.ReadFile("/usr/bin/tftp")
+	if err != nil {
+		s.t.Fatal("the other TFTP client is missing: install Debian's package tftp-hpa (scripts/deps test): ", err)
+	}
+	for name, data := range map[string][]byte{"init": []byte(shellInit), "bin/busybox": busybox, "bin/tftp-hpa": tftp} {
 		if err := os.WriteFile(filepath.Join(root, name), data, 0o755); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 	cpio := exec.Command("cpio", "-o", "-H", "newc", "--quiet")
-	cpio.Dir, cpio.Stdin = root, strings.NewReader("init\nbin\nbin/busybox\n")
+	cpio.Dir, cpio.Stdin = root, strings.NewReader("init\nbin\nbin/busybox\nbin/tftp-hpa\n")
 	upper, err := cpio.Output()
 	if err != nil {
 		s.t.Fatal("cpio: ", err)
@@ -123,17 +150,38 @@ func (s *site) shellRamdisk() string {
 	return path
 }
 
-// The same deploy with a ramdisk that knows nothing but the wire contract.
+// The same deploys with a ramdisk that knows nothing but the wire contract: a whole disk, and a partition
+// image whose boot loader it installs between the two words on port 10000. Both TFTP clients that such
+// ramdisks have get the token.
 func TestISCSIShellRamdisk(t *testing.T) {
-	s := newSite(t)
-	m := s.machine("shell", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	t.Run("whole-disk", func(t *testing.T) {
+		s := newSite(t)
+		m := s.shellMachine("shell")
+		m.deploy(imageInfo(t, "grub.qcow2"))
+		m.prints(2*time.Minute, "SHELL-RAMDISK has the same token from both clients", "WRONG-KEY:", "400 Bad Request", "SHELL-RAMDISK called")
+		m.arrive("active", 3*time.Minute)
+		m.prints(3*time.Minute, "SHELL-RAMDISK heard: done", "BILLET-INSTANCE-UP grub")
+	})
+	t.Run("partition", func(t *testing.T) {
+		s := newSite(t)
+		m := s.shellMachine("shellpart")
+		m.patch("/properties/capabilities", "boot_mode:bios")
+		m.deploy(s.partitionImage(map[string]any{"swap_mb": 64, "ephemeral_gb": 1}))
+		m.prints(2*time.Minute, "TOO-EARLY:", "409 Conflict", "SHELL-RAMDISK called")
+		m.arrive("active", 6*time.Minute)
+		m.prints(3*time.Minute, "SHELL-RAMDISK heard: done", "SHELL-RAMDISK installed on /dev/vda3: SUCCEEDED", "SHELL-RAMDISK heard again: done")
+		m.comesUp("shellpart login:", 1)
+	})
+}
+
+// shellMachine is an available machine that boots the shell's ramdisk.
+func (s *site) shellMachine(name string) *machine {
+	s.t.Helper()
+	m := s.machine(name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/deploy_interface", "iscsi")
 	m.patch("/driver_info/deploy_ramdisk", s.shellRamdisk())
 	m.available()
-	m.deploy(imageInfo(t, "grub.qcow2"))
-	m.prints(2*time.Minute, "WRONG-KEY:", "400 Bad Request", "SHELL-RAMDISK called")
-	m.arrive("active", 3*time.Minute)
-	m.prints(3*time.Minute, "SHELL-RAMDISK heard: done", "BILLET-INSTANCE-UP grub")
+	return m
 }
 
 // The machine goes away in the middle of the write: the deploy fails in bounded time with the reason.

@@ -24,7 +24,8 @@ type Machine struct {
 	CPUs     int    `json:"cpus"`
 	NICs     []NIC  `json:"nics"`
 	Disks    []Disk `json:"disks"`
-	NICROM   string `json:"nic_rom"` // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
+	CDROM    string `json:"cdrom,omitempty"` // path of the file in its CD drive
+	NICROM   string `json:"nic_rom"`         // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
 	BMC      BMC    `json:"bmc"`
 	Serial   string `json:"serial_log"`           // path; everything the machine ever said
 	Inside   bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
@@ -64,6 +65,7 @@ type MachineOptions struct {
 	CPUs        int      // [1]
 	Disks       []int64  // bytes [one of 6 GiB]; an empty list that is not nil makes a machine without disks
 	DiskModel   string   // ["virtio"], "nvme", "ahci", "scsi"
+	CDROM       string   // file in a CD drive, absolute [no drive]
 	NICs        int      // [1]
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
 	NICROM      string   // ["ipxe"], "none", "http"
@@ -129,6 +131,15 @@ func (o *MachineOptions) check() error {
 	}
 	if err := o.checkMACs(); err != nil {
 		return err
+	}
+	if o.CDROM != "" {
+		info, err := os.Stat(o.CDROM)
+		if err != nil {
+			return fmt.Errorf("CD-ROM: %w", err)
+		}
+		if !filepath.IsAbs(o.CDROM) || !info.Mode().IsRegular() {
+			return fmt.Errorf("CD-ROM %s: an absolute path of a file is wanted", o.CDROM)
+		}
 	}
 	for _, size := range o.Disks {
 		if size < 1<<20 || size%512 != 0 {
@@ -208,7 +219,7 @@ func newMachine(o MachineOptions, dir string) Machine {
 	h := hex.EncodeToString(id)
 	m := Machine{
 		Name: o.Name, UUID: h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:],
-		Firmware: o.Firmware, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
+		Firmware: o.Firmware, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
 		BMC: BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
 	}
 	for i := range o.NICs {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/billet-metal/billet/lab/bmc"
 )
@@ -107,13 +108,17 @@ func arguments(m Machine, order []string) []string {
 		}
 		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, n.Tap), "-device", device)
 	}
-	if slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Model == "scsi" }) {
+	if m.CDROM != "" || slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Model == "scsi" }) {
 		args = append(args, "-device", "virtio-scsi-pci,id=scsi0")
 	}
 	for i, d := range m.Disks {
 		// The host does not crash with the machine, so the guest's flushes may be ignored.
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,file=%s", i, filepath.Base(d.Path)),
 			"-device", diskDevice(d, i)+",bootindex="+index(diskID(i)))
+	}
+	if m.CDROM != "" { // on the one bus that every kernel of the lab has a driver for
+		args = append(args, "-drive", "if=none,id=cd0,format=raw,media=cdrom,readonly=on,file="+strings.ReplaceAll(m.CDROM, ",", ",,"),
+			"-device", "scsi-cd,bus=scsi0.0,scsi-id=7,drive=cd0")
 	}
 	return args
 }

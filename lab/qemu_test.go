@@ -57,6 +57,13 @@ func TestArguments(t *testing.T) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "ahci", Serial: "S0", WWN: "0x5000"}}
 		}, bmc.BootDevice{}, `
 -drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file=disk0.raw -device ide-hd,bus=ide.0,wwn=0x5000,id=disk0,drive=drive0,serial=S0,bootindex=1`},
+		{"CD drive", func(m *Machine) {
+			m.CDROM = "/a,b.iso"
+			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "virtio", Serial: "S0"}}
+		}, bmc.BootDevice{}, `
+-device virtio-scsi-pci,id=scsi0
+-drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file=disk0.raw -device virtio-blk-pci,id=disk0,drive=drive0,serial=S0,bootindex=1
+-drive if=none,id=cd0,format=raw,media=cdrom,readonly=on,file=/a,,b.iso -device scsi-cd,bus=scsi0.0,scsi-id=7,drive=cd0`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := base

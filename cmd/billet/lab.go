@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -88,6 +89,11 @@ func (f *labFlags) create() *cobra.Command {
 			if o.Disks, err = parseSizes(disks); err != nil {
 				return err
 			}
+			if o.CDROM != "" {
+				if o.CDROM, err = filepath.Abs(o.CDROM); err != nil {
+					return fmt.Errorf("finding the file for the CD drive: %w", err)
+				}
+			}
 			if port != "auto" {
 				if o.BMCPort, err = strconv.Atoi(port); err != nil {
 					return fmt.Errorf("BMC port %q: a number or auto is allowed", port)
@@ -110,6 +116,7 @@ func (f *labFlags) create() *cobra.Command {
 	p.IntVar(&o.CPUs, "cpus", 1, "processors")
 	p.StringArrayVar(&disks, "disk", []string{"6G"}, "disk size (sparse), again for another disk; none: no disk")
 	p.StringVar(&o.DiskModel, "disk-model", "virtio", "virtio, nvme, ahci or scsi")
+	p.StringVar(&o.CDROM, "cdrom", "", "file to have in a CD drive, such as an ISO image (default: no drive)")
 	p.IntVar(&o.NICs, "nics", 1, "network cards")
 	p.StringVar(&o.NICModel, "nic-model", "virtio", "virtio, e1000e or e1000")
 	p.StringVar(&o.NICROM, "nic-rom", "ipxe", "ipxe: the cards carry iPXE; none: UEFI's own network boot; http: UEFI HTTP boot alone")
