@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ type client struct {
 }
 
 // clientVersion is the microversion the commands are written against.
-const clientVersion = "1.99"
+const clientVersion = "1.115"
 
 // newClient reads --api and BILLET_API, BILLET_USER, BILLET_PASSWORD.
 func newClient(cmd *cobra.Command) *client {
@@ -80,15 +81,29 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	return json.Unmarshal(answer, out)
 }
 
+// below is the part of a link behind the base URL: the service may name itself by another host, and
+// the base may have a path of its own, that of a proxy. "" when there is no link.
+func (c *client) below(link string) string {
+	next, err := url.Parse(link)
+	if err != nil || link == "" {
+		return ""
+	}
+	base, err := url.Parse(c.base)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(next.RequestURI(), base.EscapedPath())
+}
+
 // faultText finds the sentence in an error body: error_message is a string of JSON.
 func faultText(body []byte) string {
 	var outer struct {
 		ErrorMessage string `json:"error_message"`
 		Error        struct{ Message string }
 	}
-	var inner struct{ FaultString, Title string }
+	var inner struct{ FaultString, Description, Title string }
 	if json.Unmarshal(body, &outer) == nil && json.Unmarshal([]byte(outer.ErrorMessage), &inner) == nil {
-		for _, s := range []string{inner.FaultString, inner.Title} {
+		for _, s := range []string{inner.FaultString, inner.Description, inner.Title} {
 			if s != "" {
 				return s
 			}

@@ -307,6 +307,7 @@ func unknownKey(source, name string, known []key) error {
 		names = append(names, k.name)
 	}
 	slices.Sort(names)
+	name = strings.ReplaceAll(name, "\x00", ".") // a key below another; there are none
 	return fmt.Errorf("%s: unknown key %q; the keys are %s", source, name, strings.Join(names, ", "))
 }
 

@@ -10,16 +10,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// writeFile puts a configuration file somewhere and returns its name.
+func writeFile(t *testing.T, yaml string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "billet.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func load(t *testing.T, yaml string, environ, args []string) (*Config, error) {
 	t.Helper()
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	addConfigFlags(flags)
 	if yaml != "" {
-		path := filepath.Join(t.TempDir(), "billet.yaml")
-		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append([]string{"--config", path}, args...)
+		args = append([]string{"--config", writeFile(t, yaml)}, args...)
 	}
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)

@@ -52,22 +52,19 @@ func nodeList() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List nodes", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "UUID\tNAME\tPOWER\tSTATE\tMAINTENANCE")
-		path := "/v1/nodes"
+		c, path := newClient(cmd), "/v1/nodes"
 		for path != "" {
 			var page struct {
 				Nodes []nodeRow
 				Next  string
 			}
-			if err := newClient(cmd).do(cmd.Context(), "GET", path, nil, &page); err != nil {
+			if err := c.do(cmd.Context(), "GET", path, nil, &page); err != nil {
 				return err
 			}
 			for _, n := range page.Nodes {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\n", n.UUID, value(n.Name), value(n.Power), n.State, n.Maintenance)
 			}
-			path = ""
-			if next, err := url.Parse(page.Next); err == nil && page.Next != "" {
-				path = next.RequestURI()
-			}
+			path = c.below(page.Next)
 		}
 		return w.Flush()
 	}}

@@ -75,7 +75,8 @@ func nodeWatch() *cobra.Command {
 // watch prints a line for each event of the node's history, each boot event, each wait and each
 // move of the progress, with the seconds since the watch began. It ends with an error when the node fails.
 func watch(ctx context.Context, c *client, ident string, out io.Writer, opts watchOptions) error {
-	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
+	asked := ctx
+	ctx, cancel := context.WithTimeout(asked, opts.Timeout)
 	defer cancel()
 	v := view{out: out, began: opts.Since, seen: map[string]bool{}}
 	if v.began.IsZero() {
@@ -88,7 +89,10 @@ func watch(ctx context.Context, c *client, ident string, out io.Writer, opts wat
 		if err == nil {
 			h, err = c.newest(ctx, ident, 60)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case asked.Err() != nil:
+			return fmt.Errorf("no longer watched: node %s is %q and goes on", ident, v.state)
+		case ctx.Err() != nil:
 			return fmt.Errorf("node %s is still %q after %s; it goes on without being watched", ident, v.state, opts.Timeout)
 		}
 		switch {
