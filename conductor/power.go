@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -198,5 +199,9 @@ func (c *Conductor) withManagement(ctx context.Context, n *node.Node, call func(
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
 	defer cancel()
-	return guarded(func() error { return call(ctx, task) })
+	err = guarded(func() error { return call(ctx, task) })
+	if e, ok := errors.AsType[*node.Err](err); ok { // shown to who asked
+		return &node.Err{Kind: e.Kind, Msg: scrub(n, err.Error()), Cause: e.Cause}
+	}
+	return err
 }
