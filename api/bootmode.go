@@ -106,6 +106,22 @@ func (a *API) unsupported(what string) handler {
 	}
 }
 
+// noVendorMethods answers which methods of its own the hardware of a node, or of a hardware type, has: none.
+func (a *API) noVendorMethods(w http.ResponseWriter, c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	if name := c.PathValue("name"); name != "" {
+		if _, err := a.Conductor.Driver(c.Context(), name); err != nil {
+			return err
+		}
+	} else if _, err := a.node(c); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{})
+	return nil
+}
+
 // showVirtualMedia is newer than changing them.
 func (a *API) showVirtualMedia(w http.ResponseWriter, c *call) error {
 	if !c.version.knows("list virtual media") {

@@ -125,3 +125,23 @@ func TestWhatNoHardwareHas(t *testing.T) {
 		}
 	}
 }
+
+// No hardware here has methods of its own; who asks for those of something that is not there hears that.
+func TestVendorMethods(t *testing.T) {
+	for path, want := range map[string]string{
+		"nodes/rack1-u7": "{}", "nodes/" + nodeA: "{}", "drivers/ipmi": "{}",
+		"nodes/nobody":   "Node nobody could not be found.",
+		"drivers/redfax": "Could not find the following driver(s) or hardware type(s): redfax.",
+	} {
+		resp, body := newServer(t).ask("1.115", "GET", "/v1/"+path+"/vendor_passthru/methods", "")
+		if want == "{}" {
+			if resp.StatusCode != 200 || strings.TrimSpace(body) != want {
+				t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+			}
+			continue
+		}
+		if resp.StatusCode != 404 || faultstring(t, body) != want {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}

@@ -46,6 +46,8 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"indicators", "1.63", "GET", "/v1/nodes/rack1-u7/management/indicators", ""},
 	{"bios", "1.74", "GET", "/v1/nodes/rack1-u7/bios?detail=true", ""},
 	{"firmware", "1.86", "GET", "/v1/nodes/rack1-u7/firmware", ""},
+	{"node-vendor-methods", "1.115", "GET", "/v1/nodes/rack1-u7/vendor_passthru/methods", ""},
+	{"driver-vendor-methods", "1.115", "GET", "/v1/drivers/ipmi/vendor_passthru/methods", ""},
 	{"children", "1.83", "GET", "/v1/nodes/rack1-u7/children", ""},
 	{"shards", "1.82", "GET", "/v1/shards", ""},
 	{"boot-device", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device", ""},

@@ -182,6 +182,11 @@ func firmware(t *testing.T, o *openstack) {
 	if rows := o.list(t, "node", "bios", "setting", "list", "m1"); len(rows) > 0 {
 		t.Errorf("BIOS settings: %v", rows)
 	}
+	for _, of := range []string{"node", "driver"} {
+		if rows := o.list(t, of, "passthru", "list", map[string]string{"node": "m1", "driver": "ipmi"}[of]); len(rows) > 0 {
+			t.Errorf("methods of the %s: %v", of, rows)
+		}
+	}
 	o.refused(t, "doesn't have a BIOS setting 'virtualization'", "node", "bios", "setting", "show", "m1", "virtualization")
 	o.refused(t, "Driver fake-hardware does not support get_console", "node", "console", "show", "m1")
 }
