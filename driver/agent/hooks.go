@@ -140,6 +140,9 @@ func findInterfaces(i *Inspect, r *reading) error {
 			r.chosen = append(r.chosen, n)
 		}
 	}
+	if len(r.chosen) == 0 && r.booted == "" && cmp.Or(i.AddPorts, AddPXE) == AddPXE {
+		r.chosen = r.nics // nothing is known of any: one of them it was
+	}
 	if len(r.chosen) == 0 {
 		return node.Errorf(node.Invalid, "None of the %d network interfaces found is one that ports are added for (inspection_add_ports is %q).", len(r.nics), cmp.Or(i.AddPorts, AddPXE))
 	}

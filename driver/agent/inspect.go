@@ -20,7 +20,7 @@ type AddPorts string
 
 // Policies of adding ports; "" is PXE.
 const (
-	AddPXE    AddPorts = "pxe"      // the interface it booted from; those with an address when that is not known
+	AddPXE    AddPorts = "pxe"      // the interface it booted from; when that is not known those with an address, else all
 	AddActive AddPorts = "active"   // those with an address
 	AddAll    AddPorts = "all"      // every one with a MAC address
 	AddNone   AddPorts = "disabled" // none

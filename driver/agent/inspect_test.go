@@ -110,6 +110,12 @@ func TestWhichPorts(t *testing.T) {
 		{"as PXELINUX says it", "", func(b map[string]any) { b["boot_interface"] = "01-52-54-00-00-00-03" }, nil, map[string]bool{"52:54:00:00:00:03": true}},
 		{"from the inventory", "", func(b map[string]any) { delete(b, "boot_interface") }, nil, map[string]bool{"52:54:00:00:00:02": true}},
 		{"nobody knows", "", noBoot, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": true}},
+		{"nobody knows, and none has an address", "", func(b map[string]any) {
+			noBoot(b)
+			for _, v := range inventoryOf(b)["interfaces"].([]any) {
+				v.(map[string]any)["ipv4_address"], v.(map[string]any)["ipv6_address"] = nil, nil
+			}
+		}, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": true, "52:54:00:00:00:04": true}},
 		{"active", AddActive, nil, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": false}},
 		{"all", AddAll, nil, nil, map[string]bool{"52:54:00:00:00:02": true, "52:54:00:00:00:03": false, "52:54:00:00:00:04": false}},
 		{"none", AddNone, nil, nil, map[string]bool{}},
