@@ -109,7 +109,7 @@ func (b *LogBuffer) sendLines(ctx context.Context, send func(context.Context, []
 			default:
 			}
 			err := send(ctx, b.lines(time.Now()))
-			if answer := (*statusError)(nil); errors.As(err, &answer) && (answer.code == http.StatusNotFound || answer.code == http.StatusBadRequest) {
+			if answer := (*statusError)(nil); errors.As(err, &answer) && unwanted(answer.code) {
 				return
 			}
 			if err == nil {
@@ -123,6 +123,16 @@ func (b *LogBuffer) sendLines(ctx context.Context, send func(context.Context, []
 			return
 		}
 	}
+}
+
+// unwanted says that a service with this answer will not take the message later either. One that is not Billet may
+// ask for a login before it says that there is no such path.
+func unwanted(code int) bool {
+	switch code {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return false
+	}
+	return code >= 400 && code < 500
 }
 
 // Bytes is a copy of what is kept.

@@ -65,6 +65,7 @@ func TestSendingLines(t *testing.T) {
 			return nil
 		}, "0s first, 5s third, 10s last", false},
 		{"no Billet", func(int) error { return &statusError{code: http.StatusNotFound} }, "0s first", true},
+		{"no Billet, and a login in front", func(int) error { return &statusError{code: http.StatusUnauthorized} }, "0s first", true},
 		{"another agent's", func(int) error { return &statusError{code: http.StatusBadRequest} }, "0s first", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,7 +37,46 @@ func (r *run) stalled(ctx context.Context) string {
 	if !r.c.cfg.watched(r.n.Plan.WaitingFor) {
 		return ""
 	}
-	return r.evidence(ctx).stalled(r.c.cfg.BootPhaseTimeout, r.c.cfg.FirmwareTimeout)
+	e := r.evidence(ctx)
+	if reason := e.stalled(r.c.cfg.BootPhaseTimeout, r.c.cfg.FirmwareTimeout); reason != "" {
+		return reason
+	}
+	return r.switchedOff(ctx, e)
+}
+
+const (
+	offAfter = 30 * time.Second // without a sign of life the BMC is asked
+	offFor   = time.Minute      // a machine that applies firmware may be off for less
+	memoOff  = "conductor.off"  // since when the BMC says that the machine is off, RFC 3339
+)
+
+// switchedOff says that the machine waited for is off, although it was switched on; "" while it is not for certain.
+func (r *run) switchedOff(ctx context.Context, e evidence) string {
+	last := e.now.Add(-e.waited)
+	for _, ev := range e.events {
+		if ev.At.After(last) {
+			last = ev.At
+		}
+	}
+	if r.n.Power != node.PowerOn || e.quiet(last) < offAfter {
+		delete(r.n.Plan.Memo, memoOff)
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, powerReadTime)
+	defer cancel()
+	if state, err := r.task.Hardware.Power.PowerState(ctx, r.task); err != nil || state != node.PowerOff {
+		delete(r.n.Plan.Memo, memoOff)
+		return ""
+	}
+	since, err := time.Parse(time.RFC3339Nano, r.n.Plan.Memo[memoOff])
+	if err != nil {
+		r.task.Remember(memoOff, e.now.Format(time.RFC3339Nano))
+		return ""
+	}
+	if e.now.Sub(since) < offFor {
+		return ""
+	}
+	return e.gaveUp("in which the machine was switched off", fmt.Sprintf("its BMC has said so for %s: did it lose its power, or did somebody switch it off?", spell(e.now.Sub(since))))
 }
 
 // panicked says that the kernel of the machine waited for has panicked; "" while it has not.

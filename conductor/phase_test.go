@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -179,4 +180,60 @@ func TestMaintenancePausesThePhases(t *testing.T) {
 			t.Errorf("failed %s after the maintenance", took)
 		}
 	})
+}
+
+// A machine that is off although it was switched on is not waited for long; one that is off for a moment is, and so is
+// one whose BMC does not answer.
+func TestAMachineThatIsSwitchedOff(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		off   func(after time.Duration) (node.PowerState, error) // what the BMC says
+		seen  bool                                               // DHCP hears the machine all the time
+		after time.Duration                                      // when the flow fails, a poll more or less
+		want  string
+	}{
+		{"off", func(time.Duration) (node.PowerState, error) { return node.PowerOff, nil }, false, 100 * time.Second,
+			"of waiting for the agent's first heartbeat, in which the machine was switched off: its BMC has said so for 60 s: did it lose its power, or did somebody switch it off?"},
+		{"on", func(time.Duration) (node.PowerState, error) { return node.PowerOn, nil }, false, 25 * time.Minute, "without a sign of life"},
+		{"off for a moment", func(after time.Duration) (node.PowerState, error) {
+			if after > 80*time.Second {
+				return node.PowerOn, nil
+			}
+			return node.PowerOff, nil
+		}, false, 25 * time.Minute, "without a sign of life"},
+		{"nobody knows", func(time.Duration) (node.PowerState, error) { return node.PowerUnknown, errors.New("no answer") }, false, 25 * time.Minute, "without a sign of life"},
+		{"it lives whatever its BMC says", func(time.Duration) (node.PowerState, error) { return node.PowerOff, nil }, true, 30 * time.Minute, "Timed out after"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Available)
+				w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+				w.m.onDo = func(what string, n *node.Node) {
+					if what == "boot_deploy" {
+						n.Power = node.PowerOn
+					}
+				}
+				c, _ := w.start(w.cfg)
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+				w.reach(node.DeployWait)
+				began := time.Now()
+				w.m.mu.Lock()
+				w.m.power = func() (node.PowerState, error) { return tt.off(time.Since(began)) }
+				w.m.mu.Unlock()
+				for tt.seen && time.Since(began) < 29*time.Minute {
+					w.store.mu.Lock()
+					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", What: "boot/…/ramdisk: still being sent", At: node.Now()})
+					w.store.mu.Unlock()
+					time.Sleep(20 * time.Second)
+				}
+				n := w.reach(node.DeployFailed)
+				if took := time.Since(began); took < tt.after-15*time.Second || took > tt.after+15*time.Second {
+					t.Errorf("failed after %s, want %s", took, tt.after)
+				}
+				if !strings.Contains(n.LastError, tt.want) {
+					t.Errorf("last_error: %s", n.LastError)
+				}
+			})
+		})
+	}
 }

@@ -33,6 +33,7 @@ type machine struct {
 	says    string                          // what they say they did
 	within  time.Duration                   // deadline of waiting for the agent
 	onDo    func(what string, n *node.Node) // called for each thing done
+	power   func() (node.PowerState, error) // what the BMC says; nil: what the node's row says
 }
 
 func newMachine() *machine {
@@ -210,6 +211,12 @@ func (p testPower) Validate(_ context.Context, t *driver.Task) error {
 func (p testPower) PowerState(ctx context.Context, t *driver.Task) (node.PowerState, error) {
 	if err := p.m.do(ctx, t, "read_power"); err != nil {
 		return node.PowerUnknown, err
+	}
+	p.m.mu.Lock()
+	power := p.m.power
+	p.m.mu.Unlock()
+	if power != nil {
+		return power()
 	}
 	return p.Power.PowerState(ctx, t)
 }

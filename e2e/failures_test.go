@@ -3,9 +3,12 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -59,16 +62,22 @@ func TestDeployFailures(t *testing.T) {
 }
 
 // A machine that goes wrong on its way to the agent fails its deploy long before the step's deadline of half an
-// hour, with the phase it got to.
+// hour, with the phase it got to and what its console says.
 func TestStalledBoots(t *testing.T) {
 	s := newSite(t, "--boot-phase-timeout", "25s")
 	for _, tt := range []struct {
 		name    string
 		prepare func(m *machine)
+		within  time.Duration // of the deploy's request
 		says    []string
+		shows   []string // by billet node why
 	}{
-		{"kernel-panic", func(m *machine) { m.patch("/driver_info/deploy_ramdisk", s.deadRamdisk()) },
-			[]string{"Gave up after", "the machine's kernel panicked", "Kernel panic - not syncing"}},
+		{"kernel-panic", func(m *machine) { m.patch("/driver_info/deploy_ramdisk", s.deadRamdisk()) }, 2 * time.Minute,
+			[]string{"Gave up after", "the machine's kernel panicked", "Kernel panic - not syncing"},
+			[]string{"whole ramdisk, ", "The serial line, the last ", "Kernel panic - not syncing", "-serial.log"}},
+		{"no-dhcp", func(m *machine) { m.unplug() }, 3 * time.Minute,
+			[]string{"Gave up after", "said that it cannot go on", "no DHCP request was seen from any of the node's ports", "On its console"},
+			[]string{"The serial line, the last ", "-serial.log"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			defer swap(s, t)()
@@ -77,16 +86,149 @@ func TestStalledBoots(t *testing.T) {
 			tt.prepare(m)
 			m.deploy(imageInfo(t, "grub.qcow2"))
 			began := time.Now()
-			n := m.arrive("deploy failed", 8*time.Minute)
-			t.Logf("after %.0f s, last_error: %s", time.Since(began).Seconds(), *n.LastError)
-			for _, word := range tt.says {
-				if !strings.Contains(*n.LastError, word) {
-					t.Errorf("last_error does not name %q: %s", word, *n.LastError)
-				}
+			m.fails(tt.within, tt.says, tt.shows)
+			t.Logf("after %.0f s", time.Since(began).Seconds())
+			s.lab("destroy", m.name)
+		})
+	}
+}
+
+// fails waits until the node's deploy has failed with a reason and evidence that name the texts.
+func (m *machine) fails(within time.Duration, says, shows []string) {
+	t := m.s.t
+	t.Helper()
+	n := m.arrive("deploy failed", within)
+	t.Logf("last_error: %s", *n.LastError)
+	for _, word := range says {
+		if !strings.Contains(*n.LastError, word) {
+			t.Errorf("last_error does not name %q: %s", word, *n.LastError)
+		}
+	}
+	why := string(m.s.billet("node", "why", m.uuid))
+	for _, word := range append(shows, "Why: "+*n.LastError) {
+		if !strings.Contains(why, word) {
+			t.Errorf("billet node why does not show %q:\n%s", word, why)
+		}
+	}
+	if strings.Contains(why, m.BMC.Password) {
+		t.Errorf("billet node why shows the BMC's password:\n%s", why)
+	}
+}
+
+// unplug takes the machine's network card off the lab's bridge.
+func (m *machine) unplug() {
+	m.s.t.Helper()
+	out, err := exec.Command("ip", "-n", "billet-"+m.s.name, "link", "set", m.NICs[0].Tap, "nomaster").CombinedOutput()
+	if err != nil {
+		m.s.t.Fatalf("taking %s off the bridge: %v: %s", m.NICs[0].Tap, err, out)
+	}
+}
+
+// An agent that looks for the service and does not find it says so on the console, and the reason quotes it.
+func TestNoRouteFromTheRamdisk(t *testing.T) {
+	s := newSite(t, "--boot-phase-timeout", "25s")
+	m := s.machine("no-route", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.available()
+	m.deploy(imageInfo(t, "grub.qcow2"))
+	s.eventually(3*time.Minute, "the ramdisk to be loaded", func() (bool, string) {
+		why := string(s.billet("node", "why", m.uuid))
+		return strings.Contains(why, "whole ramdisk"), why
+	})
+	m.deafen()
+	began := time.Now()
+	m.fails(3*time.Minute, []string{"Gave up after", "the agent said that it cannot go on", "is there a route from there to the API?", "On its console the agent said", "msg=lookup"},
+		[]string{"dhcp of the ramdisk", "The serial line, the last "})
+	t.Logf("after %.0f s without a route", time.Since(began).Seconds())
+}
+
+// deafen has this host send what is meant for the machine's address to a card that does not exist: whatever the
+// machine asks for over TCP is not answered. DHCP is.
+func (m *machine) deafen() {
+	t := m.s.t
+	t.Helper()
+	iface := "billet-" + m.s.name
+	out, err := exec.Command("ip", "-o", "neigh", "show", "dev", iface).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip neigh: %v: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if ip, _, _ := strings.Cut(line, " "); strings.Contains(line, m.NICs[0].MAC) {
+			if out, err := exec.Command("ip", "neigh", "replace", ip, "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev", iface).CombinedOutput(); err != nil {
+				t.Fatalf("ip neigh replace: %v: %s", err, out)
+			}
+			return
+		}
+	}
+	t.Fatalf("this host does not know the machine's address: %s", out)
+}
+
+// A machine that dies in the middle of writing fails its deploy soon, with what it did last: at once when it is off,
+// and within two minutes when it is only silent.
+func TestAgentDiesWhileItWrites(t *testing.T) {
+	s := newSite(t)
+	for _, tt := range []struct {
+		name   string
+		kill   func(m *machine)
+		within time.Duration
+		says   []string
+	}{
+		{"power", func(m *machine) { s.lab("power", m.name, "off") }, time.Minute,
+			[]string{"The deploy failed at step deploy.write_image", "the machine is off, as its BMC says", "The agent's last log line"}},
+		{"network", func(m *machine) { m.unplug() }, 2*time.Minute + 30*time.Second, // and the time to tell
+			[]string{"The deploy failed at step deploy.write_image", "nobody has listened at the agent's address", "The agent's last log line"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer swap(s, t)()
+			m := s.machine("dies-"+tt.name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
+			m.available()
+			info := imageInfo(t, "grub.qcow2")
+			begun := make(chan struct{})
+			info["image_source"] = s.halfServer(begun) + "/grub.qcow2"
+			m.deploy(info)
+			select {
+			case <-begun:
+			case <-time.After(3 * time.Minute):
+				t.Fatalf("the image was not asked for; console:\n%s", tail(m.console(), 3000))
+			}
+			time.Sleep(5 * time.Second) // what the agent said of it has been sent
+			tt.kill(m)
+			began := time.Now()
+			m.fails(tt.within+2*time.Minute, tt.says, []string{"deploy.write_image has not ended", "The agent's log, the last ", "-agent.log"})
+			if took := time.Since(began); took > tt.within {
+				t.Errorf("told after %s, want %s", took, tt.within)
+			} else {
+				t.Logf("after %.0f s", took.Seconds())
 			}
 			s.lab("destroy", m.name)
 		})
 	}
+}
+
+// halfServer serves a machine the images' first half and then nothing more, and Billet, which looks at an image
+// beforehand, all of it; begun is closed when a machine has got its half.
+func (s *site) halfServer(begun chan struct{}) string {
+	s.t.Helper()
+	l, err := listen(s.ip)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var once sync.Once
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := filepath.Join(cache, "images", filepath.Base(r.URL.Path))
+		image, err := os.ReadFile(path)
+		if host, _, _ := net.SplitHostPort(r.RemoteAddr); err != nil || host == s.ip || r.Method == http.MethodHead {
+			http.ServeFile(w, r, path)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(image)))
+		w.Write(image[:len(image)/2])
+		w.(http.Flusher).Flush()
+		once.Do(func() { close(begun) })
+		<-r.Context().Done()
+	})}
+	go srv.Serve(l)
+	s.t.Cleanup(func() { srv.Close() })
+	return "http://" + l.Addr().String()
 }
 
 // DHCP answers but nobody serves TFTP: the reason says so.

@@ -212,7 +212,7 @@ type machine struct {
 	s    *site
 	name string
 	uuid string
-	NICs []struct{ MAC string }
+	NICs []struct{ MAC, Tap string }
 	BMC  struct {
 		Port           int
 		User, Password string
