@@ -172,7 +172,7 @@ func TestAgentDiesWhileItWrites(t *testing.T) {
 		within time.Duration
 		says   []string
 	}{
-		{"power", func(m *machine) { s.lab("power", m.name, "off") }, time.Minute,
+		{"power", func(m *machine) { s.lab("power", m.name, "off") }, 2 * time.Minute,
 			[]string{"The deploy failed at step deploy.write_image", "the machine is off, as its BMC says", "The agent's last log line"}},
 		{"network", func(m *machine) { m.unplug() }, 2*time.Minute + 30*time.Second, // and the time to tell
 			[]string{"The deploy failed at step deploy.write_image", "nobody has listened at the agent's address", "The agent's last log line"}},
@@ -202,6 +202,44 @@ func TestAgentDiesWhileItWrites(t *testing.T) {
 			s.lab("destroy", m.name)
 		})
 	}
+}
+
+// Whoever takes the console during a deploy gets it and keeps it, with the tool people use, and the deploy goes on.
+func TestSomebodyTakesTheConsole(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("console", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.available()
+	m.deploy(imageInfo(t, "grub.qcow2"))
+	why := func() string { return string(s.billet("node", "why", m.uuid)) }
+	s.eventually(2*time.Minute, "the serial line to be heard", func() (bool, string) {
+		now := why()
+		return strings.Contains(now, "iPXE"), now
+	})
+	ipmitool := fmt.Sprintf("ipmitool -I lanplus -C 17 -H 127.0.0.1 -p %d -U %s -P %s sol ", m.BMC.Port, m.BMC.User, m.BMC.Password)
+	if out, err := exec.Command("sh", "-c", ipmitool+"deactivate").CombinedOutput(); err != nil {
+		t.Fatalf("ipmitool sol deactivate: %v: %s", err, out)
+	}
+	seen := filepath.Join(s.dir, "typescript")
+	terminal := exec.Command("script", "-qfc", ipmitool+"activate", seen) // ipmitool insists on a terminal
+	typed, err := terminal.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := terminal.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Wait()
+	defer typed.Close()
+	defer terminal.Process.Kill()
+	s.eventually(time.Minute, "the note that the console was taken", func() (bool, string) {
+		now := why()
+		return strings.Contains(now, "somebody else took the console"), now
+	})
+	m.arrive("active", 4*time.Minute)
+	s.eventually(2*time.Minute, "the instance to speak on the console that was taken", func() (bool, string) {
+		text, _ := os.ReadFile(seen)
+		return strings.Contains(string(text), "BILLET-INSTANCE-UP grub"), tail(text, 2000)
+	})
 }
 
 // halfServer serves a machine the images' first half and then nothing more, and Billet, which looks at an image
