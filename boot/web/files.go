@@ -40,8 +40,9 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, secret, file stri
 		return fmt.Errorf("looking at the %s of node %s: %w", file, rec.NodeUUID, err)
 	}
 	w.Header().Set("ETag", etag(st))
-	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) {
+	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) error {
 		http.ServeContent(w, r, "", st.ModTime(), src.File)
+		return nil
 	})
 	return nil
 }
@@ -76,12 +77,13 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status}
 	}
 	copyHeaders(w.Header(), resp.Header, answered)
-	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) {
+	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) error {
 		w.WriteHeader(resp.StatusCode)
-		if r.Method == http.MethodGet {
-			// An error here is a client or a server gone away; watched says how far it came.
-			_, _ = io.Copy(w, resp.Body)
+		if r.Method != http.MethodGet {
+			return nil
 		}
+		_, err := io.Copy(w, resp.Body)
+		return err
 	})
 	return nil
 }
@@ -97,7 +99,7 @@ func copyHeaders(to, from http.Header, names []string) {
 // watched tells about a download: its first byte, and how it ended. The agent reads an image in
 // many ranges; of those only the first and the broken ones are told, or they would push
 // everything else out of what is kept of a boot.
-func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID string, serve func(http.ResponseWriter)) {
+func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID string, serve func(http.ResponseWriter) error) {
 	mac := h.macOf(r)
 	quiet := false
 	if v := r.Header.Get("Range"); v != "" {
@@ -110,7 +112,7 @@ func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID
 		}
 	}}
 	began := time.Now()
-	serve(watch)
+	err := serve(watch)
 	took := time.Since(began).Round(time.Millisecond)
 	switch {
 	case r.Method == http.MethodHead:
@@ -120,8 +122,15 @@ func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID
 	case watch.sent < watch.promised() || r.Context().Err() != nil:
 		h.tell(mac, fmt.Sprintf("%s: broken off after %d of %d bytes in %s", what, watch.sent, watch.promised(), took))
 		h.Log.Warn("a boot download was broken off", "node", nodeUUID, "mac", mac, "what", what, "bytes", watch.sent)
+	case err != nil:
+		h.tell(mac, fmt.Sprintf("%s: broken off after %d bytes in %s: %v", what, watch.sent, took, err))
+		h.Log.Warn("a boot download was broken off", "node", nodeUUID, "mac", mac, "what", what, "bytes", watch.sent, "err", err)
 	case !quiet:
 		h.tell(mac, fmt.Sprintf("%s: complete, %d bytes in %s", what, watch.sent, took))
+	}
+	if err != nil {
+		// Without a length the client could not tell a cut file from a whole one: its connection is cut.
+		panic(http.ErrAbortHandler)
 	}
 }
 

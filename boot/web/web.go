@@ -113,8 +113,9 @@ func (h *Handler) loader(w http.ResponseWriter, r *http.Request, name string) er
 		return fmt.Errorf("looking at boot loader %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "application/efi") // UEFI specification, section 24.7.3.2
-	h.watched(w, r, "loader "+boot.Redact(name), "", func(w http.ResponseWriter) {
+	h.watched(w, r, "loader "+boot.Redact(name), "", func(w http.ResponseWriter) error {
 		http.ServeContent(w, r, "", st.ModTime(), f)
+		return nil
 	})
 	return nil
 }
