@@ -41,6 +41,9 @@ func (g *grub) command(w []string) (bool, error) {
 	case "initrd", "initrd16", "initrdefi":
 		return g.initrd(args)
 	case "exit", "halt", "reboot", "fwsetup":
+		if len(args) > 0 && args[0] == "--is-supported" { // only asks, for an entry at the menu's end
+			return false, nil
+		}
 		return false, fmt.Errorf("it does not boot: its command is %q", w[0])
 	case "return":
 		return true, errReturn
@@ -90,12 +93,13 @@ func (g *grub) another(w []string) (bool, error) {
 var quiet = map[string]bool{
 	"true": true, "insmod": true, "export": true, "echo": true, "sleep": true, "serial": true, "terminal_input": true, "terminal_output": true,
 	"terminal": true, "loadfont": true, "save_env": true, "background_image": true, "clear": true, "gfxpayload": true, "rmmod": true,
-	"play": true, "keymap": true, "lspci": true, "increment": true, ":": true, "cat": true, "videoinfo": true, "videomode": true,
+	"play": true, "keymap": true, "lspci": true, "increment": true, "decrement": true, ":": true, "cat": true, "videoinfo": true, "videomode": true,
 }
 
 // strange are commands whose outcome decides what is booted, and is not known here.
 var strange = map[string]bool{
-	"eval": true, "regexp": true, "probe": true, "smbios": true, "read": true, "setparams": true, "shift": true, "decrement": true,
+	"eval": true, "regexp": true, "probe": true, "smbios": true, "read": true, "setparams": true, "shift": true,
+	"-nt": true, "-ot": true, "-pgt": true, "-plt": true, // comparisons of a test
 	"devicetree": true, "lvm": true, "parttool": true, "initrd_update": true, "xen_hypervisor": true, "xen_module": true, "kernel": true,
 }
 
@@ -110,42 +114,40 @@ func (g *grub) assign(text string) {
 	g.vars[name] = value
 }
 
-// test is [ … ]: "!" binds closest, then -a, then -o.
+// test is [ … ]: "!" binds closest, then -a, then -o. Terms side by side count as joined by -a, as in
+// GRUB: [ $none = x ] with an unset variable holds there.
 func (g *grub) test(args []string) (bool, error) {
 	if n := len(args); n > 0 && args[n-1] == "]" {
 		args = args[:n-1]
 	}
-	result, all, at := false, true, 0
-	for at < len(args) {
-		ok, used := g.condition(args[at:])
-		all = all && ok
-		if at += used; at >= len(args) {
-			break
-		}
+	result, all, negated := false, true, false
+	for at := 0; at < len(args); {
 		switch args[at] {
-		case "-a":
-		case "-o":
-			result, all = result || all, true
-		default:
+		case "(", ")":
 			return false, fmt.Errorf("its test %q is not understood", strings.Join(args, " "))
 		}
-		at++
+		ok, used := g.condition(args[at:])
+		if used == 0 {
+			switch args[at] {
+			case "-o":
+				result, all = result || all, true
+			case "!":
+				negated = !negated
+			}
+			at++
+			continue
+		}
+		if len(args) > at+2 && strange[args[at+1]] {
+			return false, fmt.Errorf("its test %q is not understood", strings.Join(args, " "))
+		}
+		all, negated = all && ok != negated, false
+		at += used
 	}
 	return len(args) > 0 && (result || all), nil
 }
 
-// condition is one comparison and how many words it has.
+// condition is one comparison and how many words it has; 0 is none, but a word that joins.
 func (g *grub) condition(a []string) (ok bool, used int) {
-	negated := false
-	for a[0] == "!" && len(a) > 1 {
-		a, used, negated = a[1:], used+1, !negated
-	}
-	ok, n := g.plain(a)
-	return ok != negated, used + n
-}
-
-// plain is a comparison without "!".
-func (g *grub) plain(a []string) (ok bool, used int) {
 	if len(a) >= 3 {
 		if result, known := compare(a[0], a[1], a[2]); known {
 			return result, 3
@@ -159,6 +161,14 @@ func (g *grub) plain(a []string) (ok bool, used int) {
 			return a[1] == "", 2
 		case "-e", "-f", "-s", "-d":
 			return g.exists(a[0], a[1]), 2
+		}
+	}
+	switch a[0] {
+	case "-a", "-o":
+		return false, 0
+	case "!":
+		if len(a) > 1 {
+			return false, 0
 		}
 	}
 	return a[0] != "", 1
@@ -232,6 +242,9 @@ func (g *grub) search(name string, args []string) bool {
 				i++
 			}
 		default:
+			if strings.HasPrefix(option, "-") {
+				continue // such as --root-dev-only: which of several file systems is preferred
+			}
 			if want == "" {
 				want = args[i]
 			} else if name != "search" && i == 1 { // search.fs_uuid UUID VARIABLE HINT

@@ -69,6 +69,13 @@ func TestLanguage(t *testing.T) {
 		{"a file that is not there fails, and no more", "source /boot/none.cfg\n. (hd7)/x\nconfigfile /none\nr=on" + boot, "on"},
 		{"the folder of a file in a test", "if [ -d /boot -a -f ($root)/boot/more.cfg -a ! -e /none ]; then r=a; fi" + boot, "a"},
 
+		{"an unset variable in front of a comparison", "if [ $none = x ]; then r=holds; fi" + boot, "holds"},
+		{"terms side by side are joined by and", "if [ a \"\" ]; then r=a; else r=b; fi" + boot, "b"},
+		{"not, twice", "if [ ! ! a = a -a ! a = b ]; then r=a; fi" + boot, "a"},
+		{"or after and", "if [ a = b -a c = c -o d = d ]; then r=a; fi" + boot, "a"},
+		{"what counts boots changes none", "decrement boot_counter\nincrement boot_indeterminate\nr=a" + boot, "a"},
+		{"asking for the firmware's settings enters none", "fwsetup --is-supported\nif [ \"$?\" = 0 ]; then menuentry Firmware { fwsetup; }; fi\nr=a" + boot, "a"},
+		{"search by UUID, as Fedora's stub does", "search --no-floppy --root-dev-only --fs-uuid --set=dev cccc\nr=$dev" + boot, "hd0,gpt3"},
 		{"search by file", "search --set=there --file /only-here\nr=$there" + boot, "hd0,gpt3"},
 		{"search by label", "search --no-floppy -l --set=there data\nr=$there" + boot, "hd0,gpt3"},
 		{"search by UUID does not look at case", "search --fs-uuid --set=there AAAA-BBBB\nr=$there" + boot, "hd0,gpt2"},
@@ -185,6 +192,29 @@ func TestGrammarIsGRUBs(t *testing.T) {
 		}
 		if (err == nil) != g.ok {
 			t.Errorf("%q: GRUB says %v", g.script, err)
+		}
+	}
+}
+
+// What the distribution's own grub-mkconfig writes is understood, with an entry as its scripts make it.
+func TestRealMenu(t *testing.T) {
+	// In a container it fails after the menu's head, as there is no disk to ask about.
+	out, err := exec.CommandContext(t.Context(), "grub-mkconfig").Output()
+	if !strings.Contains(string(out), "load_env") {
+		t.Skipf("grub-mkconfig (Debian's grub-common) makes no menu here: %v", err)
+	}
+	if strings.Contains(string(out), "\nmenuentry ") {
+		t.Skip("this machine has kernels of its own in its menu")
+	}
+	const entry = "\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple' {\n\tload_video\n\tinsmod gzio\n\tif [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi\n\tlinux\t/vmlinuz root=UUID=aaaa ro quiet\n\tinitrd\t/boot/initrd-6.1\n}\n"
+	for _, loader := range []string{"", `\EFI\debian\shimx64.efi`} {
+		e, err := Find([]Volume{volume(t, 2, "aaaa", "root", files("boot/grub/grub.cfg", string(out)+entry))}, loader)
+		if err != nil {
+			t.Errorf("loader %q: %v", loader, err)
+			continue
+		}
+		if want := "Debian|/vmlinuz+/boot/initrd-6.1|BOOT_IMAGE=/vmlinuz root=UUID=aaaa ro quiet"; text(e) != want {
+			t.Errorf("loader %q: %s, want %s", loader, text(e), want)
 		}
 	}
 }
