@@ -28,6 +28,10 @@ func TestDeployTemplate(t *testing.T) {
 		"CUSTOM_FRESH": {
 			step("deploy", "erase_devices_metadata", 95, nil), step("power", "wait", 70, map[string]any{"seconds": 1}),
 			step("power", "reboot", 10, nil),
+			step("deploy", "inject_files", 65, map[string]any{"files": []map[string]any{
+				{"path": "/grub/injected.txt", "content": base64.StdEncoding.EncodeToString([]byte("by a template"))},
+				{"path": "/EFI/BILLET/deep/x", "partition": 2, "content": "eA=="},
+			}}),
 		},
 		"CUSTOM_UNUSED": {step("power", "power_off", 5, nil)},
 	} {
@@ -54,11 +58,17 @@ func TestDeployTemplate(t *testing.T) {
 		}
 	}
 	want := []string{
-		"deploy.erase_devices_metadata", "power.wait", "deploy.write_image", "deploy.prepare_instance_boot",
+		"deploy.erase_devices_metadata", "power.wait", "deploy.write_image", "deploy.inject_files", "deploy.prepare_instance_boot",
 		"deploy.tear_down_agent", "deploy.switch_to_tenant_network", "deploy.boot_instance",
 	}
 	if !slices.Equal(ran, want) {
 		t.Errorf("ran %q\nwant %q\n%s", ran, want, m.history())
+	}
+	for path, want := range map[string]string{"::/grub/injected.txt": "by a template", "::/EFI/BILLET/deep/x": "x"} {
+		out, err := exec.Command("mtype", "-i", m.Disks[0].Path+"@@2M", path).CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("%s on the EFI system partition: %q, %v", path, out, err)
+		}
 	}
 }
 
