@@ -202,6 +202,7 @@ func TestISCSITargetVanishes(t *testing.T) {
 		s.call("GET", "/billet/v1/nodes/"+m.uuid+"/progress", nil, &p, 200)
 		return p.Progress != nil && p.Progress.Detail == "writing", p.State
 	})
+	m.refusesStrangers(m.exported())
 	s.lab("power", m.name, "off")
 	began := time.Now()
 	n := m.arrive("deploy failed", 3*time.Minute)
