@@ -32,13 +32,13 @@ type Images interface {
 
 // Defaults of the times below, those of the field.
 const (
-	DefaultBootTimeout  = 30 * time.Minute  // from power on to the agent's first call
-	DefaultStepTimeout  = 2 * time.Hour     // one step of the agent, such as writing the image
-	DefaultAgentLost    = 5 * time.Minute   // without a call and unreachable: the machine is gone
-	DefaultAgentDead    = 100 * time.Second // nobody listens at its address, poll after poll: the same, sooner
-	DefaultPoll         = 10 * time.Second  // how often a working agent is asked, besides its calls
-	DefaultPowerPoll    = 2 * time.Second   // how often the BMC is asked while a machine switches off
-	DefaultPowerOffWait = 35 * time.Second  // then it is switched off hard
+	DefaultBootTimeout  = 30 * time.Minute // from power on to the agent's first call
+	DefaultStepTimeout  = 2 * time.Hour    // one step of the agent, such as writing the image
+	DefaultAgentLost    = 5 * time.Minute  // without a call and unreachable: the machine is gone
+	DefaultAgentDead    = 80 * time.Second // nobody listens at its address, poll after poll: the same, sooner
+	DefaultPoll         = 10 * time.Second // how often a working agent is asked, besides its calls
+	DefaultPowerPoll    = 2 * time.Second  // how often the BMC is asked while a machine switches off
+	DefaultPowerOffWait = 35 * time.Second // then it is switched off hard
 )
 
 // Memo keys. All live as long as the plan.

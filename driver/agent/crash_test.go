@@ -175,7 +175,7 @@ func TestAgentSilent(t *testing.T) {
 	}
 }
 
-// TestAgentDead: an agent at whose address nobody listens is lost after a hundred seconds and four polls, unless it
+// TestAgentDead: an agent at whose address nobody listens is lost after eighty seconds and four polls, unless it
 // calls meanwhile; one that answers slowly is not.
 func TestAgentDead(t *testing.T) {
 	ago := func(d time.Duration, polls int) string {
@@ -190,11 +190,11 @@ func TestAgentDead(t *testing.T) {
 		next  string // polls noted afterwards; "": none
 	}{
 		{"the first poll", "", 30 * time.Second, false, false, "1"},
-		{"not long enough", ago(99*time.Second, 9), 3 * time.Minute, false, false, "10"},
+		{"not long enough", ago(79*time.Second, 9), 3 * time.Minute, false, false, "10"},
 		{"too few polls: this service was away", ago(4*time.Minute, 2), 270 * time.Second, false, false, "3"},
-		{"long enough", ago(101*time.Second, 3), 3 * time.Minute, false, true, ""},
-		{"it has called since", ago(101*time.Second, 9), 20 * time.Second, false, false, "1"},
-		{"something listens", ago(101*time.Second, 9), 3 * time.Minute, true, false, ""},
+		{"long enough", ago(81*time.Second, 3), 3 * time.Minute, false, true, ""},
+		{"it has called since", ago(81*time.Second, 9), 20 * time.Second, false, false, "1"},
+		{"something listens", ago(81*time.Second, 9), 3 * time.Minute, true, false, ""},
 		{"a memo of another version", "yesterday", 3 * time.Minute, false, false, "1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestAgentDead(t *testing.T) {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			if tt.lost {
-				want := fmt.Sprintf("during write_image: nobody has listened at the agent's address for 1m41s, nor called, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
+				want := fmt.Sprintf("during write_image: nobody has listened at the agent's address for 1m21s, nor called, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
 				if err.Error() != want {
 					t.Errorf("got  %s\nwant %s", err, want)
 				}
