@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -418,13 +419,23 @@ func TestCleanSteps(t *testing.T) {
 	c := conductorFor(t, receive(t, s.heartbeats))
 	for _, step := range []string{"erase_devices_metadata", "erase_devices_express", "erase_devices"} {
 		got := c.succeed("clean.execute_clean_step", map[string]any{"step": map[string]any{"step": step, "interface": "deploy", "priority": 10}, "node": map[string]any{}})
-		vda, vdb := "/dev/vda", "/dev/vdb"
-		if step == "erase_devices" {
-			vda += ` (serial \"disk-1\", 8388608 bytes: overwritten with zeros, 64 samples read back)`
-			vdb += ` (serial \"disk-2\", 16777216 bytes: overwritten with zeros, 64 samples read back)`
+		method, verified, more := "overwritten with zeros", "64 samples read back", ""
+		if step != "erase_devices" {
+			method, verified = "metadata overwritten with zeros", "read back"
 		}
-		want := `{"clean_result":"erased: ` + vda + `, ` + vdb + `; left alone: /dev/sdz (removable)","clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
-		if got != want {
+		notBy := ""
+		if step == "erase_devices_express" {
+			more, notBy = "; not by discard: operation not supported", `"not_by":["discard: operation not supported"],`
+		}
+		disk := func(name, number string, size int) (says, record string) {
+			return fmt.Sprintf(`/dev/%s (serial \"disk-%s\", %d bytes: %s, %s%s)`, name, number, size, method, verified, more),
+				fmt.Sprintf(`{"name":"/dev/%s","serial":"disk-%s","wwn":"","model":"","size":%d,"method":"%s","verified":"%s",%s"seconds":0}`, name, number, size, method, verified, notBy)
+		}
+		vda, a := disk("vda", "1", 8<<20)
+		vdb, b := disk("vdb", "2", 16<<20)
+		want := `{"clean_result":{"says":"erased: ` + vda + `, ` + vdb + `; left alone: /dev/sdz (removable)","disks":[` + a + `,` + b +
+			`,{"name":"/dev/sdz","serial":"","wwn":"","model":"","size":51200,"skipped":"removable"}]},"clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
+		if got = regexp.MustCompile(`"seconds":[0-9.]+`).ReplaceAllString(got, `"seconds":0`); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}
 	}
@@ -442,7 +453,10 @@ func TestCleanSteps(t *testing.T) {
 	}
 	r := c.do("clean.execute_clean_step", map[string]any{"step": map[string]any{"step": "erase_devices_metadata", "interface": "deploy"}})
 	if r.Error == nil || !strings.HasPrefix(r.Error.Details, "erasing: /dev/vda: opening the disk") {
-		t.Errorf("%+v", r.Error)
+		t.Fatalf("%+v", r.Error)
+	}
+	if d := r.Error.Disks; len(d) != 3 || !strings.HasPrefix(d[0].Error, "opening the disk") || d[1].Method == "" || d[2].Skipped != "removable" {
+		t.Errorf("disk by disk: %+v", d)
 	}
 }
 

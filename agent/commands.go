@@ -164,6 +164,9 @@ func commandError(name string, err error) *wire.CommandError {
 	if f := (*fault)(nil); errors.As(err, &f) {
 		e.Type, e.Code = "InvalidCommandParamsError", f.code
 	}
+	if f := (*eraseFailed)(nil); errors.As(err, &f) {
+		e.Disks = f.disks
+	}
 	if wrong := (*mismatch)(nil); errors.As(err, &wrong) {
 		e.Type, e.Code = "VersionMismatch", http.StatusConflict
 	}

@@ -4,52 +4,80 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
-// eraseSettings are the service's wishes in driver_internal_info, by the field's names and defaults.
+// eraseSettings are the service's wishes in driver_internal_info, by the field's names.
 type eraseSettings struct {
 	disk.EraseOptions
 	concurrency  int
 	skipReadOnly bool
 }
 
+// readEraseSettings reads them. Defaults are the field's, but that overwriting is one pass of zeros.
 func readEraseSettings(info map[string]any) (eraseSettings, error) {
 	s := eraseSettings{EraseOptions: disk.EraseOptions{ATA: true, NVMe: true}, concurrency: 4}
-	for key, out := range map[string]*bool{
-		"agent_enable_ata_secure_erase": &s.ATA, "agent_enable_nvme_secure_erase": &s.NVMe,
-		"agent_continue_if_secure_erase_failed": &s.Overwrite, "agent_erase_skip_read_only": &s.skipReadOnly,
+	zeroize := true
+	for _, f := range []struct {
+		key string
+		out *bool
+	}{
+		{"agent_enable_ata_secure_erase", &s.ATA}, {"agent_enable_nvme_secure_erase", &s.NVMe},
+		{"agent_continue_if_ata_erase_failed", &s.Overwrite}, // the older name
+		{"agent_continue_if_secure_erase_failed", &s.Overwrite}, {"agent_erase_skip_read_only", &s.skipReadOnly},
+		{"agent_erase_devices_zeroize", &zeroize},
 	} {
-		v, given := info[key]
+		v, given := info[f.key]
 		if !given || v == nil {
 			continue
 		}
 		b, err := strconv.ParseBool(fmt.Sprint(v))
 		if err != nil {
-			return s, fmt.Errorf("driver_internal_info/%s is %v; true and false are allowed", key, v)
+			return s, fmt.Errorf("driver_internal_info/%s is %v; true and false are allowed", f.key, v)
 		}
-		*out = b
+		*f.out = b
 	}
-	if v, given := info["disk_erasure_concurrency"]; given && v != nil {
-		n, err := strconv.Atoi(fmt.Sprint(v))
-		if err != nil || n < 1 {
-			return s, fmt.Errorf("driver_internal_info/disk_erasure_concurrency is %v; a whole number of at least 1 is allowed", v)
+	for _, f := range []struct {
+		key       string
+		low, high int
+		out       *int
+	}{
+		{"disk_erasure_concurrency", 1, math.MaxInt, &s.concurrency}, {"agent_erase_devices_iterations", 0, 100, &s.Passes.Random},
+	} {
+		v, given := info[f.key]
+		if !given || v == nil {
+			continue
 		}
-		s.concurrency = n
+		n, err := strconv.Atoi(fmt.Sprint(v))
+		if err != nil || n < f.low || n > f.high {
+			allowed := fmt.Sprintf("from %d to %d", f.low, f.high)
+			if f.high == math.MaxInt {
+				allowed = fmt.Sprintf("of at least %d", f.low)
+			}
+			return s, fmt.Errorf("driver_internal_info/%s is %v; a whole number %s is allowed", f.key, v, allowed)
+		}
+		*f.out = n
+	}
+	s.Passes.NoZeros = !zeroize
+	if s.Passes.NoZeros && s.Passes.Random == 0 {
+		return s, errors.New("driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so overwriting would write nothing")
 	}
 	return s, nil
 }
 
-// toErase are the disks to erase and, in words, those that are left alone: what the node's
-// skip_block_devices protects, removable and read-only ones. No disk at all is an error: a cleaning
-// that saw nothing has cleaned nothing, and a disk whose driver is missing here still has its last
-// user's data.
-func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []string, err error) {
+// toErase are the disks to erase, and those that are left alone, each with the reason: what the node's
+// skip_block_devices protects, removable, read-only and pretended ones, drives without a medium. No disk at all
+// is an error: a cleaning that saw nothing has cleaned nothing, and a disk whose driver is missing here still
+// has its last user's data. So are disks that cannot be told from one another.
+func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []wire.ErasedDisk, err error) {
 	all := a.inventory.Disks()
 	skipped, err := disk.Skipped(all, c.node.Properties["skip_block_devices"])
 	if err != nil {
@@ -60,12 +88,24 @@ func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []string, err error
 	}
 	for _, d := range all {
 		if why := leaveAlone(d, skipped); why != "" {
-			left = append(left, d.Name+" ("+why+")")
+			r := recordOf(d)
+			r.Skipped = why
+			left = append(left, r)
 			continue
 		}
 		disks = append(disks, d)
 	}
+	for _, name := range a.inventory.Empty() {
+		left = append(left, wire.ErasedDisk{Name: name, Skipped: "no medium in it (size 0)"})
+	}
+	if err := disk.Unidentified(disks); err != nil {
+		return nil, nil, fmt.Errorf("nothing was erased: %w", err)
+	}
 	return disks, left, nil
+}
+
+func recordOf(d wire.Disk) wire.ErasedDisk {
+	return wire.ErasedDisk{Name: d.Name, Serial: d.Serial, WWN: d.WWNWithExtension, Model: d.Model, Size: d.Size}
 }
 
 // leaveAlone says why a disk is not erased; "" when it is.
@@ -77,63 +117,90 @@ func leaveAlone(d wire.Disk, skipped map[string]bool) string {
 		return "read-only"
 	case d.Removable:
 		return "removable"
+	case disk.IsVirtualMedia(d):
+		return "virtual media"
 	}
 	return ""
 }
 
+// eraseFailed is the error of a step that erased not all it was to erase, with what became of each disk.
+type eraseFailed struct {
+	error
+	disks []wire.ErasedDisk
+}
+
+func (e *eraseFailed) Unwrap() error { return e.error }
+
 // eachDisk does something to every disk that is to be erased, so many at a time, and goes on after a
-// failure. do returns how a disk was erased, for people. The result tells it of every disk; when one
-// failed the error does, with what was erased all the same.
-func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int, do func(dev *disk.Device, d wire.Disk) (string, error)) (any, error) {
+// failure. The result tells of every disk how it was erased; when one failed the error does (*eraseFailed).
+func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int, do func(dev *disk.Device, d wire.Disk) (disk.Erased, error)) (any, error) {
 	disks, left, err := a.toErase(c)
 	if err != nil {
 		return nil, err
 	}
-	how, errs := make([]string, len(disks)), make([]error, len(disks))
+	records, errs := make([]wire.ErasedDisk, len(disks)), make([]error, len(disks))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for i, d := range disks {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			began := time.Now()
+			records[i] = recordOf(d)
 			if ctx.Err() != nil {
 				errs[i] = fmt.Errorf("not touched: %w", context.Cause(ctx))
 				return
 			}
-			how[i], errs[i] = a.onDisk(ctx, d, do)
+			var e disk.Erased
+			e, errs[i] = a.onDisk(ctx, d, do)
+			if errs[i] == nil {
+				records[i].Method, records[i].Verified, records[i].NotBy = e.Method, e.Verified, e.Passed
+				records[i].Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
+			}
 		})
 	}
 	wg.Wait()
-	var done []string
+	return a.erasure(records, errs, left)
+}
+
+// erasure tells what became of all disks.
+func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.ErasedDisk) (any, error) {
+	var done, alone []string
 	var failed []error
-	for i, d := range disks {
+	for i := range records {
+		r := &records[i]
 		if errs[i] != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", d.Name, errs[i]))
+			r.Error = errs[i].Error()
+			failed = append(failed, fmt.Errorf("%s: %w", r.Name, errs[i]))
 			continue
 		}
-		done = append(done, d.Name+how[i])
+		done = append(done, fmt.Sprintf("%s (serial %q, %d bytes: %s)", r.Name, r.Serial, r.Size, disk.Erased{Method: r.Method, Verified: r.Verified, Passed: r.NotBy}))
 	}
+	all := append(slices.Clone(records), left...)
 	text := "erased: " + strings.Join(done, ", ")
 	if len(failed) > 0 {
 		err := fmt.Errorf("erasing: %w", errors.Join(failed...))
 		if len(done) > 0 {
 			err = fmt.Errorf("%w; %s", err, text)
 		}
-		return nil, err
+		return nil, &eraseFailed{err, all}
 	}
 	if len(done) == 0 {
 		text = "there was no disk to erase"
 	}
-	if len(left) > 0 {
-		text += "; left alone: " + strings.Join(left, ", ")
-		a.Log.Warn("disks were left alone", "disks", strings.Join(left, ", "))
+	for _, r := range left {
+		alone = append(alone, r.Name+" ("+r.Skipped+")")
 	}
-	return text, nil
+	if len(alone) > 0 {
+		text += "; left alone: " + strings.Join(alone, ", ")
+		a.Log.Warn("disks were left alone", "disks", strings.Join(alone, ", "))
+	}
+	return wire.Erasure{Says: text, Disks: all}, nil
 }
 
 // onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
 // A fault in the erasing of one disk is its error, not the end of the agent.
-func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Device, d wire.Disk) (string, error)) (how string, err error) {
+func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Device, d wire.Disk) (disk.Erased, error)) (how disk.Erased, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent has a fault: %v", p)
@@ -141,7 +208,7 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Devic
 	}()
 	dev, err := a.openDisk(d)
 	if err != nil {
-		return "", err
+		return how, err
 	}
 	hw, err := dev.Hardware()
 	if err == nil {
@@ -154,8 +221,9 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Devic
 		err = hw.Unlock(ctx)
 	}
 	if err := errors.Join(err, dev.Close()); err != nil {
-		return "", err
+		return how, err
 	}
+	a.Log.Info("erased", "disk", d.Name, "serial", d.Serial, "wwn", d.WWN, "size", d.Size, "how", how.String())
 	if err := disk.Reread(dev.Path()); err != nil {
 		a.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
 	}
@@ -163,14 +231,27 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Devic
 }
 
 func (a *Agent) eraseMetadata(ctx context.Context, c stepCall) (any, error) {
-	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
+	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
 		c.report("erasing metadata of "+d.Name, 0, 0)
-		return "", disk.EraseMetadata(dev)
+		return disk.Erased{Method: "metadata overwritten with zeros", Verified: "read back"}, disk.EraseMetadata(dev)
 	})
 }
 
-// eraseDevices erases whole disks, several at a time. Progress counts the bytes of all of them.
+// eraseDevices erases whole disks.
 func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
+	return a.eraseBy(ctx, c, disk.Erase)
+}
+
+// eraseExpress erases whole disks as well as moments allow.
+func (a *Agent) eraseExpress(ctx context.Context, c stepCall) (any, error) {
+	return a.eraseBy(ctx, c, disk.EraseExpress)
+}
+
+// eraser is disk.Erase and its like.
+type eraser func(ctx context.Context, d disk.Disk, hw disk.Hardware, o disk.EraseOptions, progress func(method string, done int64)) (disk.Erased, error)
+
+// eraseBy erases whole disks, several at a time. Progress counts the bytes of all of them.
+func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, error) {
 	settings, err := readEraseSettings(c.node.DriverInternalInfo)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
@@ -188,18 +269,16 @@ func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
 	for _, d := range disks {
 		sum.total += d.Size
 	}
-	return a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (string, error) {
+	return a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
 		hw, err := dev.Hardware()
 		if err != nil {
-			return "", err
+			return disk.Erased{}, err
 		}
-		erased, err := disk.Erase(ctx, dev, hw, settings.EraseOptions, func(method string, done int64) { sum.tell(d, method, done) })
-		if err != nil {
-			return "", err
+		erased, err := erase(ctx, dev, hw, settings.EraseOptions, func(method string, done int64) { sum.tell(d, method, done) })
+		if err == nil {
+			sum.tell(d, "erased", d.Size)
 		}
-		sum.tell(d, "erased", d.Size)
-		a.Log.Info("erased", "disk", d.Name, "serial", d.Serial, "wwn", d.WWN, "size", d.Size, "how", erased.String())
-		return fmt.Sprintf(" (serial %q, %d bytes: %s)", d.Serial, d.Size, erased), nil
+		return erased, err
 	})
 }
 
@@ -211,7 +290,7 @@ func readOnly(all []wire.Disk, c stepCall) error {
 		return err
 	}
 	for _, d := range all {
-		if d.ReadOnly && !d.Removable && !skipped[d.Name] {
+		if d.ReadOnly && !d.Removable && !skipped[d.Name] && !disk.IsVirtualMedia(d) {
 			return fmt.Errorf("nothing was erased: %s (serial %q) is read-only and would keep its data; protect it with skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)", d.Name, d.Serial)
 		}
 	}
@@ -236,13 +315,4 @@ func (s *sums) tell(d wire.Disk, method string, done int64) {
 		all += n
 	}
 	s.report(fmt.Sprintf("%s: %s, %d of %d MB", d.Name, method, done/1e6, d.Size/1e6), all, s.total)
-}
-
-func (a *Agent) eraseExpress(ctx context.Context, c stepCall) (any, error) {
-	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (string, error) {
-		c.report("discarding "+d.Name, 0, 0)
-		discarded, err := disk.EraseExpress(dev)
-		a.Log.Info("express erase", "disk", d.Name, "discarded", discarded)
-		return "", err
-	})
 }

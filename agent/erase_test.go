@@ -2,13 +2,17 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/wire"
@@ -21,7 +25,14 @@ func TestEraseSettings(t *testing.T) {
 		want eraseSettings
 		err  string
 	}{
-		{"the field's defaults", nil, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
+		{"the defaults", nil, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
+		{"passes", map[string]any{"agent_erase_devices_iterations": 3.0, "agent_erase_devices_zeroize": false}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Passes: disk.Passes{Random: 3, NoZeros: true}}, 4, false}, ""},
+		{"zeros after one pass", map[string]any{"agent_erase_devices_iterations": "1", "agent_erase_devices_zeroize": "true"}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Passes: disk.Passes{Random: 1}}, 4, false}, ""},
+		{"the older name", map[string]any{"agent_continue_if_ata_erase_failed": true}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Overwrite: true}, 4, false}, ""},
+		{"the newer name wins", map[string]any{"agent_continue_if_ata_erase_failed": true, "agent_continue_if_secure_erase_failed": false}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
+		{"no pass", map[string]any{"agent_erase_devices_zeroize": false}, eraseSettings{}, "driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so overwriting would write nothing"},
+		{"passes without end", map[string]any{"agent_erase_devices_iterations": 101.0}, eraseSettings{}, "driver_internal_info/agent_erase_devices_iterations is 101; a whole number from 0 to 100 is allowed"},
+		{"fewer than none", map[string]any{"agent_erase_devices_iterations": -1.0}, eraseSettings{}, "driver_internal_info/agent_erase_devices_iterations is -1; a whole number from 0 to 100 is allowed"},
 		{"null is the default", map[string]any{"agent_enable_ata_secure_erase": nil, "disk_erasure_concurrency": nil}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
 		{"all set", map[string]any{
 			"agent_enable_ata_secure_erase": false, "agent_enable_nvme_secure_erase": "False", "agent_continue_if_secure_erase_failed": true,
@@ -49,8 +60,17 @@ func TestAWrongSettingErasesNothing(t *testing.T) {
 	kept(t, root, "vda", 8<<20)
 }
 
+// says is the sentence of an erase step's result.
+func says(result any) string { return result.(wire.Erasure).Says }
+
 func kept(t *testing.T, root, name string, size int) {
 	t.Helper()
+	if size == 0 { // a hole of addDisk
+		if info, err := os.Stat(filepath.Join(root, "dev", name)); err != nil || info.Sys().(*syscall.Stat_t).Blocks != 0 {
+			t.Errorf("%s was changed (%v)", name, err)
+		}
+		return
+	}
 	if b, err := os.ReadFile(filepath.Join(root, "dev", name)); err != nil || !bytes.Equal(b, bytes.Repeat([]byte{0xa5}, size)) {
 		t.Errorf("%s was changed (%v)", name, err)
 	}
@@ -70,7 +90,7 @@ func TestReadOnlyDisks(t *testing.T) {
 	kept(t, root, "vda", 8<<20)
 	c.node.DriverInternalInfo = map[string]any{"agent_erase_skip_read_only": true}
 	got, err := a.eraseDevices(t.Context(), c)
-	if err != nil || !strings.HasSuffix(fmt.Sprint(got), "; left alone: /dev/vdb (read-only)") {
+	if says(got) == "" || err != nil || !strings.HasSuffix(says(got), "; left alone: /dev/vdb (read-only)") {
 		t.Error(got, err)
 	}
 	kept(t, root, "vdb", 16<<20)
@@ -104,7 +124,7 @@ func TestDisksAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	full := make(chan struct{})
-	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (string, error) {
+	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (disk.Erased, error) {
 		mu.Lock()
 		now++
 		if most = max(most, now); now == 3 && most == 3 {
@@ -119,10 +139,16 @@ func TestDisksAtOnce(t *testing.T) {
 		mu.Lock()
 		now--
 		mu.Unlock()
-		return "", nil
+		return disk.Erased{Method: "by " + d.Name, Verified: "seen"}, nil
 	})
-	if want := "erased: /dev/sda, /dev/sdb, /dev/sdc, /dev/sdd, /dev/sde, /dev/sdf"; err != nil || got != want {
-		t.Errorf("got %v, %v", got, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range got.(wire.Erasure).Disks { // in the order of the disks, whoever was first
+		name := fmt.Sprintf("/dev/sd%c", 'a'+i)
+		if r.Name != name || r.Method != "by "+name || r.Serial != fmt.Sprint("serial-", i) || r.Seconds < 0 {
+			t.Errorf("disk %d: %+v", i, r)
+		}
 	}
 	if most != 3 {
 		t.Errorf("%d at once", most)
@@ -135,17 +161,81 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	for _, name := range []string{"sda", "sdb", "sdc"} {
 		addDisk(t, root, name, name, 1)
 	}
-	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (string, error) {
+	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (disk.Erased, error) {
 		switch d.Serial {
 		case "sda":
-			return "", errors.New("worn out")
+			return disk.Erased{}, errors.New("worn out")
 		case "sdb":
 			panic("oops")
 		}
-		return " (well)", nil
+		return disk.Erased{Method: "well", Verified: "seen"}, nil
 	})
-	want := "erasing: /dev/sda: worn out\n/dev/sdb: the agent has a fault: oops; erased: /dev/sdc (well)"
+	want := "erasing: /dev/sda: worn out\n/dev/sdb: the agent has a fault: oops; erased: /dev/sdc (serial \"sdc\", 1073741824 bytes: well, seen)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+	// The command's error carries what became of each disk.
+	told := commandError("execute_clean_step", fmt.Errorf("wrapped: %w", err))
+	var text []string
+	for _, d := range told.Disks {
+		text = append(text, d.Name+" "+d.Method+d.Error)
+	}
+	if got := strings.Join(text, ", "); got != "/dev/sda worn out, /dev/sdb the agent has a fault: oops, /dev/sdc well" {
+		t.Errorf("disk by disk: %s", got)
+	}
+}
+
+// What is left alone, and why, is in the record beside what was erased.
+func TestTheRecordOfAnErase(t *testing.T) {
+	root := machineRoot(t)
+	addDisk(t, root, "sdx", "stick", 1)
+	put(t, root, "sys/block/sdx/removable", "1")
+	put(t, root, "sys/block/sdy/size", "0")
+	put(t, root, "sys/block/sdz/size", "0")
+	put(t, root, "sys/block/sdz/hidden", "1")
+	put(t, root, "sys/block/loop0/size", "0")
+	put(t, root, "sys/block/vda/wwid", "eui.0025385b71b00c3f")
+	put(t, root, "sys/block/vda/device/model", "QEMU")
+	got, err := still(root, 0).eraseDevices(t.Context(), stepCall{report: noReport, node: wire.Node{DriverInternalInfo: map[string]any{"agent_erase_devices_iterations": 1.0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disks := got.(wire.Erasure).Disks
+	for i := range disks {
+		if disks[i].Skipped == "" && disks[i].Seconds <= 0 {
+			t.Errorf("%s took %v s", disks[i].Name, disks[i].Seconds)
+		}
+		disks[i].Seconds = 0
+	}
+	const how = "overwritten with random data once, then with zeros"
+	want := []wire.ErasedDisk{
+		{Name: "/dev/vda", Serial: "disk-1", WWN: "eui.0025385b71b00c3f", Model: "QEMU", Size: 8 << 20, Method: how, Verified: "64 samples read back"},
+		{Name: "/dev/vdb", Serial: "disk-2", Size: 16 << 20, Method: how, Verified: "64 samples read back"},
+		{Name: "/dev/sdx", Serial: "stick", Size: 1 << 30, Skipped: "removable"},
+		{Name: "/dev/sdy", Skipped: "no medium in it (size 0)"},
+	}
+	if diff := cmp.Diff(want, disks); diff != "" {
+		t.Error(diff)
+	}
+	kept(t, root, "sdx", 0)
+}
+
+// One disk over two paths is not erased twice at once; protecting one path is the way out.
+func TestTheSameDiskTwiceErasesNothing(t *testing.T) {
+	root := machineRoot(t)
+	put(t, root, "sys/block/vda/wwid", "naa.5000c500a1b2c3d4")
+	put(t, root, "sys/block/vdb/wwid", "naa.5000c500a1b2c3d4")
+	a, c := still(root, 0), stepCall{report: noReport}
+	for name, erase := range map[string]func(context.Context, stepCall) (any, error){"metadata": a.eraseMetadata, "all": a.eraseDevices, "express": a.eraseExpress} {
+		if _, err := erase(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "nothing was erased: /dev/vda, ") || !strings.Contains(err.Error(), "have the same WWN") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	kept(t, root, "vda", 8<<20)
+	kept(t, root, "vdb", 16<<20)
+	c.node = skipping(map[string]any{"serial": "disk-2"})
+	if _, err := a.eraseMetadata(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	kept(t, root, "vdb", 16<<20)
 }

@@ -254,6 +254,16 @@ func (d *Device) Discard() error {
 	return ioctl(d.f, unix.BLKDISCARD, unsafe.Pointer(&span))
 }
 
+// SecureDiscard tells an eMMC or SD card to erase everything on it, its copies in spare blocks too.
+func (d *Device) SecureDiscard() error {
+	if d.number == "" {
+		return unix.EOPNOTSUPP
+	}
+	const blkSecDiscard = 0x127d // BLKSECDISCARD, linux/fs.h; missing in x/sys/unix
+	span := [2]uint64{0, uint64(d.size)}
+	return ioctl(d.f, blkSecDiscard, unsafe.Pointer(&span))
+}
+
 // Reread makes the kernel read the partition table again. The device must be closed: the kernel
 // does it only when nobody holds the disk. Something may hold it for a moment, so it tries again.
 func Reread(path string) error {

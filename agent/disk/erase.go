@@ -11,61 +11,99 @@ import (
 const signatureSize = 1 << 20
 
 // EraseMetadata makes a disk look blank to firmware and systems: no partition table, no file
-// system, RAID or volume group can be found. The data itself stays.
+// system, RAID or volume group can be found. The data itself stays. What was zeroed is read back.
 func EraseMetadata(d Disk) error {
 	spans := append(partitions(d), span{0, d.Size()}) // the disk last: its table tells where the rest is
+	var ends []span
 	for _, s := range spans {
 		n := min(signatureSize, s.length)
-		if err := d.Zero(s.offset, n); err != nil {
-			return err
-		}
-		if err := d.Zero(s.offset+s.length-n, n); err != nil {
-			return err
-		}
+		ends = append(ends, span{s.offset, n}, span{s.offset + s.length - n, n})
 	}
-	return d.Sync()
-}
-
-// overwrite fills a whole disk with zeros and reads samples back. It is an overwrite of what the
-// disk shows: spare areas of flash are out of its reach.
-func overwrite(ctx context.Context, d Disk, progress func(done, all int64)) error {
-	for at := int64(0); at < d.Size(); at += zeroChunk {
-		if ctx.Err() != nil {
-			return fmt.Errorf("erasing: stopped at byte %d of %d: %w", at, d.Size(), context.Cause(ctx))
-		}
-		if err := d.Zero(at, min(zeroChunk, d.Size()-at)); err != nil {
+	for _, s := range ends {
+		if err := d.Zero(s.offset, s.length); err != nil {
 			return err
 		}
-		progress(min(at+zeroChunk, d.Size()), d.Size())
 	}
 	if err := d.Sync(); err != nil {
 		return err
 	}
-	return sampleZeros(d)
+	for _, s := range ends {
+		if err := readZeros(d, s); err != nil {
+			return fmt.Errorf("erasing metadata: %w", err)
+		}
+	}
+	return nil
 }
 
-// sampleZeros reads 64 places spread over the disk.
-func sampleZeros(d Disk) error {
-	const samples = 64
-	buf := make([]byte, min(64<<10, d.Size()))
-	for i := range int64(samples) {
-		at := (d.Size() - int64(len(buf))) / (samples - 1) * i
-		if _, err := d.ReadAt(buf, at); err != nil {
+// readZeros reads a range and wants it zero.
+func readZeros(d Disk, s span) error {
+	buf := make([]byte, min(256<<10, s.length))
+	for at := s.offset; at < s.offset+s.length; at += int64(len(buf)) {
+		part := buf[:min(int64(len(buf)), s.offset+s.length-at)]
+		if _, err := d.ReadAt(part, at); err != nil {
 			return err
 		}
-		if j := slices.IndexFunc(buf, func(b byte) bool { return b != 0 }); j >= 0 {
+		if j := slices.IndexFunc(part, func(b byte) bool { return b != 0 }); j >= 0 {
 			return fmt.Errorf("byte %d of the disk is not zero after it was overwritten: the disk is failing or lies", at+int64(j))
 		}
 	}
 	return nil
 }
 
-// EraseExpress discards everything on a disk that can forget quickly, and erases the metadata in
-// any case: a discarded block may still read as before.
-func EraseExpress(d *Device) (discarded bool, err error) {
-	if err := EraseMetadata(d); err != nil {
-		return false, err
+// samples are the places that are read back after a whole disk was written.
+const samples = 64
+
+func sampleAt(d Disk, i, length int64) int64 { return (d.Size() - length) / (samples - 1) * i }
+
+// sampleZeros reads 64 places spread over the disk.
+func sampleZeros(d Disk) error {
+	length := min(64<<10, d.Size())
+	for i := range int64(samples) {
+		if err := readZeros(d, span{sampleAt(d, i, length), length}); err != nil {
+			return err
+		}
 	}
-	discarded = d.Discard() == nil
-	return discarded, EraseMetadata(d)
+	return nil
 }
+
+// EraseExpress erases a disk as well as it can in moments: the metadata, and an NVMe disk's content by its own
+// Format NVM (else its Sanitize) where they may be used. Other disks are told to forget everything (discard),
+// which is tried out with marks: some forget nothing.
+func EraseExpress(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
+	var out Erased
+	if ctx.Err() != nil {
+		return out, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
+	}
+	if err := EraseMetadata(d); err != nil {
+		return out, err
+	}
+	for _, m := range nvmeMethods(hw, o, formatFirst) {
+		how, err := markedRun(ctx, d, m, progress)
+		switch {
+		case err == nil:
+			out.Method, out.Verified = fmt.Sprintf("%s (%s)", m.name, how), fmt.Sprintf("%d marks gone", marks)
+			return out, nil
+		case !isUnsupported(err) && (!o.Overwrite || ctx.Err() != nil):
+			return out, fmt.Errorf("%s: %w", m.name, err)
+		}
+		out.Passed = append(out.Passed, fmt.Sprintf("%s: %v", m.name, err))
+	}
+	out.Method, out.Verified = "metadata overwritten with zeros", "read back"
+	if f, ok := d.(discarder); ok {
+		_, err := markedRun(ctx, d, method{"discard", func(context.Context, func(done, all int64)) (string, error) {
+			return "discard", f.Discard()
+		}}, progress)
+		if ctx.Err() != nil {
+			return out, context.Cause(ctx)
+		}
+		if err == nil {
+			out.Method, out.Verified = "metadata overwritten with zeros, the rest discarded", fmt.Sprintf("read back, %d marks gone", marks)
+		} else {
+			out.Passed = append(out.Passed, fmt.Sprintf("discard: %v", err))
+		}
+	}
+	return out, EraseMetadata(d) // a discarded block may read as before, and the marks lie there
+}
+
+// discarder is a disk that can be told that nothing on it is needed any more.
+type discarder interface{ Discard() error }

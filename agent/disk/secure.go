@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/billet-metal/billet/agent/ata"
 	"github.com/billet-metal/billet/agent/nvme"
@@ -20,6 +23,7 @@ type EraseOptions struct {
 	ATA, NVMe bool // the disk's own commands may be used
 	// Overwrite says that a disk whose own command failed is overwritten instead of failing.
 	Overwrite bool
+	Passes    Passes // of overwriting
 }
 
 // Hardware is how commands reach a disk beside reads and writes; nil fields: they do not.
@@ -27,7 +31,12 @@ type Hardware struct {
 	NVMe nvme.Admin
 	NSID uint32
 	SCSI scsi.Transport // of ATA disks too
+	// Purge is a card or eMMC's secure discard.
+	Purge purger
 }
+
+// purger is a disk that discards what it holds so that its erase blocks are erased too; EOPNOTSUPP when it cannot.
+type purger interface{ SecureDiscard() error }
 
 // Hardware returns how commands reach an open disk, by its kernel name; a file has none.
 func (d *Device) Hardware() (Hardware, error) {
@@ -40,11 +49,13 @@ func (d *Device) Hardware() (Hardware, error) {
 		return Hardware{NVMe: f, NSID: id}, err
 	case strings.HasPrefix(name, "sd"):
 		return Hardware{SCSI: scsi.File{F: d.f}}, nil
+	case strings.HasPrefix(name, "mmcblk"):
+		return Hardware{Purge: d}, nil
 	}
 	return Hardware{}, nil
 }
 
-// Unlock makes a disk answer again after an interrupted erase: it waits for an NVMe disk's sanitize, and takes
+// Unlock makes a disk answer again after an interrupted erase: it waits for an NVMe or SCSI disk's sanitize, and takes
 // the password away from an ATA disk. One that keeps another password is an error that says so: nothing could
 // be read or written.
 func (h Hardware) Unlock(ctx context.Context) error {
@@ -53,6 +64,9 @@ func (h Hardware) Unlock(ctx context.Context) error {
 	}
 	if h.SCSI == nil {
 		return nil
+	}
+	if err := scsi.Recover(ctx, h.SCSI, sanitizeStall, func(int64, int64) {}); err != nil {
+		return err
 	}
 	if _, err := ata.Unlock(h.SCSI); err != nil && !isUnsupported(err) {
 		return err
@@ -86,24 +100,7 @@ const sanitizeStall = 2 * time.Hour
 
 // methods are a disk's own ways, the best first.
 func methods(hw Hardware, o EraseOptions) []method {
-	var list []method
-	if hw.NVMe != nil && o.NVMe {
-		list = append(list,
-			method{"NVMe sanitize", func(ctx context.Context, progress func(done, all int64)) (string, error) {
-				id, err := nvme.Identify(hw.NVMe, hw.NSID)
-				if err != nil {
-					return "", err
-				}
-				return nvme.Sanitize(ctx, hw.NVMe, id, sanitizeStall, progress)
-			}},
-			method{"NVMe format", func(ctx context.Context, progress func(done, all int64)) (string, error) {
-				id, err := nvme.Identify(hw.NVMe, hw.NSID)
-				if err != nil {
-					return "", err
-				}
-				return nvme.Format(ctx, hw.NVMe, id, progress)
-			}})
-	}
+	list := nvmeMethods(hw, o, sanitizeFirst)
 	if hw.SCSI != nil && o.ATA {
 		list = append(list, method{"ATA security erase", func(ctx context.Context, progress func(done, all int64)) (string, error) {
 			return ata.Erase(ctx, hw.SCSI, progress)
@@ -114,11 +111,50 @@ func methods(hw Hardware, o EraseOptions) []method {
 			return scsi.Sanitize(ctx, hw.SCSI, sanitizeStall, progress)
 		}})
 	}
+	if hw.Purge != nil {
+		list = append(list, method{"secure discard", func(context.Context, func(done, all int64)) (string, error) {
+			return "by erase blocks", hw.Purge.SecureDiscard()
+		}})
+	}
+	return list
+}
+
+// preference is which way of an NVMe disk comes first.
+type preference int
+
+const (
+	sanitizeFirst preference = iota // reaches spare areas too
+	formatFirst                     // mostly takes moments
+)
+
+func nvmeMethods(hw Hardware, o EraseOptions, first preference) []method {
+	if hw.NVMe == nil || !o.NVMe {
+		return nil
+	}
+	list := []method{
+		{"NVMe sanitize", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+			id, err := nvme.Identify(hw.NVMe, hw.NSID)
+			if err != nil {
+				return "", err
+			}
+			return nvme.Sanitize(ctx, hw.NVMe, id, sanitizeStall, progress)
+		}},
+		{"NVMe format", func(ctx context.Context, progress func(done, all int64)) (string, error) {
+			id, err := nvme.Identify(hw.NVMe, hw.NSID)
+			if err != nil {
+				return "", err
+			}
+			return nvme.Format(ctx, hw.NVMe, id, progress)
+		}},
+	}
+	if first == formatFirst {
+		slices.Reverse(list)
+	}
 	return list
 }
 
 func isUnsupported(err error) bool {
-	return errors.Is(err, nvme.ErrUnsupported) || errors.Is(err, ata.ErrUnsupported) || errors.Is(err, scsi.ErrUnsupported)
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, nvme.ErrUnsupported) || errors.Is(err, ata.ErrUnsupported) || errors.Is(err, scsi.ErrUnsupported)
 }
 
 // Erase erases a whole disk with the best of its own methods, else by overwriting. Its metadata go
@@ -143,8 +179,8 @@ func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress fu
 		}
 		out.Passed = append(out.Passed, fmt.Sprintf("%s: %v", m.name, err))
 	}
-	out.Method, out.Verified = "overwritten with zeros", "64 samples read back"
-	return out, overwrite(ctx, d, func(done, _ int64) { progress("overwriting", done) })
+	out.Method, out.Verified = o.Passes.String(), "64 samples read back"
+	return out, overwrite(ctx, d, o.Passes, progress)
 }
 
 // marks are so many, spread over the disk, of markSize bytes each.

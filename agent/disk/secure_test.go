@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/billet-metal/billet/agent/nvme"
 	"github.com/billet-metal/billet/agent/scsi"
 )
@@ -108,6 +110,46 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 	}
 }
 
+// card is an eMMC whose secure discard empties it, unless it lies or has none.
+type card struct {
+	d   *Device
+	how string
+}
+
+func (c card) SecureDiscard() error {
+	switch c.how {
+	case "has none":
+		return unix.EOPNOTSUPP
+	case "fails":
+		return unix.EIO
+	case "lies":
+		return nil
+	}
+	return c.d.Zero(0, c.d.Size())
+}
+
+func TestSecureDiscard(t *testing.T) {
+	for how, want := range map[string]string{
+		"well":     "secure discard (by erase blocks), 64 marks gone",
+		"has none": "overwritten with zeros, 64 samples read back; not by secure discard: operation not supported",
+		"fails":    "error: secure discard: input/output error",
+		"lies":     "error: secure discard: byte 0 of the disk is as before though it says that it was erased (by erase blocks): it lies",
+	} {
+		d := dirtyDisk(t, 4<<20)
+		got, err := Erase(t.Context(), d, Hardware{Purge: card{d, how}}, EraseOptions{}, silent)
+		text := got.String()
+		if err != nil {
+			text = "error: " + err.Error()
+		}
+		if text != want {
+			t.Errorf("%s: %s, want %s", how, text, want)
+		}
+	}
+	if err := dirtyDisk(t, 1<<20).SecureDiscard(); err != unix.EOPNOTSUPP {
+		t.Errorf("a file: %v", err)
+	}
+}
+
 // A stop is not a reason to go on with overwriting.
 func TestEraseStoppedInAMethod(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -123,6 +165,9 @@ func TestEraseStoppedInAMethod(t *testing.T) {
 type locked struct{}
 
 func (locked) Do(c scsi.Command) error {
+	if c.CDB[0] == 0x03 { // REQUEST SENSE: nothing to tell
+		return nil
+	}
 	if c.CDB[14] == 0xec {
 		c.Data[2*128] = 7
 		return nil
@@ -137,6 +182,70 @@ func TestUnlock(t *testing.T) {
 		}
 	}
 	wantError(t, Hardware{SCSI: locked{}}.Unlock(t.Context()), "the disk is locked with a password that is not the one of an interrupted erase")
+}
+
+// busySCSI is a SCSI disk in a sanitize that an earlier erase began: until it has ended, and its failure was
+// left, the disk takes no write.
+type busySCSI struct {
+	*Device
+	senses [][2]byte // additional sense codes, one a question
+	exits  int
+	refuse bool // to leave the failure
+}
+
+func (b *busySCSI) Do(c scsi.Command) error {
+	switch {
+	case c.CDB[0] == 0x03:
+		if len(b.senses) > 0 {
+			c.Data[0], c.Data[12], c.Data[13] = 0x70, b.senses[0][0], b.senses[0][1]
+			c.Data[2] = map[byte]byte{0x04: 2, 0x29: 6, 0x31: 3}[b.senses[0][0]]
+			if b.senses[0][0] != 0x31 {
+				b.senses = b.senses[1:]
+			}
+		}
+		return nil
+	case c.CDB[0] == 0x48 && c.CDB[1] == 0x1f && !b.refuse:
+		b.exits, b.senses = b.exits+1, nil
+		return nil
+	}
+	return &scsi.Sense{Status: 2, Key: 5, ASC: 0x20}
+}
+
+func (b *busySCSI) Zero(at, length int64) error {
+	if len(b.senses) > 0 {
+		return errors.New("not ready: sanitize in progress")
+	}
+	return b.Device.Zero(at, length)
+}
+
+// A disk in an earlier sanitize is waited for before anything of it is written, and the failure of one is left.
+func TestUnlockEndsAnEarlierSanitize(t *testing.T) {
+	inProgress, switchedOn, failed := [2]byte{0x04, 0x1b}, [2]byte{0x29, 0}, [2]byte{0x31, 3}
+	for _, tt := range []struct {
+		name   string
+		senses [][2]byte
+		refuse bool
+		exits  int
+		err    string
+	}{
+		{"none", nil, false, 0, ""},
+		{"switched on", [][2]byte{switchedOn}, false, 0, ""},
+		{"goes on after power loss", [][2]byte{switchedOn, inProgress}, false, 0, ""},
+		{"failed", [][2]byte{switchedOn, failed}, false, 1, ""},
+		{"cannot be left", [][2]byte{failed}, true, 0, "leaving the failure of an earlier sanitize: illegal request (sense 0x05, 0x20/0x00)"},
+	} {
+		d := &busySCSI{Device: dirtyDisk(t, 4<<20), senses: tt.senses, refuse: tt.refuse}
+		hw := Hardware{SCSI: d}
+		err := hw.Unlock(t.Context())
+		if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err || d.exits != tt.exits {
+			t.Errorf("%s: %v, left %d times", tt.name, err, d.exits)
+		}
+		if tt.err == "" {
+			if err := EraseMetadata(d); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		}
+	}
 }
 
 func TestAFileHasNoHardware(t *testing.T) {

@@ -22,6 +22,17 @@ func (m Machine) Disks() []wire.Disk {
 	return out
 }
 
+// Empty lists the names of drives without a medium, such as card readers.
+func (m Machine) Empty() []string {
+	var out []string
+	for _, name := range m.names("sys/block") {
+		if isDisk(name) && m.number("sys/block", name, "size") == 0 && m.text("sys/block", name, "hidden") != "1" {
+			out = append(out, "/dev/"+name)
+		}
+	}
+	return out
+}
+
 func isDisk(name string) bool {
 	for _, prefix := range notDisks {
 		if strings.HasPrefix(name, prefix) {

@@ -63,8 +63,9 @@ type Identity struct {
 	OACS          uint16 // optional admin commands, bytes 257:256
 	FNA           byte   // format attributes, byte 524
 	CMIC          byte   // multi-path and sharing, byte 76
-	Namespaces    int    // active namespaces of the controller
-	LBAFormat     byte   // in use: FLBAS bits 3:0, byte 26 of Identify Namespace (figure 245)
+	Namespaces    int    // of the subsystem where it manages namespaces, attached or not; else those active on the controller
+	Detached      int    // of Namespaces, those that no disk of this machine shows
+	LBAFormat     byte   // in use: FLBAS bits 6:5 and 3:0, byte 26 of Identify Namespace (2.0, figure 97 of the NVM command set)
 	FLBAS, DPS    byte
 	SharedByOther bool // NMIC bit 0: other controllers may have the namespace attached
 }
@@ -78,12 +79,18 @@ func Identify(a Admin, nsid uint32) (Identity, error) {
 	}
 	id.CMIC, id.OACS = page[76], binary.LittleEndian.Uint16(page[256:])
 	id.Sanicap, id.FNA = binary.LittleEndian.Uint32(page[328:]), page[524]
-	clear(page)
-	if err := a.Do(Command{Opcode: identify, CDW10: 2, Data: page, Timeout: quick}); err != nil {
+	active, err := count(a, activeNamespaces)
+	if err != nil {
 		return id, fmt.Errorf("listing the controller's namespaces: %w", err)
 	}
-	for at := 0; at < len(page) && binary.LittleEndian.Uint32(page[at:]) != 0; at += 4 {
-		id.Namespaces++
+	id.Namespaces = active
+	if id.OACS&managesNamespaces != 0 {
+		// A namespace that is allocated but attached to no controller is shown by nobody, and erased all the same.
+		allocated, err := count(a, allocatedNamespaces)
+		if err != nil {
+			return id, fmt.Errorf("listing the subsystem's namespaces: %w", err)
+		}
+		id.Namespaces, id.Detached = max(allocated, active), max(0, allocated-active)
 	}
 	clear(page)
 	if err := a.Do(Command{Opcode: identify, NSID: nsid, Data: page, Timeout: quick}); err != nil {
@@ -91,12 +98,47 @@ func Identify(a Admin, nsid uint32) (Identity, error) {
 	}
 	id.FLBAS, id.DPS, id.SharedByOther = page[26], page[29], page[30]&1 != 0
 	id.LBAFormat = id.FLBAS & 0x0f
+	if page[25] > 15 { // NLBAF: the bits mean nothing to a controller with fewer formats
+		id.LBAFormat |= id.FLBAS >> 5 & 3 << 4
+	}
 	return id, nil
+}
+
+// managesNamespaces is bit 3 of OACS: Namespace Management and Attachment (figure 247).
+const managesNamespaces = 1 << 3
+
+// Lists of Identify (CNS, figure 244): namespaces above NSID in rising order, at most 1024.
+const (
+	activeNamespaces    = 0x02
+	allocatedNamespaces = 0x10
+)
+
+// count counts the namespaces of a list.
+func count(a Admin, list uint32) (n int, err error) {
+	page, last := make([]byte, 4096), uint32(0)
+	for {
+		clear(page)
+		if err := a.Do(Command{Opcode: identify, NSID: last, CDW10: list, Data: page, Timeout: quick}); err != nil {
+			return 0, err
+		}
+		for at := 0; at < len(page); at += 4 {
+			next := binary.LittleEndian.Uint32(page[at:])
+			if next == 0 {
+				return n, nil
+			}
+			if next <= last { // or it would never end
+				return 0, fmt.Errorf("namespace %d follows %d in a list that must rise", next, last)
+			}
+			n, last = n+1, next
+		}
+	}
 }
 
 // alone says why a command that reaches the whole subsystem must not be sent; "" when it may.
 func (id Identity) alone() string {
 	switch {
+	case id.Detached > 0:
+		return fmt.Sprintf("it would erase all %d namespaces of the subsystem, of which %d are attached to nothing here", id.Namespaces, id.Detached)
 	case id.Namespaces != 1:
 		return fmt.Sprintf("it would erase all %d namespaces of the controller", id.Namespaces)
 	case id.CMIC&2 != 0:
@@ -246,8 +288,9 @@ func Format(ctx context.Context, a Admin, id Identity, progress Progress) (how s
 	if id.FNA&oneKey != 0 {
 		how, setting = "crypto erase", 2
 	}
-	// CDW10 (figure 326): LBA format 3:0, metadata 4, protection 7:5 and its place 8, all as they are.
-	cdw10 := uint32(id.LBAFormat) | uint32(id.FLBAS>>4&1)<<4 | uint32(id.DPS&7)<<5 | uint32(id.DPS>>3&1)<<8 | setting<<9
+	// CDW10 (figure 326; the format's upper bits: 2.0, figure 105 of the NVM command set): LBA format 3:0 and
+	// 13:12, metadata 4, protection 7:5 and its place 8, all as they are.
+	cdw10 := uint32(id.LBAFormat&0x0f) | uint32(id.LBAFormat>>4&3)<<12 | uint32(id.FLBAS>>4&1)<<4 | uint32(id.DPS&7)<<5 | uint32(id.DPS>>3&1)<<8 | setting<<9
 	done := make(chan error, 1)
 	go func() {
 		done <- a.Do(Command{Opcode: formatNVM, NSID: id.NSID, CDW10: cdw10, Timeout: formatTime})

@@ -18,6 +18,9 @@ type controller struct {
 	oacs       uint16
 	fna, cmic  byte
 	namespaces uint32
+	detached   uint32 // more namespaces, attached to nothing
+	stuck      bool   // its lists never rise
+	nlbaf      byte   // LBA formats, less one
 	flbas, dps byte
 	nmic       byte
 	log        [][2]uint16 // progress and status of the sanitize log, one a look; the last stays
@@ -35,12 +38,25 @@ func (c *controller) Do(cmd Command) error {
 		cmd.Data[76], cmd.Data[524] = c.cmic, c.fna
 		le.PutUint16(cmd.Data[256:], c.oacs)
 		le.PutUint32(cmd.Data[328:], c.sanicap)
-	case cmd.Opcode == 0x06 && cmd.CDW10 == 2:
-		for i := range c.namespaces {
-			le.PutUint32(cmd.Data[4*i:], i+1)
+	case cmd.Opcode == 0x06 && (cmd.CDW10 == 2 || cmd.CDW10 == 0x10):
+		if c.oacs&8 == 0 && cmd.CDW10 == 0x10 {
+			return Status(2)
+		}
+		n := c.namespaces
+		if cmd.CDW10 == 0x10 {
+			n += c.detached
+		}
+		at := 0
+		for i := cmd.NSID + 1; i <= n && at < len(cmd.Data); i++ {
+			next := i
+			if c.stuck {
+				next = 1
+			}
+			le.PutUint32(cmd.Data[at:], next)
+			at += 4
 		}
 	case cmd.Opcode == 0x06:
-		cmd.Data[26], cmd.Data[29], cmd.Data[30] = c.flbas, c.dps, c.nmic
+		cmd.Data[25], cmd.Data[26], cmd.Data[29], cmd.Data[30] = c.nlbaf, c.flbas, c.dps, c.nmic
 	case cmd.Opcode == 0x02:
 		if cmd.NSID != 0xffffffff || cmd.CDW10 != 0x007f0081 || len(cmd.Data) != 512 {
 			return fmt.Errorf("wrong log page: %+v", cmd)
@@ -72,6 +88,8 @@ func TestSanitize(t *testing.T) {
 		{"block", controller{sanicap: 2, namespaces: 1, log: [][2]uint16{never, running, {0xffff, 4}}}, "block erase", "", "0x84 nsid 0 cdw10 0xa"},
 		{"only overwrite", controller{sanicap: 4, namespaces: 1}, "", "not supported: the controller knows neither crypto nor block erase (SANICAP 0x4)", ""},
 		{"two namespaces", controller{sanicap: 3, namespaces: 2}, "", "not supported: it would erase all 2 namespaces of the controller", ""},
+		{"one that is attached to nothing", controller{sanicap: 3, oacs: 8, namespaces: 1, detached: 2}, "", "not supported: it would erase all 3 namespaces of the subsystem, of which 2 are attached to nothing here", ""},
+		{"manages namespaces and has one", controller{sanicap: 1, oacs: 8, namespaces: 1, log: [][2]uint16{never, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
 		{"more controllers", controller{sanicap: 3, namespaces: 1, cmic: 2}, "", "not supported: the subsystem has other controllers, whose namespaces it would erase too", ""},
 		{"an earlier one goes on", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{running, done, running, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
 		{"an earlier one failed", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{failed, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0x1, 0x84 nsid 0 cdw10 0xc"},
@@ -156,6 +174,11 @@ func TestFormat(t *testing.T) {
 		{"keeps format and protection", controller{oacs: 2, namespaces: 1, flbas: 0x13, dps: 0x0a}, "user data erase", "", "0x80 nsid 1 cdw10 0x353", 1},
 		{"one of two", controller{oacs: 2, namespaces: 2}, "user data erase", "", "0x80 nsid 2 cdw10 0x200", 2},
 		{"one of two, but all go", controller{oacs: 2, fna: 2, namespaces: 2}, "", "not supported: it would erase all 2 namespaces of the controller", "", 2},
+		{"one of two, and a detached one would go", controller{oacs: 2 | 8, fna: 1, namespaces: 1, detached: 1}, "", "not supported: it would erase all 2 namespaces of the subsystem, of which 1 are attached to nothing here", "", 1},
+		{"beside a detached one", controller{oacs: 2 | 8, namespaces: 1, detached: 1}, "user data erase", "", "0x80 nsid 1 cdw10 0x200", 1},
+		{"the 38th of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x45}, "user data erase", "", "0x80 nsid 1 cdw10 0x2205", 1},
+		{"the last of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x7f}, "user data erase", "", "0x80 nsid 1 cdw10 0x321f", 1},
+		{"bits that mean nothing", controller{oacs: 2, namespaces: 1, nlbaf: 15, flbas: 0x65}, "user data erase", "", "0x80 nsid 1 cdw10 0x205", 1},
 		{"shared", controller{oacs: 2, cmic: 2, nmic: 1, namespaces: 1}, "", "not supported: other controllers share the namespace", "", 1},
 		{"no format", controller{namespaces: 1}, "", "not supported: the controller has no Format NVM (OACS 0x0)", "", 1},
 		{"refused", controller{oacs: 2, namespaces: 1, refuse: map[byte]error{0x80: Status(0x10a)}}, "", "formatting (user data erase): NVMe status 0x10a: invalid format", "", 1},
@@ -178,6 +201,14 @@ func TestIdentifyFails(t *testing.T) {
 	c := &controller{refuse: map[byte]error{0x06: Status(6)}}
 	if _, err := Identify(c, 1); err == nil || err.Error() != "identifying the controller: NVMe status 0x6: internal error" {
 		t.Error(err)
+	}
+	c = &controller{namespaces: 3, stuck: true}
+	if _, err := Identify(c, 1); err == nil || err.Error() != "listing the controller's namespaces: namespace 1 follows 1 in a list that must rise" {
+		t.Error(err)
+	}
+	c = &controller{namespaces: 3000, oacs: 8, detached: 1500}
+	if id, err := Identify(c, 1); err != nil || id.Namespaces != 4500 || id.Detached != 1500 {
+		t.Errorf("%+v, %v", id, err)
 	}
 	if got := Status(0x0fff).Error(); got != "NVMe status 0x7ff" {
 		t.Error(got)

@@ -99,8 +99,9 @@ const (
 
 // Service actions of SANITIZE (SBC-4, table 95).
 const (
-	blockErase  = 2
-	cryptoErase = 3
+	blockErase      = 2
+	cryptoErase     = 3
+	exitFailureMode = 0x1f
 )
 
 const quick = time.Minute // of commands that only ask
@@ -133,8 +134,8 @@ func Sanitize(ctx context.Context, t Transport, stall time.Duration, progress Pr
 	if err != nil {
 		return "", err
 	}
-	if err := await(ctx, t, stall, progress); err != nil && !isSanitizeFailure(err) { // of an earlier try
-		return "", fmt.Errorf("looking for an earlier sanitize: %w", err)
+	if err := Recover(ctx, t, stall, progress); err != nil {
+		return "", err
 	}
 	const immediate, mayFail = 0x80, 0x20 // IMMED; AUSE: a failure can be left
 	cdb := []byte{sanitize, immediate | mayFail | action, 0, 0, 0, 0, 0, 0, 0, 0}
@@ -147,29 +148,74 @@ func Sanitize(ctx context.Context, t Transport, stall time.Duration, progress Pr
 	return how, nil
 }
 
+// Recover waits for a sanitize that an earlier try began, which goes on through power loss, and leaves the failure
+// of one that failed: until then the disk refuses reads and writes. A disk without SANITIZE answers at once.
+func Recover(ctx context.Context, t Transport, stall time.Duration, progress Progress) error {
+	err := await(ctx, t, stall, progress)
+	switch {
+	case errors.Is(err, errAsking): // it has no REQUEST SENSE: it is no SCSI disk, and was in no sanitize
+		return nil
+	case err != nil && !isSanitizeFailure(err):
+		return fmt.Errorf("looking for an earlier sanitize: %w", err)
+	case err == nil:
+		return nil
+	}
+	cdb := []byte{sanitize, exitFailureMode, 0, 0, 0, 0, 0, 0, 0, 0}
+	if err := t.Do(Command{CDB: cdb, Direction: NoData, Timeout: quick}); err != nil {
+		return fmt.Errorf("leaving the failure of an earlier sanitize: %w", err)
+	}
+	if err := await(ctx, t, stall, progress); err != nil {
+		return fmt.Errorf("after leaving the failure of an earlier sanitize: %w", err)
+	}
+	return nil
+}
+
 func isSanitizeFailure(err error) bool {
 	s := (*Sense)(nil)
 	return errors.As(err, &s) && s.ASC == 0x31 && s.ASCQ == 0x03 // SANITIZE COMMAND FAILED
 }
 
+// errAsking is wrapped when a disk does not take the question itself.
+var errAsking = errors.New("asking how far it is")
+
+// unitAttention is the sense key of what a disk tells unasked (SPC-5, table 48).
+const unitAttention = 6
+
+// attentions are so many things that a disk may have to tell, such as that it was switched on, before it
+// answers a question.
+const attentions = 16
+
 // await returns once no sanitize is under way; the error says that it failed.
 func await(ctx context.Context, t Transport, stall time.Duration, progress Progress) error {
-	moved, last := time.Now(), int64(-2)
+	moved, last, told := time.Now(), int64(-2), 0
 	for {
 		data := make([]byte, 252)
 		cdb := []byte{requestSense, 0, 0, 0, byte(len(data)), 0}
 		if err := t.Do(Command{CDB: cdb, Direction: FromDevice, Data: data, Timeout: quick}); err != nil {
-			return fmt.Errorf("asking how far it is: %w", err)
+			// Some transports answer a question about sense with the sense.
+			s := (*Sense)(nil)
+			if !errors.As(err, &s) || s.Key != unitAttention {
+				return fmt.Errorf("%w: %w", errAsking, err)
+			}
+			if told++; told > attentions {
+				return fmt.Errorf("%w: %w", errAsking, err)
+			}
+			continue
 		}
 		s := ParseSense(data)
 		switch {
 		case s == nil || s.Key == 0 && s.ASC == 0:
 			return nil
-		case s.ASC != 0x04 || s.ASCQ != 0x1b: // not: SANITIZE IN PROGRESS
-			if isSanitizeFailure(s) {
-				return s
+		case isSanitizeFailure(s):
+			return s
+		case s.Key == unitAttention:
+			// It hides what comes after it: the disk forgets it once it was told, and is asked again.
+			if told++; told > attentions {
+				return fmt.Errorf("%w: the disk tells again and again: %w", errAsking, s)
 			}
-			return nil // a unit attention, or what an earlier command left
+			continue
+		case s.ASC != 0x04 || s.ASCQ != 0x1b: // not: SANITIZE IN PROGRESS
+			return nil // what an earlier command left
 		}
 		if s.Progress != last {
 			moved, last = time.Now(), s.Progress

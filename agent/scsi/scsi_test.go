@@ -53,7 +53,7 @@ func fixed(key, asc, ascq byte, progress ...byte) []byte {
 }
 
 func TestSanitize(t *testing.T) {
-	good, busy, failed := fixed(0, 0, 0), fixed(2, 4, 0x1b, 0x80, 0), fixed(3, 0x31, 3)
+	good, busy, failed, attention := fixed(0, 0, 0), fixed(2, 4, 0x1b, 0x80, 0), fixed(3, 0x31, 3), fixed(6, 0x29, 0)
 	for _, tt := range []struct {
 		name           string
 		d              disk
@@ -63,7 +63,11 @@ func TestSanitize(t *testing.T) {
 		{"block", disk{knows: map[byte]byte{3: 1, 2: 3}, senses: [][]byte{good, busy, busy, good}}, "block erase", "", "48 a2 00 00 00 00 00 00 00 00"},
 		{"neither", disk{knows: map[byte]byte{}}, "", "not supported: the disk has no such SANITIZE (support 0)", ""},
 		{"cannot tell", disk{deaf: true}, "", "not supported: the disk does not tell its commands: illegal request (sense 0x05, 0x20/0x00)", ""},
-		{"an earlier one failed", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{failed, good}}, "block erase", "", "48 a2 00 00 00 00 00 00 00 00"},
+		{"an earlier one failed", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{failed, good}}, "block erase", "", "48 1f 00 00 00 00 00 00 00 00, 48 a2 00 00 00 00 00 00 00 00"},
+		{"an earlier one goes on", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{attention, busy, good}}, "block erase", "", "48 a2 00 00 00 00 00 00 00 00"},
+		{"a unit attention is not the end", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, attention, busy, attention, attention, busy, failed}}, "", "sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
+		{"attentions without end", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, attention}}, "", "sanitizing (crypto erase): asking how far it is: the disk tells again and again: unit attention (sense 0x06, 0x29/0x00)", "48 a3 00 00 00 00 00 00 00 00"},
+		{"what an earlier command left", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, fixed(5, 0x24, 0)}}, "crypto erase", "", "48 a3 00 00 00 00 00 00 00 00"},
 		{"fails", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy, failed}}, "", "sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
 		{"stands still", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy}}, "", "sanitizing (crypto erase): it has stood at 32768 of 65536 for 1m0s", "48 a3 00 00 00 00 00 00 00 00"},
 		{"refused", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good}, refuses: true}, "", "starting to sanitize (crypto erase): data protect (sense 0x07, 0x27/0x00)", "48 a3 00 00 00 00 00 00 00 00"},
@@ -82,6 +86,59 @@ func TestSanitize(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// mute refuses every question in its own way.
+type mute struct {
+	err  error
+	asks int
+}
+
+func (m *mute) Do(c Command) error { m.asks++; return m.err }
+
+// Recover asks a disk that cannot be asked no more than it must, and lets it be.
+func TestRecover(t *testing.T) {
+	good, busy, failed, attention := fixed(0, 0, 0), fixed(2, 4, 0x1b, 0x80, 0), fixed(3, 0x31, 3), fixed(6, 0x29, 0)
+	for _, tt := range []struct {
+		name string
+		d    disk
+		err  string
+		told string
+	}{
+		{"idle", disk{senses: [][]byte{good}}, "", ""},
+		{"switched on", disk{senses: [][]byte{attention, good}}, "", ""},
+		{"under way", disk{senses: [][]byte{attention, busy, busy, good}}, "", ""},
+		{"stands still", disk{senses: [][]byte{busy}}, "looking for an earlier sanitize: it has stood at 32768 of 65536 for 1m0s", ""},
+		{"failed", disk{senses: [][]byte{busy, failed, good}}, "", "48 1f 00 00 00 00 00 00 00 00"},
+		{"failed for good", disk{senses: [][]byte{failed}}, "after leaving the failure of an earlier sanitize: medium error (sense 0x03, 0x31/0x03)", "48 1f 00 00 00 00 00 00 00 00"},
+		{"failed and cannot be left", disk{senses: [][]byte{failed}, refuses: true}, "leaving the failure of an earlier sanitize: data protect (sense 0x07, 0x27/0x00)", "48 1f 00 00 00 00 00 00 00 00"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err := Recover(t.Context(), &tt.d, time.Minute, func(int64, int64) {})
+				if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
+					t.Errorf("got %v, want %s", err, tt.err)
+				}
+				if got := strings.Join(tt.d.told, ", "); got != tt.told {
+					t.Errorf("told %q, want %q", got, tt.told)
+				}
+			})
+		})
+	}
+	for name, tt := range map[string]struct {
+		err  error
+		asks int
+	}{
+		"no SCSI disk":        {errors.New("inappropriate ioctl"), 1},
+		"no REQUEST SENSE":    {&Sense{Status: 2, Key: 5, ASC: 0x20}, 1},
+		"attentions only":     {&Sense{Status: 2, Key: 6, ASC: 0x29}, attentions + 1},
+		"a reservation stops": {&Sense{Status: 0x18}, 1},
+	} {
+		m := &mute{err: tt.err}
+		if err := Recover(t.Context(), m, time.Minute, func(int64, int64) {}); err != nil || m.asks != tt.asks {
+			t.Errorf("%s: %v after %d questions", name, err, m.asks)
+		}
 	}
 }
 

@@ -105,6 +105,29 @@ type CommandError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 	Details string `json:"details"`
+
+	Disks []ErasedDisk `json:"disks,omitempty"` // of an erase step that failed: what became of each disk
+}
+
+// Erasure is the result of an erase step of Billet's agent: in a sentence, and disk by disk.
+type Erasure struct {
+	Says  string       `json:"says"`
+	Disks []ErasedDisk `json:"disks"`
+}
+
+// ErasedDisk is what an erase step did to one disk: it has a method, an error, or a reason why it was left alone.
+type ErasedDisk struct {
+	Name     string   `json:"name"` // "/dev/sda"; it may move between boots
+	Serial   string   `json:"serial"`
+	WWN      string   `json:"wwn"` // with the vendor's extension
+	Model    string   `json:"model"`
+	Size     int64    `json:"size"`               // bytes
+	Method   string   `json:"method,omitempty"`   // "NVMe format (user data erase)"
+	Verified string   `json:"verified,omitempty"` // how it was checked: "64 marks gone"
+	NotBy    []string `json:"not_by,omitempty"`   // better methods, with the reason why they were not it
+	Seconds  float64  `json:"seconds,omitempty"`
+	Skipped  string   `json:"skipped,omitempty"` // why the disk was left alone
+	Error    string   `json:"error,omitempty"`   // why it was not erased
 }
 
 func (e *CommandError) Error() string {
