@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -125,8 +126,8 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 		c.log.Warn("no fast track", "node", n.UUID, "error", err)
 	}
 	return &driver.Task{
-		FastTrack: within,
-		Node:      n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
+		FastTrack: within, LookedUp: c.lookedUp(n),
+		Node: n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
 		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}
@@ -222,7 +223,11 @@ func (r *run) takeSteps(ctx context.Context, found []node.PlannedStep) (failure 
 	if len(found) == 0 {
 		return ""
 	}
-	for _, s := range merge(r.task.Hardware, r.n.Plan, found) {
+	unknown, wrong := merge(r.task.Hardware, r.n.Plan, found)
+	if len(wrong) > 0 {
+		return fmt.Sprintf("%s failed. %s", capital(r.flow.noun), strings.Join(wrong, " "))
+	}
+	for _, s := range unknown {
 		if r.n.Plan.Manual {
 			return fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), s)
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -33,6 +34,7 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 		return n, "", nil
 	}
 	if n.Agent.TokenGiven && !c.lostAgent(n) {
+		c.tookLookup(n)
 		return n, tokenGiven, nil
 	}
 	if n.Agent.TokenGiven {
@@ -51,6 +53,30 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 	}
 	c.log.Info("agent looked its node up and got its token", "node", n.UUID)
 	return n, token, nil
+}
+
+// tookLookup takes down that an agent that gets no token asked for a node.
+func (c *Conductor) tookLookup(n *node.Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at, ok := c.lookups[n.UUID]; !ok || !at.After(n.Agent.LastHeartbeat) {
+		c.lookups[n.UUID] = node.Now()
+	}
+}
+
+// lookedUp is when that was first, since the last heartbeat of the agent that has the token; zero: never.
+func (c *Conductor) lookedUp(n *node.Node) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.lookups[n.UUID]
+	if !ok {
+		return time.Time{}
+	}
+	if n.Agent.LastHeartbeat.IsZero() || !at.After(n.Agent.LastHeartbeat) || !n.Agent.TokenGiven {
+		delete(c.lookups, n.UUID) // it was another agent's
+		return time.Time{}
+	}
+	return at
 }
 
 func (c *Conductor) findForAgent(ctx context.Context, macs []string, uuid string) (*node.Node, error) {

@@ -267,3 +267,54 @@ func TestInspectionReportsThatNobodyWaitsFor(t *testing.T) {
 		})
 	}
 }
+
+// A lookup by an agent without the token is remembered until the one with it calls: the first of several, and
+// only of a machine whose agent has called before.
+func TestLookupsAfterTheTokenWasGiven(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.CleanWait)
+		c := New(w.cfg)
+		lookup := func() {
+			t.Helper()
+			time.Sleep(time.Second)
+			if _, _, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := func() time.Time {
+			t.Helper()
+			task, err := c.task(w.t.Context(), w.node())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return task.LookedUp
+		}
+		lookup()
+		lookup() // its answer may have been lost: no agent has called yet
+		if at := seen(); !at.IsZero() {
+			t.Errorf("before the first heartbeat: %s", at)
+		}
+		w.heartbeat(c)
+		if at := seen(); !at.IsZero() {
+			t.Errorf("after a heartbeat: %s", at)
+		}
+		lookup()
+		first := node.Now()
+		lookup()
+		lookup()
+		if at := seen(); !at.Equal(first) {
+			t.Errorf("looked up at %s, want the first time, %s", at, first)
+		}
+		w.heartbeat(c) // it was the agent itself, started anew in the same boot
+		if at := seen(); !at.IsZero() {
+			t.Errorf("after the next heartbeat: %s", at)
+		}
+		lookup()
+		if err := w.store.ForgetAgent(w.t.Context(), uuid1); err != nil {
+			t.Fatal(err)
+		}
+		if at := seen(); !at.IsZero() {
+			t.Errorf("after the agent was forgotten: %s", at)
+		}
+	})
+}

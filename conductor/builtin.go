@@ -23,7 +23,7 @@ var builtin = map[node.Interface][]driver.Step{
 		{Name: "power_on", Priority: onRequest, Run: switchTo(node.PowerOn)},
 		{Name: "power_off", Priority: onRequest, Run: switchTo(node.PowerOff)},
 		{Name: "reboot", Priority: onRequest, Run: switchTo(node.Rebooting)},
-		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Run: pause, Poll: pause},
+		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Required: []string{"seconds"}, Run: pause, Poll: pause},
 	},
 }
 

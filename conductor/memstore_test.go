@@ -26,6 +26,7 @@ type memStore struct {
 	failures  map[string]node.Evidence
 	lineSaves int
 	templates []node.DeployTemplate
+	unread    error // answered when progress is asked for
 	rules     []node.InspectionRule
 	lost      error // answered when templates or rules are asked for
 	writes    int   // Save, Release and Reserve so far: the points at which a process can die
@@ -326,6 +327,15 @@ func (s *memStore) SaveProgress(_ context.Context, p node.Progress) error {
 	defer s.mu.Unlock()
 	s.progress[p.NodeUUID] = p
 	return nil
+}
+
+func (s *memStore) Progress(_ context.Context, uuid string) (*node.Progress, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.progress[uuid]; ok {
+		return &p, s.unread
+	}
+	return nil, s.unread
 }
 
 func (s *memStore) ClearProgress(_ context.Context, uuid string) error {

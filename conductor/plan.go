@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -113,7 +114,7 @@ func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.Plann
 		if have[i].step.Frame {
 			return nil, node.Errorf(node.Invalid, "Step %s.%s is a core step of the %s flow: it always runs and cannot be asked for.", s.Interface, s.Step, f)
 		}
-		if err := acceptArgs(have[i], s.Args); err != nil {
+		if err := acceptArgs(have[i], s.Args); err != nil && (f != node.FlowDeploy || s.Priority != 0) { // 0 switches it off
 			return nil, err
 		}
 		p.Abortable = have[i].step.Abortable
@@ -123,17 +124,40 @@ func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.Plann
 }
 
 func acceptArgs(o offered, args map[string]any) error {
-	for name := range args {
-		if _, ok := o.step.Args[name]; ok {
+	info := map[string]node.Argument{}
+	for arg, help := range o.step.Args {
+		info[arg] = node.Argument{Help: help, Required: slices.Contains(o.step.Required, arg)}
+	}
+	if wrong := wrongArgs(string(o.iface)+"."+o.step.Name, args, info); wrong != "" {
+		return node.Errorf(node.Invalid, "%s", wrong)
+	}
+	return nil
+}
+
+// wrongArgs says what is wrong with a step's arguments, by what it takes; "" when nothing is.
+func wrongArgs(step string, args map[string]any, info map[string]node.Argument) string {
+	var wrong []string
+	for _, arg := range slices.Sorted(maps.Keys(args)) {
+		if _, ok := info[arg]; ok {
 			continue
 		}
 		allowed := "it takes none"
-		if len(o.step.Args) > 0 {
-			allowed = "allowed are: " + strings.Join(slices.Sorted(maps.Keys(o.step.Args)), ", ")
+		if len(info) > 0 {
+			allowed = "allowed are: " + strings.Join(slices.Sorted(maps.Keys(info)), ", ")
 		}
-		return node.Errorf(node.Invalid, "Step %s.%s does not take the argument %q; %s.", o.iface, o.step.Name, name, allowed)
+		wrong = append(wrong, fmt.Sprintf("Step %s does not take the argument %q; %s.", step, arg, allowed))
 	}
-	return nil
+	for _, arg := range slices.Sorted(maps.Keys(info)) {
+		if args[arg] != nil || !info[arg].Required {
+			continue
+		}
+		help := "."
+		if info[arg].Help != "" {
+			help = ": " + info[arg].Help
+		}
+		wrong = append(wrong, fmt.Sprintf("Step %s needs the argument %q%s", step, arg, help))
+	}
+	return strings.Join(wrong, " ")
 }
 
 func joined[T ~string](list []T) string {
@@ -146,10 +170,11 @@ func joined[T ~string](list []T) string {
 
 // merge takes the steps that the machine's agent offers into what is left of the plan after the
 // step under way. Asked-for steps that the agent has become real; those it has not stay marked as
-// the agent's and unknown, for the runner to skip or fail. It returns the names of the latter.
-func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown []string) {
+// the agent's and unknown, for the runner to skip or fail. It returns the names of the latter, and what is
+// wrong with the arguments of the others.
+func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown, wrong []string) {
 	if p.InBand {
-		return nil
+		return nil, nil
 	}
 	p.InBand = true
 	rest := slices.Clone(p.Steps[p.Index+1:])
@@ -160,6 +185,9 @@ func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown 
 		case !s.Agent:
 		case i >= 0:
 			s.Abortable, s.Reboot = found[i].Abortable, found[i].Reboot
+			if text := wrongArgs(name(&s), s.Args, found[i].ArgsInfo); text != "" {
+				wrong = append(wrong, text)
+			}
 		default:
 			unknown = append(unknown, string(s.Interface)+"."+s.Step)
 			continue
@@ -178,5 +206,5 @@ func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown 
 		slices.SortStableFunc(kept, order)
 	}
 	p.Steps = append(p.Steps[:p.Index+1:p.Index+1], kept...)
-	return unknown
+	return unknown, wrong
 }

@@ -105,7 +105,9 @@ func TestMerge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tt.plan.Clone()
-			same(t, "unknown", merge(planHardware(), p, found), tt.unknown)
+			unknown, wrong := merge(planHardware(), p, found)
+			same(t, "unknown", unknown, tt.unknown)
+			same(t, "wrong", wrong, nil)
 			same(t, "plan", names(p.Steps), tt.want)
 			if !p.InBand {
 				t.Error("not marked as merged")

@@ -101,7 +101,7 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 		{"a core step", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "boot_deploy", nil)}, node.Invalid,
 			"Step deploy.boot_deploy is a core step of the deploy flow: it always runs and cannot be asked for."},
 		{"an argument that is not taken", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Power, "wait", map[string]any{"hours": 1})}, node.Invalid,
-			`Step power.wait does not take the argument "hours"; allowed are: seconds.`},
+			`Step power.wait does not take the argument "hours"; allowed are: seconds. Step power.wait needs the argument "seconds": How long to wait, 1 to 30.`},
 		{"an argument of a step without any", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "write_image", map[string]any{"fast": true})}, node.Invalid,
 			`Step deploy.write_image does not take the argument "fast"; it takes none.`},
 		{"an interface that is none", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step("toaster", "toast", nil)}, node.Invalid,

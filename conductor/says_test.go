@@ -26,3 +26,36 @@ func TestWhatAStepSaysIsInTheHistory(t *testing.T) {
 		}
 	})
 }
+
+// What happens to a step that goes on waiting is in the history once, when it happens.
+func TestWhatHappensToAWaitingStepIsInTheHistory(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 10}}
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventProvide})
+		w.reach(node.CleanWait)
+		w.m.happens = "the machine lost power"
+		w.heartbeat(c)
+		w.reach(node.CleanWait)
+		w.heartbeat(c)
+		w.reach(node.CleanWait)
+		count := func() (n int) {
+			for _, e := range w.events() {
+				if e == "INFO clean: Step deploy.erase_devices: the machine lost power" {
+					n++
+				}
+			}
+			return n
+		}
+		if n := count(); n != 1 {
+			t.Errorf("it is %d times in the history: %q", n, w.events())
+		}
+		w.m.agentOK["erase_devices"] = true
+		w.heartbeat(c)
+		w.wantState(w.settle(), node.Available)
+		if n := count(); n != 1 {
+			t.Errorf("it is %d times in the history in the end: %q", n, w.events())
+		}
+	})
+}

@@ -57,6 +57,7 @@ type Store interface {
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
 	SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error
 	SaveProgress(ctx context.Context, p node.Progress) error
+	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error) // nil when none
 	ClearProgress(ctx context.Context, nodeUUID string) error
 	// The last lines of a machine, by source, and what was known when a flow of the node failed last.
 	SaveLines(ctx context.Context, l node.MachineLines) error

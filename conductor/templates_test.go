@@ -169,7 +169,7 @@ func TestPriorityZeroSwitchesOffTheAgentsSteps(t *testing.T) {
 		steps = slices.DeleteFunc(steps, func(s node.PlannedStep) bool { return s.Step == "same" })
 		p := &node.Plan{Flow: node.FlowDeploy, Steps: steps, Off: switchedOff(tt.asked)}
 		same(t, "off", p.Off, tt.off)
-		if unknown := merge(planHardware(), p, found); len(unknown) > 0 {
+		if unknown, wrong := merge(planHardware(), p, found); len(unknown)+len(wrong) > 0 {
 			t.Errorf("unknown: %q", unknown)
 		}
 		same(t, "merged", names(p.Steps), tt.want)

@@ -12,6 +12,9 @@ import (
 // maintenancePause is how often a node in maintenance that waits is looked at.
 const maintenancePause = 10 * time.Second
 
+// memoPaused is the memo key of the step whose pause for maintenance people were told of.
+const memoPaused = "conductor.paused"
+
 // poll asks the step that waits whether its wait is over.
 func (r *run) poll(ctx context.Context) error {
 	step := r.n.Plan.Current()
@@ -77,6 +80,7 @@ func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Re
 	if err := r.n.Apply(node.EventWait); err != nil {
 		return true, err
 	}
+	r.sayWhileWaiting(ctx, step, result)
 	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor, "until", r.n.Plan.Deadline)
 	return true, r.park(ctx, result)
 }
@@ -90,6 +94,8 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 		return r.fail(ctx, failure)
 	}
 	r.setWait(result)
+	r.sayWhileWaiting(ctx, step, result)
+	r.followLife(ctx, step, result)
 	if !time.Now().Before(r.n.Plan.Deadline) {
 		return r.fail(ctx, r.whyTimedOut(ctx))
 	}
@@ -97,6 +103,13 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 		return r.fail(ctx, reason)
 	}
 	return r.park(ctx, result)
+}
+
+// sayWhileWaiting tells people what happened to a step that goes on waiting.
+func (r *run) sayWhileWaiting(ctx context.Context, step *node.PlannedStep, result driver.Result) {
+	if result.Says != "" {
+		r.note(ctx, infoSeverity, fmt.Sprintf("Step %s: %s", name(step), result.Says))
+	}
 }
 
 func (r *run) setWait(result driver.Result) {
@@ -117,6 +130,26 @@ func (r *run) setWait(result driver.Result) {
 		p.PollAt = now.Add(result.PollEvery)
 	case r.c.cfg.watched(result.WaitFor):
 		p.PollAt = now.Add(watchEvery)
+	}
+}
+
+// followLife moves the deadline on for a step that shows signs of life, in time: one question without an answer
+// must not end hours of work. A step that tells its progress lives by that, whatever its agent's heart does.
+func (r *run) followLife(ctx context.Context, step *node.PlannedStep, result driver.Result) {
+	p := r.n.Plan
+	if result.Alive == 0 || time.Until(p.Deadline) > result.Alive/2 {
+		return
+	}
+	sign := r.n.Agent.LastHeartbeat
+	progress, err := r.c.store.Progress(ctx, r.n.UUID)
+	switch {
+	case err != nil:
+		r.log.Warn("progress not read; the deadline follows the heartbeats", "error", err)
+	case progress != nil && progress.Step == step.Step && !progress.At.Before(step.StartedAt):
+		sign = progress.At
+	}
+	if later := sign.Add(result.Alive); later.After(p.Deadline) {
+		p.Deadline = later
 	}
 }
 
@@ -176,6 +209,14 @@ func (r *run) stopWaiting() {
 // ends: somebody is looking at the machine.
 func (r *run) pauseForMaintenance(ctx context.Context) error {
 	p, now := r.n.Plan, node.Now()
+	if told := fmt.Sprint(p.Index); r.task != nil && r.task.Recall(memoPaused) != told {
+		r.task.Remember(memoPaused, told)
+		why := ""
+		if r.n.Fault != node.NoFault {
+			why = fmt.Sprintf(" (%s)", r.n.Fault)
+		}
+		r.note(ctx, infoSeverity, fmt.Sprintf("The node is in maintenance%s: %s waits until that is unset, however long it takes.", why, r.flow.noun))
+	}
 	if !p.PollAt.IsZero() {
 		p.PollAt = now.Add(maintenancePause)
 	}

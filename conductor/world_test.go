@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type machine struct {
 	offers  []node.PlannedStep              // steps of the agent
 	agentOK map[string]bool                 // agent steps that have ended
 	says    string                          // what they say they did
+	runs    time.Duration                   // deadline of its steps; 0: an hour
+	alive   time.Duration                   // the deadline follows signs of life by this
+	happens string                          // what happens once to one that waits
 	within  time.Duration                   // deadline of waiting for the agent
 	onDo    func(what string, n *node.Node) // called for each thing done
 	power   func() (node.PowerState, error) // what the BMC says; nil: what the node's row says
@@ -162,7 +166,7 @@ func (r testRescue) Steps() []driver.Step {
 
 func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	step := t.Step().Step
-	return driver.Wait("the agent to finish "+step, time.Hour), m.do(ctx, t, "agent:"+step)
+	return driver.Wait("the agent to finish "+step, cmp.Or(m.runs, time.Hour)), m.do(ctx, t, "agent:"+step)
 }
 
 func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, error) {
@@ -171,7 +175,12 @@ func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, er
 	if m.agentOK[t.Step().Step] {
 		return driver.Result{Says: m.says}, nil
 	}
-	return driver.Wait("the agent to finish "+t.Step().Step, 0), nil
+	if m.happens != "" {
+		r := driver.Wait("the agent to finish "+t.Step().Step, 0)
+		r.Says, m.happens = m.happens, ""
+		return r, nil
+	}
+	return driver.Result{WaitFor: "the agent to finish " + t.Step().Step, Alive: m.alive, PollEvery: time.Minute}, nil
 }
 
 func (m *machine) CollectLogs(ctx context.Context, t *driver.Task) ([]byte, error) {
@@ -372,6 +381,19 @@ func (w *world) reach(s node.State) *node.Node {
 	}
 	w.t.Fatalf("the node never was in state %q; it is in %q: %s", s, w.node().State, w.node().LastError)
 	return nil
+}
+
+// reachWaiting waits until the node waits or nothing moves it any more, at most an hour.
+func (w *world) reachWaiting() {
+	w.t.Helper()
+	for range 3600 {
+		synctest.Wait()
+		if n := w.node(); n.State.Class() != node.Busy && !n.Lease.Held(time.Now()) {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	w.t.Fatalf("the node is still in state %q", w.node().State)
 }
 
 func (w *world) provision(c *Conductor, req node.ProvisionRequest) {

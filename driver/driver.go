@@ -195,6 +195,7 @@ type Step struct {
 	Abortable bool              // may be aborted while it waits
 	Frame     bool              // always part of the flow, not shown to people, cannot be asked for or overridden
 	Args      map[string]string // argument → help, for steps people ask for
+	Required  []string          // of Args, those that must be given
 
 	Run  func(ctx context.Context, t *Task) (Result, error)
 	Poll func(ctx context.Context, t *Task) (Result, error) // asked at each wake-up while the step waits; nil: any call from the machine ends the wait
@@ -204,9 +205,10 @@ type Step struct {
 type Result struct {
 	WaitFor   string             // not empty: the step waits for this, said for people ("the agent's first heartbeat")
 	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
+	Alive     time.Duration      // > 0: the deadline moves on to this long after the last sign of life: the step's progress, else the agent's heartbeat
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
 	Steps     []node.PlannedStep // steps found on the machine; merged into what is left of the plan
-	Says      string             // what a step that has ended did, for the node's history; never a secret
+	Says      string             // what a step did, or what happened to it while it waits, for the node's history; never a secret
 }
 
 // Done ends a step.
@@ -228,6 +230,9 @@ type Task struct {
 	Log      *slog.Logger
 	Save     func(ctx context.Context) error // checkpoints Node under the lease; nil in Validate
 	Progress func(p node.Progress)           // tells people how far the step is; may be nil
+	// LookedUp is when an agent without the token first looked the node up after the last heartbeat: a machine
+	// that started anew by itself does, and so does an agent that was started anew, until it calls. Zero: none did.
+	LookedUp time.Time
 	// ForgetAgent drops what the node knows of its agent (URL, token, certificate), in the store and
 	// in Node. A driver calls it whenever the agent it knew is gone for good: the machine was powered
 	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.

@@ -85,8 +85,18 @@ type PlannedStep struct {
 	Abortable bool           `json:"abortable,omitempty"` // may be aborted while it waits
 	Reboot    bool           `json:"reboot,omitempty"`    // the agent wants a reboot after it
 	Hidden    bool           `json:"hidden,omitempty"`    // not shown as deploy_step or clean_step
-	StartedAt time.Time      `json:"started_at,omitzero"`
-	EndedAt   time.Time      `json:"ended_at,omitzero"`
+
+	// ArgsInfo is what the step takes, of one that an agent offers; nil: nothing.
+	ArgsInfo map[string]Argument `json:"args_info,omitempty"`
+
+	StartedAt time.Time `json:"started_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// Argument is one argument of a step.
+type Argument struct {
+	Required bool   `json:"required,omitempty"`
+	Help     string `json:"help,omitempty"`
 }
 
 // Waiting reports whether the step under way has started and waits for a call.

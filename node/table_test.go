@@ -113,7 +113,7 @@ func TestAPlanSurvivesItsJSON(t *testing.T) {
 		Flow: FlowClean, Index: 1, StartedAt: at, WaitingSince: at, Deadline: at.Add(time.Hour), WaitingFor: "the agent", PollAt: at,
 		Memo: map[string]string{"deploy.address": "10.0.0.5"}, Off: []string{"deploy.erase_devices"}, Manual: true, NoRamdisk: true, InBand: true, Aborting: true, Failure: "no disk",
 		Steps: []PlannedStep{
-			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true, Reboot: true, Hidden: true, StartedAt: at, EndedAt: at},
+			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true, Reboot: true, Hidden: true, ArgsInfo: map[string]Argument{"a": {Required: true, Help: "what"}}, StartedAt: at, EndedAt: at},
 			{Interface: RAID, Step: "create"},
 		},
 	}

@@ -33,7 +33,7 @@ type Images interface {
 // Defaults of the times below, those of the field.
 const (
 	DefaultBootTimeout  = 30 * time.Minute // from power on to the agent's first call
-	DefaultStepTimeout  = 2 * time.Hour    // one step of the agent, such as writing the image
+	DefaultStepTimeout  = 2 * time.Hour    // one step of the agent, such as writing the image, without a sign of life
 	DefaultAgentLost    = 5 * time.Minute  // without a call and unreachable: the machine is gone
 	DefaultAgentDead    = 80 * time.Second // nobody listens at its address, poll after poll: the same, sooner
 	DefaultPoll         = 10 * time.Second // how often a working agent is asked, besides its calls
@@ -52,6 +52,9 @@ const (
 	memoVersion   = "deploy.version"   // hardware_manager_version, JSON, which the agent wants back
 	memoRestarts  = "deploy.restarts"  // how often the step under way was started again
 	memoReboot    = "deploy.reboot"    // step whose reboot is under way
+	memoRevival   = "deploy.revival"   // step whose machine is started again after it was lost
+	memoRevived   = "deploy.revived"   // "<step> <times>": how often that happened
+	memoOff       = "deploy.off"       // when a machine that is to boot was first seen off, RFC 3339
 	memoAbsent    = "deploy.absent"    // since when nobody listens at the agent's address, RFC 3339, and in how many polls
 )
 

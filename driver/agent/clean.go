@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +29,9 @@ func (d *Direct) tearDown(ctx context.Context, t *driver.Task) (driver.Result, e
 func (d *Direct) prepareCleaning(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if t.Node.Plan.NoRamdisk {
 		return driver.Done(), nil
+	}
+	if d.Erase != nil {
+		d.Erase.tell(t.Node)
 	}
 	return d.bootRamdisk(ctx, t)
 }
@@ -106,7 +110,7 @@ func (d *Direct) plan(flow node.Flow, offered wire.Steps) []node.PlannedStep {
 		s := best[key]
 		planned = append(planned, node.PlannedStep{
 			Interface: node.Interface(s.Interface), Step: s.Step, Priority: d.priority(flow, key, s.Priority),
-			Args: s.Args, Agent: true, Abortable: s.Abortable, Reboot: s.RebootRequested,
+			Args: s.Args, Agent: true, Abortable: s.Abortable, Reboot: s.RebootRequested, ArgsInfo: argsInfo(s.ArgsInfo),
 		})
 	}
 	slices.SortStableFunc(planned, func(a, b node.PlannedStep) int { return b.Priority - a.Priority })
@@ -126,21 +130,36 @@ func (d *Direct) priority(flow node.Flow, key string, offered int) int {
 
 // RunStep implements driver.InBand.
 func (d *Direct) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(memoReboot) == stepName(t) {
-		return d.rebooting(ctx, t)
-	}
-	w := d.stepWork(t)
-	r, c, err := d.run(ctx, t, w)
-	return d.inBandEnded(ctx, t, w, r, c, err)
+	return d.inBand(ctx, t, d.run)
 }
 
 // PollStep implements driver.InBand.
 func (d *Direct) PollStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(memoReboot) == stepName(t) {
+	return d.inBand(ctx, t, d.poll)
+}
+
+// inBand carries a step of the agent on, by run or poll, through whatever boots belong to it.
+func (d *Direct) inBand(ctx context.Context, t *driver.Task, carryOn func(context.Context, *driver.Task, work) (driver.Result, *wire.CommandResult, error)) (driver.Result, error) {
+	switch stepName(t) {
+	case t.Recall(memoReboot):
 		return d.rebooting(ctx, t)
+	case t.Recall(memoRevival):
+		return d.reviving(ctx, t)
 	}
 	w := d.stepWork(t)
-	r, c, err := d.poll(ctx, t, w)
+	r, c, err := carryOn(ctx, t, w)
+	if isUnreachable(err) && !errors.Is(err, driver.ErrMachineLost) { // before the command was given
+		if !t.Node.Plan.Waiting() {
+			t.Remember(memoRestarts, "0")
+		}
+		r, c, err = d.silent(ctx, t, w, err)
+	}
+	if errors.Is(err, driver.ErrMachineLost) {
+		return d.revive(ctx, t, err)
+	}
+	if wrong, ok := errors.AsType[*failed](err); ok && wrong.cause != nil {
+		recordErasure(t, wrong.cause.Disks)
+	}
 	return d.inBandEnded(ctx, t, w, r, c, err)
 }
 
@@ -178,6 +197,7 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 	if r, err := d.stepEnded(t, w, r, c, nil); err != nil {
 		return r, err
 	}
+	recordErasure(t, erasureOf(c).Disks)
 	if !t.Step().Reboot && !reported(c).RebootRequested {
 		return driver.Result{Says: says(c)}, nil
 	}
@@ -191,6 +211,16 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 
 // rebooting boots the ramdisk anew after a step that asked for it, and waits for its agent.
 func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	r, err := d.bootAgain(ctx, t)
+	if err != nil || r.Waiting() {
+		return r, err
+	}
+	t.Remember(memoReboot, "")
+	return driver.Done(), nil
+}
+
+// bootAgain boots the ramdisk in the middle of a step, and waits for its agent.
+func (d *Direct) bootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	booting := t.Recall(memoBooted) != ""
 	t.Remember(memoFast, "")
 	if !booting && driver.CanSet(t.Hardware.Power, node.PowerOn) {
@@ -200,14 +230,10 @@ func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, 
 		}
 	}
 	r, err := d.bootRamdisk(ctx, t)
-	if err != nil || r.Waiting() {
-		if booting && t.Node.Plan.Waiting() {
-			r.Within = 0 // the wait goes on; its deadline stays
-		}
-		return r, err
+	if booting && t.Node.Plan.Waiting() && r.Says == "" {
+		r.Within = 0 // the wait goes on; its deadline stays
 	}
-	t.Remember(memoReboot, "")
-	return driver.Done(), nil
+	return r, err
 }
 
 // mismatch begins a step again when the agent's hardware managers have other versions than those
@@ -267,20 +293,26 @@ func reported(c *wire.CommandResult) wire.Step {
 // says is the result of the agent's own step as a text, such as how each disk was erased; "" when
 // it is none.
 func says(c *wire.CommandResult) string {
-	var result struct {
-		Deploy  any `json:"deploy_result"`
-		Clean   any `json:"clean_result"`
-		Service any `json:"service_result"`
-	}
-	if json.Unmarshal(c.Result, &result) != nil {
-		return ""
-	}
-	for _, r := range []any{result.Deploy, result.Clean, result.Service} {
-		if text, ok := r.(string); ok {
-			return text
+	for _, r := range results(c) {
+		var text string
+		if json.Unmarshal(r, &text) == nil && text != "" {
+			return redact(text)
 		}
 	}
-	return ""
+	return redact(erasureOf(c).Says)
+}
+
+// results are what a command's result says the step returned.
+func results(c *wire.CommandResult) []json.RawMessage {
+	var result struct {
+		Deploy  json.RawMessage `json:"deploy_result"`
+		Clean   json.RawMessage `json:"clean_result"`
+		Service json.RawMessage `json:"service_result"`
+	}
+	if json.Unmarshal(c.Result, &result) != nil {
+		return nil
+	}
+	return []json.RawMessage{result.Deploy, result.Clean, result.Service}
 }
 
 // stepEnded checks that the agent carried out the step it was asked for.

@@ -117,7 +117,9 @@ func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within ti
 	t.Remember(memoCommand, c.ID)
 	switch c.Status {
 	case wire.Running:
-		return d.waitFor("the agent to finish "+w.what, within), nil, nil
+		r := d.waitFor("the agent to finish "+w.what, within)
+		r.Alive = w.within
+		return r, nil, nil
 	case wire.Succeeded, wire.VersionMismatch:
 		t.Remember(memoDone, c.ID)
 		return driver.Done(), c, nil
@@ -135,6 +137,9 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
 	}
+	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && again > takesOver {
+		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not answer", w.what, again.Round(time.Second)))
+	}
 	absent, polls := d.absent(t, err)
 	if polls > 1 {
 		if state, err := t.Hardware.Power.PowerState(ctx, t); err == nil && state == node.PowerOff {
@@ -147,6 +152,14 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
 	return d.waitFor("the agent to finish "+w.what, 0), nil, nil
 }
+
+const (
+	powerAnswer = 30 * time.Second // how long a BMC may take to say its power state
+
+	// takesOver is how long an agent that was started anew in the same boot may take from its lookup, which
+	// gets no token, to the first call with the token it had.
+	takesOver = 15 * time.Second
+)
 
 // absentPolls is how many polls in a row must find nobody: after a restart of this service, or when it was busy, two
 // polls may lie far apart.

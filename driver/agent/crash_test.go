@@ -159,6 +159,7 @@ func TestAgentSilent(t *testing.T) {
 	w := newWorld(t)
 	w.plan(node.FlowDeploy, w.direct.Steps())
 	w.stored.Plan.Index = 1
+	w.power = node.PowerOn
 	w.calls()
 	w.agent.server.Close()
 	task := w.task()

@@ -31,7 +31,7 @@ func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 // bootRamdisk boots the ramdisk of the flow under way and waits for its agent.
 func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	r := ramdisk{apiURL: d.APIURL}
-	if t.Recall(memoReboot) == "" { // a step that wants a reboot gets one
+	if t.Recall(memoReboot) == "" && t.Recall(memoRevival) == "" { // a step that wants a reboot gets one
 		r.reuse = &d.Client
 	}
 	if err := r.boot(ctx, t, networkOf(t.Node.Plan.Flow)); err != nil {
@@ -50,7 +50,7 @@ func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result
 // ramdiskCalled ends the wait once the new agent has called, with the steps it offers.
 func (d *Direct) ramdiskCalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if !called(t) {
-		return d.waitFor(firstCall, 0), nil
+		return d.bootsOn(ctx, t)
 	}
 	steps, err := d.agentSteps(ctx, t)
 	return driver.Result{Steps: steps}, err

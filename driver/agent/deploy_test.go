@@ -358,7 +358,7 @@ func TestTearDownAgent(t *testing.T) {
 // TestNeverOff deploys a machine that must not be switched off: it is rebooted instead.
 func TestNeverOff(t *testing.T) {
 	w := newWorld(t)
-	w.stored.DisablePowerOff = true
+	w.stored.DisablePowerOff, w.power = true, node.PowerOn
 	w.plan(node.FlowDeploy, w.direct.Steps())
 	if err := (&runner{world: w}).carry(); err != nil {
 		t.Fatal(err)

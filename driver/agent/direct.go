@@ -32,6 +32,8 @@ type Direct struct {
 	// Priorities overrides the agent's own priorities of clean steps, by "<interface>.<step>".
 	// nil means DefaultPriorities.
 	Priorities map[string]int
+
+	Erase *Erase // nil: agents erase as they think best
 }
 
 // DefaultPriorities leave automated cleaning with erasing metadata alone: overwriting whole disks

@@ -39,6 +39,9 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 	on := node.PowerOn
 	if !t.MaySwitchOff() {
 		on = node.Rebooting
+		if state, err := t.Hardware.Power.PowerState(ctx, t); err == nil && state == node.PowerOff {
+			on = node.PowerOn // it lost power: nothing that is off can be reset
+		}
 	} else if err := t.SetPower(ctx, node.PowerOff); err != nil {
 		return fmt.Errorf("switching the machine off to boot the deploy ramdisk: %w", err)
 	}
