@@ -56,36 +56,45 @@ type Config struct {
 	ImageDir           string
 	FileURLPaths       []string
 
-	AutomatedClean       bool
-	DeleteAvailable      bool
-	FastTrack            bool
-	FastTrackTimeout     time.Duration
-	EraseDevicesPriority int
-	DeployTimeout        time.Duration
-	CleanTimeout         time.Duration
-	InspectTimeout       time.Duration
-	InspectionLLDP       bool
-	InspectionRules      string
-	InspectionHooks      []string
-	InspectionAddPorts   string
-	InspectionKeepPorts  string
-	InspectionPXEPorts   bool
-	InspectionPowerOff   bool
-	InspectionParams     map[string]string
-	CPUCapabilities      map[string]string
-	PCIAliases           map[string]string
-	PhysicalNetworks     map[netip.Prefix]string
-	RescueTimeout        time.Duration
-	ServiceTimeout       time.Duration
-	PowerTimeout         time.Duration
-	BootPhaseTimeout     time.Duration
-	FirmwareTimeout      time.Duration
-	CaptureSerial        bool
-	SerialConsole        string
-	PowerSyncInterval    time.Duration
-	HeartbeatTimeout     time.Duration
-	LeaseTTL             time.Duration
-	Workers              int
+	AutomatedClean        bool
+	DeleteAvailable       bool
+	FastTrack             bool
+	FastTrackTimeout      time.Duration
+	EraseDevicesPriority  int
+	EraseMetadataPriority int
+	CreateRAIDPriority    int
+	DeleteRAIDPriority    int
+	EraseIterations       int
+	EraseZeros            bool
+	EraseContinue         bool
+	EraseATA, EraseNVMe   bool
+	EraseSkipReadOnly     bool
+	EraseConcurrency      int
+	DeployTimeout         time.Duration
+	CleanTimeout          time.Duration
+	InspectTimeout        time.Duration
+	InspectionLLDP        bool
+	InspectionRules       string
+	InspectionHooks       []string
+	InspectionAddPorts    string
+	InspectionKeepPorts   string
+	InspectionPXEPorts    bool
+	InspectionPowerOff    bool
+	InspectionParams      map[string]string
+	CPUCapabilities       map[string]string
+	PCIAliases            map[string]string
+	PhysicalNetworks      map[netip.Prefix]string
+	RescueTimeout         time.Duration
+	ServiceTimeout        time.Duration
+	PowerTimeout          time.Duration
+	BootPhaseTimeout      time.Duration
+	FirmwareTimeout       time.Duration
+	CaptureSerial         bool
+	SerialConsole         string
+	PowerSyncInterval     time.Duration
+	HeartbeatTimeout      time.Duration
+	LeaseTTL              time.Duration
+	Workers               int
 }
 
 // key is one line of the configuration table: its name in files, the default, what it means and
@@ -137,6 +146,16 @@ func (c *Config) keys() []key {
 		{"fast_track", "false", "a ramdisk that still runs is used on by the next flow, without a reboot; driver_info/fast_track of a node wins", boolean(&c.FastTrack)},
 		{"fast_track_timeout", "5m", "with fast_track: an agent that called within it is taken for alive", duration(&c.FastTrackTimeout)},
 		{"erase_devices_priority", "0", "priority of erasing whole disks in automated cleaning; 0: only metadata is erased", number(&c.EraseDevicesPriority, 0, 1000)},
+		{"erase_devices_metadata_priority", "99", "priority of erasing disks' metadata in automated cleaning; 0: never", number(&c.EraseMetadataPriority, 0, 1000)},
+		{"create_configuration_priority", "0", "priority of the agent's making RAIDs in automated cleaning; 0: never", number(&c.CreateRAIDPriority, 0, 1000)},
+		{"delete_configuration_priority", "0", "priority of the agent's taking RAIDs apart in automated cleaning; 0: never", number(&c.DeleteRAIDPriority, 0, 1000)},
+		{"enable_nvme_secure_erase", "true", "NVMe disks erase themselves where they can", boolean(&c.EraseNVMe)},
+		{"enable_ata_secure_erase", "true", "ATA disks erase themselves where they can", boolean(&c.EraseATA)},
+		{"continue_if_disk_secure_erase_fails", "false", "a disk that fails to erase itself is overwritten; false: it fails the step", boolean(&c.EraseContinue)},
+		{"shred_random_overwrite_iterations", "0", "passes of random data when a disk is overwritten", number(&c.EraseIterations, 0, 100)},
+		{"shred_final_overwrite_with_zeros", "true", "a pass of zeros when a disk is overwritten, after the random ones", boolean(&c.EraseZeros)},
+		{"erase_skip_read_only", "false", "a read-only disk is left alone; false: it fails erase_devices before any disk is touched", boolean(&c.EraseSkipReadOnly)},
+		{"disk_erasure_concurrency", "4", "disks of a machine that are erased side by side", number(&c.EraseConcurrency, 1, 1000)},
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
@@ -282,6 +301,9 @@ func (c *Config) fill() error {
 	loopback := host == "localhost" || err == nil && ip.IsLoopback()
 	if c.Auth == "noauth" && !loopback && !c.NoauthAnywhere && slices.Contains(c.Roles, "api") {
 		return fmt.Errorf("listen: %s can be reached by others and auth is noauth: use auth http_basic with htpasswd_file, listen on 127.0.0.1, or set noauth_anywhere to true", c.Listen)
+	}
+	if !c.EraseZeros && c.EraseIterations == 0 {
+		return fmt.Errorf("shred_final_overwrite_with_zeros: it is false and shred_random_overwrite_iterations is 0, so overwriting a disk would write nothing")
 	}
 	if c.Discovery && !slices.Contains(c.HardwareTypes, c.DiscoveryDriver) {
 		return fmt.Errorf("discovery_driver: %s is not among enabled_hardware_types", c.DiscoveryDriver)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/billet-metal/billet/driver/agent"
 )
 
 // writeFile puts a configuration file somewhere and returns its name.
@@ -85,12 +88,53 @@ func TestConfigRefuses(t *testing.T) {
 		{yaml: "dhcp_dns: [192.0.2.1, ns1]\n", want: `dhcp_dns: "ns1" is not an IP address`},
 		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
 		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
+		{yaml: "shred_final_overwrite_with_zeros: false\n", want: "shred_final_overwrite_with_zeros: it is false and shred_random_overwrite_iterations is 0, so overwriting a disk would write nothing"},
+		{args: []string{"--shred-random-overwrite-iterations", "101"}, want: `shred_random_overwrite_iterations: "101" is not a number from 0 to 100`},
+		{yaml: "disk_erasure_concurrency: 0\n", want: `disk_erasure_concurrency: "0" is not a number from 1 to 1000`},
 		{args: []string{"--config", "/nonexistent.yaml"}, want: "configuration file /nonexistent.yaml"},
 		{yaml: "a: [", want: "billet.yaml"},
 	} {
 		_, err := load(t, tt.yaml, tt.environ, tt.args)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q %v %v: got %v, want …%s…", tt.yaml, tt.environ, tt.args, err, tt.want)
+		}
+	}
+}
+
+// The keys of erasing reach the deploy interface of every hardware type, and leave its defaults as they are.
+func TestEraseKeysReachTheDeployInterface(t *testing.T) {
+	raid := map[string]int{"deploy.erase_devices": 0, "deploy.erase_devices_metadata": 99, "raid.create_configuration": 0, "raid.delete_configuration": 0}
+	for _, tt := range []struct {
+		yaml       string
+		erase      agent.Erase
+		priorities map[string]int
+	}{
+		{"", agent.Erase{ATA: true, NVMe: true, AtOnce: 4}, raid},
+		{"enable_ata_secure_erase: false\nenable_nvme_secure_erase: false\ncontinue_if_disk_secure_erase_fails: true\nerase_skip_read_only: true\n" +
+			"disk_erasure_concurrency: 9\nshred_random_overwrite_iterations: 3\nshred_final_overwrite_with_zeros: false\n" +
+			"erase_devices_priority: 10\nerase_devices_metadata_priority: 0\ncreate_configuration_priority: 20\ndelete_configuration_priority: 30\n",
+			agent.Erase{Overwrite: true, SkipReadOnly: true, AtOnce: 9, RandomPasses: 3, NoZerosAfterAll: true},
+			map[string]int{"deploy.erase_devices": 10, "deploy.erase_devices_metadata": 0, "raid.create_configuration": 20, "raid.delete_configuration": 30}},
+	} {
+		c, err := load(t, tt.yaml, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, hardware := range hardwareTypes(c, parts{}) {
+			for _, deploy := range hardware.Deploy {
+				d, ok := deploy.(*agent.Direct)
+				if !ok {
+					continue
+				}
+				found++
+				if *d.Erase != tt.erase || !maps.Equal(d.Priorities, tt.priorities) {
+					t.Errorf("%s: %+v, %v", hardware.Name, *d.Erase, d.Priorities)
+				}
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d hardware types have the deploy interface direct", found)
 		}
 	}
 }

@@ -31,7 +31,14 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	httpIPXE.Firmware = pxe.UEFIHTTP
 	direct := &agent.Direct{
 		Sources: p.sources, Images: p.images, ImageURL: p.machineURL, APIURL: p.machineURL, BootTimeout: c.DeployTimeout,
-		Priorities: map[string]int{"deploy.erase_devices": c.EraseDevicesPriority},
+		Priorities: map[string]int{
+			"deploy.erase_devices": c.EraseDevicesPriority, "deploy.erase_devices_metadata": c.EraseMetadataPriority,
+			"raid.create_configuration": c.CreateRAIDPriority, "raid.delete_configuration": c.DeleteRAIDPriority,
+		},
+		Erase: &agent.Erase{
+			ATA: c.EraseATA, NVMe: c.EraseNVMe, Overwrite: c.EraseContinue, SkipReadOnly: c.EraseSkipReadOnly, AtOnce: c.EraseConcurrency,
+			RandomPasses: c.EraseIterations, NoZerosAfterAll: !c.EraseZeros,
+		},
 	}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
