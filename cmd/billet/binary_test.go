@@ -232,7 +232,7 @@ func TestStartsThatAreRefused(t *testing.T) {
 		{"boot without a network", nil, []string{"--roles", "boot"}, `roles: boot needs provision_interface, the network interface machines boot from`},
 		{"a network that is not there", nil, []string{"--provision-interface", "nothere0"}, `provision_interface: there is no network interface "nothere0" here.*`},
 		{"a role that is none", nil, []string{"--roles", "api,cook"}, `flag --roles: roles: "cook" is not allowed; use any of api, conductor, boot`},
-		{"a hardware type that is none", []string{"BILLET_ENABLED_HARDWARE_TYPES=ilo"}, nil, `environment \(BILLET_…\): enabled_hardware_types: "ilo" is not allowed; use any of ipmi, fake-hardware`},
+		{"a hardware type that is none", []string{"BILLET_ENABLED_HARDWARE_TYPES=ilo"}, nil, `environment \(BILLET_…\): enabled_hardware_types: "ilo" is not allowed; use any of ipmi, fake-hardware.*`},
 	} {
 		data := filepath.Join(dir, "fresh")
 		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, tt.args...)

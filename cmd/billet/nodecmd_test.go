@@ -69,7 +69,7 @@ func TestNodeCommands(t *testing.T) {
 		{"manage n1 --wait", `.*manageable\n`, ""},
 		{"inspect n1 --wait", `.*manageable\n`, ""},
 		{"provide n1 --wait", `.*available\n`, ""},
-		{"why n1", `Node ` + uuid + ` is "available".\n\nWhat the boot services saw:\n\nHistory, newest first:\n.*INFO.*`, ""},
+		{"why n1", `Node n1 \(` + uuid + `\) is "available".\n\n.*History, newest first:\n.*INFO.*`, ""},
 		{"deploy n1 --image http://images.example/x.raw --checksum abc", "", `--checksum: 3 characters; sha256 has 64 and sha512 has 128`},
 		{"deploy n1 --checksum " + zeros, "", `--checksum and --root-device need --image`},
 		{"deploy n1 --image x --root-device {", "", `--root-device: unexpected end of JSON input`},
@@ -107,7 +107,7 @@ func TestNodeCommandsOfFailures(t *testing.T) {
 	s.check(t, []said{
 		{"create bad-power --driver fake-hardware --driver-info fake_power_fail=the-cable-is-out", `.*\n`, ""},
 		{"manage bad-power --wait", "", `node \S+ is "enroll": .*the-cable-is-out.*`},
-		{"why bad-power", `Node \S+ is "enroll".\nWhy: .*the-cable-is-out.*\n\nWhat the boot services saw:\n\nHistory, newest first:\n.*ERROR.*the-cable-is-out.*`, ""},
+		{"why bad-power", `Node bad-power \(\S+\) is "enroll".\nWhy: .*the-cable-is-out.*History, newest first:\n.*ERROR.*the-cable-is-out.*`, ""},
 		{"create bad-delay --driver fake-hardware --driver-info fake_power_delay=soon", `.*\n`, ""},
 		{"manage bad-delay --wait", "", `.*driver_info/fake_power_delay must be seconds from 0 to 86400, or a text such as "250ms".*`},
 		{"create bad-clean --driver fake-hardware --driver-info fake_erase_devices_metadata_fail=worn-out", `.*\n`, ""},

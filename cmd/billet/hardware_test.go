@@ -1,0 +1,139 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+func allTypes(t *testing.T, enabled ...string) driver.Types {
+	t.Helper()
+	return hardwareTypes(&Config{HardwareTypes: enabled, ImageDir: t.TempDir(), DeployTimeout: time.Minute}, parts{machineURL: "http://192.0.2.1:6386"})
+}
+
+// What each hardware type is made of: for every interface the implementations by the field's names, the default first.
+func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
+	want := map[string]map[node.Interface]string{
+		"ipmi": {
+			node.Power: "ipmitool", node.Management: "ipmitool", node.Boot: "ipxe pxe http-ipxe", node.Deploy: "direct ramdisk custom-agent iscsi",
+			node.Inspect: "agent", node.Network: "noop flat", node.BIOS: "no-bios", node.Console: "no-console", node.Firmware: "no-firmware",
+			node.RescueIf: "agent no-rescue", node.Storage: "noop", node.Vendor: "no-vendor",
+		},
+		"fake-hardware": {
+			node.Power: "fake", node.Management: "fake", node.Boot: "fake ipxe pxe http-ipxe", node.Deploy: "fake direct ramdisk custom-agent iscsi",
+			node.Inspect: "fake agent", node.Network: "noop flat fake", node.BIOS: "fake no-bios", node.Console: "fake no-console",
+			node.Firmware: "fake no-firmware", node.RescueIf: "fake agent no-rescue", node.Storage: "noop", node.Vendor: "fake no-vendor",
+		},
+	}
+	types := allTypes(t, "ipmi", "fake-hardware")
+	for name, interfaces := range want {
+		d, err := types.Describe(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for iface, list := range interfaces {
+			if got := strings.Join(d.Enabled[iface], " "); got != list {
+				t.Errorf("%s %s: %s, want %s", name, iface, got, list)
+			}
+			if first, _, _ := strings.Cut(list, " "); d.Default[iface] != first {
+				t.Errorf("%s %s: the default is %s, want %s", name, iface, d.Default[iface], first)
+			}
+		}
+		if len(d.Enabled[node.RAID]) == 0 || len(d.Enabled) != len(node.Interfaces) {
+			t.Errorf("%s has the interfaces %v", name, d.Enabled)
+		}
+		for key, help := range d.Properties {
+			if !strings.HasSuffix(help, ".") {
+				t.Errorf("%s: the help of %s is no sentence: %q", name, key, help)
+			}
+		}
+	}
+	ipmi, err := types.Describe("ipmi")
+	if err != nil || !strings.Contains(ipmi.Properties["ipmi_address"], "Required.") {
+		t.Errorf("ipmi_address: %q, %v", ipmi.Properties["ipmi_address"], err)
+	}
+}
+
+// Only the types that are enabled are there; the order is the table's, not the operator's.
+func TestEnabledHardwareTypes(t *testing.T) {
+	for _, tt := range []struct{ enabled, want string }{
+		{"ipmi,fake-hardware", "ipmi fake-hardware"}, {"fake-hardware,ipmi", "ipmi fake-hardware"}, {"ipmi", "ipmi"}, {"fake-hardware", "fake-hardware"}, {"none", ""},
+	} {
+		var names []string
+		for _, ty := range allTypes(t, strings.Split(tt.enabled, ",")...) {
+			names = append(names, ty.Name)
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.enabled, got, tt.want)
+		}
+	}
+}
+
+// Every pair of implementations of one type makes a node that resolves, and every step of every flow of theirs is named once for each
+// interface: two steps of one name could not be told apart in a plan.
+func TestEveryImplementationResolves(t *testing.T) {
+	types := allTypes(t, "ipmi", "fake-hardware")
+	for _, ty := range types {
+		d, err := types.Describe(ty.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for iface, names := range d.Enabled {
+			if !slices.Equal(names, slices.Compact(slices.Sorted(slices.Values(names)))) && len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
+				t.Errorf("%s %s has an implementation twice: %v", ty.Name, iface, names)
+			}
+			for _, name := range names {
+				h, err := types.Resolve(&node.Node{Driver: ty.Name, Interfaces: map[node.Interface]string{iface: name}})
+				if err != nil {
+					t.Errorf("%s %s %s: %v", ty.Name, iface, name, err)
+					continue
+				}
+				stepper, ok := h.Implementations()[iface].(driver.Stepper)
+				if !ok {
+					continue
+				}
+				seen := map[string]bool{}
+				for _, s := range stepper.Steps() {
+					for flow, priority := range s.Priority {
+						key := string(flow) + " " + s.Name
+						if seen[key] {
+							t.Errorf("%s %s %s has the step %s twice", ty.Name, iface, name, key)
+						}
+						seen[key] = true
+						if s.Frame && priority == 0 {
+							t.Errorf("%s %s %s: the frame step %s would never run", ty.Name, iface, name, key)
+						}
+						if s.Frame && len(s.Args) > 0 {
+							t.Errorf("%s %s %s: the frame step %s takes arguments that nobody can give", ty.Name, iface, name, key)
+						}
+					}
+					if s.Run == nil {
+						t.Errorf("%s %s %s: the step %s runs nothing", ty.Name, iface, name, s.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// An interface that a type does not have says so when it is asked, but for storage, where having none is how a node boots its own disk.
+func TestAbsentInterfaces(t *testing.T) {
+	for _, i := range node.Interfaces {
+		a := absent{i}
+		name, err := a.Name(), a.Validate(t.Context(), &driver.Task{Node: &node.Node{Driver: "ipmi"}})
+		if i == node.Storage {
+			if name != "noop" || err != nil {
+				t.Errorf("storage is %s, %v", name, err)
+			}
+			continue
+		}
+		want := "Driver ipmi does not support " + string(i) + " (disabled or not implemented)."
+		if name != "no-"+string(i) || err == nil || err.Error() != want || node.KindOf(err) != node.Invalid || len(a.Properties()) != 0 {
+			t.Errorf("%s is %s, %v", i, name, err)
+		}
+	}
+}
