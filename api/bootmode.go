@@ -102,7 +102,7 @@ func (a *API) unsupported(what string) handler {
 		if err != nil {
 			return err
 		}
-		return invalid("Driver %s does not support %s (disabled or not implemented).", n.Driver, what)
+		return node.Unsupported(n.Driver, what)
 	}
 }
 

@@ -47,7 +47,7 @@ func (c *Conductor) setFirmware(ctx context.Context, ident, ability, what, targe
 	}
 	f, ok := task.Hardware.Management.(driver.Firmware)
 	if !ok {
-		return c.giveUp(ctx, before, node.Errorf(node.Invalid, "Driver %s does not support %s (disabled or not implemented).", n.Driver, ability))
+		return c.giveUp(ctx, before, node.Unsupported(n.Driver, ability))
 	}
 	if err := task.Hardware.Management.Validate(ctx, task); err != nil {
 		return c.giveUp(ctx, before, node.Errorf(node.Invalid, "%s", scrub(n, err.Error())))
@@ -82,7 +82,7 @@ func (c *Conductor) InjectNMI(ctx context.Context, ident string) error {
 	err = c.withManagement(held, n, func(ctx context.Context, t *driver.Task) error {
 		m, ok := t.Hardware.Management.(driver.Interrupter)
 		if !ok {
-			return node.Errorf(node.Invalid, "Driver %s does not support inject_nmi (disabled or not implemented).", n.Driver)
+			return node.Unsupported(n.Driver, "inject_nmi")
 		}
 		return m.InjectNMI(ctx, t)
 	})

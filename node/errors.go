@@ -41,6 +41,12 @@ func Errorf(kind Kind, format string, args ...any) *Err {
 	return &Err{Kind: kind, Msg: fmt.Sprintf(format, args...)}
 }
 
+// Unsupported is the API's refusal of something that a node's hardware type, or the interfaces chosen of it, cannot do:
+// the field's sentence, which clients look for.
+func Unsupported(driver, what string) *Err {
+	return Errorf(Invalid, "Driver %s does not support %s (disabled or not implemented).", driver, what)
+}
+
 // KindOf returns the kind of the first Err in err's chain; Internal when there is none.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Err](err); ok {

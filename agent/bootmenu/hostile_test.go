@@ -96,7 +96,7 @@ func TestHugeFiles(t *testing.T) {
 			v := volume(t, 1, "", "", map[string]string{"grub/grub.cfg": "linux /vmlinuz\ninitrd /initrd\nboot", "vmlinuz": "k", "initrd": "i"})
 			for name, size := range tt.size {
 				if err := os.Truncate(filepath.Join(v.Dir, name), size); err != nil {
-					t.Skip("this file system has no such holes: ", err)
+					t.Fatal("the temporary directory needs a file system that keeps holes of 8 TiB: ", err)
 				}
 			}
 			_, err := Find([]Volume{v}, "")

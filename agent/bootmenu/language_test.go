@@ -178,7 +178,7 @@ func TestGrammar(t *testing.T) {
 func TestGrammarIsGRUBs(t *testing.T) {
 	check, err := exec.LookPath("grub-script-check")
 	if err != nil {
-		t.Skip("grub-script-check (Debian's grub-common) is not here")
+		t.Fatal("grub-script-check is needed: apt-get install grub-common")
 	}
 	dir := t.TempDir()
 	for _, g := range grammar {
@@ -200,15 +200,13 @@ func TestGrammarIsGRUBs(t *testing.T) {
 func TestRealMenu(t *testing.T) {
 	// In a container it fails after the menu's head, as there is no disk to ask about.
 	out, err := exec.CommandContext(t.Context(), "grub-mkconfig").Output()
-	if !strings.Contains(string(out), "load_env") {
-		t.Skipf("grub-mkconfig (Debian's grub-common) makes no menu here: %v", err)
-	}
-	if strings.Contains(string(out), "\nmenuentry ") {
-		t.Skip("this machine has kernels of its own in its menu")
+	head, _, _ := strings.Cut(string(out), "\nmenuentry ") // without the kernels of the machine that runs the test
+	if !strings.Contains(head, "load_env") {
+		t.Fatalf("grub-mkconfig is needed (apt-get install grub-common) and makes no menu here: %v", err)
 	}
 	const entry = "\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple' {\n\tload_video\n\tinsmod gzio\n\tif [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi\n\tlinux\t/vmlinuz root=UUID=aaaa ro quiet\n\tinitrd\t/boot/initrd-6.1\n}\n"
 	for _, loader := range []string{"", `\EFI\debian\shimx64.efi`} {
-		e, err := Find([]Volume{volume(t, 2, "aaaa", "root", files("boot/grub/grub.cfg", string(out)+entry))}, loader)
+		e, err := Find([]Volume{volume(t, 2, "aaaa", "root", files("boot/grub/grub.cfg", head+entry))}, loader)
 		if err != nil {
 			t.Errorf("loader %q: %v", loader, err)
 			continue

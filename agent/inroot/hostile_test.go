@@ -93,7 +93,7 @@ func TestWhatBlocksOrActs(t *testing.T) {
 	if os.Geteuid() == 0 {
 		for name, kind := range map[string]uint32{"null": unix.S_IFCHR, "block": unix.S_IFBLK} {
 			if err := unix.Mknod(filepath.Join(dir, name), kind|0o600, int(unix.Mkdev(1, 3))); err != nil {
-				t.Skipf("devices cannot be made here: %v", err)
+				t.Fatalf("the temporary directory needs a file system that takes device nodes: %v", err)
 			}
 			if _, err := OpenFile(dir, name); err == nil {
 				t.Errorf("the device %s is a file", name)

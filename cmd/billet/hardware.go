@@ -134,5 +134,5 @@ func (a absent) Validate(_ context.Context, t *driver.Task) error {
 	if a.iface == node.Storage {
 		return nil
 	}
-	return node.Errorf(node.Invalid, "Driver %s does not support %s (disabled or not implemented).", t.Node.Driver, a.iface)
+	return node.Unsupported(t.Node.Driver, string(a.iface))
 }
