@@ -19,15 +19,27 @@ func discovered(n *node.Node) bool { return n.DriverInternalInfo[autoDiscovered]
 // the hooks and the inspection rules take it. A machine that they refuse is not enrolled: the error says
 // why. One machine becomes one node: it is known again by its MAC addresses, or by its BMC's.
 func (c *Conductor) discover(ctx context.Context, data node.InspectionData) (*node.Node, error) {
+	n, fresh, err := c.enrolStranger(ctx, data)
+	if err != nil || fresh {
+		return n, err
+	}
+	return c.rediscover(ctx, n, data)
+}
+
+// enrolStranger makes the node of a machine, or finds the one that it became before: fresh says which. It waits for
+// no node that others hold, which would hold up the reports of all machines, but when what it made must go again.
+func (c *Conductor) enrolStranger(ctx context.Context, data node.InspectionData) (n *node.Node, fresh bool, err error) {
 	c.discovering.Lock() // two reports of one machine at the same time
 	defer c.discovering.Unlock()
 	known, err := c.knownStranger(ctx, data)
-	if err != nil {
-		return nil, err
+	if err != nil || known != nil {
+		return known, false, err
 	}
-	if known != nil {
-		return c.rediscover(ctx, known, data)
-	}
+	n, err = c.newStranger(ctx, data)
+	return n, true, err
+}
+
+func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	t, err := c.stranger(data)
 	if err != nil {
 		return nil, err
@@ -47,7 +59,11 @@ func (c *Conductor) discover(ctx context.Context, data node.InspectionData) (*no
 	var macs []string
 	for i := range found.Ports {
 		found.Ports[i].NodeUUID = n.UUID
-		if err := c.store.CreatePort(ctx, &found.Ports[i]); err != nil {
+		err := c.store.CreatePort(ctx, &found.Ports[i])
+		if node.KindOf(err) == node.Conflict && c.hasPort(ctx, n, found.Ports[i].Address) {
+			err = nil // another report of the machine found the node already, and made this port
+		}
+		if err != nil {
 			return nil, c.unenrol(ctx, n, err)
 		}
 		macs = append(macs, found.Ports[i].Address)
@@ -57,6 +73,12 @@ func (c *Conductor) discover(ctx context.Context, data node.InspectionData) (*no
 	}
 	c.note(ctx, n, string(node.FlowInspect), infoSeverity, fmt.Sprintf("Enrolled by discovery: a machine with the MAC addresses %s reported.", strings.Join(macs, ", ")))
 	return n, nil
+}
+
+// hasPort tells whether a port with a MAC address is a node's.
+func (c *Conductor) hasPort(ctx context.Context, n *node.Node, mac string) bool {
+	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID, Address: mac}, node.Page{})
+	return err == nil && len(ports) > 0
 }
 
 // unenrol takes back what discover had begun: another process was faster, or the store is away.

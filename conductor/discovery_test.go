@@ -118,9 +118,13 @@ func TestManyReportsOfOneStrangerAtOnce(t *testing.T) {
 	discovering(t, func(w *world, c *Conductor) {
 		var all sync.WaitGroup
 		uuids := make(chan string, 8)
-		for range 8 {
+		for i := range 8 {
 			all.Go(func() {
 				n, err := c.ContinueInspection(w.t.Context(), stranger("0.0.0.0"))
+				for try := 0; node.KindOf(err) == node.Conflict && try < 10; try++ { // another report has the node: agents try again
+					time.Sleep(time.Duration(1+i) * 100 * time.Millisecond)
+					n, err = c.ContinueInspection(w.t.Context(), stranger("0.0.0.0"))
+				}
 				if err != nil {
 					t.Error(err)
 					return

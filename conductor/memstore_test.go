@@ -258,7 +258,7 @@ func (s *memStore) Ports(_ context.Context, f node.PortFilter, _ node.Page) ([]n
 	defer s.mu.Unlock()
 	var some []node.Port
 	for _, p := range s.ports {
-		if p.NodeUUID == f.NodeUUID {
+		if p.NodeUUID == f.NodeUUID && (f.Address == "" || p.Address == f.Address) {
 			some = append(some, p)
 		}
 	}
