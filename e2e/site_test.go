@@ -95,11 +95,8 @@ func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	t.Parallel() // most of a test is waiting for one machine
 	dir := shortDir(t)
-	run, n := os.Getpid()%250+1, sites.Add(1)
-	s := &site{
-		t: t, dir: dir, listen: freePort(t), flags: flags,
-		name: fmt.Sprintf("e%d-%d", run, n), ip: fmt.Sprintf("10.%d.%d.1", 60+n, run),
-	}
+	name, ip := freeNetwork(t)
+	s := &site{t: t, dir: dir, listen: freePort(t), flags: flags, name: name, ip: ip}
 	s.lab("up", "--cidr", s.ip+"/24")
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
@@ -111,6 +108,26 @@ func newSite(t *testing.T, flags ...string) *site {
 	})
 	s.start()
 	return s
+}
+
+// freeNetwork chooses the name of a lab and this host's address on its network, past those which a killed
+// test run left behind or which another run, whose process has a like number, uses.
+func freeNetwork(t *testing.T) (name, ip string) {
+	t.Helper()
+	for run := os.Getpid()%250 + 1; ; {
+		n := sites.Add(1)
+		if 60+n > 255 {
+			t.Fatalf("no lab name e%d-N is free: remove what killed runs left (billet lab down --name NAME; ip netns)", run)
+		}
+		name = fmt.Sprintf("e%d-%d", run, n)
+		if _, err := net.InterfaceByName("billet-" + name); err == nil {
+			continue
+		}
+		if _, err := os.Stat("/run/netns/billet-" + name); err == nil {
+			continue
+		}
+		return name, fmt.Sprintf("10.%d.%d.1", 60+n, run)
+	}
 }
 
 // shortDir is a temporary directory whose path, unlike t.TempDir's, leaves room for the names of sockets,
