@@ -49,12 +49,20 @@ func (s *sight) look(now []wire.Disk) time.Duration {
 	return time.Since(s.since)
 }
 
-// selectRoot chooses the root disk, waiting until one matches and the list of disks has settled.
+// selectRoot chooses the root disk, waiting until one matches and the list of disks has settled. On a
+// node with software RAID and no hints it is the root volume.
 // Disks that the node's skip_block_devices protects are not there for it.
 func (a *Agent) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) {
 	hints, err := rootHints(n)
 	if err != nil {
 		return wire.Disk{}, err
+	}
+	arrays, err := a.startArrays(ctx)
+	if err != nil {
+		return wire.Disk{}, err
+	}
+	if d, ok := a.rootArray(arrays); ok && hints == nil {
+		return d, nil
 	}
 	deadline := time.Now().Add(min(rootDiskWait, a.Config.DiskWait))
 	for {
@@ -101,6 +109,7 @@ func (a *Agent) same(d wire.Disk, dev *disk.Device) error {
 		if now.Name != d.Name {
 			continue
 		}
+		now.MemberOf = d.MemberOf // arrays come and go on one and the same disk
 		switch {
 		case now != d:
 			return fmt.Errorf("%s was chosen as %s, but now it is %s: disks have moved, nothing was written", d.Name, identity(d), identity(now))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/inventory"
+	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
@@ -34,6 +35,7 @@ type Agent struct {
 	Export  ExportFunc // how disks are exported when Config.ISCSI is set
 
 	LoadModule func(name string) // loads a kernel module, such as a file system's; nil: nothing can be loaded
+	MDADM      raid.Tool
 
 	install func(context.Context) (string, error) // what installs the boot loader in iSCSI mode; nil: installLoader
 
@@ -43,6 +45,7 @@ type Agent struct {
 	node      wire.Node // as looked up
 	rootUUID  string    // of the root file system a partition image was written with; commands run one at a time
 	config    wire.LookupConfig
+	raid      map[string]any // the node's raid_config, as the last command told it
 	heart     *heart
 	progress  *progress
 	seen      sight         // of the waiting for disks, then of the command under way
@@ -238,6 +241,9 @@ func (a *Agent) takeToken() error {
 	}
 	if saved.Token == "" && (a.config.AgentTokenRequired || a.client.speaks(wire.LookupVersion)) {
 		return errors.New("the service gave this node's agent token to somebody else before, and gives it only once: end the operation or power the machine off through the Bare Metal API")
+	}
+	if saved.Node == a.node.UUID {
+		a.raid = saved.RAIDConfig
 	}
 	saved.Node = a.node.UUID
 	a.config.AgentToken = saved.Token

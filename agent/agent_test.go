@@ -287,6 +287,8 @@ const injectStep = `{"step":"inject_files","interface":"deploy","priority":0,"re
 	`Those of the node's property inject_files come first.","required":false},` +
 	`"verify_ca":{"description":"Whether certificates of https URLs are verified; true when not given.","required":false}}}`
 
+const deleteInfo = `"delete_existing":{"description":"Whether software RAID that is there is deleted first. Default: false for create_configuration, true for apply_configuration.","required":false}`
+
 func TestSteps(t *testing.T) {
 	s := newService(t)
 	startAgent(t, s, nil)
@@ -295,13 +297,17 @@ func TestSteps(t *testing.T) {
 		"clean.get_clean_steps": `{"clean_steps":{"BilletHardwareManager":[` +
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":99,"reboot_requested":false,"abortable":true},` +
 			`{"step":"erase_devices","interface":"deploy","priority":10,"reboot_requested":false,"abortable":true},` +
-			`{"step":"erase_devices_express","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]},"hardware_manager_version":{"BilletHardwareManager":"1.0"}}`,
+			`{"step":"erase_devices_express","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
+			`{"step":"delete_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false},` +
+			`{"step":"create_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
 		"deploy.get_deploy_steps": `{"deploy_steps":{"BilletHardwareManager":[` +
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"write_image","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
 			`"configdrive":{"description":"Base64 of a gzipped config drive image, or a URL of one.","required":false},` +
-			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}},` + injectStep + `]},"hardware_manager_version":{"BilletHardwareManager":"1.0"}}`,
-		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.0"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
+			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}},` + injectStep + `,` +
+			`{"step":"apply_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `,` +
+			`"raid_config":{"description":"The RAID configuration to apply, as target_raid_config has it.","required":true}}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
+		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.1"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
 	} {
 		if got := c.succeed(name, map[string]any{"node": map[string]any{}, "ports": []any{}}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)
@@ -326,7 +332,7 @@ func TestWriteImageStep(t *testing.T) {
 	step := map[string]any{"interface": "deploy", "step": "write_image", "args": map[string]any{"image_info": s.imageInfo(), "configdrive": nil}}
 	result := c.succeed("deploy.execute_deploy_step", map[string]any{
 		"step": step, "node": map[string]any{"uuid": testNode, "properties": map[string]any{"root_device": map[string]any{"serial": "disk-2"}}}, "ports": []any{},
-		"deploy_version": map[string]string{"BilletHardwareManager": "1.0"},
+		"deploy_version": map[string]string{"BilletHardwareManager": "1.1"},
 	})
 	sent, err := json.Marshal(step)
 	if err != nil {
@@ -390,7 +396,7 @@ func TestStepsThatFail(t *testing.T) {
 		{"image info is no object", map[string]any{"step": write(7), "node": node(nil)}, wire.Failed, `Parameter image_info is not what is expected`},
 		{"unknown step", map[string]any{"step": map[string]any{"step": "fly", "interface": "deploy"}}, wire.Failed, "this agent has no deploy step deploy.fly; it has: deploy.erase_devices_metadata deploy.write_image"},
 		{"of another interface", map[string]any{"step": map[string]any{"step": "write_image", "interface": "raid"}}, wire.Failed, "this agent has no deploy step raid.write_image"},
-		{"other versions", map[string]any{"step": write(s.imageInfo()), "deploy_version": map[string]string{"BilletHardwareManager": "0.9"}}, wire.VersionMismatch, "versions map[BilletHardwareManager:0.9], but this agent has map[BilletHardwareManager:1.0]"},
+		{"other versions", map[string]any{"step": write(s.imageInfo()), "deploy_version": map[string]string{"BilletHardwareManager": "0.9"}}, wire.VersionMismatch, "versions map[BilletHardwareManager:0.9], but this agent has map[BilletHardwareManager:1.1]"},
 	} {
 		r := c.do("deploy.execute_deploy_step", tt.params)
 		if r.Status != tt.status || r.Error == nil || !strings.Contains(r.Error.Details, tt.want) {

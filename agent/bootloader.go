@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/efi"
 	"github.com/billet-metal/billet/agent/grub"
+	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
@@ -42,7 +44,8 @@ func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
 
 // installBootloader makes the machine able to boot the image from its disk. A whole-disk image
 // brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry. A partition
-// image, which is one with a root_uuid, has its own GRUB installed first.
+// image, which is one with a root_uuid, has its own GRUB installed first. Firmware cannot see into
+// software RAID: there every member disk gets what a disk alone would have (raidboot.go).
 func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	var mode, rootUUID string
 	var ignore bool
@@ -54,7 +57,7 @@ func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	if mode == "" {
 		mode = a.inventory.BootMode()
 	}
-	if mode == "bios" && rootUUID == "" {
+	if mode == "bios" && rootUUID == "" && !raid.IsSoftware(a.raid) {
 		return "a whole-disk image brings its own boot loader; nothing to do in BIOS mode", nil
 	}
 	text, err := a.makeBootable(ctx, mode, rootUUID)
@@ -71,6 +74,16 @@ func (a *Agent) makeBootable(ctx context.Context, mode, rootUUID string) (string
 			return "", fmt.Errorf("the instance is to boot in UEFI mode, but this machine booted in %s mode, so its firmware's boot entries cannot be reached: set the same boot mode in the firmware and in the node's capabilities", a.inventory.BootMode())
 		}
 	}
+	dev, root, err := a.rootDisk(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := dev.Close(); err != nil {
+		return "", err
+	}
+	if root.RAID != "" {
+		return a.makeArrayBootable(ctx, root, mode, rootUUID)
+	}
 	text := ""
 	if rootUUID != "" {
 		done, err := a.installGRUB(ctx, mode, rootUUID)
@@ -78,6 +91,9 @@ func (a *Agent) makeBootable(ctx context.Context, mode, rootUUID string) (string
 			return done, err
 		}
 		text = done + "; "
+	}
+	if mode == "bios" {
+		return "a whole-disk image brings its own boot loader; nothing to do in BIOS mode", nil
 	}
 	entry, err := a.makeBootEntry(ctx)
 	return text + entry, err
@@ -98,27 +114,31 @@ func (a *Agent) installGRUB(ctx context.Context, mode, rootUUID string) (string,
 	if err = errors.Join(err, dev.Close()); err != nil {
 		return "", fmt.Errorf("installing the boot loader on %s (serial %q): %w", root.Name, root.Serial, err)
 	}
-	t := grub.Target{
-		Disk: root.Name, Root: disk.PartitionNode(root.Name, part.Number), RootFS: fs.Type, RootUUID: rootUUID,
-		Mode: mode, Dir: "/mnt/instance", Log: a.Log,
-	}
+	t := grub.Target{Disks: []string{root.Name}, Mode: mode}
 	if mode == "uefi" {
 		if espErr != nil {
 			return "", fmt.Errorf("installing the boot loader on %s: %w", root.Name, espErr)
 		}
 		t.ESP = disk.PartitionNode(root.Name, esp.Number)
 	}
+	return a.runGRUB(ctx, t, disk.PartitionNode(root.Name, part.Number), fs)
+}
+
+// runGRUB has the GRUB of the root file system on a partition installed where t says.
+func (a *Agent) runGRUB(ctx context.Context, t grub.Target, root string, fs disk.FS) (string, error) {
+	t.Root, t.RootFS, t.RootUUID, t.Dir, t.Log = root, fs.Type, fs.UUID, "/mnt/instance", a.Log
 	if a.LoadModule != nil {
 		a.LoadModule(fs.Type)
 	}
 	if err := waitForNodes(ctx, t.Root, t.ESP); err != nil {
 		return "", err
 	}
-	a.Log.Info("installing the image's boot loader", "disk", t.Disk, "serial", root.Serial, "root", t.Root, "fs", t.RootFS, "esp", t.ESP, "mode", mode)
+	where := strings.Join(t.Disks, " and ")
+	a.Log.Info("installing the image's boot loader", "disks", t.Disks, "root", t.Root, "fs", t.RootFS, "esp", t.ESP, "mode", t.Mode)
 	if err := grub.Install(ctx, t); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("the image's GRUB was installed on %s for %s mode, root %s (%s)", t.Disk, mode, t.Root, rootUUID), nil
+	return fmt.Sprintf("the image's GRUB was installed on %s for %s mode, root %s (%s)", where, t.Mode, t.Root, t.RootUUID), nil
 }
 
 // waitForNodes gives the kernel a moment to make the device nodes of new partitions.

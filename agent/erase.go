@@ -113,6 +113,8 @@ func leaveAlone(d wire.Disk, skipped map[string]bool) string {
 	switch {
 	case skipped[d.Name]:
 		return "skip_block_devices"
+	case d.MemberOf != "":
+		return "part of " + d.MemberOf
 	case d.ReadOnly:
 		return "read-only"
 	case d.Removable:
@@ -230,7 +232,12 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Devic
 	return how, nil
 }
 
+// eraseMetadata goes over the arrays of a node with software RAID, which stays: its member disks only
+// lose what boots from them.
 func (a *Agent) eraseMetadata(ctx context.Context, c stepCall) (any, error) {
+	if err := a.unbootMembers(ctx, c); err != nil {
+		return nil, fmt.Errorf("erasing: %w", err)
+	}
 	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
 		c.report("erasing metadata of "+d.Name, 0, 0)
 		return disk.Erased{Method: "metadata overwritten with zeros", Verified: "read back"}, disk.EraseMetadata(dev)
@@ -256,6 +263,10 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
 	}
+	arrays, err := a.takeArraysApart(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("nothing was erased: %w", err)
+	}
 	disks, _, err := a.toErase(c)
 	if err != nil {
 		return nil, err
@@ -269,7 +280,7 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 	for _, d := range disks {
 		sum.total += d.Size
 	}
-	return a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
+	result, err := a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
 		hw, err := dev.Hardware()
 		if err != nil {
 			return disk.Erased{}, err
@@ -280,6 +291,7 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 		}
 		return erased, err
 	})
+	return a.putTogether(ctx, c, arrays, result, err)
 }
 
 // readOnly refuses, before anything is touched, a machine whose read-only disk keeps its data

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -364,16 +365,17 @@ func TestAPanicIsAnError(t *testing.T) {
 func TestStateSurvivesAndIsPrivate(t *testing.T) {
 	a := still(t.TempDir(), 0)
 	a.Config.StateDir = filepath.Join(t.TempDir(), "deep", "state")
-	if got := a.loadState(); got != (state{}) {
+	if got := a.loadState(); !reflect.DeepEqual(got, state{}) {
 		t.Errorf("%+v", got)
 	}
-	want := state{Node: testNode, Token: "secret", IP: "192.0.2.1", Certificate: certificate{PEM: "p", Key: "k"}}
+	want := state{Node: testNode, Token: "secret", IP: "192.0.2.1", Certificate: certificate{PEM: "p", Key: "k"},
+		RAIDConfig: map[string]any{"logical_disks": []any{map[string]any{"controller": "software"}}}}
 	for range 2 {
 		if err := a.saveState(want); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := a.loadState(); got != want {
+	if got := a.loadState(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
 	for path, mode := range map[string]os.FileMode{a.statePath(): 0o600, a.Config.StateDir: 0o700 | os.ModeDir} {
@@ -384,7 +386,7 @@ func TestStateSurvivesAndIsPrivate(t *testing.T) {
 	if err := os.WriteFile(a.statePath(), []byte(`{"node": "x", "tok`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.loadState(); got != (state{}) {
+	if got := a.loadState(); !reflect.DeepEqual(got, state{}) {
 		t.Errorf("a broken file gave %+v", got)
 	}
 	a.Config.StateDir = filepath.Join(a.statePath(), "below a file")

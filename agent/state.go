@@ -16,6 +16,8 @@ type state struct {
 	Token       string      `json:"token"`
 	IP          string      `json:"ip"`
 	Certificate certificate `json:"certificate"`
+
+	RAIDConfig map[string]any `json:"raid_config,omitempty"` // the node's; some commands come without the node
 }
 
 func (a *Agent) statePath() string { return filepath.Join(a.Config.StateDir, "state.json") }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 // The one hardware manager of this agent; its version changes when steps change.
 const (
 	managerName    = "BilletHardwareManager"
-	managerVersion = "1.0"
+	managerVersion = "1.1"
 )
 
 // kind is a list of steps: the flow that runs them.
@@ -36,13 +37,16 @@ type stepCall struct {
 // step is one line of the table of steps.
 type step struct {
 	name      string
+	iface     string       // "" is deploy
 	priority  map[kind]int // a kind that is not there does not have the step; 0 runs only when asked for
 	abortable bool
 	args      map[string]any // argument → {"description", "required"}
 	run       func(ctx context.Context, c stepCall) (any, error)
 }
 
-// steps is the table of steps. All are of the deploy interface.
+func (s step) of() string { return cmp.Or(s.iface, "deploy") }
+
+// steps is the table of steps.
 func (a *Agent) steps() []step {
 	return []step{
 		{name: "erase_devices_metadata", priority: map[kind]int{cleanSteps: 99, deploySteps: 0}, abortable: true, run: a.eraseMetadata},
@@ -50,6 +54,9 @@ func (a *Agent) steps() []step {
 		{name: "erase_devices_express", priority: map[kind]int{cleanSteps: 0}, abortable: true, run: a.eraseExpress},
 		{name: "write_image", priority: map[kind]int{deploySteps: 0}, args: writeImageArgs, run: a.writeImage},
 		{name: "inject_files", priority: map[kind]int{deploySteps: a.Config.InjectPriority, serviceSteps: 0}, args: injectArgs, run: a.injectFiles},
+		{name: "delete_configuration", iface: "raid", priority: map[kind]int{cleanSteps: 0}, run: a.deleteRAID},
+		{name: "create_configuration", iface: "raid", priority: map[kind]int{cleanSteps: 0}, args: createRAIDArgs, run: a.createRAID},
+		{name: "apply_configuration", iface: "raid", priority: map[kind]int{deploySteps: 0}, args: applyRAIDArgs, run: a.applyRAID},
 		{name: "list_disks", priority: map[kind]int{serviceSteps: 0}, abortable: true, run: a.listDisks},
 	}
 }
@@ -70,11 +77,16 @@ func (a *Agent) listDisks(context.Context, stepCall) (any, error) {
 
 // listSteps answers get_clean_steps, get_deploy_steps and get_service_steps.
 func (a *Agent) listSteps(k kind) command {
-	return command{run: func(context.Context, params) (any, error) {
+	return command{run: func(_ context.Context, p params) (any, error) {
+		var n wire.Node
+		if err := p.decode("node", &n); err != nil {
+			return nil, err
+		}
+		a.learnRAID(n)
 		list := []wire.Step{}
 		for _, s := range a.steps() {
 			if p, ok := s.priority[k]; ok {
-				list = append(list, wire.Step{Step: s.name, Interface: "deploy", Priority: p, Abortable: s.abortable, ArgsInfo: s.args})
+				list = append(list, wire.Step{Step: s.name, Interface: s.of(), Priority: p, Abortable: s.abortable, ArgsInfo: s.args})
 			}
 		}
 		return map[string]any{
@@ -106,6 +118,7 @@ func (a *Agent) executeStep(k kind) command {
 		if err != nil {
 			return nil, err
 		}
+		a.learnRAID(call.node)
 		call.params, call.args = p, asked.Args
 		call.report = func(detail string, done, total int64) { a.progress.Report(s.name, detail, done, total) }
 		result, err := s.run(ctx, call)
@@ -123,10 +136,10 @@ func (a *Agent) findStep(k kind, name, iface string) (step, error) {
 		if _, ok := s.priority[k]; !ok {
 			continue
 		}
-		if s.name == name && (iface == "deploy" || iface == "") {
+		if s.name == name && cmp.Or(iface, "deploy") == s.of() {
 			return s, nil
 		}
-		known += " deploy." + s.name
+		known += " " + s.of() + "." + s.name
 	}
 	return step{}, &fault{400, fmt.Sprintf("this agent has no %s step %s.%s; it has:%s", k, iface, name, known)}
 }

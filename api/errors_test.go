@@ -119,6 +119,13 @@ func TestRefusals(t *testing.T) {
 		{"1.90", "PUT", node1 + "/management/boot_device", `{"boot_device":"pxe","persistent":5}`, 400, "Field persistent must be a boolean, not a number."},
 		{"1.90", "PUT", node1 + "/maintenance", `{"why":"x"}`, 400, "Unexpected arguments: why"},
 
+		{"1.11", "PUT", node1 + "/states/raid", `{}`, 404, "The resource could not be found."},
+		{"1.12", "PUT", node1 + "/states/raid", "", 400, "The body must be the RAID configuration, a JSON object; {} takes back the one there is."},
+		{"1.12", "PUT", node1 + "/states/raid", `[]`, 400, "The body must be a JSON object, not a list."},
+		{"1.11", "GET", "/v1/drivers/ipmi/raid/logical_disk_properties", "", 404, "The resource could not be found."},
+		{"1.12", "GET", "/v1/drivers/ilo/raid/logical_disk_properties", "", 404, "Could not find the following driver(s) or hardware type(s): ilo."},
+		{"1.12", "GET", "/v1/drivers/ipmi/raid/logical_disk_properties?fields=x", "", 400, "Unexpected arguments: fields"},
+
 		{"1.36", "GET", node1 + "/traits", "", 404, "The resource could not be found."},
 		{"1.90", "PUT", node1 + "/traits/custom_x", "", 400, `The trait "custom_x" is not valid: a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _, of at most 255 characters.`},
 		{"1.90", "PUT", node1 + "/traits/CUSTOM_X", "{}", 400, "No body should be provided when adding a trait."},

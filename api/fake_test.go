@@ -72,7 +72,11 @@ type (
 		Ident, Token string
 		node.Progress
 	}
-	deleted struct{ Ident string }
+	deleted   struct{ Ident string }
+	raidAsked struct {
+		Ident  string
+		Config node.Document
+	}
 )
 
 func (w *world) did(call any) error {
@@ -161,6 +165,17 @@ func (w *world) BootDevice(context.Context, string) (node.BootDevice, error) { r
 
 func (w *world) BootDevices(context.Context, string) ([]string, error) {
 	return []string{"pxe", "disk", "cdrom"}, w.fail
+}
+
+func (w *world) SetTargetRAIDConfig(_ context.Context, ident string, config node.Document) error {
+	return w.did(raidAsked{ident, config})
+}
+
+func (w *world) LogicalDiskProperties(_ context.Context, driver string) (map[string]string, error) {
+	if driver != "ipmi" {
+		return nil, node.Errorf(node.NotFound, "Could not find the following driver(s) or hardware type(s): %s.", driver)
+	}
+	return map[string]string{"raid_level": "RAID level. Required."}, w.fail
 }
 
 func (w *world) Validate(_ context.Context, ident string) (map[node.Interface]node.Validation, error) {

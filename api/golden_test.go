@@ -53,6 +53,8 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"boot-device", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device", ""},
 	{"boot-device-set", "1.115", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"disk","persistent":true}`},
 	{"boot-device-supported", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device/supported", ""},
+	{"raid-set", "1.115", "PUT", "/v1/nodes/rack1-u7/states/raid", `{"logical_disks":[{"size_gb":"MAX","raid_level":"1","controller":"software"}]}`},
+	{"driver-logical-disk-properties", "1.12", "GET", "/v1/drivers/ipmi/raid/logical_disk_properties", ""},
 	{"maintenance-set", "1.115", "PUT", "/v1/nodes/rack1-u7/maintenance", `{"reason":"new disk"}`},
 	{"maintenance-unset", "1.115", "DELETE", "/v1/nodes/rack1-u7/maintenance", ""},
 	{"node-ports", "1.115", "GET", "/v1/nodes/rack1-u7/ports", ""},

@@ -28,6 +28,7 @@ func (v version) String() string { return "1." + strconv.Itoa(int(v)) }
 // paths, "resource.field", "resource?filter", "verb target" and "body.key". What is not in the
 // table exists since 1.1.
 var since = map[string]version{
+	"/v1/nodes/{ident}/states/raid": 12, "/v1/drivers/{name}/raid/logical_disk_properties": 12,
 	"/v1/lookup": 22, "/v1/heartbeat/{ident}": 22,
 	"/v1/nodes/{ident}/vifs": 28, "/v1/nodes/{ident}/vifs/{vif}": 28,
 	"/v1/nodes/{ident}/traits": 37, "/v1/nodes/{ident}/traits/{trait}": 37,

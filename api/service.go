@@ -33,6 +33,10 @@ type Conductor interface {
 	SetSecureBoot(ctx context.Context, ident string, on bool) error
 	InjectNMI(ctx context.Context, ident string) error
 	Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error)
+	// SetTargetRAIDConfig keeps a RAID configuration that the node's raid interface takes (Invalid, or
+	// NotFound when it builds none). LogicalDiskProperties describes its logical disks (NotFound).
+	SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error
+	LogicalDiskProperties(ctx context.Context, driver string) (map[string]string, error)
 
 	// Drivers lists the hardware types; Driver describes one (NotFound).
 	Drivers(ctx context.Context) ([]node.DriverInfo, error)

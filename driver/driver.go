@@ -144,6 +144,16 @@ type wordless struct{}
 
 func (wordless) Error() string { return "" }
 
+// RAID is implemented by raid interfaces that can be told what to build.
+type RAID interface {
+	Implementation
+	// LogicalDiskProperties maps each key of a logical disk to a line of help.
+	LogicalDiskProperties() map[string]string
+	// ValidateRAIDConfig checks a target_raid_config, without a network; the error (node.Invalid) says
+	// which logical disk is wrong and what is allowed.
+	ValidateRAIDConfig(config node.Document) error
+}
+
 // Tidier is implemented by inspect and rescue interfaces that leave something behind when their flow fails or
 // is aborted (see Deploy.TidyUp); for those that do not, the deploy interface tidies up.
 type Tidier interface {

@@ -117,6 +117,21 @@ func (ts Types) Describe(name string) (node.DriverInfo, error) {
 	return d, nil
 }
 
+// LogicalDiskProperties describes what a logical disk of a hardware type may say: that of its first
+// raid interface that can be told what to build. NotFound when it has none.
+func (ts Types) LogicalDiskProperties(name string) (map[string]string, error) {
+	ty, err := ts.find(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, impl := range ty.Other[node.RAID] {
+		if r, ok := impl.(RAID); ok {
+			return r.LogicalDiskProperties(), nil
+		}
+	}
+	return nil, node.Errorf(node.NotFound, "Driver %s does not support raid (disabled or not implemented).", name)
+}
+
 func (ty *Type) all() map[node.Interface][]Implementation {
 	all := map[node.Interface][]Implementation{
 		node.Power: widen(ty.Power), node.Management: widen(ty.Management), node.Boot: widen(ty.Boot),

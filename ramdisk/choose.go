@@ -18,12 +18,13 @@ type choice struct {
 	absent  []string
 }
 
-// choose picks a flavor's modules and everything they need. A basic module that the kernel
-// neither has nor has built in is an error; any other driver may be missing.
-func (k *kernel) choose(f Flavor) (choice, error) {
+// choose picks a flavor's modules and everything they need; more are loaded at once besides the basic
+// ones. A module to load at once that the kernel neither has nor has built in is an error; any other
+// driver may be missing.
+func (k *kernel) choose(f Flavor, more ...string) (choice, error) {
 	c := choice{modules: map[string]*module{}, needs: map[string][]*module{}}
 	byAlias := k.aliases()
-	for _, name := range flavors[f].basic {
+	for _, name := range slices.Concat(flavors[f].basic, more) {
 		m, ok := k.modules[canonical(name)]
 		if !ok && !k.builtin[canonical(name)] {
 			return choice{}, fmt.Errorf("the kernel %s has no module %s, which every %s ramdisk needs", k.release, name, f)

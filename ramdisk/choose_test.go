@@ -90,6 +90,23 @@ alias virtio:d00000001v* virtio_net
 	}
 }
 
+// What is to be loaded besides the flavor's basic modules comes behind them, with what it needs.
+func TestChooseMore(t *testing.T) {
+	k := fakeKernel(map[string]modinfo{"disk.ko": {}, "raid1.ko": {depends: []string{"md_mod"}}, "md-mod.ko": {}, "raid0.ko": {depends: []string{"md_mod"}}})
+	k.builtin["built_in"] = true
+	f := withFlavor(t, flavor{basic: []string{"disk"}, drivers: []string{"raid0"}})
+	c, err := k.choose(f, "raid1", "built-in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := text(c.files(), "modules/order"), "disk.ko\nmd-mod.ko\nraid1.ko\n"; got != want {
+		t.Errorf("loaded are %q, want %q", got, want)
+	}
+	if _, err := k.choose(f, "raid7"); err == nil || !strings.Contains(err.Error(), "has no module raid7") {
+		t.Errorf("a module that is not there: %v", err)
+	}
+}
+
 func TestChooseMissingBasic(t *testing.T) {
 	_, err := fakeKernel(nil).choose(withFlavor(t, flavor{basic: []string{"vfat"}}))
 	want := "the kernel 1.2.3-test has no module vfat, which every test ramdisk needs"

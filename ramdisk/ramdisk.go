@@ -36,16 +36,17 @@ const (
 
 // Options say what to build. Init and OutDir must be set.
 type Options struct {
-	Flavor        Flavor // "" is Generic
-	Init          string // static executable that becomes /init
-	OutDir        string // made when missing; its three files are replaced
-	CacheDir      string // keeps downloaded packages; "" is DefaultCacheDir()
-	KernelVersion string // "6.1.0-56"; "" is the newest the package lists know
-	KernelPackage string // path of a kernel .deb; "" downloads it
-	Firmware      string // directory like /lib/firmware; what chosen modules ask for is added. "": none
-	Bare          bool   // without the programs that the agent calls: for another init
-	Rescue        bool   // adds a shell and its commands, for people who rescue a machine
-	Extra         []File // further files of the initramfs
+	Flavor        Flavor   // "" is Generic
+	Init          string   // static executable that becomes /init
+	OutDir        string   // made when missing; its three files are replaced
+	CacheDir      string   // keeps downloaded packages; "" is DefaultCacheDir()
+	KernelVersion string   // "6.1.0-56"; "" is the newest the package lists know
+	KernelPackage string   // path of a kernel .deb; "" downloads it
+	Firmware      string   // directory like /lib/firmware; what chosen modules ask for is added. "": none
+	Bare          bool     // without the programs that the agent calls: for another init
+	Rescue        bool     // adds a shell and its commands, for people who rescue a machine
+	Extra         []File   // further files of the initramfs
+	Load          []string // modules to load on every machine besides the flavor's basic ones
 
 	BusyboxPackage string // path of a busybox-static .deb; "" downloads it
 	Log            *slog.Logger
@@ -102,7 +103,7 @@ func Build(ctx context.Context, o Options) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	chosen, err := kernel.choose(o.Flavor)
+	chosen, err := kernel.choose(o.Flavor, o.Load...)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -15,11 +15,11 @@ import (
 )
 
 // What the agent calls in the ramdisk, and the packages that hold it and its libraries. The agent
-// is static and does nearly everything itself; a journaling file system is better made by the
-// program that its authors keep.
+// is static and does nearly everything itself; a journaling file system and software RAID are better
+// made by the programs that their authors keep.
 var (
-	toolPackages = []string{"e2fsprogs", "libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "libc6"}
-	toolFiles    = []string{"sbin/mke2fs"}
+	toolPackages = []string{"e2fsprogs", "libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "libc6", "mdadm", "libudev1"}
+	toolFiles    = []string{"sbin/mke2fs", "sbin/mdadm"}
 )
 
 const (

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/billet-metal/billet/agent/efi"
@@ -148,6 +149,45 @@ func rank(name string) string {
 	return strings.ToLower(name)
 }
 
+// InstallLoaders makes the loaders of several disks, which hold the same, the firmware's first boot
+// entries, in the order of the disks: when one is missing the firmware starts the next.
+func InstallLoaders(disks []Disk, v efi.Variables) ([]Loader, []uint16, error) {
+	var loaders []Loader
+	for i, d := range disks {
+		l, err := FindLoader(d)
+		if err != nil {
+			return nil, nil, fmt.Errorf("disk %d of %d: %w", i+1, len(disks), err)
+		}
+		loaders = append(loaders, l)
+	}
+	numbers := make([]uint16, len(disks))
+	for i, l := range slices.Backward(loaders) { // each goes before those that are there
+		n, err := v.Install(efi.Option{Description: entryOf(i), Partition: l.Partition, Path: l.Path})
+		if err != nil {
+			return nil, nil, fmt.Errorf("making a boot entry for disk %d of %d: %w", i+1, len(disks), err)
+		}
+		numbers[i] = n
+	}
+	return loaders, numbers, forget(v, len(disks))
+}
+
+// entryOf names the boot entry of the i-th disk, counted from 0.
+func entryOf(i int) string {
+	if i == 0 {
+		return bootDescription
+	}
+	return fmt.Sprintf("%s, disk %d", bootDescription, i+1)
+}
+
+// forget removes the entries of further disks that an earlier deployment had.
+func forget(v efi.Variables, disks int) error {
+	return v.Remove(func(description string) bool {
+		rest, ok := strings.CutPrefix(description, bootDescription+", disk ")
+		n, err := strconv.Atoi(rest)
+		return ok && err == nil && n > disks
+	})
+}
+
 // InstallLoader makes the disk's loader the firmware's first boot entry.
 func InstallLoader(d Disk, v efi.Variables) (Loader, uint16, error) {
 	l, err := FindLoader(d)
@@ -158,5 +198,5 @@ func InstallLoader(d Disk, v efi.Variables) (Loader, uint16, error) {
 	if err != nil {
 		return Loader{}, 0, fmt.Errorf("making a boot entry: %w", err)
 	}
-	return l, n, nil
+	return l, n, forget(v, 1)
 }

@@ -41,7 +41,12 @@ type Device struct {
 
 // Open opens a disk for writing past the page cache. A block device is opened exclusively: the
 // kernel refuses while anything on it is mounted or claimed.
-func Open(path string) (*Device, error) {
+func Open(path string) (*Device, error) { return open(path, os.O_RDWR|unix.O_EXCL) }
+
+// OpenToRead opens a disk for reading past the page cache, also one that is in use.
+func OpenToRead(path string) (*Device, error) { return open(path, os.O_RDONLY) }
+
+func open(path string, flags int) (*Device, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the disk: %w", err)
@@ -50,13 +55,12 @@ func Open(path string) (*Device, error) {
 	if !isBlock && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("opening the disk: %s is neither a block device nor a file", path)
 	}
-	flags := os.O_RDWR | unix.O_DIRECT
-	if isBlock {
-		flags |= unix.O_EXCL
+	if !isBlock {
+		flags &^= unix.O_EXCL // of a file it says nothing
 	}
-	f, err := os.OpenFile(path, flags, 0)
+	f, err := os.OpenFile(path, flags|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) && !isBlock { // tmpfs knows no direct I/O
-		f, err = os.OpenFile(path, os.O_RDWR, 0)
+		f, err = os.OpenFile(path, flags, 0)
 	}
 	if errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("opening the disk: %s is in use: it, or a partition of it, is mounted or part of a RAID or volume group", path)

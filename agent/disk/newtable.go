@@ -13,7 +13,8 @@ import (
 var (
 	biosBootType = mustGUID("21686148-6449-6e6f-744e-656564454649")
 	swapType     = mustGUID("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f")
-	gptTypes     = map[Role]guid{BIOSBoot: biosBootType, ESPRole: espType, Ephemeral: linuxDataType, Swap: swapType, Root: linuxDataType}
+	raidType     = mustGUID("a19d880f-05fc-4d3b-a006-743f0f84911e")
+	gptTypes     = map[Role]guid{BIOSBoot: biosBootType, ESPRole: espType, Ephemeral: linuxDataType, Swap: swapType, Root: linuxDataType, RAIDMember: raidType}
 	mbrTypes     = map[Role]byte{ESPRole: mbrESP, Ephemeral: mbrLinux, Swap: 0x82, Root: mbrLinux}
 )
 

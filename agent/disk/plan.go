@@ -19,6 +19,8 @@ const (
 	Ephemeral Role = "ephemeral"
 	Swap      Role = "swap"
 	Root      Role = "root"
+
+	RAIDMember Role = "raid" // of a disk that is divided for software RAID
 )
 
 // Partition is one partition of a disk.

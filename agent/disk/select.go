@@ -23,8 +23,8 @@ var outside = []string{"usb", "fc", "iscsi"}
 // channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that matches them all; when several do,
 // the smallest, as without hints; when the smallest are equal the choice is refused, because only
 // names would tell them apart and names move between boots, and so it is when a hint was to name one
-// disk (an exact serial, wwn, hctl or by_path) but fits several. Removable and read-only disks are never
-// chosen. Errors list the disks seen and why each was not taken.
+// disk (an exact serial, wwn, hctl or by_path) but fits several. Removable and read-only disks and
+// those that a software RAID array is running on are never chosen; the arrays themselves are. Errors list the disks seen and why each was not taken.
 func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	hints, err := parseHints(raw)
 	if err != nil {
@@ -42,10 +42,7 @@ func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	if len(fit) == 0 {
 		return wire.Disk{}, noneFits(hints, refusals)
 	}
-	slices.SortStableFunc(fit, func(a, b wire.Disk) int {
-		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.ByPath, b.ByPath), cmp.Compare(a.WWNWithExtension, b.WWNWithExtension),
-			cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortStableFunc(fit, byIdentity)
 	if len(hints) > 0 && len(fit) > 1 && fit[0].Size == fit[1].Size {
 		return wire.Disk{}, ambiguous(hints, fit, "the smallest of equal size")
 	}
@@ -55,9 +52,17 @@ func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	return fit[0], nil
 }
 
+// byIdentity orders disks by size; among equals by what stays when names move.
+func byIdentity(a, b wire.Disk) int {
+	return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.ByPath, b.ByPath), cmp.Compare(a.WWNWithExtension, b.WWNWithExtension),
+		cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Name, b.Name))
+}
+
 // refuse says why a disk may not be the root disk; "" when it may.
 func refuse(d wire.Disk, hints []hint) string {
 	switch {
+	case d.MemberOf != "":
+		return "part of the software RAID " + d.MemberOf
 	case d.ReadOnly:
 		return "read-only"
 	case d.Removable:

@@ -160,6 +160,46 @@ func (v Variables) Install(o Option) (uint16, error) {
 	return number, nil
 }
 
+// Remove removes the boot entries whose description is not wanted any more, also from the boot order.
+func (v Variables) Remove(unwanted func(description string) bool) error {
+	all, err := v.entries()
+	if err != nil {
+		return err
+	}
+	order, err := v.BootOrder()
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		raw, err := v.read(entryName(n))
+		if err != nil {
+			continue // firmware may list what it cannot show; it is not ours
+		}
+		text, err := Description(raw)
+		if err != nil || !unwanted(text) {
+			continue
+		}
+		if i := slices.Index(order, n); i >= 0 {
+			order = slices.Delete(order, i, i+1)
+			if err := v.writeOrder(order); err != nil {
+				return err
+			}
+		}
+		if err := v.remove(entryName(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v Variables) writeOrder(order []uint16) error {
+	var value []byte
+	for _, n := range order {
+		value = binary.LittleEndian.AppendUint16(value, n)
+	}
+	return v.write("BootOrder", value)
+}
+
 // pick is the first of our entries, or else the lowest free number.
 func pick(all, ours []uint16) (uint16, error) {
 	if len(ours) > 0 {
@@ -180,11 +220,11 @@ func (v Variables) putFirst(number uint16, stale []uint16) error {
 	if err != nil {
 		return err
 	}
-	value := binary.LittleEndian.AppendUint16(nil, number)
+	order := []uint16{number}
 	for _, n := range old {
 		if n != number && !slices.Contains(stale, n) {
-			value = binary.LittleEndian.AppendUint16(value, n)
+			order = append(order, n)
 		}
 	}
-	return v.write("BootOrder", value)
+	return v.writeOrder(order)
 }

@@ -22,9 +22,9 @@ import (
 
 // Target is the machine to install on.
 type Target struct {
-	Disk     string // "/dev/sda"
-	Root     string // device node of the root partition
-	RootFS   string // its type, as mount names it
+	Disks    []string // "/dev/sda"; several when the root file system is on software RAID
+	Root     string   // device node of the root partition
+	RootFS   string   // its type, as mount names it
 	RootUUID string
 	ESP      string // device node of the EFI system partition; UEFI only
 	Mode     string // "bios" or "uefi"
@@ -50,7 +50,7 @@ func Install(ctx context.Context, t Target) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, command := range [][]string{install, menu} {
+	for _, command := range append(install, menu) {
 		if err := t.run(ctx, command); err != nil {
 			return err
 		}
@@ -153,22 +153,27 @@ func (t Target) inside(to string) error {
 }
 
 // programs finds the image's GRUB and says with what to call it.
-func (t Target) programs() (install, menu []string, err error) {
+func (t Target) programs() (install [][]string, menu []string, err error) {
 	platform, pkg := "i386-pc", "grub-pc-bin (Debian) or grub2-pc (Red Hat)"
 	if t.Mode == "uefi" {
 		platform, pkg = "x86_64-efi", "grub-efi-amd64-bin (Debian) or grub2-efi-x64-modules (Red Hat)"
 	}
 	program, name := t.first("grub-install", "grub2-install")
 	if program == "" {
-		return nil, nil, fmt.Errorf("the image has no grub-install and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and %s) in the image, deploy a whole-disk image, or use boot_option netboot", pkg)
+		return nil, nil, fmt.Errorf("%w and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and %s) in the image%s", ErrNone, pkg, t.otherwise())
+	}
+	if mdadm, _ := t.first("mdadm"); t.onRAID() && mdadm == "" {
+		return nil, nil, errors.New("the image has no mdadm, which GRUB and the image's own start need where the root file system is on software RAID: install mdadm in the image")
 	}
 	if !t.has("usr/lib/grub/" + platform) {
 		return nil, nil, fmt.Errorf("the image's GRUB has no /usr/lib/grub/%s, which booting in %s mode needs: install %s in the image", platform, strings.ToUpper(t.Mode), pkg)
 	}
-	install = []string{program, "--target=" + platform, "--recheck", t.Disk}
+	for _, disk := range t.Disks {
+		install = append(install, []string{program, "--target=" + platform, "--recheck", disk})
+	}
 	if t.Mode == "uefi" {
 		// The boot entry is made by the agent. Without one, firmware starts the removable media path.
-		install = []string{program, "--target=" + platform, "--efi-directory=/boot/efi", "--no-nvram", "--removable", "--recheck"}
+		install = [][]string{{program, "--target=" + platform, "--efi-directory=/boot/efi", "--no-nvram", "--removable", "--recheck"}}
 	}
 	if generator, _ := t.first("update-grub"); generator != "" {
 		return install, []string{generator}, nil
@@ -179,6 +184,19 @@ func (t Target) programs() (install, menu []string, err error) {
 	}
 	return install, []string{generator, "-o", "/boot/" + strings.TrimSuffix(name, "-install") + "/grub.cfg"}, nil
 }
+
+// ErrNone says that a root file system has no GRUB of its own.
+var ErrNone = errors.New("the image has no grub-install")
+
+// otherwise says what else can be done about an image without GRUB.
+func (t Target) otherwise() string {
+	if t.onRAID() { // an image of either kind
+		return ""
+	}
+	return ", deploy a whole-disk image, or use boot_option netboot"
+}
+
+func (t Target) onRAID() bool { return len(t.Disks) > 1 }
 
 // first returns the first program that the image has, as a path inside it.
 func (t Target) first(names ...string) (path, name string) {

@@ -77,7 +77,7 @@ func image(t *testing.T, scripts map[string]string, links map[string]string) Tar
 	run(t, "mke2fs", "-q", "-t", "ext4", "-U", rootUUID, "-d", dir, disk, "16M")
 	loop := run(t, "losetup", "--find", "--show", disk)
 	t.Cleanup(func() { run(t, "losetup", "--detach", loop) })
-	return Target{Disk: loop, Root: loop, RootFS: "ext4", RootUUID: rootUUID, Mode: "bios", Dir: filepath.Join(t.TempDir(), "instance"), Log: slog.New(slog.DiscardHandler)}
+	return Target{Disks: []string{loop}, Root: loop, RootFS: "ext4", RootUUID: rootUUID, Mode: "bios", Dir: filepath.Join(t.TempDir(), "instance"), Log: slog.New(slog.DiscardHandler)}
 }
 
 // read mounts the root file system again and reads a file of it.
@@ -143,7 +143,7 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	seen := "path /usr/sbin:/usr/bin:/sbin:/bin language C home /root secret none\ndirectory /\nnot the first process\nproc\nsys\ndev\ncards 0\nsys cannot be changed\nrun can\n" + target.Root + "\n"
-	want := "called /usr/sbin/grub-install --target=i386-pc --recheck " + target.Disk + "\n" + seen + "called /usr/sbin/update-grub \n" + seen
+	want := "called /usr/sbin/grub-install --target=i386-pc --recheck " + target.Disks[0] + "\n" + seen + "called /usr/sbin/update-grub \n" + seen
 	if got := target.read(t, "noted"); got != want+want {
 		t.Errorf("the programs noted\n%s\nwant\n%s twice", got, want)
 	}
@@ -183,8 +183,8 @@ func TestInstallFails(t *testing.T) {
 			want: "the deploy ramdisk's kernel has no driver for zfs-of-tomorrow; build the ramdisk of the generic flavor"},
 		{name: "the disk has gone", change: func(target *Target) { target.Root = "/dev/none" }, want: "mounting /dev/none (ext4) to install the boot loader: no such file"},
 		{name: "a link as mount point", links: map[string]string{"dev": "/etc"}, want: "/dev of the image is no directory"},
-		{name: "a link on the way to the ESP", links: map[string]string{"boot": "/tmp"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disk }, want: "/boot/efi of the image is no directory"},
-		{name: "an ESP that is none", scripts: map[string]string{"usr/sbin/grub-install": "true"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disk }, want: "(vfat) to install the boot loader"},
+		{name: "a link on the way to the ESP", links: map[string]string{"boot": "/tmp"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "/boot/efi of the image is no directory"},
+		{name: "an ESP that is none", scripts: map[string]string{"usr/sbin/grub-install": "true"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "(vfat) to install the boot loader"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,11 +11,11 @@ import (
 // notDisks are kernel block devices that are no hardware, or nothing to install on.
 var notDisks = []string{"loop", "ram", "zram", "sr", "fd", "nbd", "dm-", "md", "mtdblock", "rbd"}
 
-// Disks lists the machine's disks by name.
+// Disks lists the machine's disks by name, and the software RAID arrays that are running.
 func (m Machine) Disks() []wire.Disk {
 	out := []wire.Disk{}
 	for _, name := range m.names("sys/block") {
-		if isDisk(name) && m.number("sys/block", name, "size") > 0 && m.text("sys/block", name, "hidden") != "1" {
+		if (isDisk(name) || m.isRunning(name)) && m.number("sys/block", name, "size") > 0 && m.text("sys/block", name, "hidden") != "1" {
 			out = append(out, m.disk(name))
 		}
 	}
@@ -61,6 +61,11 @@ func (m Machine) disk(name string) wire.Disk {
 		Tran:            transport(name, device),
 		ByPath:          m.byPath(name, device),
 	}
+	if isArray(name) {
+		m.describeArray(&d, name)
+		return d
+	}
+	d.MemberOf = m.memberOf(name)
 	if strings.HasPrefix(name, "sd") {
 		d.HCTL = path.Base(device)
 	}

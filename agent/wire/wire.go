@@ -32,6 +32,10 @@ type Node struct {
 	Properties         map[string]any `json:"properties"`
 	InstanceInfo       map[string]any `json:"instance_info"`
 	DriverInternalInfo map[string]any `json:"driver_internal_info"`
+
+	// In commands about a node, not in the lookup.
+	RAIDConfig       map[string]any `json:"raid_config,omitempty"`
+	TargetRAIDConfig map[string]any `json:"target_raid_config,omitempty"`
 }
 
 // LookupConfig is what the service tells an agent about itself.
@@ -313,6 +317,8 @@ type Disk struct {
 	Removable bool   `json:"-"`
 	ReadOnly  bool   `json:"-"`
 	DevNumber string `json:"-"` // "major:minor"
+	RAID      string `json:"-"` // of a software RAID array: its level, "raid1"; "" of a disk
+	MemberOf  string `json:"-"` // arrays that are running on this disk, or on its partitions: "/dev/md0, /dev/md1"
 }
 
 // SystemVendor is what the firmware says of the machine.

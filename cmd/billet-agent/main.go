@@ -132,8 +132,8 @@ func inRamdisk(ctx context.Context) error {
 		}
 		modules.LoadNamed("target_core_iblock", "iscsi_target_mod")
 	}
-	// File systems are loaded when a partition image's boot loader is installed.
-	if err := modules.Discard("ext4", "xfs", "btrfs"); err != nil {
+	// File systems are loaded when an image's boot loader is installed, RAID when the node has arrays.
+	if err := modules.Discard("ext4", "xfs", "btrfs", "raid0", "raid1"); err != nil {
 		log.Warn("memory is wasted", "error", err)
 	}
 	if err := pid1.MountEFIVariables(); err != nil {

@@ -40,6 +40,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			RandomPasses: c.EraseIterations, NoZerosAfterAll: !c.EraseZeros,
 		},
 	}
+	softwareRAID := &agent.RAID{Direct: direct}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
 		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
@@ -69,8 +70,11 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Inspect:    []driver.Inspect{inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}},
 			Other: without(func(i node.Interface) []driver.Implementation {
-				if i == node.RescueIf {
+				switch i {
+				case node.RescueIf:
 					return []driver.Implementation{rescue}
+				case node.RAID: // only where somebody asks for it
+					return []driver.Implementation{absent{i}, softwareRAID}
 				}
 				return nil
 			}),
@@ -84,11 +88,13 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
 			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
 			Other: without(func(i node.Interface) []driver.Implementation {
-				first := []driver.Implementation{fake.NewOther(i)}
-				if i == node.RescueIf {
-					first = append(first, rescue)
+				switch i {
+				case node.RescueIf:
+					return []driver.Implementation{fake.NewOther(i), rescue}
+				case node.RAID:
+					return []driver.Implementation{fake.NewRAID(), softwareRAID}
 				}
-				return first
+				return []driver.Implementation{fake.NewOther(i)}
 			}),
 		},
 		{
@@ -113,7 +119,9 @@ func without(first func(node.Interface) []driver.Implementation) map[node.Interf
 		if i != node.Storage {
 			other[i] = append(other[i], first(i)...)
 		}
-		other[i] = append(other[i], absent{i})
+		if !slices.Contains(other[i], driver.Implementation(absent{i})) {
+			other[i] = append(other[i], absent{i})
+		}
 	}
 	return other
 }

@@ -21,12 +21,12 @@ func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
 		"ipmi": {
 			node.Power: "ipmitool", node.Management: "ipmitool", node.Boot: "ipxe pxe http-ipxe", node.Deploy: "direct ramdisk custom-agent iscsi",
 			node.Inspect: "agent", node.Network: "noop flat", node.BIOS: "no-bios", node.Console: "no-console", node.Firmware: "no-firmware",
-			node.RescueIf: "agent no-rescue", node.Storage: "noop", node.Vendor: "no-vendor",
+			node.RAID: "no-raid agent", node.RescueIf: "agent no-rescue", node.Storage: "noop", node.Vendor: "no-vendor",
 		},
 		"fake-hardware": {
 			node.Power: "fake", node.Management: "fake", node.Boot: "fake ipxe pxe http-ipxe", node.Deploy: "fake direct ramdisk custom-agent iscsi",
 			node.Inspect: "fake agent", node.Network: "noop flat fake", node.BIOS: "fake no-bios", node.Console: "fake no-console",
-			node.Firmware: "fake no-firmware", node.RescueIf: "fake agent no-rescue", node.Storage: "noop", node.Vendor: "fake no-vendor",
+			node.Firmware: "fake no-firmware", node.RAID: "fake agent no-raid", node.RescueIf: "fake agent no-rescue", node.Storage: "noop", node.Vendor: "fake no-vendor",
 		},
 	}
 	types := allTypes(t, "ipmi", "fake-hardware")
@@ -43,7 +43,7 @@ func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
 				t.Errorf("%s %s: the default is %s, want %s", name, iface, d.Default[iface], first)
 			}
 		}
-		if len(d.Enabled[node.RAID]) == 0 || len(d.Enabled) != len(node.Interfaces) {
+		if len(d.Enabled) != len(node.Interfaces) {
 			t.Errorf("%s has the interfaces %v", name, d.Enabled)
 		}
 		for key, help := range d.Properties {
@@ -134,6 +134,33 @@ func TestAbsentInterfaces(t *testing.T) {
 		want := "Driver ipmi does not support " + string(i) + " (disabled or not implemented)."
 		if name != "no-"+string(i) || err == nil || err.Error() != want || node.KindOf(err) != node.Invalid || len(a.Properties()) != 0 {
 			t.Errorf("%s is %s, %v", i, name, err)
+		}
+	}
+}
+
+// Software RAID is there for who asks, with what it can be asked for described.
+func TestLogicalDiskProperties(t *testing.T) {
+	types := allTypes(t, "ipmi", "fake-hardware")
+	for _, ty := range types {
+		if p, err := types.LogicalDiskProperties(ty.Name); err != nil || p["size_gb"] == "" {
+			t.Errorf("%s: %v, %v", ty.Name, p, err)
+		}
+	}
+}
+
+// Every interface that a hardware type may do without has one implementation that is not there, no more.
+func TestAbsentImplementations(t *testing.T) {
+	for _, ty := range allTypes(t, "ipmi", "fake-hardware") {
+		for iface, impls := range ty.Other {
+			absent := 0
+			for _, impl := range impls {
+				if strings.HasPrefix(impl.Name(), "no-") || impl.Name() == "noop" {
+					absent++
+				}
+			}
+			if absent != 1 {
+				t.Errorf("%s has %d implementations of %s that are not there", ty.Name, absent, iface)
+			}
 		}
 	}
 }

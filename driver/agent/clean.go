@@ -80,7 +80,16 @@ func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.Planned
 	if err := rememberVersion(t, offered.Version); err != nil {
 		return nil, err
 	}
-	return d.plan(flow, offered), nil
+	return ofInterface(t, d.plan(flow, offered)), nil
+}
+
+// ofInterface leaves out the agent's steps of the raid interface on a node with another one: what
+// they build would be in nobody's books.
+func ofInterface(t *driver.Task, steps []node.PlannedStep) []node.PlannedStep {
+	if r, ok := t.Hardware.Other[node.RAID].(*RAID); ok && r != nil {
+		return steps
+	}
+	return slices.DeleteFunc(steps, func(s node.PlannedStep) bool { return s.Interface == node.RAID })
 }
 
 // plan turns what the agent offers into planned steps. Where several hardware managers offer a

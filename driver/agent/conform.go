@@ -11,4 +11,6 @@ var (
 	_ driver.Tidier           = (*Inspect)(nil)
 	_ driver.Tidier           = (*Rescue)(nil)
 	_ driver.Stepper          = (*Rescue)(nil)
+	_ driver.RAID             = (*RAID)(nil)
+	_ driver.Stepper          = (*RAID)(nil)
 )

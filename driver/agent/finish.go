@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
@@ -20,7 +21,8 @@ func (d *Direct) prepareInstanceBoot(ctx context.Context, t *driver.Task) (drive
 	if isPartition(t.Node) {
 		return d.preparePartitionBoot(ctx, t)
 	}
-	if mode, _ := d.bootMode(t.Node); mode == "bios" {
+	// Firmware cannot start what is on software RAID by itself, whatever the mode.
+	if mode, _ := d.bootMode(t.Node); mode == "bios" && !raid.IsSoftware(t.Node.RAIDConfig) {
 		return driver.Done(), prepareDisk(ctx, t)
 	}
 	r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
@@ -57,13 +59,16 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 				return nil, err
 			}
 			mode, known := d.bootMode(t.Node)
+			if uuids.Root == "" && mode == "bios" && raid.IsSoftware(t.Node.RAIDConfig) {
+				uuids.Root = t.Node.InstanceInfo.String("image_rootfs_uuid") // where the image's GRUB is; "": the agent looks for it
+			}
 			params := map[string]any{
 				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
 				"target_boot_mode": mode,
 			}
 			switch {
 			case known:
-			case !isPartition(t.Node):
+			case !isPartition(t.Node) && !raid.IsSoftware(t.Node.RAIDConfig):
 				params["ignore_bootloader_failure"] = true
 			default: // a partition image has no other loader; the agent takes the mode it runs in
 				delete(params, "target_boot_mode")

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
@@ -62,6 +63,17 @@ var (
 
 // Name implements driver.Implementation.
 func (d *Deploy) Name() string { return "iscsi" }
+
+// Validate implements driver.Implementation. On a node with software RAID the ramdisk would export a
+// disk that is part of it; such a node can be cleaned, not deployed.
+func (d *Deploy) Validate(ctx context.Context, t *driver.Task) error {
+	_, deploy := t.Node.State.Next(node.EventDeploy)
+	_, rebuild := t.Node.State.Next(node.EventRebuild)
+	if (deploy || rebuild) && raid.IsSoftware(t.Node.RAIDConfig) {
+		return node.Errorf(node.Invalid, "Node %s has software RAID, which the deploy interface iscsi does not write to: use the deploy interface direct, or delete the RAID.", t.Node.UUID)
+	}
+	return d.Base.Validate(ctx, t)
+}
 
 // Memo keys.
 const (

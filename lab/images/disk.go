@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,7 @@ type layout struct {
 	espMiB     int
 	root       string // file with the root file system, a multiple of a sector; "": none
 	diskGUID   string
+	modules    []string // of GRUB, besides grubModules
 }
 
 // grubModules are linked into both cores; the platform's disk driver comes on top.
@@ -58,7 +60,7 @@ fi
 
 // makeDisk writes a raw disk image that starts from BIOS and from UEFI.
 func (b *build) makeDisk(ctx context.Context, l layout, out string) error {
-	core, efi, err := b.grubCores(ctx)
+	core, efi, err := b.grubCores(ctx, l.modules)
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (b *build) makeDisk(ctx context.Context, l layout, out string) error {
 }
 
 // grubCores makes GRUB for BIOS and for UEFI.
-func (b *build) grubCores(ctx context.Context) (core []byte, efi string, err error) {
+func (b *build) grubCores(ctx context.Context, more []string) (core []byte, efi string, err error) {
 	early, err := b.write("early.cfg", earlyConfig)
 	if err != nil {
 		return nil, "", err
@@ -101,7 +103,7 @@ func (b *build) grubCores(ctx context.Context) (core []byte, efi string, err err
 		format, out string
 		extra       []string
 	}{{"i386-pc", bios, []string{"biosdisk"}}, {"x86_64-efi", efi, []string{"efi_gop", "efi_uga"}}} {
-		args := append([]string{"-O", c.format, "-p", "/grub", "-c", early, "-o", c.out}, append(grubModules, c.extra...)...)
+		args := append([]string{"-O", c.format, "-p", "/grub", "-c", early, "-o", c.out}, slices.Concat(grubModules, more, c.extra)...)
 		if err := b.command(ctx, "grub-mkimage", args...); err != nil {
 			return nil, "", err
 		}

@@ -19,11 +19,11 @@ const (
 	tinyRootKernel = "tiny-root.vmlinuz"
 	tinyRootInitrd = "tiny-root.initrd"
 	tinyRootUUID   = "b111e700-0000-4000-8000-000000000040"
-	tinyRootMiB    = 72
+	tinyRootMiB    = 76
 )
 
-// tinyRootPackages hold GRUB and the libraries that its programs need.
-var tinyRootPackages = strings.Fields("grub2-common grub-common grub-pc-bin grub-efi-amd64-bin " +
+// tinyRootPackages hold GRUB, mdadm, and the libraries that their programs need.
+var tinyRootPackages = strings.Fields("grub2-common grub-common grub-pc-bin grub-efi-amd64-bin mdadm " +
 	"libc6 libdevmapper1.02.1 libefiboot1 libefivar1 liblzma5 libpcre2-8-0 libselinux1 libudev1")
 
 var tinyRootTools = []tool{{"mke2fs", "e2fsprogs"}, {"qemu-img", "qemu-utils"}}
@@ -37,16 +37,29 @@ func tinyRootInputs(ctx context.Context, b *build) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprint("2 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
+	return fmt.Sprint("3 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
 }
 
 func makeTinyRoot(ctx context.Context, b *build, out string) error {
+	if err := b.makeTinyRootFS(ctx, out); err != nil {
+		return err
+	}
+	return b.command(ctx, "qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", out, filepath.Join(b.dir, tinyRootQCOW2))
+}
+
+// makeTinyRootFS makes the file system, and beside it, in the scratch directory, its kernel and initial
+// ramdisk. The root file system may be on software RAID.
+func (b *build) makeTinyRootFS(ctx context.Context, out string) error {
 	rd := filepath.Join(b.dir, "ramdisk")
-	o := ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log}
+	o := ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log, Load: []string{"raid0", "raid1"}}
+	var err error
+	if o.Extra, err = ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/mdadm"}, nil); err != nil {
+		return err
+	}
 	if _, err := ramdisk.Build(ctx, o); err != nil {
 		return err
 	}
-	grub, err := ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/grub-install", "sbin/grub-probe"}, []string{"lib/grub/i386-pc", "lib/grub/x86_64-efi"})
+	grub, err := ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/grub-install", "sbin/grub-probe", "sbin/mdadm"}, []string{"lib/grub/i386-pc", "lib/grub/x86_64-efi"})
 	if err != nil {
 		return err
 	}
@@ -55,12 +68,35 @@ func makeTinyRoot(ctx context.Context, b *build, out string) error {
 		return err
 	}
 	// GRUB 2.06 cannot read file systems with the two features, which newer e2fsprogs switch on.
-	err = b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-m", "0", "-L", "tiny-root",
+	return b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-m", "0", "-L", "tiny-root",
 		"-U", tinyRootUUID, "-E", "root_owner=0:0,hash_seed="+tinyRootUUID, "-d", tree, out, fmt.Sprintf("%dM", tinyRootMiB))
+}
+
+const tinyDiskConfig = serialConfig + `search --no-floppy --set=root --fs-uuid ` + tinyRootUUID + `
+linux /boot/vmlinuz root=UUID=` + tinyRootUUID + ` ro console=ttyS0,115200 panic=30 quiet
+initrd /boot/initrd.img
+boot
+`
+
+// arrayModules of GRUB find a root file system on software RAID; the GRUB of distributions has them.
+var arrayModules = []string{"diskfilter", "mdraid1x"}
+
+func tinyDiskInputs(ctx context.Context, b *build) (string, error) {
+	root, err := tinyRootInputs(ctx, b)
 	if err != nil {
+		return "", err
+	}
+	grub, err := grubInputs(ctx, b)
+	return fmt.Sprint(tinyDiskConfig, root, grub, arrayModules), err
+}
+
+// makeTinyDisk makes a whole disk of tiny-root's file system, as operating systems' images are.
+func makeTinyDisk(ctx context.Context, b *build, out string) error {
+	root := filepath.Join(b.dir, "root.ext4")
+	if err := b.makeTinyRootFS(ctx, root); err != nil {
 		return err
 	}
-	return b.command(ctx, "qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", out, filepath.Join(b.dir, tinyRootQCOW2))
+	return b.makeDisk(ctx, layout{grubConfig: tinyDiskConfig, espMiB: 4, root: root, diskGUID: "b111e700-0000-4000-8000-000000000050", modules: arrayModules}, out)
 }
 
 // plantTinyRoot lays out the root file system: /usr merged as in Debian, the lab's program as init

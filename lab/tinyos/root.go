@@ -36,8 +36,9 @@ func ext4UUID(f io.ReaderAt) string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// findRoot waits for the block device with the root file system: disks may appear after us.
-func findRoot(uuid string, wait time.Duration) (string, error) {
+// findRoot waits for the block device with the root file system: disks may appear after us, and arrays
+// once start has started them.
+func findRoot(uuid string, wait time.Duration, start func()) (string, error) {
 	deadline := time.Now().Add(wait)
 	for {
 		names, _ := filepath.Glob("/sys/class/block/*") // the pattern is right
@@ -56,14 +57,22 @@ func findRoot(uuid string, wait time.Duration) (string, error) {
 		if time.Now().After(deadline) {
 			return "", fmt.Errorf("no disk holds the root file system %s", uuid)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // an array that is started before its last disk is there lacks it
+		start()
 	}
+}
+
+// startArrays starts the software RAID arrays there are, also those that lack a disk.
+func startArrays() {
+	cmd := exec.Command("/sbin/mdadm", "--assemble", "--scan", "--run", "--config=none")
+	cmd.Env = []string{"MDADM_NO_UDEV=1"} // there is no udev that would make device nodes
+	_ = cmd.Run()                         // it fails where there are none
 }
 
 // switchRoot leaves the initial ramdisk for the root file system on a disk and becomes its init.
 // It returns only with an error.
 func switchRoot(uuid string) error {
-	device, err := findRoot(uuid, 30*time.Second)
+	device, err := findRoot(uuid, 30*time.Second, startArrays)
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,18 @@ func TestExt4UUID(t *testing.T) {
 }
 
 func TestFindRootGivesUp(t *testing.T) {
-	_, err := findRoot("no-such-uuid", time.Millisecond)
+	_, err := findRoot("no-such-uuid", time.Millisecond, func() {})
 	if want := "no disk holds the root file system no-such-uuid"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Each look that finds nothing starts the arrays there are, before the next.
+func TestFindRootStartsArrays(t *testing.T) {
+	started := 0
+	_, err := findRoot("no-such-uuid", 600*time.Millisecond, func() { started++ })
+	if err == nil || started == 0 {
+		t.Errorf("arrays were started %d times, %v", started, err)
 	}
 }
 

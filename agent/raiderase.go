@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/agent/raid"
+	"github.com/billet-metal/billet/agent/wire"
+)
+
+// Software RAID outlives cleaning, as the arrays of a RAID controller do.
+
+// unbootMembers takes the boot code and the EFI system partitions off the member disks of a node with
+// software RAID; the arrays run again afterwards.
+func (a *Agent) unbootMembers(ctx context.Context, c stepCall) error {
+	arrays, err := a.startArrays(ctx)
+	if err != nil || len(arrays.LogicalDisks) == 0 {
+		return err
+	}
+	members := a.allMembers()
+	for _, d := range members {
+		d.MemberOf = "" // it is not the array that is to be left alone
+		if err := a.mayErase(d, c); err != nil {
+			return err
+		}
+	}
+	if err := a.stopArrays(ctx); err != nil {
+		return err
+	}
+	for _, d := range members {
+		c.report("taking boot code off "+d.Name, 0, 0)
+		if err := a.unboot(d); err != nil {
+			return errors.Join(fmt.Errorf("taking boot code off %s: %w", member(d), err), a.restart(ctx))
+		}
+	}
+	return a.restart(ctx)
+}
+
+// mayErase refuses an array whose member is to be left alone: it cannot be erased by half.
+func (a *Agent) mayErase(d wire.Disk, c stepCall) error {
+	skipped, err := disk.Skipped(a.inventory.Disks(), c.node.Properties["skip_block_devices"])
+	if err != nil {
+		return err
+	}
+	if why := leaveAlone(d, skipped); why != "" {
+		return fmt.Errorf("%s is part of the node's software RAID, but is to be left alone (%s): protect the array in place of the disk, or delete the RAID", member(d), why)
+	}
+	return nil
+}
+
+func (a *Agent) restart(ctx context.Context) error {
+	_, err := a.startArrays(ctx)
+	return err
+}
+
+// allMembers are the disks that arrays run on.
+func (a *Agent) allMembers() []wire.Disk {
+	var members []wire.Disk
+	for _, d := range a.inventory.Disks() {
+		if d.MemberOf != "" {
+			members = append(members, d)
+		}
+	}
+	return members
+}
+
+func (a *Agent) unboot(d wire.Disk) error {
+	dev, err := a.openDisk(d)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(disk.Unboot(dev), dev.Close())
+	a.showPartitions(d.Name)
+	return err
+}
+
+// takeArraysApart stops the arrays of a node with software RAID, so that its disks can be erased whole
+// by the best of their own methods. It returns what is to be built again afterwards; a step that runs
+// again after the power failed finds disks without arrays, which is no error.
+func (a *Agent) takeArraysApart(ctx context.Context, c stepCall) (raid.Config, error) {
+	arrays, err := raid.Built(a.raid)
+	if err != nil || len(arrays.LogicalDisks) == 0 {
+		return arrays, err
+	}
+	a.loadRAID()
+	if err := a.stopArrays(ctx); err != nil {
+		return arrays, err
+	}
+	for _, d := range a.inventory.Disks() {
+		found, err := a.superblocks(d)
+		if err != nil {
+			return arrays, err
+		}
+		if len(found) > 0 {
+			if err := a.mayErase(d, c); err != nil {
+				return arrays, err
+			}
+		}
+	}
+	return arrays, nil
+}
+
+// putTogether builds the arrays again, with their UUIDs, on disks that were erased; result and err are of the erasing.
+func (a *Agent) putTogether(ctx context.Context, c stepCall, arrays raid.Config, result any, err error) (any, error) {
+	if err != nil || len(arrays.LogicalDisks) == 0 {
+		return result, err
+	}
+	erasure := result.(wire.Erasure)
+	if _, err := a.buildRAID(ctx, c, arrays); err != nil {
+		return nil, &eraseFailed{fmt.Errorf("%s, but the software RAID of the node cannot be built again: %w", erasure.Says, err), erasure.Disks}
+	}
+	erasure.Says += "; the software RAID was built again"
+	return erasure, nil
+}

@@ -1,0 +1,37 @@
+package api
+
+import "net/http"
+
+// setTargetRAIDConfig keeps what RAID a node is to have. The body is the configuration itself; an empty
+// object takes it back.
+func (a *API) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	if noBody(c.body) {
+		return invalid("The body must be the RAID configuration, a JSON object; {} takes back the one there is.")
+	}
+	config, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	if err := a.Conductor.SetTargetRAIDConfig(c.Context(), ident, config); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// showLogicalDiskProperties maps each key of a logical disk to its help.
+func (a *API) showLogicalDiskProperties(w http.ResponseWriter, c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	properties, err := a.Conductor.LogicalDiskProperties(c.Context(), c.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, properties)
+	return nil
+}

@@ -1,0 +1,51 @@
+package conductor
+
+import (
+	"context"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// SetTargetRAIDConfig keeps what RAID a node is to have, once its raid interface has found nothing
+// wrong with it; it is built when somebody asks for that. The empty configuration is none. NotFound
+// when the raid interface builds nothing.
+func (c *Conductor) SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if err := c.mayTarget(n, config); err != nil {
+		return c.giveUp(ctx, n, err)
+	}
+	before := n.Clone()
+	n.TargetRAIDConfig = config
+	if err := c.store.Save(ctx, n); err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	return c.release(ctx, n)
+}
+
+func (c *Conductor) mayTarget(n *node.Node, config node.Document) error {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return err
+	}
+	r, ok := h.Other[node.RAID].(driver.RAID)
+	if !ok {
+		name := "none"
+		if impl := h.Other[node.RAID]; impl != nil {
+			name = impl.Name()
+		}
+		return node.Errorf(node.NotFound, "Driver %s does not support raid (disabled or not implemented): the node's raid_interface is %q.", n.Driver, name)
+	}
+	if len(config) == 0 {
+		return nil
+	}
+	return r.ValidateRAIDConfig(config)
+}
+
+// LogicalDiskProperties describes what a logical disk of a hardware type may say.
+func (c *Conductor) LogicalDiskProperties(_ context.Context, driver string) (map[string]string, error) {
+	return c.cfg.Types.LogicalDiskProperties(driver)
+}
