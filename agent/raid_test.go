@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -601,8 +602,18 @@ func TestErasingMetadataKeepsRAID(t *testing.T) {
 		k.write(d, 300<<20, "a loader in the EFI system partition")
 	}
 	got, err := a.eraseMetadata(t.Context(), k.asked(n, ""))
-	if want := "erased: /dev/md0, /dev/vdc; left alone: /dev/vda (part of /dev/md0), /dev/vdb (part of /dev/md0)"; err != nil || got != want {
-		t.Errorf("%v, %v\nwant %s", got, err, want)
+	k.check(err)
+	fate := map[string]string{}
+	for _, d := range got.(wire.Erasure).Disks {
+		fate[d.Name] = d.Method + d.Skipped
+	}
+	if want := map[string]string{
+		"/dev/md0": "metadata overwritten with zeros", "/dev/vdc": "metadata overwritten with zeros", "/dev/vda": "part of /dev/md0", "/dev/vdb": "part of /dev/md0",
+	}; !maps.Equal(fate, want) {
+		t.Errorf("%v\nwant %v", fate, want)
+	}
+	if text := got.(wire.Erasure).Says; !strings.HasSuffix(text, "left alone: /dev/vda (part of /dev/md0), /dev/vdb (part of /dev/md0)") {
+		t.Error(text)
 	}
 	if got, want := k.said(), "--stop md0; --assemble md0 vda3 vdb3"; got != want {
 		t.Errorf("mdadm was called %s, want %s", got, want)
@@ -638,8 +649,13 @@ func TestErasingDevicesBuildsRAIDAgain(t *testing.T) {
 			k.write("vda", 2<<30, "the last user's")
 			for _, want := range []string{"--stop md0; --create md0 --level=1 vda3 vdb3", "--create md0 --level=1 vda3 vdb3"} {
 				got, err := erase(a)(t.Context(), k.asked(n, ""))
-				if err != nil || !strings.HasSuffix(got.(string), "; the software RAID was built again") || !strings.Contains(got.(string), "/dev/vda") || !strings.Contains(got.(string), "/dev/vdb") {
-					t.Fatalf("%v, %v", got, err)
+				k.check(err)
+				result := got.(wire.Erasure)
+				if len(result.Disks) != 2 || result.Disks[0].Name != "/dev/vda" || result.Disks[1].Name != "/dev/vdb" || result.Disks[0].Method == "" || result.Disks[1].Method == "" {
+					t.Fatalf("the members' own records: %+v", result.Disks)
+				}
+				if !strings.HasSuffix(result.Says, "; the software RAID was built again") {
+					t.Error(result.Says)
 				}
 				if a.running(uuid) != "/dev/md0" {
 					t.Errorf("the array %s does not run", uuid)
@@ -658,8 +674,13 @@ func TestErasingDevicesBuildsRAIDAgain(t *testing.T) {
 				t.Error("the last user's data are there")
 			}
 			k.fail = "--create"
-			if got, err := erase(a)(t.Context(), k.asked(n, "")); err == nil || !strings.Contains(err.Error(), "but the software RAID of the node cannot be built again") {
-				t.Errorf("%v, %v", got, err)
+			got, err := erase(a)(t.Context(), k.asked(n, ""))
+			var failed *eraseFailed
+			if !errors.As(err, &failed) || !strings.Contains(err.Error(), "but the software RAID of the node cannot be built again") {
+				t.Fatalf("%v, %v", got, err)
+			}
+			if len(failed.disks) != 2 || failed.disks[0].Method == "" || failed.disks[1].Method == "" {
+				t.Errorf("what was erased all the same: %+v", failed.disks)
 			}
 		})
 	}

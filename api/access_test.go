@@ -181,6 +181,7 @@ var takesBody = map[string]string{
 	"PUT /v1/nodes/{ident}/management/boot_device":                              "object",
 	"PUT /v1/nodes/{ident}/states/boot_mode":                                    "object",
 	"PUT /v1/nodes/{ident}/states/secure_boot":                                  "object",
+	"PUT /v1/nodes/{ident}/states/raid":                                         "object",
 	"PUT /v1/nodes/{ident}/states/console":                                      "object",
 	"PUT /v1/nodes/{ident}/management/inject_nmi":                               "object",
 	"PUT /v1/nodes/{ident}/management/indicators/{indicator}":                   "object",
