@@ -27,7 +27,7 @@ func (c *Conductor) discover(ctx context.Context, data node.InspectionData) (*no
 }
 
 // enrolStranger makes the node of a machine, or finds the one that it became before: fresh says which. It waits for
-// no node that others hold, which would hold up the reports of all machines, but when what it made must go again.
+// no node that others hold, which would hold up the reports of all machines.
 func (c *Conductor) enrolStranger(ctx context.Context, data node.InspectionData) (n *node.Node, fresh bool, err error) {
 	c.discovering.Lock() // two reports of one machine at the same time
 	defer c.discovering.Unlock()
@@ -53,44 +53,15 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 		return nil, node.Errorf(node.Invalid, "The machine was not enrolled: none of its interfaces became a port.")
 	}
 	n := t.Node
-	if err := c.store.CreateNode(ctx, n); err != nil {
+	if err := c.store.EnrolNode(ctx, n, found.Ports, found.Inventory); err != nil { // a Conflict: another process was faster
 		return nil, err
 	}
 	var macs []string
-	for i := range found.Ports {
-		found.Ports[i].NodeUUID = n.UUID
-		err := c.store.CreatePort(ctx, &found.Ports[i])
-		if node.KindOf(err) == node.Conflict && c.hasPort(ctx, n, found.Ports[i].Address) {
-			err = nil // another report of the machine found the node already, and made this port
-		}
-		if err != nil {
-			return nil, c.unenrol(ctx, n, err)
-		}
-		macs = append(macs, found.Ports[i].Address)
-	}
-	if err := c.store.SaveInventory(ctx, n.UUID, found.Inventory); err != nil {
-		return nil, err
+	for _, p := range found.Ports {
+		macs = append(macs, p.Address)
 	}
 	c.note(ctx, n, string(node.FlowInspect), infoSeverity, fmt.Sprintf("Enrolled by discovery: a machine with the MAC addresses %s reported.", strings.Join(macs, ", ")))
 	return n, nil
-}
-
-// hasPort tells whether a port with a MAC address is a node's.
-func (c *Conductor) hasPort(ctx context.Context, n *node.Node, mac string) bool {
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID, Address: mac}, node.Page{})
-	return err == nil && len(ports) > 0
-}
-
-// unenrol takes back what discover had begun: another process was faster, or the store is away.
-func (c *Conductor) unenrol(ctx context.Context, n *node.Node, why error) error {
-	held, err := c.reserve(ctx, n.UUID)
-	if err == nil {
-		err = c.store.DeleteNode(ctx, held)
-	}
-	if err != nil {
-		c.log.Error("a node that discovery had begun to enrol is left", "node", n.UUID, "error", err)
-	}
-	return why
 }
 
 // knownStranger finds the node that a discovered machine became before: by its ports, which may be there

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -364,4 +365,94 @@ func TestRulesOnSQLite(t *testing.T) {
 	if n, err := s.db.Node(t.Context(), found.UUID); err != nil || n.DriverInfo["ipmi_password"] != "from-a-rule" || n.Lease.Holder != "" {
 		t.Errorf("%+v, %v", n, err)
 	}
+}
+
+// brittle is a process's way to a real database that dies before one of the writes that enrol a machine.
+type brittle struct {
+	Store
+	left int
+}
+
+func (b *brittle) spend(write func() error) error {
+	if b.left--; b.left < 0 {
+		return errDead
+	}
+	return write()
+}
+
+func (b *brittle) CreateNode(ctx context.Context, n *node.Node) error {
+	return b.spend(func() error { return b.Store.CreateNode(ctx, n) })
+}
+
+func (b *brittle) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
+	return b.spend(func() error { return b.Store.EnrolNode(ctx, n, ports, i) })
+}
+
+func (b *brittle) CreatePort(ctx context.Context, p *node.Port) error {
+	return b.spend(func() error { return b.Store.CreatePort(ctx, p) })
+}
+
+func (b *brittle) SaveInventory(ctx context.Context, uuid string, i node.Inventory) error {
+	return b.spend(func() error { return b.Store.SaveInventory(ctx, uuid, i) })
+}
+
+func (b *brittle) AddHistory(ctx context.Context, e node.HistoryEvent) error {
+	return b.spend(func() error { return b.Store.AddHistory(ctx, e) })
+}
+
+func (b *brittle) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (n *node.Node, err error) {
+	err = b.spend(func() error { n, err = b.Store.Reserve(ctx, ident, holder, ttl); return err })
+	return n, err
+}
+
+// Whenever the service dies while it enrols a machine, the machine's next report finds or makes one whole node:
+// never one without its ports, which no report would find again.
+func TestDiscoveryCutShort(t *testing.T) {
+	for writes := range 4 {
+		s := newSite(t)
+		dying, stop := s.start("host-1", &brittle{s.db, writes})
+		dying.cfg.DiscoveryDriver = "test"
+		n, err := dying.ContinueInspection(t.Context(), stranger("0.0.0.0")) // no BMC to know it by
+		stop()
+		if writes == 0 && (err == nil || n != nil) {
+			t.Errorf("after no write: %v, %v", n, err)
+		}
+		next, _ := s.start("host-1", s.db)
+		next.cfg.DiscoveryDriver = "test"
+		n, err = next.ContinueInspection(t.Context(), stranger("0.0.0.0"))
+		if err != nil {
+			t.Fatalf("after %d writes: %v", writes, err)
+		}
+		nodes, err := s.db.Nodes(t.Context(), node.NodeFilter{IncludeChildren: true}, node.Page{})
+		if err != nil || len(nodes) != 1 || nodes[0].UUID != n.UUID || nodes[0].Lease.Held(time.Now()) {
+			t.Errorf("after %d writes: %d nodes, %v", writes, len(nodes), err)
+		}
+		ports, err := s.db.Ports(t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+		if err != nil || len(ports) != 2 {
+			t.Errorf("after %d writes: ports %+v, %v", writes, ports, err)
+		}
+		if i, err := s.db.Inventory(t.Context(), n.UUID); err != nil || i.PluginData["auto_discovered"] != true {
+			t.Errorf("after %d writes: inventory %+v, %v", writes, i, err)
+		}
+	}
+}
+
+// A discovered node that an earlier version left without ports gets them at the machine's next report.
+func TestADiscoveredNodeWithoutPortsIsCompleted(t *testing.T) {
+	discovering(t, func(w *world, c *Conductor) {
+		first, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.mu.Lock()
+		clear(w.store.ports)
+		w.store.mu.Unlock()
+		again, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77"))
+		if err != nil || again.UUID != first.UUID {
+			t.Fatalf("%v, %v", again, err)
+		}
+		if ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: first.UUID}, node.Page{}); len(ports) != 2 {
+			t.Errorf("ports %+v", ports)
+		}
+	})
 }

@@ -41,12 +41,35 @@ func newMemStore() *memStore {
 func (s *memStore) CreateNode(_ context.Context, n *node.Node) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.create(n)
+}
+
+func (s *memStore) create(n *node.Node) error {
 	if s.find(n.UUID) != nil || n.Name != "" && s.find(n.Name) != nil {
 		return node.Errorf(node.Conflict, "A node with UUID %s or name %q already exists.", n.UUID, n.Name)
 	}
 	s.nextID++
 	n.ID, n.CreatedAt = s.nextID, node.Now()
 	s.nodes[n.UUID] = n.Clone()
+	return nil
+}
+
+func (s *memStore) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range ports {
+		if s.taken(p) {
+			return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
+		}
+	}
+	if err := s.create(n); err != nil {
+		return err
+	}
+	for at := range ports {
+		ports[at].NodeUUID = n.UUID
+		s.add(&ports[at])
+	}
+	s.inventory[n.UUID] = i
 	return nil
 }
 
@@ -232,15 +255,26 @@ func (s *memStore) SavePower(_ context.Context, uuid string, p node.PowerState, 
 func (s *memStore) CreatePort(_ context.Context, p *node.Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.taken(*p) {
+		return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
+	}
+	s.add(p)
+	return nil
+}
+
+func (s *memStore) taken(p node.Port) bool {
 	for _, other := range s.ports {
 		if other.Address == p.Address {
-			return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
+			return true
 		}
 	}
+	return false
+}
+
+func (s *memStore) add(p *node.Port) {
 	s.nextID++
 	p.ID = s.nextID
 	s.ports[p.UUID] = *p
-	return nil
 }
 
 func (s *memStore) Port(_ context.Context, ident string) (node.Port, error) {

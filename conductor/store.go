@@ -17,6 +17,8 @@ import (
 // node.ErrLeaseLost when the node has been granted to another since.
 type Store interface {
 	CreateNode(ctx context.Context, n *node.Node) error // fills ID, CreatedAt, UpdatedAt; duplicate UUID, name or instance: Conflict
+	// EnrolNode is CreateNode together with the node's ports and inventory: all or nothing. It fills each port's NodeUUID.
+	EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error
 	Node(ctx context.Context, ident string) (*node.Node, error)
 	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
 	NodeByMACs(ctx context.Context, macs []string) (*node.Node, error) // NotFound; Conflict when the MACs belong to several nodes

@@ -21,7 +21,7 @@ func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
 		ON CONFLICT (node_id) DO UPDATE SET loader = excluded.loader, kernel = excluded.kernel, ramdisk = excluded.ramdisk,
 			command_line = excluded.command_line, image = excluded.image, secret = excluded.secret,
 			valid_until = excluded.valid_until, created_at = excluded.created_at`
-	return s.saveReport(ctx, "boot record", query, r.NodeUUID, r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.Secret, r.Until, r.CreatedAt)
+	return saveReport(ctx, s.write, "boot record", query, r.NodeUUID, r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.Secret, r.Until, r.CreatedAt)
 }
 
 // DropRecord makes the node boot its own disk again; no record is not an error.

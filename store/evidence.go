@@ -23,7 +23,7 @@ func (s *Store) SaveLines(ctx context.Context, l node.MachineLines) error {
 	l.NodeUUID = strings.ToLower(l.NodeUUID)
 	const query = `INSERT INTO machine_lines (node_id, source, updated_at, lines) SELECT id, $2, $3, $4 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id, source) DO UPDATE SET updated_at = excluded.updated_at, lines = excluded.lines`
-	return s.saveReport(ctx, string(l.Source)+" lines", query, l.NodeUUID, l.Source, l.UpdatedAt, s.linesColumn(&l))
+	return saveReport(ctx, s.write, string(l.Source)+" lines", query, l.NodeUUID, l.Source, l.UpdatedAt, s.linesColumn(&l))
 }
 
 // Lines returns the lines of one source; those of a machine that nothing came from are empty.
@@ -51,7 +51,7 @@ func (s *Store) SaveFailure(ctx context.Context, e node.Evidence) error {
 	e.NodeUUID = strings.ToLower(e.NodeUUID)
 	const query = `INSERT INTO failures (node_id, failed_at, evidence) SELECT id, $2, $3 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET failed_at = excluded.failed_at, evidence = excluded.evidence`
-	return s.saveReport(ctx, "failure", query, e.NodeUUID, e.FailedAt, s.failureColumn(&e))
+	return saveReport(ctx, s.write, "failure", query, e.NodeUUID, e.FailedAt, s.failureColumn(&e))
 }
 
 // Failure returns what was known when a flow of the node failed last; nil when none ever did.

@@ -13,6 +13,27 @@ import (
 // CreateNode adds n and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty. A lease
 // or an agent in n is not stored: both have their own ways in.
 func (s *Store) CreateNode(ctx context.Context, n *node.Node) error {
+	return s.tx(ctx, func(tx *sql.Tx) error { return s.createNodeIn(ctx, tx, n) })
+}
+
+// EnrolNode adds n as CreateNode does, with its ports, as CreatePort adds them, and its inventory: all of them or
+// nothing, whatever ends this process.
+func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		if err := s.createNodeIn(ctx, tx, n); err != nil {
+			return err
+		}
+		for p := range ports {
+			ports[p].NodeUUID = n.UUID
+			if err := createPortIn(ctx, tx, &ports[p]); err != nil {
+				return err
+			}
+		}
+		return saveInventoryIn(ctx, tx, n.UUID, i)
+	})
+}
+
+func (s *Store) createNodeIn(ctx context.Context, tx *sql.Tx, n *node.Node) error {
 	if n.UUID == "" {
 		n.UUID = newUUID()
 	}
@@ -22,18 +43,16 @@ func (s *Store) CreateNode(ctx context.Context, n *node.Node) error {
 	n.UUID = strings.ToLower(n.UUID)
 	n.CreatedAt = node.Now()
 	n.UpdatedAt = n.CreatedAt
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		query := insertSQL("nodes", append(names(hotColumns), planColumns...)) + " RETURNING id"
-		if err := row(ctx, tx, query, append(fields(hotColumns, n), planValues(n)...)...).Scan(&n.ID); err != nil {
-			return nodeConflict(n, fmt.Errorf("create node %s: %w", n.UUID, err))
-		}
-		documents := s.documentColumns()
-		query = insertSQL("node_documents", append([]string{"node_id"}, names(documents)...))
-		if _, err := exec(ctx, tx, query, append([]any{n.ID}, fields(documents, n)...)...); err != nil {
-			return fmt.Errorf("create node %s: %w", n.UUID, err)
-		}
-		return s.saveConfigDrive(ctx, tx, n)
-	})
+	query := insertSQL("nodes", append(names(hotColumns), planColumns...)) + " RETURNING id"
+	if err := row(ctx, tx, query, append(fields(hotColumns, n), planValues(n)...)...).Scan(&n.ID); err != nil {
+		return nodeConflict(n, fmt.Errorf("create node %s: %w", n.UUID, err))
+	}
+	documents := s.documentColumns()
+	query = insertSQL("node_documents", append([]string{"node_id"}, names(documents)...))
+	if _, err := exec(ctx, tx, query, append([]any{n.ID}, fields(documents, n)...)...); err != nil {
+		return fmt.Errorf("create node %s: %w", n.UUID, err)
+	}
+	return s.saveConfigDrive(ctx, tx, n)
 }
 
 // Node returns a node with everything that belongs to it, by UUID or name.

@@ -47,6 +47,10 @@ func scanPort(r scanner) (node.Port, error) {
 // CreatePort adds p and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty. A MAC
 // address belongs to one port.
 func (s *Store) CreatePort(ctx context.Context, p *node.Port) error {
+	return s.tx(ctx, func(tx *sql.Tx) error { return createPortIn(ctx, tx, p) })
+}
+
+func createPortIn(ctx context.Context, tx *sql.Tx, p *node.Port) error {
 	if p.UUID == "" {
 		p.UUID = newUUID()
 	}
@@ -56,14 +60,12 @@ func (s *Store) CreatePort(ctx context.Context, p *node.Port) error {
 	p.UUID, p.Address = strings.ToLower(p.UUID), strings.ToLower(p.Address)
 	p.CreatedAt = node.Now()
 	p.UpdatedAt = p.CreatedAt
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		owner, err := nodeID(ctx, tx, p.NodeUUID)
-		if err != nil {
-			return err
-		}
-		err = row(ctx, tx, insertSQL("ports", portColumns)+" RETURNING id", portFields(p, owner)...).Scan(&p.ID)
-		return portConflict(p, err)
-	})
+	owner, err := nodeID(ctx, tx, p.NodeUUID)
+	if err != nil {
+		return err
+	}
+	err = row(ctx, tx, insertSQL("ports", portColumns)+" RETURNING id", portFields(p, owner)...).Scan(&p.ID)
+	return portConflict(p, err)
 }
 
 // Port returns a port by UUID, MAC address or name.

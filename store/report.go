@@ -12,9 +12,13 @@ import (
 
 // SaveInventory replaces what inspection found of a node.
 func (s *Store) SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error {
+	return saveInventoryIn(ctx, s.write, nodeUUID, i)
+}
+
+func saveInventoryIn(ctx context.Context, c conn, nodeUUID string, i node.Inventory) error {
 	const query = `INSERT INTO inventory (node_id, inventory, plugin_data) SELECT id, $2, $3 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET inventory = excluded.inventory, plugin_data = excluded.plugin_data`
-	return s.saveReport(ctx, "inventory", query, nodeUUID, document{&i.Inventory}, document{&i.PluginData})
+	return saveReport(ctx, c, "inventory", query, nodeUUID, document{&i.Inventory}, document{&i.PluginData})
 }
 
 // Inventory returns what inspection found of a node: NotFound when it was never inspected.
@@ -37,7 +41,7 @@ func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
 		SELECT id, $2, $3, $4, $5, $6, $7 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET flow = excluded.flow, step = excluded.step, detail = excluded.detail,
 			done_bytes = excluded.done_bytes, total_bytes = excluded.total_bytes, reported_at = excluded.reported_at`
-	return s.saveReport(ctx, "progress", query, p.NodeUUID, p.Flow, p.Step, p.Detail, p.Done, p.Total, p.At)
+	return saveReport(ctx, s.write, "progress", query, p.NodeUUID, p.Flow, p.Step, p.Detail, p.Done, p.Total, p.At)
 }
 
 // Progress returns the node's progress; nil when there is none.
@@ -65,8 +69,8 @@ func (s *Store) ClearProgress(ctx context.Context, nodeUUID string) error {
 }
 
 // saveReport runs an upsert whose $1 is the node's UUID.
-func (s *Store) saveReport(ctx context.Context, what, query, nodeUUID string, args ...any) error {
-	saved, err := changedOne(ctx, s.write, query, append([]any{strings.ToLower(nodeUUID)}, args...)...)
+func saveReport(ctx context.Context, c conn, what, query, nodeUUID string, args ...any) error {
+	saved, err := changedOne(ctx, c, query, append([]any{strings.ToLower(nodeUUID)}, args...)...)
 	if err != nil {
 		return fmt.Errorf("save the %s of node %s: %w", what, nodeUUID, err)
 	}

@@ -142,3 +142,51 @@ func testPortPaging(t *testing.T, s *store.Store) {
 		}
 	}
 }
+
+func testEnrolNode(t *testing.T, s *store.Store) {
+	n := node.Node{UUID: strings.ToUpper(uid(1)), Name: "found", State: node.Enroll, DriverInfo: node.Document{"ipmi_password": "p"}}
+	ports := []node.Port{{Address: "52:54:00:AB:CD:EF"}, {UUID: uid(11), Address: mac(2), PXEEnabled: true}}
+	i := node.Inventory{Inventory: node.Document{"a": "b"}, PluginData: node.Document{}}
+	ok(t, s.EnrolNode(t.Context(), &n, ports, i))
+	got, err := s.NodeByMACs(t.Context(), []string{"52:54:00:ab:cd:ef", mac(2)})
+	ok(t, err)
+	if got.UUID != uid(1) || got.ID != n.ID || got.Name != "found" || got.DriverInfo["ipmi_password"] != "p" {
+		t.Errorf("enrolled %+v", got)
+	}
+	all, err := s.Ports(t.Context(), node.PortFilter{NodeUUID: uid(1)}, node.Page{})
+	ok(t, err)
+	same(t, "ports", all, readBack(ports))
+	stored, err := s.Inventory(t.Context(), uid(1))
+	ok(t, err)
+	same(t, "inventory", stored, i)
+
+	// Whatever of it is refused, nothing of it stays.
+	for _, tt := range []struct {
+		n     node.Node
+		ports []node.Port
+		kind  node.Kind
+		want  string
+	}{
+		{node.Node{UUID: uid(1)}, nil, node.Conflict, "A node with UUID " + uid(1) + " already exists."},
+		{node.Node{UUID: "x"}, nil, node.Invalid, "Expected a UUID but received x."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(2)}}, node.Conflict, "A port with MAC address " + mac(2) + " already exists."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(3)}}, node.Conflict, "A port with MAC address " + mac(3) + " already exists."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(4), UUID: "x"}}, node.Invalid, "Expected a UUID but received x."},
+	} {
+		refused(t, s.EnrolNode(t.Context(), &tt.n, tt.ports, i), tt.kind, tt.want)
+		_, err := s.Node(t.Context(), "two")
+		refused(t, err, node.NotFound, "Node two could not be found.")
+		_, err = s.Port(t.Context(), mac(3))
+		refused(t, err, node.NotFound, "Port "+mac(3)+" could not be found.")
+	}
+}
+
+// readBack are ports as the store returns them: their empty documents are not nil.
+func readBack(ports []node.Port) []node.Port {
+	for i := range ports {
+		for _, d := range []*node.Document{&ports[i].LocalLinkConnection, &ports[i].Extra, &ports[i].InternalInfo} {
+			*d = d.Clone()
+		}
+	}
+	return ports
+}

@@ -50,6 +50,7 @@ func Run(t *testing.T, open Open) {
 		{"agent", testAgent},
 		{"agent token", testAgentToken},
 		{"port", testPort},
+		{"enrol node", testEnrolNode},
 		{"port refusals", testPortRefusals},
 		{"port filters", testPortFilters},
 		{"port paging", testPortPaging},
