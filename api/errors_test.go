@@ -110,6 +110,8 @@ func TestRefusals(t *testing.T) {
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","conductor_group":"a/b"}`, 400, `Value "a/b" for conductor_group is not allowed: use letters, digits and the characters _ - .`},
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","parent_node":"nobody"}`, 400, `The parent node "nobody" could not be found.`},
 
+		{"1.90", "PUT", node1 + "/states/power", `{"target":"reboot"}`, 400, "The power state reboot is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
+		{"1.90", "PUT", node1 + "/states/power", `{"target":null}`, 400, "The power state <nil> is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
 		{"1.90", "PUT", node1 + "/states/power", `{"target":"explode"}`, 400, "The power state explode is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
 		{"1.26", "PUT", node1 + "/states/power", `{"target":"soft power off"}`, 406, "Request not acceptable. The minimal required API version for the power state 'soft power off' is 1.27."},
 		{"1.26", "PUT", node1 + "/states/power", `{"target":"power on","timeout":5}`, 406, "Request not acceptable. The minimal required API version for the argument 'timeout' is 1.27."},

@@ -18,6 +18,10 @@ var lookupFields = []string{"uuid", "properties", "instance_info", "driver_inter
 var notFoundForAgent = node.Errorf(node.NotFound, "Resource could not be found.")
 
 func (a *API) lookup(w http.ResponseWriter, c *call) error {
+	if c.Method == http.MethodHead { // which is not to change anything, and would take the token away from the agent
+		w.Header().Set("Allow", http.MethodGet)
+		return aborted(http.StatusMethodNotAllowed, "")
+	}
 	q, err := c.query("addresses", "node_uuid")
 	if err != nil {
 		return err

@@ -323,6 +323,24 @@ func TestUUIDsInAnySpelling(t *testing.T) {
 	}
 }
 
+// A HEAD changes nothing: the agent that looks its node up afterwards gets its token.
+func TestHeadOfALookupTakesNoToken(t *testing.T) {
+	s := newStack(t)
+	n := s.put(&node.Node{State: node.DeployWait, TargetState: node.Active})
+	for _, query := range []string{"?node_uuid=" + n.UUID, "?addresses=52:54:00:00:00:09", ""} {
+		if resp, _ := s.ask("1.68", "HEAD", "/v1/lookup"+query, ""); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
+			t.Errorf("HEAD %s: %d, Allow %q", query, resp.StatusCode, resp.Header.Get("Allow"))
+		}
+	}
+	if s.node(n.UUID).Agent.TokenGiven {
+		t.Error("a HEAD has taken the token")
+	}
+	resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+n.UUID, "")
+	if token := field(t, body, "config", "agent_token"); resp.StatusCode != 200 || len(fmt.Sprint(token)) != 43 {
+		t.Errorf("the agent's lookup: %d, token %v", resp.StatusCode, token)
+	}
+}
+
 // A lookup finds a node by its UUID in any spelling: firmware and ramdisks write it in capitals.
 func TestLookupByUUIDInAnySpelling(t *testing.T) {
 	s := newStack(t)

@@ -47,6 +47,6 @@ func only(body map[string]any, allowed ...string) error {
 }
 
 var powerTargets = map[string]node.PowerState{
-	"power on": node.PowerOn, "power off": node.PowerOff, "rebooting": node.Rebooting, "reboot": node.Rebooting,
+	"power on": node.PowerOn, "power off": node.PowerOff, "rebooting": node.Rebooting,
 	"soft power off": node.SoftPowerOff, "soft rebooting": node.SoftRebooting,
 }
