@@ -38,7 +38,7 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &stack{t, db, a}
+	return &stack{t: t, db: db, api: a}
 }
 
 // reportOf is what a ramdisk sends of a machine whose one card has the MAC address.

@@ -43,7 +43,7 @@ var nodeColumns = slices.Concat([]nodeColumn{
 	{"maintenance", func(n *nodeView) any { return n.Maintenance }},
 	{"maintenance_reason", func(n *nodeView) any { return orNull(n.MaintenanceReason) }},
 	{"fault", func(n *nodeView) any { return orNull(n.Fault) }},
-	{"last_error", func(n *nodeView) any { return orNull(n.LastError) }},
+	{"last_error", func(n *nodeView) any { return orNull(n.Trouble()) }},
 	{"reservation", (*nodeView).reservation},
 	{"conductor", func(n *nodeView) any { return orNull(n.api.Host) }},
 	{"conductor_group", func(n *nodeView) any { return n.ConductorGroup }},

@@ -22,13 +22,15 @@ import (
 // a node stays in the state that a verb puts it in.
 type stack struct {
 	t   *testing.T
+	dir string // of the database
 	db  *store.Store
 	api *API
 }
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{DataDir: t.TempDir(), Host: "conductor-1"})
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), store.Config{DataDir: dir, Host: "conductor-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &stack{t, db, a}
+	return &stack{t, dir, db, a}
 }
 
 func (s *stack) ask(version, method, path, body string) (*http.Response, string) {

@@ -97,6 +97,10 @@ func (r *run) prepare(ctx context.Context) error {
 			r.n.Plan.Failure = fmt.Sprintf("This service has no flow %q, which the node is in the middle of.", r.n.Plan.Flow)
 		}
 	}
+	if err := r.n.Damage(); err != nil {
+		r.n.Plan.Failure = fmt.Sprintf("%s cannot go on. %v", capital(r.flow.noun), err)
+		return nil
+	}
 	if _, err := r.c.cfg.Types.Resolve(r.n); err != nil {
 		r.n.Plan.Failure = fmt.Sprintf("%s cannot go on: %v", capital(r.flow.noun), err)
 		return nil
@@ -113,6 +117,9 @@ func (r *run) prepare(ctx context.Context) error {
 
 // task makes what a driver works on; Save and ForgetAgent need n's lease.
 func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
+	if err := n.Damage(); err != nil {
+		return nil, err
+	}
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
 		return nil, err

@@ -70,6 +70,7 @@ func (r *run) fail(ctx context.Context, reason string) error {
 		r.n.Maintenance, r.n.Fault, r.n.MaintenanceReason = true, fault, r.n.LastError
 	}
 	r.n.Plan = nil
+	delete(r.n.Unreadable, "plan") // it is over, whatever it was
 	r.c.note(ctx, r.n, string(p.Flow), errorSeverity, r.n.LastError)
 	r.clearProgress(ctx)
 	r.log.Warn("flow failed", "flow", p.Flow, "state", r.n.State, "reason", r.n.LastError)

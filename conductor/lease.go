@@ -11,8 +11,21 @@ import (
 // releaseTime bounds the last write of a node when the conductor stops.
 const releaseTime = 10 * time.Second
 
-// reserve takes the node's lease, trying again while somebody else holds it.
+// reserve takes the node's lease to work on it, trying again while somebody else holds it. A node whose record is
+// damaged is refused.
 func (c *Conductor) reserve(ctx context.Context, ident string) (*node.Node, error) {
+	n, err := c.reserveAny(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Damage(); err != nil {
+		return nil, c.giveUp(ctx, n, err)
+	}
+	return n, nil
+}
+
+// reserveAny is reserve for what can be done to a damaged node too.
+func (c *Conductor) reserveAny(ctx context.Context, ident string) (*node.Node, error) {
 	for try := 1; ; try++ {
 		n, err := c.store.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
 		if node.KindOf(err) != node.Conflict || err == nil || try >= c.cfg.LockAttempts {

@@ -59,7 +59,7 @@ func nameInstance(n *node.Node) {
 
 // DeleteNode forgets a machine that no instance lives on.
 func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
-	n, err := c.reserve(ctx, ident)
+	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
 		return err
 	}

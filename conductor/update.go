@@ -12,7 +12,7 @@ import (
 // UpdateNode lets change edit a copy of the node under its lease, checks what the node's state
 // allows, and saves. It returns the node as saved; a refused change has changed nothing.
 func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions, change func(*node.Node) error) (*node.Node, error) {
-	n, err := c.reserve(ctx, ident)
+	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (c *Conductor) look(ctx context.Context, uuid string) {
 	if n.Lease.Holder == c.cfg.Host && c.carries(uuid) {
 		return
 	}
-	n, err = c.reserve(ctx, uuid)
+	n, err = c.reserveAny(ctx, uuid)
 	if err != nil {
 		if k := node.KindOf(err); k != node.Conflict && k != node.NotFound && ctx.Err() == nil {
 			c.log.Warn("node not reserved", "node", uuid, "error", err)

@@ -4,6 +4,7 @@
 package node
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -73,6 +74,41 @@ type Node struct {
 	InspectionFinishedAt time.Time
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
+
+	// Unreadable has what the store keeps of the node and cannot read, by its name there ("driver_info", "plan"), and
+	// why. The field is empty here then, and saving an empty one leaves what is kept alone.
+	Unreadable map[string]string
+}
+
+// Damage is the error for whoever would act on a node of which something is unreadable; nil when all is there. An
+// agent's token does not count: without it the agent is refused, until the token is forgotten with the next power-off.
+func (n *Node) Damage() error {
+	if text := n.damage(); text != "" {
+		return &Err{Kind: Internal, Msg: text}
+	}
+	return nil
+}
+
+func (n *Node) damage() string {
+	var what []string
+	for _, name := range slices.Sorted(maps.Keys(n.Unreadable)) {
+		if name != "agent_token" {
+			what = append(what, fmt.Sprintf("%s (%s)", name, n.Unreadable[name]))
+		}
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The database's record of node %s is damaged; unreadable are: %s. Nothing is done with the machine until that is mended: "+
+		"write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every state).", n.UUID, strings.Join(what, ", "))
+}
+
+// Trouble is what people are to see first of a node: its last error, or that its record is damaged.
+func (n *Node) Trouble() string {
+	if text := n.damage(); text != "" {
+		return text
+	}
+	return n.LastError
 }
 
 // Document is a JSON object of the API: free-form keys, JSON values.
@@ -107,6 +143,7 @@ func (n *Node) Clone() *Node {
 	c.RAIDConfig = n.RAIDConfig.Clone()
 	c.TargetRAIDConfig = n.TargetRAIDConfig.Clone()
 	c.Plan = n.Plan.Clone()
+	c.Unreadable = maps.Clone(n.Unreadable)
 	return &c
 }
 

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"strings"
 	"time"
@@ -75,7 +77,7 @@ func (s *Store) documentColumns() []column {
 	secret := func(name string, at func(n *node.Node) any) column {
 		return column{name, func(n *node.Node) any { return sealed{s.seal, &n.UUID, name, at(n)} }}
 	}
-	return []column{
+	return tolerant([]column{
 		{"interfaces", func(n *node.Node) any { return document{&n.Interfaces} }},
 		{"traits", func(n *node.Node) any { return document{&n.Traits} }},
 		{"properties", func(n *node.Node) any { return document{&n.Properties} }},
@@ -87,7 +89,57 @@ func (s *Store) documentColumns() []column {
 		secret("instance_info", func(n *node.Node) any { return &n.InstanceInfo }),
 		secret("network_data", func(n *node.Node) any { return &n.NetworkData }),
 		secret("plan", func(n *node.Node) any { return &n.Plan }),
+	})
+}
+
+// value is a document or a sealed one.
+type value interface {
+	driver.Valuer
+	sql.Scanner
+	empty()
+}
+
+// forgiving reads a column of a node. What cannot be read is left out and told in n.Unreadable: one damaged value must
+// not take the whole node, or the list it is in, out of everybody's reach.
+type forgiving struct {
+	value
+	n    *node.Node
+	name string
+}
+
+func (f forgiving) Scan(src any) error {
+	if err := f.value.Scan(src); err != nil {
+		f.empty()
+		if f.n.Unreadable == nil {
+			f.n.Unreadable = map[string]string{}
+		}
+		f.n.Unreadable[f.name] = err.Error()
 	}
+	return nil
+}
+
+func tolerant(columns []column) []column {
+	for i, c := range columns {
+		columns[i].at = func(n *node.Node) any { return forgiving{c.at(n).(value), n, c.name} }
+	}
+	return columns
+}
+
+// written leaves out the columns that could not be read and have no new value: what they hold may yet be mended.
+func written(columns []column, n *node.Node) []column {
+	if len(n.Unreadable) == 0 {
+		return columns
+	}
+	var out []column
+	for _, c := range columns {
+		if _, hurt := n.Unreadable[c.name]; hurt {
+			if v, err := c.at(n).(driver.Valuer).Value(); err == nil && v == nil {
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func names(columns []column) []string {
@@ -139,11 +191,21 @@ func (s *Store) scanFull(r scanner) (*node.Node, error) {
 	}
 	into := append(hotFields(n),
 		&n.Agent.URL, &n.Agent.Version, &n.Agent.VerifyCA, micros{&n.Agent.LastHeartbeat}, &n.Agent.TokenGiven,
-		s.agentToken(&n.UUID, &n.Agent.Token), s.configDrive(n))
+		forgiving{s.agentToken(&n.UUID, &n.Agent.Token), n, "agent_token"}, forgiving{s.configDrive(n), n, "config_drive"})
 	if err := r.Scan(append(into, fields(s.documentColumns(), n)...)...); err != nil {
 		return nil, fmt.Errorf("read node %s: %w", n.UUID, err)
 	}
+	s.tellDamage(n)
 	return n, nil
+}
+
+// tellDamage logs what is unreadable of a node, once for each run of the service.
+func (s *Store) tellDamage(n *node.Node) {
+	for name, why := range n.Unreadable {
+		if _, told := s.told.LoadOrStore(n.UUID+" "+name, true); !told {
+			s.log.Error("a value of a node cannot be read; nothing is done with its machine", "node", n.UUID, "field", name, "error", why)
+		}
+	}
 }
 
 func (s *Store) agentToken(uuid, token *string) sealed {

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +45,8 @@ func twoNodes(t *testing.T) store.Config {
 	return cfg
 }
 
-// Each way in which one value of one node can be hurt is told with the node and the column, keeps the node from being believed or
-// worked on, and harms no other node. Nothing of the value is in the error.
+// Each way in which one value of one node can be hurt is told with the node, the column and why, and nothing of it is believed. The
+// node stays in lists and can be saved and deleted; what is hurt is kept as it is until it gets a new value. Nothing of the value is told.
 func TestHurtValues(t *testing.T) {
 	for _, tt := range []struct{ column, to, want string }{
 		{"driver_info", `X'00'`, "sealed value of NODE driver_info is damaged"},
@@ -53,53 +55,134 @@ func TestHurtValues(t *testing.T) {
 		{"driver_info", `substr(driver_info, 1, length(driver_info) - 1)`, "sealed value of NODE driver_info was changed or moved"},
 		{"driver_info", `CAST(driver_info || X'00' AS BLOB)`, "sealed value of NODE driver_info was changed or moved"},
 		{"driver_info", `instance_info`, "sealed value of NODE driver_info was changed or moved"},
-		{"driver_info", `X'01' || X'0102030405060708' || substr(driver_info, 10)`, ""}, // text, not bytes
-		{"driver_info", `'{"ipmi_password":"hunter2"}'`, ""},
+		{"driver_info", `X'01' || X'0102030405060708' || substr(driver_info, 10)`, "sealed value kept as string"},
+		{"driver_info", `'{"ipmi_password":"hunter2"}'`, "sealed value kept as string"},
 		{"plan", `substr(plan, 1, 30)`, "sealed value of NODE plan was changed or moved"},
 		{"plan", `driver_info`, "sealed value of NODE plan was changed or moved"},
 		{"instance_info", `zeroblob(64)`, "sealed value of NODE instance_info is damaged"},
-		{"network_data", `randomblob(64)`, ""},
+		{"network_data", `X'01' || randomblob(64)`, ""},
 		{"extra", `'{"a":'`, "read a document: unexpected EOF"},
 		{"extra", `'[1]'`, "read a document: json: cannot unmarshal array into Go value of type node.Document"},
 		{"traits", `'{}'`, "read a document: json: cannot unmarshal object into Go value of type []string"},
 		{"interfaces", `'not JSON'`, ""},
+		{"interfaces", `'{"power":"ipmi","boot":7}'`, ""}, // the half of it that could be read is not believed either
 		{"properties", `X'FFFE'`, ""},
 	} {
+		what := tt.column + " = " + tt.to
+		var log bytes.Buffer
 		cfg := twoNodes(t)
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		rawSQLite(t, cfg.DataDir, "UPDATE node_documents SET "+tt.column+" = "+tt.to+" WHERE node_id = 1")
 		s := open(t, cfg)
-		what := tt.column + " = " + tt.to
-		n, err := s.Node(t.Context(), hurtNode)
-		if err == nil {
-			t.Errorf("%s: was believed: %+v", what, n)
-		} else if want := strings.ReplaceAll(tt.want, "NODE", hurtNode); !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v, want %s", what, err, want)
-		}
-		for range 2 { // a refused reservation holds nothing
-			if n, err := s.Reserve(t.Context(), "hurt", "here", time.Minute); err == nil {
-				t.Errorf("%s: was reserved: %+v", what, n.Lease)
+		for range 2 {
+			n, err := s.Node(t.Context(), hurtNode)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			want := strings.ReplaceAll(tt.want, "NODE", hurtNode)
+			if got := n.Unreadable[tt.column]; len(n.Unreadable) != 1 || got == "" || want != "" && got != want || strings.Contains(got, "hunter2") {
+				t.Errorf("%s: unreadable are %v, want %s", what, n.Unreadable, want)
+			}
+			empty := map[string]bool{"driver_info": len(n.DriverInfo) == 0 && n.DriverInfo != nil, "plan": n.Plan == nil, "instance_info": len(n.InstanceInfo) == 0,
+				"network_data": len(n.NetworkData) == 0, "extra": len(n.Extra) == 0 && n.Extra != nil, "traits": len(n.Traits) == 0,
+				"interfaces": len(n.Interfaces) == 0 && n.Interfaces != nil, "properties": len(n.Properties) == 0}
+			for column, is := range empty {
+				if is != (column == tt.column) {
+					t.Errorf("%s: %s was believed or lost: %+v", what, column, n)
+				}
 			}
 		}
-		// The others go on, and lists of the hot row show both.
+		if told := strings.Count(log.String(), "cannot be read"); told != 1 || strings.Contains(log.String(), "hunter2") {
+			t.Errorf("%s: told %d times: %s", what, told, log.String())
+		}
+		// The others go on, and lists show both.
 		sound, err := s.Reserve(t.Context(), soundNode, "here", time.Minute)
-		if err != nil || sound.DriverInfo["ipmi_password"] != "hunter2" || sound.ConfigDrive != "drive" {
+		if err != nil || sound.DriverInfo["ipmi_password"] != "hunter2" || sound.ConfigDrive != "drive" || sound.Unreadable != nil {
 			t.Errorf("%s: the other node: %+v, %v", what, sound, err)
 		}
-		hot, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Hot: true})
-		if err != nil || len(hot) != 2 || hot[0].Lease.Holder != "" {
-			t.Errorf("%s: %d nodes in the short list, %v", what, len(hot), err)
+		for _, hot := range []bool{false, true} {
+			list, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Hot: hot})
+			if err != nil || len(list) != 2 || list[0].Name != "hurt" || list[0].Lease.Holder != "" || (len(list[0].Unreadable) > 0) == hot || list[1].Unreadable != nil {
+				t.Errorf("%s: listed %+v, %v", what, list, err)
+			}
 		}
-		if _, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{}); err == nil || !strings.HasPrefix(err.Error(), "list nodes: ") {
-			t.Errorf("%s: the full list: %v", what, err)
+		// Saving the rest leaves the value as it was: whoever has the right key, or a backup, can still mend it.
+		before := rawValue(t, cfg.DataDir, tt.column)
+		n, err := s.Reserve(t.Context(), hurtNode, "here", time.Minute)
+		if err == nil {
+			n.Description = "hurt"
+			err = s.Save(t.Context(), n)
 		}
-		if _, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Marker: hurtNode}); err != nil {
-			t.Errorf("%s: the full list past the hurt node: %v", what, err)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if after := rawValue(t, cfg.DataDir, tt.column); !bytes.Equal(before, after) {
+			t.Errorf("%s: %x was saved over %x", what, after, before)
+		}
+		if n.Unreadable[tt.column] == "" {
+			t.Errorf("%s: forgotten by a save that left it alone", what)
+		}
+		// A new value takes its place.
+		n.DriverInfo, n.InstanceInfo, n.NetworkData, n.Extra, n.Properties = node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}
+		n.Traits, n.Interfaces, n.Plan = []string{"CUSTOM_N"}, map[node.Interface]string{node.Power: "new"}, &node.Plan{Failure: "new"}
+		if err := s.Release(t.Context(), n); err != nil || len(n.Unreadable) > 0 {
+			t.Errorf("%s: %v, unreadable %v", what, err, n.Unreadable)
+		}
+		if n, err = s.Node(t.Context(), hurtNode); err != nil || n.Unreadable != nil || n.Plan == nil || n.Plan.Failure != "new" || n.Description != "hurt" || n.ConfigDrive != "drive" {
+			t.Errorf("%s: mended: %+v, %v", what, n, err)
 		}
 		shut(t, s)
 	}
 }
 
-// A config drive, an agent's token, a template's steps and a document beside the node that were hurt are told, too.
+// A node can be deleted whatever of it is unreadable.
+func TestAHurtNodeIsDeleted(t *testing.T) {
+	cfg := twoNodes(t)
+	rawSQLite(t, cfg.DataDir, `UPDATE node_documents SET driver_info = X'01', plan = X'02', instance_info = NULL, traits = '{' WHERE node_id = 1`)
+	rawSQLite(t, cfg.DataDir, `UPDATE config_drives SET config_drive = X'03' WHERE node_id = 1`)
+	rawSQLite(t, cfg.DataDir, `UPDATE node_agent SET token = X'04' WHERE node_id = 1`)
+	s := openClosed(t, cfg)
+	n, err := s.Reserve(t.Context(), "hurt", "here", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(n.Unreadable)); !slices.Equal(got, []string{"agent_token", "config_drive", "driver_info", "plan", "traits"}) || !n.Agent.TokenGiven {
+		t.Errorf("unreadable are %v, agent %+v", got, n.Agent)
+	}
+	if err := s.Save(t.Context(), n); err != nil {
+		t.Error(err)
+	}
+	if got := rawSQLiteValue(t, cfg.DataDir, `SELECT config_drive FROM config_drives WHERE node_id = 1`); !bytes.Equal(got, []byte{3}) {
+		t.Errorf("the config drive is %x", got)
+	}
+	if err := s.DeleteNode(t.Context(), n); err != nil {
+		t.Error(err)
+	}
+	if list, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{}); err != nil || len(list) != 1 || list[0].Name != "sound" {
+		t.Errorf("left %+v, %v", list, err)
+	}
+}
+
+// rawValue is what the hurt node's row has in a column, byte by byte.
+func rawValue(t *testing.T, dir, column string) []byte {
+	t.Helper()
+	return rawSQLiteValue(t, dir, "SELECT CAST("+column+" AS BLOB) FROM node_documents WHERE node_id = 1")
+}
+
+func rawSQLiteValue(t *testing.T, dir, query string) (value []byte) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "billet.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(query).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// A template's steps and a document beside the node that were hurt are told, too.
 func TestHurtValuesBesideTheNode(t *testing.T) {
 	cfg := twoNodes(t)
 	s := open(t, cfg)
@@ -117,7 +200,6 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	rawSQLite(t, cfg.DataDir, `UPDATE deploy_templates SET steps = X'01'`)
 	rawSQLite(t, cfg.DataDir, `UPDATE inventory SET inventory = '{'`)
 	rawSQLite(t, cfg.DataDir, `UPDATE ports SET extra = '[]'`)
-	rawSQLite(t, cfg.DataDir, `UPDATE config_drives SET config_drive = (SELECT config_drive FROM config_drives WHERE node_id = 2) WHERE node_id = 1`)
 	s = openClosed(t, cfg)
 	for what, call := range map[string]func() error{
 		"read deploy template CUSTOM_A: ":        func() error { _, err := s.DeployTemplate(t.Context(), "CUSTOM_A"); return err },
@@ -125,7 +207,6 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		"read the inventory of node " + hurtNode: func() error { _, err := s.Inventory(t.Context(), hurtNode); return err },
 		"read port " + p.UUID:                    func() error { _, err := s.Port(t.Context(), p.UUID); return err },
 		"list ports: ":                           func() error { _, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{}); return err },
-		"sealed value of " + hurtNode:            func() error { _, err := s.Node(t.Context(), hurtNode); return err },
 	} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), what) || node.KindOf(err) != node.Internal {
 			t.Errorf("want %q in an internal error, got %v", what, err)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,9 @@ func (d document) Value() (driver.Value, error) {
 	}
 	return string(text), nil
 }
+
+// empty makes the value what it is before it is scanned: no documents are nil.
+func (d document) empty() { emptyJSON(d.to) }
 
 func (d document) Scan(src any) error {
 	switch v := src.(type) {
@@ -53,6 +57,8 @@ func (s sealed) Value() (driver.Value, error) {
 	return s.seal.Seal(text, s.place()), nil
 }
 
+func (s sealed) empty() { emptyJSON(s.to) }
+
 func (s sealed) Scan(src any) error {
 	if src == nil {
 		return nil
@@ -66,6 +72,17 @@ func (s sealed) Scan(src any) error {
 		return err
 	}
 	return decodeJSON(text, s.to)
+}
+
+func emptyJSON(to any) {
+	switch to := to.(type) {
+	case *node.Document:
+		*to = node.Document{}
+	case *map[node.Interface]string:
+		*to = map[node.Interface]string{}
+	default:
+		reflect.ValueOf(to).Elem().SetZero()
+	}
 }
 
 // encodeJSON returns nil for an empty value.

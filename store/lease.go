@@ -107,8 +107,22 @@ func (s *Store) save(ctx context.Context, n *node.Node, alsoSet string) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error { return s.saveIn(ctx, tx, n, alsoSet) })
 	if err != nil {
 		n.UpdatedAt = before
+		return err
 	}
-	return err
+	if len(n.Unreadable) > 0 {
+		s.forgetDamage(n)
+	}
+	return nil
+}
+
+// forgetDamage takes what has a value again, and is saved, off the list of what is unreadable.
+func (s *Store) forgetDamage(n *node.Node) {
+	for _, c := range written(s.documentColumns(), n) {
+		delete(n.Unreadable, c.name)
+	}
+	if n.ConfigDrive != "" {
+		delete(n.Unreadable, "config_drive")
+	}
 }
 
 func (s *Store) saveIn(ctx context.Context, tx *sql.Tx, n *node.Node, alsoSet string) error {
@@ -122,7 +136,7 @@ func (s *Store) saveIn(ctx context.Context, tx *sql.Tx, n *node.Node, alsoSet st
 	if err != nil {
 		return nodeConflict(n, fmt.Errorf("save node %s: %w", n.UUID, err))
 	}
-	documents := s.documentColumns()
+	documents := written(s.documentColumns(), n)
 	query = updateSQL("node_documents", names(documents)) + fmt.Sprintf(" WHERE node_id = $%d", len(documents)+1)
 	if _, err := exec(ctx, tx, query, append(fields(documents, n), n.ID)...); err != nil {
 		return fmt.Errorf("save node %s: %w", n.UUID, err)
@@ -135,6 +149,9 @@ func (s *Store) saveIn(ctx context.Context, tx *sql.Tx, n *node.Node, alsoSet st
 func (s *Store) saveConfigDrive(ctx context.Context, tx *sql.Tx, n *node.Node) error {
 	drive := s.configDrive(n)
 	if n.ConfigDrive == "" {
+		if _, hurt := n.Unreadable["config_drive"]; hurt {
+			return nil
+		}
 		_, err := exec(ctx, tx, `DELETE FROM config_drives WHERE node_id = $1`, n.ID)
 		return err
 	}
