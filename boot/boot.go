@@ -16,6 +16,7 @@ type Loader string
 const (
 	IPXE Loader = "ipxe" // iPXE, everything over HTTP
 	PXE  Loader = "pxe"  // PXELINUX (BIOS) or GRUB (UEFI), everything over TFTP
+	Shim Loader = "shim" // PXE for machines with Secure Boot: on UEFI shim and the GRUB that it accepts
 )
 
 // Record is what one node boots over the network now.

@@ -91,6 +91,13 @@ func TestFirmware(t *testing.T) {
 			},
 		},
 		{
+			name: "uefi-pxe-shim", fw: uefiPXE, mode: dhcp.Full, machine: known(boot.Shim),
+			trace: []string{
+				"boot file shimx64.efi.signed", "tftp: shimx64.efi.signed: complete", "tftp: grubx64.efi: complete", "grub.cfg: complete",
+				"tftp: /grub/machine/" + machineMAC + ": complete",
+			},
+		},
+		{
 			name: "uefi-http", fw: uefiHTTP, mode: dhcp.Full, machine: known(boot.IPXE),
 			trace: []string{
 				"from x86-64 UEFI HTTP (arch 16): lent 10.99.0.100, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",

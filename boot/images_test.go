@@ -1,7 +1,9 @@
 package boot
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -129,11 +131,142 @@ func TestLoaders(t *testing.T) {
 		want string
 	}{
 		{BIOS, IPXE, "ipxe.pxe"}, {BIOS, PXE, "pxelinux.0"}, {UEFI, IPXE, "snponly.efi"}, {UEFIAlso, PXE, "grubnetx64.efi"},
-		{UEFIArm64, PXE, "grubnetaa64.efi"}, {UEFIHTTP, PXE, "snponly.efi"}, {6, IPXE, ""}, {12, PXE, ""},
+		{UEFIArm64, PXE, "grubnetaa64.efi"}, {UEFIHTTP, PXE, "snponly.efi"},
+		{UEFIAlso, Shim, "shimx64.efi.signed"}, {UEFIArm64, Shim, "shimaa64.efi.signed"}, {BIOS, Shim, "pxelinux.0"}, {UEFIHTTP, Shim, ""}, {6, IPXE, ""}, {12, PXE, ""},
 	} {
 		if got := l.Name(tt.arch, tt.kind); got != tt.want {
 			t.Errorf("loader %s for %s: %q, want %q", tt.kind, tt.arch, got, tt.want)
 		}
+	}
+}
+
+// program is a PE file for UEFI of 512 bytes; its header says how long its table of certificates is.
+func program(entries, certificates uint32) string {
+	b := make([]byte, 512)
+	copy(b, "MZ")
+	le := binary.LittleEndian
+	le.PutUint32(b[0x3c:], 64)
+	copy(b[64:], "PE\x00\x00")
+	le.PutUint16(b[68:], 0x8664) // x86-64
+	le.PutUint16(b[68+16:], 240) // the optional header
+	opt := b[88:]
+	le.PutUint16(opt, 0x20b) // 64 bits
+	le.PutUint32(opt[108:], entries)
+	le.PutUint32(opt[112+4*8:], 0x1000)
+	le.PutUint32(opt[112+4*8+4:], certificates)
+	return string(b)
+}
+
+func TestSigned(t *testing.T) {
+	dir := t.TempDir()
+	l := Loaders{Dirs: []string{dir}}
+	for _, tt := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"signed", program(16, 2000), true}, {"unsigned", program(16, 0), false}, {"a header without that entry", program(4, 2000), false},
+		{"nothing", "", false}, {"cut", program(16, 2000)[:150], false}, {"a script", "#!ipxe\n", false}, {"MZ alone", "MZ" + strings.Repeat("\xff", 100), false},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "x.efi"), []byte(tt.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Signed("x.efi"); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	if l.Signed("missing.efi") {
+		t.Error("a file that is not there is signed")
+	}
+}
+
+func FuzzSigned(f *testing.F) {
+	f.Add([]byte(program(16, 1)))
+	f.Add([]byte("MZ"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if Signed(bytes.NewReader(b)) && !bytes.HasPrefix(b, []byte("MZ")) {
+			t.Error("signed, and no program for UEFI")
+		}
+	})
+}
+
+// What Debian signs is found where its packages put it, and what it does not sign is told from it.
+func TestDebiansLoaders(t *testing.T) {
+	var l Loaders
+	for name, want := range map[string]bool{"shimx64.efi.signed": true, "grubx64.efi": true, "snponly.efi": false, "grubnetx64.efi": false} {
+		if !l.Has(name) {
+			t.Errorf("%s is not in %v: scripts/deps test installs it", name, DefaultLoaderDirs)
+		}
+		if got := l.Signed(name); got != want {
+			t.Errorf("%s is signed: %v, want %v", name, got, want)
+		}
+	}
+	for _, kind := range []Loader{IPXE, PXE, Shim} {
+		for _, a := range []Arch{BIOS, UEFI, UEFIAlso} {
+			if why := l.Missing(a, kind); why != "" {
+				t.Errorf("%s on %s: %s", kind, a, why)
+			}
+		}
+	}
+}
+
+// shim asks for GRUB by a name under which Debian has an unsigned one for disks: that one is never given.
+func TestShimsGRUB(t *testing.T) {
+	dir := t.TempDir()
+	l := Loaders{Dirs: []string{dir}}
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noGRUB := "grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed"
+	own, debians := program(16, 8), program(16, 16)
+	for _, tt := range []struct{ put, text, missing, grub string }{
+		{"other", "", "shimx64.efi.signed is not in the directories of boot loaders; install the package shim-signed", ""},
+		{"shimx64.efi.signed", program(16, 8), noGRUB, ""},
+		{"grubx64.efi", program(16, 0), noGRUB, ""},
+		{"grubx64.efi", own, "", own},
+		{"grubnetx64.efi.signed", debians, "", debians},
+		{"grubnetx64.efi.signed", "damaged", "", own},
+	} {
+		put(tt.put, tt.text)
+		if got := l.Missing(UEFI, Shim); got != tt.missing {
+			t.Errorf("with %s: %q, want %q", tt.put, got, tt.missing)
+		}
+		got := ""
+		if f, err := l.Open("grubx64.efi"); err == nil {
+			b, err := io.ReadAll(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = string(b)
+			f.Close()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		if got != tt.grub {
+			t.Errorf("with %s, grubx64.efi is of %d bytes, %q", tt.put, len(got), got)
+		}
+	}
+	l.Names = map[string]string{"snponly.efi": "own.efi", "undionly.kpxe": "own.kpxe"}
+	for _, tt := range []struct {
+		arch Arch
+		kind Loader
+		want string
+	}{
+		{UEFI, IPXE, "own.efi is not in the directories of boot loaders; install the package that has it"},
+		{BIOS, PXE, "pxelinux.0 is not in the directories of boot loaders; install the package pxelinux"},
+		{BIOS, Shim, "pxelinux.0 is not in the directories of boot loaders; install the package pxelinux"},
+		{UEFIHTTP, Shim, "no shim boot loader is known for this architecture"},
+		{6, PXE, "no pxe boot loader is known for this architecture"},
+	} {
+		if got := l.Missing(tt.arch, tt.kind); got != tt.want {
+			t.Errorf("%s on %s: %q, want %q", tt.kind, tt.arch, got, tt.want)
+		}
+	}
+	put("own.efi", "")
+	if got := l.Missing(UEFI, IPXE); got != "" {
+		t.Error(got)
 	}
 }
 

@@ -1,8 +1,11 @@
 package boot
 
 import (
+	"cmp"
+	"debug/pe"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -45,22 +48,40 @@ func (a Arch) String() string {
 // loaderNames are the distribution's file names. UEFI HTTP boot always starts iPXE: it needs
 // nothing but HTTP from there on.
 var loaderNames = map[Arch]map[Loader]string{
-	BIOS:          {IPXE: "undionly.kpxe", PXE: "pxelinux.0"},
-	UEFI:          {IPXE: "snponly.efi", PXE: "grubnetx64.efi"},
-	UEFIAlso:      {IPXE: "snponly.efi", PXE: "grubnetx64.efi"},
-	UEFIArm64:     {IPXE: "snponly-arm64.efi", PXE: "grubnetaa64.efi"},
+	BIOS:          {IPXE: "undionly.kpxe", PXE: "pxelinux.0", Shim: "pxelinux.0"},
+	UEFI:          {IPXE: "snponly.efi", PXE: "grubnetx64.efi", Shim: "shimx64.efi.signed"},
+	UEFIAlso:      {IPXE: "snponly.efi", PXE: "grubnetx64.efi", Shim: "shimx64.efi.signed"},
+	UEFIArm64:     {IPXE: "snponly-arm64.efi", PXE: "grubnetaa64.efi", Shim: "shimaa64.efi.signed"},
 	UEFIHTTP:      {IPXE: "snponly.efi", PXE: "snponly.efi"},
 	UEFIArm64HTTP: {IPXE: "snponly-arm64.efi", PXE: "snponly-arm64.efi"},
 }
 
-// DefaultLoaderDirs are where Debian's packages ipxe, pxelinux, syslinux-common and
-// grub-efi-*-bin put the boot loaders.
+// secondStages are what a loader fetches next, by the name it asks for: shim wants GRUB beside itself.
+var secondStages = map[string]string{"shimx64.efi.signed": "grubx64.efi", "shimaa64.efi.signed": "grubaa64.efi"}
+
+// signed are the distribution's names of files that are asked for by another, and that only a signature makes the
+// right ones: its unsigned GRUB for disks has the name under which shim asks for the signed one for networks.
+var signed = map[string]string{"grubx64.efi": "grubnetx64.efi.signed", "grubaa64.efi": "grubnetaa64.efi.signed"}
+
+// packages are Debian's packages with the loaders.
+var packages = map[string]string{
+	"undionly.kpxe": "ipxe", "snponly.efi": "ipxe", "snponly-arm64.efi": "ipxe", "pxelinux.0": "pxelinux", "ldlinux.c32": "syslinux-common",
+	"grubnetx64.efi": "grub-efi-amd64-bin", "grubnetaa64.efi": "grub-efi-arm64-bin",
+	"shimx64.efi.signed": "shim-signed", "shimaa64.efi.signed": "shim-signed",
+	"grubx64.efi": "grub-efi-amd64-signed", "grubaa64.efi": "grub-efi-arm64-signed",
+}
+
+// DefaultLoaderDirs are where Debian's packages ipxe, pxelinux, syslinux-common, grub-efi-*-bin,
+// shim-signed and grub-efi-*-signed put the boot loaders.
 var DefaultLoaderDirs = []string{
 	"/usr/lib/ipxe",
 	"/usr/lib/PXELINUX",
 	"/usr/lib/syslinux/modules/bios",
 	"/usr/lib/grub/x86_64-efi/monolithic",
 	"/usr/lib/grub/arm64-efi/monolithic",
+	"/usr/lib/shim",
+	"/usr/lib/grub/x86_64-efi-signed",
+	"/usr/lib/grub/arm64-efi-signed",
 }
 
 // Loaders finds boot loaders on this machine. The zero value uses the distribution's.
@@ -85,13 +106,22 @@ func (l Loaders) Open(name string) (*os.File, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, fmt.Errorf("boot loader %q: %w", name, fs.ErrNotExist)
 	}
+	names := []string{name}
+	if signed[name] != "" {
+		names = []string{signed[name], name}
+	}
 	for _, dir := range l.dirs() {
-		f, err := openIn(dir, name)
-		if err == nil {
-			return f, nil
-		}
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("opening boot loader %s: %w", path.Join(dir, name), err)
+		for _, file := range names {
+			f, err := openIn(dir, file)
+			if err == nil && (len(names) == 1 || Signed(f)) {
+				return f, nil
+			}
+			if err == nil {
+				f.Close()
+			}
+			if errors.Is(err, fs.ErrPermission) {
+				return nil, fmt.Errorf("opening boot loader %s: %w", path.Join(dir, file), err)
+			}
 		}
 	}
 	return nil, fmt.Errorf("boot loader %q is in none of %s: %w", name, strings.Join(l.dirs(), ", "), fs.ErrNotExist)
@@ -105,6 +135,45 @@ func (l Loaders) Has(name string) bool {
 	}
 	f.Close()
 	return true
+}
+
+// Missing says why a machine of this architecture cannot start a loader of the kind, for people; "": it can.
+func (l Loaders) Missing(a Arch, kind Loader) string {
+	name := l.Name(a, kind)
+	if name == "" {
+		return fmt.Sprintf("no %s boot loader is known for this architecture", kind)
+	}
+	for ; name != ""; name = secondStages[name] {
+		if l.Has(name) {
+			continue
+		}
+		if pkg := packages[name]; pkg != "" {
+			return fmt.Sprintf("%s is not in the directories of boot loaders; install the package %s", cmp.Or(signed[name], name), pkg)
+		}
+		return name + " is not in the directories of boot loaders; install the package that has it"
+	}
+	return ""
+}
+
+// Signed reports whether the loader carries a signature; see the function of this name.
+func (l Loaders) Signed(name string) bool {
+	f, err := l.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return Signed(f)
+}
+
+// Signed reports whether a program for UEFI, a boot loader or a kernel, carries a signature (PE format, data
+// directory 4). Whose it is, and whether it is good, the firmware checks.
+func Signed(r io.ReaderAt) bool {
+	program, err := pe.NewFile(r)
+	if err != nil {
+		return false
+	}
+	h, ok := program.OptionalHeader.(*pe.OptionalHeader64)
+	return ok && h.NumberOfRvaAndSizes > pe.IMAGE_DIRECTORY_ENTRY_SECURITY && h.DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY].Size > 0
 }
 
 func (l Loaders) dirs() []string {

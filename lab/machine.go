@@ -17,20 +17,21 @@ import (
 
 // Machine is one virtual machine as `billet lab create` prints it.
 type Machine struct {
-	Name     string `json:"name"`
-	UUID     string `json:"uuid"`     // in the machine's SMBIOS and its BMC
-	Firmware string `json:"firmware"` // "bios" or "uefi"
-	MemoryMB int    `json:"memory_mb"`
-	CPUs     int    `json:"cpus"`
-	NICs     []NIC  `json:"nics"`
-	Disks    []Disk `json:"disks"`
-	CDROM    string `json:"cdrom,omitempty"` // path of the file in its CD drive
-	NICROM   string `json:"nic_rom"`         // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
-	BMC      BMC    `json:"bmc"`
-	Serial   string `json:"serial_log"`           // path; everything the machine ever said
-	Inside   bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
-	Power    string `json:"power,omitempty"`
-	Boot     string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
+	Name       string `json:"name"`
+	UUID       string `json:"uuid"`                  // in the machine's SMBIOS and its BMC
+	Firmware   string `json:"firmware"`              // "bios" or "uefi"
+	SecureBoot bool   `json:"secure_boot,omitempty"` // the firmware starts only what is signed
+	MemoryMB   int    `json:"memory_mb"`
+	CPUs       int    `json:"cpus"`
+	NICs       []NIC  `json:"nics"`
+	Disks      []Disk `json:"disks"`
+	CDROM      string `json:"cdrom,omitempty"` // path of the file in its CD drive
+	NICROM     string `json:"nic_rom"`         // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
+	BMC        BMC    `json:"bmc"`
+	Serial     string `json:"serial_log"`           // path; everything the machine ever said
+	Inside     bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
+	Power      string `json:"power,omitempty"`
+	Boot       string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
 }
 
 // NIC is a network card.
@@ -61,6 +62,7 @@ type BMC struct {
 type MachineOptions struct {
 	Name        string
 	Firmware    string   // ["bios"] or "uefi"
+	SecureBoot  bool     // UEFI that starts only what a key of Microsoft has signed
 	MemoryMB    int      // [384]
 	CPUs        int      // [1]
 	Disks       []int64  // bytes [one of 6 GiB]; an empty list that is not nil makes a machine without disks
@@ -68,7 +70,7 @@ type MachineOptions struct {
 	CDROM       string   // file in a CD drive, absolute [no drive]
 	NICs        int      // [1]
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
-	NICROM      string   // ["ipxe"], "none", "http"
+	NICROM      string   // ["ipxe", with SecureBoot "none"], "none", "http"
 	MACs        []string // of the cards, in order [made up]
 	BMCPort     int      // UDP on 127.0.0.1 [any free one]
 	BMCUser     string   // ["admin"]
@@ -79,6 +81,9 @@ type MachineOptions struct {
 var validMachine = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,30}[a-z0-9])?$`)
 
 func (o *MachineOptions) complete() error {
+	if o.NICROM == "" && o.SecureBoot {
+		o.NICROM = "none"
+	}
 	for _, d := range []struct {
 		field *string
 		value string
@@ -116,6 +121,12 @@ func (o *MachineOptions) check() error {
 	}
 	if o.NICROM == "http" && o.Firmware != "uefi" {
 		return fmt.Errorf("NIC ROM http needs the firmware uefi, not %s", o.Firmware)
+	}
+	if o.SecureBoot && o.Firmware != "uefi" {
+		return fmt.Errorf("Secure Boot needs the firmware uefi, not %s", o.Firmware)
+	}
+	if o.SecureBoot && o.NICROM == "ipxe" {
+		return errors.New("NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http")
 	}
 	for _, c := range []struct {
 		what          string
@@ -219,7 +230,7 @@ func newMachine(o MachineOptions, dir string) Machine {
 	h := hex.EncodeToString(id)
 	m := Machine{
 		Name: o.Name, UUID: h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:],
-		Firmware: o.Firmware, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
+		Firmware: o.Firmware, SecureBoot: o.SecureBoot, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
 		BMC: BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
 	}
 	for i := range o.NICs {
@@ -258,7 +269,7 @@ func (l *Lab) build(ctx context.Context, m Machine, dir string) error {
 	}
 	if m.Firmware == "uefi" {
 		// A copy of its own: boot entries written by the machine outlive power cycles.
-		if err := copyFile(uefiVars, filepath.Join(dir, "vars.fd")); err != nil {
+		if err := copyFile(firmwareVars(m.SecureBoot), filepath.Join(dir, "vars.fd")); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,10 @@ func TestMachineOptionsCheck(t *testing.T) {
 		{MachineOptions{Name: "m1", NICROM: "pxe"}, `NIC ROM "pxe": allowed are ipxe, none, http`},
 		{MachineOptions{Name: "m1", NICROM: "http"}, `NIC ROM http needs the firmware uefi, not bios`},
 		{MachineOptions{Name: "m1", NICROM: "http", Firmware: "uefi"}, ""},
+		{MachineOptions{Name: "m1", SecureBoot: true}, "Secure Boot needs the firmware uefi, not bios"},
+		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "ipxe"}, "NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http"},
+		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "http"}, ""},
+		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi"}, ""},
 		{MachineOptions{Name: "m1", CDROM: "/etc/passwd"}, ""},
 		{MachineOptions{Name: "m1", CDROM: "/nowhere.iso"}, "CD-ROM: stat /nowhere.iso: no such file or directory"},
 		{MachineOptions{Name: "m1", CDROM: "/etc"}, "CD-ROM /etc: an absolute path of a file is wanted"},
@@ -86,6 +90,32 @@ func TestNewMachine(t *testing.T) {
 	}
 	if m.Disks[0].WWN == m.Disks[1].WWN || m.Disks[0].Serial == m.Disks[1].Serial {
 		t.Error("two disks have the same names")
+	}
+}
+
+// A machine with Secure Boot has cards without a boot ROM of their own, and starts with Microsoft's keys.
+func TestSecureMachine(t *testing.T) {
+	o := MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi"}
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(o, "/lab/machines/m1")
+	if !m.SecureBoot || m.NICROM != "none" || m.Firmware != "uefi" {
+		t.Errorf("made %+v", m)
+	}
+	keys, err := os.ReadFile(firmwareVars(true))
+	if err != nil {
+		t.Fatalf("%v: the package ovmf is missing", err)
+	}
+	plain, err := os.ReadFile(firmwareVars(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The variables' names and the certificates are in the store as they are (UTF-16 and DER).
+	for _, part := range []string{"Microsoft Corporation UEFI CA 2011", "P\x00K\x00", "S\x00e\x00c\x00u\x00r\x00e\x00B\x00o\x00o\x00t\x00E\x00n\x00a\x00b\x00l\x00e\x00"} {
+		if !strings.Contains(string(keys), part) || strings.Contains(string(plain), part) {
+			t.Errorf("%q: want it with Secure Boot alone", part)
+		}
 	}
 }
 

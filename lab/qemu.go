@@ -17,6 +17,8 @@ const (
 	qemuProgram = "qemu-system-x86_64"
 	uefiCode    = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 	uefiVars    = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+	secureCode  = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd" // runs with the system management mode that guards its variables
+	secureVars  = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"      // Microsoft's keys, as servers leave the factory
 	ipxeROMs    = "/usr/lib/ipxe/qemu"
 )
 
@@ -37,7 +39,7 @@ func mayRun(o MachineOptions) error {
 	if _, err := exec.LookPath(qemuProgram); err != nil {
 		return fmt.Errorf("%s is missing; run: apt-get install qemu-system-x86", qemuProgram)
 	}
-	if _, err := os.Stat(uefiVars); o.Firmware == "uefi" && err != nil {
+	if _, err := os.Stat(firmwareVars(o.SecureBoot)); o.Firmware == "uefi" && err != nil {
 		return errors.New("the UEFI firmware is missing; run: apt-get install ovmf")
 	}
 	if _, err := os.Stat(ipxeROMs); err != nil {
@@ -47,6 +49,14 @@ func mayRun(o MachineOptions) error {
 		return errors.New("/dev/net/tun is missing: the kernel has no tap interfaces; try: modprobe tun")
 	}
 	return nil
+}
+
+// firmwareVars is the store of UEFI variables that a new machine starts with.
+func firmwareVars(secure bool) string {
+	if secure {
+		return secureVars
+	}
+	return uefiVars
 }
 
 // accelerator picks KVM only where it is the processor's own. /dev/kvm alone proves nothing: under
@@ -75,9 +85,13 @@ func accelerator() []string {
 
 // arguments of QEMU for m. order lists device ids, the first boot source first.
 func arguments(m Machine, order []string) []string {
+	machine, code := "q35,graphics=off", uefiCode // firmware text goes to the serial line
+	if m.SecureBoot {
+		machine, code = "q35,smm=on,graphics=off", secureCode
+	}
 	args := []string{
 		"-name", m.Name, "-uuid", m.UUID, "-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35,graphics=off", // firmware text goes to the serial line
+		"-machine", machine,
 		"-m", strconv.Itoa(m.MemoryMB), "-smp", strconv.Itoa(m.CPUs),
 		"-smbios", "type=1,manufacturer=Billet,product=Lab machine,serial=" + m.Name + ",uuid=" + m.UUID,
 		"-qmp", "unix:" + qmpSocket + ",server=on,wait=off",
@@ -91,8 +105,11 @@ func arguments(m Machine, order []string) []string {
 	}
 	if m.Firmware == "uefi" {
 		args = append(args,
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+uefiCode,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
 			"-drive", "if=pflash,format=raw,unit=1,file=vars.fd")
+	}
+	if m.SecureBoot { // only the firmware itself may write its variables; it must not lose that when it wakes up
+		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
 	}
 	if m.NICROM == "http" {
 		for _, family := range []string{"IPv4", "IPv6"} { // OVMF's switches (OvmfPkg, NetworkPkg)

@@ -45,6 +45,13 @@ func TestArguments(t *testing.T) {
 -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd -drive if=pflash,format=raw,unit=1,file=vars.fd
 -fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n
 -netdev tap,id=net0,ifname=t0,script=no,downscript=no -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=`},
+		{"uefi that starts what is signed", func(m *Machine) {
+			m.Firmware, m.NICROM, m.SecureBoot = "uefi", "none", true
+			m.NICs = []NIC{{MAC: "52:54:00:00:00:01", Model: "virtio", Tap: "t0"}}
+		}, bmc.BootDevice{Device: "pxe"}, `
+-drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd -drive if=pflash,format=raw,unit=1,file=vars.fd
+-global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1
+-netdev tap,id=net0,ifname=t0,script=no,downscript=no -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=`},
 		{"scsi and no card", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000"}, {Path: "/lab/disk1.raw", Model: "scsi", Serial: "S1", WWN: "0x5001"}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `
@@ -69,7 +76,11 @@ func TestArguments(t *testing.T) {
 			m := base
 			c.change(&m)
 			got := strings.Join(arguments(m, bootOrder(m, c.device)), " ")
-			want := strings.ReplaceAll("-name m1 -uuid U"+common+c.want, "\n", " ")
+			shared := common
+			if m.SecureBoot {
+				shared = strings.Replace(common, "q35,", "q35,smm=on,", 1)
+			}
+			want := strings.ReplaceAll("-name m1 -uuid U"+shared+c.want, "\n", " ")
 			if diff := cmp.Diff(strings.Split(want, " -"), strings.Split(got, " -")); diff != "" {
 				t.Errorf("arguments (-want +got):\n%s", diff)
 			}

@@ -176,20 +176,31 @@ func (n *Node) AgentAlive(within time.Duration) bool {
 // Capability returns one entry of properties.capabilities, a "k:v,k:v" string or an object,
 // overridden by instance_info.capabilities; "" when absent.
 func (n *Node) Capability(name string) string {
-	for _, d := range []Document{n.InstanceInfo, n.Properties} {
-		switch caps := d["capabilities"].(type) {
-		case map[string]any:
-			if s, ok := caps[name].(string); ok {
-				return s
-			}
-		case string:
-			for pair := range strings.SplitSeq(caps, ",") {
-				k, v, ok := strings.Cut(pair, ":")
-				if ok && strings.TrimSpace(k) == name {
-					return strings.TrimSpace(v)
-				}
+	if value, ok := capabilityIn(n.InstanceInfo, name); ok {
+		return value
+	}
+	value, _ := capabilityIn(n.Properties, name)
+	return value
+}
+
+// InstanceCapability is what the instance alone asks for, "" when it does not: a node's own capability may only say
+// what its hardware can do.
+func (n *Node) InstanceCapability(name string) string {
+	value, _ := capabilityIn(n.InstanceInfo, name)
+	return value
+}
+
+func capabilityIn(d Document, name string) (value string, given bool) {
+	switch caps := d["capabilities"].(type) {
+	case map[string]any:
+		value, given = caps[name].(string)
+	case string:
+		for pair := range strings.SplitSeq(caps, ",") {
+			k, v, ok := strings.Cut(pair, ":")
+			if ok && strings.TrimSpace(k) == name {
+				return strings.TrimSpace(v), true
 			}
 		}
 	}
-	return ""
+	return value, given
 }

@@ -165,20 +165,26 @@ func TestCapabilities(t *testing.T) {
 	for _, tt := range []struct {
 		properties, instance any
 		want                 string
+		asked                string // by the instance alone
 	}{
-		{nil, nil, ""},
-		{"boot_mode:uefi", nil, "uefi"},
-		{" raid:1 , boot_mode : bios ", nil, "bios"},
-		{"boot_mode:uefi", "boot_mode:bios", "bios"},
-		{"boot_mode:uefi", "raid:1", "uefi"},
-		{"boot_mode:uefi", map[string]any{"boot_mode": "bios"}, "bios"},
-		{"boot_mode:uefi", map[string]any{"boot_mode": 5.0}, "uefi"},
-		{map[string]any{"boot_mode": "uefi"}, nil, "uefi"},
-		{"boot_mode", nil, ""}, {"my_boot_mode:uefi", nil, ""}, {"boot_mode:a:b", nil, "a:b"}, {5.0, []any{"boot_mode:uefi"}, ""},
+		{nil, nil, "", ""},
+		{"boot_mode:uefi", nil, "uefi", ""},
+		{" raid:1 , boot_mode : bios ", nil, "bios", ""},
+		{"boot_mode:uefi", "boot_mode:bios", "bios", "bios"},
+		{"boot_mode:uefi", "raid:1", "uefi", ""},
+		{"boot_mode:uefi", "boot_mode:", "", ""},
+		{"boot_mode:uefi", map[string]any{"boot_mode": "bios"}, "bios", "bios"},
+		{"boot_mode:uefi", map[string]any{"boot_mode": 5.0}, "uefi", ""},
+		{map[string]any{"boot_mode": "uefi"}, nil, "uefi", ""},
+		{"boot_mode", nil, "", ""}, {"my_boot_mode:uefi", nil, "", ""}, {"boot_mode:a:b", nil, "a:b", ""}, {5.0, []any{"boot_mode:uefi"}, "", ""},
+		{nil, "raid:1, boot_mode: uefi ", "uefi", "uefi"},
 	} {
 		n := &Node{Properties: Document{"capabilities": tt.properties}, InstanceInfo: Document{"capabilities": tt.instance}}
 		if got := n.Capability("boot_mode"); got != tt.want {
 			t.Errorf("%v %v: %q, want %q", tt.properties, tt.instance, got, tt.want)
+		}
+		if got := n.InstanceCapability("boot_mode"); got != tt.asked {
+			t.Errorf("%v %v: the instance asks for %q, want %q", tt.properties, tt.instance, got, tt.asked)
 		}
 	}
 }

@@ -2,10 +2,13 @@ package dhcp
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
@@ -107,7 +110,7 @@ func TestDiscover(t *testing.T) {
 		{
 			"record, loader not installed", ipxeMAC, armUEFI,
 			"OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 0.0.0.0" + network20 + "\n54=0a630001\n58=00000708\n59=00000c4e",
-			"DISCOVER from arm64 UEFI (arch 11): offered 10.99.0.20, no boot file: snponly-arm64.efi is not in the directories of boot loaders; install the package that has it",
+			"DISCOVER from arm64 UEFI (arch 11): offered 10.99.0.20, no boot file: snponly-arm64.efi is not in the directories of boot loaders; install the package ipxe",
 		},
 		{
 			"record, no loader known", pxeMAC, ia32UEFI,
@@ -126,6 +129,42 @@ func TestDiscover(t *testing.T) {
 				t.Errorf("told\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// A machine with Secure Boot is given shim once it is there together with the GRUB that shim fetches; until then the
+// trace names the package. BIOS machines have no Secure Boot.
+func TestShim(t *testing.T) {
+	s, _, trace := newServer(t, Full)
+	dir := s.Config.Loaders.Dirs[0]
+	for _, tt := range []struct {
+		put, file string
+		client    []dhcpv4.Modifier
+		said      string
+	}{
+		{"", "", uefiPXE, "no boot file: shimx64.efi.signed is not in the directories of boot loaders; install the package shim-signed"},
+		{"shimx64.efi.signed", "", uefiPXE, "no boot file: grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed"},
+		{"grubnetx64.efi.signed", "shimx64.efi.signed", uefiPXE, "boot file shimx64.efi.signed"},
+		{"", "pxelinux.0", biosPXE, "boot file pxelinux.0"},
+		{"", "pxelinux.0", biosIPXE, "boot file pxelinux.0"}, // never iPXE's script
+		{"", "", uefiHTTP, "no boot file: no shim boot loader is known for this architecture"},
+	} {
+		if tt.put != "" {
+			text, err := os.ReadFile("/usr/lib/ipxe/snponly.efi")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Any program for UEFI whose table of certificates is not empty: directory 4 of its PE32+ header.
+			pe := int(binary.LittleEndian.Uint32(text[0x3c:]))
+			binary.LittleEndian.PutUint32(text[pe+24+112+4*8+4:], 8)
+			if err := os.WriteFile(filepath.Join(dir, tt.put), text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, _ := ask(t, s, from(t, shimMAC, dhcpv4.MessageTypeDiscover, tt.client...))
+		if resp == nil || resp.BootFileName != tt.file || !strings.HasSuffix(trace.last(), ": offered "+resp.YourIPAddr.String()+", "+tt.said) {
+			t.Errorf("want %q; told %s; answered %s", tt.file, trace.last(), describe(resp, netip.AddrPort{}))
+		}
 	}
 }
 

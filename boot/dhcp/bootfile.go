@@ -25,7 +25,7 @@ func (s *Server) chooseFile(c client, m boot.Machine) bootFile {
 		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)} // answers "boot your disk"
 	case r == nil:
 		return bootFile{why: "no boot file: it boots its own disk"}
-	case c.ipxe && r.Loader != boot.PXE && (c.ipxeHTTP || s.loops.many(c.mac)):
+	case c.ipxe && r.Loader == boot.IPXE && (c.ipxeHTTP || s.loops.many(c.mac)):
 		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)}
 	}
 	return s.firmwareFile(c, r.Loader)
@@ -36,14 +36,11 @@ func (s *Server) firmwareFile(c client, kind boot.Loader) bootFile {
 	if c.http && arch == boot.BIOS { // option 93 left out
 		arch = boot.UEFIHTTP
 	}
+	if why := s.Config.Loaders.Missing(arch, kind); why != "" {
+		return bootFile{why: "no boot file: " + why}
+	}
 	name := s.Config.Loaders.Name(arch, kind)
-	if name == "" {
-		return bootFile{why: "no boot file: no " + string(kind) + " boot loader is known for this architecture"}
-	}
-	if !s.Config.Loaders.Has(name) {
-		return bootFile{why: "no boot file: " + name + " is not in the directories of boot loaders; install the package that has it"}
-	}
-	if c.ipxe && kind != boot.PXE {
+	if c.ipxe && kind == boot.IPXE {
 		s.loops.count(c.mac)
 	}
 	if c.http {

@@ -21,6 +21,7 @@ const (
 	knownMAC   = "52:54:00:00:00:01" // boots its disk
 	ipxeMAC    = "52:54:00:00:00:02" // has a record with loader ipxe
 	pxeMAC     = "52:54:00:00:00:03" // has a record with loader pxe
+	shimMAC    = "52:54:00:00:00:04" // has a record with loader shim
 	unknownMAC = "52:54:00:00:00:99"
 	ourIP      = "10.99.0.1"
 )
@@ -42,6 +43,8 @@ func (f *fakeStore) Machine(_ context.Context, mac string) (boot.Machine, error)
 		return boot.Machine{NodeUUID: "node-2", Record: &boot.Record{Loader: boot.IPXE, Kernel: "/k"}}, f.lost
 	case pxeMAC:
 		return boot.Machine{NodeUUID: "node-3", Record: &boot.Record{Loader: boot.PXE, Kernel: "/k"}}, f.lost
+	case shimMAC:
+		return boot.Machine{NodeUUID: "node-4", Record: &boot.Record{Loader: boot.Shim, Kernel: "/k"}}, f.lost
 	}
 	return boot.Machine{}, f.lost
 }

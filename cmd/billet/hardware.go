@@ -23,6 +23,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
+			Loaders:       boot.Loaders{Dirs: c.LoaderDirs},
 			AllowedPaths:  append(slices.Clone(c.FileURLPaths), c.ImageDir),
 			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}

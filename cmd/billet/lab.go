@@ -99,6 +99,9 @@ func (f *labFlags) create() *cobra.Command {
 					return fmt.Errorf("BMC port %q: a number or auto is allowed", port)
 				}
 			}
+			if o.SecureBoot && !c.Flags().Changed("nic-rom") {
+				o.NICROM = "" // the default is not signed
+			}
 			l, err := f.open(c)
 			if err != nil {
 				return err
@@ -112,6 +115,7 @@ func (f *labFlags) create() *cobra.Command {
 	}
 	p := c.Flags()
 	p.StringVar(&o.Firmware, "firmware", "bios", "bios or uefi")
+	p.BoolVar(&o.SecureBoot, "secure-boot", false, "the firmware starts only what is signed with Microsoft's keys; needs --firmware uefi, and the cards carry no iPXE")
 	p.IntVar(&o.MemoryMB, "memory", 384, "memory in MiB")
 	p.IntVar(&o.CPUs, "cpus", 1, "processors")
 	p.StringArrayVar(&disks, "disk", []string{"6G"}, "disk size (sparse), again for another disk; none: no disk")

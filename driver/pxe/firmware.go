@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
+	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
 // The capabilities boot_mode and secure_boot are what somebody wants of the machine's firmware. Where the
 // hardware can be told, it is: the boot mode before the ramdisk starts, so that both systems run in the same
-// one; Secure Boot for the instance alone, as the deploy ramdisk is signed by nobody.
+// one; Secure Boot for the instance alone, as not every deploy ramdisk is signed. secure_boot of the instance asks
+// for it; that of the node itself says that the hardware has it.
 
 // setBootMode has the machine boot in the mode that the node asks for.
 func setBootMode(ctx context.Context, t *driver.Task) error {
@@ -31,9 +34,117 @@ func setBootMode(ctx context.Context, t *driver.Task) error {
 	return nil
 }
 
-// wantsSecureBoot reports the capability secure_boot.
+// wantsSecureBoot reports that the instance asks for Secure Boot.
 func wantsSecureBoot(n *node.Node) bool {
-	return strings.EqualFold(n.Capability("secure_boot"), "true")
+	return strings.EqualFold(n.InstanceCapability("secure_boot"), "true")
+}
+
+// switchedOff reports whether Secure Boot is off while the ramdisk runs, as the hardware can be told so.
+func switchedOff(t *driver.Task) bool {
+	_, can := t.Hardware.Management.(driver.Firmware)
+	return can && wantsSecureBoot(t.Node)
+}
+
+// signedOnly reports whether the machine will start no ramdisk that is not signed.
+func signedOnly(t *driver.Task) bool {
+	switch {
+	case switchedOff(t):
+		return false
+	case t.Node.SecureBoot != nil:
+		return *t.Node.SecureBoot
+	}
+	return wantsSecureBoot(t.Node) // nobody can switch it on later
+}
+
+// ramdiskLoader is the boot loader of the flow's ramdisk.
+func (b *Boot) ramdiskLoader(t *driver.Task) boot.Loader {
+	if switchedOff(t) {
+		return b.Loader
+	}
+	return b.instanceLoader(t)
+}
+
+// instanceLoader is the boot loader of an instance that starts over the network. What is signed starts without Secure
+// Boot too, so it is taken where Secure Boot may be on.
+func (b *Boot) instanceLoader(t *driver.Task) boot.Loader {
+	n := t.Node
+	may := n.SecureBoot != nil && *n.SecureBoot || strings.EqualFold(n.Capability("secure_boot"), "true")
+	if b.Loader == boot.PXE && may && (signedOnly(t) || b.Loaders.Missing(b.arch(n), boot.Shim) == "") {
+		return boot.Shim
+	}
+	return b.Loader
+}
+
+// arch is the firmware that a machine with Secure Boot has.
+func (b *Boot) arch(n *node.Node) boot.Arch {
+	arm := n.Properties.String("cpu_arch") == "aarch64"
+	switch {
+	case b.Firmware == UEFIHTTP && arm:
+		return boot.UEFIArm64HTTP
+	case b.Firmware == UEFIHTTP:
+		return boot.UEFIHTTP
+	case arm:
+		return boot.UEFIArm64
+	}
+	return boot.UEFI
+}
+
+// checkSecureBoot refuses what Secure Boot would refuse when the machine starts, where only its console tells.
+func (b *Boot) checkSecureBoot(t *driver.Task) error {
+	n := t.Node
+	if err := mayHaveSecureBoot(t); err != nil {
+		return err
+	}
+	if !signedOnly(t) {
+		return nil
+	}
+	why := "its machine starts only what is signed (Secure Boot is on)"
+	if n.SecureBoot == nil {
+		why = fmt.Sprintf("its instance asks for Secure Boot, which the management interface %s cannot switch, so that it must be on all the time", t.Hardware.Management.Name())
+	}
+	refuse := func(format string, args ...any) error {
+		return node.Errorf(node.Invalid, "Node %s cannot boot its ramdisk: %s, and %s.", n.UUID, why, fmt.Sprintf(format, args...))
+	}
+	arch, kind := b.arch(n), b.ramdiskLoader(t)
+	if missing := b.Loaders.Missing(arch, kind); missing != "" {
+		return refuse("%s", missing)
+	}
+	if name := b.Loaders.Name(arch, kind); !b.Loaders.Signed(name) {
+		return refuse("the boot interface %s starts %s, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware", b.Name(), name)
+	}
+	files, err := b.ramdisk(t)
+	if err != nil {
+		return err
+	}
+	if boot.IsURL(files.kernel.place) {
+		return nil // the boot loader looks at it
+	}
+	f, err := os.Open(files.kernel.place)
+	if err != nil {
+		return &node.Err{Kind: node.Invalid, Msg: files.kernel.key + " cannot be read", Cause: err}
+	}
+	defer f.Close()
+	if !boot.Signed(f) {
+		return refuse("%s (%s) is not signed: take a distribution's own kernel, as billet ramdisk build does", files.kernel.key, files.kernel.place)
+	}
+	return nil
+}
+
+// mayHaveSecureBoot refuses an instance that asks for Secure Boot on a machine that will not have it.
+func mayHaveSecureBoot(t *driver.Task) error {
+	n := t.Node
+	_, deploy := n.State.Next(node.EventDeploy)
+	_, rebuild := n.State.Next(node.EventRebuild)
+	if !wantsSecureBoot(n) || !deploy && !rebuild {
+		return nil
+	}
+	if strings.EqualFold(n.Capability("boot_mode"), "bios") {
+		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, which BIOS does not have: set the capability boot_mode to uefi, or secure_boot to false.", n.UUID)
+	}
+	if _, can := t.Hardware.Management.(driver.Firmware); !can && n.SecureBoot != nil && !*n.SecureBoot {
+		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface %s cannot switch it: switch it on in the machine's firmware and inspect the node, or set the instance's capability secure_boot to false.", n.UUID, t.Hardware.Management.Name())
+	}
+	return nil
 }
 
 // setSecureBoot switches Secure Boot on for an instance that asks for it, or off again. Hardware that cannot be

@@ -45,13 +45,15 @@ func TestFirmwareFollowsTheCapabilities(t *testing.T) {
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "uefi", "<nil>"},
 		{"secure boot that nobody asked Billet for", "secure_boot:false", func(n *node.Node) { n.SecureBoot = &yes },
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "true"},
+		{"what the hardware can, which no instance asks for", nil, func(n *node.Node) { n.Properties = node.Document{"capabilities": "secure_boot:true"} },
+			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "<nil>"},
 		{"a mode that is none", "boot_mode:legacy", func(*node.Node) {},
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "<nil>"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, w, task := setUp(t, boot.IPXE)
 			task.Hardware.Management = firmware{w}
-			task.Node.Properties = node.Document{"capabilities": tt.capabilities}
+			task.Node.InstanceInfo["capabilities"] = tt.capabilities
 			tt.before(task.Node)
 			for _, step := range []func() error{
 				func() error { return b.PrepareRamdisk(t.Context(), task, nil) },
@@ -79,7 +81,7 @@ func TestFirmwareFollowsTheCapabilities(t *testing.T) {
 // Hardware that cannot be told is left alone: the deploy goes on, and the node says nothing new.
 func TestFirmwareThatCannotBeTold(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
-	task.Node.Properties = node.Document{"capabilities": "boot_mode:uefi,secure_boot:true"}
+	task.Node.InstanceInfo["capabilities"] = "boot_mode:uefi,secure_boot:true"
 	for _, err := range []error{b.PrepareRamdisk(t.Context(), task, nil), b.PrepareInstance(t.Context(), task), b.CleanUpInstance(t.Context(), task)} {
 		if err != nil {
 			t.Error(err)
@@ -99,7 +101,7 @@ func TestFirmwareFails(t *testing.T) {
 	} {
 		b, w, task := setUp(t, boot.IPXE)
 		task.Hardware.Management = firmware{w}
-		task.Node.Properties = node.Document{"capabilities": "boot_mode:uefi,secure_boot:true"}
+		task.Node.InstanceInfo["capabilities"] = "boot_mode:uefi,secure_boot:true"
 		w.fails[what] = errors.New("broken")
 		err := b.PrepareRamdisk(t.Context(), task, nil)
 		if what == "secure true" {

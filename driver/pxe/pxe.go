@@ -26,6 +26,7 @@ type Boot struct {
 	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
 	AllowedPaths []string      // directories that users may name files in, for instances without a disk
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
+	Loaders      boot.Loaders  // those that the boot services give out
 
 	CaptureSerial bool   // the serial lines of nodes that do not say otherwise are heard (see driver.SerialOf)
 	SerialConsole string // the kernel's name of that line, "ttyS0,115200n8"; "": ramdisks are not told to speak there
@@ -77,6 +78,9 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	if _, err := b.commandLine(t, nil); err != nil {
 		return err
 	}
+	if err := b.checkSecureBoot(t); err != nil {
+		return err
+	}
 	if _, deploy := t.Node.State.Next(node.EventDeploy); deploy && livesInMemory(t) {
 		if _, err := b.instanceFiles(t.Node); err != nil {
 			return err
@@ -113,7 +117,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err != nil {
 		return err
 	}
-	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine = b.Loader, files.kernel.place, files.ramdisk.place, line
+	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine = b.ramdiskLoader(t), files.kernel.place, files.ramdisk.place, line
 	r.Until = boot.End(b.RecordLife)
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the boot record: %w", err)
@@ -218,7 +222,7 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 		return err
 	}
 	r := boot.Record{
-		NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), Loader: b.Loader, Kernel: kernel.place, Ramdisk: ramdisk.place,
+		NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), Loader: b.instanceLoader(t), Kernel: kernel.place, Ramdisk: ramdisk.place,
 		CommandLine: strings.Join(strings.Fields(line), " "), Until: boot.End(instanceLife), CreatedAt: node.Now(),
 	}
 	if err := b.Records.PutRecord(ctx, r); err != nil {

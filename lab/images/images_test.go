@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"context"
+	"debug/pe"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/agent/disk"
 )
 
 // tool runs a real program; a missing one fails the test and says where it comes from.
@@ -63,7 +66,7 @@ func TestMeasureQcow2(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	_, err := Build(t.Context(), "windows", Options{OutDir: t.TempDir()})
-	if want := `unknown lab image "windows"; allowed are: grub, tiny, tiny-root, tiny-disk, debian, debian-root`; err == nil || err.Error() != want {
+	if want := `unknown lab image "windows"; allowed are: grub, tiny, tiny-signed, tiny-root, tiny-disk, debian, debian-root`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	err = installed([]tool{{"no-such-program", "pkg-a"}, {"/no/such/file", "pkg-b"}, {"/no/other", "pkg-b"}, {"sh", "dash"}})
@@ -130,6 +133,62 @@ func TestTinyImage(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The signed image has Debian's loaders as they were signed, byte for byte, where GRUB and the agent look for them,
+// and a kernel with a signature; what nobody signed is only where the firmware looks without a boot entry.
+func TestTinySignedImage(t *testing.T) {
+	img, err := Build(t.Context(), "tiny-signed", Options{OutDir: t.TempDir(), CacheDir: sharedCache(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkDisk(t, img)
+	esp := fmt.Sprintf("%s@@%d", img.Path, espStart*sector)
+	read := func(name string) []byte {
+		t.Helper()
+		out := filepath.Join(t.TempDir(), "file")
+		run(t, "mtools", "mcopy", "-i", esp, "::/"+name, out)
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for name, from := range map[string]string{"EFI/debian/shimx64.efi": signedShim, "EFI/debian/grubx64.efi": signedGRUB} {
+		want, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(read(name), want) {
+			t.Errorf("%s is not %s", name, from)
+		}
+	}
+	if got := string(read("EFI/debian/grub.cfg")); got != signedConfig {
+		t.Errorf("the signed GRUB's configuration: %q", got)
+	}
+	for name, want := range map[string]bool{"vmlinuz": true, "EFI/debian/shimx64.efi": true, "EFI/BOOT/BOOTX64.EFI": false} {
+		if got := signedPE(t, read(name)); got != want {
+			t.Errorf("%s carries a signature: %v, want %v", name, got, want)
+		}
+	}
+	d, err := disk.Open(img.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if l, err := disk.FindLoader(d); err != nil || l.Path != `\EFI\debian\shimx64.efi` {
+		t.Errorf("the agent would start %q, %v", l.Path, err)
+	}
+}
+
+// signedPE reports whether a program for UEFI has a table of certificates (PE format, data directory 4).
+func signedPE(t *testing.T, b []byte) bool {
+	t.Helper()
+	f, err := pe.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.OptionalHeader.(*pe.OptionalHeader64).DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY].Size > 0
 }
 
 // sharedCache keeps the kernel package between runs; the program goes there too.
