@@ -93,6 +93,11 @@ func TestArgumentsOfTheHardwaresSteps(t *testing.T) {
 			want string
 		}{
 			{nil, `Step power.wait needs the argument "seconds": How long to wait, 1 to 30.`},
+			{map[string]any{"seconds": 0.0}, "Step power.wait: seconds is 0; a number from 1 to 30 is allowed (power.hold waits longer)."},
+			{map[string]any{"seconds": 30.5}, "Step power.wait: seconds is 30.5; a number from 1 to 30 is allowed (power.hold waits longer)."},
+			{map[string]any{"seconds": -1.0}, "Step power.wait: seconds is -1; a number from 1 to 30 is allowed (power.hold waits longer)."},
+			{map[string]any{"seconds": "10"}, "Step power.wait: seconds is \"10\"; a number from 1 to 30 is allowed (power.hold waits longer)."},
+			{map[string]any{"seconds": true}, "Step power.wait: seconds is true; a number from 1 to 30 is allowed (power.hold waits longer)."},
 			{map[string]any{"seconds": 1.0, "minutes": 1.0}, `Step power.wait does not take the argument "minutes"; allowed are: seconds.`},
 		} {
 			err := c.Provision(t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "wait", Args: tt.args}}})

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -20,10 +21,10 @@ var builtin = map[node.Interface][]driver.Step{
 	node.Power: {
 		{Name: "verify_power", Priority: map[node.Flow]int{node.FlowVerify: 1000, node.FlowAdopt: 1000}, Frame: true, Run: verifyPower},
 		{Name: holdStep, Priority: onRequest, Abortable: true},
-		{Name: "power_on", Priority: onRequest, Run: switchTo(node.PowerOn)},
+		{Name: "power_on", Priority: onRequest, Abortable: true, Run: switchOn(node.PowerOn), Poll: bootAgain},
 		{Name: "power_off", Priority: onRequest, Run: switchTo(node.PowerOff)},
-		{Name: "reboot", Priority: onRequest, Run: switchTo(node.Rebooting)},
-		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Required: []string{"seconds"}, Run: pause, Poll: pause},
+		{Name: "reboot", Priority: onRequest, Abortable: true, Run: switchOn(node.Rebooting), Poll: bootAgain},
+		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Required: []string{"seconds"}, Check: checkPause, Run: pause, Poll: pause},
 	},
 }
 
@@ -44,8 +45,42 @@ func verifyPower(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
 
+// switchOn starts or restarts the machine where people put it among the steps. While the ramdisk's agent has steps to
+// come, the ramdisk is booted anew and its agent waited for: the one before has ended with its ramdisk.
+func switchOn(target node.PowerState) func(context.Context, *driver.Task) (driver.Result, error) {
+	return func(ctx context.Context, t *driver.Task) (driver.Result, error) {
+		ends := target == node.Rebooting || t.Node.Agent.URL == "" // else the ramdisk runs, and goes on
+		if ends && t.Node.Plan.InBand && agentNeeded(t) {
+			return bootAgain(ctx, t)
+		}
+		return switchTo(target)(ctx, t)
+	}
+}
+
+// agentNeeded reports whether a step after the one under way is carried out by the ramdisk's agent.
+func agentNeeded(t *driver.Task) bool {
+	own := map[string]bool{}
+	if s, ok := t.Hardware.Deploy.(driver.Stepper); ok {
+		for _, step := range s.Steps() {
+			own[step.Name] = step.NeedsAgent
+		}
+	}
+	p := t.Node.Plan
+	return slices.ContainsFunc(p.Steps[p.Index+1:], func(s node.PlannedStep) bool {
+		return s.Agent || s.Interface == node.Deploy && own[s.Step]
+	})
+}
+
+func bootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	agent, ok := t.Hardware.Deploy.(driver.InBand)
+	if !ok {
+		return driver.Done(), node.Errorf(node.Invalid, "the deploy interface %s boots no ramdisk with an agent", t.Hardware.Deploy.Name())
+	}
+	return agent.BootAgain(ctx, t)
+}
+
 // switchTo switches power where people put it among the steps. A ramdisk that ran ends with it: whatever of its
-// agent's steps comes later says that there is no agent, rather than waiting for the old one.
+// agent's steps comes after a power_off says that there is no agent, rather than waiting for the old one.
 func switchTo(target node.PowerState) func(context.Context, *driver.Task) (driver.Result, error) {
 	return func(ctx context.Context, t *driver.Task) (driver.Result, error) {
 		if err := t.SetPower(ctx, target); err != nil || target == node.PowerOn {
@@ -55,11 +90,19 @@ func switchTo(target node.PowerState) func(context.Context, *driver.Task) (drive
 	}
 }
 
-func pause(_ context.Context, t *driver.Task) (driver.Result, error) {
-	seconds, ok := t.Step().Args["seconds"].(float64)
-	if !ok || seconds < 1 || seconds > longestPause {
-		return driver.Done(), node.Errorf(node.Invalid, "the wait step needs the argument seconds, 1 to %d", longestPause)
+// checkPause checks the arguments of a wait step.
+func checkPause(args map[string]any) error {
+	if seconds, ok := args["seconds"].(float64); !ok || !(seconds >= 1 && seconds <= longestPause) {
+		return node.Errorf(node.Invalid, "seconds is %#v; a number from 1 to %d is allowed (power.hold waits longer).", args["seconds"], longestPause)
 	}
+	return nil
+}
+
+func pause(_ context.Context, t *driver.Task) (driver.Result, error) {
+	if err := checkPause(t.Step().Args); err != nil { // planned by an earlier version
+		return driver.Done(), err
+	}
+	seconds, _ := t.Step().Args["seconds"].(float64)
 	since := t.Node.Plan.WaitingSince
 	if since.IsZero() {
 		since = time.Now()

@@ -131,6 +131,12 @@ func acceptArgs(o offered, args map[string]any) error {
 	if wrong := wrongArgs(string(o.iface)+"."+o.step.Name, args, info); wrong != "" {
 		return node.Errorf(node.Invalid, "%s", wrong)
 	}
+	if o.step.Check == nil {
+		return nil
+	}
+	if err := o.step.Check(args); err != nil {
+		return node.Errorf(node.Invalid, "Step %s.%s: %s", o.iface, o.step.Name, err)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -185,6 +186,89 @@ func TestAbortAfterTheLastStep(t *testing.T) {
 			w.wantState(n, want)
 			if n.Maintenance || n.Fault != node.NoFault || (n.LastError == "") != last || w.m.count("tidy_up") != tidied || w.m.count("agent:polish_up") != 0 {
 				t.Errorf("last %v: maintenance %v, last_error %q, done %q", last, n.Maintenance, n.LastError, w.m.done())
+			}
+		})
+	}
+}
+
+// Power that is switched while steps of the agent are to come boots the ramdisk anew, and the flow waits for its agent.
+func TestPowerStepsBeforeTheAgentsOwn(t *testing.T) {
+	power := func(step string) node.PlannedStep { return node.PlannedStep{Interface: node.Power, Step: step} }
+	burnin := node.PlannedStep{Interface: node.Deploy, Step: "burnin"}
+	for _, tt := range []struct {
+		name  string
+		steps []node.PlannedStep
+		again int // how often the ramdisk boots anew
+		done  string
+	}{
+		{"reboot", []node.PlannedStep{power("reboot"), burnin}, 1, "boot_clean boot_again agent:burnin end_clean"},
+		{"twice", []node.PlannedStep{power("reboot"), power("reboot"), burnin}, 2, "boot_clean boot_again agent:burnin end_clean"},
+		{"off and on", []node.PlannedStep{power("power_off"), power("power_on"), burnin}, 1, "boot_clean power off boot_again agent:burnin end_clean"},
+		{"on, and it is on", []node.PlannedStep{power("power_on"), burnin}, 0, "boot_clean power on agent:burnin end_clean"},
+		{"after the agent's last", []node.PlannedStep{burnin, power("reboot")}, 0, "boot_clean agent:burnin rebooting end_clean"},
+		{"with a step of the hardware after it", []node.PlannedStep{burnin, power("reboot"), {Interface: node.Deploy, Step: "erase_cmos"}}, 0, "boot_clean agent:burnin rebooting erase_cmos end_clean"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Manageable)
+				w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "burnin"}}
+				w.m.agentOK["burnin"] = true
+				w.m.onDo = func(what string, n *node.Node) {
+					if what == "agent:burnin" && n.Agent.URL == "" {
+						t.Error("a step went to an agent that is gone")
+					}
+				}
+				c, _ := w.start(w.cfg)
+				w.provision(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: tt.steps})
+				for range 4 {
+					w.reachWaiting()
+					if n := w.node(); n.State == node.CleanWait {
+						if n.Plan.WaitingFor == "the agent's first heartbeat" && n.Agent.TokenGiven {
+							t.Errorf("the token of the agent before is kept: %+v", n.Agent)
+						}
+						w.heartbeat(c)
+					}
+				}
+				n := w.settle()
+				w.wantState(n, node.Manageable)
+				var did []string
+				for _, d := range w.m.done() {
+					if d != "read_power" {
+						did = append(did, d)
+					}
+				}
+				if got := strings.Join(did, " "); got != tt.done || w.m.count("boot_again") != tt.again {
+					t.Errorf("done: %s, booted anew %d times", got, w.m.count("boot_again"))
+				}
+			})
+		})
+	}
+}
+
+// The agent that is waited for after a reboot and never calls fails the flow in time, and while it is waited for people may abort.
+func TestNoAgentAfterAReboot(t *testing.T) {
+	for _, abort := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Manageable)
+			w.m.offers, w.m.within = []node.PlannedStep{{Interface: node.Deploy, Step: "burnin"}}, 20*time.Minute
+			c, _ := w.start(w.cfg)
+			w.provision(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "reboot"}, {Interface: node.Deploy, Step: "burnin"}}})
+			w.reach(node.CleanWait)
+			w.heartbeat(c)
+			w.reach(node.CleanWait)
+			if w.m.count("boot_again") != 1 {
+				t.Fatalf("done: %q", w.m.done())
+			}
+			want := "Timed out after"
+			if abort {
+				w.provision(c, node.ProvisionRequest{Event: node.EventAbort})
+				want = "was aborted by request."
+			}
+			began := time.Now()
+			n := w.settle()
+			w.wantState(n, node.CleanFailed)
+			if !strings.Contains(n.LastError, want) || time.Since(began) > 21*time.Minute || w.m.count("agent:burnin") > 0 {
+				t.Errorf("after %s: %s; done %q", time.Since(began), n.LastError, w.m.done())
 			}
 		})
 	}

@@ -169,6 +169,20 @@ func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, e
 	return driver.Wait("the agent to finish "+step, cmp.Or(m.runs, time.Hour)), m.do(ctx, t, "agent:"+step)
 }
 
+func (m *machine) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall("again") == fmt.Sprint(t.Node.Plan.Index) {
+		if t.Node.Agent.URL == "" {
+			return driver.Wait("the agent's first heartbeat", 0), nil
+		}
+		return driver.Done(), nil
+	}
+	if err := t.ForgetAgent(ctx); err != nil {
+		return driver.Done(), err
+	}
+	t.Remember("again", fmt.Sprint(t.Node.Plan.Index))
+	return driver.Wait("the agent's first heartbeat", m.within), m.do(ctx, t, "boot_again")
+}
+
 func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

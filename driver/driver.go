@@ -192,6 +192,9 @@ type Stepper interface {
 type InBand interface {
 	RunStep(ctx context.Context, t *Task) (Result, error)
 	PollStep(ctx context.Context, t *Task) (Result, error)
+	// BootAgain boots the flow's ramdisk anew and waits for its agent. The conductor calls it for the step under way,
+	// and again at each wake-up while it waits, when people switch power among steps that the agent carries out.
+	BootAgain(ctx context.Context, t *Task) (Result, error)
 }
 
 // Step is one piece of work, declared once, in the driver. Run and Poll must be safe to run
@@ -201,11 +204,14 @@ type Step struct {
 	Name string
 	// Priority by flow, highest first. 0 runs only when asked for. A flow not in the map does not
 	// have the step. A negative priority runs after everything else.
-	Priority  map[node.Flow]int
-	Abortable bool              // may be aborted while it waits
-	Frame     bool              // always part of the flow, not shown to people, cannot be asked for or overridden
-	Args      map[string]string // argument → help, for steps people ask for
-	Required  []string          // of Args, those that must be given
+	Priority   map[node.Flow]int
+	Abortable  bool              // may be aborted while it waits
+	NeedsAgent bool              // has the ramdisk's agent do its work: while one is to come, the ramdisk must run
+	Frame      bool              // always part of the flow, not shown to people, cannot be asked for or overridden
+	Args       map[string]string // argument → help, for steps people ask for
+	Required   []string          // of Args, those that must be given
+	// Check says what is wrong with the arguments' values, when the step is asked for; nil: they are not looked at before Run.
+	Check func(args map[string]any) error
 
 	Run  func(ctx context.Context, t *Task) (Result, error)
 	Poll func(ctx context.Context, t *Task) (Result, error) // asked at each wake-up while the step waits; nil: any call from the machine ends the wait

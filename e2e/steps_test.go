@@ -154,7 +154,8 @@ func (m *machine) ran(since int) []string {
 }
 
 // The conductor's own steps on a machine that boots: in a deploy after the instance was started, in a cleaning
-// and a service that need no ramdisk. Kernel parameters of the node are the ramdisk's.
+// and a service that need no ramdisk, and before steps of the agent, where the ramdisk is booted anew. Kernel
+// parameters of the node are the ramdisk's.
 func TestReservedSteps(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("reserved", "--firmware", "bios", "--memory", "384", "--disk", "5G")
@@ -184,19 +185,26 @@ func TestReservedSteps(t *testing.T) {
 	if n := m.ramdisks(); n != 0 {
 		t.Errorf("a cleaning without a ramdisk booted %d", n)
 	}
+	m.provision(map[string]any{"target": "clean", "clean_steps": []map[string]any{
+		step("power_off", 0), step("power_on", 0), {"interface": "deploy", "step": "erase_devices_metadata"},
+	}})
+	m.arrive("manageable", 3*time.Minute)
+	if got, want := m.ran(4), []string{"power.power_off", "power.power_on", "deploy.erase_devices_metadata"}; !slices.Equal(got, want) || m.ramdisks() != 2 {
+		t.Errorf("the cleaning ran %q on %d ramdisks, want %q on 2", got, m.ramdisks(), want)
+	}
 	m.provision(map[string]any{"target": "provide"})
 	m.arrive("available", time.Minute)
 
 	m.patch("/instance_info", imageInfo(t, "tiny.raw"))
 	m.provision(map[string]any{"target": "active", "deploy_steps": []map[string]any{
-		step("wait", 90), step("power_off", 15), step("power_on", 12), step("reboot", 5),
+		step("wait", 90), step("reboot", 85), step("power_off", 15), step("power_on", 12),
 	}})
 	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs console=ttyS0 billet-marker=1")
 	m.arrive("active", 2*time.Minute)
 	m.boots(1)
-	want := []string{"power.wait", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
-		"deploy.boot_instance", "power.power_off", "power.power_on", "power.reboot"}
-	if got := m.ran(4); !slices.Equal(got, want) {
+	want := []string{"power.wait", "power.reboot", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
+		"deploy.boot_instance", "power.power_off", "power.power_on"}
+	if got := m.ran(7); !slices.Equal(got, want) {
 		t.Errorf("the deploy ran %q, want %q", got, want)
 	}
 
@@ -211,7 +219,7 @@ func TestReservedSteps(t *testing.T) {
 	m.provision(map[string]any{"target": "unhold"})
 	m.arrive("active", time.Minute)
 	m.boots(up + 1)
-	if n := m.ramdisks(); n != 1 {
-		t.Errorf("%d ramdisks were booted, one for the deploy is enough", n)
+	if n := m.ramdisks(); n != 4 {
+		t.Errorf("%d ramdisks were booted; two for the cleaning and two for the deploy are enough", n)
 	}
 }

@@ -147,6 +147,25 @@ func (d *Direct) PollStep(ctx context.Context, t *driver.Task) (driver.Result, e
 	return d.inBand(ctx, t, d.poll)
 }
 
+// BootAgain implements driver.InBand.
+func (d *Direct) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if t.Recall(memoReboot) == stepName(t) {
+		return d.rebooting(ctx, t)
+	}
+	return d.reboot(ctx, t)
+}
+
+// reboot begins to boot the ramdisk anew within the step under way.
+func (d *Direct) reboot(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	t.Remember(memoReboot, stepName(t))
+	t.Remember(memoCommand, "") // it was the earlier agent's
+	t.Remember(memoBooted, "")
+	if err := save(ctx, t); err != nil {
+		return driver.Done(), err
+	}
+	return d.rebooting(ctx, t)
+}
+
 // inBand carries a step of the agent on, by run or poll, through whatever boots belong to it.
 func (d *Direct) inBand(ctx context.Context, t *driver.Task, carryOn func(context.Context, *driver.Task, work) (driver.Result, *wire.CommandResult, error)) (driver.Result, error) {
 	switch stepName(t) {
@@ -210,12 +229,7 @@ func (d *Direct) inBandEnded(ctx context.Context, t *driver.Task, w work, r driv
 	if !t.Step().Reboot && !reported(c).RebootRequested {
 		return driver.Result{Says: says(c)}, nil
 	}
-	t.Remember(memoReboot, stepName(t))
-	t.Remember(memoBooted, "")
-	if err := save(ctx, t); err != nil {
-		return driver.Done(), err
-	}
-	return d.rebooting(ctx, t)
+	return d.reboot(ctx, t)
 }
 
 // rebooting boots the ramdisk anew after a step that asked for it, and waits for its agent.

@@ -142,7 +142,10 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	}
 	absent, polls := d.absent(t, err)
 	if polls > 1 {
-		if state, err := t.Hardware.Power.PowerState(ctx, t); err == nil && state == node.PowerOff {
+		asking, cancel := context.WithTimeout(ctx, powerAnswer)
+		state, err := t.Hardware.Power.PowerState(asking, t)
+		cancel()
+		if err == nil && state == node.PowerOff {
 			return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
 		}
 	}

@@ -279,3 +279,58 @@ func TestPowerLossWhileBooting(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A step of the conductor's own that reboots the machine gets the ramdisk booted anew: the agent of before is forgotten first, the new
+// one's first call ends the wait, and the next step is the new one's. Called again after a crash at any point it does what is left.
+func TestTheRamdiskIsBootedAgain(t *testing.T) {
+	reboots := func(t *testing.T) *world {
+		w := erasing(t, true)
+		w.stored.Plan.WaitingSince = time.Time{}
+		w.stored.Plan.Steps = append([]node.PlannedStep{{Interface: node.Power, Step: "reboot", StartedAt: node.Now()}}, w.stored.Plan.Steps...)
+		w.log = nil
+		return w
+	}
+	w := reboots(t)
+	old := w.agent
+	if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.WaitFor != firstCall || r.Within != DefaultBootTimeout {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if got := strings.Join(w.log, ", "); got != theRevival {
+		t.Errorf("at the machine: %s", got)
+	}
+	for range 2 {
+		if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.WaitFor != firstCall || r.Within != 0 {
+			t.Errorf("while it boots: %+v, %v", r, err)
+		}
+	}
+	w.comesBack()
+	if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.Waiting() {
+		t.Fatalf("once it has called: %+v, %v", r, err)
+	}
+	if got := strings.Join(w.log, ", "); got != theRevival {
+		t.Errorf("done once more at the machine: %s", got)
+	}
+	w.stored.Plan.Index++
+	w.stored.Plan.WaitingSince = time.Time{}
+	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor != "the agent to finish erase_devices" || w.agent.count("clean.execute_clean_step") != 1 {
+		t.Errorf("the step after it: %+v, %v; the agents got %d and %d", r, err, old.count("clean.execute_clean_step"), w.agent.count("clean.execute_clean_step"))
+	}
+
+	// The process dies at each thing done to the machine; the next one ends at the same point.
+	for _, at := range []string{"power off", "connect cleaning", "PrepareRamdisk", "power on"} {
+		w := reboots(t)
+		w.fails[at] = errors.New("dead")
+		task := w.task()
+		if _, err := w.direct.BootAgain(t.Context(), task); err == nil {
+			t.Errorf("%s: no error", at)
+		}
+		delete(w.fails, at) // what it had not saved itself is gone
+		if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.WaitFor != firstCall || w.power != node.PowerOn || w.row.URL != "" {
+			t.Errorf("%s: %+v, %v; power %s, agent %+v", at, r, err, w.power, w.row)
+		}
+		w.comesBack()
+		if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.Waiting() {
+			t.Errorf("%s: at the end: %+v, %v", at, r, err)
+		}
+	}
+}

@@ -207,15 +207,16 @@ type world struct {
 	agent  *fakeAgent
 	log    []string // what happened to the machine, in order
 
-	stored node.Node
-	row    node.Agent // the agent's row
-	power  node.PowerState
-	fails  map[string]error // "PowerState", "SetPowerState power off", "PrepareRamdisk", …
-	params map[string]string
-	deaf   bool // the machine does not switch itself off
-	ports  []node.Port
-	fast   time.Duration // Task.FastTrack
-	byHand bool          // the power interface is the agent's own
+	stored   node.Node
+	row      node.Agent // the agent's row
+	power    node.PowerState
+	fails    map[string]error // "PowerState", "SetPowerState power off", "PrepareRamdisk", …
+	params   map[string]string
+	deaf     bool // the machine does not switch itself off
+	ports    []node.Port
+	fast     time.Duration // Task.FastTrack
+	byHand   bool          // the power interface is the agent's own
+	patience time.Duration // how long the BMC was given to tell the power state, last; 0: for ever
 }
 
 func newWorld(t *testing.T) *world {
@@ -312,7 +313,11 @@ func (m *machine) CleanUpInstance(context.Context, *driver.Task) error {
 	return m.do("CleanUpInstance")
 }
 
-func (m *machine) PowerState(context.Context, *driver.Task) (node.PowerState, error) {
+func (m *machine) PowerState(ctx context.Context, _ *driver.Task) (node.PowerState, error) {
+	m.patience = 0
+	if until, ends := ctx.Deadline(); ends {
+		m.patience = time.Until(until)
+	}
 	if !m.deaf && m.agent.count("standby.power_off") > 0 && m.power == node.PowerOn {
 		m.power = node.PowerOff
 	}

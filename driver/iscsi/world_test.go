@@ -65,6 +65,9 @@ func (b base) Steps() []driver.Step { return b.direct }
 func (base) RunStep(context.Context, *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
+func (base) BootAgain(context.Context, *driver.Task) (driver.Result, error) {
+	return driver.Done(), nil
+}
 func (base) PollStep(context.Context, *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
