@@ -289,25 +289,28 @@ const injectStep = `{"step":"inject_files","interface":"deploy","priority":0,"re
 
 const deleteInfo = `"delete_existing":{"description":"Whether software RAID that is there is deleted first. Default: false for create_configuration, true for apply_configuration.","required":false}`
 
+// bootOfTests is what an agent on a machine without firmware tables says of its boot.
+const bootOfTests = `"boot":{"current_boot_mode":"bios","pxe_interface":"52:54:00:00:00:01","secure_boot":false},`
+
 func TestSteps(t *testing.T) {
 	s := newService(t)
 	startAgent(t, s, nil)
 	c := conductorFor(t, receive(t, s.heartbeats))
 	for name, want := range map[string]string{
-		"clean.get_clean_steps": `{"clean_steps":{"BilletHardwareManager":[` +
+		"clean.get_clean_steps": `{` + bootOfTests + `"clean_steps":{"BilletHardwareManager":[` +
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":99,"reboot_requested":false,"abortable":true},` +
 			`{"step":"erase_devices","interface":"deploy","priority":10,"reboot_requested":false,"abortable":true},` +
 			`{"step":"erase_devices_express","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"delete_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false},` +
 			`{"step":"create_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
-		"deploy.get_deploy_steps": `{"deploy_steps":{"BilletHardwareManager":[` +
+		"deploy.get_deploy_steps": `{` + bootOfTests + `"deploy_steps":{"BilletHardwareManager":[` +
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"write_image","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
 			`"configdrive":{"description":"Base64 of a gzipped config drive image, or a URL of one.","required":false},` +
 			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}},` + injectStep + `,` +
 			`{"step":"apply_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `,` +
 			`"raid_config":{"description":"The RAID configuration to apply, as target_raid_config has it.","required":true}}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
-		"service.get_service_steps": `{"hardware_manager_version":{"BilletHardwareManager":"1.1"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
+		"service.get_service_steps": `{` + bootOfTests + `"hardware_manager_version":{"BilletHardwareManager":"1.1"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
 	} {
 		if got := c.succeed(name, map[string]any{"node": map[string]any{}, "ports": []any{}}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)

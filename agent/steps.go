@@ -92,6 +92,7 @@ func (a *Agent) listSteps(k kind) command {
 		return map[string]any{
 			string(k) + "_steps":       map[string][]wire.Step{managerName: list},
 			"hardware_manager_version": map[string]string{managerName: managerVersion},
+			"boot":                     a.inventory.Boot(), // the conductor of a deploy has no inventory
 		}, nil
 	}}
 }

@@ -113,7 +113,11 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 		}
 	}
 	if s := signs.stuckAt(phase); s != nil && !signs.loading() {
-		return signs.gaveUp(fmt.Sprintf("%s after %s said that it cannot go on", spell(e.now.Sub(s.first)), s.who), signs.cause())
+		what := "said that it cannot go on"
+		if s.who == secureBoot {
+			what = "refused to start something"
+		}
+		return signs.gaveUp(fmt.Sprintf("%s after %s %s", spell(e.now.Sub(s.first)), s.who, what), signs.cause())
 	}
 	if len(signs.events) == 0 {
 		if firmware == 0 || e.quiet(began) <= firmware {

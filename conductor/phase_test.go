@@ -15,7 +15,7 @@ const (
 	noAddress  = "but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more."
 	noRoute    = "but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? Its console says more."
 	noLoader   = "but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?"
-	neverTaken = "but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?"
+	neverTaken = "but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?"
 )
 
 // The machine has been waited for 600 s, since 600 s ago, under a phase of 110 s and a firmware time of 500 s.

@@ -26,12 +26,16 @@ var ailments = []struct {
 	find  *regexp.Regexp
 }{
 	{"the kernel", true, regexp.MustCompile(`Kernel panic - not syncing`)},
+	{secureBoot, false, regexp.MustCompile(`(?i)failed to (?:load|start) Boot[0-9A-F]{4}\b.*(?:Access Denied|Security Violation)|Verification failed: \(?0x1A|secure ?boot (?:policy|violation)|\bbad shim signature|: Security Violation$`)},
 	{"iPXE", false, regexp.MustCompile(`ipxe\.org/(?:err/)?[0-9a-f]{6,8}\b`)},
 	{"the firmware", false, regexp.MustCompile(`(?i)PXE-[EM][0-9A-F]{2}\b|no bootable (?:device|option)|no boot(?:able)? device (?:available|found)|reboot and select proper boot device|operating system not found|nothing to boot`)},
 	{"GRUB", false, regexp.MustCompile(`^grub rescue>|^grub>|^error: .*(?:no such (?:device|partition)|unknown filesystem|file .* not found)`)},
 	{"SYSLINUX", false, regexp.MustCompile(`(?i)^Failed to load (?:ldlinux|libcom32|COM32)|Unable to locate configuration file`)},
 	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|\bmsg="heartbeat not taken"`)},
 }
+
+// secureBoot is who says that something was not started because it is not signed.
+const secureBoot = "Secure Boot"
 
 // symptoms finds what a machine's lines tell, each kind once, in the order in which they were heard first.
 func symptoms(lines []node.Line, since time.Time) []symptom {
@@ -78,7 +82,11 @@ func bare(text string) string {
 }
 
 func (s symptom) says(now time.Time) string {
-	return fmt.Sprintf("%s said %s ago: %q", s.who, spell(now.Sub(s.last)), s.text)
+	who := s.who
+	if who == secureBoot { // firmware, shim and GRUB all speak for it
+		who = "the machine"
+	}
+	return fmt.Sprintf("%s said %s ago: %q", who, spell(now.Sub(s.last)), s.text)
 }
 
 // panicked returns the panic of the machine's kernel that ends the wait; nil when there was none, or the agent has
@@ -109,6 +117,17 @@ func (e evidence) stuckAt(phase time.Duration) *symptom {
 		lines := e.serial.Lines
 		quiet := e.quiet(lines[len(lines)-1].At) > phase
 		if e.quiet(s.first) > phase && (s.times > 1 || quiet) {
+			return &s
+		}
+	}
+	return nil
+}
+
+// refused returns what Secure Boot refused to start during the wait; nil when it refused nothing, or the machine has
+// come further since.
+func (e evidence) refused() *symptom {
+	for _, s := range symptoms(e.serial.Lines, e.now.Add(-e.waited)) {
+		if s.who == secureBoot && !e.agent.TokenGiven && !e.cameFurther(s.first) {
 			return &s
 		}
 	}

@@ -93,6 +93,10 @@ func (e evidence) cause() string {
 	if p := e.panicked(); p != nil {
 		return fmt.Sprintf("the machine's kernel panicked %s ago: %q. Is the deploy ramdisk whole, made for this kernel, and the machine's memory large enough for it?", spell(e.now.Sub(p.first)), p.text)
 	}
+	if s := e.refused(); s != nil {
+		return fmt.Sprintf("%s. Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe and the capability secure_boot to true, so that shim and a signed GRUB start it, or switch Secure Boot off in the firmware. (Seen so far: %s)",
+			s.says(e.now), e.place())
+	}
 	return e.withConsole(e.place())
 }
 
@@ -178,7 +182,7 @@ func (e evidence) fetched(files []node.BootEvent) string {
 	case begun:
 		return fmt.Sprintf("the ramdisk was asked for but never sent whole (%s): does the machine have enough memory, and is its network sound?", last)
 	}
-	return fmt.Sprintf("boot files were asked for (%s), but never the ramdisk: does the firmware accept the boot loader, and can it reach the boot server over HTTP?", last)
+	return fmt.Sprintf("boot files were asked for (%s), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?", last)
 }
 
 // answered leaves out the requests that Billet's DHCP kept silent about.

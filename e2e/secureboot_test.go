@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -17,6 +18,9 @@ func TestSecureBoot(t *testing.T) {
 	m.patch("/boot_interface", "pxe")
 	m.patch("/properties/capabilities", "boot_mode:uefi,secure_boot:true")
 	m.available()
+	if n := m.firmware(); n.SecureBoot != nil || n.BootMode != nil {
+		t.Errorf("before the machine has said anything the node says %v", n)
+	}
 	info := imageInfo(t, signedImage(t))
 	info["capabilities"] = map[string]any{"secure_boot": "true"}
 	began := time.Now()
@@ -24,6 +28,9 @@ func TestSecureBoot(t *testing.T) {
 	m.arrive("active", 5*time.Minute)
 	t.Logf("active after %.1f s", time.Since(began).Seconds())
 	ramdisk := len(m.console())
+	if n := m.firmware(); n.SecureBoot == nil || !*n.SecureBoot || n.BootMode == nil || *n.BootMode != "uefi" {
+		t.Errorf("the node says %v after its machine has booted with Secure Boot", n)
+	}
 	m.prints(3*time.Minute, "BILLET-INSTANCE-UP tiny")
 	seen := m.console()
 	for what, part := range map[string][]byte{"ramdisk": seen[:ramdisk], "instance": seen[ramdisk:]} {
@@ -34,6 +41,39 @@ func TestSecureBoot(t *testing.T) {
 	if !bytes.Contains(seen[ramdisk:], []byte("secureboot: Secure boot enabled")) {
 		t.Errorf("the instance's kernel does not say that Secure Boot is on:\n%s", tail(seen[ramdisk:], 3000))
 	}
+}
+
+// A firmware that starts only what is signed refuses iPXE: the deploy fails soon, with that as its reason and
+// with what would help.
+func TestSecureBootRefusesWhatNobodySigned(t *testing.T) {
+	s := newSite(t, "--boot-phase-timeout", "30s")
+	m := s.machine("unsigned", "--firmware", "uefi", "--secure-boot", "--memory", "512", "--disk", "5G")
+	m.available()
+	m.deploy(imageInfo(t, "grub.qcow2"))
+	began := time.Now()
+	m.fails(4*time.Minute, []string{"Gave up after", "Secure Boot refused to start something", "Access Denied", "set boot_interface to pxe and the capability secure_boot to true"},
+		[]string{"snponly.efi: complete", "The serial line, the last "})
+	t.Logf("after %.0f s", time.Since(began).Seconds())
+	if bytes.Contains(m.console(), []byte("iPXE")) {
+		t.Errorf("iPXE was started:\n%s", tail(m.console(), 3000))
+	}
+}
+
+type firmwareView struct {
+	BootMode   *string `json:"boot_mode"`
+	SecureBoot *bool   `json:"secure_boot"`
+}
+
+func (f firmwareView) String() string {
+	b, _ := json.Marshal(f)
+	return string(b)
+}
+
+// firmware is what the node says of its machine's firmware.
+func (m *machine) firmware() (f firmwareView) {
+	m.s.t.Helper()
+	m.s.call("GET", "/v1/nodes/"+m.uuid, nil, &f, 200)
+	return f
 }
 
 // signedImage is the image that starts with Secure Boot, by its name in the cache. It is built when it is first asked for.

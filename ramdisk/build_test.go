@@ -3,6 +3,7 @@ package ramdisk
 import (
 	"bytes"
 	"context"
+	"debug/pe"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -72,8 +73,33 @@ func TestBuild(t *testing.T) {
 					t.Errorf("the module %s is missing", name)
 				}
 			}
+			checkSigned(t, out, plain)
 			checkBoots(t, out)
 		})
+	}
+}
+
+// checkSigned finds the distribution's signatures where Secure Boot looks for them: at the kernel's end, where its PE
+// header says, and at each module's.
+func checkSigned(t *testing.T, dir string, initramfs []byte) {
+	t.Helper()
+	kernel, err := os.ReadFile(filepath.Join(dir, KernelFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := pe.NewFile(bytes.NewReader(kernel))
+	if err != nil {
+		t.Fatalf("the kernel is no program for UEFI: %v", err)
+	}
+	table := program.OptionalHeader.(*pe.OptionalHeader64).DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY]
+	if table.Size < 256 || int(table.VirtualAddress+table.Size) != len(kernel) || !bytes.Contains(kernel[table.VirtualAddress:], []byte("Debian Secure Boot Signer")) {
+		t.Errorf("the kernel of %d bytes has a signature of %d at %d, and it is not Debian's", len(kernel), table.Size, table.VirtualAddress)
+	}
+	for _, name := range []string{"vfat", "virtio_net", "efivarfs"} {
+		module := pipe(t, initramfs, "cpio", "-i", "--quiet", "--to-stdout", "modules/"+name+".ko")
+		if !strings.HasSuffix(module, "~Module signature appended~\n") {
+			t.Errorf("the module %s is not signed: with Secure Boot the kernel would not load it", name)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@
 package inventory
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,9 +36,30 @@ func (m Machine) Read() wire.Inventory {
 		Memory:       m.memory(),
 		Disks:        m.Disks(),
 		SystemVendor: m.systemVendor(),
-		Boot:         wire.BootInfo{CurrentBootMode: m.BootMode(), PXEInterface: m.BootMAC},
+		Boot:         m.Boot(),
 		Hostname:     host,
 	}
+}
+
+// Boot tells how the machine booted.
+func (m Machine) Boot() wire.BootInfo {
+	return wire.BootInfo{CurrentBootMode: m.BootMode(), PXEInterface: m.BootMAC, SecureBoot: m.SecureBoot()}
+}
+
+// secureBoot is the firmware's variable (UEFI Specification 2.10, section 3.3): behind its four bytes of attributes,
+// 1 when only what is signed was started.
+const secureBoot = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
+// SecureBoot reports whether the firmware starts only what is signed; nil when it does not say. BIOS has no such thing,
+// nor has a UEFI firmware whose other variables can be read.
+func (m Machine) SecureBoot() *bool {
+	b, err := os.ReadFile(m.path(secureBoot))
+	on := err == nil && len(b) == 5 && b[4] == 1
+	without := errors.Is(err, fs.ErrNotExist) && len(m.names(filepath.Dir(secureBoot))) > 0
+	if err == nil && len(b) == 5 || without || m.BootMode() == "bios" {
+		return &on
+	}
+	return nil
 }
 
 // BootMode is "uefi" when the firmware left its tables, else "bios".

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -173,6 +174,34 @@ func TestRead(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestSecureBoot(t *testing.T) {
+	const vars = "sys/firmware/efi/efivars/"
+	const name = vars + "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  string
+	}{
+		{"BIOS", nil, "false"},
+		{"on", map[string]string{name: "\x06\x00\x00\x00\x01"}, "true"},
+		{"off", map[string]string{name: "\x06\x00\x00\x00\x00"}, "false"},
+		{"a firmware that does not have it", map[string]string{vars + "BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c": "\x07\x00\x00\x00"}, "false"},
+		{"variables that cannot be read", map[string]string{"sys/firmware/efi/fw_vendor": "x"}, "nil"},
+		{"an empty folder of variables", map[string]string{vars + "sub/x": ""}, "false"},
+		{"a short variable", map[string]string{name: "\x06\x00\x00\x00"}, "nil"},
+		{"a long variable", map[string]string{name: "\x06\x00\x00\x00\x01\x01"}, "nil"},
+		{"a value that is none", map[string]string{name: "\x06\x00\x00\x00\x02"}, "false"},
+	} {
+		got := "nil"
+		if b := machine(t, tt.files).Read().Boot.SecureBoot; b != nil {
+			got = fmt.Sprint(*b)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
 	}
 }
 

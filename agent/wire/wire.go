@@ -170,6 +170,7 @@ type Steps struct {
 	Deploy  map[string][]Step `json:"deploy_steps,omitempty"`
 	Service map[string][]Step `json:"service_steps,omitempty"`
 	Version map[string]string `json:"hardware_manager_version"`
+	Boot    *BootInfo         `json:"boot,omitempty"` // how the machine booted; agents other than Billet's do not say
 }
 
 // ImageInfo is args.image_info of the write_image step.
@@ -331,8 +332,9 @@ type SystemVendor struct {
 
 // BootInfo is how the machine booted.
 type BootInfo struct {
-	CurrentBootMode string `json:"current_boot_mode"` // "bios" or "uefi"
-	PXEInterface    string `json:"pxe_interface"`     // MAC
+	CurrentBootMode string `json:"current_boot_mode"`     // "bios" or "uefi"
+	PXEInterface    string `json:"pxe_interface"`         // MAC
+	SecureBoot      *bool  `json:"secure_boot,omitempty"` // whether the firmware starts only what is signed; nil: not said
 }
 
 // AgentStatus is the answer to GET /v1/status on the agent.

@@ -66,7 +66,7 @@ func (d *Direct) tearDownService(ctx context.Context, t *driver.Task) (driver.Re
 func verb(flow node.Flow) string { return string(flow) }
 
 // agentSteps asks the agent which steps of the flow under way its hardware managers offer, and
-// remembers their version.
+// remembers their version, and how its machine booted.
 func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.PlannedStep, error) {
 	s, err := d.Client.open(t.Node.Agent)
 	if err != nil {
@@ -79,6 +79,9 @@ func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.Planned
 	}
 	if err := rememberVersion(t, offered.Version); err != nil {
 		return nil, err
+	}
+	if offered.Boot != nil {
+		booted(t.Node, *offered.Boot)
 	}
 	return ofInterface(t, d.plan(flow, offered)), nil
 }

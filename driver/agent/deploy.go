@@ -53,7 +53,10 @@ func (d *Direct) ramdiskCalled(ctx context.Context, t *driver.Task) (driver.Resu
 		return d.bootsOn(ctx, t)
 	}
 	steps, err := d.agentSteps(ctx, t)
-	return driver.Result{Steps: steps}, err
+	if err != nil {
+		return driver.Done(), err
+	}
+	return driver.Result{Steps: steps}, secureAsAsked(t)
 }
 
 // writeImage has the agent write the image and the config drive.

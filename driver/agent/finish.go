@@ -83,6 +83,9 @@ func (d *Direct) bootMode(n *node.Node) (mode string, known bool) {
 	if mode = n.Capability("boot_mode"); mode != "" {
 		return mode, true
 	}
+	if wantsSecureBoot(n) {
+		return "uefi", true
+	}
 	if n.BootMode != "" {
 		return n.BootMode, true
 	}

@@ -39,18 +39,10 @@ func setMemory(_ *Inspect, r *reading) error {
 
 // setBootMode is the hook boot-mode: the capability. The node's boot_mode is known without it.
 func setBootMode(_ *Inspect, r *reading) error {
-	if mode := bootMode(r.inventory); mode != "" {
+	if mode := bootMode(r.inventory.Boot); mode != "" {
 		r.setCapability("boot_mode", mode)
 	}
 	return nil
-}
-
-// bootMode is "bios", "uefi", or "" when the machine does not say.
-func bootMode(i wire.Inventory) string {
-	if mode := strings.ToLower(i.Boot.CurrentBootMode); mode == "bios" || mode == "uefi" {
-		return mode
-	}
-	return ""
 }
 
 // DefaultCPUCapabilities are the capabilities that flags of processors stand for.

@@ -161,9 +161,7 @@ func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.Inspect
 			}
 		}
 	}
-	if mode := bootMode(r.inventory); mode != "" {
-		r.node.BootMode = mode
-	}
+	booted(r.node, r.inventory.Boot)
 	*t.Node = *r.node
 	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: r.plugin}, Ports: r.changedPorts(t.Ports), Gone: r.gone}, nil
 }

@@ -91,6 +91,27 @@ func added(found driver.Findings) (ports []node.Port) {
 	return ports
 }
 
+// An inspection tells whether the machine starts only what is signed; the report stays as it came.
+func TestInspectedSecureBoot(t *testing.T) {
+	w := newWorld(t)
+	for _, said := range []bool{true, false} {
+		task := w.task()
+		data := report(t, func(body map[string]any) {
+			inventoryOf(body)["boot"] = map[string]any{"current_boot_mode": "uefi", "pxe_interface": "", "secure_boot": said}
+		})
+		found, err := (&Inspect{}).Inspected(t.Context(), task, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if task.Node.SecureBoot == nil || *task.Node.SecureBoot != said {
+			t.Errorf("the node says %v, want %v", task.Node.SecureBoot, said)
+		}
+		if b, _ := found.Inventory.Inventory["boot"].(map[string]any); b["secure_boot"] != said {
+			t.Errorf("the inventory that is kept: %v", b)
+		}
+	}
+}
+
 func TestWhichPorts(t *testing.T) {
 	noBoot := func(b map[string]any) {
 		delete(b, "boot_interface")

@@ -95,6 +95,9 @@ func validateCapabilities(n *node.Node) error {
 			return invalid(n, "instance_info/capabilities is %v; an object such as {\"boot_mode\": \"uefi\"} is allowed", c)
 		}
 	}
+	if isPartition(n) && !isNetboot(n) && wantsSecureBoot(n) && deployable(n) {
+		return invalid(n, "its instance asks for Secure Boot, and the boot loader that is installed for a partition image is signed by nobody: take a whole-disk image, whose own boot loaders are signed")
+	}
 	for _, c := range capabilities {
 		if v := n.Capability(c.name); v != "" && !slices.Contains(c.allowed, strings.ToLower(v)) {
 			return invalid(n, "the capability %s is %q; allowed are %s", c.name, v, strings.Join(c.allowed, ", "))

@@ -45,6 +45,14 @@ func TestValidate(t *testing.T) {
 			prefix + "instance_info/image_source: file:///etc/shadow may not be read: no directory is allowed for file:// images."},
 		{"partition image", func(n *node.Node) { n.InstanceInfo["image_type"] = "partition" },
 			prefix + "its image is a partition image, which needs instance_info/root_gb: a whole number of at least 1."},
+		{"partition image with Secure Boot", func(n *node.Node) {
+			n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"] = "partition", 3.0
+			n.InstanceInfo["capabilities"] = map[string]any{"secure_boot": "True"}
+		}, prefix + "its instance asks for Secure Boot, and the boot loader that is installed for a partition image is signed by nobody: take a whole-disk image, whose own boot loaders are signed."},
+		{"partition image on hardware that has Secure Boot", func(n *node.Node) {
+			n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"] = "partition", 3.0
+			n.Properties = node.Document{"capabilities": "secure_boot:true"}
+		}, ""},
 		{"image of no kind", func(n *node.Node) { n.InstanceInfo["image_type"] = "tarball" },
 			prefix + `instance_info/image_type is "tarball"; "whole-disk" and "partition" are allowed.`},
 		{"partition image by kernel", func(n *node.Node) { n.InstanceInfo["kernel"] = "http://h/k" },

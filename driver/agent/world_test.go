@@ -44,7 +44,8 @@ type fakeAgent struct {
 	hangUpAfter  int               // close it after the command was begun
 	answer       map[string]string // command (short) → body answered with status 400
 	outcome      map[string]wire.CommandResult
-	unfinished   bool // long commands stay RUNNING until finish is called
+	boot         *wire.BootInfo // what it says of its machine's boot; nil: nothing, as agents other than Billet's
+	unfinished   bool           // long commands stay RUNNING until finish is called
 }
 
 func newFakeAgent(t *testing.T) *fakeAgent {
@@ -153,7 +154,11 @@ func (a *fakeAgent) end(c wire.CommandResult) wire.CommandResult {
 	switch {
 	case strings.HasPrefix(c.Name, "get_") && strings.HasSuffix(c.Name, "_steps"):
 		kind := strings.TrimSuffix(strings.TrimPrefix(c.Name, "get_"), "_steps")
-		c.Result = raw(map[string]any{kind + "_steps": a.steps[kind], "hardware_manager_version": a.versions})
+		answer := map[string]any{kind + "_steps": a.steps[kind], "hardware_manager_version": a.versions}
+		if a.boot != nil {
+			answer["boot"] = a.boot
+		}
+		c.Result = raw(answer)
 	case strings.HasPrefix(c.Name, "execute_"):
 		kind := strings.TrimSuffix(strings.TrimPrefix(c.Name, "execute_"), "_step")
 		c.Result = raw(map[string]any{kind + "_result": nil, kind + "_step": params.Step})

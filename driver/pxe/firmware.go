@@ -20,6 +20,9 @@ import (
 // setBootMode has the machine boot in the mode that the node asks for.
 func setBootMode(ctx context.Context, t *driver.Task) error {
 	mode := strings.ToLower(t.Node.Capability("boot_mode"))
+	if mode == "" && wantsSecureBoot(t.Node) {
+		mode = "uefi"
+	}
 	if mode != "bios" && mode != "uefi" || mode == t.Node.BootMode {
 		return nil
 	}
@@ -154,6 +157,9 @@ func setSecureBoot(ctx context.Context, t *driver.Task, on bool) error {
 		return nil
 	}
 	f, ok := t.Hardware.Management.(driver.Firmware)
+	if !ok && on && t.Node.SecureBoot != nil {
+		return node.Errorf(node.Invalid, "The instance asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface %s cannot switch it: switch it on in the machine's firmware, or set the instance's capability secure_boot to false.", t.Hardware.Management.Name())
+	}
 	if !ok {
 		if on && t.Log != nil {
 			t.Log.Warn("secure boot is asked for, but the management interface cannot switch it: it must be on in the machine's firmware",

@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// What a machine says of its boot is noted; what it leaves out stays as it was known.
+func TestBooted(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		name       string
+		said       wire.BootInfo
+		mode       string
+		secure     *bool
+		wantMode   string
+		wantSecure string
+	}{
+		{"nothing said, nothing known", wire.BootInfo{}, "", nil, "", "nil"},
+		{"nothing said", wire.BootInfo{}, "uefi", &yes, "uefi", "true"},
+		{"on", wire.BootInfo{CurrentBootMode: "uefi", SecureBoot: &yes}, "", nil, "uefi", "true"},
+		{"switched off since", wire.BootInfo{CurrentBootMode: "UEFI", SecureBoot: &no}, "uefi", &yes, "uefi", "false"},
+		{"an agent that does not know of it", wire.BootInfo{CurrentBootMode: "uefi"}, "bios", &yes, "uefi", "true"},
+		{"BIOS has none", wire.BootInfo{CurrentBootMode: "bios"}, "uefi", &yes, "bios", "false"},
+		{"a mode that is none", wire.BootInfo{CurrentBootMode: "legacy"}, "uefi", nil, "uefi", "nil"},
+	} {
+		n := &node.Node{BootMode: tt.mode, SecureBoot: tt.secure}
+		booted(n, tt.said)
+		secure := "nil"
+		if n.SecureBoot != nil {
+			secure = fmt.Sprint(*n.SecureBoot)
+		}
+		if n.BootMode != tt.wantMode || secure != tt.wantSecure {
+			t.Errorf("%s: %q, %s; want %q, %s", tt.name, n.BootMode, secure, tt.wantMode, tt.wantSecure)
+		}
+	}
+}
+
+// plainBMC is a management interface that can set boot devices; firmwareBMC can switch Secure Boot too.
+type plainBMC struct{ *machine }
+
+func (plainBMC) BootDevices() []string { return nil }
+func (plainBMC) SetBootDevice(context.Context, *driver.Task, node.BootDevice) error {
+	return nil
+}
+func (plainBMC) BootDevice(context.Context, *driver.Task) (node.BootDevice, error) {
+	return node.BootDevice{}, nil
+}
+
+type firmwareBMC struct{ plainBMC }
+
+func (firmwareBMC) SetBootMode(context.Context, *driver.Task, string) error { return nil }
+func (firmwareBMC) SetSecureBoot(context.Context, *driver.Task, bool) error { return nil }
+
+// A deploy whose instance asks for Secure Boot ends, before anything is written, when the machine says that it is off
+// and nobody can switch it.
+func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
+	yes, no := true, false
+	const refused = "The instance asks for Secure Boot, but in its machine it is off, as the ramdisk found, and the management interface fake cannot switch it. Nothing was written. "
+	for _, tt := range []struct {
+		name   string
+		wanted any
+		said   *bool
+		can    bool
+		err    string
+	}{
+		{"off", map[string]any{"secure_boot": "true"}, &no, false, refused},
+		{"off, and nobody asks", map[string]any{"boot_mode": "uefi"}, &no, false, ""},
+		{"on", map[string]any{"secure_boot": "true"}, &yes, false, ""},
+		{"not said", map[string]any{"secure_boot": "true"}, nil, false, ""},
+		{"off until the instance starts", map[string]any{"secure_boot": "true"}, &no, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.stored.InstanceInfo["capabilities"] = tt.wanted
+			w.agent.boot = &wire.BootInfo{CurrentBootMode: "uefi", SecureBoot: tt.said}
+			w.plan(node.FlowDeploy, w.direct.Steps())
+			w.stored.Plan.Steps[0].StartedAt = node.Now()
+			w.calls()
+			task := w.task()
+			task.Hardware.Management = plainBMC{&machine{w}}
+			if tt.can {
+				task.Hardware.Management = firmwareBMC{plainBMC{&machine{w}}}
+			}
+			_, err := w.direct.ramdiskCalled(t.Context(), task)
+			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.err)) {
+				t.Errorf("got %v, want %q", err, tt.err)
+			}
+			if task.Node.BootMode != "uefi" || tt.said != nil && *task.Node.SecureBoot != *tt.said {
+				t.Errorf("the node says %q, %v", task.Node.BootMode, task.Node.SecureBoot)
+			}
+			if slices.ContainsFunc(w.agent.got, func(c wire.Command) bool { return strings.Contains(c.Name, "execute") }) {
+				t.Errorf("the agent was told to do something: %v", w.agent.got)
+			}
+		})
+	}
+}
+
+// An instance that asks for Secure Boot boots in UEFI mode, whatever else is known.
+func TestBootModeOfTheInstance(t *testing.T) {
+	d := &Direct{DefaultBootMode: "bios"}
+	for _, tt := range []struct {
+		instance, properties any
+		last                 string
+		want                 string
+		known                bool
+	}{
+		{nil, nil, "", "bios", false},
+		{nil, nil, "uefi", "uefi", true},
+		{nil, "boot_mode:uefi", "bios", "uefi", true},
+		{"secure_boot:true", nil, "", "uefi", true},
+		{"secure_boot:true", nil, "bios", "uefi", true},
+		{"secure_boot:false", nil, "bios", "bios", true},
+		{nil, "secure_boot:true", "bios", "bios", true},
+	} {
+		n := &node.Node{BootMode: tt.last, InstanceInfo: node.Document{"capabilities": tt.instance}, Properties: node.Document{"capabilities": tt.properties}}
+		if got, known := d.bootMode(n); got != tt.want || known != tt.known {
+			t.Errorf("%v, %v, last %q: %q, %v; want %q, %v", tt.instance, tt.properties, tt.last, got, known, tt.want, tt.known)
+		}
+	}
+}
