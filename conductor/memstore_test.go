@@ -222,6 +222,9 @@ func (s *memStore) SaveAgent(_ context.Context, uuid string, a node.Agent) error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[uuid]
+	if n.Agent.Token == "" || n.Agent.VerifyCA != "" && n.Agent.VerifyCA != a.VerifyCA {
+		return node.Errorf(node.Invalid, "the token was forgotten")
+	}
 	a.Token, a.TokenGiven = n.Agent.Token, n.Agent.TokenGiven
 	n.Agent = a
 	return nil

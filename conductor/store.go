@@ -36,7 +36,7 @@ type Store interface {
 	Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error)
 
 	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token and
-	// TokenGiven; GiveAgentToken stores token and returns true only for the first caller;
+	// TokenGiven, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token and returns true only for the first caller;
 	// ForgetAgent clears the row.
 	SaveAgent(ctx context.Context, uuid string, a node.Agent) error
 	GiveAgentToken(ctx context.Context, uuid, token string) (bool, error)

@@ -8,19 +8,22 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// SaveAgent replaces what is known of the node's agent but for its token, without the lease:
-// heartbeats never wait for the conductor that works on the node.
+// SaveAgent replaces what is known of the node's agent but for its token, without the lease: heartbeats never wait
+// for the conductor that works on the node. An agent that has no token any more, or whose certificate is another
+// than that of the one which has it, is refused: its last heartbeat must not outlive ForgetAgent.
 func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error {
-	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token_given)
-		SELECT id, $2, $3, $4, $5, FALSE FROM nodes WHERE uuid = $1
-		ON CONFLICT (node_id) DO UPDATE SET url = excluded.url, version = excluded.version,
-			verify_ca = excluded.verify_ca, last_heartbeat = excluded.last_heartbeat`
-	saved, err := changedOne(ctx, s.write, query, strings.ToLower(uuid), a.URL, a.Version, a.VerifyCA, a.LastHeartbeat)
+	uuid = strings.ToLower(uuid)
+	const query = `UPDATE node_agent SET url = $2, version = $3, verify_ca = $4, last_heartbeat = $5
+		WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1) AND token_given AND verify_ca IN ('', $4)`
+	saved, err := changedOne(ctx, s.write, query, uuid, a.URL, a.Version, a.VerifyCA, a.LastHeartbeat)
+	if err == nil && !saved {
+		if _, err = nodeID(ctx, s.write, uuid); err == nil {
+			return node.Errorf(node.Invalid, "The agent of node %s is not the one that has its token any more: it must look the node up anew.", uuid)
+		}
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("save the agent of node %s: %w", uuid, err)
-	}
-	if !saved {
-		return node.NodeNotFound(uuid)
 	}
 	return nil
 }

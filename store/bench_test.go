@@ -43,6 +43,9 @@ func BenchmarkStore(b *testing.B) {
 			})
 		})
 		b.Run(name+"/heartbeat", func(b *testing.B) {
+			if _, err := s.GiveAgentToken(b.Context(), first, "token"); err != nil {
+				b.Fatal(err)
+			}
 			each(b, func() error { return s.SaveAgent(b.Context(), first, node.Agent{URL: "u", LastHeartbeat: node.Now()}) })
 		})
 		if err := s.Close(); err != nil {

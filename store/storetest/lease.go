@@ -139,7 +139,8 @@ func testRenew(t *testing.T, s *store.Store) {
 func testSaveLeavesTheRest(t *testing.T, s *store.Store) {
 	add(t, s, 1, nil)
 	n := reserve(t, s, 1)
-	created, agent := n.CreatedAt, node.Agent{URL: "https://10.0.0.9:9999", LastHeartbeat: at(9)}
+	created, agent := n.CreatedAt, node.Agent{URL: "https://10.0.0.9:9999", LastHeartbeat: at(9), Token: "token", TokenGiven: true}
+	giveToken(t, s, 1, agent.Token)
 	ok(t, s.SaveAgent(t.Context(), uid(1), agent))
 	ok(t, s.SaveProgress(t.Context(), node.Progress{NodeUUID: uid(1), Done: 5}))
 	n.CreatedAt, n.Agent, n.ID = at(0), node.Agent{URL: "old"}, 0

@@ -216,6 +216,7 @@ func testDeleteNode(t *testing.T, s *store.Store) {
 	add(t, s, 2, nil)
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
 	addPort(t, s, 2, node.Port{NodeUUID: uid(2)})
+	giveToken(t, s, 1, "token")
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u"}))
 	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: "e"}))
 	ok(t, s.SaveInventory(t.Context(), uid(1), node.Inventory{Inventory: node.Document{"a": "b"}}))

@@ -236,6 +236,7 @@ func testTokenRace(t *testing.T, s *store.Store) {
 // end, and so is the conductor's last word.
 func testWritesBesideTheLease(t *testing.T, s *store.Store) {
 	add(t, s, 1, nil)
+	giveToken(t, s, 1, "the token")
 	n := reserve(t, s, 1)
 	const rounds = 20
 	done, _, _ := together(t, 6, func(i int) error {
@@ -294,7 +295,9 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 				case 1:
 					err = s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: "x"})
 				case 2:
-					err = s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u"})
+					if _, err = s.GiveAgentToken(t.Context(), uid(1), "token"); err == nil {
+						err = s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u"})
+					}
 				case 3:
 					err = s.PutRecord(t.Context(), record(1))
 				default:

@@ -15,6 +15,9 @@ func testAgent(t *testing.T, s *store.Store) {
 	same(t, "before", load(t, s, 1).Agent, node.Agent{})
 	want := node.Agent{URL: "https://10.0.0.9:9999", Version: "11.0", VerifyCA: "-----BEGIN CERTIFICATE-----", LastHeartbeat: at(1)}
 	reserve(t, s, 1) // heartbeats do not care
+	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
+	giveToken(t, s, 1, "token")
+	want.Token, want.TokenGiven = "token", true
 	ok(t, s.SaveAgent(t.Context(), uid(1), want))
 	same(t, "saved", load(t, s, 1).Agent, want)
 	want.URL, want.LastHeartbeat = "https://10.0.0.10:9999", at(2)
@@ -22,6 +25,24 @@ func testAgent(t *testing.T, s *store.Store) {
 	same(t, "saved again", load(t, s, 1).Agent, want)
 	ok(t, s.ForgetAgent(t.Context(), uid(1)))
 	same(t, "forgotten", load(t, s, 1).Agent, node.Agent{})
+
+	// The forgotten agent's last words come too late, also when the next one has the token.
+	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
+	same(t, "still forgotten", load(t, s, 1).Agent, node.Agent{})
+	giveToken(t, s, 1, "the next one's")
+	next := node.Agent{URL: want.URL, VerifyCA: "another certificate", LastHeartbeat: at(3), Token: "the next one's", TokenGiven: true}
+	ok(t, s.SaveAgent(t.Context(), uid(1), next))
+	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
+	same(t, "the next one", load(t, s, 1).Agent, next)
+}
+
+var notTheAgent = "The agent of node " + uid(1) + " is not the one that has its token any more: it must look the node up anew."
+
+func giveToken(t *testing.T, s *store.Store, i int, token string) {
+	t.Helper()
+	if given, err := s.GiveAgentToken(t.Context(), uid(i), token); !given || err != nil {
+		t.Fatalf("giving the token: %v, %v", given, err)
+	}
 }
 
 func testAgentToken(t *testing.T, s *store.Store) {
@@ -37,9 +58,8 @@ func testAgentToken(t *testing.T, s *store.Store) {
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", Token: "third"}))
 	same(t, "agent", load(t, s, 1).Agent, node.Agent{URL: "u", Token: "first", TokenGiven: true})
 	ok(t, s.ForgetAgent(t.Context(), uid(1)))
-	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", TokenGiven: true}))
-	give("fourth", true) // an agent without a token gets one
-	same(t, "agent", load(t, s, 1).Agent, node.Agent{URL: "u", Token: "fourth", TokenGiven: true})
+	give("fourth", true)
+	same(t, "agent", load(t, s, 1).Agent, node.Agent{Token: "fourth", TokenGiven: true})
 }
 
 func testHistory(t *testing.T, s *store.Store) {
