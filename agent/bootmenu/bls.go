@@ -206,6 +206,9 @@ func (g *grub) blscfg() error {
 		if err != nil {
 			return err
 		}
+		if b.initrds, err = g.expandAll(b.initrds); err != nil {
+			return err
+		}
 		e := b.entry(v, options)
 		g.menu = append(g.menu, item{title: e.Title, id: b.id, ready: &e})
 	}

@@ -145,6 +145,10 @@ func TestBLSCfg(t *testing.T) {
 		want         string
 	}{
 		{"variables in options", "kernelopts='root=UUID=x ro'\ntuned='a b'\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\noptions $kernelopts ${tuned} end\n"}, "T|/k|root=UUID=x ro a b end"},
+		{"Red Hat's ramdisk of a tuning that is not in use", two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro $tuned_params\n"}, "T|/k+/i|ro "},
+		{"and of one that is", "tuned_initrd=/j\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro\n"}, "T|/k+/i+/j|ro"},
+		{"letters beyond ASCII", two, map[string]string{"loader/entries/e.conf": "title Système\nlinux /k\noptions root=LABEL=Plattegröße\n"}, "Système|/k|root=LABEL=Plattegröße"},
+		{"an id that begins with digits", "set default=77e0-5\nblscfg\n", map[string]string{"loader/entries/77e0-5.conf": "title Old\nlinux /k\n", "loader/entries/77e0-6.conf": "title New\nlinux /k\n"}, "Old|/k|"},
 		{"a dollar that is none", two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\noptions a$ b\n"}, "T|/k|a$ b"},
 		{"an entry without options takes the default ones", "default_kernelopts='root=y ro'\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "T|/k|root=y ro"},
 		{"in /boot of the root", two, map[string]string{"boot/loader/entries/e.conf": "title T\nlinux /boot/vmlinuz\n"}, "T|/boot/vmlinuz|"},
@@ -155,7 +159,7 @@ func TestBLSCfg(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			have := map[string]string{"grub2/grub.cfg": tt.config, "k": "kernel", "boot/vmlinuz": "kernel"}
+			have := map[string]string{"grub2/grub.cfg": tt.config, "k": "kernel", "boot/vmlinuz": "kernel", "i": "initrd", "j": "initrd"}
 			for name, text := range tt.more {
 				have[name] = text
 			}

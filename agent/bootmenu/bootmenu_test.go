@@ -198,8 +198,12 @@ func TestRefusals(t *testing.T) {
 func TestTest(t *testing.T) {
 	g := &grub{budget: &budget{left: maxText}, volumes: []Volume{volume(t, 1, "", "", map[string]string{"a/b": "x", "empty": ""})}, vars: map[string]string{"root": "hd0,msdos1"}}
 	for line, want := range map[string]bool{
-		"": false, "x": true, "! x": false, "a = a": true, "a != a": false, "a = b -o c = c": true, "a = a -a b = c": false, "2 -lt 10": true, "2 -ge 10": false,
+		"": true, "x": true, "! x": false, "!": true, "x !": true, "! !": true, "! x !": false, "a = a": true, "a != a": false, "a = b -o c = c": true, "a = a -a b = c": false, "2 -lt 10": true, "2 -ge 10": false,
 		"-d /a": true, "-f /a": false, "-f /a/b": true, "-s /empty": false, "-e /empty": true, "! -e /none": true, "-n x -a ! -n y": false,
+		"-z x": false, "-z": true, "a <= a": true, "b <= a": false, "a >= b": false, "b >= a": true, "a < b": true, "b > a": true, "a > a": false,
+		// Numbers are read as far as they are ones, also octal and hexadecimal ones.
+		"2 -eq 2x": true, "x -eq 0": true, "010 -eq 8": true, "08 -eq 8": true, "0x10 -eq 16": true, "0X10 -eq 0": true, "-1 -lt 0": true, "+4 -ne 4": true,
+		"-0x2 -le -2": true, "3 -gt 2": true, "2 -gt 3": false, "3 -le 2": false, "2 -ne 2": false,
 	} {
 		if got, err := g.test(append(strings.Fields(line), "]")); got != want || err != nil {
 			t.Errorf("[ %s ] is %v, %v", line, got, err)

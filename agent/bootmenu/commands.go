@@ -12,7 +12,7 @@ import (
 // command runs one simple command; false is its failure, an error ends the run.
 func (g *grub) command(w []string) (bool, error) {
 	if body, ok := g.funcs[w[0]]; ok {
-		return true, g.function(body, w[1:])
+		return g.function(body, w[1:])
 	}
 	switch args := w[1:]; w[0] {
 	case "set":
@@ -21,14 +21,15 @@ func (g *grub) command(w []string) (bool, error) {
 		}
 		return true, nil
 	case "unset":
-		for _, a := range args {
-			delete(g.vars, a)
+		if len(args) == 0 {
+			return false, nil
 		}
+		delete(g.vars, args[0]) // more are passed over
 		return true, nil
 	case "[", "test":
 		return g.test(args)
-	case "false", "loopback", "cryptomount":
-		return false, nil // there is nothing of the kind on this disk's own file systems
+	case "false", "loopback", "cryptomount", "keystatus":
+		return false, nil // there is nothing of the kind on this disk's own file systems, and nobody holds a key
 	case "chainloader", "chainloader_efi", "multiboot", "multiboot2":
 		g.loaded = nil // what it loads takes the kernel's place
 		return false, nil
@@ -45,8 +46,12 @@ func (g *grub) command(w []string) (bool, error) {
 			return false, nil
 		}
 		return false, fmt.Errorf("it does not boot: its command is %q", w[0])
-	case "return":
-		return true, errReturn
+	case "return": // without a number, what the last command came to
+		status := g.vars["?"]
+		if len(args) > 0 {
+			status = args[0]
+		}
+		return leadingNumber(status) == 0, errReturn
 	case "break":
 		return true, errBreak
 	case "continue":
@@ -60,7 +65,7 @@ func (g *grub) command(w []string) (bool, error) {
 	return g.another(w)
 }
 
-// another are the commands that run more of the configuration, and those that change nothing here.
+// another are the commands that run more of the configuration, and all that change nothing here.
 func (g *grub) another(w []string) (bool, error) {
 	switch w[0] {
 	case "source", ".", "configfile", "extract_entries_configfile":
@@ -86,14 +91,7 @@ func (g *grub) another(w []string) (bool, error) {
 		g.assign(w[0])
 		return true, nil
 	}
-	return quiet[w[0]], nil
-}
-
-// quiet are commands that succeed and change nothing that is booted.
-var quiet = map[string]bool{
-	"true": true, "insmod": true, "export": true, "echo": true, "sleep": true, "serial": true, "terminal_input": true, "terminal_output": true,
-	"terminal": true, "loadfont": true, "save_env": true, "background_image": true, "clear": true, "gfxpayload": true, "rmmod": true,
-	"play": true, "keymap": true, "lspci": true, "increment": true, "decrement": true, ":": true, "cat": true, "videoinfo": true, "videomode": true,
+	return true, nil // as one that GRUB does not know, and what only shows something or sets up a device
 }
 
 // strange are commands whose outcome decides what is booted, and is not known here.
@@ -143,7 +141,7 @@ func (g *grub) test(args []string) (bool, error) {
 		all, negated = all && ok != negated, false
 		at += used
 	}
-	return len(args) > 0 && (result || all), nil
+	return result || all, nil
 }
 
 // condition is one comparison and how many words it has; 0 is none, but a word that joins.
@@ -164,12 +162,8 @@ func (g *grub) condition(a []string) (ok bool, used int) {
 		}
 	}
 	switch a[0] {
-	case "-a", "-o":
+	case "-a", "-o", "!":
 		return false, 0
-	case "!":
-		if len(a) > 1 {
-			return false, 0
-		}
 	}
 	return a[0] != "", 1
 }
@@ -195,8 +189,7 @@ func (g *grub) exists(kind, name string) bool {
 }
 
 func compare(a, op, b string) (result, known bool) {
-	x, _ := strconv.Atoi(a)
-	y, _ := strconv.Atoi(b)
+	x, y := leadingNumber(a), leadingNumber(b)
 	switch op {
 	case "=", "==":
 		return a == b, true
@@ -204,8 +197,12 @@ func compare(a, op, b string) (result, known bool) {
 		return a != b, true
 	case "<":
 		return a < b, true
+	case "<=":
+		return a <= b, true
 	case ">":
 		return a > b, true
+	case ">=":
+		return a >= b, true
 	case "-eq":
 		return x == y, true
 	case "-ne":
@@ -356,4 +353,21 @@ func (g *grub) initrd(args []string) (bool, error) {
 		g.loaded.Initrds = append(g.loaded.Initrds, File{v, file})
 	}
 	return true, nil
+}
+
+// leadingNumber reads the number that s begins with, as GRUB does: hexadecimal behind 0x, octal behind 0 and
+// an octal digit. A text that begins with none is 0.
+func leadingNumber(s string) int64 {
+	digits, negative := strings.CutPrefix(strings.TrimLeft(s, " \t\n\v\f\r"), "-")
+	base, allowed := 10, "0123456789"
+	if rest, hex := strings.CutPrefix(digits, "0x"); hex {
+		digits, base, allowed = rest, 16, "0123456789abcdefABCDEF"
+	} else if len(digits) > 1 && digits[0] == '0' && '0' <= digits[1] && digits[1] <= '7' {
+		base, allowed = 8, "01234567"
+	}
+	n, _ := strconv.ParseInt(digits[:len(digits)-len(strings.TrimLeft(digits, allowed))], base, 64)
+	if negative {
+		n = -n
+	}
+	return n
 }

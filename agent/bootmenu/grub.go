@@ -80,11 +80,8 @@ func (g *grub) choose(want string) error {
 		return errors.New("it has no menu entries")
 	}
 	g.loaded = nil
-	want, below, _ := strings.Cut(want, ">")
-	i := slices.IndexFunc(g.menu, func(m item) bool { return want != "" && (m.id == want || m.title == want) })
-	if n, err := strconv.Atoi(want); i < 0 && err == nil && n >= 0 && n < len(g.menu) {
-		i = n
-	}
+	want, below := cutPath(want)
+	i := g.position(want)
 	m := g.menu[max(i, 0)]
 	if m.ready != nil {
 		g.loaded = m.ready
@@ -93,12 +90,12 @@ func (g *grub) choose(want string) error {
 	g.vars["chosen"] = m.title
 	if m.submenu {
 		g.menu = nil
-		if err := g.run(m.body); err != nil {
+		if _, err := g.run(m.body); err != nil {
 			return err
 		}
 		return g.choose(below)
 	}
-	err := g.run(m.body)
+	_, err := g.run(m.body)
 	if g.loaded != nil {
 		g.loaded.Title = m.title
 	}
@@ -111,23 +108,41 @@ func (g *grub) choose(want string) error {
 	return errBoot
 }
 
-// run runs statements; only what ends the whole run is an error, as in GRUB.
-func (g *grub) run(s script) error {
-	for _, st := range s {
-		if _, err := g.do(st); err != nil {
-			return err
+// cutPath takes the first step off a path into submenus, "a>b>c"; ">>" is a ">" of a title.
+func cutPath(p string) (first, rest string) {
+	var out []byte
+	for i := 0; i < len(p); i++ {
+		if p[i] == '>' {
+			if i++; i >= len(p) || p[i] != '>' {
+				return string(out), p[i:]
+			}
 		}
+		out = append(out, p[i])
 	}
-	return nil
+	return string(out), ""
 }
 
-// truth runs a condition; the last statement decides.
-func (g *grub) truth(s script) (bool, error) {
+// position finds an entry: a number counts before a title or id that is the same, one of these before a
+// number that only begins the text; -1 is none.
+func (g *grub) position(want string) int {
+	named := slices.IndexFunc(g.menu, func(m item) bool { return want != "" && (m.id == want || m.title == want) })
+	number := strings.TrimSpace(want)
+	if number == "" || !isDigit(number[0]) || named >= 0 && strings.Trim(number, "0123456789") != "" {
+		return named
+	}
+	if n := leadingNumber(number); n < int64(len(g.menu)) {
+		return int(n)
+	}
+	return -1
+}
+
+// run runs statements; the last decides the outcome. Only what ends the whole run is an error, as in GRUB.
+func (g *grub) run(s script) (bool, error) {
 	ok := true
 	for _, st := range s {
 		var err error
 		if ok, err = g.do(st); err != nil {
-			return false, err
+			return ok, err
 		}
 	}
 	return ok, nil
@@ -141,10 +156,17 @@ func (g *grub) step() error {
 	return nil
 }
 
+// do runs one statement, whose outcome is $? then.
 func (g *grub) do(st statement) (bool, error) {
 	if err := g.step(); err != nil {
 		return false, err
 	}
+	ok, err := g.perform(st)
+	g.vars["?"] = map[bool]string{true: "0", false: "1"}[ok]
+	return ok, err
+}
+
+func (g *grub) perform(st statement) (bool, error) {
 	switch st.kind {
 	case "":
 		words, err := g.expand(st.words)
@@ -152,26 +174,27 @@ func (g *grub) do(st statement) (bool, error) {
 			return true, err
 		}
 		ok, err := g.command(words)
-		g.vars["?"] = map[bool]string{true: "0", false: "1"}[ok]
 		return ok != st.negate, err
 	case "if":
 		for i, test := range st.tests {
-			if ok, err := g.truth(test); err != nil || ok {
-				return ok, errOr(err, func() error { return g.run(st.bodies[i]) })
+			if ok, err := g.run(test); err != nil {
+				return false, err
+			} else if ok {
+				return g.run(st.bodies[i])
 			}
 		}
 		if len(st.bodies) > len(st.tests) {
-			return true, g.run(st.bodies[len(st.tests)])
+			return g.run(st.bodies[len(st.tests)])
 		}
 		return true, nil
 	case "while", "until":
 		for {
-			ok, err := g.truth(st.tests[0])
+			ok, err := g.run(st.tests[0])
 			if err != nil || ok == (st.kind == "until") {
-				return true, err
+				return ok, err
 			}
-			if ends, err := g.turn(st.bodies[0]); err != nil || ends {
-				return true, err
+			if ok, ends, err := g.turn(st.bodies[0]); err != nil || ends {
+				return ok, err
 			}
 		}
 	}
@@ -179,15 +202,18 @@ func (g *grub) do(st statement) (bool, error) {
 }
 
 // turn is one turn of a loop; ends is "break".
-func (g *grub) turn(body script) (ends bool, err error) {
-	err = errOr(g.step(), func() error { return g.run(body) })
+func (g *grub) turn(body script) (ok, ends bool, err error) {
+	if err := g.step(); err != nil {
+		return false, false, err
+	}
+	ok, err = g.run(body)
 	switch {
 	case errors.Is(err, errBreak):
-		return true, nil
+		return true, true, nil
 	case errors.Is(err, errContinue):
-		return false, nil
+		return true, false, nil
 	}
-	return false, err
+	return ok, false, err
 }
 
 func errOr(err error, then func() error) error {
@@ -208,12 +234,15 @@ func (g *grub) block(st statement) (bool, error) {
 		if len(words) < 2 || words[1] != "in" {
 			return false, nil
 		}
+		ok := true
 		for _, value := range words[2:] {
 			g.vars[words[0]] = value
-			if ends, err := g.turn(st.bodies[0]); err != nil || ends {
-				return true, err
+			var ends bool
+			if ok, ends, err = g.turn(st.bodies[0]); err != nil || ends {
+				return ok, err
 			}
 		}
+		return ok, nil
 	case "function":
 		if len(words) == 1 {
 			g.funcs[words[0]] = st.bodies[0]
@@ -251,41 +280,53 @@ func menuItem(st statement, words []string) item {
 }
 
 // expand puts variables into words. What comes unquoted out of a variable is split at blanks, and
-// is no word at all when it is empty.
+// is no word at all when it is empty; "$@" is a word for each argument.
 func (g *grub) expand(words []word) ([]string, error) {
 	var out []string
 	total := 0
 	for _, w := range words {
 		var text strings.Builder
-		real := false
+		real, pattern := false, false
 		for _, p := range w {
-			value := p.text
-			if p.variable {
-				value = g.vars[p.text]
-			}
-			if total += len(value); total > maxLine {
-				return nil, errors.New("a command's text grows without end")
-			}
-			if !p.variable || p.quoted {
-				text.WriteString(value)
-				real = true
-				continue
-			}
-			pieces := strings.Fields(value)
-			for i, piece := range pieces {
+			for i, piece := range g.pieces(p) {
 				if i > 0 {
 					out = append(out, text.String())
 					text.Reset()
 				}
+				if total += len(piece); total > maxLine {
+					return nil, errors.New("a command's text grows without end")
+				}
 				text.WriteString(piece)
-				real = true
+				real, pattern = true, pattern || !p.quoted && strings.ContainsAny(piece, "*?")
 			}
 		}
-		if real {
-			out = append(out, text.String())
+		if !real {
+			continue
+		}
+		out = append(out, text.String())
+		if pattern && strings.ContainsAny(text.String()[:1], "/(") {
+			return nil, fmt.Errorf("its pattern of file names %q is not understood", text.String())
 		}
 	}
 	return out, g.budget.spend(total)
+}
+
+// pieces is what a part of a word comes to; each but the first begins a new word.
+func (g *grub) pieces(p part) []string {
+	switch {
+	case !p.variable:
+		return []string{p.text}
+	case !p.quoted:
+		return strings.Fields(g.vars[p.text])
+	case p.text != "@":
+		return []string{g.vars[p.text]}
+	}
+	var list []string
+	n, _ := strconv.Atoi(g.vars["#"])
+	for i := range min(n, len(g.vars)) {
+		list = append(list, g.vars[strconv.Itoa(i+1)])
+	}
+	return list
 }
 
 // expandText is a text with variables, such as the options of a boot loader entry.
@@ -297,7 +338,7 @@ func (g *grub) expandText(text string) (string, error) {
 		if c == '$' {
 			l.variable(true)
 		} else {
-			l.add(string(c), true)
+			l.addByte(c, true)
 		}
 	}
 	l.flush()
@@ -306,6 +347,19 @@ func (g *grub) expandText(text string) (string, error) {
 	}
 	words, err := g.expand([]word{l.word})
 	return strings.Join(words, " "), err
+}
+
+// expandAll puts variables into a list of names; what comes to nothing is left out.
+func (g *grub) expandAll(names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		text, err := g.expandText(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, strings.Fields(text)...)
+	}
+	return out, nil
 }
 
 // source runs another file.
@@ -322,23 +376,25 @@ func (g *grub) source(name string) error {
 	if err != nil {
 		return fmt.Errorf("%s of partition %d: %w", file, v.Number, err)
 	}
-	return g.call(s)
+	_, err = g.call(s)
+	return err
 }
 
 // call runs a file or function within the bounds.
-func (g *grub) call(s script) error {
+func (g *grub) call(s script) (bool, error) {
 	if g.calls++; g.calls > maxCalls {
-		return errors.New("it calls itself without end")
+		return false, errors.New("it calls itself without end")
 	}
 	defer func() { g.calls-- }()
-	if err := g.run(s); !errors.Is(err, errReturn) {
-		return err
+	ok, err := g.run(s)
+	if errors.Is(err, errReturn) {
+		err = nil
 	}
-	return nil
+	return ok, err
 }
 
 // function calls a function with its arguments, which are $1, $2 …; $# is their number and $@ all.
-func (g *grub) function(body script, args []string) error {
+func (g *grub) function(body script, args []string) (bool, error) {
 	mine := map[string]string{"#": strconv.Itoa(len(args)), "@": strings.Join(args, " "), "*": strings.Join(args, " ")}
 	for i := range max(len(args), 9) { // those of the caller are not this one's
 		mine[strconv.Itoa(i+1)] = ""
@@ -371,14 +427,14 @@ func (g *grub) configfile(name string) (bool, error) {
 	return ok, err
 }
 
-// sourceIfThere runs a file; one that is not there is a command that fails.
+// sourceIfThere runs a file. One that is not there is passed over; GRUB counts that as done.
 func (g *grub) sourceIfThere(name string) (bool, error) {
 	v, file, err := g.locate(name)
 	if err == nil {
 		_, err = inroot.Stat(v.Dir, file)
 	}
 	if err != nil {
-		return false, nil
+		return true, nil
 	}
 	return true, g.source(name)
 }

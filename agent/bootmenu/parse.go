@@ -223,6 +223,7 @@ type lexer struct {
 	text   []byte // of the literal part under way
 	open   bool   // there is one
 	quoted bool   // and it is quoted
+	goesOn bool   // a line before goes on right here: a "#" begins no comment
 	out    []token
 }
 
@@ -251,24 +252,29 @@ func (l *lexer) add(text string, quoted bool) {
 	l.text, l.open, l.quoted = append(l.text, text...), true, quoted
 }
 
+// addByte appends one byte, which may be a part of a letter beyond ASCII.
+func (l *lexer) addByte(c byte, quoted bool) { l.add(string([]byte{c}), quoted) }
+
 func (l *lexer) next() error {
 	c := l.rest[0]
 	l.rest = l.rest[1:]
+	goesOn := l.goesOn
+	l.goesOn = false
 	switch {
 	case c == '\n' || c == ';':
 		l.endWord()
 		l.out = append(l.out, nil)
 	case c == ' ' || c == '\t':
 		l.endWord()
-	case c == '#' && !l.inWord:
+	case c == '#' && !l.inWord && !goesOn:
 		i := strings.IndexByte(l.rest, '\n')
 		if i < 0 {
 			i = len(l.rest)
 		}
 		l.rest = l.rest[i:]
 	case c == '\\':
-		if l.rest != "" && l.rest[0] == '\n' { // the line goes on
-			l.rest = l.rest[1:]
+		if l.rest != "" && l.rest[0] == '\n' {
+			l.rest, l.goesOn = l.rest[1:], true
 		} else if l.rest != "" {
 			l.add(l.rest[:1], true)
 			l.rest = l.rest[1:]
@@ -289,10 +295,10 @@ func (l *lexer) next() error {
 	case c == '{' && (!l.inWord || l.open && l.quoted), c == '}' && !l.inWord:
 		// Braces stand alone only at the beginning of a word, or behind a quoted title.
 		l.endWord()
-		l.add(string(c), false)
+		l.add(string(rune(c)), false)
 		l.endWord()
 	default:
-		l.add(string(c), false)
+		l.addByte(c, false)
 	}
 	return nil
 }
@@ -313,7 +319,7 @@ func (l *lexer) doubleQuoted() error {
 		case c == '$':
 			l.variable(true)
 		default:
-			l.add(string(c), true)
+			l.addByte(c, true)
 		}
 	}
 	return errors.New("a quote is not closed")
@@ -325,12 +331,7 @@ func (l *lexer) variable(quoted bool) {
 	if inner, ok := strings.CutPrefix(l.rest, "{"); ok {
 		name, rest, _ = strings.Cut(inner, "}")
 	} else {
-		i := 0
-		for i < len(l.rest) && (isName(l.rest[i]) || i == 0 && strings.IndexByte("?#@*", l.rest[0]) >= 0) {
-			if i++; !isName(l.rest[i-1]) {
-				break
-			}
-		}
+		i := nameLength(l.rest)
 		name, rest = l.rest[:i], l.rest[i:]
 	}
 	if name == "" {
@@ -341,6 +342,22 @@ func (l *lexer) variable(quoted bool) {
 	l.inWord = true
 	l.word = append(l.word, part{text: name, variable: true, quoted: quoted})
 	l.rest = rest
+}
+
+// nameLength is how much of what follows a "$" is a name: one of ? # @ *, a number, or letters.
+func nameLength(s string) int {
+	if s != "" && strings.IndexByte("?#@*", s[0]) >= 0 {
+		return 1
+	}
+	allowed := isName
+	if s != "" && isDigit(s[0]) {
+		allowed = isDigit
+	}
+	i := 0
+	for i < len(s) && allowed(s[i]) {
+		i++
+	}
+	return i
 }
 
 func isName(c byte) bool {
