@@ -128,3 +128,54 @@ func TestNoDeadlinePassesWhileANodeIsHeld(t *testing.T) {
 		})
 	}
 }
+
+// A held node's abort that was taken down but not carried out, because the process ended or never runs flows, is carried out by
+// another process that was there all along: it must not need a start of anybody.
+func TestAnAbortInAHoldIsNeverLost(t *testing.T) {
+	hold := ask(node.Power, "hold", 90)
+	for what, abort := range map[string]func(*world) error{
+		"by a process that died at once": func(w *world) error {
+			dying := w.cfg
+			dying.Host = "host-2"
+			dying.Store = newDyingStore(w.store, 2) // its lease and the abort
+			c, _ := w.start(dying)
+			return c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventAbort})
+		},
+		"by a process without the role": func(w *world) error {
+			api := w.cfg
+			api.Host = "host-2"
+			return New(api).Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventAbort})
+		},
+	} {
+		for _, tt := range []struct {
+			from, held, end node.State
+			req             node.ProvisionRequest
+		}{
+			{node.Available, node.DeployHold, node.DeployFailed, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{hold}}},
+			{node.Manageable, node.CleanHold, node.CleanFailed, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{hold, ask(node.Deploy, "erase_cmos", 0)}}},
+			{node.Active, node.ServiceHold, node.ServiceFailed, node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{hold, ask(node.Deploy, "flash", 0)}}},
+		} {
+			t.Run(what+", "+string(tt.held), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					w.enroll("test", tt.from)
+					c, _ := w.start(w.cfg)
+					w.provision(c, tt.req)
+					w.reach(waitStateOf(tt.held))
+					w.heartbeat(c)
+					w.reach(tt.held)
+					if err := abort(w); err != nil {
+						t.Fatal(err)
+					}
+					asked := time.Now()
+					n := w.reach(tt.end)
+					if n.LastError == "" || n.Plan != nil {
+						t.Errorf("last_error %q, plan %+v", n.LastError, n.Plan)
+					}
+					if took := time.Since(asked); took > 2*w.cfg.LeaseTTL+time.Minute {
+						t.Errorf("it took %s", took)
+					}
+				})
+			})
+		}
+	}
+}

@@ -211,6 +211,8 @@ func (s *memStore) Work(_ context.Context, now time.Time, limit int) ([]node.Wor
 			work = append(work, node.Work{UUID: uuid, Why: node.WorkDeadline})
 		case waits && (due(n.Plan.PollAt, now) || n.Lease.Holder != ""):
 			work = append(work, node.Work{UUID: uuid, Why: node.WorkPoll})
+		case n.State.Class() == node.Held && n.Plan != nil && due(n.Plan.PollAt, now):
+			work = append(work, node.Work{UUID: uuid, Why: node.WorkPoll})
 		case n.TargetPower != node.PowerUnknown:
 			work = append(work, node.Work{UUID: uuid, Why: node.WorkPower})
 		}

@@ -231,6 +231,7 @@ func (r *run) pauseForMaintenance(ctx context.Context) error {
 
 // hold parks the node until somebody sends unhold.
 func (r *run) hold(ctx context.Context) error {
+	r.stopWaiting()
 	r.n.Plan.Steps[r.n.Plan.Index].EndedAt = node.Now()
 	r.n.Plan.Index++
 	if err := r.n.Apply(node.EventHold); err != nil {

@@ -22,16 +22,19 @@ type work struct {
 var (
 	busy    = "provision_state IN (" + statesOf(node.Busy) + ")"
 	waiting = "provision_state IN (" + statesOf(node.Waiting) + ")"
+	held    = "provision_state IN (" + statesOf(node.Held) + ")"
 )
 
 // works in the order of precedence: a node is listed as the first kind that fits. A deadline of 0
 // is "none": a node that waits without one would wait for ever, so it counts as passed. A node
 // that waits under an ended lease was being looked at when the looker died: what the machine
-// said then would be lost, so it is polled.
+// said then would be lost, so it is polled. A node that is held has a poll due only when its flow is being
+// ended, on request, and whoever took the request may be gone.
 var works = []work{
 	{node.WorkResume, busy, "CASE WHEN lease_until > provision_updated_at THEN lease_until ELSE provision_updated_at END"},
 	{node.WorkDeadline, waiting + " AND plan_deadline <= $1", "plan_deadline"},
 	{node.WorkPoll, waiting + " AND plan_poll_at > 0 AND plan_poll_at <= $1", "plan_poll_at"},
+	{node.WorkPoll, held + " AND plan_poll_at > 0 AND plan_poll_at <= $1", "plan_poll_at"},
 	{node.WorkPoll, waiting + " AND lease_holder <> ''", "lease_until"},
 	{node.WorkPower, "target_power_state <> ''", "lease_until"},
 }

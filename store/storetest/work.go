@@ -39,6 +39,9 @@ func testWork(t *testing.T, s *store.Store) {
 		{"stable", node.Active, &node.Plan{Deadline: past, PollAt: past}, 0, -1},
 		{"failed", node.DeployFailed, &node.Plan{Deadline: past}, time.Microsecond, -1},
 		{"held", node.CleanHold, &node.Plan{Deadline: past}, 0, -1},
+		{"held, aborted", node.CleanHold, &node.Plan{PollAt: past, Failure: "aborted"}, 0, node.WorkPoll},
+		{"held, aborted, in good hands", node.DeployHold, &node.Plan{PollAt: past, Failure: "aborted"}, time.Hour, -1},
+		{"held, aborted by one that died", node.ServiceHold, &node.Plan{PollAt: past, Failure: "aborted"}, time.Microsecond, node.WorkPoll},
 	} {
 		add(t, s, i, func(n *node.Node) { n.State, n.Plan = tt.state, tt.plan })
 		if tt.lease > 0 {
