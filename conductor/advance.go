@@ -133,7 +133,7 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 		c.log.Warn("no fast track", "node", n.UUID, "error", err)
 	}
 	return &driver.Task{
-		FastTrack: within, LookedUp: c.lookedUp(n),
+		FastTrack: within, LookedUp: lookedUp(n),
 		Node: n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
 		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {

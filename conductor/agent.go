@@ -34,11 +34,10 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 		return n, "", nil
 	}
 	if n.Agent.TokenGiven && !c.lostAgent(n) {
-		c.tookLookup(n)
-		return n, tokenGiven, nil
+		return n, tokenGiven, c.refuseToken(ctx, n)
 	}
 	if n.Agent.TokenGiven {
-		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
+		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat, "token_given", n.Agent.TokenGivenAt)
 		if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
 			return nil, "", err
 		}
@@ -49,34 +48,30 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 		return nil, "", err
 	}
 	if !first {
-		return n, tokenGiven, nil
+		return n, tokenGiven, c.refuseToken(ctx, n)
 	}
 	c.log.Info("agent looked its node up and got its token", "node", n.UUID)
 	return n, token, nil
 }
 
-// tookLookup takes down that an agent that gets no token asked for a node.
-func (c *Conductor) tookLookup(n *node.Node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at, ok := c.lookups[n.UUID]; !ok || !at.After(n.Agent.LastHeartbeat) {
-		c.lookups[n.UUID] = node.Now()
+// refuseToken takes down that an agent which gets no token asked for a node. It may be the agent with the token, started
+// anew in the same boot, which knows the token and calls soon.
+func (c *Conductor) refuseToken(ctx context.Context, n *node.Node) error {
+	first, err := c.store.RefuseAgent(ctx, n.UUID, node.Now())
+	if first {
+		c.log.Warn("an agent got no token: it was given before, and is given once per boot; if this is another boot, power the machine off and on through the API",
+			"node", n.UUID, "token_given", n.Agent.TokenGivenAt, "last_heartbeat", n.Agent.LastHeartbeat)
 	}
+	return err
 }
 
-// lookedUp is when that was first, since the last heartbeat of the agent that has the token; zero: never.
-func (c *Conductor) lookedUp(n *node.Node) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at, ok := c.lookups[n.UUID]
-	if !ok {
+// lookedUp is when an agent without the token first asked for a node since the agent with it called last; zero: none
+// did, or none has called yet.
+func lookedUp(n *node.Node) time.Time {
+	if n.Agent.LastHeartbeat.IsZero() {
 		return time.Time{}
 	}
-	if n.Agent.LastHeartbeat.IsZero() || !at.After(n.Agent.LastHeartbeat) || !n.Agent.TokenGiven {
-		delete(c.lookups, n.UUID) // it was another agent's
-		return time.Time{}
-	}
-	return at
+	return n.Agent.RefusedAt
 }
 
 func (c *Conductor) findForAgent(ctx context.Context, macs []string, uuid string) (*node.Node, error) {

@@ -301,6 +301,7 @@ func TestLookupsAfterTheTokenWasGiven(t *testing.T) {
 		lookup()
 		first := node.Now()
 		lookup()
+		c = New(w.cfg) // another process, or this one after a restart, knows as much
 		lookup()
 		if at := seen(); !at.Equal(first) {
 			t.Errorf("looked up at %s, want the first time, %s", at, first)
@@ -316,5 +317,99 @@ func TestLookupsAfterTheTokenWasGiven(t *testing.T) {
 		if at := seen(); !at.IsZero() {
 			t.Errorf("after the agent was forgotten: %s", at)
 		}
+	})
+}
+
+// A ramdisk that got its token, never called, and starts anew gets no other: that is said in time, with the way out, and a
+// restart of the service changes nothing of it. Whatever switches the machine off has the next ramdisk given a token.
+func TestARamdiskThatStartsAnewBeforeItCalled(t *testing.T) {
+	lookup := func(w *world, c *Conductor) (token string) {
+		w.t.Helper()
+		_, token, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return token
+	}
+	deploying := func(w *world) *Conductor {
+		w.enroll("test", node.Available)
+		w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		time.Sleep(20 * time.Second)
+		if token := lookup(w, c); len(token) != 43 {
+			w.t.Fatalf("the first got %q", token)
+		}
+		time.Sleep(30 * time.Second)
+		if token := lookup(w, c); token != tokenGiven {
+			w.t.Fatalf("the second got %q", token)
+		}
+		return c
+	}
+	t.Run("nobody helps", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			c := deploying(w)
+			refused := time.Now()
+			for range 3 { // it goes on asking
+				time.Sleep(20 * time.Second)
+				lookup(w, c)
+			}
+			n := w.reach(node.DeployFailed)
+			took := time.Since(refused)
+			const want = "after an agent asked for the node that does not have its token: an agent got the node's token"
+			if took < 110*time.Second || took > 130*time.Second || !strings.Contains(n.LastError, want) || !strings.Contains(n.LastError, "Power the machine off and on through the Bare Metal API, or start over: both clear the token.") {
+				t.Errorf("after %s: %s", took, n.LastError)
+			}
+			w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+			w.reach(node.DeployWait)
+			if token := lookup(w, c); len(token) != 43 {
+				t.Errorf("after starting over: %q", token)
+			}
+		})
+	})
+	t.Run("power off and on", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			c := deploying(w)
+			for _, target := range []node.PowerState{node.PowerOff, node.PowerOn} {
+				if err := c.SetPower(t.Context(), uuid1, target, 0); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+			if a := w.node().Agent; a != (node.Agent{}) {
+				t.Errorf("the agent is still known: %+v", a)
+			}
+			w.heartbeat(c) // with a token of its own
+			w.wantState(w.reach(node.Active), node.Active)
+		})
+	})
+	t.Run("the agent with the token calls after all", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			c := deploying(w)
+			w.heartbeat(c)
+			if n := w.reach(node.Active); !n.Agent.RefusedAt.IsZero() {
+				t.Errorf("%+v", n.Agent)
+			}
+		})
+	})
+	t.Run("the service starts anew", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Available)
+			w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+			first, stop := w.start(w.cfg)
+			w.provision(first, node.ProvisionRequest{Event: node.EventDeploy})
+			w.reach(node.DeployWait)
+			lookup(w, first)
+			time.Sleep(time.Second)
+			lookup(w, first)
+			stop()
+			w.start(w.cfg)
+			restarted := time.Now()
+			n := w.reach(node.DeployFailed)
+			if took := time.Since(restarted); took < 110*time.Second || took > 130*time.Second || !strings.Contains(n.LastError, "that does not have its token") {
+				t.Errorf("after %s: %s", took, n.LastError)
+			}
+		})
 	})
 }

@@ -100,10 +100,9 @@ type Conductor struct {
 	life    context.Context // Run's own context while Run runs, else nil: what it spawns ends with it
 	tasks   sync.WaitGroup  // all goroutines spawned during life
 	errands map[string]*errand
-	carried map[string]bool      // nodes this process works on: it never takes them from itself
-	ears    map[string]*ear      // by node: those whose serial line this process hears
-	lookups map[string]time.Time // by node: when an agent without the token first asked since the last heartbeat
-	syncAt  map[int]int          // by number of lanes: where power sync goes on when a round was cut short
+	carried map[string]bool // nodes this process works on: it never takes them from itself
+	ears    map[string]*ear // by node: those whose serial line this process hears
+	syncAt  map[int]int     // by number of lanes: where power sync goes on when a round was cut short
 }
 
 // New returns a conductor; Run starts it.
@@ -112,7 +111,7 @@ func New(cfg Config) *Conductor {
 	return &Conductor{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(),
 		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
-		errands: map[string]*errand{}, carried: map[string]bool{}, ears: map[string]*ear{}, lookups: map[string]time.Time{}, syncAt: map[int]int{},
+		errands: map[string]*errand{}, carried: map[string]bool{}, ears: map[string]*ear{}, syncAt: map[int]int{},
 	}
 }
 

@@ -51,9 +51,15 @@ func (c *Conductor) expectsAgent(n *node.Node) bool {
 }
 
 // lostAgent reports whether the agent that got the node's token has fallen silent while nothing was under
-// way: its machine was switched off or rebooted by hand, and whoever asks now is its next ramdisk.
+// way, or never called: its machine was switched off or rebooted by hand, and whoever asks now is its next ramdisk.
 func (c *Conductor) lostAgent(n *node.Node) bool {
 	within, err := c.fastTrack(n)
 	idle := slices.Contains(idleLookupStates, n.State) && n.Plan == nil
-	return err == nil && within > 0 && idle && !n.Agent.LastHeartbeat.IsZero() && !n.AgentAlive(within)
+	if err != nil || within == 0 || !idle {
+		return false
+	}
+	if n.Agent.LastHeartbeat.IsZero() {
+		return !n.Agent.TokenGivenAt.IsZero() && time.Since(n.Agent.TokenGivenAt) >= within
+	}
+	return !n.AgentAlive(within)
 }

@@ -70,12 +70,15 @@ func TestTokenOfALostAgent(t *testing.T) {
 		name  string
 		state node.State
 		fast  bool
-		last  time.Duration // since the last heartbeat; 0: none
+		last  time.Duration // since the last heartbeat; 0: none; negative: since the token was given, without any
 		again bool
 	}{
 		{"alive", node.Manageable, true, time.Minute, false},
 		{"silent", node.Manageable, true, 6 * time.Minute, true},
 		{"has not called yet", node.Manageable, true, 0, false},
+		{"has not called for long", node.Manageable, true, -6 * time.Minute, true},
+		{"has not called for a while", node.Available, true, -4 * time.Minute, false},
+		{"has not called in a flow", node.CleanWait, true, -6 * time.Minute, false},
 		{"silent in a flow", node.CleanWait, true, 6 * time.Minute, false},
 		{"silent, no fast track", node.CleanWait, false, 6 * time.Minute, false},
 	} {
@@ -91,6 +94,9 @@ func TestTokenOfALostAgent(t *testing.T) {
 				if tt.last > 0 {
 					w.heartbeat(c)
 					time.Sleep(tt.last)
+				}
+				if tt.last < 0 {
+					time.Sleep(-tt.last)
 				}
 				_, second, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
 				if err != nil || second == first || (len(second) == 43) != tt.again {

@@ -227,7 +227,7 @@ func (s *memStore) SaveAgent(_ context.Context, uuid string, a node.Agent) error
 	if n.Agent.Token == "" || n.Agent.VerifyCA != "" && n.Agent.VerifyCA != a.VerifyCA {
 		return node.Errorf(node.Invalid, "the token was forgotten")
 	}
-	a.Token, a.TokenGiven = n.Agent.Token, n.Agent.TokenGiven
+	a.Token, a.TokenGiven, a.TokenGivenAt = n.Agent.Token, n.Agent.TokenGiven, n.Agent.TokenGivenAt
 	n.Agent = a
 	return nil
 }
@@ -239,7 +239,18 @@ func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string) (bool, 
 	if n.Agent.TokenGiven {
 		return false, nil
 	}
-	n.Agent.Token, n.Agent.TokenGiven = token, true
+	n.Agent.Token, n.Agent.TokenGiven, n.Agent.TokenGivenAt = token, true, node.Now()
+	return true, nil
+}
+
+func (s *memStore) RefuseAgent(_ context.Context, uuid string, at time.Time) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[uuid]
+	if !n.Agent.TokenGiven || !n.Agent.RefusedAt.IsZero() {
+		return false, nil
+	}
+	n.Agent.RefusedAt = at
 	return true, nil
 }
 

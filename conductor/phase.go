@@ -112,6 +112,9 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 			signs.events = append(signs.events, ev)
 		}
 	}
+	if at := e.agent.RefusedAt; !at.IsZero() && at.After(began) && e.quiet(at) > phase { // the agent with the token would have called
+		return signs.gaveUp(fmt.Sprintf("%s after an agent asked for the node that does not have its token", spell(e.now.Sub(at))), signs.cause())
+	}
 	if s := signs.stuckAt(phase); s != nil && !signs.loading() {
 		what := "said that it cannot go on"
 		if s.who == secureBoot {

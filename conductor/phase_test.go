@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/billet-metal/billet/node"
@@ -170,6 +171,7 @@ func TestMaintenancePausesThePhases(t *testing.T) {
 		w.reach(node.DeployWait)
 		w.edit(func(n *node.Node) { n.Maintenance = true })
 		time.Sleep(20 * time.Minute)
+		synctest.Wait() // a look at the node that is under way would save what it read before the edit
 		w.wantState(w.node(), node.DeployWait)
 		w.edit(func(n *node.Node) { n.Maintenance = false })
 		ended := time.Now()

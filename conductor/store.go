@@ -35,11 +35,13 @@ type Store interface {
 	// are never listed. See node.WorkKind for what is; each node is listed once, the first kind that fits.
 	Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error)
 
-	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token and
-	// TokenGiven, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token and returns true only for the first caller;
-	// ForgetAgent clears the row.
+	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token, TokenGiven and
+	// TokenGivenAt, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token and returns
+	// true only for the first caller; RefuseAgent sets RefusedAt where it is zero and the token was given, and returns
+	// whether it did; ForgetAgent clears the row.
 	SaveAgent(ctx context.Context, uuid string, a node.Agent) error
 	GiveAgentToken(ctx context.Context, uuid, token string) (bool, error)
+	RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error)
 	ForgetAgent(ctx context.Context, uuid string) error
 
 	// SavePower writes what the BMC said, without the lease: only power_state and power_failures.

@@ -148,6 +148,9 @@ func (e evidence) place() string {
 		return fmt.Sprintf("the agent at %s still calls (last %s), but this never came: what does its console say?", e.agent.URL, e.ago(e.agent.LastHeartbeat))
 	case !e.agent.LastHeartbeat.IsZero():
 		return fmt.Sprintf("the agent at %s called last %s, and no more since this step began: was the machine powered off, or did it lose its network?", e.agent.URL, e.ago(e.agent.LastHeartbeat))
+	case !e.agent.RefusedAt.IsZero():
+		return fmt.Sprintf("an agent got the node's token %s but sent no heartbeat; an agent asked for the node again %s, and got none, as a token is given once per boot: did the machine start anew by itself, or was the first answer lost? Power the machine off and on through the Bare Metal API, or start over: both clear the token.",
+			e.ago(e.agent.TokenGivenAt), e.ago(e.agent.RefusedAt))
 	case e.agent.TokenGiven:
 		return "the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"
 	case len(files) > 0:

@@ -164,7 +164,9 @@ type Agent struct {
 	Version       string
 	Token         string // sealed; 43 characters, given to the agent once
 	TokenGiven    bool
-	VerifyCA      string // PEM of the agent's own certificate
+	TokenGivenAt  time.Time
+	RefusedAt     time.Time // when a lookup first got no token since LastHeartbeat, or since the token was given
+	VerifyCA      string    // PEM of the agent's own certificate
 	LastHeartbeat time.Time
 }
 

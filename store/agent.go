@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -13,9 +14,9 @@ import (
 // than that of the one which has it, is refused: its last heartbeat must not outlive ForgetAgent.
 func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error {
 	uuid = strings.ToLower(uuid)
-	const query = `UPDATE node_agent SET url = $2, version = $3, verify_ca = $4, last_heartbeat = $5
+	const query = `UPDATE node_agent SET url = $2, version = $3, verify_ca = $4, last_heartbeat = $5, refused_at = $6
 		WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1) AND token_given AND verify_ca IN ('', $4)`
-	saved, err := changedOne(ctx, s.write, query, uuid, a.URL, a.Version, a.VerifyCA, a.LastHeartbeat)
+	saved, err := changedOne(ctx, s.write, query, uuid, a.URL, a.Version, a.VerifyCA, a.LastHeartbeat, a.RefusedAt)
 	if err == nil && !saved {
 		if _, err = nodeID(ctx, s.write, uuid); err == nil {
 			return node.Errorf(node.Invalid, "The agent of node %s is not the one that has its token any more: it must look the node up anew.", uuid)
@@ -32,10 +33,11 @@ func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error 
 // callers get false until ForgetAgent.
 func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string) (bool, error) {
 	uuid = strings.ToLower(uuid)
-	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token, token_given)
-		SELECT id, '', '', '', 0, $2, TRUE FROM nodes WHERE uuid = $1
-		ON CONFLICT (node_id) DO UPDATE SET token = excluded.token, token_given = TRUE WHERE NOT node_agent.token_given`
-	given, err := changedOne(ctx, s.write, query, uuid, s.agentToken(&uuid, &token))
+	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token, token_given_at, token_given)
+		SELECT id, '', '', '', 0, $2, $3, TRUE FROM nodes WHERE uuid = $1
+		ON CONFLICT (node_id) DO UPDATE SET token = excluded.token, token_given_at = excluded.token_given_at, token_given = TRUE
+		WHERE NOT node_agent.token_given`
+	given, err := changedOne(ctx, s.write, query, uuid, s.agentToken(&uuid, &token), node.Now())
 	if err != nil {
 		return false, fmt.Errorf("give the agent of node %s its token: %w", uuid, err)
 	}
@@ -43,6 +45,17 @@ func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string) (bool, e
 		_, err = nodeID(ctx, s.write, uuid)
 	}
 	return given, err
+}
+
+// RefuseAgent keeps when a lookup got no token, if it is the first since the agent's last call, or since the token was
+// given: it reports whether it is.
+func (s *Store) RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error) {
+	const query = `UPDATE node_agent SET refused_at = $2 WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1) AND token_given AND refused_at = 0`
+	first, err := changedOne(ctx, s.write, query, strings.ToLower(uuid), at)
+	if err != nil {
+		return false, fmt.Errorf("keep that an agent of node %s got no token: %w", uuid, err)
+	}
+	return first, nil
 }
 
 // ForgetAgent forgets the agent and its token; no agent is not an error.

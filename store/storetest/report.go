@@ -12,28 +12,28 @@ import (
 
 func testAgent(t *testing.T, s *store.Store) {
 	add(t, s, 1, nil)
-	same(t, "before", load(t, s, 1).Agent, node.Agent{})
+	same(t, "before", agentOf(t, s, 1), node.Agent{})
 	want := node.Agent{URL: "https://10.0.0.9:9999", Version: "11.0", VerifyCA: "-----BEGIN CERTIFICATE-----", LastHeartbeat: at(1)}
 	reserve(t, s, 1) // heartbeats do not care
 	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
 	giveToken(t, s, 1, "token")
 	want.Token, want.TokenGiven = "token", true
 	ok(t, s.SaveAgent(t.Context(), uid(1), want))
-	same(t, "saved", load(t, s, 1).Agent, want)
+	same(t, "saved", agentOf(t, s, 1), want)
 	want.URL, want.LastHeartbeat = "https://10.0.0.10:9999", at(2)
 	ok(t, s.SaveAgent(t.Context(), uid(1), want))
-	same(t, "saved again", load(t, s, 1).Agent, want)
+	same(t, "saved again", agentOf(t, s, 1), want)
 	ok(t, s.ForgetAgent(t.Context(), uid(1)))
-	same(t, "forgotten", load(t, s, 1).Agent, node.Agent{})
+	same(t, "forgotten", agentOf(t, s, 1), node.Agent{})
 
 	// The forgotten agent's last words come too late, also when the next one has the token.
 	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
-	same(t, "still forgotten", load(t, s, 1).Agent, node.Agent{})
+	same(t, "still forgotten", agentOf(t, s, 1), node.Agent{})
 	giveToken(t, s, 1, "the next one's")
 	next := node.Agent{URL: want.URL, VerifyCA: "another certificate", LastHeartbeat: at(3), Token: "the next one's", TokenGiven: true}
 	ok(t, s.SaveAgent(t.Context(), uid(1), next))
 	refused(t, s.SaveAgent(t.Context(), uid(1), want), node.Invalid, notTheAgent)
-	same(t, "the next one", load(t, s, 1).Agent, next)
+	same(t, "the next one", agentOf(t, s, 1), next)
 }
 
 var notTheAgent = "The agent of node " + uid(1) + " is not the one that has its token any more: it must look the node up anew."
@@ -56,10 +56,57 @@ func testAgentToken(t *testing.T, s *store.Store) {
 	give("first", true)
 	give("second", false)
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", Token: "third"}))
-	same(t, "agent", load(t, s, 1).Agent, node.Agent{URL: "u", Token: "first", TokenGiven: true})
+	same(t, "agent", agentOf(t, s, 1), node.Agent{URL: "u", Token: "first", TokenGiven: true})
 	ok(t, s.ForgetAgent(t.Context(), uid(1)))
 	give("fourth", true)
-	same(t, "agent", load(t, s, 1).Agent, node.Agent{Token: "fourth", TokenGiven: true})
+	same(t, "agent", agentOf(t, s, 1), node.Agent{Token: "fourth", TokenGiven: true})
+}
+
+// agentOf is a node's agent but for when the token was given, which is checked here.
+func agentOf(t *testing.T, s *store.Store, i int) node.Agent {
+	t.Helper()
+	a := load(t, s, i).Agent
+	if age := node.Now().Sub(a.TokenGivenAt); a.TokenGiven != !a.TokenGivenAt.IsZero() || a.TokenGiven && (age < 0 || age > time.Minute) {
+		t.Errorf("the token was given: %t, at %s", a.TokenGiven, a.TokenGivenAt)
+	}
+	a.TokenGivenAt = time.Time{}
+	return a
+}
+
+// The first lookup without the token is kept until the agent calls or is forgotten.
+func testRefusedAgent(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	add(t, s, 2, nil)
+	refuse := func(i int, second int, want bool) {
+		t.Helper()
+		if first, err := s.RefuseAgent(t.Context(), uid(i), at(second)); first != want || err != nil {
+			t.Errorf("refused at %d: %t, %v", second, first, err)
+		}
+	}
+	is := func(want time.Time) {
+		t.Helper()
+		if got := load(t, s, 1).Agent.RefusedAt; !got.Equal(want) {
+			t.Errorf("refused at %s, want %s", got, want)
+		}
+	}
+	refuse(1, 1, false) // no token was given
+	for range 2 {
+		if given, err := s.GiveAgentToken(t.Context(), uid(1), "token"); !given || err != nil {
+			t.Fatal(given, err)
+		}
+		is(time.Time{})
+		refuse(1, 3, true)
+		refuse(1, 4, false)
+		refuse(2, 4, false)
+		refuse(9, 4, false) // there is no such node
+		is(at(3))
+		ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u", LastHeartbeat: at(5)}))
+		is(time.Time{})
+		refuse(1, 6, true)
+		is(at(6))
+		ok(t, s.ForgetAgent(t.Context(), uid(1)))
+		is(time.Time{})
+	}
 }
 
 func testHistory(t *testing.T, s *store.Store) {

@@ -49,6 +49,7 @@ func Run(t *testing.T, open Open) {
 		{"bad pages", testBadPages},
 		{"agent", testAgent},
 		{"agent token", testAgentToken},
+		{"refused agent", testRefusedAgent},
 		{"port", testPort},
 		{"enrol node", testEnrolNode},
 		{"port refusals", testPortRefusals},
