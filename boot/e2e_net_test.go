@@ -362,10 +362,10 @@ func (n *network) serve(s services) *running {
 }
 
 // foreignDHCP starts dnsmasq as the network's own DHCP server.
-func (n *network) foreignDHCP() *running {
+func (n *network) foreignDHCP(more ...string) *running {
 	n.t.Helper()
-	r := n.start(n.far, nil, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=eth0",
-		"--dhcp-range=10.99.0.50,10.99.0.60,10m", "--dhcp-leasefile="+n.dir+"/leases", "--log-dhcp")
+	r := n.start(n.far, nil, append([]string{"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=eth0",
+		"--dhcp-range=10.99.0.50,10.99.0.60,10m", "--dhcp-leasefile=" + n.dir + "/leases", "--log-dhcp"}, more...)...)
 	if !r.until(func(s string) bool { return strings.Contains(s, "DHCP, IP range") }, 10*time.Second) {
 		n.t.Fatalf("dnsmasq did not come up:\n%s", r.text())
 	}

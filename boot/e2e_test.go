@@ -36,6 +36,7 @@ func TestFirmware(t *testing.T) {
 		mode    dhcp.Mode
 		machine boot.Machine
 		foreign bool     // dnsmasq gives the addresses
+		more    []string // told to dnsmasq
 		trace   []string // in this order
 		console []string // in this order
 		never   []string // in the trace
@@ -132,6 +133,15 @@ func TestFirmware(t *testing.T) {
 			never: []string{"lent", "offered"},
 		},
 		{
+			// GRUB does not hear a ProxyDHCP: the other server must name ours as the next one.
+			name: "proxy-uefi-shim", fw: uefiPXE, mode: dhcp.Proxy, machine: known(boot.Shim), foreign: true, more: []string{"--dhcp-boot=,," + serverIP},
+			trace: []string{
+				"the other DHCP server gives the address, boot file shimx64.efi.signed", "tftp: shimx64.efi.signed: complete",
+				"tftp: grubx64.efi: complete", "grub.cfg: complete", "tftp: /grub/machine/" + machineMAC + ": complete",
+			},
+			never: []string{"lent", "offered"},
+		},
+		{
 			name: "proxy-uefi-http", fw: uefiHTTP, mode: dhcp.Proxy, machine: known(boot.IPXE), foreign: true,
 			trace: []string{
 				"DISCOVER from x86-64 UEFI HTTP (arch 16): the other DHCP server gives the address, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",
@@ -153,7 +163,7 @@ func TestFirmware(t *testing.T) {
 				s.Machines[machineMAC] = withFiles(t, tt.machine, n.dir, tt.fw)
 			}
 			if tt.foreign {
-				n.foreignDHCP()
+				n.foreignDHCP(tt.more...)
 			}
 			srv := n.serve(s)
 			vm := n.boot(tt.fw)

@@ -185,6 +185,9 @@ func (e evidence) fetched(files []node.BootEvent) string {
 	case begun:
 		return fmt.Sprintf("the ramdisk was asked for but never sent whole (%s): does the machine have enough memory, and is its network sound?", last)
 	}
+	if file, _, _ := strings.Cut(files[len(files)-1].What, ":"); strings.HasPrefix(file, "grub") && strings.HasSuffix(file, ".efi") && strings.Contains(last, "complete") {
+		return fmt.Sprintf("GRUB was fetched (%s), but never its configuration: does the firmware accept it (with Secure Boot only a signed one), and, where another DHCP server gives the addresses, does that one name this server as its next server?", last)
+	}
 	return fmt.Sprintf("boot files were asked for (%s), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?", last)
 }
 

@@ -125,7 +125,7 @@ func (c *Config) keys() []key {
 
 		{"provision_interface", "", "network interface of the provisioning network; boot services need it", text(&c.ProvisionInterface)},
 		{"provision_port", "6386", "TCP port of the provisioning listener: boot files, images, lookup, heartbeat", number(&c.ProvisionPort, 1, 65535)},
-		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
+		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server, which must name this one as its next server for UEFI machines with boot interface pxe) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
 		{"dhcp_range", "", "first-last address to hand out; empty: the upper half of the interface's network", addressRange(&c.DHCPRange)},
 		{"dhcp_router", "", "default router told to machines; empty: none", address(&c.DHCPRouter)},
 		{"dhcp_dns", "", "comma list of name servers told to machines", addresses(&c.DHCPDNS)},
