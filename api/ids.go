@@ -13,6 +13,7 @@ var (
 	requestID = regexp.MustCompile(`^req-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 	nameForm  = regexp.MustCompile(`^[a-zA-Z0-9\-._~]+$`)
 	traitForm = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+	labelForm = regexp.MustCompile(`^[a-z0-9_-]{0,62}[a-z0-9]$`)
 	groupForm = regexp.MustCompile(`^[a-zA-Z0-9_\-.]*$`)
 )
 
@@ -58,6 +59,29 @@ var reservedNames = map[string]bool{
 	"validate": true, "ports": true, "portgroups": true, "volume": true, "vifs": true, "traits": true,
 	"bios": true, "allocation": true, "history": true, "inventory": true, "children": true,
 	"firmware": true, "vmedia": true,
+}
+
+// isHostName reports whether s is a name that nodes could have before version 1.10: the labels of a host name with dots
+// between them, and one at the end if need be, in lower case. Only labels after the first may have a "_" or begin with
+// a "-".
+func isHostName(s string) bool {
+	if len(s) > 255 {
+		return false
+	}
+	for i, label := range strings.Split(strings.TrimSuffix(s, "."), ".") {
+		if i == 0 && (strings.HasPrefix(label, "-") || strings.Contains(label, "_")) || !labelForm.MatchString(label) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkNameIn is what is wrong with a node's name in a version; an empty one takes the name away.
+func checkNameIn(v version, name string) error {
+	if name == "" || v.knows("names that are no host names") || isHostName(name) {
+		return nil
+	}
+	return invalid("Cannot use %q as the name of a node: before API version %s it must be a host name, in lower case.", name, since["names that are no host names"])
 }
 
 // checkName says what is wrong with a logical name.

@@ -83,7 +83,7 @@ func newNode(v version, body map[string]any) (*node.Node, error) {
 	if n.Driver == "" {
 		return nil, invalid("A node needs the field \"driver\": the name of a hardware type.")
 	}
-	return n, nil
+	return n, checkNameIn(v, n.Name)
 }
 
 func creatable() []string {

@@ -27,7 +27,7 @@ func nodeIdent(c *call, ident string) (string, error) {
 		return canonicalUUID(ident), nil
 	case !c.version.knows("node.name"):
 		return "", node.NodeNotFound(ident)
-	case !nameForm.MatchString(ident):
+	case !nameForm.MatchString(ident), checkNameIn(c.version, ident) != nil:
 		return "", invalid("Expected a logical name or UUID but received %q.", ident)
 	}
 	return ident, nil
@@ -168,6 +168,11 @@ func (a *API) patchNode(w http.ResponseWriter, c *call) error {
 	n, err := a.Conductor.UpdateNode(c.Context(), ident, opts, func(n *node.Node) error {
 		if err := applyNodePatch(n, ops); err != nil {
 			return err
+		}
+		if slices.Contains(opts.Fields, "name") {
+			if err := checkNameIn(c.version, n.Name); err != nil {
+				return err
+			}
 		}
 		return a.resolveParent(c.Context(), n)
 	})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/node"
 )
 
 func TestNumbersKeepTheirValue(t *testing.T) {
@@ -153,6 +155,45 @@ func TestNames(t *testing.T) {
 		if rest, ok := strings.CutPrefix(path, "/v1/nodes/"); ok && !strings.HasPrefix(rest, "{") && checkName("node", rest) == nil {
 			t.Errorf("a node may be called %q, which hides %s", rest, path)
 		}
+	}
+}
+
+// Before 1.10 a node's name was a host name, as loosely as the field took that.
+func TestNamesBefore110(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	for name, want := range map[string]bool{
+		"a": true, "rack1-u7": true, "0": true, "rack1-u7.example.com": true, "rack1.example.": true, "a.-b": true, "a._b.c_d": true, long: true, long + "." + long: true,
+		strings.Repeat("a.", 127) + "a": true,
+		"A":                             false, "Rack1": false, "a_b": false, "_a": false, "-a": false, "a-": false, "a.b-": false, "a.b_": false, "a~b": false, "a..b": false, ".a": false, ".": false, "a..": false,
+		long + "a": false, "a." + long + "a": false, strings.Repeat("a.", 127) + "aa": false,
+	} {
+		if isHostName(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+		if checkNameIn(10, name) != nil || (checkNameIn(9, name) == nil) != want {
+			t.Errorf("%q: 1.10 %v, 1.9 %v", name, checkNameIn(10, name), checkNameIn(9, name))
+		}
+	}
+	const refusal = `Cannot use "Rack_1" as the name of a node: before API version 1.10 it must be a host name, in lower case.`
+	s := newStack(t)
+	s.put(&node.Node{UUID: nodeA, Name: "Old_One", State: node.Enroll})
+	for _, tt := range []struct{ method, path, body string }{
+		{"POST", "/v1/nodes", `{"driver":"fake-hardware","name":"Rack_1"}`},
+		{"PATCH", "/v1/nodes/" + nodeA, `[{"op":"replace","path":"/name","value":"Rack_1"}]`},
+	} {
+		resp, body := s.ask("1.9", tt.method, tt.path, tt.body)
+		s.refused(tt.method, resp, body, 400, refusal)
+	}
+	if resp, body := s.ask("1.9", "PATCH", "/v1/nodes/"+nodeA, `[{"op":"add","path":"/extra/a","value":"b"}]`); resp.StatusCode != 200 {
+		t.Errorf("another field of a node with a newer name: %d %s", resp.StatusCode, body)
+	}
+	resp, body := s.ask("1.9", "GET", "/v1/nodes/Old_One", "")
+	s.refused("by its name", resp, body, 400, `Expected a logical name or UUID but received "Old_One".`)
+	if resp, body := s.ask("1.9", "PATCH", "/v1/nodes/"+nodeA, `[{"op":"remove","path":"/name"}]`); resp.StatusCode != 200 || field(t, body, "name") != nil {
+		t.Errorf("the name taken away: %d %s", resp.StatusCode, body)
+	}
+	if resp, body := s.ask("1.10", "POST", "/v1/nodes", `{"driver":"fake-hardware","name":"Rack_1"}`); resp.StatusCode != 201 {
+		t.Errorf("1.10: %d %s", resp.StatusCode, body)
 	}
 }
 
