@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -130,15 +133,41 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// Stopping ends sessions that would go on, with and without a terminal; so does a client that goes.
+// sleepers counts the processes that sleep for so many seconds.
+func sleepers(t *testing.T, seconds string) (n int) {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range lines {
+		if words, err := os.ReadFile(name); err == nil && string(words) == "sleep\x00"+seconds+"\x00" { // gone meanwhile is gone
+			n++
+		}
+	}
+	return n
+}
+
+// becomes waits until there are so many sleepers.
+func becomes(t *testing.T, seconds string, want int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); sleepers(t, seconds) != want; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d processes sleep for %s s, want %d", sleepers(t, seconds), seconds, want)
+		}
+	}
+}
+
+// Stopping ends sessions that would go on, with and without a terminal, and all they started; so does a client that goes.
 func TestStopEndsSessions(t *testing.T) {
+	seconds := fmt.Sprint(3600 + os.Getpid()) // no other test's
 	address, stop := serve(t)
 	plain, onTerminal := newSession(t, address), newSession(t, address)
 	if err := onTerminal.RequestPty("vt100", 24, 80, ssh.TerminalModes{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*ssh.Session{plain, onTerminal} {
-		if err := s.Start("sleep 3600"); err != nil {
+		if err := s.Start("sleep " + seconds + "; true"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,11 +179,14 @@ func TestStopEndsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start("sleep 3600"); err != nil {
+	if err := s.Start("sleep " + seconds + "; true"); err != nil {
 		t.Fatal(err)
 	}
+	becomes(t, seconds, 3)
 	gone.Close()
+	becomes(t, seconds, 2)
 	stop()
+	becomes(t, seconds, 0)
 }
 
 func TestWhatIsRefused(t *testing.T) {

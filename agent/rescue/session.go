@@ -138,7 +138,8 @@ func (s *session) start(ctx context.Context, args ...string) error {
 	if _, err := os.Stat("/root"); err == nil {
 		cmd.Dir = "/root"
 	}
-	cmd.WaitDelay = time.Second // a process left in the background may hold the pipes
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it leads its group: what it started goes with it
+	cmd.WaitDelay = time.Second                                                          // a process left in the background may hold the pipes
 	ended := make(chan error, 1)
 	var err error
 	if s.pty != nil {
