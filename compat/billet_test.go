@@ -51,8 +51,12 @@ func buildAndRun(m *testing.M) int {
 // may change what a test usually wants. The test's end stops it and checks that it stopped in order.
 func startBillet(t *testing.T, args ...string) *billet {
 	t.Helper()
-	dir := t.TempDir()
-	address := freeAddress(t)
+	return startBilletAt(t, t.TempDir(), freeAddress(t), args...)
+}
+
+// startBilletAt is startBillet in a data directory and on an address that an earlier one may have had.
+func startBilletAt(t *testing.T, dir, address string, args ...string) *billet {
+	t.Helper()
 	b := &billet{endpoint: "http://" + address, exited: make(chan error, 1)}
 	b.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", dir, "--listen", address,
 		"--auth", "noauth", "--roles", "api,conductor"}, args...)...)
