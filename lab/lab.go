@@ -152,7 +152,11 @@ func (l *Lab) Down(ctx context.Context) error {
 		errs = append(errs, l.stopMachines(ctx, ""))
 	}
 	n := l.network()
-	errs = append(errs, n.killAll(ctx), n.remove(ctx), l.removeFiles())
+	if n.exists(ctx) { // with machines, maybe, of a lab of this name in another directory, which a crash left
+		strays, err := allProcesses(l.supervisesAnywhere)
+		errs = append(errs, err, killProcesses(ctx, strays), n.killAll(ctx))
+	}
+	errs = append(errs, n.remove(ctx), l.removeFiles())
 	return errors.Join(errs...)
 }
 

@@ -371,6 +371,30 @@ func TestUp(t *testing.T) {
 	}
 }
 
+// TestDownFromElsewhere: who knows only the name of a lab, as the refusal of a second one tells it, gets rid of
+// its machines and their supervisors too.
+func TestDownFromElsewhere(t *testing.T) {
+	l := testLab(t)
+	if _, err := l.Create(t.Context(), MachineOptions{Name: "m1", Disks: []int64{1 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Power(t.Context(), "m1", "on"); err != nil {
+		t.Fatal(err)
+	}
+	uuid := l.mustMachine(t, "m1").UUID
+	elsewhere := &Lab{Dir: t.TempDir(), Name: l.Name, Log: l.Log}
+	if err := elsewhere.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := allProcesses(func(args []string) bool { return slices.Contains(args, uuid) || l.supervises(args, "") })
+	if err != nil || len(left) != 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+	if l.network().exists(t.Context()) {
+		t.Error("the network is left")
+	}
+}
+
 // TestWithoutRights runs this program as nobody.
 func TestWithoutRights(t *testing.T) {
 	dir := t.TempDir()

@@ -374,6 +374,16 @@ func (l *Lab) supervises(args []string, name string) bool {
 	return slices.Equal(tail[:len(tail)-1], want[:len(want)-1]) && (name == "" || tail[len(tail)-1] == name)
 }
 
+// supervisesAnywhere reports whether args are those of a supervisor in a lab of this name, whatever its directory.
+func (l *Lab) supervisesAnywhere(args []string) bool {
+	if len(args) < 6 {
+		return false
+	}
+	there := *l
+	there.Dir = args[len(args)-4]
+	return there.supervises(args, "")
+}
+
 func (l *Lab) supervisorArgs(name string) []string {
 	return []string{"run-machine", "--dir", l.Dir, "--name", l.Name, name}
 }

@@ -138,6 +138,19 @@ func TestSupervises(t *testing.T) {
 			t.Errorf("supervises(%q, %q) = %v", c.args, c.name, got)
 		}
 	}
+	for args, want := range map[string]bool{
+		"/usr/bin/billet lab run-machine --dir /lab --name lab0 m1":   true,
+		"/usr/bin/billet lab run-machine --dir /other --name lab0 m1": true,
+		"/usr/bin/billet lab run-machine --dir /other --name lab1 m1": false,
+		"run-machine --dir /lab --name lab0 m1":                       false,
+		"vi --dir /other --name lab0 m1":                              false,
+		"vi lab0":                                                     false,
+		"":                                                            false,
+	} {
+		if got := l.supervisesAnywhere(strings.Fields(args)); got != want {
+			t.Errorf("supervisesAnywhere(%q) = %v", args, got)
+		}
+	}
 }
 
 func TestOpen(t *testing.T) {
