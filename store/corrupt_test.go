@@ -106,6 +106,9 @@ func TestHurtValues(t *testing.T) {
 				t.Errorf("%s: listed %+v, %v", what, list, err)
 			}
 		}
+		if list, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{SortKey: "power_interface"}); err != nil || len(list) != 2 {
+			t.Errorf("%s: sorted by an interface: %d, %v", what, len(list), err)
+		}
 		// Saving the rest leaves the value as it was: whoever has the right key, or a backup, can still mend it.
 		before := rawValue(t, cfg.DataDir, tt.column)
 		n, err := s.Reserve(t.Context(), hurtNode, "here", time.Minute)

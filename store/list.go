@@ -65,7 +65,7 @@ func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (str
 	}
 	tail.WriteString(" ORDER BY ")
 	if column != "id" {
-		tail.WriteString(sortExpr(l.alias, column) + direction + ", ")
+		tail.WriteString(s.sortExpr(l.alias, column) + direction + ", ")
 	}
 	tail.WriteString(l.alias + ".id" + direction)
 	if p.Limit > 0 {
@@ -79,7 +79,7 @@ func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (str
 func (s *Store) after(ctx context.Context, l listing, q *query, column string, p node.Page) error {
 	var key any
 	var id int64
-	err := row(ctx, s.read, "SELECT "+sortExpr(l.alias, column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
+	err := row(ctx, s.read, "SELECT "+s.sortExpr(l.alias, column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
 		strings.ToLower(p.Marker)).Scan(&key, &id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l.notFound(p.Marker)
@@ -95,12 +95,23 @@ func (s *Store) after(ctx context.Context, l listing, q *query, column string, p
 		q.and(l.alias+".id"+compare+"$?", id)
 		return nil
 	}
-	q.and("("+sortExpr(l.alias, column)+", "+l.alias+".id)"+compare+"($?, $?)", key, id)
+	q.and("("+s.sortExpr(l.alias, column)+", "+l.alias+".id)"+compare+"($?, $?)", key, id)
 	return nil
 }
 
-// sortExpr gives the two columns that may be NULL a place in the order: none, false, true.
-func sortExpr(alias, column string) string {
+// interfacePrefix marks, in place of a column, an entry of a node's interfaces.
+const interfacePrefix = "interfaces."
+
+// sortExpr is what a list sorts by: a column; of the two that may be NULL a place in the order (none, false, true); or
+// an entry of a node's interfaces, "" when it has none.
+func (s *Store) sortExpr(alias, column string) string {
+	if name, ok := strings.CutPrefix(column, interfacePrefix); ok {
+		entry := "CASE WHEN json_valid(i.interfaces) THEN i.interfaces ->> '" + name + "' END"
+		if s.read == s.write { // PostgreSQL
+			entry = "(i.interfaces::json ->> '" + name + "') COLLATE \"C\""
+		}
+		return "COALESCE((SELECT " + entry + " FROM node_documents i WHERE i.node_id = " + alias + ".id), '')"
+	}
 	switch c := alias + "." + column; column {
 	case "secure_boot", "automated_clean":
 		return "CASE WHEN " + c + " IS NULL THEN 0 WHEN " + c + " THEN 2 ELSE 1 END"

@@ -11,9 +11,12 @@ import (
 
 var nodeListing = listing{table: "nodes", alias: "n", notFound: node.NodeNotFound, sortKeys: nodeSortKeys()}
 
-// nodeSortKeys are all scalar fields of a node; what is kept in documents does not sort.
+// nodeSortKeys are all scalar fields of a node; of what is kept in documents the interfaces alone sort.
 func nodeSortKeys() map[string]string {
 	keys := map[string]string{"reservation": "lease_holder"}
+	for _, i := range node.Interfaces {
+		keys[string(i)+"_interface"] = interfacePrefix + string(i)
+	}
 	for _, c := range hotColumns {
 		keys[c.name] = c.name
 	}

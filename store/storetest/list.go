@@ -195,7 +195,8 @@ func testNodeSortKeys(t *testing.T, s *store.Store) {
 		"console_enabled", "instance_uuid", "instance_name", "allocation_uuid", "chassis_uuid", "parent_node", "resource_class",
 		"conductor_group", "owner", "lessee", "description", "shard", "protected", "protected_reason", "retired",
 		"retired_reason", "automated_clean", "disable_power_off", "inspection_started_at", "inspection_finished_at",
-		"created_at", "updated_at", "reservation",
+		"created_at", "updated_at", "reservation", "bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface",
+		"inspect_interface", "management_interface", "network_interface", "power_interface", "raid_interface", "rescue_interface", "storage_interface", "vendor_interface",
 	} {
 		for _, marker := range []string{uid(1), uid(2)} {
 			up, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{SortKey: key, Marker: marker})
@@ -205,6 +206,41 @@ func testNodeSortKeys(t *testing.T, s *store.Store) {
 			if len(up)+len(down) != 1 {
 				t.Errorf("%s: after the marker %d nodes going up and %d going down, want one in all", key, len(up), len(down))
 			}
+		}
+	}
+}
+
+// Interfaces sort, page by page and both ways: those without one first, ties by age.
+func testInterfaceSortKeys(t *testing.T, s *store.Store) {
+	for i, name := range []string{"ipxe", "", "http-ipxe", "ipxe", "pxe", ""} {
+		add(t, s, i+1, func(n *node.Node) {
+			n.Interfaces = map[node.Interface]string{node.Power: "ipmi", node.Boot: name}
+			if i == 5 {
+				n.Interfaces = nil
+			}
+		})
+	}
+	up := []string{uid(2), uid(6), uid(3), uid(1), uid(4), uid(5)}
+	for _, desc := range []bool{false, true} {
+		for _, limit := range []int{1, 2, 4, 10} {
+			var got []string
+			page := node.Page{SortKey: "boot_interface", SortDesc: desc, Limit: limit, Hot: limit == 2}
+			for len(got) < 10 {
+				nodes, err := s.Nodes(t.Context(), node.NodeFilter{}, page)
+				ok(t, err)
+				if len(nodes) == 0 {
+					break
+				}
+				for _, n := range nodes {
+					got = append(got, n.UUID)
+				}
+				page.Marker = got[len(got)-1]
+			}
+			want := slices.Clone(up)
+			if desc {
+				slices.Reverse(want)
+			}
+			same(t, fmt.Sprintf("descending %t, by %d", desc, limit), got, want)
 		}
 	}
 }

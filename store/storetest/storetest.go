@@ -45,6 +45,7 @@ func Run(t *testing.T, open Open) {
 		{"shards", testShards},
 		{"node paging", testNodePaging},
 		{"node sort keys", testNodeSortKeys},
+		{"interface sort keys", testInterfaceSortKeys},
 		{"hot list", testHotList},
 		{"bad pages", testBadPages},
 		{"agent", testAgent},
