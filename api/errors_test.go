@@ -89,7 +89,7 @@ func TestRefusals(t *testing.T) {
 		{"1.90", "GET", "/v1/nodes?fields=uuid&detail=true", "", 400, "Can't fetch a subset of fields with 'detail' set"},
 		{"1.42", "GET", "/v1/nodes?detail=true", "", 400, "Invalid query parameter ?detail=true received. It needs API version 1.43."},
 		{"1.8", "GET", "/v1/nodes?provision_state=active", "", 406, "Request not acceptable. The minimal required API version for the filter 'provision_state' is 1.9."},
-		{"1.90", "GET", "/v1/nodes?fault=flu", "", 400, `Unrecognized fault "flu" is specified, allowed fault types are: [power failure clean failure rescue abort failure service failure]`},
+		{"1.90", "GET", "/v1/nodes?fault=flu", "", 400, `Unrecognized fault "flu" is specified, allowed fault types are: power failure, clean failure, rescue abort failure, service failure`},
 		{"1.90", "GET", "/v1/nodes?instance_uuid=x", "", 400, `Expected UUID for instance_uuid: "x"`},
 		{"1.90", "GET", "/v1/nodes?maintenance=perhaps", "", 400, `Invalid input for maintenance: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
 		{"1.90", "GET", "/v1/nodes/validate", "", 400, "The query needs node=<UUID or name>."},
@@ -111,7 +111,7 @@ func TestRefusals(t *testing.T) {
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","parent_node":"nobody"}`, 400, `The parent node "nobody" could not be found.`},
 
 		{"1.90", "PUT", node1 + "/states/power", `{"target":"reboot"}`, 400, "The power state reboot is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
-		{"1.90", "PUT", node1 + "/states/power", `{"target":null}`, 400, "The power state <nil> is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
+		{"1.90", "PUT", node1 + "/states/power", `{"target":null}`, 400, `The body needs "target": one of power on, power off, rebooting, soft power off, soft rebooting`},
 		{"1.90", "PUT", node1 + "/states/power", `{"target":"explode"}`, 400, "The power state explode is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting"},
 		{"1.26", "PUT", node1 + "/states/power", `{"target":"soft power off"}`, 406, "Request not acceptable. The minimal required API version for the power state 'soft power off' is 1.27."},
 		{"1.26", "PUT", node1 + "/states/power", `{"target":"power on","timeout":5}`, 406, "Request not acceptable. The minimal required API version for the argument 'timeout' is 1.27."},

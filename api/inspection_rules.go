@@ -39,7 +39,13 @@ var ruleColumns = []column[*ruleView]{
 	{"links", func(r *ruleView) any { return r.call.links("inspection_rules", r.UUID) }},
 }
 
-var ruleListFields = []string{"uuid", "priority", "phase", "description", "links"}
+var ruleList = list[node.InspectionRule]{
+	resource: "inspection_rule", key: "inspection_rules", fields: []string{"uuid", "priority", "phase", "description", "links"},
+	unsorted: []string{"actions", "conditions", "links"},
+	has:      func(field string) bool { return hasColumn(ruleColumns, field) },
+	uuid:     func(r node.InspectionRule) string { return r.UUID },
+	json:     rulesJSON,
+}
 
 // shown is null for a sensitive rule. multiple is how a loop of these counts when nothing is said; "" for
 // operations whose loops do not count.
@@ -90,28 +96,9 @@ func (a *API) listInspectionRules(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if fields == nil && !detail {
-		fields = ruleListFields
-	}
-	p, err := a.page(q, func(key string) error {
-		if !hasColumn(ruleColumns, key) || slices.Contains([]string{"actions", "conditions", "links"}, key) {
-			return badSortKey(key)
-		}
-		return nil
+	return ruleList.write(a, w, c, q, ruleList.shows(fields, detail), []string{"inspection_rules"}, func(p node.Page) ([]node.InspectionRule, error) {
+		return a.Rules.InspectionRules(c.Context(), q.Get("phase"), p)
 	})
-	if err != nil {
-		return err
-	}
-	list, err := a.Rules.InspectionRules(c.Context(), q.Get("phase"), p)
-	if err != nil {
-		return err
-	}
-	var next any
-	if len(list) > 0 {
-		next = c.next(q, p, len(list), list[len(list)-1].UUID, "inspection_rules")
-	}
-	writeJSON(w, http.StatusOK, collection("inspection_rules", rulesJSON(c, list, fields), next))
-	return nil
 }
 
 func (a *API) showInspectionRule(w http.ResponseWriter, c *call) error {

@@ -48,7 +48,7 @@ var faults = []node.Fault{node.PowerFailure, node.CleanFailure, node.RescueAbort
 // checkedFilter adds the filters whose values have a form of their own.
 func (a *API) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	if f.State != "" && !slices.Contains(node.States, f.State) {
-		return invalid("Provision state %q is not valid. Valid states are: %s", f.State, joinStates())
+		return invalid("Provision state %q is not valid. Valid states are: %s", f.State, joinWords(node.States))
 	}
 	for _, u := range []struct {
 		key string
@@ -65,7 +65,7 @@ func (a *API) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	if q.Has("fault") {
 		fault := node.Fault(q.Get("fault"))
 		if !slices.Contains(faults, fault) {
-			return invalid("Unrecognized fault %q is specified, allowed fault types are: %v", fault, faults)
+			return invalid("Unrecognized fault %q is specified, allowed fault types are: %s", fault, joinWords(faults))
 		}
 		f.Fault = &fault
 	}
@@ -96,12 +96,12 @@ func (a *API) familyFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	return nil
 }
 
-func joinStates() string {
-	var s []string
-	for _, st := range node.States {
-		s = append(s, string(st))
+func joinWords[T ~string](words []T) string {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = string(w)
 	}
-	return strings.Join(s, ", ")
+	return strings.Join(all, ", ")
 }
 
 // unsortable are the fields that are documents, lists or not stored.

@@ -36,10 +36,14 @@ func (a *API) setPower(w http.ResponseWriter, c *call) error {
 }
 
 func powerTarget(v version, value any) (node.PowerState, error) {
+	const allowed = "power on, power off, rebooting, soft power off, soft rebooting"
+	if value == nil {
+		return "", invalid("The body needs \"target\": one of %s", allowed)
+	}
 	s, _ := value.(string)
 	target, ok := powerTargets[s]
 	if !ok {
-		return "", invalid("The power state %v is not valid. Allowed are: power on, power off, rebooting, soft power off, soft rebooting", value)
+		return "", invalid("The power state %v is not valid. Allowed are: %s", value, allowed)
 	}
 	if strings.HasPrefix(s, "soft") {
 		return target, v.needs("power soft", "the power state '"+s+"'")

@@ -234,7 +234,7 @@ func TestMoreRefusals(t *testing.T) {
 		{"POST", "/v1/ports", `{"uuid":"x"}`, "Expected a UUID for uuid but received x."},
 		{"POST", "/v1/ports", `{"portgroup_uuid":"` + nodeA + `"}`, "Portgroup " + nodeA + " could not be found."},
 		{"POST", "/v1/ports", `{"name":"a b"}`, `Cannot use "a b" as the name of a port. Allowed are letters, digits and the characters - . _ ~`},
-		{"GET", "/v1/nodes?provision_state=flying", "", `Provision state "flying" is not valid. Valid states are: ` + joinStates()},
+		{"GET", "/v1/nodes?provision_state=flying", "", `Provision state "flying" is not valid. Valid states are: ` + joinWords(node.States)},
 		{"GET", "/v1/nodes?include_children=perhaps", "", `Invalid input for include_children: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
 		{"GET", "/v1/nodes?parent_node=a%20b", "", `Expected a logical name or UUID but received "a b".`},
 		{"GET", "/v1/nodes?%zz", "", `The query of the URL is malformed: invalid URL escape "%zz".`},

@@ -38,15 +38,9 @@ func (s *Store) scanRule(row scanner) (node.InspectionRule, error) {
 
 // CreateInspectionRule adds r and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty.
 func (s *Store) CreateInspectionRule(ctx context.Context, r *node.InspectionRule) error {
-	if r.UUID == "" {
-		r.UUID = newUUID()
+	if err := fresh(&r.UUID, &r.CreatedAt, &r.UpdatedAt); err != nil {
+		return err
 	}
-	if !isUUID(r.UUID) {
-		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", r.UUID)
-	}
-	r.UUID = strings.ToLower(r.UUID)
-	r.CreatedAt = node.Now()
-	r.UpdatedAt = r.CreatedAt
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		err := row(ctx, tx, insertSQL("inspection_rules", ruleColumns)+" RETURNING id", s.ruleFields(r)...).Scan(&r.ID)
 		switch {
@@ -81,16 +75,7 @@ func (s *Store) InspectionRules(ctx context.Context, phase string, p node.Page) 
 	if err != nil {
 		return nil, err
 	}
-	rules := []node.InspectionRule{}
-	err = collect(ctx, s.read, ruleSelect+tail, q.args, func(row *sql.Rows) error {
-		r, err := s.scanRule(row)
-		rules = append(rules, r)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list inspection rules: %w", err)
-	}
-	return rules, nil
+	return collectAll(ctx, s.read, "inspection rules", ruleSelect+tail, q.args, s.scanRule)
 }
 
 // SaveInspectionRule writes all of r but its UUID and CreatedAt, and sets its UpdatedAt.
@@ -110,14 +95,7 @@ func (s *Store) SaveInspectionRule(ctx context.Context, r *node.InspectionRule) 
 
 // DeleteInspectionRule removes an inspection rule.
 func (s *Store) DeleteInspectionRule(ctx context.Context, uuid string) error {
-	deleted, err := changedOne(ctx, s.write, `DELETE FROM inspection_rules WHERE uuid = $1`, strings.ToLower(uuid))
-	if err != nil {
-		return fmt.Errorf("delete inspection rule %s: %w", uuid, err)
-	}
-	if !deleted {
-		return node.InspectionRuleNotFound(uuid)
-	}
-	return nil
+	return s.deleteByUUID(ctx, "inspection_rules", "inspection rule", uuid, node.InspectionRuleNotFound)
 }
 
 // DeleteInspectionRules removes all inspection rules.

@@ -34,15 +34,9 @@ func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, 
 }
 
 func (s *Store) createNodeIn(ctx context.Context, tx *sql.Tx, n *node.Node) error {
-	if n.UUID == "" {
-		n.UUID = newUUID()
+	if err := fresh(&n.UUID, &n.CreatedAt, &n.UpdatedAt); err != nil {
+		return err
 	}
-	if !isUUID(n.UUID) {
-		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", n.UUID)
-	}
-	n.UUID = strings.ToLower(n.UUID)
-	n.CreatedAt = node.Now()
-	n.UpdatedAt = n.CreatedAt
 	query := insertSQL("nodes", append(names(hotColumns), planColumns...)) + " RETURNING id"
 	if err := row(ctx, tx, query, append(fields(hotColumns, n), planValues(n)...)...).Scan(&n.ID); err != nil {
 		return nodeConflict(n, fmt.Errorf("create node %s: %w", n.UUID, err))

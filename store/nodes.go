@@ -37,16 +37,7 @@ func (s *Store) Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*n
 	if p.Hot {
 		text, scan = hotSelect+hotFrom, scanHot
 	}
-	nodes := []*node.Node{}
-	err = collect(ctx, s.read, text+tail, q.args, func(r *sql.Rows) error {
-		n, err := scan(r)
-		nodes = append(nodes, n)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list nodes: %w", err)
-	}
-	return nodes, nil
+	return collectAll(ctx, s.read, "nodes", text+tail, q.args, scan)
 }
 
 // Shards counts the nodes of every shard, and those without one, the largest first.

@@ -51,15 +51,10 @@ func (s *Store) CreatePort(ctx context.Context, p *node.Port) error {
 }
 
 func createPortIn(ctx context.Context, tx *sql.Tx, p *node.Port) error {
-	if p.UUID == "" {
-		p.UUID = newUUID()
+	if err := fresh(&p.UUID, &p.CreatedAt, &p.UpdatedAt); err != nil {
+		return err
 	}
-	if !isUUID(p.UUID) {
-		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", p.UUID)
-	}
-	p.UUID, p.Address = strings.ToLower(p.UUID), strings.ToLower(p.Address)
-	p.CreatedAt = node.Now()
-	p.UpdatedAt = p.CreatedAt
+	p.Address = strings.ToLower(p.Address)
 	owner, err := nodeID(ctx, tx, p.NodeUUID)
 	if err != nil {
 		return err
@@ -107,16 +102,7 @@ func (s *Store) Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]no
 	if err != nil {
 		return nil, err
 	}
-	ports := []node.Port{}
-	err = collect(ctx, s.read, portSelect+tail, q.args, func(r *sql.Rows) error {
-		p, err := scanPort(r)
-		ports = append(ports, p)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list ports: %w", err)
-	}
-	return ports, nil
+	return collectAll(ctx, s.read, "ports", portSelect+tail, q.args, scanPort)
 }
 
 // SavePort writes all of p but its UUID and CreatedAt, and sets its UpdatedAt in the database.
@@ -140,14 +126,7 @@ func (s *Store) SavePort(ctx context.Context, p node.Port) error {
 
 // DeletePort removes a port.
 func (s *Store) DeletePort(ctx context.Context, uuid string) error {
-	deleted, err := changedOne(ctx, s.write, `DELETE FROM ports WHERE uuid = $1`, strings.ToLower(uuid))
-	if err != nil {
-		return fmt.Errorf("delete port %s: %w", uuid, err)
-	}
-	if !deleted {
-		return node.PortNotFound(uuid)
-	}
-	return nil
+	return s.deleteByUUID(ctx, "ports", "port", uuid, node.PortNotFound)
 }
 
 func portConflict(p *node.Port, err error) error {

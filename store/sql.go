@@ -31,6 +31,46 @@ func row(ctx context.Context, c conn, query string, args ...any) *sql.Row {
 	return c.QueryRowContext(ctx, query, bind(args)...)
 }
 
+// fresh fills what every new row has: a UUID, where the caller gave none, in lower case, and its times.
+func fresh(uuid *string, created, updated *time.Time) error {
+	if *uuid == "" {
+		*uuid = newUUID()
+	}
+	if !isUUID(*uuid) {
+		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", *uuid)
+	}
+	*uuid = strings.ToLower(*uuid)
+	*created = node.Now()
+	*updated = *created
+	return nil
+}
+
+// collectAll returns what query finds, read by scan; what names it in an error. It is never nil.
+func collectAll[T any](ctx context.Context, c conn, what, query string, args []any, scan func(scanner) (T, error)) ([]T, error) {
+	all := []T{}
+	err := collect(ctx, c, query, args, func(r *sql.Rows) error {
+		one, err := scan(r)
+		all = append(all, one)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	return all, nil
+}
+
+// deleteByUUID removes one row of a table; what names it in an error.
+func (s *Store) deleteByUUID(ctx context.Context, table, what, uuid string, notFound func(string) *node.Err) error {
+	deleted, err := changedOne(ctx, s.write, `DELETE FROM `+table+` WHERE uuid = $1`, strings.ToLower(uuid))
+	if err != nil {
+		return fmt.Errorf("delete %s %s: %w", what, uuid, err)
+	}
+	if !deleted {
+		return notFound(uuid)
+	}
+	return nil
+}
+
 // collect runs query and calls scan for each row.
 func collect(ctx context.Context, c conn, query string, args []any, scan func(r *sql.Rows) error) error {
 	rows, err := c.QueryContext(ctx, query, bind(args)...)

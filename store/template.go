@@ -36,15 +36,9 @@ func (s *Store) scanTemplate(r scanner) (node.DeployTemplate, error) {
 // CreateDeployTemplate adds t and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty. A
 // name belongs to one template.
 func (s *Store) CreateDeployTemplate(ctx context.Context, t *node.DeployTemplate) error {
-	if t.UUID == "" {
-		t.UUID = newUUID()
+	if err := fresh(&t.UUID, &t.CreatedAt, &t.UpdatedAt); err != nil {
+		return err
 	}
-	if !isUUID(t.UUID) {
-		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", t.UUID)
-	}
-	t.UUID = strings.ToLower(t.UUID)
-	t.CreatedAt = node.Now()
-	t.UpdatedAt = t.CreatedAt
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		err := row(ctx, tx, insertSQL("deploy_templates", templateColumns)+" RETURNING id", s.templateFields(t)...).Scan(&t.ID)
 		return templateConflict(t, err)
@@ -84,16 +78,7 @@ func (s *Store) listTemplates(ctx context.Context, q *query, p node.Page) ([]nod
 	if err != nil {
 		return nil, err
 	}
-	templates := []node.DeployTemplate{}
-	err = collect(ctx, s.read, templateSelect+tail, q.args, func(r *sql.Rows) error {
-		t, err := s.scanTemplate(r)
-		templates = append(templates, t)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list deploy templates: %w", err)
-	}
-	return templates, nil
+	return collectAll(ctx, s.read, "deploy templates", templateSelect+tail, q.args, s.scanTemplate)
 }
 
 // SaveDeployTemplate writes all of t but its UUID and CreatedAt, and sets its UpdatedAt.
@@ -112,14 +97,7 @@ func (s *Store) SaveDeployTemplate(ctx context.Context, t *node.DeployTemplate) 
 
 // DeleteDeployTemplate removes a deploy template. A deploy under way keeps the steps it has got.
 func (s *Store) DeleteDeployTemplate(ctx context.Context, uuid string) error {
-	deleted, err := changedOne(ctx, s.write, `DELETE FROM deploy_templates WHERE uuid = $1`, strings.ToLower(uuid))
-	if err != nil {
-		return fmt.Errorf("delete deploy template %s: %w", uuid, err)
-	}
-	if !deleted {
-		return node.DeployTemplateNotFound(uuid)
-	}
-	return nil
+	return s.deleteByUUID(ctx, "deploy_templates", "deploy template", uuid, node.DeployTemplateNotFound)
 }
 
 func templateConflict(t *node.DeployTemplate, err error) error {
