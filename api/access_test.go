@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
@@ -8,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -316,6 +319,64 @@ func TestBodiesWithoutALength(t *testing.T) {
 	}
 	if len(s.nodes) != 3 {
 		t.Errorf("%d nodes", len(s.nodes))
+	}
+}
+
+// A client that sends the whole of a body before it listens gets to read why the body is refused, by whichever check.
+func TestARefusedBodyIsReadToItsEnd(t *testing.T) {
+	s := newServer(t)
+	srv := httptest.NewServer(s.api.Handler())
+	defer srv.Close()
+	for _, tt := range []struct {
+		method, path, version string
+		size, status          int
+	}{
+		{"PUT", "/v1/nodes/" + nodeA + "/states/provision", "1.115", maxProvisionBody + 1<<20, 413},
+		{"POST", "/v1/continue_inspection", "1.115", maxInspectionBody + 8<<20, 413},
+		{"POST", "/v1/nodes", "1.115", 20 << 20, 413},
+		{"POST", "/v1/nodes", "9.9", 20 << 20, 406},
+		{"POST", "/v1/nothing", "1.115", 20 << 20, 404},
+		{"DELETE", "/v1/nodes", "1.115", 20 << 20, 405},
+	} {
+		for _, chunked := range []bool{false, true} {
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nX-OpenStack-Ironic-API-Version: %s\r\n", tt.method, tt.path, tt.version)
+			if chunked {
+				head += fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", tt.size)
+			} else {
+				head += fmt.Sprintf("Content-Length: %d\r\n\r\n", tt.size)
+			}
+			_, err = io.WriteString(conn, head)
+			if err == nil {
+				_, err = io.CopyN(conn, endless{}, int64(tt.size))
+			}
+			if err == nil && chunked {
+				_, err = io.WriteString(conn, "\r\n0\r\n\r\n")
+			}
+			if err != nil {
+				t.Errorf("%v, chunked %t: sending: %v", tt, chunked, err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || resp.StatusCode != tt.status {
+				t.Errorf("%v, chunked %t: answered %v, %v", tt, chunked, resp, err)
+			}
+			conn.Close()
+		}
+	}
+	// Whoever asks first is told without sending anything.
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/nodes HTTP/1.1\r\nHost: x\r\nX-OpenStack-Ironic-API-Version: 1.115\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
+	began := time.Now()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != 413 || time.Since(began) > drainTime/2 {
+		t.Errorf("after %s: %v, %v", time.Since(began), resp, err)
 	}
 }
 

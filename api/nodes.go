@@ -147,6 +147,26 @@ func (a *API) resolveParent(ctx context.Context, n *node.Node) error {
 		return invalid("Node %s can not be its own parent.", n.UUID)
 	}
 	n.ParentNode = parent.UUID
+	return a.checkAncestors(ctx, n, parent)
+}
+
+// checkAncestors refuses a parent that is a descendant of the node: lists would hide the whole circle.
+func (a *API) checkAncestors(ctx context.Context, n, parent *node.Node) error {
+	for range 1000 { // a circle that was there before must not hold this up for ever
+		if parent.ParentNode == "" {
+			return nil
+		}
+		next, err := a.Reader.Node(ctx, parent.ParentNode)
+		switch {
+		case node.KindOf(err) == node.NotFound && err != nil:
+			return nil
+		case err != nil:
+			return err
+		case next.UUID == n.UUID:
+			return invalid("Node %s can not be the parent of node %s, which is one of its own ancestors.", n.ParentNode, n.UUID)
+		}
+		parent = next
+	}
 	return nil
 }
 
@@ -173,6 +193,9 @@ func (a *API) patchNode(w http.ResponseWriter, c *call) error {
 			if err := checkNameIn(c.version, n.Name); err != nil {
 				return err
 			}
+		}
+		if !slices.Contains(opts.Fields, "parent_node") { // its parent may have been deleted since
+			return nil
 		}
 		return a.resolveParent(c.Context(), n)
 	})

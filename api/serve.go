@@ -11,6 +11,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -62,6 +63,7 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		log, id := a.identify(w, r)
+		defer drain(w, r)
 		defer recovered(w, log)
 		v, verr := versionOf(r.Header)
 		v.stamp(w.Header())
@@ -80,6 +82,25 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 	})
 }
 
+// What is left of a refused body is read for so long, and so far, before the connection is closed.
+const (
+	drainTime = 10 * time.Second
+	drainSize = 128 << 20
+)
+
+// drain reads what a handler has left of a body, so that a client that sends all of it before it listens gets to read
+// why it is refused: closing while it sends would only break its connection. A client that waits to be asked to send
+// (Expect) is not asked.
+func drain(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 || r.Header.Get("Expect") != "" {
+		return
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)); err != nil {
+		return // no connection: a test's
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, drainSize)
+}
+
 type requestKey struct{}
 
 // request is what the door found out about a request before its route was known.
@@ -96,7 +117,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		writeError(w, in.log, err)
 		return
 	}
-	body, err := readBody(w, r, rt.maxBody)
+	body, err := readBody(r, rt.maxBody)
 	if err == nil {
 		err = rt.serve(w, &call{Request: r, version: in.version, base: a.baseOf(r), body: body, log: in.log})
 	}
@@ -204,7 +225,7 @@ const (
 	maxInspectionBody = 16 << 20 // logs of the ramdisk
 )
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if limit == 0 {
 		limit = maxBody
 	}
@@ -212,13 +233,12 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var over *http.MaxBytesError
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge
 	case err != nil:
 		return nil, invalid("The request body could not be read.")
+	case int64(len(body)) > limit:
+		return nil, tooLarge
 	case tooDeep(body):
 		return nil, &flatError{http.StatusBadRequest, fmt.Sprintf("The JSON body nests deeper than the %d levels allowed.", maxDepth)}
 	}

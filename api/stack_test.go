@@ -370,6 +370,43 @@ func TestANodeIsNotItsOwnParent(t *testing.T) {
 	}
 }
 
+// Nor may one of its descendants be its parent: the circle would vanish from every list that hides children. A child whose
+// parent was deleted can still be changed.
+func TestParentsMakeNoCircle(t *testing.T) {
+	s := newStack(t)
+	for _, name := range []string{"rack", "chassis", "blade"} {
+		s.put(&node.Node{Name: name, State: node.Enroll})
+	}
+	parent := func(child, of string, want int) string {
+		t.Helper()
+		resp, body := s.ask("1.115", "PATCH", "/v1/nodes/"+child, `[{"op":"add","path":"/parent_node","value":"`+of+`"}]`)
+		if resp.StatusCode != want {
+			t.Errorf("%s of %s: %d %s", child, of, resp.StatusCode, body)
+		}
+		return body
+	}
+	parent("chassis", "rack", 200)
+	parent("blade", "chassis", 200)
+	for _, of := range []string{"chassis", "blade"} {
+		body := parent("rack", of, 400)
+		if want := fmt.Sprintf("Node %s can not be the parent of node %s, which is one of its own ancestors.", s.node(of).UUID, s.node("rack").UUID); faultstring(t, body) != want {
+			t.Errorf("got %s\nwant %s", body, want)
+		}
+	}
+	parent("blade", "rack", 200)
+	parent("rack", "chassis", 400)
+	if resp, body := s.ask("1.115", "DELETE", "/v1/nodes/rack", ""); resp.StatusCode != 204 {
+		t.Fatalf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := s.ask("1.115", "PATCH", "/v1/nodes/blade", `[{"op":"add","path":"/extra/a","value":1}]`); resp.StatusCode != 200 {
+		t.Errorf("a child without its parent: %d %s", resp.StatusCode, body)
+	}
+	if resp, body := s.ask("1.115", "PATCH", "/v1/nodes/blade", `[{"op":"remove","path":"/parent_node"}]`); resp.StatusCode != 200 || field(t, body, "parent_node") != nil {
+		t.Errorf("the parent taken away: %d %s", resp.StatusCode, body)
+	}
+	parent("chassis", "blade", 200) // whose parent is none any more
+}
+
 // walk follows next until there is none and returns the UUIDs in order.
 func (s *stack) walk(path string) []string {
 	s.t.Helper()
