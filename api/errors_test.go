@@ -32,6 +32,8 @@ func TestErrorBodies(t *testing.T) {
 		{&node.Err{Kind: node.Internal, Msg: "the database is gone", Cause: errors.New("dial tcp: " + bmcSecret)}, 500,
 			`{"error_message":"{\"faultcode\":\"Server\",\"faultstring\":\"the database is gone\",\"debuginfo\":null}"}`},
 		{errors.New("dial tcp: " + bmcSecret), 500, `{"error_message":"{\"faultcode\":\"Server\",\"faultstring\":\"The service could not handle the request; its log says why, under the request id of this answer.\",\"debuginfo\":null}"}`},
+		{fmt.Errorf("read node x: %w", node.StoreAway(errors.New("dial tcp: "+bmcSecret))), 503,
+			`{"error_message":"{\"faultcode\":\"Server\",\"faultstring\":\"The service can not use its database at the moment, please retry.\",\"debuginfo\":null}"}`},
 		{node.ErrLeaseLost, 409, `{"error_message":"{\"faultcode\":\"Client\",\"faultstring\":\"The node was taken over by another conductor while this request ran, please retry.\",\"debuginfo\":null}"}`},
 		{aborted(404, ""), 404, `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}`},
 		{aborted(405, ""), 405, `{"error_message":"{\"code\":405,\"title\":\"Method Not Allowed\",\"description\":\"\"}"}`},

@@ -189,6 +189,9 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 	if leaseLost(ctx) || ctx.Err() != nil && err != nil {
 		return true, r.stopped(ctx)
 	}
+	if errors.Is(err, node.ErrStoreAway) { // the step is repeated when the database is back
+		return true, err
+	}
 	if err != nil {
 		reason := fmt.Sprintf("%s failed at step %s: %v", capital(r.flow.noun), name(step), err)
 		if errors.Is(err, driver.ErrMachineLost) {

@@ -361,3 +361,91 @@ func TestAVerbWithoutARunningConductorIsLeftToOthers(t *testing.T) {
 		w.wantState(w.settle(), node.Active)
 	})
 }
+
+// A step that fails only because the database was away for a moment fails nothing: it is done again, and nobody reads of it in
+// last_error.
+func TestADatabaseThatIsAwayFailsNoStep(t *testing.T) {
+	away := fmt.Errorf("put the boot record: %w", node.StoreAway(errors.New("connection refused")))
+	for _, step := range []string{"boot_deploy", "write_image", "agent:erase", "boot_instance"} {
+		t.Run(step, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Available)
+				w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "erase", Priority: 50}}
+				w.m.fail[step] = away
+				times := 0
+				w.m.onDo = func(what string, _ *node.Node) {
+					if what != step {
+						return
+					}
+					times++
+					w.m.mu.Lock()
+					defer w.m.mu.Unlock()
+					if times == 3 {
+						delete(w.m.fail, step)
+					}
+				}
+				c, _ := w.start(w.cfg)
+				began := time.Now()
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+				w.m.agentOK["erase"] = true
+				w.playMachine(trip{}, func() *Conductor { return c })
+				n := w.settle()
+				w.wantState(n, node.Active)
+				if n.LastError != "" || times < 3 {
+					t.Errorf("last_error %q after %d times", n.LastError, times)
+				}
+				if took := time.Since(began); took > 5*time.Minute {
+					t.Errorf("it took %s", took)
+				}
+				for _, e := range w.events() {
+					if e[:5] == "ERROR" {
+						t.Errorf("the history says %s", e)
+					}
+				}
+			})
+		})
+	}
+}
+
+// So does a power change.
+func TestADatabaseThatIsAwayFailsNoPowerChange(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		w.m.fail[string(node.PowerOn)] = node.StoreAway(errors.New("connection refused"))
+		c, _ := w.start(w.cfg)
+		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOn, 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := w.node(); n.TargetPower != node.PowerOn || n.LastError != "" {
+			t.Fatalf("while the database is away: target %q, last_error %q", n.TargetPower, n.LastError)
+		}
+		w.m.mu.Lock()
+		clear(w.m.fail)
+		w.m.mu.Unlock()
+		if n := w.settle(); n.Power != node.PowerOn || n.LastError != "" || n.TargetPower != node.PowerUnknown {
+			t.Errorf("power %q, target %q, last_error %q", n.Power, n.TargetPower, n.LastError)
+		}
+	})
+}
+
+// What the database said when it was away is the log's: who asks for a validation reads that it is away.
+func TestValidationWhileTheDatabaseIsAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		cfg := w.cfg
+		cfg.Store = awayPorts{w.store}
+		_, err := New(cfg).Validate(w.t.Context(), uuid1)
+		e, ok := errors.AsType[*node.Err](err)
+		if !ok || e.Kind != node.Unavailable || e.Msg != "The service can not use its database at the moment, please retry." {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// awayPorts is a store that goes away as soon as ports are asked for.
+type awayPorts struct{ *memStore }
+
+func (awayPorts) Ports(context.Context, node.PortFilter, node.Page) ([]node.Port, error) {
+	return nil, node.StoreAway(errors.New("user=billet host=10.0.0.9: connection refused"))
+}

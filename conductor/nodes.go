@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/billet-metal/billet/driver"
@@ -124,6 +125,9 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 		return nil, err
 	}
 	task, err := c.task(ctx, n)
+	if errors.Is(err, node.ErrStoreAway) { // its cause is the log's
+		return nil, err
+	}
 	if err != nil {
 		return nil, node.Errorf(node.KindOf(err), "%s", err)
 	}

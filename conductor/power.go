@@ -98,6 +98,9 @@ func (c *Conductor) switchPower(ctx context.Context, n *node.Node, timeout time.
 	if ctx.Err() != nil { // the conductor stops: the next one finds target_power_state
 		return c.release(ctx, n)
 	}
+	if errors.Is(err, node.ErrStoreAway) {
+		return err // and found as work when the lease has run out
+	}
 	target := n.TargetPower
 	n.TargetPower = node.PowerUnknown
 	if err != nil {
@@ -200,7 +203,7 @@ func (c *Conductor) withManagement(ctx context.Context, n *node.Node, call func(
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
 	defer cancel()
 	err = guarded(func() error { return call(ctx, task) })
-	if e, ok := errors.AsType[*node.Err](err); ok { // shown to who asked
+	if e, ok := errors.AsType[*node.Err](err); ok && !errors.Is(err, node.ErrStoreAway) { // shown to who asked
 		return &node.Err{Kind: e.Kind, Msg: scrub(n, err.Error()), Cause: e.Cause}
 	}
 	return err

@@ -59,6 +59,20 @@ func KindOf(err error) Kind {
 // holds the node now, and the caller must stop working on it at once.
 var ErrLeaseLost = errors.New("lease lost: another conductor holds the node")
 
+// ErrStoreAway is in the chain of every error of a database that cannot be reached or written now, and may be later:
+// it starts anew, its disk is full. What failed with it says nothing about the node, and is tried again.
+var ErrStoreAway = errors.New("the database cannot be used now")
+
+// StoreAway is the API's answer when the database failed with cause.
+func StoreAway(cause error) *Err {
+	return &Err{Kind: Unavailable, Msg: "The service can not use its database at the moment, please retry.", Cause: storeAway{cause}}
+}
+
+type storeAway struct{ error }
+
+func (e storeAway) Unwrap() error        { return e.error }
+func (e storeAway) Is(target error) bool { return target == ErrStoreAway }
+
 // Locked is the API's answer when somebody else holds the node.
 func Locked(n *Node) *Err {
 	return Errorf(Conflict, "Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, n.Lease.Holder)

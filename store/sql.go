@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"reflect"
 	"strings"
 	"time"
@@ -24,12 +26,18 @@ type conn interface {
 }
 
 func exec(ctx context.Context, c conn, query string, args ...any) (sql.Result, error) {
-	return c.ExecContext(ctx, query, bind(args)...)
+	res, err := c.ExecContext(ctx, query, bind(args)...)
+	return res, told(err)
 }
 
-func row(ctx context.Context, c conn, query string, args ...any) *sql.Row {
-	return c.QueryRowContext(ctx, query, bind(args)...)
+func row(ctx context.Context, c conn, query string, args ...any) oneRow {
+	return oneRow{c.QueryRowContext(ctx, query, bind(args)...)}
 }
+
+// oneRow is the answer to a query for one row.
+type oneRow struct{ row *sql.Row }
+
+func (r oneRow) Scan(dest ...any) error { return told(r.row.Scan(dest...)) }
 
 // fresh fills what every new row has: a UUID, where the caller gave none, in lower case, and its times.
 func fresh(uuid *string, created, updated *time.Time) error {
@@ -75,7 +83,7 @@ func (s *Store) deleteByUUID(ctx context.Context, table, what, uuid string, notF
 func collect(ctx context.Context, c conn, query string, args []any, scan func(r *sql.Rows) error) error {
 	rows, err := c.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
-		return err
+		return told(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -83,7 +91,7 @@ func collect(ctx context.Context, c conn, query string, args []any, scan func(r 
 			return err
 		}
 	}
-	return rows.Err()
+	return told(rows.Err())
 }
 
 // changedOne runs query and reports whether it changed a row.
@@ -185,6 +193,38 @@ func updateSQL(table string, columns []string) string {
 		sets[i] = fmt.Sprintf("%s = $%d", c, i+1)
 	}
 	return "UPDATE " + table + " SET " + strings.Join(sets, ", ")
+}
+
+// told tells a database that is away for now from other errors, for callers far from here (node.ErrStoreAway).
+func told(err error) error {
+	if err == nil || errors.Is(err, node.ErrStoreAway) || !away(err) {
+		return err
+	}
+	return node.StoreAway(err)
+}
+
+func away(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) { // the caller's own time was up
+		return false
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff { // SQLITE_BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN
+		case 5, 6, 8, 10, 13, 14:
+			return true
+		}
+		return false
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch e.Code {
+		case "57P01", "57P02", "57P03", "25006", "40001", "40P01": // shutdown, crash, starting up; a standby; lost a race
+			return true
+		}
+		return strings.HasPrefix(e.Code, "53") || strings.HasPrefix(e.Code, "08") // out of something; connection
+	}
+	_, refused := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return refused || network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, sql.ErrConnDone) || pgconn.SafeToRetry(err)
 }
 
 // duplicate returns which unique index err violates, such as "nodes_name"; "" for other errors.
