@@ -124,7 +124,7 @@ func TestStalledByItsConsole(t *testing.T) {
 		{"the loader is signed by nobody", node.Agent{}, []node.BootEvent{dhcp(130), at(125, "tftp", "snponly.efi: complete, 173792 bytes in 9ms"), dhcp(80), at(79, "http", "loader snponly.efi: complete")},
 			[]node.Line{said(124, `BdsDxe: failed to load Boot0001 "UEFI PXEv4": Access Denied`), said(78, `BdsDxe: failed to load Boot0003 "UEFI HTTPv4": Access Denied`)},
 			`124 s after Secure Boot refused to start something: the machine said 78 s ago: "BdsDxe: failed to load Boot0003 \"UEFI HTTPv4\": Access Denied". ` +
-				`Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe and the capability secure_boot to true, so that shim and a signed GRUB start it, or switch Secure Boot off in the firmware. ` +
+				`Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe, and install shim-signed and grub-efi-amd64-signed, which then start it, or switch Secure Boot off in the firmware. ` +
 				`(Seen so far: boot files were asked for (last 79 s ago: loader snponly.efi: complete), ` + neverTaken + `)`},
 		{"a disk's loader is refused, and the network boot goes on", node.Agent{}, []node.BootEvent{dhcp(150), at(145, "tftp", "shimx64.efi.signed: complete"), at(20, "tftp", "boot/…/kernel: complete")},
 			[]node.Line{said(160, `BdsDxe: failed to load Boot0003 "debian": Access Denied`), said(20, "EFI stub: UEFI Secure Boot is enabled.")}, ""},

@@ -94,7 +94,7 @@ func (e evidence) cause() string {
 		return fmt.Sprintf("the machine's kernel panicked %s ago: %q. Is the deploy ramdisk whole, made for this kernel, and the machine's memory large enough for it?", spell(e.now.Sub(p.first)), p.text)
 	}
 	if s := e.refused(); s != nil {
-		return fmt.Sprintf("%s. Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe and the capability secure_boot to true, so that shim and a signed GRUB start it, or switch Secure Boot off in the firmware. (Seen so far: %s)",
+		return fmt.Sprintf("%s. Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe, and install shim-signed and grub-efi-amd64-signed, which then start it, or switch Secure Boot off in the firmware. (Seen so far: %s)",
 			s.says(e.now), e.place())
 	}
 	return e.withConsole(e.place())

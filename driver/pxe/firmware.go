@@ -68,10 +68,16 @@ func (b *Boot) ramdiskLoader(t *driver.Task) boot.Loader {
 }
 
 // instanceLoader is the boot loader of an instance that starts over the network. What is signed starts without Secure
-// Boot too, so it is taken where Secure Boot may be on.
+// Boot too, so it is taken where Secure Boot may be on: also while nobody knows, or a new machine could not tell.
 func (b *Boot) instanceLoader(t *driver.Task) boot.Loader {
 	n := t.Node
-	may := n.SecureBoot != nil && *n.SecureBoot || strings.EqualFold(n.Capability("secure_boot"), "true")
+	asked := n.Capability("secure_boot")
+	may := strings.EqualFold(asked, "true")
+	if n.SecureBoot != nil {
+		may = may || *n.SecureBoot
+	} else if asked == "" && !strings.EqualFold(n.Capability("boot_mode"), "bios") {
+		may = true
+	}
 	if b.Loader == boot.PXE && may && (signedOnly(t) || b.Loaders.Missing(b.arch(n), boot.Shim) == "") {
 		return boot.Shim
 	}

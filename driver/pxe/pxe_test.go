@@ -94,7 +94,7 @@ func setUp(t *testing.T, kind boot.Loader) (*Boot, *world, *driver.Task) {
 			t.Fatal(err)
 		}
 	}
-	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385"}
+	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385", Loaders: boot.Loaders{Dirs: []string{dir}}}
 	task := drivertest.NewTask("ipmi", node.Document{
 		"deploy_kernel": filepath.Join(dir, "kernel"), "deploy_ramdisk": "file://" + filepath.Join(dir, "ramdisk"),
 		"rescue_ramdisk": filepath.Join(dir, "rescue"),

@@ -63,7 +63,13 @@ func TestSecureBoot(t *testing.T) {
 		loader             boot.Loader
 		err                string
 	}{
-		{name: "nobody speaks of it", kind: boot.PXE, loader: boot.PXE},
+		{name: "nobody speaks of it", kind: boot.PXE, loader: boot.Shim},
+		{name: "nobody speaks of it, and the loaders are not there", kind: boot.PXE, loader: boot.PXE,
+			change: func(t *testing.T, _ *Boot, _ *node.Node, dir string) { remove(t, dir, "grubnetx64.efi.signed") }},
+		{name: "a new machine that is inspected", kind: boot.PXE, state: node.Manageable, loader: boot.Shim},
+		{name: "nobody speaks of it, on BIOS", kind: boot.PXE, properties: "boot_mode:bios", loader: boot.PXE},
+		{name: "the hardware does not have it", kind: boot.PXE, properties: "secure_boot:false", loader: boot.PXE},
+		{name: "iPXE, and nobody speaks of it", kind: boot.IPXE, loader: boot.IPXE},
 		{name: "off, and nobody asks for it", kind: boot.PXE, known: &no, loader: boot.PXE},
 		{name: "asked for, unknown", kind: boot.PXE, wanted: wants, loader: boot.Shim},
 		{name: "asked for, on", kind: boot.PXE, wanted: wants, known: &yes, loader: boot.Shim},
