@@ -183,7 +183,7 @@ func (l *life) check(n map[string]any) {
 	if info["hashed_rescue_password"] != nil {
 		l.t.Errorf("%s is %s and still has a rescue's password in %v", l.name, state, info)
 	}
-	if n["maintenance"] != false && !failed {
+	if n["maintenance"] != false && !failed && n["fault"] != "service failure" { // which an abort leaves for people to take back
 		l.t.Errorf("%s is %s in maintenance: %v", l.name, state, n["maintenance_reason"])
 	}
 }
@@ -223,7 +223,16 @@ func (l *life) walk(i int, enough chan struct{}) {
 			return
 		default:
 		}
-		if n := l.rest(); n == nil || !l.step(fmt.Sprint(n["provision_state"])) {
+		n := l.rest()
+		if n == nil {
+			return
+		}
+		if n["provision_state"] == "active" && n["maintenance"] == true { // after the abort of a service that had failed
+			if status, answer := l.insist("DELETE", "/v1/nodes/"+l.name+"/maintenance", nil); status != 202 {
+				l.t.Errorf("%s: ending its maintenance: %d %v", l.name, status, answer)
+			}
+		}
+		if !l.step(fmt.Sprint(n["provision_state"])) {
 			return
 		}
 	}
