@@ -34,7 +34,7 @@ test-clients: ## real clients against the real binary
 	$(GO) test -timeout 8m ./compat/...
 
 # The long cells: minutes each. `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
-LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestSecureBootRefuses|TestSecureBootOtherWays|TestRAIDMirror/uefi|TestRAIDMirror/bios/whole-disk
+LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestSecureBootRefuses|TestSecureBootOtherWays|TestEveryFlowSurvivesKillNine|TestRAIDSurvivesKillNine|TestRAIDMirror/uefi|TestRAIDMirror/bios/whole-disk
 
 test-lab: build ## machines that really boot (root)
 	$(GO) test -timeout 20m -v -skip '$(LONG)' ./e2e/...
