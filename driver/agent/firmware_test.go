@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
@@ -85,6 +86,7 @@ func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 			w.stored.Plan.Steps[0].StartedAt = node.Now()
 			w.calls()
 			task := w.task()
+			task.Remember(memoBooted, task.Node.Plan.StartedAt.Format(time.RFC3339Nano))
 			task.Hardware.Management = plainBMC{&machine{w}}
 			if tt.can {
 				task.Hardware.Management = firmwareBMC{plainBMC{&machine{w}}}
