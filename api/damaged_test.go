@@ -129,3 +129,42 @@ func TestADamagedAgentToken(t *testing.T) {
 		t.Errorf("power off: %d %s", resp.StatusCode, body)
 	}
 }
+
+// A template and a rule that cannot be read make a list fail, which must not act as if they were empty, and can be deleted.
+func TestDamagedTemplatesAndRules(t *testing.T) {
+	s := newStack(t)
+	s.api.Rules = s.db
+	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
+	rule := node.InspectionRule{UUID: nodeB, Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}}}}
+	if err := s.db.CreateDeployTemplate(t.Context(), &template); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.CreateInspectionRule(t.Context(), &rule); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, change := range []string{`UPDATE deploy_templates SET steps = X'01'`, `UPDATE inspection_rules SET actions = X'01'`} {
+		if _, err := db.Exec(change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{"/v1/deploy_templates", "/v1/inspection_rules"} {
+		uuid := map[bool]string{true: nodeA, false: nodeB}[path == "/v1/deploy_templates"]
+		if resp, body := s.ask("1.115", "GET", path, ""); resp.StatusCode != 500 {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+		if resp, body := s.ask("1.115", "DELETE", path+"/"+strings.ToUpper(uuid), ""); resp.StatusCode != 204 {
+			t.Errorf("deleting it of %s: %d %s", path, resp.StatusCode, body)
+		}
+		if resp, body := s.ask("1.115", "GET", path, ""); resp.StatusCode != 200 {
+			t.Errorf("%s afterwards: %d %s", path, resp.StatusCode, body)
+		}
+		if resp, body := s.ask("1.115", "DELETE", path+"/"+uuid, ""); resp.StatusCode != 404 {
+			t.Errorf("deleting it of %s again: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}

@@ -237,12 +237,20 @@ func applyTemplatePatch(t *node.DeployTemplate, ops []patchOp) error {
 	return nil
 }
 
+// deleteDeployTemplate reads a template only to learn its UUID: one that cannot be read can be deleted by that.
 func (a *API) deleteDeployTemplate(w http.ResponseWriter, c *call) error {
-	t, err := a.deployTemplate(c)
+	uuid, err := c.ident()
 	if err != nil {
 		return err
 	}
-	if err := a.Templates.DeleteDeployTemplate(c.Context(), t.UUID); err != nil {
+	if !isUUID(uuid) {
+		t, err := a.deployTemplate(c)
+		if err != nil {
+			return err
+		}
+		uuid = t.UUID
+	}
+	if err := a.Templates.DeleteDeployTemplate(c.Context(), uuid); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -64,7 +64,10 @@ func (w *world) SaveDeployTemplate(_ context.Context, t *node.DeployTemplate) er
 	return w.did(*t)
 }
 
-func (w *world) DeleteDeployTemplate(_ context.Context, uuid string) error {
+func (w *world) DeleteDeployTemplate(ctx context.Context, uuid string) error {
+	if _, err := w.DeployTemplate(ctx, uuid); err != nil {
+		return err
+	}
 	return w.did(deleted{uuid})
 }
 

@@ -120,11 +120,19 @@ func (a *API) showInspectionRule(w http.ResponseWriter, c *call) error {
 
 // inspectionRule finds the rule a path names. Rules have no names.
 func (a *API) inspectionRule(c *call) (node.InspectionRule, error) {
+	uuid, err := ruleIdent(c)
+	if err != nil {
+		return node.InspectionRule{}, err
+	}
+	return a.Rules.InspectionRule(c.Context(), uuid)
+}
+
+func ruleIdent(c *call) (string, error) {
 	uuid := c.PathValue("uuid")
 	if !isUUID(uuid) {
-		return node.InspectionRule{}, invalid("Expected a UUID but received %s.", uuid)
+		return "", invalid("Expected a UUID but received %s.", uuid)
 	}
-	return a.Rules.InspectionRule(c.Context(), canonicalUUID(uuid))
+	return canonicalUUID(uuid), nil
 }
 
 func (a *API) createInspectionRule(w http.ResponseWriter, c *call) error {
@@ -199,12 +207,13 @@ func patchedRule(r node.InspectionRule, ops []patchOp) (node.InspectionRule, err
 	return changed, nil
 }
 
+// deleteInspectionRule does not read the rule: one that cannot be read can be deleted.
 func (a *API) deleteInspectionRule(w http.ResponseWriter, c *call) error {
-	r, err := a.inspectionRule(c)
+	uuid, err := ruleIdent(c)
 	if err != nil {
 		return err
 	}
-	if err := a.Rules.DeleteInspectionRule(c.Context(), r.UUID); err != nil {
+	if err := a.Rules.DeleteInspectionRule(c.Context(), uuid); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

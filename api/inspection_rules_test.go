@@ -75,7 +75,10 @@ func (w *world) InspectionRules(_ context.Context, phase string, p node.Page) ([
 }
 
 func (w *world) SaveInspectionRule(_ context.Context, r *node.InspectionRule) error { return w.did(*r) }
-func (w *world) DeleteInspectionRule(_ context.Context, uuid string) error {
+func (w *world) DeleteInspectionRule(ctx context.Context, uuid string) error {
+	if _, err := w.InspectionRule(ctx, uuid); err != nil {
+		return err
+	}
 	return w.did(deleted{uuid})
 }
 func (w *world) DeleteInspectionRules(context.Context) error { return w.did(deletedAll{}) }
