@@ -30,7 +30,10 @@ type Disk interface {
 // zeroChunk bounds one request to the kernel, so that progress shows and a signal gets through.
 const zeroChunk = 64 << 20
 
-// Device is an open disk. Its methods are safe for one goroutine at a time.
+// queueDepth is how many requests a disk gets at a time: enough that it always has one to go on with.
+const queueDepth = 4
+
+// Device is an open disk. Its methods are safe for one goroutine at a time, but for what Depth says.
 type Device struct {
 	f      *os.File
 	size   int64
@@ -112,6 +115,10 @@ func (d *Device) Size() int64 { return d.size }
 
 // SectorSize is the logical sector size in bytes.
 func (d *Device) SectorSize() int64 { return d.sector }
+
+// Depth is how many goroutines may call WriteAt and Zero at a time, with ranges that do not overlap and
+// are aligned to 4 KiB in memory and on the disk.
+func (d *Device) Depth() int { return queueDepth }
 
 // Close lets the disk go.
 func (d *Device) Close() error {

@@ -31,6 +31,9 @@ func hold(d Disk) (*held, error) {
 	return &held{Disk: d, head: make([]byte, headSize)}, nil
 }
 
+// Depth is the disk's: writes that do not overlap go to different parts of the head.
+func (h *held) Depth() int { return depthOf(h.Disk) }
+
 // WriteAt keeps what belongs to the head.
 func (h *held) WriteAt(p []byte, off int64) (int, error) {
 	done := 0

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/image"
 )
 
 // run runs a program that the tests compare with; one that is missing is a failure that says so.
@@ -144,4 +145,25 @@ func firstDifference(a, b []byte) int {
 		return min(len(a), len(b))
 	}
 	return -1
+}
+
+func testPool(t testing.TB) *pool {
+	t.Helper()
+	p, err := newPool(chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// chunkOf is a part of a file in memory that nobody uses again.
+func chunkOf(data []byte, off int64) *chunk { return &chunk{data: data, off: off} }
+
+// newSink writes to a disk until the test ends.
+func newSink(t testing.TB, d Disk, extents []image.Extent) *sink {
+	t.Helper()
+	q := newQueue(d, func(error) {})
+	t.Cleanup(q.close)
+	return &sink{queue: q, extents: extents}
 }

@@ -177,10 +177,10 @@ func TestSinkWithPiecesOfAnySize(t *testing.T) {
 		if err := zeroGaps(d, l, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		s := &sink{disk: d, extents: append([]image.Extent(nil), l.Extents...)}
+		s := newSink(t, d, append([]image.Extent(nil), l.Extents...))
 		for at := 0; at < len(file); {
 			n := min(1+rnd.IntN(200<<10), len(file)-at)
-			if err := s.take(file[at:at+n], int64(at)); err != nil {
+			if err := s.take(chunkOf(file[at:at+n], int64(at))); err != nil {
 				t.Fatal(err)
 			}
 			at += n
@@ -188,7 +188,6 @@ func TestSinkWithPiecesOfAnySize(t *testing.T) {
 		if err := s.finish(); err != nil {
 			t.Fatal(err)
 		}
-		s.batch.free()
 		got := contents(t, d)
 		if i := firstDifference(got[:len(want)], want); i >= 0 {
 			t.Errorf("seed %d: differs at %d", seed, i)
@@ -203,16 +202,16 @@ func TestSinkWithPiecesOfAnySize(t *testing.T) {
 func TestSinkNoticesWhatIsLeftOut(t *testing.T) {
 	l := &image.Layout{VirtualSize: 4096, Extents: []image.Extent{{FileOffset: 1000, FileLength: 2048, GuestLength: 2048}}}
 	fresh := func() *sink {
-		return &sink{disk: &memory{make([]byte, 4096)}, extents: append([]image.Extent(nil), l.Extents...)}
+		return newSink(t, &memory{make([]byte, 4096)}, append([]image.Extent(nil), l.Extents...))
 	}
 	s := fresh()
-	if err := s.take(make([]byte, 2000), 0); err != nil {
+	if err := s.take(chunkOf(make([]byte, 2000), 0)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.finish(); err == nil || err.Error() != "the image file ended before its data at byte 2000" {
 		t.Error(err)
 	}
-	if err := fresh().take(make([]byte, 100), 1001); err == nil || err.Error() != "the image's data at byte 1000 was passed over" {
+	if err := fresh().take(chunkOf(make([]byte, 100), 1001)); err == nil || err.Error() != "the image's data at byte 1000 was passed over" {
 		t.Error(err)
 	}
 }

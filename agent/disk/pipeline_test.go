@@ -20,9 +20,9 @@ func TestPipelineKeepsTheOrder(t *testing.T) {
 	for _, size := range []int{0, 1, chunkSize - 1, chunkSize, chunkSize + 1, 20*chunkSize + 12345} {
 		want := pattern(size)
 		var first, second []byte
-		err := pipeline(t.Context(), reading(iotest.HalfReader(bytes.NewReader(want))),
-			func(c chunk) error { first = append(first, c.data...); return nil },
-			func(c chunk) error {
+		err := pipeline(t.Context(), testPool(t), reading(iotest.HalfReader(bytes.NewReader(want))),
+			func(c *chunk) error { first = append(first, c.data...); return nil },
+			func(c *chunk) error {
 				if c.off != int64(len(second)) || c.off%chunkSize != 0 || !isAligned(c.data, 4096) {
 					t.Errorf("a chunk at %d after %d bytes", c.off, len(second))
 				}
@@ -38,10 +38,10 @@ func TestPipelineKeepsTheOrder(t *testing.T) {
 // Whatever fails, the pipeline ends with that very error, and everything it started has ended.
 func TestPipelineFails(t *testing.T) {
 	broken := errors.New("broken")
-	fine := func(chunk) error { return nil }
-	third := func() func(chunk) error {
+	fine := func(*chunk) error { return nil }
+	third := func() func(*chunk) error {
 		n := 0
-		return func(chunk) error {
+		return func(*chunk) error {
 			if n++; n == 3 {
 				return broken
 			}
@@ -51,7 +51,7 @@ func TestPipelineFails(t *testing.T) {
 	data := make([]byte, 30*chunkSize)
 	for name, tt := range map[string]struct {
 		r             io.Reader
-		first, second func(chunk) error
+		first, second func(*chunk) error
 	}{
 		"reading":       {io.MultiReader(bytes.NewReader(data[:3*chunkSize]), iotest.ErrReader(broken)), fine, fine},
 		"first stage":   {bytes.NewReader(data), third(), fine},
@@ -59,7 +59,7 @@ func TestPipelineFails(t *testing.T) {
 		"at the start":  {iotest.ErrReader(broken), fine, fine},
 		"in mid of one": {io.MultiReader(bytes.NewReader(data[:100]), iotest.ErrReader(broken)), fine, fine},
 	} {
-		if err := pipeline(t.Context(), reading(tt.r), tt.first, tt.second); !errors.Is(err, broken) {
+		if err := pipeline(t.Context(), testPool(t), reading(tt.r), tt.first, tt.second); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -69,7 +69,7 @@ func TestPipelineIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	asked := errors.New("asked to stop")
 	var passed atomic.Int64
-	err := pipeline(ctx, reading(endless{}), func(chunk) error { return nil }, func(chunk) error {
+	err := pipeline(ctx, testPool(t), reading(endless{}), func(*chunk) error { return nil }, func(*chunk) error {
 		if passed.Add(1) == 5 {
 			cancel(asked)
 		}
@@ -88,7 +88,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 func pieces(t *testing.T, s *sink, file []byte, size int) error {
 	t.Helper()
 	for off := 0; off < len(file); off += size {
-		if err := s.take(file[off:min(off+size, len(file))], int64(off)); err != nil {
+		if err := s.take(chunkOf(file[off:min(off+size, len(file))], int64(off))); err != nil {
 			return err
 		}
 	}
@@ -109,11 +109,10 @@ func TestSinkPutsDataWhereTheLayoutSays(t *testing.T) {
 	}
 	for _, size := range []int{1, 7, 512, 4096, 5000, 64 << 10} {
 		d := dirtyDisk(t, 4<<20)
-		s := &sink{disk: d, extents: append([]image.Extent(nil), extents...)}
+		s := newSink(t, d, append([]image.Extent(nil), extents...))
 		if err := pieces(t, s, file, size); err != nil {
 			t.Fatal(err)
 		}
-		s.batch.free()
 		if i := firstDifference(contents(t, d), want); i >= 0 {
 			t.Errorf("in pieces of %d: differs at %d", size, i)
 		}
@@ -121,10 +120,10 @@ func TestSinkPutsDataWhereTheLayoutSays(t *testing.T) {
 }
 
 func TestSinkMissesNothing(t *testing.T) {
-	s := &sink{disk: dirtyDisk(t, 4<<20), extents: []image.Extent{{FileOffset: 100, FileLength: 50, GuestLength: 50}}}
+	s := newSink(t, dirtyDisk(t, 4<<20), []image.Extent{{FileOffset: 100, FileLength: 50, GuestLength: 50}})
 	wantError(t, pieces(t, s, make([]byte, 120), 60), "the image file ended before its data at byte")
-	s = &sink{disk: dirtyDisk(t, 4<<20), extents: []image.Extent{{FileOffset: 10, FileLength: 50, GuestLength: 50}}}
-	wantError(t, s.take(make([]byte, 60), 40), "the image's data at byte 10 was passed over")
+	s = newSink(t, dirtyDisk(t, 4<<20), []image.Extent{{FileOffset: 10, FileLength: 50, GuestLength: 50}})
+	wantError(t, s.take(chunkOf(make([]byte, 60), 40)), "the image's data at byte 10 was passed over")
 }
 
 func TestNextRun(t *testing.T) {

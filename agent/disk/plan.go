@@ -194,6 +194,14 @@ func (w window) Zero(off, length int64) error {
 	return w.d.Zero(w.offset+off, length)
 }
 
+// Depth is the disk's, where what is aligned in the partition is aligned on the disk.
+func (w window) Depth() int {
+	if w.offset%requestAlign != 0 {
+		return 1
+	}
+	return depthOf(w.d)
+}
+
 func (w window) Size() int64       { return w.length }
 func (w window) SectorSize() int64 { return w.d.SectorSize() }
 func (w window) Sync() error       { return w.d.Sync() }

@@ -103,9 +103,16 @@ func hidesZeros(ctx context.Context, program, dir string) (bool, error) {
 // copySparse writes what a file holds to a disk, zeros as requests to zero. Its holes are left out,
 // unless all of it is to be written.
 func copySparse(ctx context.Context, d Disk, f *os.File, whole bool) error {
-	s := &sink{disk: d}
-	defer s.batch.free()
-	buf := make([]byte, chunkSize)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	memory, err := newPool(4)
+	if err != nil {
+		return err
+	}
+	defer memory.close()
+	q := newQueue(d, cancel)
+	defer q.close() // before the memory that it writes from
+	s := &sink{queue: q}
 	for at := int64(0); at < d.Size(); {
 		data, err := f.Seek(at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) { // none after this
@@ -115,7 +122,7 @@ func copySparse(ctx context.Context, d Disk, f *os.File, whole bool) error {
 			return err
 		}
 		if whole {
-			if err := zeroRange(ctx, d, at, data); err != nil {
+			if err := zeroRange(ctx, s, at, data); err != nil {
 				return err
 			}
 		}
@@ -130,26 +137,28 @@ func copySparse(ctx context.Context, d Disk, f *os.File, whole bool) error {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			part := buf[:min(int64(len(buf)), end-at)]
-			if _, err := f.ReadAt(part, at); err != nil && err != io.EOF {
+			c := memory.get(at)
+			c.data = c.buf[:min(chunkSize, end-at)]
+			if _, err := f.ReadAt(c.data, at); err != nil && err != io.EOF {
 				return err
 			}
-			if err := s.plain(part, at); err != nil {
+			if err := s.plain(c, c.data, at, at); err != nil {
 				return err
 			}
-			at += int64(len(part))
+			at += int64(len(c.data))
+			c.release()
 		}
 	}
 	return s.finish()
 }
 
-func zeroRange(ctx context.Context, d Disk, from, to int64) error {
+func zeroRange(ctx context.Context, s *sink, from, to int64) error {
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		n := min(to-from, zeroChunk)
-		if err := d.Zero(from, n); err != nil {
+		if err := s.zero(from, n, from+n); err != nil {
 			return err
 		}
 		from += n

@@ -176,7 +176,7 @@ func TestADownloadCutShortIsNotAnEnd(t *testing.T) {
 	broken := fmt.Errorf("at byte 5 of 10: %w", io.ErrUnexpectedEOF)
 	open := func(context.Context) io.Reader { return io.MultiReader(strings.NewReader("12345"), failing{broken}) }
 	passed := 0
-	err := pipeline(t.Context(), open, func(chunk) error { return nil }, func(c chunk) error { passed += len(c.data); return nil })
+	err := pipeline(t.Context(), testPool(t), open, func(*chunk) error { return nil }, func(c *chunk) error { passed += len(c.data); return nil })
 	if !errors.Is(err, broken) {
 		t.Errorf("ended with %v after %d bytes, want %v", err, passed, broken)
 	}
@@ -190,31 +190,31 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 func TestPipelineEndsWithTheFirstError(t *testing.T) {
 	endless := func(context.Context) io.Reader { return zeros{} }
 	wrong := errors.New("wrong")
-	fail := func(after int) func(chunk) error {
-		return func(c chunk) error {
+	fail := func(after int) func(*chunk) error {
+		return func(c *chunk) error {
 			if c.off >= int64(after)<<20 {
 				return wrong
 			}
 			return nil
 		}
 	}
-	ok := func(chunk) error { return nil }
+	ok := func(*chunk) error { return nil }
 	for _, after := range []int{0, 1, 20} {
-		if err := pipeline(t.Context(), endless, fail(after), ok); !errors.Is(err, wrong) {
+		if err := pipeline(t.Context(), testPool(t), endless, fail(after), ok); !errors.Is(err, wrong) {
 			t.Errorf("first stage after %d MiB: %v", after, err)
 		}
-		if err := pipeline(t.Context(), endless, ok, fail(after)); !errors.Is(err, wrong) {
+		if err := pipeline(t.Context(), testPool(t), endless, ok, fail(after)); !errors.Is(err, wrong) {
 			t.Errorf("second stage after %d MiB: %v", after, err)
 		}
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	stop := func(c chunk) error {
+	stop := func(c *chunk) error {
 		if c.off > 10<<20 {
 			cancel(wrong)
 		}
 		return nil
 	}
-	if err := pipeline(ctx, endless, ok, stop); !errors.Is(err, wrong) {
+	if err := pipeline(ctx, testPool(t), endless, ok, stop); !errors.Is(err, wrong) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -14,14 +14,14 @@ const zeroGrain = 256 << 10
 
 var zeroBlock [zeroGrain]byte
 
-// sink writes the data of an image's layout as the file passes by, from its first byte to its last.
-// One goroutine owns it.
+// sink turns an image file that passes by, from its first byte to its last, into requests that write
+// what its layout says. One goroutine owns it.
 type sink struct {
-	disk    Disk
+	queue   *queue
 	extents []image.Extent // those not done
-	rest    []byte         // bytes of the first one that passed already (compressed clusters only)
+	rest    []byte         // the beginning of a compressed cluster that goes on in the next chunk
 	restOff int64
-	batch   batch
+	pending *request // small pieces or zeros that more may be added to
 }
 
 // zeroGaps makes what no extent covers read as zeros, up to the virtual size. A disk is never
@@ -61,23 +61,12 @@ func guestRanges(l *image.Layout) []image.Range {
 	return spans
 }
 
-// take writes what a piece of the file holds.
-func (s *sink) take(data []byte, off int64) error {
-	if len(s.rest) > 0 {
-		s.rest = append(s.rest, data...)
-		data, off = s.rest, s.restOff
-	}
-	end := off + int64(len(data))
+// take hands over what a chunk of the file holds.
+func (s *sink) take(c *chunk) error {
+	end := c.off + int64(len(c.data))
 	for len(s.extents) > 0 && s.extents[0].FileOffset < end {
-		e := &s.extents[0]
-		if e.FileOffset < off {
-			return fmt.Errorf("the image's data at byte %d was passed over", e.FileOffset)
-		}
-		have := data[e.FileOffset-off:]
-		if int64(len(have)) < e.FileLength {
-			return s.part(e, have)
-		}
-		if err := s.whole(*e, have[:e.FileLength]); err != nil {
+		more, err := s.extent(&s.extents[0], c)
+		if err != nil || more {
 			return err
 		}
 		s.extents = s.extents[1:]
@@ -86,50 +75,68 @@ func (s *sink) take(data []byte, off int64) error {
 	return nil
 }
 
-// part takes the beginning of an extent that goes on in the next piece.
-func (s *sink) part(e *image.Extent, have []byte) error {
+// extent takes what a chunk holds of an extent, and reports whether the extent goes on in the next one.
+func (s *sink) extent(e *image.Extent, c *chunk) (more bool, err error) {
+	known := c.off // how far back bytes are still there
+	if e.Compression != image.None && len(s.rest) > 0 {
+		known = s.restOff
+	}
+	if e.FileOffset < known {
+		return false, fmt.Errorf("the image's data at byte %d was passed over", e.FileOffset)
+	}
 	if e.Compression != image.None {
-		if len(s.rest) == 0 || &have[0] != &s.rest[0] {
-			s.rest = append(s.rest[:0], have...)
-		}
-		s.restOff = e.FileOffset
-		return nil
+		return s.cluster(*e, c)
 	}
-	if err := s.plain(have, e.GuestOffset); err != nil {
-		return err
-	}
-	n := int64(len(have))
+	have := c.data[e.FileOffset-c.off:]
+	n := min(int64(len(have)), e.FileLength)
+	err = s.plain(c, have[:n], e.GuestOffset, e.FileOffset)
 	e.FileOffset, e.FileLength = e.FileOffset+n, e.FileLength-n
 	e.GuestOffset, e.GuestLength = e.GuestOffset+n, e.GuestLength-n
-	s.rest = s.rest[:0]
-	return nil
+	return e.FileLength > 0, err
 }
 
-func (s *sink) whole(e image.Extent, src []byte) error {
-	if e.Compression == image.None {
-		return s.plain(src, e.GuestOffset)
+// cluster takes a compressed cluster; one that has not passed whole is kept.
+func (s *sink) cluster(e image.Extent, c *chunk) (more bool, err error) {
+	var old []byte
+	from := e.FileOffset - c.off
+	if from < 0 {
+		old, from = s.rest[e.FileOffset-s.restOff:], 0
+		old = old[:min(int64(len(old)), e.FileLength)]
 	}
-	dst, err := s.batch.room(s.disk, e.GuestOffset, int(e.GuestLength))
+	n := e.FileLength - int64(len(old))
+	if n > int64(len(c.data))-from {
+		s.rest = append(append(s.rest[:0], old...), c.data[from:]...)
+		s.restOff = e.FileOffset
+		return true, nil
+	}
+	r, dst, err := s.room(e.GuestOffset, int(e.GuestLength))
 	if err != nil {
-		return err
+		return false, err
 	}
-	return e.Decode(dst, src)
+	r.pieces = append(r.pieces, piece{extent: e, src: len(r.src), dst: len(r.data) - len(dst)})
+	r.src = append(append(r.src, old...), c.data[from:from+n]...)
+	r.upto = max(r.upto, e.FileOffset+e.FileLength)
+	return false, nil
 }
 
-// plain writes uncompressed data; long runs of zeros become requests to zero.
-func (s *sink) plain(data []byte, at int64) error {
+// plain takes uncompressed data, a part of the chunk that lies at from in the file; long runs of zeros
+// become requests to zero.
+func (s *sink) plain(c *chunk, data []byte, at, from int64) error {
 	for len(data) > 0 {
 		n, zero := nextRun(data, at)
 		var err error
-		if zero {
-			err = s.batch.zero(s.disk, at, int64(n))
-		} else {
-			err = s.batch.write(s.disk, at, data[:n])
+		switch {
+		case zero:
+			err = s.zero(at, int64(n), from+int64(n))
+		case n >= zeroGrain && isAligned(data, requestAlign):
+			err = s.direct(c, data[:n], at, from+int64(n))
+		default:
+			err = s.join(data[:n], at, from+int64(n))
 		}
 		if err != nil {
 			return err
 		}
-		data, at = data[n:], at+int64(n)
+		data, at, from = data[n:], at+int64(n), from+int64(n)
 	}
 	return nil
 }
@@ -150,91 +157,94 @@ func nextRun(data []byte, at int64) (n int, zero bool) {
 	return n, zero
 }
 
-// finish writes what is still in memory. Every extent must have passed by.
+// direct writes a chunk's bytes from where they are.
+func (s *sink) direct(c *chunk, data []byte, at, upto int64) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	r, err := s.queue.get()
+	if err != nil {
+		return err
+	}
+	r.at, r.data, r.upto, r.chunk = at, data, upto, c
+	c.keep()
+	return s.queue.submit(r)
+}
+
+// join copies a small piece to its neighbours.
+func (s *sink) join(data []byte, at, upto int64) error {
+	for len(data) > 0 {
+		n := min(len(data), joinSize)
+		r, dst, err := s.room(at, n)
+		if err != nil {
+			return err
+		}
+		copy(dst, data)
+		data, at = data[n:], at+int64(n)
+		r.upto = upto - int64(len(data))
+	}
+	return nil
+}
+
+// room returns memory for n bytes that will be written at at, and the request it belongs to.
+func (s *sink) room(at int64, n int) (*request, []byte, error) {
+	if r := s.pending; r != nil && (r.zeros > 0 || at != r.at+int64(len(r.data)) || len(r.data)+n > len(r.buf)) {
+		if err := s.flush(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := s.begin(at); err != nil {
+		return nil, nil, err
+	}
+	dst, err := s.pending.room(n)
+	return s.pending, dst, err
+}
+
+// zero adds zeros to those before them.
+func (s *sink) zero(at, n, upto int64) error {
+	if r := s.pending; r != nil && (len(r.data) > 0 || at != r.at+r.zeros || r.zeros >= zeroChunk) {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	if err := s.begin(at); err != nil {
+		return err
+	}
+	s.pending.zeros += n
+	s.pending.upto = upto
+	return nil
+}
+
+// begin makes sure that there is a pending request.
+func (s *sink) begin(at int64) error {
+	if s.pending != nil {
+		return nil
+	}
+	r, err := s.queue.get()
+	if err != nil {
+		return err
+	}
+	r.at = at
+	s.pending = r
+	return nil
+}
+
+func (s *sink) flush() error {
+	r := s.pending
+	if r == nil {
+		return nil
+	}
+	s.pending = nil
+	return s.queue.submit(r)
+}
+
+// finish waits until everything is written. Every extent must have passed by.
 func (s *sink) finish() error {
 	if len(s.extents) > 0 {
 		return fmt.Errorf("the image file ended before its data at byte %d", s.extents[0].FileOffset)
 	}
-	return s.batch.flush(s.disk)
-}
-
-// batch joins small neighbouring writes into large ones, and neighbouring zeros into one request.
-type batch struct {
-	buf       []byte // aligned
-	at        int64  // disk offset of buf[0]
-	n         int
-	zeroAt, z int64 // pending zeros; never pending together with data
-}
-
-func (b *batch) write(d Disk, at int64, p []byte) error {
-	if len(p) >= zeroGrain && b.n == 0 {
-		if err := b.flush(d); err != nil {
-			return err
-		}
-		_, err := d.WriteAt(p, at)
+	if err := s.flush(); err != nil {
 		return err
 	}
-	for len(p) > 0 {
-		n := min(len(p), chunkSize)
-		dst, err := b.room(d, at, n)
-		if err != nil {
-			return err
-		}
-		copy(dst, p[:n])
-		p, at = p[n:], at+int64(n)
-	}
-	return nil
-}
-
-// room returns memory for n bytes (at most 2 MiB, the largest cluster) that will be written at at.
-func (b *batch) room(d Disk, at int64, n int) ([]byte, error) {
-	if b.buf == nil {
-		var err error
-		if b.buf, err = alignedBuffer(2 << 20); err != nil {
-			return nil, err
-		}
-	}
-	if b.z > 0 || b.n > 0 && (at != b.at+int64(b.n) || b.n+n > len(b.buf)) {
-		if err := b.flush(d); err != nil {
-			return nil, err
-		}
-	}
-	if n > len(b.buf) {
-		return nil, fmt.Errorf("a cluster of %d bytes is larger than any", n)
-	}
-	if b.n == 0 {
-		b.at = at
-	}
-	b.n += n
-	return b.buf[b.n-n : b.n], nil
-}
-
-func (b *batch) zero(d Disk, at, n int64) error {
-	if b.n > 0 || b.z > 0 && (at != b.zeroAt+b.z || b.z >= zeroChunk) {
-		if err := b.flush(d); err != nil {
-			return err
-		}
-	}
-	if b.z == 0 {
-		b.zeroAt = at
-	}
-	b.z += n
-	return nil
-}
-
-func (b *batch) flush(d Disk) error {
-	var err error
-	if b.z > 0 {
-		err = d.Zero(b.zeroAt, b.z)
-	}
-	if b.n > 0 {
-		_, err = d.WriteAt(b.buf[:b.n], b.at)
-	}
-	b.n, b.z = 0, 0
-	return err
-}
-
-func (b *batch) free() {
-	freeBuffer(b.buf)
-	b.buf = nil
+	return s.queue.wait()
 }

@@ -151,24 +151,35 @@ func (w *Writer) permitted(img wire.ImageInfo, found image.Format) error {
 
 // copy downloads the file once, hashing all of it, and writes each extent as it passes.
 func (w *Writer) copy(ctx context.Context, to Disk, src *source, meta *blocks, l *image.Layout, sum *checksum) error {
-	s := &sink{disk: to, extents: l.Extents}
-	defer s.batch.free()
 	if err := zeroGaps(to, l, ctx.Err); err != nil {
 		return err
 	}
-	first := func(c chunk) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	memory, err := newPool(chunks)
+	if err != nil {
+		return err
+	}
+	defer memory.close()
+	q := newQueue(to, cancel)
+	defer q.close() // before the memory that it writes from
+	s := &sink{queue: q, extents: l.Extents}
+	first := func(c *chunk) error {
 		sum.sum.Write(c.data)
 		return meta.check(c.data, c.off)
 	}
-	second := func(c chunk) error {
-		w.progress("writing", c.off+int64(len(c.data)), src.size)
-		return s.take(c.data, c.off)
+	second := func(c *chunk) error {
+		w.progress("writing", q.written(), src.size)
+		return s.take(c)
 	}
 	open := func(ctx context.Context) io.Reader { return src.stream(ctx) }
-	if err := pipeline(ctx, open, first, second); err != nil {
+	if err = pipeline(ctx, memory, open, first, second); err == nil {
+		err = s.finish()
+	}
+	if err != nil {
 		return fmt.Errorf("writing the image: %w", err)
 	}
-	return s.finish()
+	return nil
 }
 
 // human is a size as people say it.
