@@ -57,6 +57,7 @@ var allowed = map[string][]string{
 	"lab/images":        {"ramdisk"},
 	"lab/tinyos":        {},
 	"compat":            {"node", "agent/wire"},
+	"bench/inmachine":   {"agent/disk", "agent/pid1", "agent/wire"},
 	"cmd/billet-agent":  {"agent", "agent/rescue", "agent/wire", "agent/disk", "agent/inventory", "agent/pid1", "iscsi"},
 }
 
