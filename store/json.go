@@ -104,7 +104,7 @@ func decodeJSON(text []byte, to any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	if err := dec.Decode(to); err != nil {
-		return fmt.Errorf("read a document: %w", err)
+		return fmt.Errorf("read a document: %v", err) // not %w: an io.EOF of damaged text is no database that is away
 	}
 	switch v := to.(type) {
 	case *node.Document:
