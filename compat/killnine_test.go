@@ -27,7 +27,8 @@ type life struct {
 	name     string
 	fails    string // its step that always fails; empty: none
 	did      map[string]int
-	accepted int // flows whose start was answered 202
+	accepted int  // flows whose start was answered 202
+	stuck    bool // and said so
 }
 
 // verbsFrom are the verbs tried in a state that a walk can be in, each with where it leads, and where it fails to.
@@ -148,7 +149,7 @@ func (l *life) insist(method, path string, body any) (int, map[string]any) {
 func (l *life) rest() map[string]any {
 	moving := []string{"verifying", "inspecting", "inspect wait", "cleaning", "clean wait", "deploying", "wait call-back", "rescuing", "rescue wait", "unrescuing", "servicing", "service wait", "deleting"}
 	var n map[string]any
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(40 * time.Millisecond) {
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(40 * time.Millisecond) {
 		status, answer := l.insist("GET", "/v1/nodes/"+l.name, nil)
 		if status != 200 {
 			l.t.Errorf("%s: status %d", l.name, status)
@@ -161,6 +162,7 @@ func (l *life) rest() map[string]any {
 			return n
 		}
 	}
+	l.stuck = true
 	l.t.Errorf("%s does not come to rest: %v, target %v, reserved by %v, power change to %v", l.name, n["provision_state"], n["target_provision_state"], n["reservation"], n["target_power_state"])
 	return nil
 }
@@ -299,7 +301,7 @@ func (l *life) ends() []string {
 
 // end deletes the node, however it stands, and its port with it.
 func (l *life) end() {
-	if l.rest() == nil {
+	if l.stuck || l.rest() == nil {
 		return
 	}
 	uuid := l.uuid()
