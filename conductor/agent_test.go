@@ -372,7 +372,7 @@ func TestARamdiskThatStartsAnewBeforeItCalled(t *testing.T) {
 		inWorld(t, func(w *world) {
 			c := deploying(w)
 			for _, target := range []node.PowerState{node.PowerOff, node.PowerOn} {
-				if err := c.SetPower(t.Context(), uuid1, target, 0); err != nil {
+				if err := c.SetPower(w.t.Context(), uuid1, target, 0); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Second)

@@ -100,7 +100,7 @@ func TestArgumentsOfTheHardwaresSteps(t *testing.T) {
 			{map[string]any{"seconds": true}, "Step power.wait: seconds is true; a number from 1 to 30 is allowed (power.hold waits longer)."},
 			{map[string]any{"seconds": 1.0, "minutes": 1.0}, `Step power.wait does not take the argument "minutes"; allowed are: seconds.`},
 		} {
-			err := c.Provision(t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "wait", Args: tt.args}}})
+			err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "wait", Args: tt.args}}})
 			if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}

@@ -63,7 +63,7 @@ func TestPowerSyncOfADamagedNode(t *testing.T) {
 		if !n.Maintenance || n.Fault != node.PowerFailure || !strings.Contains(n.MaintenanceReason, "unreadable are: driver_info (was changed or moved)") {
 			t.Errorf("maintenance %v, %q: %s", n.Maintenance, n.Fault, n.MaintenanceReason)
 		}
-		if err := c.SetPower(t.Context(), uuid1, node.PowerOff, 0); err == nil || node.KindOf(err) != node.Internal {
+		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOff, 0); err == nil || node.KindOf(err) != node.Internal {
 			t.Errorf("power: %v", err)
 		}
 		w.edit(func(n *node.Node) { n.Unreadable = nil })
@@ -74,7 +74,7 @@ func TestPowerSyncOfADamagedNode(t *testing.T) {
 		w.edit(func(n *node.Node) {
 			n.Unreadable, n.Maintenance = map[string]string{"plan": "was changed or moved"}, true
 		})
-		if err := c.DeleteNode(t.Context(), uuid1); err != nil {
+		if err := c.DeleteNode(w.t.Context(), uuid1); err != nil {
 			t.Errorf("delete: %v", err)
 		}
 	})

@@ -55,7 +55,7 @@ func TestTheDeadlineFollowsSignsOfLife(t *testing.T) {
 						break
 					}
 					if time.Since(began) <= tt.tells {
-						w.store.SaveProgress(t.Context(), node.Progress{NodeUUID: uuid1, Step: tt.about, Done: 1, Total: 9, At: node.Now()})
+						w.store.SaveProgress(w.t.Context(), node.Progress{NodeUUID: uuid1, Step: tt.about, Done: 1, Total: 9, At: node.Now()})
 					}
 					if time.Since(began) <= tt.beats {
 						w.heartbeat(c)

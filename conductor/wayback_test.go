@@ -41,7 +41,7 @@ func TestTheWayBackFromCleanFailed(t *testing.T) {
 					t.Errorf("maintenance %v, fault %q, reason %q, last_error %q, target %q", n.Maintenance, n.Fault, n.MaintenanceReason, n.LastError, n.TargetState)
 				}
 				for _, event := range []node.Event{node.EventProvide, node.EventClean, node.EventDeploy, node.EventInspect} {
-					if err := c.Provision(t.Context(), uuid1, node.ProvisionRequest{Event: event}); node.KindOf(err) != node.Invalid {
+					if err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: event}); node.KindOf(err) != node.Invalid {
 						t.Errorf("%s of a node that failed its cleaning: %v", event, err)
 					}
 				}
@@ -52,7 +52,7 @@ func TestTheWayBackFromCleanFailed(t *testing.T) {
 					t.Errorf("after manage: maintenance %v, fault %q, last_error %q", n.Maintenance, n.Fault, n.LastError)
 				}
 				steps := []node.PlannedStep{{Interface: node.Deploy, Step: "erase_cmos"}}
-				err := c.Provision(t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: steps})
+				err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: steps})
 				if want := "The clean operation can't be performed on node " + uuid1 + " because it's in maintenance mode."; err == nil || err.Error() != want {
 					t.Errorf("manual cleaning in maintenance: %v", err)
 				}
