@@ -276,10 +276,7 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 			return nil, err
 		}
 	}
-	sum := &sums{report: c.report, done: map[string]int64{}}
-	for _, d := range disks {
-		sum.total += d.Size
-	}
+	sum := newSums(c, disks)
 	result, err := a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
 		hw, err := dev.Hardware()
 		if err != nil {
@@ -288,6 +285,8 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 		erased, err := erase(ctx, dev, hw, settings.EraseOptions, func(method string, done int64) { sum.tell(d, method, done) })
 		if err == nil {
 			sum.tell(d, "erased", d.Size)
+		} else {
+			sum.tell(d, "failed", 0)
 		}
 		return erased, err
 	})
@@ -309,22 +308,31 @@ func readOnly(all []wire.Disk, c stepCall) error {
 	return nil
 }
 
-// sums adds up how far several disks are. Safe for several goroutines.
+// sums tells how far each of several disks is. Safe for several goroutines.
 type sums struct {
-	report func(detail string, done, total int64)
-	total  int64
+	disks func(detail string, each []wire.DiskProgress)
 
 	mu   sync.Mutex
-	done map[string]int64
+	each []wire.DiskProgress // in the order of the disks
+}
+
+func newSums(c stepCall, disks []wire.Disk) *sums {
+	s := &sums{disks: c.disks}
+	for _, d := range disks {
+		s.each = append(s.each, wire.DiskProgress{Name: d.Name, Serial: d.Serial, What: "waits for its turn", Total: d.Size})
+	}
+	return s
 }
 
 func (s *sums) tell(d wire.Disk, method string, done int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done[d.Name] = max(done, s.done[d.Name]) // a method that failed is followed by another
-	var all int64
-	for _, n := range s.done {
-		all += n
+	for i := range s.each {
+		if e := &s.each[i]; e.Name == d.Name {
+			e.What, e.Done = method, max(done, e.Done) // a method that failed is followed by another
+		}
 	}
-	s.report(fmt.Sprintf("%s: %s, %d of %d MB", d.Name, method, done/1e6, d.Size/1e6), all, s.total)
+	if s.disks != nil {
+		s.disks(fmt.Sprintf("%s: %s, %d of %d MB", d.Name, method, done/1e6, d.Size/1e6), slices.Clone(s.each))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -100,17 +101,45 @@ func TestEraseProgressCountsAllDisks(t *testing.T) {
 	for _, atOnce := range []any{1, 4} {
 		a := still(machineRoot(t), 0)
 		var told []string
-		report := func(detail string, done, total int64) {
-			told = append(told, fmt.Sprintf("%s %d/%d", detail, done, total))
+		each := func(detail string, disks []wire.DiskProgress) {
+			line := detail
+			for _, d := range disks {
+				line += fmt.Sprintf("; %s %s %s %d/%d", d.Name, d.Serial, d.What, d.Done, d.Total)
+			}
+			told = append(told, line)
 		}
-		c := stepCall{node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": atOnce}}, report: report}
+		c := stepCall{node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": atOnce}}, report: noReport, disks: each}
 		if _, err := a.eraseDevices(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		last := told[len(told)-1]
-		if !strings.HasSuffix(last, " 25165824/25165824") || !strings.Contains(last, "erased, ") || len(told) != 4 {
+		if !strings.HasSuffix(last, "; /dev/vda disk-1 erased 8388608/8388608; /dev/vdb disk-2 erased 16777216/16777216") || len(told) != 4 {
 			t.Errorf("%v at once: the progress was %q", atOnce, told)
 		}
+		if atOnce == 1 && !strings.HasSuffix(told[0], "8388608/8388608; /dev/vdb disk-2 waits for its turn 0/16777216") {
+			t.Errorf("one at a time the first of the progress was %q", told[0])
+		}
+	}
+}
+
+// A disk that failed says so, with what was done of it until then, and the others go on.
+func TestEraseProgressNamesTheDiskThatFailed(t *testing.T) {
+	a := still(machineRoot(t), 0)
+	var last []wire.DiskProgress
+	c := stepCall{report: noReport, disks: func(_ string, each []wire.DiskProgress) { last = each }}
+	_, err := a.eraseBy(t.Context(), c, func(_ context.Context, d disk.Disk, _ disk.Hardware, _ disk.EraseOptions, progress func(string, int64)) (disk.Erased, error) {
+		progress("overwriting", d.Size()/2)
+		if d.Size() == 8<<20 {
+			return disk.Erased{}, errors.New("a bad sector")
+		}
+		return disk.Erased{Method: "overwritten"}, nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "/dev/vda: a bad sector") {
+		t.Errorf("%v", err)
+	}
+	want := []wire.DiskProgress{{Name: "/dev/vda", Serial: "disk-1", What: "failed", Done: 4 << 20, Total: 8 << 20}, {Name: "/dev/vdb", Serial: "disk-2", What: "erased", Done: 16 << 20, Total: 16 << 20}}
+	if !slices.Equal(last, want) {
+		t.Errorf("the last of the progress is %+v, want %+v", last, want)
 	}
 }
 

@@ -31,8 +31,13 @@ func newProgress(log *slog.Logger, send func(context.Context, wire.Progress) err
 
 // Report notes how far a step is.
 func (p *progress) Report(step, detail string, done, total int64) {
+	p.Tell(wire.Progress{Step: step, Detail: detail, Done: done, Total: total})
+}
+
+// Tell is Report with what one number does not say. The list of disks is p's from then on.
+func (p *progress) Tell(latest wire.Progress) {
 	p.mu.Lock()
-	p.latest = wire.Progress{Step: step, Detail: detail, Done: done, Total: total}
+	p.latest = latest
 	p.mu.Unlock()
 	select {
 	case p.news <- struct{}{}:

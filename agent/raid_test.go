@@ -275,7 +275,7 @@ func (k *md) asked(n wire.Node, args string) stepCall {
 	if args != "" {
 		k.check(json.Unmarshal([]byte(args), &p))
 	}
-	return stepCall{node: n, args: p, report: func(string, int64, int64) { k.look() }}
+	return stepCall{node: n, args: p, report: func(string, int64, int64) { k.look() }, disks: func(string, []wire.DiskProgress) { k.look() }}
 }
 
 func target(t testing.TB, disks string) wire.Node {

@@ -32,6 +32,9 @@ type stepCall struct {
 	params params // of the command
 	args   params // of the step
 	report func(detail string, done, total int64)
+
+	// disks reports how far each of several disks is, and all together; nil when nobody wants to know.
+	disks func(detail string, each []wire.DiskProgress)
 }
 
 // step is one line of the table of steps.
@@ -122,6 +125,13 @@ func (a *Agent) executeStep(k kind) command {
 		a.learnRAID(call.node)
 		call.params, call.args = p, asked.Args
 		call.report = func(detail string, done, total int64) { a.progress.Report(s.name, detail, done, total) }
+		call.disks = func(detail string, each []wire.DiskProgress) {
+			p := wire.Progress{Step: s.name, Detail: detail, Disks: each}
+			for _, d := range each {
+				p.Done, p.Total = p.Done+d.Done, p.Total+d.Total
+			}
+			a.progress.Tell(p)
+		}
 		result, err := s.run(ctx, call)
 		if err != nil {
 			return nil, err

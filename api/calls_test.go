@@ -39,6 +39,11 @@ func TestCallsReachTheConductor(t *testing.T) {
 			logged{nodeA, "t", []node.Line{{At: epoch.Add(2*time.Minute - 1500*time.Millisecond), Text: "a"}, {At: epoch.Add(2 * time.Minute), Text: "b"}}}},
 		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"write_image","detail":"d","done":1,"total":2}`,
 			progressed{nodeA, "t", node.Progress{Step: "write_image", Detail: "d", Done: 1, Total: 2, At: epoch.Add(2 * time.Minute)}}},
+		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"erase_devices","disks":[{"name":"/dev/sda","serial":"S1","what":"` + strings.Repeat("ö", 150) + `","done":-5,"total":7},{}]}`,
+			progressed{nodeA, "t", node.Progress{Step: "erase_devices", At: epoch.Add(2 * time.Minute),
+				Disks: []node.DiskProgress{{Name: "/dev/sda", Serial: "S1", What: strings.Repeat("ö", 100), Total: 7}, {}}}}},
+		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"erase_devices","disks":[` + strings.Repeat("{},", 256) + `{"name":"too many"}]}`,
+			progressed{nodeA, "t", node.Progress{Step: "erase_devices", At: epoch.Add(2 * time.Minute), Disks: make([]node.DiskProgress, 256)}}},
 	} {
 		s := newServer(t)
 		resp, body := s.ask(tt.version, tt.method, tt.path, tt.body)

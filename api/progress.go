@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/wire"
@@ -23,8 +24,12 @@ func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
 	if p.Step == "" || p.Done < 0 || p.Total < 0 {
 		return invalid("A progress report needs \"step\", and \"done\" and \"total\" of at least 0.")
 	}
+	var disks []node.DiskProgress
+	for _, d := range p.Disks[:min(len(p.Disks), mostDisks)] {
+		disks = append(disks, node.DiskProgress{Name: brief(d.Name), Serial: brief(d.Serial), What: brief(d.What), Done: max(d.Done, 0), Total: max(d.Total, 0)})
+	}
 	err := a.Conductor.AgentProgress(c.Context(), c.PathValue("ident"), p.AgentToken, node.Progress{
-		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, At: a.Clock(),
+		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, Disks: disks, At: a.Clock(),
 	})
 	if err != nil {
 		return err
@@ -84,7 +89,22 @@ func progressJSON(p *node.Progress) any {
 	if p == nil {
 		return nil
 	}
-	return map[string]any{"step": p.Step, "detail": p.Detail, "done": p.Done, "total": p.Total, "at": stamp(p.At)}
+	disks := []map[string]any{}
+	for _, d := range p.Disks {
+		disks = append(disks, map[string]any{"name": d.Name, "serial": d.Serial, "what": d.What, "done": d.Done, "total": d.Total})
+	}
+	return map[string]any{"step": p.Step, "detail": p.Detail, "done": p.Done, "total": p.Total, "disks": disks, "at": stamp(p.At)}
+}
+
+// What is kept of an agent's report of its disks: it is a stranger's.
+const (
+	mostDisks    = 256
+	longestWords = 200 // bytes
+)
+
+// brief is a stranger's text, valid and not long.
+func brief(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), longestWords)], "")
 }
 
 func (a *API) bootEvents(c *call, n *node.Node) (any, error) {

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -156,7 +157,7 @@ func TestAgentProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 5, Total: 9, At: node.Now()}
-		if got := w.store.progress[uuid1]; got != want {
+		if got := w.store.progress[uuid1]; !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})

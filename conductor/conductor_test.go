@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -51,7 +52,7 @@ func TestProgressIsKeptUntilTheFlowEnds(t *testing.T) {
 		r.n.Plan = &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Step: "write_image"}}}
 		r.progress(w.t.Context(), node.Progress{Done: 3, Total: 7})
 		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 3, Total: 7, At: node.Now()}
-		if got := w.store.progress[uuid1]; got != want {
+		if got := w.store.progress[uuid1]; !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		r.clearProgress(w.t.Context())

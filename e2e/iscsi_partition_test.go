@@ -28,7 +28,7 @@ func TestISCSIPartition(t *testing.T) {
 			}
 			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
 			m.isOff()
-			uuid := m.ephemeralUUID()
+			uuid := m.ephemeralUUID(1 << 20)
 
 			m.patch("/instance_info/preserve_ephemeral", true)
 			m.provision(map[string]any{"target": "rebuild"})
@@ -36,7 +36,7 @@ func TestISCSIPartition(t *testing.T) {
 			m.comesUp("BILLET-INSTANCE-UP tiny-root", 2)
 			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
 			m.isOff()
-			if again := m.ephemeralUUID(); again != uuid {
+			if again := m.ephemeralUUID(1 << 20); again != uuid {
 				t.Errorf("after the rebuild the ephemeral file system is %s, want %s", again, uuid)
 			}
 			m.provision(map[string]any{"target": "deleted"})

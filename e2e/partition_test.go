@@ -44,20 +44,40 @@ func (m *machine) diskReport() string {
 }
 
 // A partition image boots from its disk by the GRUB that the agent had it install, on both
-// firmwares, with swap and an ephemeral partition, and applies its config drive.
+// firmwares and with both kinds of partition table, with swap and an ephemeral partition, and applies its config
+// drive. A rebuild with another config drive applies that.
 func TestPartitionLocalBoot(t *testing.T) {
-	for _, firmware := range []string{"bios", "uefi"} {
-		t.Run(firmware, func(t *testing.T) {
+	for _, tt := range []struct{ name, firmware, label string }{
+		{"bios", "bios", ""}, {"bios-gpt", "bios", "gpt"}, {"uefi", "uefi", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t)
-			m := s.machine("part-"+firmware, "--firmware", firmware, "--memory", "512", "--disk", "5G")
-			m.patch("/properties/capabilities", "boot_mode:"+firmware)
+			m := s.machine("part-"+tt.name, "--firmware", tt.firmware, "--memory", "512", "--disk", "5G")
+			m.patch("/properties/capabilities", "boot_mode:"+tt.firmware)
 			m.available()
+			extra := map[string]any{"swap_mb": 128, "ephemeral_gb": 1}
+			if tt.label != "" {
+				extra["capabilities"] = map[string]any{"disk_label": tt.label}
+			}
 			began := time.Now()
-			m.deploy(s.partitionImage(map[string]any{"swap_mb": 128, "ephemeral_gb": 1}))
+			m.deploy(s.partitionImage(extra))
 			m.arrive("active", 8*time.Minute)
 			t.Logf("active after %.1f s", time.Since(began).Seconds())
-			m.prints(5*time.Minute, "BILLET-INSTANCE-UP tiny-root", " ext4", "part-"+firmware+" login:")
+			m.prints(5*time.Minute, "BILLET-INSTANCE-UP tiny-root", " ext4", m.name+" login:")
 			t.Logf("login prompt after %.1f s", time.Since(began).Seconds())
+			if tt.label == "" {
+				return
+			}
+			m.provision(map[string]any{"target": "rebuild", "configdrive": map[string]any{"meta_data": map[string]any{"hostname": "another"}}})
+			m.arrive("active", 8*time.Minute)
+			m.prints(5*time.Minute, "another login:")
+			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
+			m.isOff()
+			report := m.diskReport()
+			if strings.Count(report, "start=") != 5 || !strings.Contains(report, "label: gpt\n") { // bios_grub, ephemeral, swap, root, config drive
+				t.Errorf("want 5 partitions of a gpt table:\n%s", report)
+			}
+			m.ephemeralUUID(2 << 20)
 		})
 	}
 }
@@ -94,7 +114,7 @@ func TestPartitionEphemeralIsPreserved(t *testing.T) {
 	m.arrive("active", 8*time.Minute)
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
 	m.isOff()
-	uuid := m.ephemeralUUID()
+	uuid := m.ephemeralUUID(1 << 20)
 	t.Logf("the ephemeral file system is %s", uuid)
 
 	m.patch("/instance_info/preserve_ephemeral", true)
@@ -102,7 +122,7 @@ func TestPartitionEphemeralIsPreserved(t *testing.T) {
 	m.arrive("active", 8*time.Minute)
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
 	m.isOff()
-	if again := m.ephemeralUUID(); again != uuid {
+	if again := m.ephemeralUUID(1 << 20); again != uuid {
 		t.Errorf("after the rebuild the ephemeral file system is %s, want %s", again, uuid)
 	}
 	before := m.diskReport()
@@ -127,20 +147,20 @@ func (m *machine) isOff() {
 	})
 }
 
-// ephemeralUUID reads the ephemeral file system, the first partition, with blkid, and has e2fsck
+// ephemeralUUID reads the ephemeral file system, which begins at that byte of the disk, with blkid, and has e2fsck
 // look at it.
-func (m *machine) ephemeralUUID() string {
+func (m *machine) ephemeralUUID(at int64) string {
 	m.s.t.Helper()
 	raw := filepath.Join(m.s.dir, m.name+".raw")
 	defer os.Remove(raw)
 	if out, err := exec.Command("qemu-img", "convert", "-O", "raw", m.Disks[0].Path, raw).CombinedOutput(); err != nil {
 		m.s.t.Fatalf("qemu-img: %v: %s", err, out)
 	}
-	out, err := exec.Command("blkid", "--probe", "--offset", "1048576", "--output", "export", raw).CombinedOutput()
+	out, err := exec.Command("blkid", "--probe", "--offset", fmt.Sprint(at), "--output", "export", raw).CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("LABEL=ephemeral0")) || !bytes.Contains(out, []byte("TYPE=ext4")) {
 		m.s.t.Fatalf("blkid: %v: %s", err, out)
 	}
-	if out, err := exec.Command("e2fsck", "-f", "-n", raw+"?offset=1048576").CombinedOutput(); err != nil {
+	if out, err := exec.Command("e2fsck", "-f", "-n", fmt.Sprintf("%s?offset=%d", raw, at)).CombinedOutput(); err != nil {
 		m.s.t.Errorf("e2fsck: %v: %s", err, out)
 	}
 	for line := range strings.Lines(string(out)) {

@@ -47,11 +47,19 @@ type Inventory struct {
 type Progress struct {
 	NodeUUID string
 	Flow     Flow
-	Step     string // "write_image"
-	Detail   string // a few words for people, may be empty
-	Done     int64  // bytes; 0 when the step does not count
-	Total    int64  // bytes; 0 when unknown
+	Step     string         // "write_image"
+	Detail   string         // a few words for people, may be empty
+	Done     int64          // bytes; 0 when the step does not count
+	Total    int64          // bytes; 0 when unknown
+	Disks    []DiskProgress // of a step that works on several disks at once, in the machine's order; else nil
 	At       time.Time
+}
+
+// DiskProgress is how far a step is with one disk.
+type DiskProgress struct {
+	Name, Serial string // "/dev/sda"
+	What         string // a few words for people: "overwriting with zeros", "erased", "waits"
+	Done, Total  int64  // bytes
 }
 
 // BootEvent is one thing a boot service saw of a machine: the evidence for `billet node why`.

@@ -37,19 +37,19 @@ func (s *Store) Inventory(ctx context.Context, nodeUUID string) (node.Inventory,
 
 // SaveProgress replaces the node's progress.
 func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
-	const query = `INSERT INTO progress (node_id, flow, step, detail, done_bytes, total_bytes, reported_at)
-		SELECT id, $2, $3, $4, $5, $6, $7 FROM nodes WHERE uuid = $1
+	const query = `INSERT INTO progress (node_id, flow, step, detail, done_bytes, total_bytes, reported_at, disks)
+		SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET flow = excluded.flow, step = excluded.step, detail = excluded.detail,
-			done_bytes = excluded.done_bytes, total_bytes = excluded.total_bytes, reported_at = excluded.reported_at`
-	return saveReport(ctx, s.write, "progress", query, p.NodeUUID, p.Flow, p.Step, p.Detail, p.Done, p.Total, p.At)
+			done_bytes = excluded.done_bytes, total_bytes = excluded.total_bytes, reported_at = excluded.reported_at, disks = excluded.disks`
+	return saveReport(ctx, s.write, "progress", query, p.NodeUUID, p.Flow, p.Step, p.Detail, p.Done, p.Total, p.At, document{&p.Disks})
 }
 
 // Progress returns the node's progress; nil when there is none.
 func (s *Store) Progress(ctx context.Context, nodeUUID string) (*node.Progress, error) {
 	var p node.Progress
-	const query = `SELECT n.uuid, p.flow, p.step, p.detail, p.done_bytes, p.total_bytes, p.reported_at
+	const query = `SELECT n.uuid, p.flow, p.step, p.detail, p.done_bytes, p.total_bytes, p.reported_at, p.disks
 		FROM progress p JOIN nodes n ON n.id = p.node_id WHERE n.uuid = $1`
-	err := row(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(&p.NodeUUID, &p.Flow, &p.Step, &p.Detail, &p.Done, &p.Total, micros{&p.At})
+	err := row(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(&p.NodeUUID, &p.Flow, &p.Step, &p.Detail, &p.Done, &p.Total, micros{&p.At}, document{&p.Disks})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

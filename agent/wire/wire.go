@@ -64,6 +64,17 @@ type Progress struct {
 	Detail     string `json:"detail,omitempty"`
 	Done       int64  `json:"done"`  // bytes
 	Total      int64  `json:"total"` // bytes, 0 unknown
+
+	Disks []DiskProgress `json:"disks,omitempty"` // of a step that works on several at once
+}
+
+// DiskProgress is how far a step is with one disk.
+type DiskProgress struct {
+	Name   string `json:"name"`
+	Serial string `json:"serial"`
+	What   string `json:"what"`
+	Done   int64  `json:"done"`  // bytes
+	Total  int64  `json:"total"` // bytes
 }
 
 // LogLines is the body of POST /billet/v1/log/{node}, Billet's own addition: the last lines of the agent's log, so

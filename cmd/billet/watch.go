@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +23,16 @@ type trip struct {
 	Progress  *struct {
 		Step, Detail string
 		Done, Total  int64
+		Disks        []diskProgress
 	} `json:"progress"`
 	LastError  *string     `json:"last_error"`
 	BootEvents []bootEvent `json:"boot_events"`
+}
+
+// diskProgress is how far a step is with one of the disks it works on at once.
+type diskProgress struct {
+	Name, Serial, What string
+	Done, Total        int64
 }
 
 type tripStep struct {
@@ -147,7 +155,16 @@ func (v *view) show(t trip, h historyPage) {
 		}
 	}
 	if p := t.Progress; p != nil && p.Total > 0 {
-		line := fmt.Sprintf("    %s %s of %s (%d %%) %s", p.Step, megabytes(p.Done), megabytes(p.Total), 100*p.Done/p.Total, p.Detail)
+		detail := p.Detail
+		if len(p.Disks) > 1 {
+			detail = ""
+		}
+		line := strings.TrimRight(fmt.Sprintf("    %s %s of %s (%d %%) %s", p.Step, megabytes(p.Done), megabytes(p.Total), 100*p.Done/p.Total, detail), " ")
+		for _, d := range p.Disks {
+			if len(p.Disks) > 1 && d.Total > 0 {
+				line += fmt.Sprintf("; %s %s %d %%", d.Name, d.What, 100*d.Done/d.Total)
+			}
+		}
 		if line != v.progress {
 			v.say("%s", line)
 		}

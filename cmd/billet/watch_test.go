@@ -59,6 +59,9 @@ func TestWatchShowsWhatHappensOnce(t *testing.T) {
 			history: event("e1", "Step deploy.deploy started.", now) + "," + old},
 		moment{progress: `{"uuid": "u", "provision_state": "wait call-back", "target_provision_state": "active", "flow": "deploy", ` + waits + `,
 			"progress": {"step": "write_image", "detail": "x.raw", "done": 5000000, "total": 10000000}}`, history: event("e1", "Step deploy.deploy started.", now)},
+		moment{progress: `{"uuid": "u", "provision_state": "wait call-back", "target_provision_state": "active", "flow": "deploy",
+			"progress": {"step": "erase_devices", "detail": "/dev/sdb: x", "done": 3000000, "total": 20000000,
+			"disks": [{"name": "/dev/sda", "what": "overwriting", "done": 1, "total": 4}, {"name": "/dev/sdb", "what": "waits for its turn", "done": 0, "total": 9}, {"name": "/dev/sdc"}]}}`},
 		moment{status: 500, progress: "the database is away"},
 		moment{progress: `{"uuid": "u", "provision_state": "active"}`, history: event("e2", "The deploy has ended well.", now) + "," + event("e1", "Step deploy.deploy started.", now)},
 	)
@@ -69,6 +72,7 @@ func TestWatchShowsWhatHappensOnce(t *testing.T) {
 	want := []string{
 		"Step deploy.deploy started.", "    dhcp  m DISCOVER", "  deploy.deploy waits for the agent", "wait call-back",
 		"    write_image 5.0 MB of 10.0 MB (50 %) x.raw",
+		"    erase_devices 3.0 MB of 20.0 MB (15 %); /dev/sda overwriting 25 %; /dev/sdb waits for its turn 0 %",
 		"the service does not answer; trying again: the database is away (HTTP 500)",
 		"The deploy has ended well.", "active",
 	}

@@ -191,6 +191,9 @@ func testProgress(t *testing.T, s *store.Store) {
 	}
 	for i := range int64(2) {
 		want := node.Progress{NodeUUID: uid(1), Flow: node.FlowDeploy, Step: "write_image", Detail: "vda", Done: 5 << (30 * i), Total: 9 << 40, At: at(int(i))}
+		if i == 0 { // the next has none
+			want.Disks = []node.DiskProgress{{Name: "/dev/sda", Serial: `"ö"`, What: "overwriting", Done: 1 << 53, Total: 1<<62 + 1}, {Name: "/dev/sdb"}}
+		}
 		ok(t, s.SaveProgress(t.Context(), want))
 		got, err := s.Progress(t.Context(), uid(1))
 		ok(t, err)
