@@ -142,6 +142,9 @@ func (a *Agent) writeImage(ctx context.Context, c stepCall) (any, error) {
 	if configDrive == "" {
 		configDrive = img.ConfigDrive
 	}
+	if of, ok := c.node.InstanceInfo["configdrive"].(string); ok && configDrive == "" {
+		configDrive = of // a step that people asked for names the image; the config drive came with the request
+	}
 	if img.BootMode == "" {
 		img.BootMode = a.inventory.BootMode()
 	}

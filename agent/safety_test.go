@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -470,5 +471,46 @@ func TestWritingTouchesOneDisk(t *testing.T) {
 	args.HashValue = strings.Repeat("0", 64)
 	if _, err := a.write(t.Context(), c, args, ""); err == nil || a.written != nil {
 		t.Errorf("after a failed write %v is to be booted (%v)", a.written, err)
+	}
+}
+
+// The config drive of a write_image is the step's own, else the image's, else the one that came with the request for the node.
+func TestWhichConfigDriveIsWritten(t *testing.T) {
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // it has none: nothing is written
+		asked = r.URL.Path
+		w.WriteHeader(404)
+	}))
+	defer srv.Close()
+	for _, tt := range []struct{ step, image, node, want string }{
+		{"/step", "/image", "/node", "/step"}, {"", "/image", "/node", "/image"}, {"", "", "/node", "/node"}, {"/step", "", "", "/step"},
+	} {
+		url := func(path string) string {
+			if path == "" {
+				return ""
+			}
+			return srv.URL + path
+		}
+		args := params{}
+		for name, value := range map[string]any{
+			"image_info": wire.ImageInfo{ID: "img", URLs: []string{srv.URL + "/img"}, HashAlgo: "sha256", HashValue: strings.Repeat("ab", 32), ConfigDrive: url(tt.image)}, "configdrive": url(tt.step),
+		} {
+			b, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			args[name] = b
+		}
+		root := machineRoot(t)
+		a := still(root, 0)
+		a.images = srv.Client()
+		a.seen = sight{disks: a.inventory.Disks(), since: time.Now().Add(-time.Minute)}
+		asked = ""
+		_, err := a.writeImage(t.Context(), stepCall{args: args, report: noReport, node: wire.Node{
+			Properties: map[string]any{"root_device": map[string]any{"serial": "disk-2"}}, InstanceInfo: map[string]any{"configdrive": url(tt.node)},
+		}})
+		if err == nil || asked != tt.want {
+			t.Errorf("%+v: asked for %q, %v", tt, asked, err)
+		}
 	}
 }

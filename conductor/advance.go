@@ -199,7 +199,7 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 		}
 		return true, r.fail(ctx, reason)
 	}
-	if failure := r.takeSteps(ctx, result.Steps); failure != "" {
+	if failure := r.takeSteps(result.Steps); failure != "" {
 		return true, r.fail(ctx, failure)
 	}
 	step = r.n.Plan.Current()
@@ -228,8 +228,9 @@ func moreSteps(p *node.Plan) bool {
 	return slices.ContainsFunc(p.Steps[p.Index:], func(s node.PlannedStep) bool { return !s.Hidden })
 }
 
-// takeSteps merges what the agent offers into the plan. It returns why the flow fails, if it does.
-func (r *run) takeSteps(ctx context.Context, found []node.PlannedStep) (failure string) {
+// takeSteps merges what the agent offers into the plan. It returns why the flow fails, if it does: a machine that did not
+// get what was asked for is not what the request meant.
+func (r *run) takeSteps(found []node.PlannedStep) (failure string) {
 	if len(found) == 0 {
 		return ""
 	}
@@ -237,11 +238,8 @@ func (r *run) takeSteps(ctx context.Context, found []node.PlannedStep) (failure 
 	if len(wrong) > 0 {
 		return fmt.Sprintf("%s failed. %s", capital(r.flow.noun), strings.Join(wrong, " "))
 	}
-	for _, s := range unknown {
-		if r.n.Plan.Manual {
-			return fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), s)
-		}
-		r.note(ctx, infoSeverity, skipped(s))
+	if len(unknown) > 0 {
+		return fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), strings.Join(unknown, ", "))
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,29 @@ func TestManualCleaning(t *testing.T) {
 	})
 }
 
+// An agent that has not what was asked for cannot make the machine that was asked for: its image is not even written.
+func TestADeployFailsOnAStepThatItsAgentHasNot(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "burnin"}}
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{
+			{Interface: node.BIOS, Step: "overclock", Priority: 90}, {Interface: node.Deploy, Step: "fly", Priority: 70}, {Interface: node.Deploy, Step: "off", Priority: 0},
+		}})
+		w.reach(node.DeployWait)
+		w.heartbeat(c)
+		n := w.settle()
+		w.wantState(n, node.DeployFailed)
+		if want := "The deploy failed: neither the hardware nor its agent has the step bios.overclock, deploy.fly."; n.LastError != want {
+			t.Errorf("last_error %q, want %q", n.LastError, want)
+		}
+		if done := w.m.done(); slices.Contains(done, "write_image") {
+			t.Errorf("done: %q", done)
+		}
+	})
+}
+
+// Hardware that boots no agent never learns whether one would have the step.
 func TestADeploySkipsAStepThatNobodyHas(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("fake-hardware", node.Available)

@@ -90,7 +90,7 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 	if leaseLost(ctx) {
 		return node.ErrLeaseLost
 	}
-	if failure := r.takeSteps(ctx, result.Steps); failure != "" {
+	if failure := r.takeSteps(result.Steps); failure != "" {
 		return r.fail(ctx, failure)
 	}
 	r.setWait(result)

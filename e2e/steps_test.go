@@ -223,3 +223,44 @@ func TestReservedSteps(t *testing.T) {
 		t.Errorf("%d ramdisks were booted; two for the cleaning and two for the deploy are enough", n)
 	}
 }
+
+// With the deploy interface custom-agent a machine gets what the request's steps say and nothing else: here the
+// agent's own write_image, with the image in its arguments and the node's config drive. A step without what it needs
+// fails before anything is written.
+func TestCustomAgent(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("custom", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.patch("/properties/capabilities", "boot_mode:bios")
+	m.patch("/deploy_interface", "custom-agent")
+	m.available()
+	step := func(name string, priority int, args map[string]any) map[string]any {
+		return map[string]any{"interface": "deploy", "step": name, "priority": priority, "args": args}
+	}
+	deploy := func(steps ...map[string]any) {
+		t.Helper()
+		m.provision(map[string]any{"target": "active", "deploy_steps": steps, "configdrive": map[string]any{"meta_data": map[string]any{"hostname": "by-steps"}}})
+	}
+	deploy(step("erase_devices_metadata", 90, nil), step("write_image", 80, map[string]any{"image": "x"}))
+	n := m.arrive("deploy failed", 4*time.Minute)
+	for _, word := range []string{`Step deploy.write_image does not take the argument "image"`, `Step deploy.write_image needs the argument "image_info"`} {
+		if n.LastError == nil || !strings.Contains(*n.LastError, word) {
+			t.Errorf("last_error %v, want %s", n.LastError, word)
+		}
+	}
+	if got := m.ran(0); len(got) != 0 {
+		t.Errorf("before the arguments were refused %q ran", got)
+	}
+	info := imageInfo(t, "tiny.raw")
+	deploy(step("erase_devices_metadata", 90, nil), step("write_image", 80, map[string]any{"image_info": map[string]any{
+		"id": "tiny", "urls": []string{s.webServer() + "/tiny.raw"}, "disk_format": "raw", "container_format": "bare",
+		"os_hash_algo": "sha256", "os_hash_value": info["image_os_hash_value"], "stream_raw_images": true,
+	}}))
+	m.arrive("active", 4*time.Minute)
+	m.boots(1)
+	m.prints(time.Minute, "by-steps login:")
+	want := []string{"deploy.erase_devices_metadata", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent",
+		"deploy.switch_to_tenant_network", "deploy.boot_instance"}
+	if got := m.ran(0); !slices.Equal(got, want) {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+}

@@ -83,7 +83,7 @@ func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.Planned
 	if offered.Boot != nil {
 		booted(t.Node, *offered.Boot)
 	}
-	return ofInterface(t, d.plan(flow, offered)), nil
+	return ofInterface(t, d.plan(flow, t.Hardware.Deploy, offered)), nil
 }
 
 // ofInterface leaves out the agent's steps of the raid interface on a node with another one: what
@@ -96,14 +96,14 @@ func ofInterface(t *driver.Task, steps []node.PlannedStep) []node.PlannedStep {
 }
 
 // plan turns what the agent offers into planned steps. Where several hardware managers offer a
-// step, the highest priority counts, then the manager's name; what this interface does itself is
-// left out.
-func (d *Direct) plan(flow node.Flow, offered wire.Steps) []node.PlannedStep {
+// step, the highest priority counts, then the manager's name; what the node's deploy
+// interface does itself is left out.
+func (d *Direct) plan(flow node.Flow, of driver.Stepper, offered wire.Steps) []node.PlannedStep {
 	lists := map[node.Flow]map[string][]wire.Step{
 		node.FlowClean: offered.Clean, node.FlowDeploy: offered.Deploy, node.FlowService: offered.Service,
 	}[flow]
 	own := map[string]bool{}
-	for _, s := range d.Steps() {
+	for _, s := range of.Steps() {
 		if _, ok := s.Priority[flow]; ok {
 			own["deploy."+s.Name] = true
 		}
