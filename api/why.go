@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/wire"
@@ -51,9 +53,44 @@ func (a *API) showWhy(w http.ResponseWriter, c *call) error {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"uuid": n.UUID, "name": orNull(n.Name), "provision_state": string(n.State), "target_provision_state": orNull(n.TargetState),
-		"sentence": orNull(sentence), "running": evidenceJSON(running), "failed": evidenceJSON(failed),
+		"sentence": orNull(sentence), "way_on": orNull(wayOn(n)), "running": evidenceJSON(running), "failed": evidenceJSON(failed),
 	})
 	return nil
+}
+
+// commands are what people may ask of a node, with the field's commands for them, in the order of a node's life.
+var commands = []struct {
+	event   node.Event
+	command string
+}{
+	{node.EventUnhold, "unhold"}, {node.EventManage, "manage"}, {node.EventInspect, "inspect"}, {node.EventAdopt, "adopt"},
+	{node.EventClean, "clean"}, {node.EventProvide, "provide"}, {node.EventDeploy, "deploy"}, {node.EventRebuild, "rebuild"},
+	{node.EventService, "service"}, {node.EventRescue, "rescue"}, {node.EventUnrescue, "unrescue"}, {node.EventAbort, "abort"},
+	{node.EventDelete, "undeploy"},
+}
+
+// wayOn says what people can do about a node that goes on only when they do something; "" for every other.
+func wayOn(n *node.Node) string {
+	class := n.State.Class()
+	stands := class == node.Failed || class == node.Held || n.State == node.Enroll && n.LastError != ""
+	var words []string
+	if n.Maintenance {
+		why := ""
+		if n.Fault != node.NoFault {
+			why = fmt.Sprintf(" since its %s", n.Fault)
+		}
+		words = append(words, fmt.Sprintf("It is in maintenance%s: when the cause is mended, unset that (openstack baremetal node maintenance unset %s).", why, n.UUID))
+	}
+	if stands {
+		var legal []string
+		for _, v := range commands {
+			if _, ok := n.State.Next(v.event); ok {
+				legal = append(legal, v.command)
+			}
+		}
+		words = append(words, fmt.Sprintf("From %q it goes on by: %s (openstack baremetal node VERB %s).", n.State, strings.Join(legal, ", "), n.UUID))
+	}
+	return strings.Join(words, " ")
 }
 
 // evidenceJSON is null for none.

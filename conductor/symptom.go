@@ -31,7 +31,7 @@ var ailments = []struct {
 	{"the firmware", false, regexp.MustCompile(`(?i)PXE-[EM][0-9A-F]{2}\b|no bootable (?:device|option)|no boot(?:able)? device (?:available|found)|reboot and select proper boot device|operating system not found|nothing to boot`)},
 	{"GRUB", false, regexp.MustCompile(`^grub rescue>|^grub>|^error: .*(?:no such (?:device|partition)|unknown filesystem|file .* not found)`)},
 	{"SYSLINUX", false, regexp.MustCompile(`(?i)^Failed to load (?:ldlinux|libcom32|COM32)|Unable to locate configuration file`)},
-	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|\bmsg="heartbeat not taken"`)},
+	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|\bmsg="(?:heartbeat not taken|inspection data not taken|fetching the token|telling the service pass_deploy_info)" error=`)},
 }
 
 // secureBoot is who says that something was not started because it is not signed.

@@ -38,6 +38,11 @@ func TestSymptoms(t *testing.T) {
 		{"Failed to load ldlinux.c32", "SYSLINUX"},
 		{`time=2026-11-03T12:00:00Z level=WARN msg=lookup error="calling the service: dial tcp 10.0.0.1:6386: connect: no route to host"`, "the agent"},
 		{`time=2026-11-03T12:00:00Z level=ERROR msg="the agent cannot go on; it tries again" error="no network"`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg="inspection data not taken" error="calling the service: dial tcp 10.0.0.1:6386: i/o timeout" again_in=1s`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg="heartbeat not taken" error="HTTP 500"`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg="fetching the token" error="tftp: no answer" again_in=1s`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg="telling the service pass_deploy_info" error="no route to host" again_in=1s`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=INFO msg="inspection data sent" disks=1`, ""},
 		{"Linux version 6.1.0 (gcc 12)", ""},
 		{"[    0.5] ACPI: no bootable CPUs reported", ""},
 		{"debian login:", ""},
@@ -130,6 +135,9 @@ func TestStalledByItsConsole(t *testing.T) {
 			[]node.Line{said(160, `BdsDxe: failed to load Boot0003 "debian": Access Denied`), said(20, "EFI stub: UEFI Secure Boot is enabled.")}, ""},
 		{"silence after the ramdisk, with a last line", node.Agent{}, []node.BootEvent{at(331, "http", "ramdisk: complete, 9 bytes")}, []node.Line{said(320, "[  1.0] Run /init as init process")},
 			`331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? The last line on its console, 320 s ago: "Run /init as init process".`},
+		{"an inspection that the service never gets", node.Agent{}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes"), at(190, "dhcp", "DISCOVER from an operating system: offered 10.0.0.9")},
+			[]node.Line{said(180, `level=WARN msg="inspection data not taken" error=x`), said(20, `level=WARN msg="inspection data not taken" error=x`)},
+			`180 s after the agent said that it cannot go on: kernel and ramdisk were fetched`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := evidence{waitedFor: first, waited: 600 * time.Second, macs: []string{mac1}, agent: tt.agent, events: tt.events, now: now, stepBegan: ago(1000),

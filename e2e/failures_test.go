@@ -95,9 +95,15 @@ func TestStalledBoots(t *testing.T) {
 
 // fails waits until the node's deploy has failed with a reason and evidence that name the texts.
 func (m *machine) fails(within time.Duration, says, shows []string) {
+	m.s.t.Helper()
+	m.failsAs("deploy failed", within, says, shows)
+}
+
+// failsAs is fails for the flow that leads to the given state.
+func (m *machine) failsAs(state string, within time.Duration, says, shows []string) {
 	t := m.s.t
 	t.Helper()
-	n := m.arrive("deploy failed", within)
+	n := m.arrive(state, within)
 	t.Logf("last_error: %s", *n.LastError)
 	for _, word := range says {
 		if !strings.Contains(*n.LastError, word) {
@@ -124,21 +130,40 @@ func (m *machine) unplug() {
 	}
 }
 
-// An agent that looks for the service and does not find it says so on the console, and the reason quotes it.
+// An agent that looks for the service and does not find it says so on the console, and the reason quotes it: in a
+// deploy, and in an inspection, whose agent has no other way to say that its report is not taken.
 func TestNoRouteFromTheRamdisk(t *testing.T) {
 	s := newSite(t, "--boot-phase-timeout", "25s")
-	m := s.machine("no-route", "--firmware", "bios", "--memory", "384", "--disk", "5G")
-	m.available()
-	m.deploy(imageInfo(t, "grub.qcow2"))
-	s.eventually(3*time.Minute, "the ramdisk to be loaded", func() (bool, string) {
-		why := string(s.billet("node", "why", m.uuid))
-		return strings.Contains(why, "whole ramdisk"), why
-	})
-	m.deafen()
-	began := time.Now()
-	m.fails(3*time.Minute, []string{"Gave up after", "the agent said that it cannot go on", "is there a route from there to the API?", "On its console the agent said", "msg=lookup"},
-		[]string{"dhcp of the ramdisk", "The serial line, the last "})
-	t.Logf("after %.0f s without a route", time.Since(began).Seconds())
+	for _, tt := range []struct {
+		name, state, says string
+		begin             func(m *machine)
+	}{
+		{"deploy", "deploy failed", "msg=lookup", func(m *machine) {
+			m.available()
+			m.deploy(imageInfo(t, "grub.qcow2"))
+		}},
+		{"inspect", "inspect failed", `inspection data not taken`, func(m *machine) {
+			m.provision(map[string]any{"target": "manage"})
+			m.arrive("manageable", time.Minute)
+			m.provision(map[string]any{"target": "inspect"})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer swap(s, t)()
+			m := s.machine("no-route-"+tt.name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
+			tt.begin(m)
+			s.eventually(3*time.Minute, "the ramdisk to be loaded", func() (bool, string) {
+				why := string(s.billet("node", "why", m.uuid))
+				return strings.Contains(why, "whole ramdisk"), why
+			})
+			m.deafen()
+			began := time.Now()
+			m.failsAs(tt.state, 4*time.Minute, []string{"Gave up after", "the agent said that it cannot go on", "is there a route from there to the API?", "On its console the agent said", tt.says},
+				[]string{"dhcp of the ramdisk", "The serial line, the last "})
+			t.Logf("after %.0f s without a route", time.Since(began).Seconds())
+			s.lab("destroy", m.name)
+		})
+	}
 }
 
 // deafen has this host send what is meant for the machine's address to a card that does not exist: whatever the

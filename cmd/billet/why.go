@@ -18,6 +18,7 @@ type why struct {
 	Name     *string   `json:"name"`
 	State    string    `json:"provision_state"`
 	Sentence *string   `json:"sentence"`
+	WayOn    *string   `json:"way_on"`
 	Running  *evidence `json:"running"`
 	Failed   *evidence `json:"failed"`
 }
@@ -92,6 +93,9 @@ func explain(ctx context.Context, c *client, out io.Writer, ident string, raw js
 	fmt.Fprintf(out, "Node %s is %q.\n", who, w.State)
 	if w.Sentence != nil {
 		fmt.Fprintf(out, "Why: %s\n", *w.Sentence)
+	}
+	if w.WayOn != nil {
+		fmt.Fprintf(out, "The way on: %s\n", *w.WayOn)
 	}
 	e := w.Running
 	if e == nil && w.Failed != nil {

@@ -86,6 +86,8 @@ Kept on the conductor's host:
 			"Node n1 (u) is \"wait call-back\".\nWhy: The deploy has run for 5 s.\n" + evidence + history},
 		{"well again", head("active", "null") + `"running": null, "failed": ` + failedEvidence + `}`,
 			"Node n1 (u) is \"active\".\nIts last failure, deploy of 2026-11-03 12:01:00: the machine's kernel panicked\n" + evidence + history},
+		{"in maintenance", head("clean failed", `"the machine's kernel panicked"`) + `"way_on": "Mend it.", "running": null, "failed": ` + failedEvidence + `}`,
+			"Node n1 (u) is \"clean failed\".\nWhy: the machine's kernel panicked\nThe way on: Mend it.\n" + evidence + history},
 		{"nothing ever failed", `{"uuid": "u", "name": null, "provision_state": "enroll", "sentence": "no answer", "running": null, "failed": null}`,
 			"Node u is \"enroll\".\nWhy: no answer\n" + history},
 	} {
