@@ -248,12 +248,3 @@ func (b *book) longestFree(p Pool, now time.Time) netip.Addr {
 	}
 	return best.ip
 }
-
-func (b *book) macOf(ip netip.Addr) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if l := b.byIP[ip.Unmap()]; l != nil {
-		return l.mac
-	}
-	return ""
-}

@@ -49,8 +49,8 @@ func TestBookSkipsReservedAndEnds(t *testing.T) {
 			t.Errorf("machine %d gets %q, want %q", i, got, ip)
 		}
 	}
-	if got := b.macOf(netip.MustParseAddr("::ffff:10.99.0.22")); got != mac(1) {
-		t.Errorf("10.99.0.22 is lent to %q, want %q", got, mac(1))
+	if l := b.byIP[netip.MustParseAddr("10.99.0.22")]; l == nil || l.mac != mac(1) {
+		t.Errorf("10.99.0.22 is lent to %+v, want %q", l, mac(1))
 	}
 }
 

@@ -114,14 +114,6 @@ func (c *Config) pool(on netip.Addr) (Pool, bool) {
 	return Pool{}, false
 }
 
-// MACOf tells whom an address is lent to; it is a boot.MACOf.
-func (s *Server) MACOf(ip netip.Addr) string {
-	if s.book == nil {
-		return ""
-	}
-	return s.book.macOf(ip)
-}
-
 // machine asks the one question with a deadline: a client gives up after seconds anyway.
 func (s *Server) machine(ctx context.Context, mac string) (boot.Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)

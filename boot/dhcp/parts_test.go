@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-
-	"github.com/billet-metal/billet/boot"
 )
 
 func TestReadClient(t *testing.T) {
@@ -164,20 +162,6 @@ func TestServe(t *testing.T) {
 	cancel()
 	if err := (&Server{Config: Config{Mode: Off}}).Serve(ctx); err != nil {
 		t.Errorf("mode off: %v", err)
-	}
-}
-
-func TestMACOf(t *testing.T) {
-	s, _, _ := newServer(t, Full)
-	ask(t, s, from(t, knownMAC, dhcpv4.MessageTypeDiscover))
-	for ip, want := range map[string]string{"10.99.0.20": knownMAC, "10.99.0.21": ""} {
-		if got := s.MACOf(netip.MustParseAddr(ip)); got != want {
-			t.Errorf("%s belongs to %q, want %q", ip, got, want)
-		}
-	}
-	var beforeServe boot.MACOf = (&Server{}).MACOf
-	if got := beforeServe(netip.MustParseAddr("10.99.0.20")); got != "" {
-		t.Errorf("a server that does not run knows %q", got)
 	}
 }
 

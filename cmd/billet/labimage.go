@@ -18,9 +18,10 @@ func (f *labFlags) image() *cobra.Command {
 		Use: "image " + strings.Join(images.Kinds, "|"), Short: "Build an operating system image for the lab", Args: cobra.ExactArgs(1),
 		Long: "Build an operating system image that boots from BIOS and UEFI, with its checksum beside it:\n" +
 			"  grub    a boot loader that prints the config drive's metadata (5 MB, for tests)\n" +
-			"  tiny    a kernel and one program that applies the config drive (25 MB)\n" +
+			"  tiny    a kernel and one program that applies the config drive (24 MB)\n" +
 			"  tiny-signed  the same behind shim and GRUB as Debian signs them, for UEFI with Secure Boot (30 MB)\n" +
 			"  tiny-root  the same program on a root file system with GRUB's tools: a partition image (raw and qcow2), its kernel and initrd beside it\n" +
+			"  tiny-disk  a whole disk with tiny-root's file system, which may be on software RAID\n" +
 			"  debian  Debian 12 with an SSH server\n" +
 			"  debian-root  Debian 12 as a partition image: a root file system with GRUB's programs, its kernel and initrd beside it\n" +
 			"An image is built again only when what it is made from has changed.",
