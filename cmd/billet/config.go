@@ -108,7 +108,7 @@ type key struct {
 func (c *Config) keys() []key {
 	return []key{
 		{"data_dir", "/var/lib/billet", "directory of the embedded database, the secret key and caches", text(&c.DataDir)},
-		{"database", "", "empty: SQLite in data_dir; postgres://… for PostgreSQL", text(&c.Database)},
+		{"database", "", "empty: SQLite in data_dir; postgres://… for PostgreSQL, whose password belongs in the file or the environment: other users of the host can see a flag", text(&c.Database)},
 		{"secret_key_file", "", "key that seals BMC passwords, tokens and config drives; empty: secret.key in data_dir, made at first start", text(&c.SecretKeyFile)},
 		{"host", "", "this process's name, shown as a node's reservation; empty: the host name", text(&c.Host)},
 		{"roles", "api,conductor,boot", "what this process does: any of api, conductor, boot", list(&c.Roles, "api", "conductor", "boot")},

@@ -47,6 +47,7 @@ func serveCommand() *cobra.Command {
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Args: cobra.NoArgs, Short: "Check the configuration and print it as a YAML file",
+		Long: "Check the configuration and print it as a YAML file that billet serve --config reads. A password in `database` is printed as it is.",
 	}
 	addConfigFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
