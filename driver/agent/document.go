@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"maps"
 	"strings"
 
 	"github.com/billet-metal/billet/driver"
@@ -46,19 +45,28 @@ func portDocuments(ports []node.Port) []map[string]any {
 
 // mask copies a document without what its keys say is secret, at any depth.
 func mask(d node.Document) map[string]any {
-	copied := map[string]any{}
-	maps.Copy(copied, d)
-	for key, value := range copied {
-		switch v := value.(type) {
-		case map[string]any:
-			copied[key] = mask(v)
-		default:
-			if isSecret(key) {
-				copied[key] = masked
-			}
+	copied := make(map[string]any, len(d))
+	for key, value := range d {
+		copied[key] = maskIn(value)
+		if isSecret(key) {
+			copied[key] = masked
 		}
 	}
 	return copied
+}
+
+func maskIn(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		return mask(v)
+	case []any:
+		copied := make([]any, len(v))
+		for i, item := range v {
+			copied[i] = maskIn(item)
+		}
+		return copied
+	}
+	return value
 }
 
 func isSecret(key string) bool {
