@@ -156,7 +156,7 @@ func newExporting(t *testing.T, root string) *exporting {
 		},
 		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),
 		Export: func(x iscsi.Export) (func(context.Context) error, error) {
-			if want := (&iscsi.CHAP{User: testNode, Secret: "the-key", MutualUser: "ramdisk-" + testNode, MutualSecret: "the-token"}); !reflect.DeepEqual(x.CHAP, want) {
+			if want := (&iscsi.CHAP{User: "conductor-" + testNode, Secret: "the-key", MutualUser: "ramdisk-" + testNode, MutualSecret: "the-token"}); !reflect.DeepEqual(x.CHAP, want) {
 				t.Errorf("the target asks for %+v", x.CHAP)
 			}
 			e.did <- "export " + x.IQN + " " + x.Device[strings.LastIndex(x.Device, "/dev/"):]

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/rand"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,7 +40,14 @@ func TestISCSIWholeDiskUEFI(t *testing.T) {
 // iscsiMachine is an available machine of the given firmware whose node is deployed through iSCSI.
 func (s *site) iscsiMachine(name, firmware string) *machine {
 	s.t.Helper()
-	m := s.machine(name, "--firmware", firmware, "--memory", "512", "--disk", "5G")
+	m := s.virtual(name, "--firmware", firmware, "--memory", "512", "--disk", "5G")
+	// Linux's target takes a CHAP name that begins with 0b for base64: one node in 256 has such a UUID, this one always.
+	var random [10]byte
+	rand.Read(random[:])
+	m.uuid = fmt.Sprintf("0b%06x-%04x-4000-8000-%012x", random[:3], random[:2], random[4:10])
+	s.call("POST", "/v1/nodes", map[string]any{"uuid": m.uuid, "name": m.name, "driver": "ipmi", "driver_info": map[string]any{
+		"ipmi_address": "127.0.0.1", "ipmi_port": m.BMC.Port, "ipmi_username": m.BMC.User, "ipmi_password": m.BMC.Password}}, nil, 201)
+	s.call("POST", "/v1/ports", map[string]any{"node_uuid": m.uuid, "address": m.NICs[0].MAC}, nil, 201)
 	m.patch("/deploy_interface", "iscsi")
 	m.patch("/properties/capabilities", "boot_mode:"+firmware)
 	m.available()

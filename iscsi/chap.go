@@ -23,9 +23,10 @@ type CHAP struct {
 }
 
 // DeploymentCHAP is how conductor and deploy ramdisk prove to each other who they are when they agree on
-// CHAP: with the key and the token of the deployment, which both have and nobody else.
+// CHAP: with the key and the token of the deployment, which both have and nobody else. The names have a word before
+// the id: Linux's target takes a name that begins with 0b or 0x, as ids may, for an encoded one, and refuses it.
 func DeploymentCHAP(id, key, token string) *CHAP {
-	return &CHAP{User: id, Secret: key, MutualUser: "ramdisk-" + id, MutualSecret: token}
+	return &CHAP{User: "conductor-" + id, Secret: key, MutualUser: "ramdisk-" + id, MutualSecret: token}
 }
 
 // chapMD5 is the algorithm number of MD5.

@@ -139,7 +139,7 @@ func TestExportWithCHAP(t *testing.T) {
 		{nil, map[string]string{"attrib/authentication": "0"}},
 		{&CHAP{User: "id", Secret: "key"}, map[string]string{"attrib/authentication": "1", "auth/userid": "id", "auth/password": "key"}},
 		{DeploymentCHAP("id", "key", "token"), map[string]string{
-			"attrib/authentication": "1", "auth/userid": "id", "auth/password": "key", "auth/userid_mutual": "ramdisk-id", "auth/password_mutual": "token"}},
+			"attrib/authentication": "1", "auth/userid": "conductor-id", "auth/password": "key", "auth/userid_mutual": "ramdisk-id", "auth/password_mutual": "token"}},
 	} {
 		e := Export{IQN: "iqn.2026-11.org.example:disk", Device: "/dev/vda", Root: root, CHAP: tt.chap}
 		steps, got := e.steps(), map[string]string{}
@@ -170,9 +170,15 @@ func TestExportWithCHAP(t *testing.T) {
 	}
 }
 
-// The credentials of a deployment differ in both directions, as RFC 7143 section 9.2.1 asks.
+// The credentials of a deployment differ in both directions, as RFC 7143 section 9.2.1 asks, and no name looks like
+// the encoded value that Linux's target takes one for.
 func TestDeploymentCHAP(t *testing.T) {
-	c := DeploymentCHAP("id", "key", "token")
+	c := DeploymentCHAP("0bc3d760-95df-4fc8-a798-f17c70170e63", "key", "token")
+	for _, name := range []string{c.User, c.MutualUser} {
+		if strings.HasPrefix(name, "0") {
+			t.Errorf("the name %q may be read as an encoded value", name)
+		}
+	}
 	if c.User == c.MutualUser || c.Secret == c.MutualSecret || c.User == "" || c.Secret != "key" || c.MutualSecret != "token" {
 		t.Errorf("%+v", c)
 	}
