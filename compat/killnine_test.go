@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -175,7 +176,7 @@ func (l *life) check(n map[string]any) {
 		if l.fails == "" || !strings.Contains(reason, "made to fail") || n["target_provision_state"] == nil {
 			l.t.Errorf("%s is %s, target %v: %q", l.name, state, n["target_provision_state"], reason)
 		}
-		if !slices.Contains(l.events("ERROR"), reason) {
+		if !l.hasError(reason) {
 			l.t.Errorf("the history of %s does not tell of %q", l.name, reason)
 		}
 	} else if n["target_provision_state"] != nil {
@@ -190,17 +191,26 @@ func (l *life) check(n map[string]any) {
 	}
 }
 
-// events are the node's history events of a severity.
-func (l *life) events(severity string) []string {
+// history is the node's, by the events' UUIDs. The newest 300 are kept.
+func (l *life) history() map[string]map[string]any {
 	_, h := l.insist("GET", "/v1/nodes/"+l.name+"/history/detail", nil)
 	all, _ := h["history"].([]any)
-	var texts []string
+	events := map[string]map[string]any{}
 	for _, e := range all {
-		if e := e.(map[string]any); e["severity"] == severity {
-			texts = append(texts, fmt.Sprint(e["event"]))
+		e := e.(map[string]any)
+		events[fmt.Sprint(e["uuid"])] = e
+	}
+	return events
+}
+
+// hasError reports whether the history tells of an error in those words.
+func (l *life) hasError(text string) bool {
+	for _, e := range l.history() {
+		if e["severity"] == "ERROR" && e["event"] == text {
+			return true
 		}
 	}
-	return texts
+	return false
 }
 
 func (l *life) walk(i int, enough chan struct{}) {
@@ -265,7 +275,7 @@ func (l *life) step(state string) bool {
 		body["configdrive"] = map[string]any{"user_data": strings.Repeat("x", l.rnd.IntN(3000))}
 		l.insist("PATCH", "/v1/nodes/"+l.name, []any{map[string]any{"op": "add", "path": "/instance_info", "value": map[string]any{"image_source": "http://images/x.raw", "image_checksum": strings.Repeat("0a", 16)}}})
 	}
-	ends := len(l.ends())
+	before := l.ends()
 	status, answer := l.ask("PUT", "/v1/nodes/"+l.name+"/states/provision", body)
 	if status != 202 {
 		if status != 0 && status != 409 {
@@ -281,7 +291,9 @@ func (l *life) step(state string) bool {
 	l.did[v[0]]++
 	if flow := v[0] != "abort" && !(v[0] == "manage" && state != "enroll"); flow {
 		l.accepted++
-		if now := len(l.ends()); now <= ends {
+		now := l.ends()
+		maps.DeleteFunc(now, func(uuid string, _ map[string]any) bool { return before[uuid] != nil })
+		if len(now) == 0 {
 			l.t.Errorf("%s: %s was accepted, and the history has no end of it", l.name, v[0])
 		}
 	}
@@ -295,8 +307,12 @@ func (l *life) step(state string) bool {
 }
 
 // ends are the ends of flows that the history tells of.
-func (l *life) ends() []string {
-	return append(slices.DeleteFunc(l.events("INFO"), func(e string) bool { return !strings.Contains(e, " has ended well after ") }), l.events("ERROR")...)
+func (l *life) ends() map[string]map[string]any {
+	events := l.history()
+	maps.DeleteFunc(events, func(_ string, e map[string]any) bool {
+		return e["severity"] != "ERROR" && !strings.Contains(fmt.Sprint(e["event"]), " has ended well after ")
+	})
+	return events
 }
 
 // end deletes the node, however it stands, and its port with it.
