@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -53,14 +54,14 @@ func SecretKey(key string) bool {
 // WithCapability returns capabilities with one set, in the form (text or object) that the others are in;
 // an empty value removes it.
 func WithCapability(capabilities any, name, value string) any {
-	if c, ok := capabilities.(map[string]any); ok {
-		copied := map[string]any(Document(c).Clone())
+	object, text, _ := Capabilities(capabilities)
+	if object != nil {
+		copied := maps.Clone(object)
 		if copied[name] = value; value == "" {
 			delete(copied, name)
 		}
 		return copied
 	}
-	text, _ := capabilities.(string)
 	var pairs []string
 	for pair := range strings.SplitSeq(text, ",") {
 		if k, _, _ := strings.Cut(pair, ":"); strings.TrimSpace(pair) != "" && strings.TrimSpace(k) != name {

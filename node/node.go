@@ -4,9 +4,11 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -175,8 +177,9 @@ func (n *Node) AgentAlive(within time.Duration) bool {
 	return within > 0 && n.Agent.URL != "" && time.Since(n.Agent.LastHeartbeat) < within
 }
 
-// Capability returns one entry of properties.capabilities, a "k:v,k:v" string or an object,
-// overridden by instance_info.capabilities; "" when absent.
+// Capability returns one entry of properties.capabilities, a "k:v,k:v" string, an object or a string that spells
+// one in JSON, which is how the compute service sends what a flavor asks for, overridden by
+// instance_info.capabilities; "" when absent. A boolean is the text true or false.
 func (n *Node) Capability(name string) string {
 	if value, ok := capabilityIn(n.InstanceInfo, name); ok {
 		return value
@@ -193,16 +196,37 @@ func (n *Node) InstanceCapability(name string) string {
 }
 
 func capabilityIn(d Document, name string) (value string, given bool) {
-	switch caps := d["capabilities"].(type) {
-	case map[string]any:
-		value, given = caps[name].(string)
+	object, text, _ := Capabilities(d["capabilities"])
+	switch v := object[name].(type) {
 	case string:
-		for pair := range strings.SplitSeq(caps, ",") {
-			k, v, ok := strings.Cut(pair, ":")
-			if ok && strings.TrimSpace(k) == name {
-				return strings.TrimSpace(v), true
-			}
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	}
+	for pair := range strings.SplitSeq(text, ",") {
+		k, v, ok := strings.Cut(pair, ":")
+		if ok && strings.TrimSpace(k) == name {
+			return strings.TrimSpace(v), true
 		}
 	}
-	return value, given
+	return "", false
+}
+
+// Capabilities takes a field with capabilities for the object it is or spells in JSON, or for the "k:v,k:v" text; ok
+// is false when it is none of these, and then both are empty.
+func Capabilities(field any) (object map[string]any, text string, ok bool) {
+	switch c := field.(type) {
+	case nil:
+		return nil, "", true
+	case map[string]any:
+		return c, "", true
+	case string:
+		if !strings.HasPrefix(strings.TrimSpace(c), "{") {
+			return nil, c, true
+		}
+		if err := json.Unmarshal([]byte(c), &object); err == nil {
+			return object, "", true
+		}
+	}
+	return nil, "", false
 }

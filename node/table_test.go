@@ -178,6 +178,17 @@ func TestCapabilities(t *testing.T) {
 		{map[string]any{"boot_mode": "uefi"}, nil, "uefi", ""},
 		{"boot_mode", nil, "", ""}, {"my_boot_mode:uefi", nil, "", ""}, {"boot_mode:a:b", nil, "a:b", ""}, {5.0, []any{"boot_mode:uefi"}, "", ""},
 		{nil, "raid:1, boot_mode: uefi ", "uefi", "uefi"},
+		// The compute service sends a flavor's capabilities as an object in a text.
+		{"boot_mode:bios", `{"boot_mode": "uefi", "secure_boot": "true"}`, "uefi", "uefi"},
+		{"boot_mode:bios", ` {"secure_boot": "true"}`, "bios", ""},
+		{`{"boot_mode": "uefi"}`, nil, "uefi", ""},
+		{"boot_mode:bios", map[string]any{"boot_mode": true}, "true", "true"},
+		{"boot_mode:bios", `{"boot_mode": false}`, "false", "false"},
+		{"boot_mode:bios", `{"boot_mode": ["uefi"]}`, "bios", ""},
+		{"boot_mode:bios", `{"boot_mode":uefi}`, "bios", ""},
+		{"boot_mode:bios", `{"boot_mode": "uefi"} {}`, "bios", ""},
+		{"boot_mode:bios", `{`, "bios", ""},
+		{"boot_mode:bios", `["boot_mode:uefi"]`, "bios", ""},
 	} {
 		n := &Node{Properties: Document{"capabilities": tt.properties}, InstanceInfo: Document{"capabilities": tt.instance}}
 		if got := n.Capability("boot_mode"); got != tt.want {

@@ -88,12 +88,8 @@ func validateKind(n *node.Node) error {
 }
 
 func validateCapabilities(n *node.Node) error {
-	if c, ok := n.InstanceInfo["capabilities"]; ok && c != nil {
-		switch c.(type) {
-		case map[string]any, string:
-		default:
-			return invalid(n, "instance_info/capabilities is %v; an object such as {\"boot_mode\": \"uefi\"} is allowed", c)
-		}
+	if _, _, ok := node.Capabilities(n.InstanceInfo["capabilities"]); !ok {
+		return invalid(n, "instance_info/capabilities is %v; an object such as {\"boot_mode\": \"uefi\"}, or a text with one in JSON, is allowed", n.InstanceInfo["capabilities"])
 	}
 	if isPartition(n) && !isNetboot(n) && wantsSecureBoot(n) && deployable(n) {
 		return invalid(n, "its instance asks for Secure Boot, and the boot loader that is installed for a partition image is signed by nobody: take a whole-disk image, whose own boot loaders are signed")
