@@ -26,7 +26,7 @@ func TestOpenstackRAID(t *testing.T) {
 		}
 	}
 	write(`{"logical_disks": [{"size_gb": 100, "raid_level": "1", "controller": "software", "is_root_volume": true}, {"size_gb": "MAX", "raid_level": "0", "controller": "software"}]}`)
-	o.refused(t, `the node's raid_interface is "no-raid"`, "node", "set", "raid-1", "--target-raid-config", file)
+	o.refused(t, `The node's raid_interface is "no-raid"`, "node", "set", "raid-1", "--target-raid-config", file)
 	o.do(t, "node", "set", "raid-1", "--raid-interface", "agent")
 	o.do(t, "node", "set", "raid-1", "--target-raid-config", file)
 	target := o.ask(t, "node", "show", "raid-1", "--fields", "target_raid_config", "raid_config")["target_raid_config"].(map[string]any)

@@ -77,7 +77,7 @@ func TestBootModeRefusedAndFailed(t *testing.T) {
 			"set_boot_mode": c.SetBootMode(w.t.Context(), uuid1, "bios"), "set_secure_boot_state": c.SetSecureBoot(w.t.Context(), uuid1, false),
 			"inject_nmi": c.InjectNMI(w.t.Context(), uuid1),
 		} {
-			if want := "Driver test does not support " + ability + " (disabled or not implemented)."; node.KindOf(err) != node.Invalid || err.Error() != want {
+			if want := node.Unsupported("test", ability).Error(); node.KindOf(err) != node.Invalid || err.Error() != want {
 				t.Errorf("%s: %v", ability, err)
 			}
 		}

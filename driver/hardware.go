@@ -129,7 +129,9 @@ func (ts Types) LogicalDiskProperties(name string) (map[string]string, error) {
 			return r.LogicalDiskProperties(), nil
 		}
 	}
-	return nil, node.Errorf(node.NotFound, "Driver %s does not support raid (disabled or not implemented).", name)
+	e := node.Unsupported(name, string(node.RAID))
+	e.Kind = node.NotFound // as the field answers
+	return nil, e
 }
 
 func (ty *Type) all() map[node.Interface][]Implementation {

@@ -131,7 +131,7 @@ func TestAbsentInterfaces(t *testing.T) {
 			}
 			continue
 		}
-		want := "Driver ipmi does not support " + string(i) + " (disabled or not implemented)."
+		want := node.Unsupported("ipmi", string(i)).Error()
 		if name != "no-"+string(i) || err == nil || err.Error() != want || node.KindOf(err) != node.Invalid || len(a.Properties()) != 0 {
 			t.Errorf("%s is %s, %v", i, name, err)
 		}
