@@ -350,13 +350,13 @@ func TestSecretsInNoAnswerOfAnyVersion(t *testing.T) {
 		path []string
 		want any
 	}{
-		{[]string{"driver_info", "ipmi_password"}, masked}, {[]string{"driver_info", "ipmi_hex_kg_key"}, masked},
+		{[]string{"driver_info", "ipmi_password"}, node.Mask}, {[]string{"driver_info", "ipmi_hex_kg_key"}, node.Mask},
 		{[]string{"driver_info", "ipmi_username"}, "admin"}, {[]string{"driver_info", "ipmi_address"}, "192.0.2.7"},
-		{[]string{"instance_info", "configdrive"}, masked}, {[]string{"instance_info", "image_url"}, masked},
+		{[]string{"instance_info", "configdrive"}, node.Mask}, {[]string{"instance_info", "image_url"}, node.Mask},
 		{[]string{"instance_info", "image_source"}, "http://192.0.2.1/debian.qcow2"},
-		{[]string{"driver_internal_info", "agent_secret_token"}, masked}, {[]string{"driver_internal_info", "rescue_password"}, masked},
+		{[]string{"driver_internal_info", "agent_secret_token"}, node.Mask}, {[]string{"driver_internal_info", "rescue_password"}, node.Mask},
 		{[]string{"driver_internal_info", "agent_secret_token_pregenerated"}, false},
-		{[]string{"deploy_step", "args", "password"}, masked}, {[]string{"deploy_step", "args", "disk"}, "sda"},
+		{[]string{"deploy_step", "args", "password"}, node.Mask}, {[]string{"deploy_step", "args", "disk"}, "sda"},
 	} {
 		if got := field(t, body, tt.path...); got != tt.want {
 			t.Errorf("%v is %v, want %v", tt.path, got, tt.want)

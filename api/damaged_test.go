@@ -45,7 +45,7 @@ func TestANodeWhoseSecretsAreDamaged(t *testing.T) {
 			if info, ok := bad["driver_info"].(map[string]any); !ok || len(info) > 0 || bad["last_error"] != damage || bad["extra"].(map[string]any)["a"] != "b" {
 				t.Errorf("%s, %s: shown as %v", state, path, bad)
 			}
-			if good["driver_info"].(map[string]any)["ipmi_password"] != masked || good["last_error"] != nil {
+			if good["driver_info"].(map[string]any)["ipmi_password"] != node.Mask || good["last_error"] != nil {
 				t.Errorf("%s, %s: the other is shown as %v", state, path, good)
 			}
 		}
@@ -90,7 +90,7 @@ func TestADamagedFieldWrittenAnew(t *testing.T) {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	resp, body = s.ask("1.115", "PATCH", "/v1/nodes/still-hurt", `[{"op":"add","path":"/driver_info/ipmi_password","value":"hunter3"}]`)
-	if resp.StatusCode != 200 || field(t, body, "last_error") != nil || field(t, body, "driver_info", "ipmi_password") != masked {
+	if resp.StatusCode != 200 || field(t, body, "last_error") != nil || field(t, body, "driver_info", "ipmi_password") != node.Mask {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	if resp, body := s.ask("1.115", "PUT", "/v1/nodes/still-hurt/states/power", `{"target":"power on"}`); resp.StatusCode != 202 {
@@ -122,7 +122,7 @@ func TestADamagedAgentToken(t *testing.T) {
 			t.Errorf("a heartbeat with the token %q: %d %s", token, resp.StatusCode, body)
 		}
 	}
-	if resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+nodeA, ""); resp.StatusCode != 200 || field(t, body, "config", "agent_token") != masked {
+	if resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+nodeA, ""); resp.StatusCode != 200 || field(t, body, "config", "agent_token") != node.Mask {
 		t.Errorf("a lookup: %d %s", resp.StatusCode, body)
 	}
 	if resp, body := s.ask("1.115", "PUT", "/v1/nodes/hurt/states/power", `{"target":"power off"}`); resp.StatusCode != 202 {

@@ -32,7 +32,7 @@ var templateColumns = []templateColumn{
 	{"uuid", func(t *templateView) any { return t.UUID }},
 	{"name", func(t *templateView) any { return t.Name }},
 	{"description", func(t *templateView) any { return orNull(t.Description) }},
-	{"steps", func(t *templateView) any { return templateSteps(t.Steps, maskDocument) }},
+	{"steps", func(t *templateView) any { return templateSteps(t.Steps, node.MaskedDocument) }},
 	{"extra", func(t *templateView) any { return document(t.Extra) }},
 	{"created_at", func(t *templateView) any { return stamp(t.CreatedAt) }},
 	{"updated_at", func(t *templateView) any { return stamp(t.UpdatedAt) }},

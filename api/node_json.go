@@ -22,14 +22,14 @@ var nodeColumns = slices.Concat([]nodeColumn{
 	{"created_at", func(n *nodeView) any { return stamp(n.CreatedAt) }},
 	{"updated_at", func(n *nodeView) any { return stamp(n.UpdatedAt) }},
 	{"driver", func(n *nodeView) any { return n.Driver }},
-	{"driver_info", func(n *nodeView) any { return maskDocument(n.DriverInfo) }},
+	{"driver_info", func(n *nodeView) any { return node.MaskedDocument(n.DriverInfo) }},
 	{"driver_internal_info", (*nodeView).internalInfo},
 	{"extra", func(n *nodeView) any { return document(n.Extra) }},
 	{"properties", func(n *nodeView) any { return document(n.Properties) }},
 	{"instance_info", (*nodeView).instanceInfo},
 	{"instance_uuid", func(n *nodeView) any { return orNull(n.InstanceUUID) }},
 	{"instance_name", func(n *nodeView) any { return orNull(n.InstanceName) }},
-	{"network_data", func(n *nodeView) any { return maskDocument(n.NetworkData) }},
+	{"network_data", func(n *nodeView) any { return node.MaskedDocument(n.NetworkData) }},
 	{"raid_config", func(n *nodeView) any { return document(n.RAIDConfig) }},
 	{"target_raid_config", func(n *nodeView) any { return document(n.TargetRAIDConfig) }},
 	{"provision_state", (*nodeView).provisionState},
@@ -136,12 +136,12 @@ func (n *nodeView) traits() any {
 }
 
 func (n *nodeView) instanceInfo() any {
-	d := maskDocument(n.InstanceInfo)
+	d := node.MaskedDocument(n.InstanceInfo)
 	if _, ok := d["image_url"]; ok {
-		d["image_url"] = masked // may carry a signature
+		d["image_url"] = node.Mask // may carry a signature
 	}
 	if n.ConfigDrive != "" {
-		d["configdrive"] = masked
+		d["configdrive"] = node.Mask
 	}
 	return d
 }
@@ -149,7 +149,7 @@ func (n *nodeView) instanceInfo() any {
 // internalInfo is driver_internal_info with what clients look for there: the agent's report and
 // where the steps stand.
 func (n *nodeView) internalInfo() any {
-	d := maskDocument(n.DriverInternalInfo)
+	d := node.MaskedDocument(n.DriverInternalInfo)
 	if n.Agent.URL != "" {
 		d["agent_url"] = n.Agent.URL
 	}
@@ -160,7 +160,7 @@ func (n *nodeView) internalInfo() any {
 		d["agent_last_heartbeat"] = n.Agent.LastHeartbeat.UTC().Format("2006-01-02T15:04:05.000000")
 	}
 	if n.Agent.Token != "" || n.Agent.TokenGiven {
-		d["agent_secret_token"] = masked
+		d["agent_secret_token"] = node.Mask
 	}
 	n.addSteps(d)
 	return d

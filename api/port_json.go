@@ -26,7 +26,7 @@ var portColumns = []portColumn{
 	{"is_smartnic", func(p *portView) any { return p.IsSmartNIC }},
 	{"local_link_connection", func(p *portView) any { return document(p.LocalLinkConnection) }},
 	{"extra", func(p *portView) any { return document(p.Extra) }},
-	{"internal_info", func(p *portView) any { return maskDocument(p.InternalInfo) }},
+	{"internal_info", func(p *portView) any { return node.MaskedDocument(p.InternalInfo) }},
 	{"description", func(p *portView) any { return orNull(p.Description) }},
 	{"vendor", func(p *portView) any { return orNull(p.Vendor) }},
 	{"category", func(p *portView) any { return orNull(p.Category) }},

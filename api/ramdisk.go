@@ -166,7 +166,7 @@ func (a *API) continueInspection(w http.ResponseWriter, c *call) error {
 		writeJSON(w, http.StatusAccepted, map[string]any{"uuid": n.UUID})
 		return nil
 	}
-	writeJSON(w, http.StatusAccepted, a.lookupJSON(c, n, masked)) // the token is given at lookup only
+	writeJSON(w, http.StatusAccepted, a.lookupJSON(c, n, node.Mask)) // the token is given at lookup only
 	return nil
 }
 

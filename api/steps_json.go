@@ -34,7 +34,7 @@ func stepArgs(s node.PlannedStep) any {
 	if s.Args == nil {
 		return nil
 	}
-	return maskDocument(s.Args)
+	return node.MaskedDocument(s.Args)
 }
 
 // addSteps adds the steps people may see and which of them is under way.

@@ -18,7 +18,7 @@ var lookupStates = []node.State{
 }
 
 // tokenGiven is what a second lookup gets instead of the token.
-const tokenGiven = "******"
+const tokenGiven = node.Mask
 
 // LookupAgent finds the node that a ramdisk runs on. A node that does not expect one is not found, in the
 // same words as one that does not exist. It never waits for the node's lease.

@@ -156,15 +156,11 @@ func (r *run) clearProgress(ctx context.Context) {
 func scrub(n *node.Node, text string) string {
 	hide := []string{n.Agent.Token, n.ConfigDrive}
 	for _, d := range []node.Document{n.DriverInfo, n.InstanceInfo} {
-		for key, value := range d {
-			if s, ok := value.(string); ok && node.SecretKey(key) {
-				hide = append(hide, s)
-			}
-		}
+		hide = append(hide, node.SecretTexts(map[string]any(d))...)
 	}
 	for _, s := range hide {
 		if len(s) >= 4 {
-			text = strings.ReplaceAll(text, s, "******")
+			text = strings.ReplaceAll(text, s, node.Mask)
 		}
 	}
 	return text

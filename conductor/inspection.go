@@ -251,7 +251,7 @@ func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *drive
 		if isStores(ctx, err) {
 			return err
 		}
-		return node.Errorf(node.Invalid, "The inspection rules %s leave the node unusable: %s", strings.Join(applied, ", "), err)
+		return rules.Unusable(list, applied, err.Error())
 	}
 	found.Inventory.PluginData = m.PluginData
 	found.Ports = slices.DeleteFunc(m.Ports, func(p node.Port) bool { // those that are as they were

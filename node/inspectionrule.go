@@ -37,20 +37,6 @@ func InspectionRuleNotFound(uuid string) *Err {
 	return Errorf(NotFound, "Rule %s could not be found.", uuid)
 }
 
-// secretWords mark a key of a document whose value is a secret.
-var secretWords = []string{"password", "passwd", "secret", "token", "auth_key", "priv_key", "kg_key", "configdrive"}
-
-// SecretKey reports whether the value under key is a secret, by the key's name.
-func SecretKey(key string) bool {
-	key = strings.ToLower(key)
-	for _, word := range secretWords {
-		if strings.Contains(key, word) {
-			return true
-		}
-	}
-	return false
-}
-
 // WithCapability returns capabilities with one set, in the form (text or object) that the others are in;
 // an empty value removes it.
 func WithCapability(capabilities any, name, value string) any {

@@ -21,6 +21,7 @@ func TestWithCapability(t *testing.T) {
 		{object, "uefi", map[string]any{"a": "b", "boot_mode": "uefi"}},
 		{object, "", map[string]any{"a": "b"}},
 		{[]any{"nonsense"}, "uefi", "boot_mode:uefi"},
+		{`{"a": "b:c,d"}`, "uefi", map[string]any{"a": "b:c,d", "boot_mode": "uefi"}},
 	} {
 		if got := WithCapability(tt.have, "boot_mode", tt.value); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%v with %q: %#v, want %#v", tt.have, tt.value, got, tt.want)
@@ -28,16 +29,5 @@ func TestWithCapability(t *testing.T) {
 	}
 	if object["boot_mode"] != "bios" {
 		t.Error("the object given was changed")
-	}
-}
-
-func TestSecretKey(t *testing.T) {
-	for key, want := range map[string]bool{
-		"ipmi_password": true, "IPMI_PASSWORD": true, "snmp_auth_key": true, "agent_secret_token": true, "configdrive": true, "redfish_Passwd": true,
-		"ipmi_address": false, "": false, "pass": false, "deploy_kernel": false,
-	} {
-		if SecretKey(key) != want {
-			t.Errorf("%q: %v", key, !want)
-		}
 	}
 }

@@ -219,7 +219,7 @@ func setCapability(_ context.Context, w *work, args map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if _, isText := w.Node.Properties["capabilities"].(string); isText && strings.Contains(value, ",") {
+	if object, _, _ := node.Capabilities(w.Node.Properties["capabilities"]); object == nil && strings.Contains(value, ",") {
 		return faultf("a capability's value holds a comma", "%s is %q", name, value)
 	}
 	w.Node.Properties["capabilities"] = node.WithCapability(w.Node.Properties["capabilities"], name, value)

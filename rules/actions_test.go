@@ -176,6 +176,37 @@ func TestTheOrderOfRules(t *testing.T) {
 	}
 }
 
+// A value with a comma would be a second capability, however the node has its others, or has none.
+func TestCapabilityWithComma(t *testing.T) {
+	for have, refused := range map[any]bool{nil: true, "": true, "a:b": true, `{"a": "b"}`: false} {
+		m := machine(t)
+		m.Node.Properties["capabilities"] = have
+		if have == nil {
+			delete(m.Node.Properties, "capabilities")
+		}
+		_, err := apply(t, m, rule(t, `[]`, `[{"op":"set-capability","args":["profile","x,boot_mode:bios"]}]`))
+		if refused != (err != nil) || refused && !strings.Contains(err.Error(), "a capability's value holds a comma") {
+			t.Errorf("with %v: %v", have, err)
+		}
+		if !refused && m.Node.Capability("profile") != "x,boot_mode:bios" {
+			t.Errorf("with %v: %v", have, m.Node.Properties["capabilities"])
+		}
+		if got := m.Node.Capability("boot_mode"); got != "" {
+			t.Errorf("with %v: the boot mode is %q", have, got)
+		}
+	}
+}
+
+// What a sensitive rule set is in no error, also when it takes another rule to make it wrong.
+func TestSensitiveRulesLeaveTheNodeUnusableQuietly(t *testing.T) {
+	quiet := rule(t, `[]`, `[{"op":"set-attribute","args":["name","hush hush"]}]`)
+	quiet.Sensitive = true
+	_, err := apply(t, machine(t), quiet)
+	if want := "The inspection rules " + quiet.UUID + " leave the node unusable: what is wrong is not shown, as one of them is sensitive."; err == nil || err.Error() != want {
+		t.Errorf(" got %v\nwant %s", err, want)
+	}
+}
+
 func TestNodesThatRulesLeaveUnusable(t *testing.T) {
 	for action, want := range map[string]string{
 		`["name","a b"]`:                                      `"a b" is no name of a node: allowed are letters, digits and - . _ ~, 255 at most, and nothing that looks like a UUID`,

@@ -31,7 +31,7 @@ func (s scope) with(item any) scope {
 func attributesOf(n *node.Node) map[string]any {
 	out := map[string]any{
 		"provision_state": string(n.State), "power_state": string(n.Power), "maintenance": n.Maintenance,
-		"boot_mode": orNil(n.BootMode), "uuid": n.UUID, "driver_info": masked(n.DriverInfo), "instance_info": masked(n.InstanceInfo),
+		"boot_mode": orNil(n.BootMode), "uuid": n.UUID, "driver_info": node.MaskedDocument(n.DriverInfo), "instance_info": node.MaskedDocument(n.InstanceInfo),
 	}
 	traits := []any{}
 	for _, t := range n.Traits {
@@ -51,16 +51,6 @@ func orNil(s string) any {
 		return nil
 	}
 	return s
-}
-
-func masked(d node.Document) map[string]any {
-	out := map[string]any{}
-	for k, v := range d {
-		if out[k] = v; node.SecretKey(k) {
-			out[k] = "******"
-		}
-	}
-	return out
 }
 
 // lost is a reference that finds nothing.

@@ -49,10 +49,21 @@ func Apply(ctx context.Context, rules []node.InspectionRule, m *Machine) (applie
 		applied = append(applied, r.UUID)
 	}
 	if err := sound(w.Node); err != nil {
-		return nil, node.Errorf(node.Invalid, "The inspection rules %s leave the node unusable: %s.", strings.Join(applied, ", "), err)
+		return nil, Unusable(rules, applied, err.Error()+".")
 	}
 	*m.Node, m.Ports, m.PluginData = *w.Node, w.Ports, w.PluginData
 	return applied, nil
+}
+
+// Unusable is the error of rules that applied and together leave a node that cannot be. What is wrong with it, why, may
+// quote what a rule set: of a sensitive one that is not shown.
+func Unusable(rules []node.InspectionRule, applied []string, why string) error {
+	for _, r := range rules {
+		if r.Sensitive && slices.Contains(applied, r.UUID) {
+			why = "what is wrong is not shown, as one of them is sensitive."
+		}
+	}
+	return node.Errorf(node.Invalid, "The inspection rules %s leave the node unusable: %s", strings.Join(applied, ", "), why)
 }
 
 // work is a copy of the machine that a run of rules may change.
