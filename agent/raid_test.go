@@ -306,6 +306,30 @@ func (k *md) built(a *Agent, disks string) wire.Node {
 	return n
 }
 
+// Disks of one model differ by less than a MiB now and then: the partitions, and the second table behind them, fit the
+// smaller one, whichever it is.
+func TestRAIDOfAlmostEqualDisks(t *testing.T) {
+	const larger = 5 << 30
+	const smaller = larger - (1<<20 - 512)
+	for _, small := range []string{"vda", "vdb"} {
+		a, k := raidMachine(t, 2)
+		for _, d := range []string{"vda", "vdb"} {
+			size := int64(larger)
+			if d == small {
+				size = smaller
+			}
+			k.check(os.Truncate(k.path("dev", d), size))
+			put(t, k.root, "sys/block/"+d+"/size", fmt.Sprint(size/512))
+		}
+		k.built(a, restAs0)
+		for _, p := range k.table("vda") {
+			if end := (p.first + p.count) * 512; end > smaller-33*512 {
+				t.Errorf("%s is smaller: partition %d ends at %d, where the second table of a disk of %d bytes is", small, p.number, end, smaller)
+			}
+		}
+	}
+}
+
 func TestCreateRAID(t *testing.T) {
 	a, k := raidMachine(t, 2)
 	var loaded []string

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (a *Agent) buildRAID(ctx context.Context, c stepCall, want raid.Config) (ma
 	if err := a.areBlank(members); err != nil {
 		return nil, fmt.Errorf("nothing was touched: %w", err)
 	}
-	smallest := slices.MinFunc(members, func(a, b wire.Disk) int { return int((a.Size - b.Size) >> 20) })
+	smallest := slices.MinFunc(members, func(a, b wire.Disk) int { return cmp.Compare(a.Size, b.Size) })
 	parts, settled, err := want.Layout(smallest.Size, len(members))
 	if err != nil {
 		return nil, fmt.Errorf("nothing was touched: %w", err)
