@@ -19,6 +19,9 @@ func (m *machine) killedWhile(goal string, span time.Duration) {
 	time.Sleep(after)
 	state := m.show().State
 	m.s.stop(syscall.SIGKILL)
+	if state == goal {
+		m.s.t.Errorf("the node was %s before the service was killed after %.1f s: nothing was tried", goal, after.Seconds())
+	}
 	m.s.start()
 	m.s.t.Logf("kill -9 %.1f s on the way to %s, in state %q", after.Seconds(), goal, state)
 	m.arrive(goal, 6*time.Minute)
@@ -54,7 +57,7 @@ func TestEveryFlowSurvivesKillNine(t *testing.T) {
 	m.arrive("manageable", time.Minute)
 
 	m.provision(map[string]any{"target": "inspect"})
-	m.killedWhile("manageable", 15*time.Second)
+	m.killedWhile("manageable", 5*time.Second)
 	var inventory struct {
 		Inventory map[string]any `json:"inventory"`
 	}
@@ -64,13 +67,13 @@ func TestEveryFlowSurvivesKillNine(t *testing.T) {
 	}
 
 	m.provision(map[string]any{"target": "provide"})
-	m.killedWhile("available", 15*time.Second)
+	m.killedWhile("available", 5*time.Second)
 	m.deploy(imageInfo(t, "tiny.raw"))
-	m.killedWhile("active", 15*time.Second)
+	m.killedWhile("active", 5*time.Second)
 	m.boots(1)
 
 	m.provision(map[string]any{"target": "rescue", "rescue_password": "Rettung 1912!"})
-	m.killedWhile("rescue", 15*time.Second)
+	m.killedWhile("rescue", 5*time.Second)
 	found := regexp.MustCompile(`at ([0-9.]+)\.\n`).FindStringSubmatch(m.history())
 	if found == nil {
 		t.Fatalf("the history does not say where to log in:\n%s", m.history())
@@ -79,15 +82,15 @@ func TestEveryFlowSurvivesKillNine(t *testing.T) {
 		t.Errorf("login: %v: %q", err, out)
 	}
 	m.provision(map[string]any{"target": "unrescue"})
-	m.killedWhile("active", 5*time.Second)
+	m.killedWhile("active", time.Second)
 	m.boots(2)
 
 	m.provision(map[string]any{"target": "service", "service_steps": []map[string]any{{"interface": "deploy", "step": "list_disks"}}})
-	m.killedWhile("active", 15*time.Second)
+	m.killedWhile("active", 5*time.Second)
 	m.boots(3)
 
 	m.provision(map[string]any{"target": "deleted"})
-	m.killedWhile("available", 15*time.Second)
+	m.killedWhile("available", 5*time.Second)
 	if h := m.history(); strings.Contains(h, "failed") {
 		t.Errorf("the history tells of failures:\n%s", h)
 	}
@@ -108,7 +111,7 @@ func TestRAIDSurvivesKillNine(t *testing.T) {
 		h := m.history()
 		return strings.Contains(h, "Step raid.delete_configuration started."), h
 	})
-	m.killedWhile("manageable", 6*time.Second)
+	m.killedWhile("manageable", time.Second)
 	built := m.raid().RAID.LogicalDisks
 	if len(built) != 1 || built[0].Level != "1" || len(built[0].Members) != 2 || len(built[0].UUID) != 35 {
 		t.Fatalf("raid_config is %+v", built)
