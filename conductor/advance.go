@@ -146,6 +146,10 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 // advance runs steps until one waits, fails, or none is left. What is about to be done is always
 // saved first: whoever reads the row after a crash repeats the step that has begun and not ended.
 func (r *run) advance(ctx context.Context) error {
+	// Requests are refused for it; a plan of an earlier version is not.
+	if why := agentless(r.task.Hardware, r.n.Plan.Flow, r.n.Plan.NoRamdisk, r.n.Plan.Steps[min(r.n.Plan.Index, len(r.n.Plan.Steps)):]); why != "" {
+		return r.fail(ctx, fmt.Sprintf("%s failed. %s", capital(r.flow.noun), why))
+	}
 	for {
 		if ctx.Err() != nil {
 			return r.stopped(ctx)
@@ -157,14 +161,9 @@ func (r *run) advance(ctx context.Context) error {
 			}
 			continue
 		}
-		code, ok, err := r.code(step)
+		code, err := r.code(step)
 		if err != nil {
 			return r.fail(ctx, err.Error())
-		}
-		if !ok {
-			r.note(ctx, infoSeverity, skipped(name(step)))
-			r.n.Plan.Index++
-			continue
 		}
 		if step.StartedAt.IsZero() {
 			step.StartedAt = node.Now()
@@ -231,7 +230,7 @@ func moreSteps(p *node.Plan) bool {
 // takeSteps merges what the agent offers into the plan. It returns why the flow fails, if it does: a machine that did not
 // get what was asked for is not what the request meant.
 func (r *run) takeSteps(found []node.PlannedStep) (failure string) {
-	if len(found) == 0 {
+	if found == nil {
 		return ""
 	}
 	unknown, wrong := merge(r.task.Hardware, r.n.Plan, found)
@@ -241,11 +240,10 @@ func (r *run) takeSteps(found []node.PlannedStep) (failure string) {
 	if len(unknown) > 0 {
 		return fmt.Sprintf("%s failed: neither the hardware nor its agent has the step %s.", capital(r.flow.noun), strings.Join(unknown, ", "))
 	}
+	if why := misplaced(r.task.Hardware, r.n.Plan.Flow, r.n.Plan.Steps); why != "" && !r.n.Plan.Manual {
+		return fmt.Sprintf("%s failed. %s", capital(r.flow.noun), why)
+	}
 	return ""
-}
-
-func skipped(step string) string {
-	return fmt.Sprintf("Step %s was asked for but neither the hardware nor its agent has it; it is skipped.", step)
 }
 
 // stopped ends a run whose context has ended. When the conductor stops, the node is let go as it
@@ -258,28 +256,20 @@ func (r *run) stopped(ctx context.Context) error {
 	return r.c.release(ctx, r.n)
 }
 
-// code returns what runs and polls a planned step; false when there is no such step and the flow
-// may go on without it.
-func (r *run) code(step *node.PlannedStep) (driver.Step, bool, error) {
+// code returns what runs and polls a planned step.
+func (r *run) code(step *node.PlannedStep) (driver.Step, error) {
 	if !step.Agent {
 		s, ok := findStep(r.task.Hardware, r.n.Plan.Flow, step)
 		if !ok {
-			return s, false, node.Errorf(node.Internal, "%s failed: the hardware no longer has the step %s", capital(r.flow.noun), name(step))
+			return s, node.Errorf(node.Internal, "%s failed: the hardware no longer has the step %s", capital(r.flow.noun), name(step))
 		}
-		return s, true, nil
+		return s, nil
 	}
 	agent, ok := r.task.Hardware.Deploy.(driver.InBand)
-	if ok && r.n.Plan.InBand {
-		return driver.Step{Run: agent.RunStep, Poll: agent.PollStep}, true, nil
+	if !ok || !r.n.Plan.InBand {
+		return driver.Step{}, node.Errorf(node.Invalid, "%s failed: no agent has told that it has the step %s, and the hardware itself does not have it.", capital(r.flow.noun), name(step))
 	}
-	if !r.n.Plan.Manual {
-		return driver.Step{}, false, nil
-	}
-	reason := "neither the hardware nor its agent has the step"
-	if ok && r.n.Plan.NoRamdisk {
-		reason = "with disable_ramdisk only steps of the hardware itself can run, which does not have"
-	}
-	return driver.Step{}, false, node.Errorf(node.Invalid, "%s failed: %s %s.", capital(r.flow.noun), reason, name(step))
+	return driver.Step{Run: agent.RunStep, Poll: agent.PollStep}, nil
 }
 
 // call runs one function of a step. A driver that panics fails its node, not the service.

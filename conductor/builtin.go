@@ -59,15 +59,9 @@ func switchOn(target node.PowerState) func(context.Context, *driver.Task) (drive
 
 // agentNeeded reports whether a step after the one under way is carried out by the ramdisk's agent.
 func agentNeeded(t *driver.Task) bool {
-	own := map[string]bool{}
-	if s, ok := t.Hardware.Deploy.(driver.Stepper); ok {
-		for _, step := range s.Steps() {
-			own[step.Name] = step.NeedsAgent
-		}
-	}
 	p := t.Node.Plan
 	return slices.ContainsFunc(p.Steps[p.Index+1:], func(s node.PlannedStep) bool {
-		return s.Agent || s.Interface == node.Deploy && own[s.Step]
+		return needsAgent(t.Hardware, p.Flow, &s)
 	})
 }
 

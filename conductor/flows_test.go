@@ -271,18 +271,36 @@ func TestManualCleaning(t *testing.T) {
 			}
 		})
 	})
-	t.Run("fails on it without an agent too", func(t *testing.T) {
+	t.Run("is refused where no agent runs that could have it", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("fake-hardware", node.Manageable)
 			c, _ := w.start(w.cfg)
-			w.provision(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked[1:]})
-			n := w.settle()
-			w.wantState(n, node.CleanFailed)
-			if want := "The cleaning failed: neither the hardware nor its agent has the step deploy.burnin."; n.LastError != want {
-				t.Errorf("last_error %q, want %q", n.LastError, want)
-			}
+			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked[1:]}, "Step deploy.burnin cannot run: the hardware does not have it by itself, and with the deploy interface fake no agent runs in the cleaning that could.")
 		})
 	})
+	t.Run("is refused without the ramdisk", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Manageable)
+			c, _ := w.start(w.cfg)
+			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked, NoRamdisk: true}, "with disable_ramdisk no agent runs that could. Leave it out of the request, or leave disable_ramdisk out. Other steps that can be asked for: power.hold,")
+		})
+	})
+}
+
+// refused sends a request that must fail with these words and change nothing.
+func (w *world) refused(c *Conductor, req node.ProvisionRequest, want string) {
+	w.t.Helper()
+	before := w.node()
+	err := c.Provision(w.t.Context(), uuid1, req)
+	if node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), want) {
+		w.t.Errorf("got %v (kind %v)\nwant %s", err, node.KindOf(err), want)
+	}
+	if n := w.settle(); n.State != before.State || n.Plan != nil || n.LastError != before.LastError {
+		w.t.Errorf("the node changed: %s, plan %v, last_error %q", n.State, n.Plan, n.LastError)
+	}
+	if done := w.m.done(); len(done) > 0 {
+		w.t.Errorf("done: %q", done)
+	}
 }
 
 // An agent that has not what was asked for cannot make the machine that was asked for: its image is not even written.
@@ -307,21 +325,99 @@ func TestADeployFailsOnAStepThatItsAgentHasNot(t *testing.T) {
 	})
 }
 
-// Hardware that boots no agent never learns whether one would have the step.
-func TestADeploySkipsAStepThatNobodyHas(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.enroll("fake-hardware", node.Available)
-		c, _ := w.start(w.cfg)
-		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{{Interface: node.BIOS, Step: "overclock", Priority: 90}}})
-		w.wantState(w.settle(), node.Active)
-		want := "INFO deploy: Step bios.overclock was asked for but neither the hardware nor its agent has it; it is skipped."
-		for _, e := range w.events() {
-			if e == want {
-				return
-			}
-		}
-		t.Errorf("history does not say %q: %q", want, w.events())
+// A deploy whose machine runs no agent is refused a step of one, asked for or of a template, before anything has changed.
+func TestADeployRefusesAStepThatNoAgentWillHave(t *testing.T) {
+	const want = "Step bios.overclock cannot run: the hardware does not have it by itself, and with the deploy interface direct no agent runs in the deploy that could. Leave it out of the request, and of the deploy templates of the instance's traits, or use a deploy interface"
+	overclock := []node.PlannedStep{ask(node.BIOS, "overclock", 90)}
+	t.Run("asked for", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Available)
+			w.m.without = []node.Flow{node.FlowDeploy}
+			c, _ := w.start(w.cfg)
+			w.refused(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: overclock}, want)
+		})
 	})
+	t.Run("of a template", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("test", node.Active)
+			w.m.without = []node.Flow{node.FlowDeploy}
+			w.store.templates = []node.DeployTemplate{template("CUSTOM_FAST", overclock...)}
+			w.edit(func(n *node.Node) { n.Traits, n.InstanceInfo["traits"] = []string{"CUSTOM_FAST"}, []any{"CUSTOM_FAST"} })
+			c, _ := w.start(w.cfg)
+			w.refused(c, node.ProvisionRequest{Event: node.EventRebuild}, want)
+		})
+	})
+	t.Run("no agent at all", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("fake-hardware", node.Available)
+			c, _ := w.start(w.cfg)
+			w.refused(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: overclock}, "with the deploy interface fake no agent runs in the deploy that could")
+		})
+	})
+	t.Run("switched off", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.enroll("fake-hardware", node.Available)
+			c, _ := w.start(w.cfg)
+			w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{ask(node.BIOS, "overclock", 0)}})
+			w.wantState(w.settle(), node.Active)
+		})
+	})
+}
+
+// A plan that an earlier version made, which would have skipped the step, fails before the machine is touched.
+func TestAPlanWithAStepThatNoAgentWillHaveFailsAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.m.without = []node.Flow{node.FlowDeploy}
+		w.provision(New(w.cfg), node.ProvisionRequest{Event: node.EventDeploy})
+		w.edit(func(n *node.Node) {
+			n.Plan.Steps = slices.Insert(n.Plan.Steps, 1, agentStep(node.Deploy, "burnin", 90))
+			n.Lease = node.Lease{}
+		})
+		w.start(w.cfg)
+		n := w.settle()
+		w.wantState(n, node.DeployFailed)
+		if want := "The deploy failed. Step deploy.burnin cannot run: the hardware does not have it by itself, and with the deploy interface direct no agent runs in the deploy that could."; !strings.HasPrefix(n.LastError, want) {
+			t.Errorf("last_error %q, want %q", n.LastError, want)
+		}
+		if done := w.m.done(); slices.Contains(done, "boot_deploy") || slices.Contains(done, "write_image") {
+			t.Errorf("done: %q", done)
+		}
+	})
+}
+
+// An agent that has told that it has no steps at all has told that it lacks the one asked for; and one whose own step
+// comes too late cannot carry it out.
+func TestADeployFailsOnWhatItsAgentCannotDo(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		offers []node.PlannedStep
+		want   string
+	}{
+		{"no steps", []node.PlannedStep{}, "The deploy failed: neither the hardware nor its agent has the step deploy.burnin."},
+		{"a step after the agent's end", []node.PlannedStep{agentStep(node.Deploy, "burnin", 0), agentStep(node.Deploy, "inject", 9)},
+			"The deploy failed. Step deploy.inject with priority 9 would run after deploy.end_agent, which ends the ramdisk whose agent carries it out: give it a priority above 10."},
+		{"nothing is told", nil, "The deploy failed: no agent has told that it has the step deploy.burnin, and the hardware itself does not have it."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Available)
+				w.m.offers = tt.offers
+				c, _ := w.start(w.cfg)
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{ask(node.Deploy, "burnin", 90), ask(node.Deploy, "end_agent", 10)}})
+				w.reach(node.DeployWait)
+				w.heartbeat(c)
+				n := w.settle()
+				w.wantState(n, node.DeployFailed)
+				if n.LastError != tt.want {
+					t.Errorf("last_error %q, want %q", n.LastError, tt.want)
+				}
+				if done := w.m.done(); slices.Contains(done, "write_image") {
+					t.Errorf("done: %q", done)
+				}
+			})
+		})
+	}
 }
 
 func TestAbort(t *testing.T) {

@@ -66,12 +66,16 @@ func order(a, b node.PlannedStep) int {
 
 // planFlow lists the steps of a flow. Steps that people asked for replace those of the same name; in a
 // manual cleaning they are all there is but for the frame, in the order they were given. A step
-// asked for that the hardware does not have may be the agent's: it is planned as such.
-func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual bool) ([]node.PlannedStep, error) {
+// asked for that the hardware does not have may be the agent's: it is planned as such, and refused where
+// no agent will run.
+func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual, noRamdisk bool) ([]node.PlannedStep, error) {
 	have := stepsOf(h, f)
 	asked, err := accept(have, f, asked)
 	if err != nil {
 		return nil, err
+	}
+	if why := agentless(h, f, noRamdisk, asked); why != "" {
+		return nil, node.Errorf(node.Invalid, "%s", why)
 	}
 	var steps []node.PlannedStep
 	for _, o := range have {
@@ -83,6 +87,9 @@ func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual 
 	if !manual {
 		steps = append(steps, slices.DeleteFunc(asked, func(s node.PlannedStep) bool { return s.Priority == 0 })...)
 		slices.SortStableFunc(steps, order)
+		if why := misplaced(h, f, steps); why != "" {
+			return nil, node.Errorf(node.Invalid, "%s", why)
+		}
 		return steps, nil
 	}
 	slices.SortStableFunc(steps, order)
@@ -121,6 +128,77 @@ func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.Plann
 		accepted = append(accepted, p)
 	}
 	return accepted, nil
+}
+
+// agentless says that, and why, the first of these steps that is an agent's cannot run, and what to do; "" when an agent
+// will run, or no step is its.
+func agentless(h *driver.Hardware, f node.Flow, noRamdisk bool, steps []node.PlannedStep) string {
+	var why, do string
+	agent, ok := h.Deploy.(driver.InBand)
+	switch {
+	case noRamdisk:
+		why, do = "with disable_ramdisk no agent runs", "leave disable_ramdisk out"
+	case !ok || !agent.RunsAgent(f):
+		why = fmt.Sprintf("with the deploy interface %s no agent runs in %s", h.Deploy.Name(), flowNamed(f).noun)
+		do = "use a deploy interface whose ramdisk runs one, such as direct"
+	default:
+		return ""
+	}
+	i := slices.IndexFunc(steps, func(s node.PlannedStep) bool {
+		off := f == node.FlowDeploy && s.Priority == 0
+		return !off && needsAgent(h, f, &s)
+	})
+	if i < 0 {
+		return ""
+	}
+	var others []string
+	for _, o := range stepsOf(h, f) {
+		if !o.step.Frame && !o.step.NeedsAgent {
+			others = append(others, string(o.iface)+"."+o.step.Name)
+		}
+	}
+	from := "the request"
+	if f == node.FlowDeploy {
+		from = "the request, and of the deploy templates of the instance's traits"
+	}
+	return fmt.Sprintf("Step %s cannot run: the hardware does not have it by itself, and %s that could. Leave it out of %s, or %s. Other steps that can be asked for: %s.",
+		name(&steps[i]), why, from, do, strings.Join(others, ", "))
+}
+
+// needsAgent reports whether a planned step is carried out by the ramdisk's agent.
+func needsAgent(h *driver.Hardware, f node.Flow, s *node.PlannedStep) bool {
+	return s.Agent || ofHardware(h, f, s).NeedsAgent
+}
+
+// ofHardware returns the code of a planned step that is the hardware's, not the conductor's own; zero when it has none.
+func ofHardware(h *driver.Hardware, f node.Flow, p *node.PlannedStep) driver.Step {
+	impl, ok := h.Implementations()[p.Interface].(driver.Stepper)
+	if !ok {
+		return driver.Step{}
+	}
+	for _, s := range impl.Steps() {
+		if _, has := s.Priority[f]; has && s.Name == p.Step {
+			return s
+		}
+	}
+	return driver.Step{}
+}
+
+// misplaced says which of the sorted steps of a flow would have the agent work before its ramdisk is booted, or after it
+// has ended; "" when none would.
+func misplaced(h *driver.Hardware, f node.Flow, steps []node.PlannedStep) string {
+	boots := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return s.Hidden && s.Interface == node.Deploy })
+	ends := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).EndsAgent })
+	for i := range steps {
+		s := &steps[i]
+		if i < boots && needsAgent(h, f, s) {
+			return fmt.Sprintf("Step %s with priority %d would run before the ramdisk is booted, whose agent carries it out: give it a priority below %d.", name(s), s.Priority, steps[boots].Priority)
+		}
+		if ends >= 0 && i > ends && needsAgent(h, f, s) {
+			return fmt.Sprintf("Step %s with priority %d would run after %s, which ends the ramdisk whose agent carries it out: give it a priority above %d.", name(s), s.Priority, name(&steps[ends]), steps[ends].Priority)
+		}
+	}
+	return ""
 }
 
 func acceptArgs(o offered, args map[string]any) error {

@@ -235,7 +235,7 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 	}
 	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: req.Event == node.EventClean || f.name == node.FlowService}
 	if f.name != node.FlowClean || plan.Manual || c.cleansItself(n) {
-		if plan.Steps, err = planFlow(h, f.name, askedSteps(f, req), plan.Manual); err != nil {
+		if plan.Steps, err = planFlow(h, f.name, askedSteps(f, req), plan.Manual, plan.NoRamdisk); err != nil {
 			return err
 		}
 	}

@@ -28,10 +28,7 @@ func (r *run) poll(ctx context.Context) error {
 	if reason := r.panicked(ctx); reason != "" {
 		return r.fail(ctx, reason)
 	}
-	code, ok, err := r.code(step)
-	if err == nil && !ok {
-		err = node.Errorf(node.Internal, "the hardware no longer has the step %s", name(step))
-	}
+	code, err := r.code(step)
 	if err != nil {
 		return r.fail(ctx, err.Error())
 	}
@@ -181,7 +178,7 @@ func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error
 			r.stopWaiting()
 			return r.took(ctx, step, driver.Done(), ctx.Err())
 		}
-		code, _, err := r.code(step)
+		code, err := r.code(step)
 		if err != nil {
 			return true, r.fail(ctx, err.Error())
 		}

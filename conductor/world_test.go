@@ -37,6 +37,7 @@ type machine struct {
 	happens string                          // what happens once to one that waits
 	within  time.Duration                   // deadline of waiting for the agent
 	onDo    func(what string, n *node.Node) // called for each thing done
+	without []node.Flow                     // flows in which it runs no agent
 	power   func() (node.PowerState, error) // what the BMC says; nil: what the node's row says
 }
 
@@ -119,7 +120,7 @@ func (m *machine) Steps() []driver.Step {
 	return []driver.Step{
 		boots("boot_deploy", node.FlowDeploy),
 		step("write_image", node.FlowDeploy, 80), step("boot_instance", node.FlowDeploy, 20),
-		step("optional", node.FlowDeploy, 0),
+		step("optional", node.FlowDeploy, 0), {Name: "end_agent", Priority: map[node.Flow]int{node.FlowDeploy: 0}, EndsAgent: true},
 		boots("boot_clean", node.FlowClean),
 		frame(step("end_clean", node.FlowClean, -1)), step("erase_cmos", node.FlowClean, 0),
 		frame(step("tear_down", node.FlowDelete, 100)), frame(step("adopt", node.FlowAdopt, 10)),
@@ -163,6 +164,8 @@ func (r testRescue) Steps() []driver.Step {
 		boot, step("let_in", node.FlowRescue, 80), step("end_rescue", node.FlowUnrescue, 100), step("start_instance", node.FlowUnrescue, 80),
 	}
 }
+
+func (m *machine) RunsAgent(f node.Flow) bool { return !slices.Contains(m.without, f) }
 
 func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	step := t.Step().Step

@@ -190,6 +190,8 @@ type Stepper interface {
 // InBand is implemented by deploy interfaces whose machine runs an agent with steps of its own:
 // the conductor gives it every planned step marked Agent.
 type InBand interface {
+	// RunsAgent reports whether the machine runs that agent in the flow. Where it does not, the agent's steps are refused.
+	RunsAgent(flow node.Flow) bool
 	RunStep(ctx context.Context, t *Task) (Result, error)
 	PollStep(ctx context.Context, t *Task) (Result, error)
 	// BootAgain boots the flow's ramdisk anew and waits for its agent. The conductor calls it for the step under way,
@@ -207,6 +209,7 @@ type Step struct {
 	Priority   map[node.Flow]int
 	Abortable  bool              // may be aborted while it waits
 	NeedsAgent bool              // has the ramdisk's agent do its work: while one is to come, the ramdisk must run
+	EndsAgent  bool              // the ramdisk's agent is gone after it: no step of the agent can come later
 	Frame      bool              // always part of the flow, not shown to people, cannot be asked for or overridden
 	Args       map[string]string // argument → help, for steps people ask for
 	Required   []string          // of Args, those that must be given
@@ -223,7 +226,7 @@ type Result struct {
 	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
 	Alive     time.Duration      // > 0: the deadline moves on to this long after the last sign of life: the step's progress, else the agent's heartbeat
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
-	Steps     []node.PlannedStep // steps found on the machine; merged into what is left of the plan
+	Steps     []node.PlannedStep // steps found on the machine, merged into what is left of the plan; nil: nobody was asked
 	Says      string             // what a step did, or what happened to it while it waits, for the node's history; never a secret
 }
 

@@ -264,3 +264,60 @@ func TestCustomAgent(t *testing.T) {
 		t.Errorf("ran %q, want %q", got, want)
 	}
 }
+
+// Machines whose deploy runs no agent get no step of one: the request is refused, asked for or by a template, before the
+// machine is touched. The service's own steps run on them.
+func TestStepsWithoutAnAgent(t *testing.T) {
+	s := newSite(t)
+	m := s.machine("agentless", "--firmware", "bios", "--memory", "512", "--disk", "5G")
+	m.patch("/properties/capabilities", "boot_mode:bios")
+	step := func(iface, name string, priority int, args map[string]any) map[string]any {
+		return map[string]any{"interface": iface, "step": name, "priority": priority, "args": args}
+	}
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/traits", map[string]any{"traits": []string{"CUSTOM_ERASED"}}, nil, 204)
+	s.call("POST", "/v1/deploy_templates", map[string]any{"name": "CUSTOM_ERASED", "steps": []any{step("deploy", "erase_devices_metadata", 95, map[string]any{})}}, nil, 201)
+	m.available()
+	refused := func(want string, steps ...any) {
+		t.Helper()
+		var answer struct {
+			Text string `json:"error_message"`
+		}
+		s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", map[string]any{"target": "active", "deploy_steps": steps}, &answer, 400)
+		if !strings.Contains(answer.Text, want) {
+			t.Errorf("refused with %s\nwant %s", answer.Text, want)
+		}
+		if n := m.show(); n.State != "available" || n.LastError != nil || m.ramdisks() != 0 {
+			t.Errorf("after the refusal the node is %s, last_error %v, %d ramdisks were booted", n.State, n.LastError, m.ramdisks())
+		}
+	}
+	inject := step("deploy", "inject_files", 65, map[string]any{"files": []any{}})
+	wait := step("power", "wait", 90, map[string]any{"seconds": 1})
+
+	m.patch("/instance_info", imageInfo(t, "tiny.raw"))
+	refused("Step deploy.inject_files with priority 30 would run after deploy.tear_down_agent", step("deploy", "inject_files", 30, nil))
+	refused("Step deploy.erase_devices_metadata with priority 100 would run after", step("deploy", "tear_down_agent", 101, nil), step("deploy", "erase_devices_metadata", 100, nil))
+
+	m.patch("/deploy_interface", "ramdisk")
+	m.patch("/instance_info", s.inMemory())
+	refused("Step deploy.inject_files cannot run: the hardware does not have it by itself, and with the deploy interface ramdisk no agent runs in the deploy that could.", inject)
+	m.provision(map[string]any{"target": "active", "deploy_steps": []any{wait}})
+	m.arrive("active", time.Minute)
+	m.provision(map[string]any{"target": "deleted"})
+	m.arrive("available", 4*time.Minute)
+
+	m.patch("/deploy_interface", "iscsi")
+	ramdisks := m.ramdisks()
+	info := imageInfo(t, "tiny.raw")
+	info["traits"] = []string{"CUSTOM_ERASED"}
+	m.patch("/instance_info", info)
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", map[string]any{"target": "active"}, nil, 400)
+	if m.ramdisks() != ramdisks {
+		t.Error("a refused deploy booted the machine")
+	}
+	m.provision(map[string]any{"target": "active", "deploy_steps": []any{wait, step("deploy", "erase_devices_metadata", 0, nil)}})
+	m.arrive("active", 4*time.Minute)
+	m.boots(1)
+	if got := m.ran(0); strings.Count(strings.Join(got, " "), "power.wait") != 2 {
+		t.Errorf("ran %q", got)
+	}
+}

@@ -117,7 +117,7 @@ func (d *Direct) plan(flow node.Flow, of driver.Stepper, offered wire.Steps) []n
 			}
 		}
 	}
-	var planned []node.PlannedStep
+	planned := []node.PlannedStep{} // never nil: an agent without steps has told so
 	for _, key := range slices.Sorted(maps.Keys(best)) {
 		s := best[key]
 		planned = append(planned, node.PlannedStep{
@@ -139,6 +139,9 @@ func (d *Direct) priority(flow node.Flow, key string, offered int) int {
 	}
 	return offered
 }
+
+// RunsAgent implements driver.InBand.
+func (d *Direct) RunsAgent(node.Flow) bool { return true }
 
 // RunStep implements driver.InBand.
 func (d *Direct) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {

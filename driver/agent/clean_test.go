@@ -115,7 +115,7 @@ func TestPlannedSteps(t *testing.T) {
 		{"deploy", node.FlowDeploy, nil, []node.PlannedStep{
 			{Interface: node.Deploy, Step: "erase_devices", Priority: 3, Agent: true, Args: map[string]any{"a": "b"}},
 		}},
-		{"service", node.FlowService, nil, nil},
+		{"service: it has none, which is not the same as not having told", node.FlowService, nil, []node.PlannedStep{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

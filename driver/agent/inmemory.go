@@ -46,6 +46,11 @@ func (m InMemory) Steps() []driver.Step {
 	}, m.except(node.FlowDeploy)...)
 }
 
+// RunsAgent implements driver.InBand: a deploy boots the instance and nothing else.
+func (m InMemory) RunsAgent(flow node.Flow) bool {
+	return flow != node.FlowDeploy && m.Direct.RunsAgent(flow)
+}
+
 // switchOff stops what ran before, so that the instance starts from cold.
 func (m InMemory) switchOff(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if !t.MaySwitchOff() {

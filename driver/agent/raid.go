@@ -63,9 +63,9 @@ func (r *RAID) Steps() []driver.Step {
 	apply[argDelete] = "Whether software RAID that is there is deleted first. Default: true."
 	clean, deploy := map[node.Flow]int{node.FlowClean: 0}, map[node.Flow]int{node.FlowDeploy: 0}
 	return []driver.Step{
-		{Name: "create_configuration", Priority: clean, Args: createArgs, Run: r.run, Poll: r.poll},
-		{Name: "delete_configuration", Priority: clean, Run: r.run, Poll: r.poll},
-		{Name: "apply_configuration", Priority: deploy, Args: apply, Run: r.run, Poll: r.poll},
+		{Name: "create_configuration", Priority: clean, NeedsAgent: true, Args: createArgs, Run: r.run, Poll: r.poll},
+		{Name: "delete_configuration", Priority: clean, NeedsAgent: true, Run: r.run, Poll: r.poll},
+		{Name: "apply_configuration", Priority: deploy, NeedsAgent: true, Args: apply, Run: r.run, Poll: r.poll},
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -198,6 +199,40 @@ func TestOtherDeployInterfaces(t *testing.T) {
 				t.Errorf("%s writes an image", d.Name())
 			}
 		}
+	}
+}
+
+// Which deploy interfaces run the agent, in which flows; and which of the service's own steps are the agent's work.
+func TestRunsAgent(t *testing.T) {
+	d := newWorld(t).direct
+	for _, tt := range []struct {
+		of   driver.InBand
+		flow node.Flow
+		want bool
+	}{
+		{d, node.FlowDeploy, true}, {d, node.FlowClean, true}, {Custom{d}, node.FlowDeploy, true}, {Custom{d}, node.FlowService, true},
+		{InMemory{d}, node.FlowDeploy, false}, {InMemory{d}, node.FlowClean, true}, {InMemory{d}, node.FlowService, true},
+	} {
+		if got := tt.of.RunsAgent(tt.flow); got != tt.want {
+			t.Errorf("%T in %s: %v", tt.of, tt.flow, got)
+		}
+	}
+	var needs, ends []string
+	for _, of := range []driver.Stepper{d, &RAID{Direct: d}, InMemory{d}} {
+		for _, s := range of.Steps() {
+			if s.NeedsAgent {
+				needs = append(needs, s.Name)
+			}
+			if s.EndsAgent {
+				ends = append(ends, s.Name)
+			}
+		}
+	}
+	if want := []string{"write_image", "prepare_instance_boot", "kexec_instance", "create_configuration", "delete_configuration", "apply_configuration"}; !slices.Equal(needs, want) {
+		t.Errorf("need the agent: %q, want %q", needs, want)
+	}
+	if !slices.Equal(ends, []string{"tear_down_agent"}) {
+		t.Errorf("end the agent: %q", ends)
 	}
 }
 

@@ -107,6 +107,11 @@ func (d *Deploy) Steps() []driver.Step {
 	return steps
 }
 
+// RunsAgent implements driver.InBand. The ramdisk of a deploy exports its disk and takes no commands.
+func (d *Deploy) RunsAgent(flow node.Flow) bool {
+	return flow != node.FlowDeploy && d.Base.RunsAgent(flow)
+}
+
 func orElse[T comparable](v, otherwise T) T {
 	var none T
 	if v == none {

@@ -17,6 +17,16 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// In a deploy the ramdisk exports its disk and takes no commands; in all else the base decides.
+func TestRunsAgent(t *testing.T) {
+	d := newWorld(t, "deploy")
+	for flow, want := range map[node.Flow]bool{node.FlowDeploy: false, node.FlowClean: true, node.FlowService: true, node.FlowInspect: false} {
+		if got := d.RunsAgent(flow); got != want {
+			t.Errorf("%s: %v, want %v", flow, got, want)
+		}
+	}
+}
+
 func TestSteps(t *testing.T) {
 	var got []string
 	for _, s := range newWorld(t, "deploy").Steps() {

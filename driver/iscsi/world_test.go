@@ -65,6 +65,7 @@ func (b base) Steps() []driver.Step { return b.direct }
 func (base) RunStep(context.Context, *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
+func (base) RunsAgent(f node.Flow) bool { return f != node.FlowInspect }
 func (base) BootAgain(context.Context, *driver.Task) (driver.Result, error) {
 	return driver.Done(), nil
 }
