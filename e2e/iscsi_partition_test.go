@@ -17,6 +17,9 @@ func TestISCSIPartition(t *testing.T) {
 			s := newSite(t)
 			m := s.iscsiMachine("ipart-"+firmware, firmware)
 			info := s.partitionImage(map[string]any{"swap_mb": 64, "ephemeral_gb": 1})
+			if firmware == "uefi" {
+				info["ephemeral_format"] = "vfat"
+			}
 			began := time.Now()
 			m.deploy(info)
 			m.arrive("active", 8*time.Minute)
@@ -24,7 +27,10 @@ func TestISCSIPartition(t *testing.T) {
 			m.comesUp(m.name+" login:", 1) // the name is the config drive's
 			m.prints(time.Minute, "BILLET-INSTANCE-UP tiny-root")
 			if firmware == "uefi" {
-				return // the rest has nothing to do with firmware
+				s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
+				m.isOff()
+				m.ephemeral(201<<20, "vfat") // after the EFI system partition
+				return                       // the rest has nothing to do with firmware
 			}
 			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
 			m.isOff()

@@ -137,6 +137,17 @@ func TestPartitionEphemeralIsPreserved(t *testing.T) {
 	if after := m.diskReport(); after != before {
 		t.Errorf("the disk was changed:\n%s\nwas\n%s", after, before)
 	}
+
+	m.patch("/instance_info/ephemeral_format", "xfs")
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/provision", map[string]any{"target": "active"}, nil, 400)
+	for key, value := range map[string]any{"ephemeral_format": "vfat", "ephemeral_gb": 1, "preserve_ephemeral": false} {
+		m.patch("/instance_info/"+key, value)
+	}
+	m.provision(map[string]any{"target": "active"})
+	m.arrive("active", 8*time.Minute)
+	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "power off"}, nil, 202)
+	m.isOff()
+	m.ephemeral(1<<20, "vfat")
 }
 
 func (m *machine) isOff() {
@@ -147,9 +158,12 @@ func (m *machine) isOff() {
 	})
 }
 
-// ephemeralUUID reads the ephemeral file system, which begins at that byte of the disk, with blkid, and has e2fsck
-// look at it.
-func (m *machine) ephemeralUUID(at int64) string {
+// ephemeralUUID is the UUID of the ephemeral ext4 file system that begins at that byte of the disk.
+func (m *machine) ephemeralUUID(at int64) string { return m.ephemeral(at, "ext4") }
+
+// ephemeral reads the ephemeral file system, which begins at that byte of the disk, with blkid, and has its own checker
+// look at it. It returns its UUID.
+func (m *machine) ephemeral(at int64, kind string) string {
 	m.s.t.Helper()
 	raw := filepath.Join(m.s.dir, m.name+".raw")
 	defer os.Remove(raw)
@@ -157,11 +171,20 @@ func (m *machine) ephemeralUUID(at int64) string {
 		m.s.t.Fatalf("qemu-img: %v: %s", err, out)
 	}
 	out, err := exec.Command("blkid", "--probe", "--offset", fmt.Sprint(at), "--output", "export", raw).CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("LABEL=ephemeral0")) || !bytes.Contains(out, []byte("TYPE=ext4")) {
+	if err != nil || !bytes.Contains(out, []byte("LABEL=ephemeral0")) || !bytes.Contains(out, []byte("TYPE="+kind)) {
 		m.s.t.Fatalf("blkid: %v: %s", err, out)
 	}
-	if out, err := exec.Command("e2fsck", "-f", "-n", fmt.Sprintf("%s?offset=%d", raw, at)).CombinedOutput(); err != nil {
-		m.s.t.Errorf("e2fsck: %v: %s", err, out)
+	check := exec.Command("e2fsck", "-f", "-n", fmt.Sprintf("%s?offset=%d", raw, at))
+	if kind == "vfat" { // fsck.vfat takes no offset
+		part := raw + ".vfat"
+		defer os.Remove(part)
+		if out, err := exec.Command("dd", "if="+raw, "of="+part, "iflag=skip_bytes,count_bytes", fmt.Sprint("skip=", at), "count=1G", "bs=1M", "conv=sparse").CombinedOutput(); err != nil {
+			m.s.t.Fatalf("dd: %v: %s", err, out)
+		}
+		check = exec.Command("fsck.vfat", "-n", part)
+	}
+	if out, err := check.CombinedOutput(); err != nil {
+		m.s.t.Errorf("%s: %v: %s", check.Path, err, out)
 	}
 	for line := range strings.Lines(string(out)) {
 		if uuid, ok := strings.CutPrefix(strings.TrimSpace(line), "UUID="); ok {

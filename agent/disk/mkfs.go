@@ -11,7 +11,9 @@ import (
 )
 
 // EphemeralFormats are the file systems an ephemeral partition can have; the first is the default.
-var EphemeralFormats = []string{"ext4", "ext3", "ext2"}
+var EphemeralFormats = []string{"ext4", "ext3", "ext2", vfat}
+
+const vfat = "vfat" // FAT32, which this program makes by itself
 
 const ephemeralLabel = "ephemeral0" // by which cloud-init finds it
 
@@ -89,12 +91,111 @@ func makeFAT(d Disk, firstSector int64) error {
 	return nil
 }
 
-// FormatEphemeral makes the file system of an ephemeral partition with the ramdisk's mke2fs. The
+// MaxVFAT is how many sectors FAT32 can count: 2 TiB on a disk of 512-byte sectors.
+const MaxVFAT = 1<<32 - 1
+
+// fat32Cluster is the cluster size in bytes for a FAT32 file system of the given size, Microsoft's own choices.
+func fat32Cluster(size, sector int64) (int64, error) {
+	cluster := int64(4096)
+	switch {
+	case size < 300<<20:
+		cluster = sector
+	case size > 32<<30:
+		cluster = 32 << 10
+	case size > 16<<30:
+		cluster = 16 << 10
+	case size > 8<<30:
+		cluster = 8 << 10
+	}
+	// Fewer than 65525 clusters, beside the file system's own sectors, would be FAT16.
+	least, most := 66700*sector, min(MaxVFAT*sector, 0x0ffffff0*32<<10)
+	if size < least || size > most {
+		return 0, fmt.Errorf("a partition of %d bytes (%s) cannot be vfat (FAT32), which holds %s to %s on a disk of %d-byte sectors",
+			size, human(size), human(least), human(most), sector)
+	}
+	return cluster, nil
+}
+
+// makeFAT32 makes an empty FAT32 file system (Microsoft FAT32 File System Specification 1.03) in a partition that begins at
+// the given sector of its disk.
+func makeFAT32(d Disk, firstSector int64, label string) error {
+	const copies, reserved, info, backup, root = 2, 32, 1, 6, 2
+	sector := d.SectorSize()
+	cluster, err := fat32Cluster(d.Size(), sector)
+	if err != nil {
+		return err
+	}
+	total, per := d.Size()/sector, cluster/sector
+	// A table for all of the partition is a little larger than it has to be, which the format allows.
+	table := ((total/per+2)*4 + sector - 1) / sector
+	start := reserved + copies*table // of the clusters
+	clusters := (total - start) / per
+	b, free := make([]byte, sector), make([]byte, sector)
+	put16 := func(at int, v int64) { binary.LittleEndian.PutUint16(b[at:], uint16(v)) }
+	put32 := func(b []byte, at int, v int64) { binary.LittleEndian.PutUint32(b[at:], uint32(v)) }
+	name := fmt.Sprintf("%-11.11s", label)
+	copy(b, "\xeb\x58\x90BILLET  ")
+	put16(11, sector)
+	b[13] = byte(per)
+	put16(14, reserved)
+	b[16] = copies
+	b[21] = 0xf8 // a fixed disk
+	put16(24, 63)
+	put16(26, 255)
+	put32(b, 28, firstSector)
+	put32(b, 32, total)
+	put32(b, 36, table)
+	put32(b, 44, root)
+	put16(48, info)
+	put16(50, backup)
+	b[64], b[66] = 0x80, 0x29 // drive number; volume ID, label and type follow
+	put32(b, 67, int64(volumeID()))
+	copy(b[71:], name+"FAT32   ")
+	b[510], b[511] = 0x55, 0xaa
+	put32(free, 0, 0x41615252)
+	put32(free, 484, 0x61417272)
+	put32(free, 488, clusters-1) // the root folder has one
+	put32(free, 492, root+1)
+	put32(free, 508, 0xaa550000)
+	first := make([]byte, 12) // the medium, no error, and the root folder's only cluster
+	put32(first, 0, 0x0ffffff8)
+	put32(first, 4, 0x0fffffff)
+	put32(first, 8, 0x0fffffff)
+	if err := d.Zero(0, start*sector+cluster); err != nil {
+		return err
+	}
+	// The boot sector comes last: without it there is no file system.
+	for _, w := range []struct {
+		at   int64 // sectors
+		data []byte
+	}{
+		{reserved, first}, {reserved + table, first}, {start, []byte(name + "\x08")},
+		{backup, b}, {backup + info, free}, {info, free}, {0, b},
+	} {
+		if _, err := d.WriteAt(w.data, w.at*sector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FormatEphemeral makes the file system of an ephemeral partition with the ramdisk's mke2fs, or, for vfat, by itself. The
 // disk must be closed. The partition is named by its place on the disk, which no late device node
 // can get wrong; nothing outside of it is written.
 func FormatEphemeral(ctx context.Context, disk string, p Partition, format string) error {
 	if format == "" {
 		format = EphemeralFormats[0]
+	}
+	if format == vfat {
+		d, err := Open(disk)
+		if err != nil {
+			return fmt.Errorf("making the ephemeral partition's file system: %w", err)
+		}
+		err = MakeEphemeral(ctx, d, p, format, "")
+		if err == nil {
+			err = d.Sync()
+		}
+		return errors.Join(err, d.Close())
 	}
 	program, err := findProgram("mke2fs")
 	if err != nil {

@@ -30,6 +30,11 @@ func planFor(d Disk, img wire.ImageInfo, drive int64) (*partImage, error) {
 	if f := img.EphemeralFormat; f != "" && !slices.Contains(EphemeralFormats, f) {
 		return nil, fmt.Errorf("ephemeral_format is %q; this agent makes %v", f, EphemeralFormats)
 	}
+	if ephemeral, ok := find(p.parts, Ephemeral); ok && img.EphemeralFormat == vfat {
+		if _, err := fat32Cluster(ephemeral.Length, d.SectorSize()); err != nil {
+			return nil, fmt.Errorf("ephemeral_format: %w", err)
+		}
+	}
 	if img.PreserveEphemeral {
 		if err := p.keepsEphemeral(d); err != nil {
 			return nil, err

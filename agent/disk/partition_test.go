@@ -233,7 +233,8 @@ func TestPartitionImagesRefusedBeforeAnythingIsWritten(t *testing.T) {
 		{name: "larger than the disk", sizes: wire.PartitionImage{RootMB: 60, SwapMB: 4}, want: "the partitions asked for (swap 4 MiB, root 60 MiB) need 69206016 bytes (66.0 MiB), but the disk has 67108864 (64.0 MiB)"},
 		{name: "no room for the config drive", sizes: wire.PartitionImage{RootMB: 62}, drive: configDriveText(t), want: "need 68157440 bytes"},
 		{name: "label", sizes: wire.PartitionImage{RootMB: 16}, edit: func(i *wire.ImageInfo) { i.DiskLabel = "bsd" }, want: `disk_label is "bsd"; gpt and msdos are allowed`},
-		{name: "format", sizes: wire.PartitionImage{RootMB: 16, EphemeralMB: 4, EphemeralFormat: "ntfs"}, want: `ephemeral_format is "ntfs"; this agent makes [ext4 ext3 ext2]`},
+		{name: "format", sizes: wire.PartitionImage{RootMB: 16, EphemeralMB: 4, EphemeralFormat: "ntfs"}, want: `ephemeral_format is "ntfs"; this agent makes [ext4 ext3 ext2 vfat]`},
+		{name: "vfat, too small", sizes: wire.PartitionImage{RootMB: 16, EphemeralMB: 4, EphemeralFormat: "vfat"}, want: "ephemeral_format: a partition of 4194304 bytes (4.0 MiB) cannot be vfat (FAT32), which holds 32.6 MiB to 2.0 TiB"},
 		{name: "image larger than root", sizes: wire.PartitionImage{RootMB: 16}, edit: func(i *wire.ImageInfo) {
 			*i = partitionInfo(bigServer.URL, "qcow2", big, *i.PartitionImage)
 		}, want: "image the-image needs 20971520 bytes (20.0 MiB), but the root partition (root_gb) has 16777216 (16.0 MiB)"},

@@ -23,6 +23,15 @@ func MakeEphemeral(ctx context.Context, d Disk, p Partition, format, dir string)
 	if p.Role != Ephemeral || p.Length == 0 {
 		return errors.New("making the ephemeral partition's file system: it is no ephemeral partition")
 	}
+	if p.Offset+p.Length > d.Size() {
+		return fmt.Errorf("making the ephemeral partition's file system: it has %d bytes from byte %d on, but the disk ends at %d", p.Length, p.Offset, d.Size())
+	}
+	if format == vfat {
+		if err := makeFAT32(window{d, p.Offset, p.Length}, p.Offset/d.SectorSize(), ephemeralLabel); err != nil {
+			return fmt.Errorf("making the ephemeral partition's file system: %w", err)
+		}
+		return nil
+	}
 	f, whole, err := sparseFS(ctx, p.Length, format, dir)
 	if err != nil {
 		return fmt.Errorf("making the ephemeral partition's file system: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
@@ -32,7 +33,8 @@ const (
 // maxGB bounds sizes so that no sum of them overflows.
 const maxGB = 1 << 20
 
-var ephemeralFormats = []string{"ext4", "ext3", "ext2"}
+// maxVFATGB is what vfat holds on a disk of 512-byte sectors, the smallest there are.
+const maxVFATGB = (disk.MaxVFAT * 512) >> 30
 
 // isPartition reports whether the node's image is a partition image, by the field's rule: it says
 // so, or it has a kernel and a ramdisk of its own.
@@ -122,8 +124,11 @@ func (d *Direct) validatePartitions(n *node.Node) error {
 	if err != nil {
 		return err
 	}
-	if p.EphemeralFormat != "" && !slices.Contains(ephemeralFormats, p.EphemeralFormat) {
-		return invalid(n, "instance_info/ephemeral_format is %q; allowed are %s", p.EphemeralFormat, strings.Join(ephemeralFormats, ", "))
+	if f := n.InstanceInfo["ephemeral_format"]; f != nil && f != "" && !slices.Contains(disk.EphemeralFormats, p.EphemeralFormat) {
+		return invalid(n, "instance_info/ephemeral_format is %v; allowed are %s", f, strings.Join(disk.EphemeralFormats, ", "))
+	}
+	if p.EphemeralFormat == "vfat" && p.EphemeralMB > maxVFATGB<<10 {
+		return invalid(n, "instance_info/ephemeral_format is vfat, which holds at most %d GiB, and ephemeral_gb is %d; allowed are smaller sizes, or %s", maxVFATGB, p.EphemeralMB>>10, strings.Join(disk.EphemeralFormats[:3], ", "))
 	}
 	if p.PreserveEphemeral && p.EphemeralMB == 0 {
 		return invalid(n, "instance_info/preserve_ephemeral is true, but there is no ephemeral_gb: name the size of the partition that is to be kept")
