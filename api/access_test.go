@@ -140,7 +140,9 @@ func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 	for _, path := range []string{"/v1/nodes/detail", "/v1/nodes/validate"} {
 		allowed[path] = append(allowed[path], "PATCH", "DELETE")
 	}
-	allowed["/v1/ports/detail"] = append(allowed["/v1/ports/detail"], "PATCH", "DELETE")
+	for _, path := range []string{"/v1/ports/detail", "/v1/portgroups/detail"} {
+		allowed[path] = append(allowed[path], "PATCH", "DELETE")
+	}
 	for path, methods := range allowed {
 		if slices.Contains(methods, "GET") {
 			methods = append(methods, "HEAD")
@@ -162,7 +164,7 @@ func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis", "/v1/portgroups", "/v1/volume", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
+	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis", "/v1/allocations", "/v1/volume/x", "/v1/portgroups/a/vifs", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
 		for _, method := range []string{"GET", "POST", "DELETE"} {
 			resp, body := s.ask("1.115", method, path, "")
 			if resp.StatusCode != 404 || body != `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}` || resp.Header.Get("Allow") != "" {
@@ -195,6 +197,12 @@ var takesBody = map[string]string{
 	"POST /v1/nodes/{ident}/vifs":                                               "object",
 	"POST /v1/ports":                                                            "object",
 	"PATCH /v1/ports/{ident}":                                                   "patch",
+	"POST /v1/portgroups":                                                       "object",
+	"PATCH /v1/portgroups/{ident}":                                              "patch",
+	"POST /v1/volume/connectors":                                                "object",
+	"PATCH /v1/volume/connectors/{uuid}":                                        "patch",
+	"POST /v1/volume/targets":                                                   "object",
+	"PATCH /v1/volume/targets/{uuid}":                                           "patch",
 	"POST /v1/deploy_templates":                                                 "object",
 	"PATCH /v1/deploy_templates/{ident}":                                        "patch",
 	"POST /v1/inspection_rules":                                                 "object",

@@ -74,7 +74,8 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 		{"1.67", `{"id":"v","port_uuid":"` + nodeA + `"}`, 400, "Port " + nodeA + " is not a port of node " + nodeA + "."},
 		{"1.67", `{"id":"v","port_uuid":"eth0"}`, 400, `Expected a UUID for port_uuid but received "eth0".`},
 		{"1.67", `{"id":"v","port_uuid":7}`, 400, "Field port_uuid must be a string, not a number."},
-		{"1.67", `{"id":"v","portgroup_uuid":"` + second + `"}`, 400, "Portgroup " + second + " could not be found."},
+		{"1.67", `{"id":"v","portgroup_uuid":"` + second + `"}`, 400, "Portgroup " + second + " is not a portgroup of node " + nodeA + "."},
+		{"1.67", `{"id":"v","portgroup_uuid":"` + groupA + `","port_uuid":"` + second + `"}`, 400, "A virtual interface is attached to a port or to a portgroup: give port_uuid or portgroup_uuid, not both."},
 		{"1.67", `{"id":"taken","port_uuid":"` + second + `"}`, 409, "Unable to attach VIF because VIF taken is already attached to Ironic Port " + portA},
 		{"1.67", `{"id":"w","port_uuid":"` + portA + `"}`, 409, "Unable to attach VIF w because port " + portA + " has VIF taken."},
 		{"1.67", `{"port_uuid":"` + portA + `"}`, 400, `The body needs "id": the virtual interface to attach.`},
@@ -83,7 +84,7 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 		s.ports = append(s.ports, node.Port{UUID: second, NodeUUID: nodeA, Address: "52:54:00:cf:2d:32"})
 		taken := tt.status == 409
 		if taken {
-			s.ports[0].InternalInfo = node.Document{vifKey: "taken"}
+			s.ports[0].InternalInfo = node.Document{node.VIFKey: "taken"}
 		}
 		resp, body := s.ask(tt.version, "POST", strings.Replace(vifs, "rack1-u7", nodeA, 1), tt.body)
 		if tt.status != 204 {
@@ -97,7 +98,7 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 		}
 		var got []string
 		for _, p := range s.ports {
-			id := p.InternalInfo.String(vifKey)
+			id := p.InternalInfo.String(node.VIFKey)
 			if id == "" {
 				id = "-"
 			}
@@ -109,22 +110,22 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 	}
 }
 
-// Each of two requests for the last free port is answered truly: one has it, the other is told to try again.
+// Each of two requests for the last free port is answered truly: one has it, the other is told that there is none.
 func TestAPortGivenAwayInTheMeantime(t *testing.T) {
 	s := newServer(t)
 	a := s.api
-	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{vifKey: "faster"} }}
+	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{node.VIFKey: "faster"} }}
 	resp, body := s.ask("1.115", "POST", "/v1/nodes/rack1-u7/vifs", `{"id":"slower"}`)
-	if want := "Port " + portA + " was given VIF faster in the meantime, please retry."; resp.StatusCode != 409 || faultstring(t, body) != want {
+	if want := "Unable to attach VIF slower, not enough free physical ports on node " + nodeA + "."; resp.StatusCode != 400 || faultstring(t, body) != want {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	// Detaching what another has replaced meanwhile leaves the other's alone.
-	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{vifKey: "next"} }}
+	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{node.VIFKey: "next"} }}
 	resp, body = s.ask("1.115", "DELETE", "/v1/nodes/rack1-u7/vifs/faster", "")
 	if want := "VIF faster is not attached to node " + nodeA; resp.StatusCode != 400 || faultstring(t, body) != want {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if got := s.ports[0].InternalInfo.String(vifKey); got != "next" {
+	if got := s.ports[0].InternalInfo.String(node.VIFKey); got != "next" {
 		t.Errorf("the port has %q", got)
 	}
 }
@@ -282,7 +283,7 @@ func TestDeletingPorts(t *testing.T) {
 		s.put(&tt.n)
 		p := node.Port{NodeUUID: tt.n.UUID, Address: fmt.Sprintf("52:54:00:00:00:0%d", i)}
 		if tt.vif != "" {
-			p.InternalInfo = node.Document{vifKey: tt.vif}
+			p.InternalInfo = node.Document{node.VIFKey: tt.vif}
 		}
 		if err := s.db.CreatePort(t.Context(), &p); err != nil {
 			t.Fatal(err)

@@ -151,7 +151,7 @@ func TestRefusals(t *testing.T) {
 		{"1.87", "GET", "/v1/ports/eth0", "", 400, `Expected a UUID but received "eth0".`},
 		{"1.90", "DELETE", "/v1/ports/eth0", "", 400, `Expected a UUID but received "eth0".`},
 		{"1.90", "GET", "/v1/ports/" + nodeA, "", 404, "Port " + nodeA + " could not be found."},
-		{"1.115", "PATCH", "/v1/ports/" + portA, `[{"op":"replace","path":"/available_for_dynamic_portgroup","value":false}]`, 400, "available_for_dynamic_portgroup can only be true here: there are no port groups."},
+		{"1.115", "PATCH", "/v1/ports/" + portA, `[{"op":"replace","path":"/available_for_dynamic_portgroup","value":false}]`, 400, "available_for_dynamic_portgroup can only be true here: port groups are made by people only."},
 
 		{"1.90", "GET", "/v1/drivers/none", "", 404, "Could not find the following driver(s) or hardware type(s): none."},
 		{"1.29", "GET", "/v1/drivers?type=dynamic", "", 406, "Request not acceptable. The minimal required API version for the query argument 'type' is 1.30."},

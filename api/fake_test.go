@@ -12,19 +12,22 @@ import (
 // world is a conductor and a reader in memory: it keeps what it is told and refuses nothing by
 // itself but what a test puts in fail. A test owns it; it is not safe for concurrent use.
 type world struct {
-	nodes     []*node.Node
-	ports     []node.Port
-	templates []node.DeployTemplate
-	rules     []node.InspectionRule
-	history   []node.HistoryEvent
-	inventory *node.Inventory
-	progress  *node.Progress
-	boots     []node.BootEvent
-	drivers   []node.DriverInfo
-	valid     map[node.Interface]node.Validation
-	device    node.BootDevice
-	running   *node.Evidence // of nodeA
-	failed    *node.Evidence // of every node
+	nodes      []*node.Node
+	ports      []node.Port
+	groups     []node.Portgroup
+	targets    []node.VolumeTarget
+	connectors []node.VolumeConnector
+	templates  []node.DeployTemplate
+	rules      []node.InspectionRule
+	history    []node.HistoryEvent
+	inventory  *node.Inventory
+	progress   *node.Progress
+	boots      []node.BootEvent
+	drivers    []node.DriverInfo
+	valid      map[node.Interface]node.Validation
+	device     node.BootDevice
+	running    *node.Evidence // of nodeA
+	failed     *node.Evidence // of every node
 
 	fail  error // answered by every call that changes something, and by Validate
 	lost  error // answered by every call that reads
@@ -134,6 +137,113 @@ func (w *world) UpdatePort(_ context.Context, uuid string, change func(*node.Por
 }
 
 func (w *world) DeletePort(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+func (w *world) CreatePortgroup(_ context.Context, g node.Portgroup) (node.Portgroup, error) {
+	g.CreatedAt = epoch
+	return created(w, &w.groups, g)
+}
+
+func (w *world) UpdatePortgroup(_ context.Context, uuid string, change func(*node.Portgroup) error) (node.Portgroup, error) {
+	return changed(w, w.groups, func(g node.Portgroup) bool { return g.UUID == uuid }, node.PortgroupNotFound(uuid), change)
+}
+
+func (w *world) DeletePortgroup(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+func (w *world) CreateVolumeConnector(_ context.Context, v node.VolumeConnector) (node.VolumeConnector, error) {
+	v.CreatedAt = epoch
+	return created(w, &w.connectors, v)
+}
+
+func (w *world) UpdateVolumeConnector(_ context.Context, uuid string, change func(*node.VolumeConnector) error) (node.VolumeConnector, error) {
+	return changed(w, w.connectors, func(v node.VolumeConnector) bool { return v.UUID == uuid }, node.VolumeConnectorNotFound(uuid), change)
+}
+
+func (w *world) DeleteVolumeConnector(_ context.Context, uuid string) error {
+	return w.did(deleted{uuid})
+}
+
+func (w *world) CreateVolumeTarget(_ context.Context, v node.VolumeTarget) (node.VolumeTarget, error) {
+	v.CreatedAt = epoch
+	return created(w, &w.targets, v)
+}
+
+func (w *world) UpdateVolumeTarget(_ context.Context, uuid string, change func(*node.VolumeTarget) error) (node.VolumeTarget, error) {
+	return changed(w, w.targets, func(v node.VolumeTarget) bool { return v.UUID == uuid }, node.VolumeTargetNotFound(uuid), change)
+}
+
+func (w *world) DeleteVolumeTarget(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+// created keeps x.
+func created[T any](w *world, kept *[]T, x T) (T, error) {
+	if err := w.did(x); err != nil {
+		return x, err
+	}
+	*kept = append(*kept, x)
+	return x, nil
+}
+
+// changed edits what is is true of.
+func changed[T any](w *world, kept []T, is func(T) bool, missing error, change func(*T) error) (T, error) {
+	i := slices.IndexFunc(kept, is)
+	if i < 0 {
+		return *new(T), missing
+	}
+	x := kept[i]
+	if err := change(&x); err != nil {
+		return x, err
+	}
+	kept[i] = x
+	return x, w.did(x)
+}
+
+// one and some read what is kept.
+func one[T any](w *world, kept []T, is func(T) bool, missing error) (T, error) {
+	if w.lost != nil {
+		return *new(T), w.lost
+	}
+	if i := slices.IndexFunc(kept, is); i >= 0 {
+		return kept[i], nil
+	}
+	return *new(T), missing
+}
+
+func some[T any](w *world, kept []T, p node.Page, is func(T) bool) (out []T, _ error) {
+	for _, x := range kept {
+		if is(x) {
+			out = append(out, x)
+		}
+	}
+	if p.Limit > 0 {
+		out = out[:min(p.Limit, len(out))]
+	}
+	return out, w.lost
+}
+
+func (w *world) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
+	return one(w, w.groups, func(g node.Portgroup) bool { return g.UUID == ident || g.Name != "" && g.Name == ident }, node.PortgroupNotFound(ident))
+}
+
+func (w *world) Portgroups(_ context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error) {
+	return some(w, w.groups, p, func(g node.Portgroup) bool {
+		return (f.NodeUUID == "" || g.NodeUUID == f.NodeUUID) && (f.Address == "" || g.Address == f.Address)
+	})
+}
+
+func (w *world) VolumeConnector(_ context.Context, uuid string) (node.VolumeConnector, error) {
+	return one(w, w.connectors, func(v node.VolumeConnector) bool { return v.UUID == uuid }, node.VolumeConnectorNotFound(uuid))
+}
+
+func (w *world) VolumeConnectors(_ context.Context, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) {
+	return some(w, w.connectors, p, func(v node.VolumeConnector) bool { return nodeUUID == "" || v.NodeUUID == nodeUUID })
+}
+
+func (w *world) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarget, error) {
+	return one(w, w.targets, func(v node.VolumeTarget) bool { return v.UUID == uuid }, node.VolumeTargetNotFound(uuid))
+}
+
+func (w *world) VolumeTargets(_ context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error) {
+	return some(w, w.targets, p, func(v node.VolumeTarget) bool { return nodeUUID == "" || v.NodeUUID == nodeUUID })
+}
 
 func (w *world) Provision(_ context.Context, ident string, req node.ProvisionRequest) error {
 	return w.did(provisioned{ident, req})
@@ -325,10 +435,13 @@ func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([
 }
 
 const (
-	nodeA = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
-	nodeB = "22222222-2222-4222-8222-222222222222"
-	portA = "d2b30520-907d-46c8-bfee-c5586e6fb3a1"
-	macA  = "52:54:00:cf:2d:31"
+	nodeA   = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
+	nodeB   = "22222222-2222-4222-8222-222222222222"
+	groupA  = "b0000000-0000-4000-8000-00000000000a"
+	connA   = "c0000000-0000-4000-8000-00000000000a"
+	targetA = "d0000000-0000-4000-8000-00000000000a"
+	portA   = "d2b30520-907d-46c8-bfee-c5586e6fb3a1"
+	macA    = "52:54:00:cf:2d:31"
 
 	agentToken = "tok-9f3c0e2d7b6a5948372615049382716054a3b2c1d0e"
 	bmcSecret  = "s3cr3t-of-the-bmc"
@@ -383,6 +496,11 @@ func newWorld() *world {
 		nodes: []*node.Node{deploying(), idle()},
 		ports: []node.Port{{ID: 1, UUID: portA, NodeUUID: nodeA, Name: "eth0", Address: macA, PXEEnabled: true, CreatedAt: epoch,
 			LocalLinkConnection: node.Document{"port_id": "Gi1/0/7"}}},
+		groups: []node.Portgroup{{ID: 1, UUID: groupA, NodeUUID: nodeA, Name: "bond0", Address: "52:54:00:cf:2d:40", Mode: "802.3ad",
+			Properties: node.Document{"miimon": 100.0}, StandalonePortsSupported: true, CreatedAt: epoch, InternalInfo: node.Document{"token": agentToken}}},
+		connectors: []node.VolumeConnector{{ID: 1, UUID: connA, NodeUUID: nodeA, Type: "iqn", ConnectorID: "iqn.2026-01.example:node-a", CreatedAt: epoch}},
+		targets: []node.VolumeTarget{{ID: 1, UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "vol-1", CreatedAt: epoch,
+			Properties: node.Document{"target_portal": "192.0.2.20:3260", "auth_username": "u", "auth_password": bmcSecret}}},
 		templates: []node.DeployTemplate{raidTemplate()},
 		rules:     []node.InspectionRule{openRule(), quietRule()},
 		history: []node.HistoryEvent{{ID: 1, UUID: "e5840e39-b4ba-4a93-8071-cff9aa2c9633", NodeUUID: nodeA, Conductor: "conductor-1",

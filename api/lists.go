@@ -168,12 +168,17 @@ func spelledBool(s string) (value, ok bool) {
 
 // detailAsked reads ?detail=, which a list takes since 1.43 and never together with fields.
 func detailAsked(c *call, q url.Values) (detail bool, err error) {
+	return detailSince(c, q, "any?detail")
+}
+
+// detailSince is detailAsked of a list that takes it since another version: key is the version table's.
+func detailSince(c *call, q url.Values, key string) (detail bool, err error) {
 	d, err := boolArg(q, "detail")
 	if err != nil || d == nil {
 		return false, err
 	}
-	if !c.version.knows("any?detail") {
-		return false, invalid("Invalid query parameter ?detail=%s received. It needs API version %s.", q.Get("detail"), since["any?detail"])
+	if !c.version.knows(key) {
+		return false, invalid("Invalid query parameter ?detail=%s received. It needs API version %s.", q.Get("detail"), since[key])
 	}
 	if *d && q.Has("fields") {
 		return false, invalid("Can't fetch a subset of fields with 'detail' set")

@@ -42,6 +42,12 @@ var since = map[string]version{
 	"/v1/nodes/{ident}/vmedia": 89, "list virtual media": 93, "/v1/nodes/{ident}/children": 83, "/v1/shards": 82,
 	"/v1/conductors": 49, "/v1/conductors/{name}": 49,
 	"/v1/deploy_templates": 55, "/v1/deploy_templates/{ident}": 55, "deploy_template.description": 112,
+	"/v1/portgroups": 23, "/v1/portgroups/detail": 23, "/v1/portgroups/{ident}": 23,
+	"/v1/portgroups/{ident}/ports": 24, "/v1/portgroups/{ident}/ports/detail": 24,
+	"/v1/nodes/{ident}/portgroups": 24, "/v1/nodes/{ident}/portgroups/detail": 24,
+	"/v1/volume": 32, "/v1/volume/connectors": 32, "/v1/volume/connectors/{uuid}": 32,
+	"/v1/volume/targets": 32, "/v1/volume/targets/{uuid}": 32,
+	"/v1/nodes/{ident}/volume": 32, "/v1/nodes/{ident}/volume/connectors": 32, "/v1/nodes/{ident}/volume/targets": 32,
 	"/v1/inspection_rules": 96, "/v1/inspection_rules/{uuid}": 96,
 
 	"node.driver_internal_info": 3, "node.name": 5, "node.inspection_started_at": 6,
@@ -63,6 +69,10 @@ var since = map[string]version{
 	"port.portgroup_uuid": 24, "port.physical_network": 34, "port.is_smartnic": 53, "port.name": 88,
 	"port.description": 97, "port.vendor": 100, "port.category": 101,
 	"port.available_for_dynamic_portgroup": 111,
+
+	"portgroup.ports": 24, "portgroup.mode": 26, "portgroup.properties": 26, "portgroup.physical_network": 102,
+	"portgroup.category": 103, "portgroup.dynamic_portgroup": 111,
+	"portgroup?conductor_groups": 99, "portgroup?shard": 106, "volume?detail": 32,
 
 	"driver.properties": 14, "driver.type": 30, "driver.interfaces": 30, "driver.storage_interface": 33,
 	"driver.rescue_interface": 38, "driver.bios_interface": 40, "driver.firmware_interface": 86,

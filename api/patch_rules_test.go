@@ -424,7 +424,8 @@ func TestPatchingAPort(t *testing.T) {
 		{`[{"op":"add","path":"/local_link_connection/switch_info","value":"leaf-7"}]`, 200, `"switch_info":"leaf-7"`},
 		{`[{"op":"replace","path":"/local_link_connection","value":"leaf-7"}]`, 400, "Field local_link_connection must be an object, not a string."},
 		{`[{"op":"add","path":"/extra/vif_port_id","value":"v"}]`, 200, `"extra":{"vif_port_id":"v"}`},
-		{`[{"op":"add","path":"/portgroup_uuid","value":"` + nodeA + `"}]`, 400, "Portgroup " + nodeA + " could not be found."},
+		{`[{"op":"add","path":"/portgroup_uuid","value":"` + nodeA + `"}]`, 400, "Portgroup " + nodeA + " could not be found."}, // says the conductor
+		{`[{"op":"add","path":"/portgroup_uuid","value":"bond0"}]`, 400, `Expected a UUID for portgroup_uuid but received "bond0".`},
 		{`[{"op":"add","path":"/portgroup_uuid","value":null}]`, 200, `"portgroup_uuid":null`},
 		{`[{"op":"add","path":"/colour","value":1}]`, 400, "Adding a new attribute (/colour) to the root of the resource is not allowed"},
 		{`[{"op":"add","path":"/internal_info/tenant_vif_port_id","value":"v"}]`, 400, "Cannot patch /internal_info. Only the following can be updated: " + strings.Join(portPatchable, ", ")},

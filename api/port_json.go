@@ -30,7 +30,7 @@ var portColumns = []portColumn{
 	{"description", func(p *portView) any { return orNull(p.Description) }},
 	{"vendor", func(p *portView) any { return orNull(p.Vendor) }},
 	{"category", func(p *portView) any { return orNull(p.Category) }},
-	// There are no port groups yet, so every port is available for a future one.
+	// Nothing here makes port groups for the time of an instance, so every port stays available for one.
 	{"available_for_dynamic_portgroup", func(*portView) any { return true }},
 	{"created_at", func(p *portView) any { return stamp(p.CreatedAt) }},
 	{"updated_at", func(p *portView) any { return stamp(p.UpdatedAt) }},
@@ -66,7 +66,7 @@ var portSetters = map[string]func(*node.Port, any) error{
 		if b, err := boolean("available_for_dynamic_portgroup", v); err != nil || v == nil || b {
 			return err
 		}
-		return invalid("available_for_dynamic_portgroup can only be true here: there are no port groups.")
+		return invalid("available_for_dynamic_portgroup can only be true here: port groups are made by people only.")
 	},
 }
 
@@ -102,10 +102,9 @@ func setPortName(p *node.Port, v any) error {
 
 func setPortgroup(p *node.Port, v any) error {
 	s, err := text("portgroup_uuid", v, 36)
-	if err == nil && s != "" {
-		err = invalid("Portgroup %s could not be found.", s) // there are none
+	if err == nil {
+		p.PortgroupUUID, err = optionalUUID("portgroup_uuid", s)
 	}
-	p.PortgroupUUID = ""
 	return err
 }
 

@@ -88,7 +88,7 @@ var portPages = list[node.Port]{
 }
 
 func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
-	f := node.PortFilter{PortgroupUUID: q.Get("portgroup"), DescriptionContains: q.Get("description_contains")}
+	f := node.PortFilter{DescriptionContains: q.Get("description_contains")}
 	for _, key := range portFilters {
 		if q.Has(key) {
 			if err := c.version.needs("port?"+key, "the filter '"+key+"'"); err != nil {
@@ -118,6 +118,17 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 			return f, invalid("Expected a MAC address but received %s.", s)
 		}
 		f.Address = mac
+	}
+	if s := q.Get("portgroup"); s != "" {
+		id, err := nodeIdent(c, s)
+		if err != nil {
+			return f, err
+		}
+		g, err := a.Reader.Portgroup(c.Context(), id)
+		if err != nil {
+			return f, err
+		}
+		f.PortgroupUUID = g.UUID
 	}
 	if ident == "" {
 		return f, nil

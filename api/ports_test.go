@@ -107,7 +107,7 @@ func TestAVirtualInterfacesLife(t *testing.T) {
 	}
 	vifs := "/v1/nodes/blade/vifs"
 	ask(204, "POST", vifs, `{"id":"v1"}`, "")
-	if p, _ := s.db.Port(t.Context(), ports[1].UUID); p.InternalInfo.String(vifKey) != "v1" {
+	if p, _ := s.db.Port(t.Context(), ports[1].UUID); p.InternalInfo.String(node.VIFKey) != "v1" {
 		t.Errorf("the port that boots has %v", p.InternalInfo)
 	}
 	ask(409, "POST", vifs, `{"id":"v1"}`, "Unable to attach VIF because VIF v1 is already attached to Ironic Port "+ports[1].UUID)

@@ -72,6 +72,19 @@ var portFieldsAt = map[int]string{
 	111: "available_for_dynamic_portgroup",
 }
 
+var portgroupFieldsAt = map[int]string{
+	23:  "uuid address name node_uuid extra internal_info standalone_ports_supported created_at updated_at links",
+	24:  "ports",
+	26:  "mode properties",
+	102: "physical_network",
+	103: "category",
+	111: "dynamic_portgroup",
+}
+
+var connectorFieldsAt = map[int]string{32: "uuid node_uuid type connector_id extra created_at updated_at links"}
+
+var targetFieldsAt = map[int]string{32: "uuid node_uuid volume_type boot_index volume_id properties extra created_at updated_at links"}
+
 var historyFieldsAt = map[int]string{
 	78:  "uuid created_at severity event_type event conductor user links",
 	113: "project",
@@ -119,6 +132,13 @@ func TestEveryVersionShowsItsFields(t *testing.T) {
 		{"port", "/v1/ports/" + portA, "", portFieldsAt, 1},
 		{"port in a list", "/v1/ports/detail", "ports", portFieldsAt, 1},
 		{"port of a node", "/v1/nodes/" + nodeA + "/ports/detail", "ports", portFieldsAt, 1},
+		{"portgroup", "/v1/portgroups/" + groupA, "", portgroupFieldsAt, 23},
+		{"portgroup in a list", "/v1/portgroups/detail", "portgroups", portgroupFieldsAt, 23},
+		{"portgroup of a node", "/v1/nodes/" + nodeA + "/portgroups/detail", "portgroups", portgroupFieldsAt, 24},
+		{"volume connector", "/v1/volume/connectors/" + connA, "", connectorFieldsAt, 32},
+		{"volume connector in a list", "/v1/volume/connectors?detail=true", "connectors", connectorFieldsAt, 32},
+		{"volume target", "/v1/volume/targets/" + targetA, "", targetFieldsAt, 32},
+		{"volume target of a node", "/v1/nodes/" + nodeA + "/volume/targets?detail=true", "targets", targetFieldsAt, 32},
 		{"history event", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", "", historyFieldsAt, 78},
 		{"history", "/v1/nodes/" + nodeA + "/history?detail=true", "history", historyFieldsAt, 78},
 		{"deploy template", "/v1/deploy_templates/" + templateA, "", templateFieldsAt, 55},
@@ -198,6 +218,9 @@ func TestWhatMayBePatched(t *testing.T) {
 		{"/v1/nodes/" + nodeA, ofNode},
 		{"/v1/ports/" + portA, strings.Fields("address available_for_dynamic_portgroup category description extra is_smartnic " +
 			"local_link_connection name node_uuid physical_network portgroup_uuid pxe_enabled vendor")},
+		{"/v1/portgroups/" + groupA, strings.Fields("address category extra mode name node_uuid physical_network properties standalone_ports_supported")},
+		{"/v1/volume/connectors/" + connA, strings.Fields("connector_id extra node_uuid type")},
+		{"/v1/volume/targets/" + targetA, strings.Fields("boot_index extra node_uuid properties volume_id volume_type")},
 		{"/v1/deploy_templates/" + templateA, strings.Fields("description extra name steps")},
 	} {
 		resp, body := newServer(t).ask("1.115", "PATCH", tt.path, `[{"op":"replace","path":"/uuid","value":"x"}]`)
@@ -230,14 +253,18 @@ func TestFiltersByVersion(t *testing.T) {
 		104: "instance_name",
 	}
 	ports := map[int]string{1: "node node_uuid address", 24: "portgroup", 82: "shard", 97: "description_contains", 99: "conductor_groups"}
+	groups := map[int]string{23: "node address", 99: "conductor_groups", 106: "shard"}
+	volumes := map[int]string{32: "node"}
 	value := map[string]string{
+		"portgroup":  groupA,
 		"associated": "true", "maintenance": "false", "instance_uuid": nodeB, "chassis_uuid": nodeB, "provision_state": "active", "fault": "power+failure",
 		"retired": "no", "sharded": "1", "parent_node": nodeA, "include_children": "on", "node": nodeA, "node_uuid": nodeA, "address": macA,
 	}
 	for _, list := range []struct {
 		path string
 		at   map[int]string
-	}{{"/v1/nodes", nodes}, {"/v1/nodes/detail", nodes}, {"/v1/ports", ports}, {"/v1/ports/detail", ports}} {
+	}{{"/v1/nodes", nodes}, {"/v1/nodes/detail", nodes}, {"/v1/ports", ports}, {"/v1/ports/detail", ports},
+		{"/v1/portgroups", groups}, {"/v1/portgroups/detail", groups}, {"/v1/volume/connectors", volumes}, {"/v1/volume/targets", volumes}} {
 		for first, names := range list.at {
 			for _, name := range strings.Fields(names) {
 				v := value[name]
@@ -248,7 +275,7 @@ func TestFiltersByVersion(t *testing.T) {
 				if resp, body := s.ask(fmt.Sprint("1.", first), "GET", list.path+"?"+name+"="+v, ""); resp.StatusCode != 200 {
 					t.Errorf("%s?%s at 1.%d: %d %s", list.path, name, first, resp.StatusCode, body)
 				}
-				if first == 1 {
+				if first == 1 || first == 23 || first == 32 { // as old as the list
 					continue
 				}
 				resp, body := s.ask(fmt.Sprint("1.", first-1), "GET", list.path+"?"+name+"="+v, "")
@@ -271,6 +298,28 @@ func TestPathsByVersion(t *testing.T) {
 	}{
 		{22, "GET", "/v1/lookup?addresses=" + macA, "", 404},
 		{22, "POST", "/v1/heartbeat/" + nodeA, `{"callback_url":"http://192.0.2.9:9999","agent_version":"1","agent_token":"t"}`, 404},
+		{23, "GET", "/v1/portgroups", "", 404},
+		{23, "GET", "/v1/portgroups/detail", "", 404},
+		{23, "GET", "/v1/portgroups/bond0", "", 404},
+		{23, "POST", "/v1/portgroups", `{"node_uuid":"` + nodeA + `"}`, 404},
+		{23, "PATCH", "/v1/portgroups/bond0", `[]`, 404},
+		{23, "DELETE", "/v1/portgroups/bond0", "", 404},
+		{24, "GET", "/v1/portgroups/bond0/ports", "", 404},
+		{24, "GET", "/v1/portgroups/bond0/ports/detail", "", 404},
+		{24, "GET", "/v1/nodes/" + nodeA + "/portgroups", "", 404},
+		{24, "GET", "/v1/nodes/" + nodeA + "/portgroups/detail", "", 404},
+		{32, "GET", "/v1/volume", "", 404},
+		{32, "GET", "/v1/volume/connectors", "", 404},
+		{32, "GET", "/v1/volume/targets", "", 404},
+		{32, "POST", "/v1/volume/connectors", `{"node_uuid":"` + nodeA + `","type":"ip","connector_id":"192.0.2.1"}`, 404},
+		{32, "POST", "/v1/volume/targets", `{"node_uuid":"` + nodeA + `","volume_type":"iscsi","boot_index":1,"volume_id":"v"}`, 404},
+		{32, "PATCH", "/v1/volume/connectors/" + connA, `[]`, 404},
+		{32, "PATCH", "/v1/volume/targets/" + targetA, `[]`, 404},
+		{32, "DELETE", "/v1/volume/connectors/" + connA, "", 404},
+		{32, "DELETE", "/v1/volume/targets/" + targetA, "", 404},
+		{32, "GET", "/v1/nodes/" + nodeA + "/volume", "", 404},
+		{32, "GET", "/v1/nodes/" + nodeA + "/volume/connectors", "", 404},
+		{32, "GET", "/v1/nodes/" + nodeA + "/volume/targets", "", 404},
 		{28, "GET", "/v1/nodes/" + nodeA + "/vifs", "", 404},
 		{28, "POST", "/v1/nodes/" + nodeA + "/vifs", `{"id":"v"}`, 404},
 		{28, "DELETE", "/v1/nodes/" + nodeB + "/vifs/v", "", 404},
@@ -364,6 +413,15 @@ func TestStatusCodes(t *testing.T) {
 	}{
 		{"POST", "nodes", `{"driver":"ipmi"}`, 201, "*", false},
 		{"POST", "ports", `{"address":"52:54:00:00:00:99","node_uuid":"` + nodeA + `"}`, 201, "*", false},
+		{"POST", "portgroups", `{"node_uuid":"` + nodeA + `"}`, 201, "*", false},
+		{"POST", "volume/connectors", `{"node_uuid":"` + nodeA + `","type":"ip","connector_id":"192.0.2.1"}`, 201, "*", false},
+		{"POST", "volume/targets", `{"node_uuid":"` + nodeA + `","volume_type":"iscsi","boot_index":1,"volume_id":"v"}`, 201, "*", false},
+		{"PATCH", "portgroups/bond0", `[]`, 200, "", false},
+		{"PATCH", "volume/connectors/" + connA, `[]`, 200, "", false},
+		{"PATCH", "volume/targets/" + targetA, `[]`, 200, "", false},
+		{"DELETE", "portgroups/bond0", "", 204, "", true},
+		{"DELETE", "volume/connectors/" + connA, "", 204, "", true},
+		{"DELETE", "volume/targets/" + targetA, "", 204, "", true},
 		{"POST", "deploy_templates", `{"name":"CUSTOM_B","steps":[{"interface":"raid","step":"x","priority":1}]}`, 201, "*", false},
 		{"PATCH", "nodes/rack1-u7", `[]`, 200, "", false},
 		{"PATCH", "ports/" + portA, `[]`, 200, "", false},
@@ -410,6 +468,10 @@ func TestShortLists(t *testing.T) {
 		{"/v1/nodes", "nodes", "instance_uuid links maintenance name power_state provision_state uuid", "/v1/nodes/" + nodeA, "/nodes/" + nodeA},
 		{"/v1/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
 		{"/v1/nodes/rack1-u7/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
+		{"/v1/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
+		{"/v1/nodes/rack1-u7/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
+		{"/v1/volume/connectors", "connectors", "connector_id links node_uuid type uuid", "/v1/volume/connectors/" + connA, "/volume/connectors/" + connA},
+		{"/v1/volume/targets", "targets", "boot_index links node_uuid uuid volume_id volume_type", "/v1/volume/targets/" + targetA, "/volume/targets/" + targetA},
 		{"/v1/deploy_templates", "deploy_templates", "links name uuid", "/v1/deploy_templates/" + templateA, "/deploy_templates/" + templateA},
 		{"/v1/inspection_rules", "inspection_rules", "description links phase priority uuid", "/v1/inspection_rules/" + ruleA, "/inspection_rules/" + ruleA},
 		{"/v1/conductors", "conductors", "alive conductor_group hostname links", "/v1/conductors/conductor-1", "/conductors/conductor-1"},
@@ -442,7 +504,7 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 49: "conductors", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
+	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

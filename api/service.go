@@ -24,6 +24,17 @@ type Conductor interface {
 	UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error)
 	DeletePort(ctx context.Context, uuid string) error
 
+	CreatePortgroup(ctx context.Context, g node.Portgroup) (node.Portgroup, error)
+	UpdatePortgroup(ctx context.Context, uuid string, change func(*node.Portgroup) error) (node.Portgroup, error)
+	DeletePortgroup(ctx context.Context, uuid string) error
+
+	CreateVolumeConnector(ctx context.Context, v node.VolumeConnector) (node.VolumeConnector, error)
+	UpdateVolumeConnector(ctx context.Context, uuid string, change func(*node.VolumeConnector) error) (node.VolumeConnector, error)
+	DeleteVolumeConnector(ctx context.Context, uuid string) error
+	CreateVolumeTarget(ctx context.Context, v node.VolumeTarget) (node.VolumeTarget, error)
+	UpdateVolumeTarget(ctx context.Context, uuid string, change func(*node.VolumeTarget) error) (node.VolumeTarget, error)
+	DeleteVolumeTarget(ctx context.Context, uuid string) error
+
 	Provision(ctx context.Context, ident string, req node.ProvisionRequest) error
 	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error
 	SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error
@@ -66,6 +77,12 @@ type Reader interface {
 	Shards(ctx context.Context) ([]node.Shard, error)          // the largest first
 	Port(ctx context.Context, ident string) (node.Port, error) // UUID, name or (for ≥ 1.1 filters) MAC
 	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
+	Portgroup(ctx context.Context, ident string) (node.Portgroup, error) // UUID or name
+	Portgroups(ctx context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error)
+	VolumeConnector(ctx context.Context, uuid string) (node.VolumeConnector, error)
+	VolumeConnectors(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) // "": of all nodes
+	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
+	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
 	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)
 	HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error)
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none

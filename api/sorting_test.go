@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,6 +91,14 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 		if err := s.db.CreatePort(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
+		index := len(p.Description)
+		g := node.Portgroup{UUID: p.UUID, NodeUUID: n.UUID, Name: p.Name, Address: p.Address, Mode: "mode-" + p.Name, StandalonePortsSupported: p.PXEEnabled,
+			PhysicalNetwork: p.PhysicalNetwork, Category: p.Category}
+		v := node.VolumeTarget{UUID: p.UUID, NodeUUID: n.UUID, VolumeType: "type-" + p.Name, VolumeID: p.Name, BootIndex: index}
+		w := node.VolumeConnector{UUID: p.UUID, NodeUUID: n.UUID, Type: "type-" + p.Name, ConnectorID: p.Name}
+		if err := errors.Join(s.db.CreatePortgroup(t.Context(), &g), s.db.CreateVolumeTarget(t.Context(), &v), s.db.CreateVolumeConnector(t.Context(), &w)); err != nil {
+			t.Fatal(err)
+		}
 		tpl := node.DeployTemplate{UUID: p.UUID, Name: "CUSTOM_" + strings.ToUpper(p.Name), Description: p.Description,
 			Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "x"}}}
 		if err := s.db.CreateDeployTemplate(t.Context(), &tpl); err != nil {
@@ -104,11 +113,20 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 		second    string
 	}{
 		{"/v1/ports", "ports", columnNames(portColumns), "extra internal_info local_link_connection links node_uuid available_for_dynamic_portgroup", "b", "a"},
+		{"/v1/portgroups", "portgroups", columnNames(portgroups.columns), "properties extra internal_info links ports node_uuid dynamic_portgroup", "b", "a"},
+		{"/v1/volume/targets", "targets", columnNames(volumeTargets.columns), "properties extra links node_uuid", "b", "a"},
+		{"/v1/volume/connectors", "connectors", columnNames(volumeConnectors.columns), "extra links node_uuid", "b", "a"},
 		{"/v1/deploy_templates", "deploy_templates", columnNames(templateColumns), "steps extra links", "CUSTOM_B", "CUSTOM_A"},
 	} {
+		name := "name"
+		for _, other := range []string{"volume_id", "connector_id"} {
+			if slices.Contains(list.columns, other) {
+				name = other
+			}
+		}
 		for _, col := range list.columns {
 			for _, dir := range []string{"asc", "desc"} {
-				resp, body := s.ask("1.115", "GET", list.path+"?fields=name&sort_key="+col+"&sort_dir="+dir, "")
+				resp, body := s.ask("1.115", "GET", list.path+"?fields="+name+"&sort_key="+col+"&sort_dir="+dir, "")
 				if slices.Contains(strings.Fields(list.refused), col) {
 					s.refused(col, resp, body, 400, fmt.Sprintf("The sort_key value %q is an invalid field for sorting", col))
 					continue
@@ -117,7 +135,7 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 				if strings.HasSuffix(col, "ated_at") != (dir == "desc") {
 					want = list.first + " " + list.second
 				}
-				if resp.StatusCode != 200 || names(t, body, list.key, "name") != want {
+				if resp.StatusCode != 200 || names(t, body, list.key, name) != want {
 					t.Errorf("%s by %s %s: %d %s, want %s", list.path, col, dir, resp.StatusCode, body, want)
 				}
 			}
@@ -157,6 +175,11 @@ func TestBadPagesOfEveryList(t *testing.T) {
 		"/v1/ports/detail":           "Port " + stranger + " could not be found.",
 		"/v1/nodes/blade/ports":      "Port " + stranger + " could not be found.",
 		"/v1/nodes/blade/history":    "Node history event " + stranger + " could not be found.",
+		"/v1/portgroups":             "Portgroup " + stranger + " could not be found.",
+		"/v1/portgroups/detail":      "Portgroup " + stranger + " could not be found.",
+		"/v1/nodes/blade/portgroups": "Portgroup " + stranger + " could not be found.",
+		"/v1/volume/connectors":      "Volume connector " + stranger + " could not be found.",
+		"/v1/volume/targets":         "Volume target " + stranger + " could not be found.",
 		"/v1/deploy_templates":       "Deploy template " + stranger + " could not be found.",
 		"/v1/conductors":             "Conductor " + stranger + " could not be found.",
 		"/v1/nodes?associated=false": "Node " + stranger + " could not be found.",

@@ -232,7 +232,7 @@ func TestMoreRefusals(t *testing.T) {
 		{"POST", "/v1/ports", `{"address":5}`, "Expected a MAC address but received 5."},
 		{"POST", "/v1/ports", `{"address":"` + macA + `","node_uuid":"rack1-u7"}`, "Expected a UUID for node_uuid but received rack1-u7."},
 		{"POST", "/v1/ports", `{"uuid":"x"}`, "Expected a UUID for uuid but received x."},
-		{"POST", "/v1/ports", `{"portgroup_uuid":"` + nodeA + `"}`, "Portgroup " + nodeA + " could not be found."},
+		{"POST", "/v1/ports", `{"portgroup_uuid":"bond0"}`, `Expected a UUID for portgroup_uuid but received "bond0".`},
 		{"POST", "/v1/ports", `{"name":"a b"}`, `Cannot use "a b" as the name of a port. Allowed are letters, digits and the characters - . _ ~`},
 		{"GET", "/v1/nodes?provision_state=flying", "", `Provision state "flying" is not valid. Valid states are: ` + joinWords(node.States)},
 		{"GET", "/v1/nodes?include_children=perhaps", "", `Invalid input for include_children: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},

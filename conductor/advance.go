@@ -300,6 +300,11 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 		return false, node.ErrLeaseLost
 	}
 	started := r.n.Plan.StartedAt
+	if r.flow.detach {
+		if err := r.c.detachAll(ctx, r.n); err != nil {
+			return false, err
+		}
+	}
 	if r.flow.finish != nil {
 		r.flow.finish(r.n)
 	}

@@ -20,6 +20,7 @@ type flow struct {
 	timeout func(*Config) time.Duration // of a wait that does not say
 	needs   []node.Interface            // must validate before the verb is accepted
 	begin   func(*node.Node)            // edits when the flow starts; may be nil
+	detach  bool                        // takes virtual interfaces and volumes away when it has succeeded
 	finish  func(*node.Node)            // edits when it has succeeded; may be nil
 	done    func(*node.Node) node.Event // what ends it well
 	next    node.Flow                   // what follows at once, under the same lease
@@ -58,7 +59,7 @@ var flows = []flow{
 	{
 		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy", boots: true,
 		timeout: func(c *Config) time.Duration { return c.DeployTimeout },
-		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network},
+		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network, node.Storage},
 		done:    always(node.EventDone),
 		says:    startedHow,
 		tidy:    tidyDeploy,
@@ -66,6 +67,7 @@ var flows = []flow{
 	{
 		name: node.FlowDelete, busy: node.Deleting, noun: "the tear-down",
 		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
+		detach:  true,
 		finish:  forgetInstance,
 		done:    always(node.EventClean),
 		next:    node.FlowClean,

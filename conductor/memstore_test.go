@@ -14,26 +14,30 @@ import (
 
 // memStore is a database in memory that several conductors of a test share.
 type memStore struct {
-	mu        sync.Mutex
-	nextID    int64
-	nodes     map[string]*node.Node
-	ports     map[string]node.Port
-	history   []node.HistoryEvent
-	inventory map[string]node.Inventory
-	progress  map[string]node.Progress
-	boots     []node.BootEvent
-	lines     map[string]map[node.LineSource]node.MachineLines
-	failures  map[string]node.Evidence
-	lineSaves int
-	templates []node.DeployTemplate
-	unread    error // answered when progress is asked for
-	rules     []node.InspectionRule
-	lost      error // answered when templates or rules are asked for
-	writes    int   // Save, Release and Reserve so far: the points at which a process can die
+	mu         sync.Mutex
+	nextID     int64
+	nodes      map[string]*node.Node
+	ports      map[string]node.Port
+	groups     map[string]node.Portgroup
+	targets    map[string]node.VolumeTarget
+	connectors map[string]node.VolumeConnector
+	history    []node.HistoryEvent
+	inventory  map[string]node.Inventory
+	progress   map[string]node.Progress
+	boots      []node.BootEvent
+	lines      map[string]map[node.LineSource]node.MachineLines
+	failures   map[string]node.Evidence
+	lineSaves  int
+	templates  []node.DeployTemplate
+	unread     error // answered when progress is asked for
+	rules      []node.InspectionRule
+	lost       error // answered when templates or rules are asked for
+	writes     int   // Save, Release and Reserve so far: the points at which a process can die
 }
 
 func newMemStore() *memStore {
 	return &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
+		groups: map[string]node.Portgroup{}, targets: map[string]node.VolumeTarget{}, connectors: map[string]node.VolumeConnector{},
 		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{},
 		lines: map[string]map[node.LineSource]node.MachineLines{}, failures: map[string]node.Evidence{}}
 }
@@ -308,7 +312,7 @@ func (s *memStore) Ports(_ context.Context, f node.PortFilter, _ node.Page) ([]n
 	defer s.mu.Unlock()
 	var some []node.Port
 	for _, p := range s.ports {
-		if p.NodeUUID == f.NodeUUID && (f.Address == "" || p.Address == f.Address) {
+		if p.NodeUUID == f.NodeUUID && (f.Address == "" || p.Address == f.Address) && (f.PortgroupUUID == "" || p.PortgroupUUID == f.PortgroupUUID) {
 			some = append(some, p)
 		}
 	}
@@ -327,6 +331,126 @@ func (s *memStore) DeletePort(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.ports, uuid)
+	return nil
+}
+
+func (s *memStore) CreatePortgroup(_ context.Context, g *node.Portgroup) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextID++
+	g.ID = s.nextID
+	s.groups[g.UUID] = *g
+	return nil
+}
+
+func (s *memStore) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.groups[ident]
+	if !ok {
+		return g, node.PortgroupNotFound(ident)
+	}
+	return g, nil
+}
+
+func (s *memStore) Portgroups(_ context.Context, f node.PortgroupFilter, _ node.Page) ([]node.Portgroup, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var some []node.Portgroup
+	for _, g := range s.groups {
+		if g.NodeUUID == f.NodeUUID {
+			some = append(some, g)
+		}
+	}
+	return some, nil
+}
+
+func (s *memStore) SavePortgroup(_ context.Context, g node.Portgroup) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups[g.UUID] = g
+	return nil
+}
+
+func (s *memStore) DeletePortgroup(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.groups, uuid)
+	return nil
+}
+
+func (s *memStore) CreateVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
+	return s.SaveVolumeConnector(context.Background(), v)
+}
+
+func (s *memStore) VolumeConnector(_ context.Context, uuid string) (node.VolumeConnector, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.connectors[uuid]
+	if !ok {
+		return v, node.VolumeConnectorNotFound(uuid)
+	}
+	return v, nil
+}
+
+func (s *memStore) SaveVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectors[v.UUID] = *v
+	return nil
+}
+
+func (s *memStore) DeleteVolumeConnector(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.connectors, uuid)
+	return nil
+}
+
+func (s *memStore) CreateVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
+	return s.SaveVolumeTarget(context.Background(), v)
+}
+
+func (s *memStore) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarget, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.targets[uuid]
+	if !ok {
+		return v, node.VolumeTargetNotFound(uuid)
+	}
+	return v, nil
+}
+
+func (s *memStore) VolumeTargets(_ context.Context, nodeUUID string, _ node.Page) ([]node.VolumeTarget, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var some []node.VolumeTarget
+	for _, v := range s.targets {
+		if v.NodeUUID == nodeUUID {
+			some = append(some, v)
+		}
+	}
+	return some, nil
+}
+
+func (s *memStore) SaveVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.targets[v.UUID] = *v
+	return nil
+}
+
+func (s *memStore) DeleteVolumeTarget(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.targets, uuid)
+	return nil
+}
+
+func (s *memStore) ForgetVolumeTargets(_ context.Context, nodeUUID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.targets, func(_ string, v node.VolumeTarget) bool { return v.NodeUUID == nodeUUID })
 	return nil
 }
 

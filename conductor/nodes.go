@@ -131,6 +131,9 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	if err != nil {
 		return nil, node.Errorf(node.KindOf(err), "%s", err)
 	}
+	if task.VolumeTargets, err = c.store.VolumeTargets(ctx, n.UUID, node.Page{}); err != nil {
+		return nil, err
+	}
 	results := map[node.Interface]node.Validation{}
 	impls := task.Hardware.Implementations()
 	for _, iface := range node.Interfaces {

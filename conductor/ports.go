@@ -11,23 +11,19 @@ import (
 // portStates are those in which a port's connection may be changed.
 var portStates = []node.State{node.Enroll, node.Inspecting, node.InspectWait, node.Manageable}
 
-// vifKey is where a network interface notes the virtual interface attached to a port.
-const vifKey = "tenant_vif_port_id"
-
 // CreatePort adds a network interface to a node and returns it as stored.
 func (c *Conductor) CreatePort(ctx context.Context, p node.Port) (node.Port, error) {
-	n, err := c.reserve(ctx, p.NodeUUID)
+	n, err := c.reserveOwner(ctx, p.NodeUUID)
 	if err != nil {
-		if node.KindOf(err) == node.NotFound {
-			err = node.Errorf(node.Invalid, "Node %s could not be found.", p.NodeUUID)
-		}
 		return p, err
 	}
 	if p.UUID == "" {
 		p.UUID = newUUID()
 	}
 	p.NodeUUID = n.UUID
-	err = c.store.CreatePort(ctx, &p)
+	if err = c.mayJoin(ctx, p); err == nil {
+		err = c.store.CreatePort(ctx, &p)
+	}
 	return p, c.giveUp(ctx, n, err)
 }
 
@@ -41,16 +37,23 @@ func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*no
 	if err != nil {
 		return before, err
 	}
+	if before, err = c.portUnder(ctx, n, uuid); err != nil {
+		return before, c.giveUp(ctx, n, err)
+	}
 	after := before
 	after.Extra, after.InternalInfo = before.Extra.Clone(), before.InternalInfo.Clone()
 	after.LocalLinkConnection = before.LocalLinkConnection.Clone()
 	if err = change(&after); err == nil {
 		err = mayChangePort(n, before, after)
 	}
-	if err == nil && after.NodeUUID != before.NodeUUID {
-		if _, err = c.store.Node(ctx, after.NodeUUID); err != nil && node.KindOf(err) == node.NotFound {
-			err = node.Errorf(node.Invalid, "Node %s could not be found.", after.NodeUUID)
-		}
+	if err == nil {
+		err = c.ownerExists(ctx, before.NodeUUID, after.NodeUUID)
+	}
+	if err == nil {
+		err = c.mayJoin(ctx, after)
+	}
+	if err == nil && after.PortgroupUUID != "" && after.PXEEnabled && (before.PortgroupUUID != after.PortgroupUUID || !before.PXEEnabled) {
+		err = c.bootsAlone(ctx, after)
 	}
 	if err == nil {
 		err = c.store.SavePort(ctx, after)
@@ -59,6 +62,23 @@ func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*no
 		return before, err
 	}
 	return c.store.Port(ctx, after.UUID)
+}
+
+// portUnder reads a port again, now that its node's lease is held: what was read before may be another's past.
+func (c *Conductor) portUnder(ctx context.Context, n *node.Node, uuid string) (node.Port, error) {
+	p, err := c.store.Port(ctx, uuid)
+	if err == nil {
+		err = stillOf(n, "Port", p.UUID, p.NodeUUID)
+	}
+	return p, err
+}
+
+// stillOf refuses to work on what was moved to another node before the lease of its former one was granted.
+func stillOf(n *node.Node, what, uuid, owner string) error {
+	if owner == n.UUID {
+		return nil
+	}
+	return node.Errorf(node.Conflict, "%s %s was moved to node %s in the meantime, please retry.", what, uuid, owner)
 }
 
 func mayChangePort(n *node.Node, before, after node.Port) error {
@@ -89,9 +109,12 @@ func (c *Conductor) DeletePort(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
+	if p, err = c.portUnder(ctx, n, uuid); err != nil {
+		return c.giveUp(ctx, n, err)
+	}
 	switch {
-	case p.InternalInfo.String(vifKey) != "" && !n.Maintenance:
-		err = node.Errorf(node.Conflict, "Port %s has the virtual interface %s attached; detach it first, or put node %s in maintenance.", p.UUID, p.InternalInfo.String(vifKey), n.UUID)
+	case p.InternalInfo.String(node.VIFKey) != "" && !n.Maintenance:
+		err = node.Errorf(node.Conflict, "Port %s has the virtual interface %s attached; detach it first, or put node %s in maintenance.", p.UUID, p.InternalInfo.String(node.VIFKey), n.UUID)
 	case n.InstanceUUID != "" && n.State == node.Active && !n.Maintenance:
 		err = node.Errorf(node.Conflict, "Port %s can not be deleted while node %s has an instance, unless the node is in maintenance.", p.UUID, n.UUID)
 	default:

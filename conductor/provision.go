@@ -194,13 +194,16 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	if err != nil {
 		return err
 	}
+	if task.VolumeTargets, err = c.store.VolumeTargets(ctx, n.UUID, node.Page{}); err != nil {
+		return err
+	}
 	var reasons []string
 	impls := h.Implementations()
 	for _, iface := range f.needs {
-		if iface == node.Boot && req.NoRamdisk {
+		impl := impls[iface]
+		if iface == node.Boot && req.NoRamdisk || iface == node.Storage && impl == nil { // a type without storage has no volumes to boot from
 			continue
 		}
-		impl := impls[iface]
 		if impl == nil {
 			reasons = append(reasons, fmt.Sprintf("%s: the hardware type %s has no such interface", iface, h.Type))
 			continue

@@ -53,6 +53,23 @@ type Store interface {
 	SavePort(ctx context.Context, p node.Port) error
 	DeletePort(ctx context.Context, uuid string) error
 
+	CreatePortgroup(ctx context.Context, g *node.Portgroup) error
+	Portgroup(ctx context.Context, ident string) (node.Portgroup, error)
+	Portgroups(ctx context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error)
+	SavePortgroup(ctx context.Context, g node.Portgroup) error
+	DeletePortgroup(ctx context.Context, uuid string) error
+
+	CreateVolumeConnector(ctx context.Context, v *node.VolumeConnector) error
+	VolumeConnector(ctx context.Context, uuid string) (node.VolumeConnector, error)
+	SaveVolumeConnector(ctx context.Context, v *node.VolumeConnector) error
+	DeleteVolumeConnector(ctx context.Context, uuid string) error
+	CreateVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
+	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
+	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
+	SaveVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
+	DeleteVolumeTarget(ctx context.Context, uuid string) error
+	ForgetVolumeTargets(ctx context.Context, nodeUUID string) error // deletes all of a node's
+
 	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
 
 	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first

@@ -259,6 +259,8 @@ type Task struct {
 	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
 	// ramdisk on instead of booting it anew; 0: fast track is off for this node.
 	FastTrack time.Duration
+	// VolumeTargets are the volumes meant for the node's instance; only Validate has them.
+	VolumeTargets []node.VolumeTarget
 }
 
 // AgentAlive reports whether fast track is on and an agent has called lately.

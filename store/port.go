@@ -23,20 +23,9 @@ func portFields(p *node.Port, nodeRef any) []any {
 	}
 }
 
-var portListing = listing{table: "ports", alias: "p", notFound: node.PortNotFound, sortKeys: portSortKeys()}
+var portListing = listing{table: "ports", alias: "p", notFound: node.PortNotFound, sortKeys: sortKeysOf(portColumns[:13])}
 
-func portSortKeys() map[string]string {
-	keys := map[string]string{}
-	for _, c := range portColumns[:13] { // without the documents
-		keys[c] = c
-	}
-	delete(keys, "node_id")
-	return keys
-}
-
-// portSelect reads the node's UUID where the column node_id is.
-var portSelect = strings.Replace("SELECT p.id, p."+strings.Join(portColumns, ", p."), "p.node_id", "n.uuid", 1) +
-	" FROM ports p JOIN nodes n ON n.id = p.node_id"
+var portSelect = ofNode("ports", portColumns)
 
 func scanPort(r scanner) (node.Port, error) {
 	p := node.Port{LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{}}
@@ -114,9 +103,7 @@ func (s *Store) SavePort(ctx context.Context, p node.Port) error {
 		if err != nil {
 			return err
 		}
-		columns := portColumns[fixedColumns:]
-		query := updateSQL("ports", columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
-		saved, err := changedOne(ctx, tx, query, append(portFields(&p, owner)[fixedColumns:], strings.ToLower(p.UUID))...)
+		saved, err := saveByUUID(ctx, tx, "ports", portColumns, portFields(&p, owner), p.UUID)
 		if err == nil && !saved {
 			return node.PortNotFound(p.UUID)
 		}

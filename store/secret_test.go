@@ -25,6 +25,7 @@ var secrets = map[string]string{
 	"agent token":   "TOKEN-of-the-agent-7f3e",
 	"serial line":   "SECRET-on-the-serial-line-7f40",
 	"failure":       "SECRET-in-a-failure-7f41",
+	"volume":        "SECRET-of-a-volume-7f42",
 	"rule's action": "SECRET-of-a-rule's-action-7f3f",
 }
 
@@ -55,6 +56,10 @@ func writeSecrets(t *testing.T, s *store.Store) {
 	rule := node.InspectionRule{Actions: []node.RuleOperation{{Op: "set-attribute", Args: []any{"driver_info/ipmi_password", secrets["rule's action"]}}}}
 	rule.Conditions = []node.RuleOperation{{Op: "eq", Args: []any{secrets["rule's action"]}}}
 	if err := s.CreateInspectionRule(t.Context(), &rule); err != nil {
+		t.Fatal(err)
+	}
+	volume := node.VolumeTarget{NodeUUID: n.UUID, Properties: node.Document{"auth_password": secrets["volume"]}}
+	if err := s.CreateVolumeTarget(t.Context(), &volume); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Node(t.Context(), n.UUID)

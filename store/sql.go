@@ -233,7 +233,7 @@ func duplicate(err error) string {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqliteUnique {
 		_, what, _ := strings.Cut(e.Error(), "constraint failed: UNIQUE constraint failed: ")
 		what, _, _ = strings.Cut(what, " ")
-		return strings.ReplaceAll(what, ".", "_")
+		return strings.ReplaceAll(strings.TrimSuffix(what, ","), ".", "_") // an index of several columns has the first one's name
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" { // unique_violation
 		return e.ConstraintName

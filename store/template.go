@@ -84,10 +84,8 @@ func (s *Store) listTemplates(ctx context.Context, q *query, p node.Page) ([]nod
 // SaveDeployTemplate writes all of t but its UUID and CreatedAt, and sets its UpdatedAt.
 func (s *Store) SaveDeployTemplate(ctx context.Context, t *node.DeployTemplate) error {
 	t.UpdatedAt = node.Now()
-	columns := templateColumns[fixedColumns:]
-	query := updateSQL("deploy_templates", columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		saved, err := changedOne(ctx, tx, query, append(s.templateFields(t)[fixedColumns:], t.UUID)...)
+		saved, err := saveByUUID(ctx, tx, "deploy_templates", templateColumns, s.templateFields(t), t.UUID)
 		if err == nil && !saved {
 			return node.DeployTemplateNotFound(t.UUID)
 		}

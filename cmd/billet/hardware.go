@@ -141,7 +141,22 @@ func (a absent) Properties() map[string]string { return nil }
 
 func (a absent) Validate(_ context.Context, t *driver.Task) error {
 	if a.iface == node.Storage {
-		return nil
+		return bootsFromDisk(t)
 	}
 	return node.Unsupported(t.Node.Driver, string(a.iface))
+}
+
+// bootsFromDisk is the check of the storage interface noop: an instance without an image whose first volume is
+// elsewhere would boot from that volume, which nothing here can do.
+func bootsFromDisk(t *driver.Task) error {
+	if t.Node.InstanceInfo["image_source"] != nil {
+		return nil
+	}
+	for _, v := range t.VolumeTargets {
+		if v.BootIndex == 0 {
+			return node.Errorf(node.Invalid, "The instance of node %s is to boot from volume %s: volume target %s has boot index 0, and instance_info has no image_source. "+
+				"The storage interface noop can not boot from volumes; name an image, or delete the volume target.", t.Node.UUID, v.VolumeID, v.UUID)
+		}
+	}
+	return nil
 }

@@ -164,3 +164,32 @@ func TestAbsentImplementations(t *testing.T) {
 		}
 	}
 }
+
+// An instance without an image whose first volume is elsewhere is refused with the volume's name; every other one boots from its disk.
+func TestStorageBootsFromDisksOnly(t *testing.T) {
+	volume := func(index int) node.VolumeTarget {
+		return node.VolumeTarget{UUID: "t1", VolumeID: "vol-1", BootIndex: index}
+	}
+	for _, tt := range []struct {
+		info    node.Document
+		volumes []node.VolumeTarget
+		refused bool
+	}{
+		{nil, nil, false},
+		{nil, []node.VolumeTarget{volume(0)}, true},
+		{nil, []node.VolumeTarget{volume(1), volume(0)}, true},
+		{nil, []node.VolumeTarget{volume(1), volume(-1)}, false},
+		{node.Document{"image_source": "http://images/x"}, []node.VolumeTarget{volume(0)}, false},
+		{node.Document{"root_gb": "10"}, []node.VolumeTarget{volume(0)}, true},
+	} {
+		for _, ty := range allTypes(t, "ipmi", "fake-hardware", "manual-management") {
+			storage := ty.Other[node.Storage][0]
+			err := storage.Validate(t.Context(), &driver.Task{Node: &node.Node{UUID: "n", Driver: ty.Name, InstanceInfo: tt.info}, VolumeTargets: tt.volumes})
+			const want = "The instance of node n is to boot from volume vol-1: volume target t1 has boot index 0, and instance_info has no image_source. " +
+				"The storage interface noop can not boot from volumes; name an image, or delete the volume target."
+			if (err != nil) != tt.refused || err != nil && (err.Error() != want || node.KindOf(err) != node.Invalid) {
+				t.Errorf("%s, %v with %v: %v", ty.Name, tt.info, tt.volumes, err)
+			}
+		}
+	}
+}

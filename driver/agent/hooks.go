@@ -276,7 +276,7 @@ func (r *reading) removePorts(keep KeepPorts) {
 	}
 	var kept []node.Port
 	for _, p := range r.ports {
-		if expected[strings.ToLower(p.Address)] || p.InternalInfo["tenant_vif_port_id"] != nil {
+		if expected[strings.ToLower(p.Address)] || p.InternalInfo[node.VIFKey] != nil {
 			kept = append(kept, p)
 		} else {
 			r.gone = append(r.gone, p)

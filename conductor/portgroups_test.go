@@ -1,0 +1,221 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// The tear-down takes an instance's virtual interfaces and volumes from its node, and nothing of another's; what else a
+// port knows stays.
+func TestTheTearDownDetaches(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("fake-hardware", node.Active)
+		ctx := w.t.Context()
+		vif := func() node.Document { return node.Document{node.VIFKey: "v", "keep": "this"} }
+		for _, err := range []error{
+			w.store.SavePort(ctx, node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, InternalInfo: vif()}),
+			w.store.SavePort(ctx, node.Port{UUID: "p2", NodeUUID: "other", Address: "52:54:00:00:00:09", InternalInfo: vif()}),
+			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g1", NodeUUID: uuid1, InternalInfo: vif()}),
+			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g2", NodeUUID: uuid1}),
+			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g3", NodeUUID: "other", InternalInfo: vif()}),
+			w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
+			w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t2", NodeUUID: "other"}),
+			w.store.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDelete})
+		w.wantState(w.settle(), node.Available)
+		for what, got := range map[string]node.Document{"port": w.store.ports["p1"].InternalInfo, "portgroup": w.store.groups["g1"].InternalInfo} {
+			if len(got) != 1 || got["keep"] != "this" {
+				t.Errorf("the %s has %v", what, got)
+			}
+		}
+		for what, got := range map[string]node.Document{"port": w.store.ports["p2"].InternalInfo, "portgroup": w.store.groups["g3"].InternalInfo} {
+			if got[node.VIFKey] != "v" {
+				t.Errorf("the %s of another node has %v", what, got)
+			}
+		}
+		if len(w.store.targets) != 1 || w.store.targets["t2"].UUID == "" || len(w.store.connectors) != 1 {
+			t.Errorf("left are the targets %v and the connectors %v", w.store.targets, w.store.connectors)
+		}
+	})
+}
+
+// A rebuild is of the same instance, and a deploy that fails may be tried again: both keep what is attached.
+func TestOtherFlowsDetachNothing(t *testing.T) {
+	for _, f := range flows {
+		if f.detach != (f.name == node.FlowDelete) {
+			t.Errorf("flow %s: detach %v", f.name, f.detach)
+		}
+	}
+}
+
+// lateStore answers reads of a port or portgroup with what was there before another's change, the first time.
+type lateStore struct {
+	Store
+	once  sync.Once
+	stale func(kind string)
+}
+
+func (s *lateStore) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
+	s.once.Do(func() { s.stale(ident) })
+	return s.Store.Reserve(ctx, ident, holder, ttl)
+}
+
+// What another changed between a request's first look and its lease is not overwritten, and what was moved or deleted is
+// not brought back.
+func TestWhatChangesBeforeTheLease(t *testing.T) {
+	const port, group = "p1", "g1"
+	rename := func(name string) func(*node.Port) error {
+		return func(p *node.Port) error { p.Name = name; return nil }
+	}
+	for _, tt := range []struct {
+		name      string
+		meanwhile func(ctx context.Context, s *memStore)
+		do        func(ctx context.Context, c *Conductor) error
+		want      string
+		check     func(s *memStore) bool
+	}{
+		{"a port gets a VIF", func(ctx context.Context, s *memStore) {
+			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
+		}, func(ctx context.Context, c *Conductor) error {
+			_, err := c.UpdatePort(ctx, port, rename("x"))
+			return err
+		}, "",
+			func(s *memStore) bool {
+				return s.ports[port].InternalInfo[node.VIFKey] == "v" && s.ports[port].Name == "x"
+			}},
+		{"a port gets a VIF, then is to be deleted", func(ctx context.Context, s *memStore) {
+			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
+		}, func(ctx context.Context, c *Conductor) error { return c.DeletePort(ctx, port) },
+			"Port p1 has the virtual interface v attached; detach it first, or put node " + uuid1 + " in maintenance.", func(s *memStore) bool { return s.ports[port].UUID == port }},
+		{"a port is deleted", func(ctx context.Context, s *memStore) { _ = s.DeletePort(ctx, port) },
+			func(ctx context.Context, c *Conductor) error {
+				_, err := c.UpdatePort(ctx, port, rename("x"))
+				return err
+			},
+			"Port p1 could not be found.", func(s *memStore) bool { return s.ports[port].UUID == "" }},
+		{"a port is moved", func(ctx context.Context, s *memStore) {
+			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: "other", Address: mac1})
+		},
+			func(ctx context.Context, c *Conductor) error {
+				_, err := c.UpdatePort(ctx, port, rename("x"))
+				return err
+			},
+			"Port p1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.ports[port].Name == "" }},
+		{"a portgroup gets a VIF", func(ctx context.Context, s *memStore) {
+			_ = s.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: uuid1, InternalInfo: node.Document{node.VIFKey: "v"}})
+		}, func(ctx context.Context, c *Conductor) error {
+			_, err := c.UpdatePortgroup(ctx, group, func(g *node.Portgroup) error { g.Name = "x"; return nil })
+			return err
+		}, "", func(s *memStore) bool {
+			return s.groups[group].InternalInfo[node.VIFKey] == "v" && s.groups[group].Name == "x"
+		}},
+		{"a portgroup is moved", func(ctx context.Context, s *memStore) {
+			_ = s.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: "other"})
+		}, func(ctx context.Context, c *Conductor) error { return c.DeletePortgroup(ctx, group) },
+			"Portgroup g1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.groups[group].UUID == group }},
+		{"a portgroup gets a port", func(ctx context.Context, s *memStore) {
+			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, PortgroupUUID: group})
+		}, func(ctx context.Context, c *Conductor) error { return c.DeletePortgroup(ctx, group) },
+			"Cannot complete the requested action because portgroup g1 contains ports.", func(s *memStore) bool { return s.groups[group].UUID == group }},
+		{"a volume target is moved", func(ctx context.Context, s *memStore) {
+			_ = s.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: "other"})
+		}, func(ctx context.Context, c *Conductor) error {
+			_, err := c.UpdateVolumeTarget(ctx, "t1", func(v *node.VolumeTarget) error { v.VolumeID = "x"; return nil })
+			return err
+		}, "Volume target t1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.targets["t1"].VolumeID == "" }},
+		{"a volume connector gets another name", func(ctx context.Context, s *memStore) {
+			_ = s.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "new"})
+		}, func(ctx context.Context, c *Conductor) error {
+			_, err := c.UpdateVolumeConnector(ctx, "c1", func(v *node.VolumeConnector) error { v.Type = "ip"; return nil })
+			return err
+		}, "", func(s *memStore) bool {
+			return s.connectors["c1"].ConnectorID == "new" && s.connectors["c1"].Type == "ip"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.enroll("test", node.Active)
+				ctx := w.t.Context()
+				w.edit(func(n *node.Node) { n.Power = node.PowerOff })
+				if err := errors.Join(w.store.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: uuid1}),
+					w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
+					w.store.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "old"})); err != nil {
+					t.Fatal(err)
+				}
+				cfg := w.cfg
+				cfg.Store = &lateStore{Store: w.store, stale: func(string) { tt.meanwhile(ctx, w.store) }}
+				err := tt.do(ctx, New(cfg))
+				if fmt.Sprint(err) != tt.want && (err != nil || tt.want != "") {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+				if !tt.check(w.store) {
+					t.Errorf("left are %+v, %+v, %+v, %+v", w.store.ports, w.store.groups, w.store.targets, w.store.connectors)
+				}
+				if w.node().Lease.Holder != "" {
+					t.Error("the node stays locked")
+				}
+			})
+		})
+	}
+}
+
+// bootsElsewhere is a storage interface that refuses what it is shown.
+type bootsElsewhere struct{ saw []node.VolumeTarget }
+
+func (*bootsElsewhere) Name() string                  { return "noop" }
+func (*bootsElsewhere) Properties() map[string]string { return nil }
+func (b *bootsElsewhere) Validate(_ context.Context, t *driver.Task) error {
+	if b.saw = t.VolumeTargets; len(b.saw) > 0 {
+		return node.Errorf(node.Invalid, "volume %s is elsewhere.", b.saw[0].VolumeID)
+	}
+	return nil
+}
+
+// The storage interface is asked before a deploy and by validate, with the node's volumes; a type without one boots from disk.
+func TestStorageIsAskedBeforeADeploy(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		storage := &bootsElsewhere{}
+		for i := range w.cfg.Types {
+			if w.cfg.Types[i].Other == nil {
+				w.cfg.Types[i].Other = map[node.Interface][]driver.Implementation{}
+			}
+			w.cfg.Types[i].Other[node.Storage] = []driver.Implementation{storage}
+		}
+		ctx, c := w.t.Context(), New(w.cfg)
+		for _, v := range []node.VolumeTarget{{UUID: "t1", NodeUUID: uuid1, VolumeID: "vol-1"}, {UUID: "t2", NodeUUID: "other", VolumeID: "vol-2"}} {
+			if err := w.store.SaveVolumeTarget(ctx, &v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := c.Provision(ctx, uuid1, node.ProvisionRequest{Event: node.EventDeploy})
+		want := "Node " + uuid1 + " is not ready for the deploy. storage: volume vol-1 is elsewhere."
+		if err == nil || err.Error() != want || len(storage.saw) != 1 {
+			t.Errorf("got %v with %v\nwant %s", err, storage.saw, want)
+		}
+		w.wantState(w.node(), node.Available)
+		results, err := c.Validate(ctx, uuid1)
+		if err != nil || *results[node.Storage].OK || results[node.Storage].Reason != "volume vol-1 is elsewhere." {
+			t.Errorf("%v, %v", results[node.Storage], err)
+		}
+		if err := w.store.ForgetVolumeTargets(ctx, uuid1); err != nil {
+			t.Fatal(err)
+		}
+		if results, err = c.Validate(ctx, uuid1); err != nil || !*results[node.Storage].OK {
+			t.Errorf("without a volume: %v, %v", results[node.Storage], err)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package node
+
+import "time"
+
+// Portgroup joins ports of one node to one link of several cables (a bond).
+type Portgroup struct {
+	ID       int64
+	UUID     string
+	NodeUUID string
+	Name     string // empty means none
+	Address  string // MAC of the bond, lower case with colons; unique over all portgroups; empty: the machine's choice
+
+	Mode                     string   // of the bond, as the operating system names it: "active-backup", "802.3ad"
+	Properties               Document // more of the bond: "miimon", "xmit_hash_policy"
+	StandalonePortsSupported bool     // whether its ports work without the bond, as for booting from the network
+	PhysicalNetwork          string
+	Category                 string
+	Extra                    Document
+	InternalInfo             Document
+	CreatedAt                time.Time
+	UpdatedAt                time.Time
+}
+
+// DefaultPortgroupMode is the mode of a portgroup that names none: it needs nothing of the switch.
+const DefaultPortgroupMode = "active-backup"
+
+// PortgroupNotFound is the API's answer for an unknown portgroup.
+func PortgroupNotFound(ident string) *Err {
+	return Errorf(NotFound, "Portgroup %s could not be found.", ident)
+}
+
+// PortgroupFilter narrows a list of portgroups.
+type PortgroupFilter struct {
+	NodeUUID, Address string
+	Shards            []string
+	ConductorGroups   []string // of the portgroups' nodes; "" is the default group
+}
+
+// VIFKey is where a port or a portgroup keeps, in its internal_info, the virtual interface (a tenant network's port)
+// attached to it.
+const VIFKey = "tenant_vif_port_id"
+
+// WithVIF returns internal_info d with a virtual interface, or with none for "".
+func WithVIF(d Document, id string) Document {
+	d = d.Clone()
+	if delete(d, VIFKey); id != "" {
+		d[VIFKey] = id
+	}
+	return d
+}
