@@ -5,7 +5,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED := 0
 
-.PHONY: build demo test test-unit test-clients test-lab test-lab-all matrix lint bench clean deps-demo deps-test
+.PHONY: build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench clean deps-demo deps-test
 
 build: ## bin/billet, with the agent inside
 	@mkdir -p bin
@@ -32,6 +32,16 @@ test-unit: ## packages, both databases, peers on loopback
 
 test-clients: ## real clients against the real binary
 	$(GO) test -timeout 8m ./compat/...
+	@test -e $(NOVA)/installed || echo "NOT TESTED: the compute service's own driver (nova, 260 MB). make test-nova installs it and runs its test."
+
+NOVA := .cache/nova
+test-nova: $(NOVA)/installed ## the compute service's own driver against the real binary
+	$(GO) test -timeout 5m -v -count 1 -run TestNovaDriver ./compat
+
+$(NOVA)/installed: compat/testdata/nova-requirements.txt
+	python3 -m venv $(NOVA)
+	$(NOVA)/bin/pip install --quiet --no-compile -r $<
+	@touch $@
 
 # The long cells: minutes each. `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
 LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestAbortEverywhere|TestUEFIAfterDeploy|TestCleaningLosesItsNetwork|TestOtherFlowsFail|TestSecureBootRefuses|TestSecureBootOtherWays|TestCleaningSurvivesKillNine|TestEveryFlowSurvivesKillNine|TestRAIDSurvivesKillNine|TestISCSISurvivesKillNine|TestRAIDMirror

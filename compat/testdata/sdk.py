@@ -53,6 +53,33 @@ def ports(n):
     same(conn.get_machine_by_mac("52:54:00:0a:0b:01")["uuid"], n.id, "machine of the MAC")
 
 
+def storage_and_bonds(n):
+    g = bm.create_port_group(node_id=n.id, name="bond0", mode="802.3ad", properties={"miimon": 100})
+    same((g.name, g.node_id, g.mode, g.properties, g.is_standalone_ports_supported), ("bond0", n.id, "802.3ad", {"miimon": 100}, True), "the portgroup")
+    (p,) = bm.ports(details=True, node=n.id)
+    p = bm.update_port(p, port_group_id=g.id)
+    same([x.mode for x in bm.port_groups(details=True, node=n.id)], ["802.3ad"], "portgroups of the node")
+    same([x.id for x in bm.ports(portgroup=g.id)], [p.id], "ports of the portgroup")
+    same(bm.find_port_group("bond0").id, g.id, "the portgroup by its name")
+    g = bm.patch_port_group(g, [{"op": "replace", "path": "/properties/miimon", "value": 50}])
+    same(g.properties, {"miimon": 50}, "properties")
+    refused(exceptions.BadRequestException, "contains ports", bm.delete_port_group, g)
+    bm.patch_port(p, [{"op": "remove", "path": "/portgroup_uuid"}])
+    bm.delete_port_group(g)
+    same(list(bm.port_groups()), [], "portgroups left")
+
+    bm.set_node_power_state(n, "power off", wait=True, timeout=30)
+    c = bm.create_volume_connector(node_id=n.id, type="iqn", connector_id="iqn.x")
+    same([x.connector_id for x in bm.volume_connectors(details=True, node=n.id)], ["iqn.x"], "connectors")
+    same(bm.update_volume_connector(c, connector_id="iqn.y").connector_id, "iqn.y", "the connector")
+    t = bm.create_volume_target(node_id=n.id, volume_type="iscsi", volume_id="v", boot_index=0, properties={"auth_password": "hush"})
+    same([x.properties for x in bm.volume_targets(details=True, node=n.id)], [{"auth_password": "******"}], "targets")
+    refused(exceptions.ValidationException, "boot from volume v", bm.validate_node, n, required=("storage",))
+    bm.delete_volume_target(t)
+    bm.delete_volume_connector(c)
+    same((list(bm.volume_targets()), list(bm.volume_connectors())), ([], []), "volumes left")
+
+
 def fields(n):
     bm.set_node_traits(n, ["CUSTOM_A", "CUSTOM_B"])
     bm.add_node_trait(n, "CUSTOM_C")
@@ -160,6 +187,7 @@ def versions():
 
 node = enrol()
 ports(node)
+storage_and_bonds(node)
 fields(node)
 life(node)
 pages()

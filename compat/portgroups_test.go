@@ -1,0 +1,116 @@
+package compat
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Portgroups and volumes, by the commands people have for them.
+func TestOpenstackClientKeepsPortgroupsAndVolumes(t *testing.T) {
+	t.Parallel()
+	o := newOpenstack(t, startBillet(t))
+	n := o.ask(t, "node", "create", "--driver", "fake-hardware", "--name", "m1", "--network-interface", "flat")
+	uuid, _ := n["uuid"].(string)
+	o.do(t, "node", "manage", "--wait", "60", "m1")
+	o.do(t, "node", "power", "off", "m1")
+	waitFor(t, o, "m1", "power_state", "power off")
+	t.Run("portgroups", func(t *testing.T) { portgroups(t, o, uuid) })
+	t.Run("volume connectors", func(t *testing.T) { connectors(t, o, uuid) })
+	t.Run("volume targets", func(t *testing.T) { targets(t, o, uuid) })
+}
+
+// shows checks fields of what a command printed.
+func shows(t *testing.T, got, want map[string]any) {
+	t.Helper()
+	for k, v := range want {
+		if diff := cmp.Diff(v, got[k]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", k, diff)
+		}
+	}
+}
+
+func portgroups(t *testing.T, o *openstack, uuid string) {
+	g := o.ask(t, "port", "group", "create", "--node", uuid, "--name", "bond0", "--address", "52:54:00:AA:BB:10", "--mode", "802.3ad",
+		"--property", "miimon=100", "--unsupport-standalone-ports", "--extra", "rack=7")
+	id, _ := g["uuid"].(string)
+	shows(t, g, map[string]any{"name": "bond0", "node_uuid": uuid, "address": "52:54:00:aa:bb:10", "mode": "802.3ad", "standalone_ports_supported": false,
+		"properties": map[string]any{"miimon": 100.0}, "extra": map[string]any{"rack": 7.0}})
+	o.refused(t, "A portgroup with name bond0 already exists.", "port", "group", "create", "--node", uuid, "--name", "bond0")
+	want := []map[string]any{{"UUID": id, "Address": "52:54:00:aa:bb:10", "Name": "bond0"}}
+	for _, more := range [][]string{{}, {"--node", "m1"}, {"--address", "52:54:00:aa:bb:10"}} {
+		if diff := cmp.Diff(want, o.list(t, append([]string{"port", "group", "list"}, more...)...)); diff != "" {
+			t.Errorf("%v: %s", more, diff)
+		}
+	}
+	if rows := o.list(t, "port", "group", "list", "--long"); len(rows) != 1 || rows[0]["Mode"] != "802.3ad" {
+		t.Errorf("in detail: %v", rows)
+	}
+	o.do(t, "port", "group", "set", "bond0", "--support-standalone-ports", "--mode", "active-backup", "--property", "updelay=5")
+	shows(t, o.ask(t, "port", "group", "show", id), map[string]any{"mode": "active-backup", "standalone_ports_supported": true,
+		"properties": map[string]any{"miimon": 100.0, "updelay": 5.0}})
+	shows(t, o.ask(t, "port", "group", "show", "--address", "52:54:00:aa:bb:10"), map[string]any{"uuid": id})
+
+	p := o.ask(t, "port", "create", "--node", uuid, "--port-group", id, "52:54:00:AA:BB:11")
+	port, _ := p["uuid"].(string)
+	shows(t, p, map[string]any{"portgroup_uuid": id})
+	if rows := o.list(t, "port", "list", "--port-group", "bond0"); len(rows) != 1 || rows[0]["UUID"] != port {
+		t.Errorf("ports of the portgroup: %v", rows)
+	}
+	o.do(t, "node", "vif", "attach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
+	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"internal_info": map[string]any{"tenant_vif_port_id": "6b2d5d4c-0000-4000-8000-000000000002"}})
+	o.do(t, "node", "vif", "detach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
+	o.refused(t, "contains ports", "port", "group", "delete", "bond0")
+	o.do(t, "port", "unset", port, "--port-group")
+	o.do(t, "port", "group", "unset", "bond0", "--address", "--extra", "rack", "--property", "updelay")
+	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"address": nil, "extra": map[string]any{}, "properties": map[string]any{"miimon": 100.0}})
+	o.do(t, "port", "group", "delete", "bond0")
+	o.refused(t, "Portgroup bond0 could not be found.", "port", "group", "show", "bond0")
+}
+
+func connectors(t *testing.T, o *openstack, uuid string) {
+	c := o.ask(t, "volume", "connector", "create", "--node", uuid, "--type", "iqn", "--connector-id", "iqn.2026-01.example:m1", "--extra", "a=b")
+	id, _ := c["uuid"].(string)
+	shows(t, c, map[string]any{"node_uuid": uuid, "type": "iqn", "connector_id": "iqn.2026-01.example:m1", "extra": map[string]any{"a": "b"}})
+	o.refused(t, "A volume connector with type iqn and connector ID iqn.2026-01.example:m1 already exists.",
+		"volume", "connector", "create", "--node", uuid, "--type", "iqn", "--connector-id", "iqn.2026-01.example:m1")
+	if rows := o.list(t, "volume", "connector", "list", "--node", "m1"); len(rows) != 1 || rows[0]["UUID"] != id || rows[0]["Connector ID"] != "iqn.2026-01.example:m1" {
+		t.Errorf("connectors %v", rows)
+	}
+	o.do(t, "volume", "connector", "set", id, "--type", "ip", "--connector-id", "192.0.2.7")
+	o.do(t, "volume", "connector", "unset", id, "--extra", "a")
+	shows(t, o.ask(t, "volume", "connector", "show", id), map[string]any{"type": "ip", "connector_id": "192.0.2.7", "extra": map[string]any{}})
+	o.do(t, "volume", "connector", "delete", id)
+	o.refused(t, "Volume connector "+id+" could not be found.", "volume", "connector", "show", id)
+}
+
+func targets(t *testing.T, o *openstack, uuid string) {
+	v := o.ask(t, "volume", "target", "create", "--node", uuid, "--type", "iscsi", "--volume-id", "vol-1", "--boot-index", "0",
+		"--property", "target_portal=192.0.2.30:3260", "--property", "auth_password=hush")
+	id, _ := v["uuid"].(string)
+	shows(t, v, map[string]any{"volume_type": "iscsi", "volume_id": "vol-1", "boot_index": 0.0,
+		"properties": map[string]any{"target_portal": "192.0.2.30:3260", "auth_password": "******"}})
+	o.refused(t, "A volume target with boot index 0 for the same node already exists.",
+		"volume", "target", "create", "--node", uuid, "--type", "iscsi", "--volume-id", "vol-2", "--boot-index", "0")
+	for _, r := range o.list(t, "node", "validate", "m1") {
+		if r["Interface"] == "storage" && r["Result"] != false {
+			t.Errorf("an instance that would boot from a volume: %v", r)
+		}
+	}
+	o.do(t, "volume", "target", "set", id, "--boot-index", "1", "--property", "target_lun=3")
+	shows(t, o.ask(t, "volume", "target", "show", id), map[string]any{"boot_index": 1.0,
+		"properties": map[string]any{"target_portal": "192.0.2.30:3260", "auth_password": "******", "target_lun": 3.0}})
+	if rows := o.list(t, "volume", "target", "list", "--node", "m1", "--long"); len(rows) != 1 || rows[0]["UUID"] != id || rows[0]["Boot Index"] != 1.0 {
+		t.Errorf("targets %v", rows)
+	}
+	o.do(t, "node", "power", "on", "m1")
+	waitFor(t, o, "m1", "power_state", "power on")
+	o.refused(t, "it must be powered off", "volume", "target", "delete", id)
+	o.do(t, "node", "power", "off", "m1")
+	waitFor(t, o, "m1", "power_state", "power off")
+	o.do(t, "volume", "target", "unset", id, "--property", "target_lun")
+	o.do(t, "volume", "target", "delete", id)
+	if rows := o.list(t, "volume", "target", "list"); len(rows) > 0 {
+		t.Errorf("targets left: %v", rows)
+	}
+}
