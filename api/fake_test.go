@@ -15,6 +15,7 @@ type world struct {
 	nodes      []*node.Node
 	ports      []node.Port
 	groups     []node.Portgroup
+	allocated  []node.Allocation
 	targets    []node.VolumeTarget
 	connectors []node.VolumeConnector
 	templates  []node.DeployTemplate
@@ -217,6 +218,25 @@ func some[T any](w *world, kept []T, p node.Page, is func(T) bool) (out []T, _ e
 		out = out[:min(p.Limit, len(out))]
 	}
 	return out, w.lost
+}
+
+func (w *world) CreateAllocation(_ context.Context, a node.Allocation) (node.Allocation, error) {
+	a.CreatedAt, a.State = epoch, node.Allocating
+	return created(w, &w.allocated, a)
+}
+
+func (w *world) UpdateAllocation(_ context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error) {
+	return changed(w, w.allocated, func(a node.Allocation) bool { return a.UUID == uuid }, node.AllocationNotFound(uuid), change)
+}
+
+func (w *world) DeleteAllocation(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+func (w *world) Allocation(_ context.Context, ident string) (node.Allocation, error) {
+	return one(w, w.allocated, func(a node.Allocation) bool { return a.UUID == ident || a.Name != "" && a.Name == ident }, node.AllocationNotFound(ident))
+}
+
+func (w *world) Allocations(_ context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error) {
+	return some(w, w.allocated, p, func(a node.Allocation) bool { return f.State == "" || a.State == f.State })
 }
 
 func (w *world) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
@@ -437,6 +457,7 @@ func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([
 const (
 	nodeA   = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
 	nodeB   = "22222222-2222-4222-8222-222222222222"
+	allocA  = "a1100000-0000-4000-8000-00000000000a"
 	groupA  = "b0000000-0000-4000-8000-00000000000a"
 	connA   = "c0000000-0000-4000-8000-00000000000a"
 	targetA = "d0000000-0000-4000-8000-00000000000a"
@@ -486,7 +507,7 @@ func deploying() *node.Node {
 }
 
 func idle() *node.Node {
-	return &node.Node{ID: 2, UUID: nodeB, Driver: "fake-hardware", State: node.Available, CreatedAt: epoch,
+	return &node.Node{ID: 2, UUID: nodeB, Driver: "fake-hardware", State: node.Available, CreatedAt: epoch, AllocationUUID: allocA,
 		Interfaces: map[node.Interface]string{node.Network: "noop"}}
 }
 
@@ -498,6 +519,8 @@ func newWorld() *world {
 			LocalLinkConnection: node.Document{"port_id": "Gi1/0/7"}}},
 		groups: []node.Portgroup{{ID: 1, UUID: groupA, NodeUUID: nodeA, Name: "bond0", Address: "52:54:00:cf:2d:40", Mode: "802.3ad",
 			Properties: node.Document{"miimon": 100.0}, StandalonePortsSupported: true, CreatedAt: epoch, InternalInfo: node.Document{"token": agentToken}}},
+		allocated: []node.Allocation{{ID: 1, UUID: allocA, Name: "web", NodeUUID: nodeB, State: node.Allocated, ResourceClass: "baremetal", Traits: []string{"CUSTOM_FAST"},
+			CandidateNodes: []string{nodeB}, Owner: "ada", CreatedAt: epoch}},
 		connectors: []node.VolumeConnector{{ID: 1, UUID: connA, NodeUUID: nodeA, Type: "iqn", ConnectorID: "iqn.2026-01.example:node-a", CreatedAt: epoch}},
 		targets: []node.VolumeTarget{{ID: 1, UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "vol-1", CreatedAt: epoch,
 			Properties: node.Document{"target_portal": "192.0.2.20:3260", "auth_username": "u", "auth_password": bmcSecret}}},

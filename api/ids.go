@@ -84,15 +84,23 @@ func checkNameIn(v version, name string) error {
 	return invalid("Cannot use %q as the name of a node: before API version %s it must be a host name, in lower case.", name, since["names that are no host names"])
 }
 
+// article puts "a" or "an" before a noun.
+func article(noun string) string {
+	if strings.ContainsAny(noun[:1], "aeiou") {
+		return "an " + noun
+	}
+	return "a " + noun
+}
+
 // checkName says what is wrong with a logical name.
 func checkName(what, name string) error {
 	switch {
 	case len(name) > 255:
-		return invalid("The name of a %s may have at most 255 characters, not %d.", what, len(name))
+		return invalid("The name of %s may have at most 255 characters, not %d.", article(what), len(name))
 	case isUUID(name):
-		return invalid("The name of a %s may not look like a UUID: %q.", what, name)
+		return invalid("The name of %s may not look like a UUID: %q.", article(what), name)
 	case !nameForm.MatchString(name):
-		return invalid("Cannot use %q as the name of a %s. Allowed are letters, digits and the characters - . _ ~", name, what)
+		return invalid("Cannot use %q as the name of %s. Allowed are letters, digits and the characters - . _ ~", name, article(what))
 	case what == "node" && reservedNames[name]:
 		return invalid("Cannot use %q as the name of a node: the API has a path of that name.", name)
 	}

@@ -45,6 +45,8 @@ var since = map[string]version{
 	"/v1/portgroups": 23, "/v1/portgroups/detail": 23, "/v1/portgroups/{ident}": 23,
 	"/v1/portgroups/{ident}/ports": 24, "/v1/portgroups/{ident}/ports/detail": 24,
 	"/v1/nodes/{ident}/portgroups": 24, "/v1/nodes/{ident}/portgroups/detail": 24,
+	"/v1/allocations": 52, "/v1/allocations/{ident}": 52, "/v1/nodes/{ident}/allocation": 52, "PATCH of an allocation": 57,
+	"allocation.node": 58, "allocation.owner": 60, "allocation?owner": 60,
 	"/v1/volume": 32, "/v1/volume/connectors": 32, "/v1/volume/connectors/{uuid}": 32,
 	"/v1/volume/targets": 32, "/v1/volume/targets/{uuid}": 32,
 	"/v1/nodes/{ident}/volume": 32, "/v1/nodes/{ident}/volume/connectors": 32, "/v1/nodes/{ident}/volume/targets": 32,

@@ -26,6 +26,7 @@ type records[T any] struct {
 	short    []string // what a list shows unless asked for more
 	unsorted []string // fields that do not sort
 	setters  map[string]func(*T, any) error
+	once     []string // those of them that only a POST may write
 	required []string
 	uuid     func(*T) *string
 	// bare are the fields whose columns mask secrets, as they are: what a patch is applied to.
@@ -123,7 +124,7 @@ func (k *records[T]) read(c *call) (T, error) {
 		}
 		set := k.setters[key]
 		if set == nil {
-			return x, invalid("A %s cannot be created with the field %q. Allowed are: %s, uuid", k.noun, key, strings.Join(k.writable(), ", "))
+			return x, invalid("%s cannot be created with the field %q. Allowed are: %s, uuid", "A"+article(k.noun)[1:], key, strings.Join(k.writable(), ", "))
 		}
 		if err := c.version.needs(k.name+"."+key, "the field '"+key+"'"); err != nil {
 			return x, err
@@ -134,7 +135,7 @@ func (k *records[T]) read(c *call) (T, error) {
 	}
 	for _, key := range k.required {
 		if body[key] == nil {
-			return x, invalid("A %s needs %q. It can not be without: %s", k.noun, key, strings.Join(k.required, ", "))
+			return x, invalid("%s needs %q. It can not be without: %s", "A"+article(k.noun)[1:], key, strings.Join(k.required, ", "))
 		}
 	}
 	return x, nil
@@ -142,9 +143,13 @@ func (k *records[T]) read(c *call) (T, error) {
 
 func (k *records[T]) writable() []string { return slices.Sorted(maps.Keys(k.setters)) }
 
+func (k *records[T]) patchable() []string {
+	return slices.DeleteFunc(k.writable(), func(f string) bool { return slices.Contains(k.once, f) })
+}
+
 // patch reads a PATCH's body and returns what it does to a record.
 func (k *records[T]) patch(c *call) (func(*T) error, error) {
-	ops, err := decodePatch(c.body, patchRules{resource: k.name, version: c.version, allowed: k.writable(), known: k.has})
+	ops, err := decodePatch(c.body, patchRules{resource: k.name, version: c.version, allowed: k.patchable(), known: k.has})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +172,7 @@ func (k *records[T]) apply(c *call, x *T, ops []patchOp) error {
 	}
 	for _, f := range touched(ops) {
 		if changed[f] == nil && slices.Contains(k.required, f) {
-			return invalid("The %s of a %s can not be taken away.", f, k.noun)
+			return invalid("The %s of %s can not be taken away.", f, article(k.noun))
 		}
 		if err := k.setters[f](x, changed[f]); err != nil {
 			return err

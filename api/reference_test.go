@@ -81,6 +81,11 @@ var portgroupFieldsAt = map[int]string{
 	111: "dynamic_portgroup",
 }
 
+var allocationFieldsAt = map[int]string{
+	52: "uuid name node_uuid state last_error resource_class traits candidate_nodes extra created_at updated_at links",
+	60: "owner",
+}
+
 var connectorFieldsAt = map[int]string{32: "uuid node_uuid type connector_id extra created_at updated_at links"}
 
 var targetFieldsAt = map[int]string{32: "uuid node_uuid volume_type boot_index volume_id properties extra created_at updated_at links"}
@@ -139,6 +144,9 @@ func TestEveryVersionShowsItsFields(t *testing.T) {
 		{"volume connector in a list", "/v1/volume/connectors?detail=true", "connectors", connectorFieldsAt, 32},
 		{"volume target", "/v1/volume/targets/" + targetA, "", targetFieldsAt, 32},
 		{"volume target of a node", "/v1/nodes/" + nodeA + "/volume/targets?detail=true", "targets", targetFieldsAt, 32},
+		{"allocation", "/v1/allocations/web", "", allocationFieldsAt, 52},
+		{"allocation in a list", "/v1/allocations", "allocations", allocationFieldsAt, 52},
+		{"allocation of a node", "/v1/nodes/" + nodeB + "/allocation", "", allocationFieldsAt, 52},
 		{"history event", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", "", historyFieldsAt, 78},
 		{"history", "/v1/nodes/" + nodeA + "/history?detail=true", "history", historyFieldsAt, 78},
 		{"deploy template", "/v1/deploy_templates/" + templateA, "", templateFieldsAt, 55},
@@ -219,6 +227,7 @@ func TestWhatMayBePatched(t *testing.T) {
 		{"/v1/ports/" + portA, strings.Fields("address available_for_dynamic_portgroup category description extra is_smartnic " +
 			"local_link_connection name node_uuid physical_network portgroup_uuid pxe_enabled vendor")},
 		{"/v1/portgroups/" + groupA, strings.Fields("address category extra mode name node_uuid physical_network properties standalone_ports_supported")},
+		{"/v1/allocations/web", strings.Fields("extra name")},
 		{"/v1/volume/connectors/" + connA, strings.Fields("connector_id extra node_uuid type")},
 		{"/v1/volume/targets/" + targetA, strings.Fields("boot_index extra node_uuid properties volume_id volume_type")},
 		{"/v1/deploy_templates/" + templateA, strings.Fields("description extra name steps")},
@@ -255,6 +264,7 @@ func TestFiltersByVersion(t *testing.T) {
 	ports := map[int]string{1: "node node_uuid address", 24: "portgroup", 82: "shard", 97: "description_contains", 99: "conductor_groups"}
 	groups := map[int]string{23: "node address", 99: "conductor_groups", 106: "shard"}
 	volumes := map[int]string{32: "node"}
+	requests := map[int]string{52: "node resource_class state", 60: "owner"}
 	value := map[string]string{
 		"portgroup":  groupA,
 		"associated": "true", "maintenance": "false", "instance_uuid": nodeB, "chassis_uuid": nodeB, "provision_state": "active", "fault": "power+failure",
@@ -264,7 +274,7 @@ func TestFiltersByVersion(t *testing.T) {
 		path string
 		at   map[int]string
 	}{{"/v1/nodes", nodes}, {"/v1/nodes/detail", nodes}, {"/v1/ports", ports}, {"/v1/ports/detail", ports},
-		{"/v1/portgroups", groups}, {"/v1/portgroups/detail", groups}, {"/v1/volume/connectors", volumes}, {"/v1/volume/targets", volumes}} {
+		{"/v1/portgroups", groups}, {"/v1/portgroups/detail", groups}, {"/v1/volume/connectors", volumes}, {"/v1/volume/targets", volumes}, {"/v1/allocations", requests}} {
 		for first, names := range list.at {
 			for _, name := range strings.Fields(names) {
 				v := value[name]
@@ -275,7 +285,7 @@ func TestFiltersByVersion(t *testing.T) {
 				if resp, body := s.ask(fmt.Sprint("1.", first), "GET", list.path+"?"+name+"="+v, ""); resp.StatusCode != 200 {
 					t.Errorf("%s?%s at 1.%d: %d %s", list.path, name, first, resp.StatusCode, body)
 				}
-				if first == 1 || first == 23 || first == 32 { // as old as the list
+				if first == 1 || first == 23 || first == 32 || first == 52 { // as old as the list
 					continue
 				}
 				resp, body := s.ask(fmt.Sprint("1.", first-1), "GET", list.path+"?"+name+"="+v, "")
@@ -308,6 +318,13 @@ func TestPathsByVersion(t *testing.T) {
 		{24, "GET", "/v1/portgroups/bond0/ports/detail", "", 404},
 		{24, "GET", "/v1/nodes/" + nodeA + "/portgroups", "", 404},
 		{24, "GET", "/v1/nodes/" + nodeA + "/portgroups/detail", "", 404},
+		{52, "GET", "/v1/allocations", "", 404},
+		{52, "GET", "/v1/allocations/web", "", 404},
+		{52, "POST", "/v1/allocations", `{"resource_class":"baremetal"}`, 405},
+		{57, "PATCH", "/v1/allocations/web", `[]`, 405},
+		{52, "DELETE", "/v1/allocations/web", "", 405},
+		{52, "GET", "/v1/nodes/" + nodeB + "/allocation", "", 404},
+		{52, "DELETE", "/v1/nodes/" + nodeB + "/allocation", "", 405},
 		{32, "GET", "/v1/volume", "", 404},
 		{32, "GET", "/v1/volume/connectors", "", 404},
 		{32, "GET", "/v1/volume/targets", "", 404},
@@ -414,6 +431,10 @@ func TestStatusCodes(t *testing.T) {
 		{"POST", "nodes", `{"driver":"ipmi"}`, 201, "*", false},
 		{"POST", "ports", `{"address":"52:54:00:00:00:99","node_uuid":"` + nodeA + `"}`, 201, "*", false},
 		{"POST", "portgroups", `{"node_uuid":"` + nodeA + `"}`, 201, "*", false},
+		{"POST", "allocations", `{"resource_class":"baremetal"}`, 201, "*", false},
+		{"PATCH", "allocations/web", `[]`, 200, "", false},
+		{"DELETE", "allocations/web", "", 204, "", true},
+		{"DELETE", "nodes/" + nodeB + "/allocation", "", 204, "", true},
 		{"POST", "volume/connectors", `{"node_uuid":"` + nodeA + `","type":"ip","connector_id":"192.0.2.1"}`, 201, "*", false},
 		{"POST", "volume/targets", `{"node_uuid":"` + nodeA + `","volume_type":"iscsi","boot_index":1,"volume_id":"v"}`, 201, "*", false},
 		{"PATCH", "portgroups/bond0", `[]`, 200, "", false},
@@ -470,6 +491,8 @@ func TestShortLists(t *testing.T) {
 		{"/v1/nodes/rack1-u7/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
 		{"/v1/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
 		{"/v1/nodes/rack1-u7/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
+		{"/v1/allocations", "allocations", "candidate_nodes created_at extra last_error links name node_uuid owner resource_class state traits updated_at uuid",
+			"/v1/allocations/" + allocA, "/allocations/" + allocA},
 		{"/v1/volume/connectors", "connectors", "connector_id links node_uuid type uuid", "/v1/volume/connectors/" + connA, "/volume/connectors/" + connA},
 		{"/v1/volume/targets", "targets", "boot_index links node_uuid uuid volume_id volume_type", "/v1/volume/targets/" + targetA, "/volume/targets/" + targetA},
 		{"/v1/deploy_templates", "deploy_templates", "links name uuid", "/v1/deploy_templates/" + templateA, "/deploy_templates/" + templateA},
@@ -504,7 +527,7 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
+	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

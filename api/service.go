@@ -35,6 +35,11 @@ type Conductor interface {
 	UpdateVolumeTarget(ctx context.Context, uuid string, change func(*node.VolumeTarget) error) (node.VolumeTarget, error)
 	DeleteVolumeTarget(ctx context.Context, uuid string) error
 
+	// CreateAllocation finds a node, or says in the allocation why there is none.
+	CreateAllocation(ctx context.Context, a node.Allocation) (node.Allocation, error)
+	UpdateAllocation(ctx context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error)
+	DeleteAllocation(ctx context.Context, uuid string) error
+
 	Provision(ctx context.Context, ident string, req node.ProvisionRequest) error
 	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error
 	SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error
@@ -83,6 +88,8 @@ type Reader interface {
 	VolumeConnectors(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) // "": of all nodes
 	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
 	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
+	Allocation(ctx context.Context, ident string) (node.Allocation, error) // UUID or name
+	Allocations(ctx context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error)
 	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)
 	HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error)
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none

@@ -125,6 +125,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	defer c.setLife(nil)
 
 	c.wakeUnfinished(life)
+	c.spawn(c.sweepAllocations)
 	if c.cfg.PowerSyncInterval > 0 {
 		c.spawn(c.syncPower)
 	}

@@ -20,7 +20,7 @@ type flow struct {
 	timeout func(*Config) time.Duration // of a wait that does not say
 	needs   []node.Interface            // must validate before the verb is accepted
 	begin   func(*node.Node)            // edits when the flow starts; may be nil
-	detach  bool                        // takes virtual interfaces and volumes away when it has succeeded
+	detach  bool                        // takes virtual interfaces, volumes and the allocation away when it has succeeded
 	finish  func(*node.Node)            // edits when it has succeeded; may be nil
 	done    func(*node.Node) node.Event // what ends it well
 	next    node.Flow                   // what follows at once, under the same lease
@@ -140,7 +140,7 @@ func cleaned(n *node.Node) node.Event {
 // forgetInstance clears what belonged to the instance that has been torn down.
 func forgetInstance(n *node.Node) {
 	n.InstanceInfo = node.Document{}
-	n.InstanceUUID, n.InstanceName, n.ConfigDrive = "", "", ""
+	n.InstanceUUID, n.InstanceName, n.AllocationUUID, n.ConfigDrive = "", "", "", ""
 }
 
 func whereToLogIn(n *node.Node) string {

@@ -14,30 +14,31 @@ import (
 
 // memStore is a database in memory that several conductors of a test share.
 type memStore struct {
-	mu         sync.Mutex
-	nextID     int64
-	nodes      map[string]*node.Node
-	ports      map[string]node.Port
-	groups     map[string]node.Portgroup
-	targets    map[string]node.VolumeTarget
-	connectors map[string]node.VolumeConnector
-	history    []node.HistoryEvent
-	inventory  map[string]node.Inventory
-	progress   map[string]node.Progress
-	boots      []node.BootEvent
-	lines      map[string]map[node.LineSource]node.MachineLines
-	failures   map[string]node.Evidence
-	lineSaves  int
-	templates  []node.DeployTemplate
-	unread     error // answered when progress is asked for
-	rules      []node.InspectionRule
-	lost       error // answered when templates or rules are asked for
-	writes     int   // Save, Release and Reserve so far: the points at which a process can die
+	mu          sync.Mutex
+	nextID      int64
+	nodes       map[string]*node.Node
+	allocations map[string]node.Allocation
+	ports       map[string]node.Port
+	groups      map[string]node.Portgroup
+	targets     map[string]node.VolumeTarget
+	connectors  map[string]node.VolumeConnector
+	history     []node.HistoryEvent
+	inventory   map[string]node.Inventory
+	progress    map[string]node.Progress
+	boots       []node.BootEvent
+	lines       map[string]map[node.LineSource]node.MachineLines
+	failures    map[string]node.Evidence
+	lineSaves   int
+	templates   []node.DeployTemplate
+	unread      error // answered when progress is asked for
+	rules       []node.InspectionRule
+	lost        error // answered when templates or rules are asked for
+	writes      int   // Save, Release and Reserve so far: the points at which a process can die
 }
 
 func newMemStore() *memStore {
 	return &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
-		groups: map[string]node.Portgroup{}, targets: map[string]node.VolumeTarget{}, connectors: map[string]node.VolumeConnector{},
+		allocations: map[string]node.Allocation{}, groups: map[string]node.Portgroup{}, targets: map[string]node.VolumeTarget{}, connectors: map[string]node.VolumeConnector{},
 		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{},
 		lines: map[string]map[node.LineSource]node.MachineLines{}, failures: map[string]node.Evidence{}}
 }
@@ -376,6 +377,60 @@ func (s *memStore) DeletePortgroup(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.groups, uuid)
+	return nil
+}
+
+func (s *memStore) CreateAllocation(_ context.Context, a *node.Allocation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allocations[a.UUID] = *a
+	return nil
+}
+
+func (s *memStore) Allocation(_ context.Context, ident string) (node.Allocation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.allocations[ident]
+	if !ok {
+		return a, node.AllocationNotFound(ident)
+	}
+	return a, nil
+}
+
+func (s *memStore) Allocations(_ context.Context, f node.AllocationFilter, _ node.Page) ([]node.Allocation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var some []node.Allocation
+	for _, a := range s.allocations {
+		if a.State == f.State {
+			some = append(some, a)
+		}
+	}
+	return some, nil
+}
+
+func (s *memStore) SaveAllocation(ctx context.Context, a *node.Allocation) error {
+	return s.CreateAllocation(ctx, a)
+}
+
+func (s *memStore) EndAllocation(_ context.Context, uuid, state, lastError string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.allocations[uuid]
+	if ok {
+		a.State, a.LastError = state, lastError
+		s.allocations[uuid] = a
+	}
+	return ok, nil
+}
+
+func (s *memStore) DeleteAllocation(_ context.Context, uuid string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.allocations[uuid]; !ok {
+		return node.AllocationNotFound(uuid)
+	}
+	delete(s.allocations, uuid)
 	return nil
 }
 

@@ -67,8 +67,14 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 	if err := c.mayDelete(n); err != nil {
 		return c.giveUp(ctx, n, err)
 	}
+	if err := c.endAllocationOf(ctx, n); err != nil {
+		return c.giveUp(ctx, n, err)
+	}
 	if err := c.store.DeleteNode(ctx, n); err != nil {
 		return c.giveUp(ctx, n, err)
+	}
+	if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
+		c.log.Warn("the allocation of a deleted node is left", "allocation", n.AllocationUUID, "error", err)
 	}
 	c.log.Info("node deleted", "node", n.UUID)
 	return nil

@@ -180,7 +180,7 @@ func (c *Conductor) bootsAlone(ctx context.Context, p node.Port) error {
 	return node.Errorf(node.Conflict, "Port group %s doesn't support standalone ports. Port %s can not be in it while it boots from the network: pxe_enabled must be false.", g.UUID, p.UUID)
 }
 
-// detachAll takes an instance's virtual interfaces and volumes from a node.
+// detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
 func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
 	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
@@ -208,5 +208,8 @@ func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
 			return err
 		}
 	}
-	return c.store.ForgetVolumeTargets(ctx, n.UUID)
+	if err := c.store.ForgetVolumeTargets(ctx, n.UUID); err != nil {
+		return err
+	}
+	return c.forgetAllocation(ctx, n.AllocationUUID)
 }

@@ -70,6 +70,13 @@ type Store interface {
 	DeleteVolumeTarget(ctx context.Context, uuid string) error
 	ForgetVolumeTargets(ctx context.Context, nodeUUID string) error // deletes all of a node's
 
+	CreateAllocation(ctx context.Context, a *node.Allocation) error
+	Allocation(ctx context.Context, ident string) (node.Allocation, error)
+	Allocations(ctx context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error)
+	SaveAllocation(ctx context.Context, a *node.Allocation) error // its name and extra
+	EndAllocation(ctx context.Context, uuid, state, lastError string) (there bool, err error)
+	DeleteAllocation(ctx context.Context, uuid string) error
+
 	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
 
 	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first

@@ -23,8 +23,19 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if n.Maintenance && !after.Maintenance && after.State.Class() == node.Waiting && after.Plan != nil {
 		after.Plan.PollAt = node.Now() // what the machine said during maintenance is acted on now
 	}
+	loses := n.AllocationUUID != "" && after.AllocationUUID == ""
+	if loses {
+		if err := c.endAllocationOf(ctx, n); err != nil {
+			return nil, c.giveUp(ctx, n, err)
+		}
+	}
 	if err := c.release(ctx, after); err != nil { // a name or an instance that another node has
 		return nil, c.giveUp(ctx, n, err)
+	}
+	if loses {
+		if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
+			return nil, err
+		}
 	}
 	if after.State.Class() == node.Waiting {
 		c.Wake(after.UUID)

@@ -80,6 +80,24 @@ def storage_and_bonds(n):
     same((list(bm.volume_targets()), list(bm.volume_connectors())), ([], []), "volumes left")
 
 
+def allocations(n):
+    a = bm.create_allocation(resource_class="bm", name="web", traits=["CUSTOM_B"], candidate_nodes=[n.id])
+    a = bm.wait_for_allocation(a, timeout=30)
+    same((a.state, a.node_id, a.last_error, a.candidate_nodes), ("active", n.id, None, [n.id]), "the allocation")
+    n = bm.get_node(n.id)
+    same((n.allocation_id, n.instance_id, n.instance_info["traits"]), (a.id, a.id, ["CUSTOM_B"]), "its node")
+    late = bm.create_allocation(resource_class="bm", name="late")
+    refused(exceptions.ResourceFailure, "no available node", bm.wait_for_allocation, late, timeout=30)
+    same(bm.wait_for_allocation(late, timeout=30, ignore_error=True).state, "error", "the late one")
+    same([x.name for x in bm.allocations()], ["web", "late"], "allocations")
+    same([x.name for x in bm.allocations(node=n.id, state="active", resource_class="bm")], ["web"], "allocations of the node")
+    same(bm.patch_allocation(a, [{"op": "replace", "path": "/name", "value": "web2"}]).name, "web2", "the new name")
+    bm.delete_allocation("web2")
+    bm.delete_allocation(late)
+    n = bm.get_node(n.id)
+    same((n.allocation_id, n.instance_id), (None, None), "the freed node")
+
+
 def fields(n):
     bm.set_node_traits(n, ["CUSTOM_A", "CUSTOM_B"])
     bm.add_node_trait(n, "CUSTOM_C")
@@ -103,6 +121,7 @@ def life(n):
                                     clean_steps=[{"interface": "deploy", "step": "erase_devices_metadata"}])
     n = bm.set_node_provision_state(n, "provide", wait=True, timeout=30)
     same([x.id for x in bm.wait_for_nodes_provision_state([n], "available", timeout=30)], [n.id], "available")
+    allocations(n)
     uuid = "5f2a1a2e-0000-4000-8000-000000000001"
     n = bm.update_node(n, instance_id=uuid)
     same([x.id for x in bm.nodes(instance_id=uuid, fields=["uuid"])], [n.id], "nodes of the instance")

@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Portgroups and volumes, by the commands people have for them.
-func TestOpenstackClientKeepsPortgroupsAndVolumes(t *testing.T) {
+// Portgroups, volumes and allocations, by the commands people have for them.
+func TestOpenstackClientKeepsPortgroupsVolumesAndAllocations(t *testing.T) {
 	t.Parallel()
 	o := newOpenstack(t, startBillet(t))
 	n := o.ask(t, "node", "create", "--driver", "fake-hardware", "--name", "m1", "--network-interface", "flat")
@@ -16,6 +16,7 @@ func TestOpenstackClientKeepsPortgroupsAndVolumes(t *testing.T) {
 	o.do(t, "node", "power", "off", "m1")
 	waitFor(t, o, "m1", "power_state", "power off")
 	t.Run("portgroups", func(t *testing.T) { portgroups(t, o, uuid) })
+	t.Run("allocations", func(t *testing.T) { allocations(t, o) })
 	t.Run("volume connectors", func(t *testing.T) { connectors(t, o, uuid) })
 	t.Run("volume targets", func(t *testing.T) { targets(t, o, uuid) })
 }
@@ -112,5 +113,44 @@ func targets(t *testing.T, o *openstack, uuid string) {
 	o.do(t, "volume", "target", "delete", id)
 	if rows := o.list(t, "volume", "target", "list"); len(rows) > 0 {
 		t.Errorf("targets left: %v", rows)
+	}
+}
+
+// allocations asks for nodes by what they are, with machines of its own.
+func allocations(t *testing.T, o *openstack) {
+	for _, name := range []string{"a1", "a2"} {
+		o.do(t, "node", "create", "--driver", "fake-hardware", "--name", name, "--resource-class", "gold")
+		o.do(t, "node", "manage", "--wait", "60", name)
+		o.do(t, "node", "provide", "--wait", "60", name)
+	}
+	o.do(t, "node", "add", "trait", "a2", "CUSTOM_FAST")
+	a := o.ask(t, "allocation", "create", "--resource-class", "gold", "--name", "web", "--trait", "CUSTOM_FAST", "--candidate-node", "a1", "--candidate-node", "a2",
+		"--extra", "k=v", "--wait", "60")
+	n := o.ask(t, "node", "show", "a2")
+	shows(t, a, map[string]any{"state": "active", "node_uuid": n["uuid"], "name": "web", "resource_class": "gold", "last_error": nil, "traits": []any{"CUSTOM_FAST"}})
+	shows(t, n, map[string]any{"allocation_uuid": a["uuid"], "instance_uuid": a["uuid"]})
+	o.refused(t, "none fits: 1 without the trait CUSTOM_FAST", "allocation", "create", "--resource-class", "gold", "--name", "late", "--trait", "CUSTOM_FAST", "--wait", "60")
+	if rows := o.list(t, "allocation", "list", "--state", "active"); len(rows) != 1 || rows[0]["Name"] != "web" {
+		t.Errorf("allocations %v", rows)
+	}
+	if rows := o.list(t, "allocation", "list", "--node", "a2", "--fields", "name", "state"); len(rows) != 1 || rows[0]["State"] != "active" {
+		t.Errorf("allocations of a2: %v", rows)
+	}
+	o.do(t, "allocation", "set", "web", "--name", "web2", "--extra", "more=1")
+	o.do(t, "allocation", "unset", "web2", "--extra", "k")
+	shows(t, o.ask(t, "allocation", "show", "web2"), map[string]any{"extra": map[string]any{"more": 1.0}})
+	o.do(t, "node", "deploy", "--wait", "60", "a2")
+	o.refused(t, "undeploy the node first", "allocation", "delete", "web2")
+	o.do(t, "node", "undeploy", "--wait", "60", "a2")
+	o.refused(t, "Allocation web2 could not be found.", "allocation", "show", "web2")
+	o.node(t, "a2", map[string]any{"allocation_uuid": nil, "instance_uuid": nil, "provision_state": "available"})
+	o.do(t, "allocation", "delete", "late")
+
+	o.do(t, "node", "deploy", "--wait", "60", "a1") // without an allocation, which it gets afterwards
+	b := o.ask(t, "allocation", "create", "--node", "a1", "--name", "old")
+	shows(t, b, map[string]any{"state": "active", "resource_class": "gold", "node_uuid": o.ask(t, "node", "show", "a1")["uuid"]})
+	o.do(t, "node", "undeploy", "--wait", "60", "a1")
+	if rows := o.list(t, "allocation", "list"); len(rows) > 0 {
+		t.Errorf("allocations left: %v", rows)
 	}
 }
