@@ -1,6 +1,8 @@
 package api
 
 import (
+	"database/sql"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -179,5 +181,31 @@ func TestListsOfVolumes(t *testing.T) {
 			status = 404
 		}
 		s.refused(path, resp, body, status, want)
+	}
+}
+
+// A target whose sealed properties are damaged is told as an internal error and can be deleted.
+func TestADamagedVolumeTarget(t *testing.T) {
+	s := newStack(t)
+	s.put(&node.Node{UUID: nodeA, State: node.Available, Power: node.PowerOff})
+	if err := s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: nodeA, Properties: node.Document{"auth_password": bmcSecret}}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if _, err := raw.Exec(`UPDATE volume_targets SET properties = X'01'`); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := s.ask("1.32", "GET", "/v1/volume/targets/"+targetA, ""); resp.StatusCode != 500 || leaks(body) != "" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := s.ask("1.32", "DELETE", "/v1/volume/targets/"+targetA, ""); resp.StatusCode != 204 {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := s.ask("1.32", "GET", "/v1/volume/targets", ""); resp.StatusCode != 200 || len(field(t, body, "targets").([]any)) > 0 {
+		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }

@@ -476,6 +476,11 @@ func (s *memStore) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarg
 	return v, nil
 }
 
+func (s *memStore) VolumeTargetNode(ctx context.Context, uuid string) (string, error) {
+	v, err := s.VolumeTarget(ctx, uuid)
+	return v.NodeUUID, err
+}
+
 func (s *memStore) VolumeTargets(_ context.Context, nodeUUID string, _ node.Page) ([]node.VolumeTarget, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -65,6 +65,7 @@ type Store interface {
 	DeleteVolumeConnector(ctx context.Context, uuid string) error
 	CreateVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
 	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
+	VolumeTargetNode(ctx context.Context, uuid string) (nodeUUID string, err error) // of one that is unreadable too
 	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
 	SaveVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
 	DeleteVolumeTarget(ctx context.Context, uuid string) error

@@ -89,13 +89,13 @@ func (c *Conductor) UpdateVolumeTarget(ctx context.Context, uuid string, change 
 	return after, err
 }
 
-// DeleteVolumeTarget removes a target while its node is off.
+// DeleteVolumeTarget removes a target while its node is off. It may be unreadable: that is a reason to delete it.
 func (c *Conductor) DeleteVolumeTarget(ctx context.Context, uuid string) error {
-	v, err := c.store.VolumeTarget(ctx, uuid)
+	owner, err := c.store.VolumeTargetNode(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	return c.whileOff(ctx, v.NodeUUID, "volume target deletion", func(*node.Node) error { return c.store.DeleteVolumeTarget(ctx, v.UUID) })
+	return c.whileOff(ctx, owner, "volume target deletion", func(*node.Node) error { return c.store.DeleteVolumeTarget(ctx, uuid) })
 }
 
 // whileOff does something with a node's volumes under its lease. A machine that runs may be using them.

@@ -70,7 +70,7 @@ func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 	var has bool
 	r, err := scanRecord(row(ctx, s.read, query, strings.ToLower(mac), node.Now()), &m.NodeUUID, &has)
 	if errors.Is(err, sql.ErrNoRows) {
-		return boot.Machine{}, nil
+		return s.bond(ctx, mac)
 	}
 	if err != nil {
 		return boot.Machine{}, fmt.Errorf("ask what %s boots: %w", mac, err)
@@ -80,6 +80,19 @@ func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 		m.Record = &r
 	}
 	return m, nil
+}
+
+// bond is the machine whose operating system has joined ports under a portgroup's address: it is known, and boots nothing.
+func (s *Store) bond(ctx context.Context, mac string) (m boot.Machine, err error) {
+	const query = `SELECT n.uuid FROM portgroups p JOIN nodes n ON n.id = p.node_id WHERE p.address = $1 AND p.address <> ''`
+	err = row(ctx, s.read, query, strings.ToLower(mac)).Scan(&m.NodeUUID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("ask whose bond %s is: %w", mac, err)
+	}
+	return m, err
 }
 
 // scanRecord reads a record's columns behind those that go into before.

@@ -199,7 +199,12 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	if err := s.CreatePort(t.Context(), &p); err != nil {
 		t.Fatal(err)
 	}
+	v := node.VolumeTarget{NodeUUID: hurtNode, Properties: node.Document{"auth_password": "b"}}
+	if err := s.CreateVolumeTarget(t.Context(), &v); err != nil {
+		t.Fatal(err)
+	}
 	shut(t, s)
+	rawSQLite(t, cfg.DataDir, `UPDATE volume_targets SET properties = X'01'`)
 	rawSQLite(t, cfg.DataDir, `UPDATE deploy_templates SET steps = X'01'`)
 	rawSQLite(t, cfg.DataDir, `UPDATE inventory SET inventory = '{'`)
 	rawSQLite(t, cfg.DataDir, `UPDATE ports SET extra = '[]'`)
@@ -209,6 +214,8 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		"list deploy templates: ":                func() error { _, err := s.DeployTemplates(t.Context(), node.Page{}); return err },
 		"read the inventory of node " + hurtNode: func() error { _, err := s.Inventory(t.Context(), hurtNode); return err },
 		"read port " + p.UUID:                    func() error { _, err := s.Port(t.Context(), p.UUID); return err },
+		"read volume target " + v.UUID:           func() error { _, err := s.VolumeTarget(t.Context(), v.UUID); return err },
+		"list volume targets: ":                  func() error { _, err := s.VolumeTargets(t.Context(), "", node.Page{}); return err },
 		"list ports: ":                           func() error { _, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{}); return err },
 	} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), what) || node.KindOf(err) != node.Internal {
@@ -223,6 +230,15 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		t.Errorf("%+v, %v", i, err)
 	}
 	if err := s.DeletePort(t.Context(), p.UUID); err != nil {
+		t.Error(err)
+	}
+	if owner, err := s.VolumeTargetNode(t.Context(), v.UUID); err != nil || owner != hurtNode {
+		t.Errorf("the volume target is of %q, %v", owner, err)
+	}
+	if err := s.DeleteVolumeTarget(t.Context(), v.UUID); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.VolumeTargetNode(t.Context(), v.UUID); node.KindOf(err) != node.NotFound {
 		t.Error(err)
 	}
 	if list, err := s.DeployTemplates(t.Context(), node.Page{Hot: true}); err == nil {

@@ -180,6 +180,19 @@ func (s *Store) VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarge
 	return targets.get(ctx, s, uuid)
 }
 
+// VolumeTargetNode returns the UUID of a volume target's node, also of a target that cannot be read.
+func (s *Store) VolumeTargetNode(ctx context.Context, uuid string) (nodeUUID string, err error) {
+	const query = `SELECT n.uuid FROM volume_targets p JOIN nodes n ON n.id = p.node_id WHERE p.uuid = $1`
+	err = row(ctx, s.read, query, strings.ToLower(uuid)).Scan(&nodeUUID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", node.VolumeTargetNotFound(uuid)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read volume target %s: %w", uuid, err)
+	}
+	return nodeUUID, nil
+}
+
 // VolumeTargets lists volume targets, of one node or, for "", of all.
 func (s *Store) VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error) {
 	return targets.list(ctx, s, nodeUUID, p)

@@ -139,3 +139,22 @@ func testPortgroupLists(t *testing.T, s *store.Store) {
 		same(t, tt.name+" by name", byName, tt.want)
 	}
 }
+
+// A machine whose operating system speaks with its bond's address is known, and boots nothing; a port's own address counts first.
+func testBonds(t *testing.T, s *store.Store) {
+	add(t, s, 1, nil)
+	add(t, s, 2, nil)
+	addPort(t, s, 1, node.Port{NodeUUID: uid(1), PXEEnabled: true})
+	addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(2), Address: mac(7)})
+	addPortgroup(t, s, 2, node.Portgroup{NodeUUID: uid(2), Address: mac(1)}) // as the first port of node 1
+	addPortgroup(t, s, 3, node.Portgroup{NodeUUID: uid(2)})
+	for _, i := range []int{1, 2} {
+		ok(t, s.PutRecord(t.Context(), record(i)))
+	}
+	for address, want := range map[string]string{mac(7): uid(2), strings.ToUpper(mac(7)): uid(2), mac(1): uid(1), mac(9): "", "": ""} {
+		m, err := s.Machine(t.Context(), address)
+		if err != nil || m.NodeUUID != want || (m.Record != nil) != (address == mac(1)) {
+			t.Errorf("%q is of %q with %+v, %v; want %q", address, m.NodeUUID, m.Record, err, want)
+		}
+	}
+}

@@ -59,6 +59,7 @@ func Run(t *testing.T, open Open) {
 		{"portgroup", testPortgroup},
 		{"portgroup refusals", testPortgroupRefusals},
 		{"portgroup lists", testPortgroupLists},
+		{"bonds are known", testBonds},
 		{"volume connector", testVolumeConnector},
 		{"volume target", testVolumeTarget},
 		{"volume refusals", testVolumeRefusals},
