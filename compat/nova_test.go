@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,18 @@ func TestNovaDriverDrivesAWholeLife(t *testing.T) {
 		os.Stderr.WriteString(text + "\n")
 		t.Skip(text)
 	}
-	b := startBillet(t)
+	t.Run("none", func(t *testing.T) { drive(t, startBillet(t), "", "", "whole_life", "bonded", "volumes", "failures") })
+	t.Run("http_basic", func(t *testing.T) {
+		drive(t, startBillet(t, "--auth", "http_basic", "--htpasswd-file", htpasswd(t)), "ada", "open sesame", "partitions")
+	})
+}
+
+// drive runs parts of the program against a service.
+func drive(t *testing.T, b *billet, user, password string, parts ...string) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(novaDir, "bin", "python"), "-B", filepath.Join("testdata", "novadriver.py"), b.endpoint)
+	cmd := exec.CommandContext(ctx, filepath.Join(novaDir, "bin", "python"), slices.Concat([]string{"-B", filepath.Join("testdata", "novadriver.py"), b.endpoint, user, password}, parts)...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "LANG=C.UTF-8"}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "done\n") {

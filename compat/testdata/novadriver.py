@@ -1,6 +1,7 @@
 # The compute service's own driver for bare metal (nova.virt.ironic.driver), over its own openstacksdk, drives a
 # node's whole life. What is not here of a compute service is its database, its network service and its other
-# processes: those calls are answered by the few lines of stand() below. Argument: the service's URL.
+# processes: those calls are answered by the few lines of stand() below. Arguments: the service's URL, and the user
+# and password when it asks for them; the parts of the test to run.
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from nova.virt.ironic import driver as ironic_driver
 from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
 
-url = sys.argv[1]
+url, user, password, parts = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
 CONF = nova.conf.CONF
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(seconds / 10)  # the library looks again every two seconds
@@ -41,7 +42,12 @@ def configure():
     CONF([], project="nova", default_config_files=[])
     from keystoneauth1 import loading
     loading.register_auth_conf_options(CONF, "ironic")
-    for name, value in {"auth_type": "none", "endpoint_override": url, "api_retry_interval": 1, "api_max_retries": 60}.items():
+    options = {"auth_type": "none", "endpoint_override": url, "api_retry_interval": 1, "api_max_retries": 60}
+    if user:
+        options["auth_type"] = "http_basic"
+        CONF.register_opts(loading.get_auth_plugin_conf_options("http_basic"), group="ironic")
+        options |= {"username": user, "password": password, "endpoint": url}
+    for name, value in options.items():
         CONF.set_override(name, value, group="ironic")
     CONF.set_override("host", "compute-1")
     CONF.set_override("force_config_drive", True)
@@ -168,6 +174,7 @@ def whole_life(driver, ctx, bm):
     driver.power_on(ctx, i, net)
     same(driver.get_info(i, use_cache=False).state, power_state.RUNNING, "state")
     driver.trigger_crash_dump(i)
+    refused(exception.ConsoleTypeUnavailable, "serial", driver.get_serial_console, ctx, i)
     refused(NotImplementedError, "", driver.set_admin_password, i, "new")
 
     driver.rescue(ctx, i, net, image, "let me in", None, None)
@@ -309,6 +316,33 @@ def failures(driver, ctx, bm):
     bm.delete_node(n)
 
 
+# partitions: a compute service that serves one shard, or one conductor group, sees that part of the nodes only.
+def partitions(driver, ctx, bm):
+    east, _ = enrol(bm, "compute-e", shard="s1")
+    west, _ = enrol(bm, "compute-w", shard="s2")
+    loose, _ = enrol(bm, "compute-l")
+    nodes = lambda: sorted(driver.get_available_nodes())
+    same(nodes(), sorted([east.id, west.id, loose.id]), "all nodes")
+    CONF.set_override("shard", "s1", group="ironic")
+    same(nodes(), [east.id], "nodes of a shard")
+    CONF.clear_override("shard", group="ironic")
+    for group, want in (("", [east.id, west.id, loose.id]), ("elsewhere", [])):
+        CONF.set_override("conductor_group", group, group="ironic")
+        CONF.set_override("peer_list", ["compute-1"], group="ironic")
+        same(nodes(), sorted(want), f"nodes of the conductor group {group!r}")
+    CONF.clear_override("conductor_group", group="ironic")
+    i = new_instance(ctx, east.id)
+    CONF.set_override("shard", "s2", group="ironic")
+    driver.prepare_for_spawn(i)
+    same(nodes(), [west.id], "an instance's node in another shard is another's affair")
+    CONF.clear_override("shard", group="ironic")
+    same(nodes(), sorted([east.id, west.id, loose.id]), "with the instance's node")
+    driver.failed_spawn_cleanup(i)
+    instances.remove(i)
+    for n in (east, west, loose):
+        bm.delete_node(n)
+
+
 def main():
     configure()
     stand()
@@ -316,7 +350,7 @@ def main():
     driver = ironic_driver.IronicDriver(None)
     driver.init_host("compute-1")
     bm = driver.ironic_connection
-    for test in [whole_life, bonded, volumes, failures]:
+    for test in [globals()[part] for part in parts]:
         began = time.monotonic()
         test(driver, ctx, bm)
         print(f"{test.__name__}: {time.monotonic() - began:.1f} s")
