@@ -140,7 +140,7 @@ func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 	for _, path := range []string{"/v1/nodes/detail", "/v1/nodes/validate"} {
 		allowed[path] = append(allowed[path], "PATCH", "DELETE")
 	}
-	for _, path := range []string{"/v1/ports/detail", "/v1/portgroups/detail"} {
+	for _, path := range []string{"/v1/ports/detail", "/v1/portgroups/detail", "/v1/chassis/detail"} {
 		allowed[path] = append(allowed[path], "PATCH", "DELETE")
 	}
 	for path, methods := range allowed {
@@ -164,7 +164,7 @@ func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis", "/v1/runbooks", "/v1/volume/x", "/v1/portgroups/a/vifs", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
+	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis/a/b", "/v1/runbooks", "/v1/volume/x", "/v1/portgroups/a/vifs", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
 		for _, method := range []string{"GET", "POST", "DELETE"} {
 			resp, body := s.ask("1.115", method, path, "")
 			if resp.StatusCode != 404 || body != `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}` || resp.Header.Get("Allow") != "" {
@@ -199,6 +199,8 @@ var takesBody = map[string]string{
 	"PATCH /v1/ports/{ident}":                                                   "patch",
 	"POST /v1/portgroups":                                                       "object",
 	"PATCH /v1/portgroups/{ident}":                                              "patch",
+	"POST /v1/chassis":                                                          "object",
+	"PATCH /v1/chassis/{uuid}":                                                  "patch",
 	"POST /v1/allocations":                                                      "object",
 	"PATCH /v1/allocations/{ident}":                                             "patch",
 	"POST /v1/volume/connectors":                                                "object",

@@ -17,8 +17,9 @@ import (
 type Config struct {
 	Conductor Conductor
 	Reader    Reader
-	Templates Templates // default: the Reader, which may be one
-	Rules     Rules     // default: the Reader, which may be one
+	Templates Templates     // default: the Reader, which may be one
+	Rules     Rules         // default: the Reader, which may be one
+	Chassis   ChassisKeeper // default: the Reader, which may be one
 
 	Auth         string // "noauth" (default) or "http_basic"
 	HTPasswdFile string // bcrypt htpasswd file, for http_basic
@@ -50,8 +51,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Rules == nil {
 		a.Rules, _ = cfg.Reader.(Rules)
 	}
-	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil || a.Rules == nil {
-		return nil, errors.New("api: a conductor, a reader and a keeper of templates and rules are needed")
+	if cfg.Chassis == nil {
+		a.Chassis, _ = cfg.Reader.(ChassisKeeper)
+	}
+	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil || a.Rules == nil || a.Chassis == nil {
+		return nil, errors.New("api: a conductor, a reader and a keeper of templates, rules and chassis are needed")
 	}
 	if err := a.setDefaults(); err != nil {
 		return nil, err

@@ -93,7 +93,7 @@ func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor, a reader and a keeper of templates and rules are needed"},
+		{Config{}, "api: a conductor, a reader and a keeper of templates, rules and chassis are needed"},
 		{Config{Conductor: w, Reader: w, Templates: w, Auth: "kerberos"}, `api: unknown auth "kerberos"; allowed are noauth and http_basic`},
 		{Config{Conductor: w, Reader: w, Templates: w, PublicEndpoint: "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
 		{Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: "testdata/none"}, "opening the htpasswd file: open testdata/none: no such file or directory"},
@@ -124,7 +124,7 @@ func TestPathForms(t *testing.T) {
 		{"1.5", "GET", "/v1/nodes/rack1-u7", 200},
 		{"1.90", "GET", "/v1/nodes/" + nodeA + "/detail", 404},
 		{"1.90", "GET", "/v2", 404},
-		{"1.90", "GET", "/v1/chassis", 404},
+		{"1.1", "GET", "/v1/chassis", 200},
 		{"1.90", "GET", "/v1/nodes/..%2f..%2fetc", 404},
 		{"1.90", "POST", "/v1", 405},
 		{"1.90", "PUT", "/v1/nodes", 405},

@@ -108,7 +108,7 @@ func TestRefusals(t *testing.T) {
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","name":"` + nodeB + `"}`, 400, `The name of a node may not look like a UUID: "` + nodeB + `".`},
 		{"1.20", "POST", "/v1/nodes", `{"driver":"ipmi","owner":"me"}`, 406, "Request not acceptable. The minimal required API version for the field 'owner' is 1.50."},
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","resource_class":"` + strings.Repeat("x", 81) + `"}`, 400, "Field resource_class may have at most 80 characters, not 81."},
-		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","chassis_uuid":"` + portA + `"}`, 400, "Chassis " + portA + " could not be found."},
+		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","chassis_uuid":"rack1"}`, 400, `Expected a UUID for chassis_uuid but received "rack1".`},
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","conductor_group":"a/b"}`, 400, `Value "a/b" for conductor_group is not allowed: use letters, digits and the characters _ - .`},
 		{"1.90", "POST", "/v1/nodes", `{"driver":"ipmi","parent_node":"nobody"}`, 400, `The parent node "nobody" could not be found.`},
 

@@ -15,6 +15,7 @@ type world struct {
 	nodes      []*node.Node
 	ports      []node.Port
 	groups     []node.Portgroup
+	chassis    []node.Chassis
 	allocated  []node.Allocation
 	targets    []node.VolumeTarget
 	connectors []node.VolumeConnector
@@ -239,6 +240,24 @@ func (w *world) Allocations(_ context.Context, f node.AllocationFilter, p node.P
 	return some(w, w.allocated, p, func(a node.Allocation) bool { return f.State == "" || a.State == f.State })
 }
 
+func (w *world) CreateChassis(_ context.Context, x *node.Chassis) error {
+	x.CreatedAt = epoch
+	_, err := created(w, &w.chassis, *x)
+	return err
+}
+
+func (w *world) Chassis(_ context.Context, uuid string) (node.Chassis, error) {
+	return one(w, w.chassis, func(x node.Chassis) bool { return x.UUID == uuid }, node.ChassisNotFound(uuid))
+}
+
+func (w *world) ListChassis(_ context.Context, p node.Page) ([]node.Chassis, error) {
+	return some(w, w.chassis, p, func(node.Chassis) bool { return true })
+}
+
+func (w *world) SaveChassis(_ context.Context, x *node.Chassis) error { return w.did(*x) }
+
+func (w *world) DeleteChassis(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
 func (w *world) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
 	return one(w, w.groups, func(g node.Portgroup) bool { return g.UUID == ident || g.Name != "" && g.Name == ident }, node.PortgroupNotFound(ident))
 }
@@ -455,14 +474,15 @@ func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([
 }
 
 const (
-	nodeA   = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
-	nodeB   = "22222222-2222-4222-8222-222222222222"
-	allocA  = "a1100000-0000-4000-8000-00000000000a"
-	groupA  = "b0000000-0000-4000-8000-00000000000a"
-	connA   = "c0000000-0000-4000-8000-00000000000a"
-	targetA = "d0000000-0000-4000-8000-00000000000a"
-	portA   = "d2b30520-907d-46c8-bfee-c5586e6fb3a1"
-	macA    = "52:54:00:cf:2d:31"
+	nodeA    = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
+	nodeB    = "22222222-2222-4222-8222-222222222222"
+	allocA   = "a1100000-0000-4000-8000-00000000000a"
+	chassisA = "e0000000-0000-4000-8000-00000000000a"
+	groupA   = "b0000000-0000-4000-8000-00000000000a"
+	connA    = "c0000000-0000-4000-8000-00000000000a"
+	targetA  = "d0000000-0000-4000-8000-00000000000a"
+	portA    = "d2b30520-907d-46c8-bfee-c5586e6fb3a1"
+	macA     = "52:54:00:cf:2d:31"
 
 	agentToken = "tok-9f3c0e2d7b6a5948372615049382716054a3b2c1d0e"
 	bmcSecret  = "s3cr3t-of-the-bmc"
@@ -521,6 +541,7 @@ func newWorld() *world {
 			Properties: node.Document{"miimon": 100.0}, StandalonePortsSupported: true, CreatedAt: epoch, InternalInfo: node.Document{"token": agentToken}}},
 		allocated: []node.Allocation{{ID: 1, UUID: allocA, Name: "web", NodeUUID: nodeB, State: node.Allocated, ResourceClass: "baremetal", Traits: []string{"CUSTOM_FAST"},
 			CandidateNodes: []string{nodeB}, Owner: "ada", CreatedAt: epoch}},
+		chassis:    []node.Chassis{{ID: 1, UUID: chassisA, Description: "rack 7", Extra: node.Document{"row": 2.0}, CreatedAt: epoch}},
 		connectors: []node.VolumeConnector{{ID: 1, UUID: connA, NodeUUID: nodeA, Type: "iqn", ConnectorID: "iqn.2026-01.example:node-a", CreatedAt: epoch}},
 		targets: []node.VolumeTarget{{ID: 1, UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "vol-1", CreatedAt: epoch,
 			Properties: node.Document{"target_portal": "192.0.2.20:3260", "auth_username": "u", "auth_password": bmcSecret}}},

@@ -108,7 +108,7 @@ var since = map[string]version{
 	"heartbeat.agent_status": 72, "heartbeat.agent_status_message": 72,
 
 	"links of the node": 5, "names that are no host names": 10, "enroll": 11, "null instead of available": 2, "inspect wait": 39,
-	"agent token": 62, "continue_inspection": 84, "no .json suffix": 91, "name of a port": 88,
+	"agent token": 62, "continue_inspection": 84, "no .json suffix": 91, "leaving a chassis": 25, "name of a port": 88,
 }
 
 // knows reports whether the version has the thing.

@@ -151,10 +151,9 @@ func setInstanceInfo(n *node.Node, v any) error {
 
 func setChassis(n *node.Node, v any) error {
 	s, err := text("chassis_uuid", v, 36)
-	if err == nil && s != "" {
-		err = invalid("Chassis %s could not be found.", s) // there are none
+	if err == nil {
+		n.ChassisUUID, err = optionalUUID("chassis_uuid", s) // that it exists is the conductor's to say
 	}
-	n.ChassisUUID = ""
 	return err
 }
 

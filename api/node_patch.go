@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -35,6 +36,12 @@ func applyNodePatch(n *node.Node, ops []patchOp) error {
 		}
 	}
 	return nil
+}
+
+// leavesChassis reports whether an operation takes a node out of its chassis, which older versions could not.
+func leavesChassis(op patchOp) bool {
+	var o struct{ Value any }
+	return op.Path == "/chassis_uuid" && json.Unmarshal(op.raw, &o) == nil && o.Value == nil
 }
 
 // own is the unmasked value of a field that may be patched.

@@ -224,6 +224,11 @@ func (a *API) readNodePatch(c *call) (reset bool, ops []patchOp, err error) {
 	if err != nil {
 		return false, nil, err
 	}
+	if slices.ContainsFunc(ops, leavesChassis) {
+		if err := c.version.needs("leaving a chassis", "taking a node out of its chassis"); err != nil {
+			return false, nil, err
+		}
+	}
 	reset = b != nil && *b
 	if reset && !slices.Contains(touched(ops), "driver") {
 		return false, nil, invalid("The reset_interfaces parameter can only be used when changing the node's driver.")

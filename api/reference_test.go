@@ -86,6 +86,8 @@ var allocationFieldsAt = map[int]string{
 	60: "owner",
 }
 
+var chassisFieldsAt = map[int]string{1: "uuid description extra created_at updated_at links nodes"}
+
 var connectorFieldsAt = map[int]string{32: "uuid node_uuid type connector_id extra created_at updated_at links"}
 
 var targetFieldsAt = map[int]string{32: "uuid node_uuid volume_type boot_index volume_id properties extra created_at updated_at links"}
@@ -147,6 +149,8 @@ func TestEveryVersionShowsItsFields(t *testing.T) {
 		{"allocation", "/v1/allocations/web", "", allocationFieldsAt, 52},
 		{"allocation in a list", "/v1/allocations", "allocations", allocationFieldsAt, 52},
 		{"allocation of a node", "/v1/nodes/" + nodeB + "/allocation", "", allocationFieldsAt, 52},
+		{"chassis", "/v1/chassis/" + chassisA, "", chassisFieldsAt, 1},
+		{"chassis in a list", "/v1/chassis/detail", "chassis", chassisFieldsAt, 1},
 		{"history event", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", "", historyFieldsAt, 78},
 		{"history", "/v1/nodes/" + nodeA + "/history?detail=true", "history", historyFieldsAt, 78},
 		{"deploy template", "/v1/deploy_templates/" + templateA, "", templateFieldsAt, 55},
@@ -227,6 +231,7 @@ func TestWhatMayBePatched(t *testing.T) {
 		{"/v1/ports/" + portA, strings.Fields("address available_for_dynamic_portgroup category description extra is_smartnic " +
 			"local_link_connection name node_uuid physical_network portgroup_uuid pxe_enabled vendor")},
 		{"/v1/portgroups/" + groupA, strings.Fields("address category extra mode name node_uuid physical_network properties standalone_ports_supported")},
+		{"/v1/chassis/" + chassisA, strings.Fields("description extra")},
 		{"/v1/allocations/web", strings.Fields("extra name")},
 		{"/v1/volume/connectors/" + connA, strings.Fields("connector_id extra node_uuid type")},
 		{"/v1/volume/targets/" + targetA, strings.Fields("boot_index extra node_uuid properties volume_id volume_type")},
@@ -431,6 +436,9 @@ func TestStatusCodes(t *testing.T) {
 		{"POST", "nodes", `{"driver":"ipmi"}`, 201, "*", false},
 		{"POST", "ports", `{"address":"52:54:00:00:00:99","node_uuid":"` + nodeA + `"}`, 201, "*", false},
 		{"POST", "portgroups", `{"node_uuid":"` + nodeA + `"}`, 201, "*", false},
+		{"POST", "chassis", `{}`, 201, "*", false},
+		{"PATCH", "chassis/" + chassisA, `[]`, 200, "", false},
+		{"DELETE", "chassis/" + chassisA, "", 204, "", true},
 		{"POST", "allocations", `{"resource_class":"baremetal"}`, 201, "*", false},
 		{"PATCH", "allocations/web", `[]`, 200, "", false},
 		{"DELETE", "allocations/web", "", 204, "", true},
@@ -491,6 +499,7 @@ func TestShortLists(t *testing.T) {
 		{"/v1/nodes/rack1-u7/ports", "ports", "address links uuid", "/v1/ports/" + portA, "/ports/" + portA},
 		{"/v1/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
 		{"/v1/nodes/rack1-u7/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
+		{"/v1/chassis", "chassis", "description links uuid", "/v1/chassis/" + chassisA, "/chassis/" + chassisA},
 		{"/v1/allocations", "allocations", "candidate_nodes created_at extra last_error links name node_uuid owner resource_class state traits updated_at uuid",
 			"/v1/allocations/" + allocA, "/allocations/" + allocA},
 		{"/v1/volume/connectors", "connectors", "connector_id links node_uuid type uuid", "/v1/volume/connectors/" + connA, "/volume/connectors/" + connA},
@@ -527,7 +536,7 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
+	grows := map[int]string{1: "nodes ports drivers chassis", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

@@ -25,7 +25,7 @@ func (a *API) showService(w http.ResponseWriter, c *call) error {
 
 // resources are the collections served, with the version that first knows each.
 var resources = []struct{ name, since string }{
-	{"nodes", ""}, {"ports", ""}, {"drivers", ""}, {"portgroups", "/v1/portgroups"}, {"volume", "/v1/volume"}, {"allocations", "/v1/allocations"}, {"conductors", "/v1/conductors"}, {"deploy_templates", "/v1/deploy_templates"},
+	{"nodes", ""}, {"ports", ""}, {"drivers", ""}, {"chassis", ""}, {"portgroups", "/v1/portgroups"}, {"volume", "/v1/volume"}, {"allocations", "/v1/allocations"}, {"conductors", "/v1/conductors"}, {"deploy_templates", "/v1/deploy_templates"},
 	{"inspection_rules", "/v1/inspection_rules"}, {"shards", "/v1/shards"},
 	{"lookup", "/v1/lookup"}, {"heartbeat", "/v1/heartbeat/{ident}"}, {"continue_inspection", "continue_inspection"},
 }

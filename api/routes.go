@@ -5,7 +5,7 @@ import "slices"
 // routes is the table of everything the API answers. A path newer than the version asked for is a
 // 404 (see since); everything not listed is a 404 or a 405.
 func (a *API) routes() []route {
-	return slices.Concat(a.serviceRoutes(), a.nodeRoutes(), a.portRoutes(), a.portgroupRoutes(), a.volumeRoutes(), a.allocationRoutes(), a.machinePaths(), a.vendorRoutes(), a.templateRoutes(), a.ruleRoutes())
+	return slices.Concat(a.serviceRoutes(), a.nodeRoutes(), a.portRoutes(), a.portgroupRoutes(), a.volumeRoutes(), a.chassisRoutes(), a.allocationRoutes(), a.machinePaths(), a.vendorRoutes(), a.templateRoutes(), a.ruleRoutes())
 }
 
 func (a *API) serviceRoutes() []route {

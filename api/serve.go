@@ -198,7 +198,7 @@ func tidy(r *http.Request, v version) *http.Request {
 	}
 	first, _, _ := strings.Cut(p[1:], "/")
 	switch first {
-	case "nodes", "ports", "portgroups", "volume", "allocations", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection", "deploy_templates", "inspection_rules", "shards":
+	case "nodes", "ports", "portgroups", "chassis", "volume", "allocations", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection", "deploy_templates", "inspection_rules", "shards":
 		p = "/v1" + p
 	}
 	u := *r.URL

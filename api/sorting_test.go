@@ -178,6 +178,8 @@ func TestBadPagesOfEveryList(t *testing.T) {
 		"/v1/portgroups":             "Portgroup " + stranger + " could not be found.",
 		"/v1/portgroups/detail":      "Portgroup " + stranger + " could not be found.",
 		"/v1/nodes/blade/portgroups": "Portgroup " + stranger + " could not be found.",
+		"/v1/chassis":                "Chassis " + stranger + " could not be found.",
+		"/v1/chassis/detail":         "Chassis " + stranger + " could not be found.",
 		"/v1/allocations":            "Allocation " + stranger + " could not be found.",
 		"/v1/volume/connectors":      "Volume connector " + stranger + " could not be found.",
 		"/v1/volume/targets":         "Volume target " + stranger + " could not be found.",

@@ -236,8 +236,8 @@ func (a *API) patchVolumeTarget(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// deleteVolume answers a DELETE of what remove takes away.
-func deleteVolume(remove func(c *call, uuid string) error) handler {
+// deleteByUUID answers a DELETE of what remove takes away.
+func deleteByUUID(remove func(c *call, uuid string) error) handler {
 	return func(w http.ResponseWriter, c *call) error {
 		uuid, err := c.pathUUID()
 		if err != nil {
@@ -264,12 +264,12 @@ func (a *API) volumeRoutes() []route {
 		{pattern: "POST /v1/volume/connectors", serve: a.createVolumeConnector},
 		{pattern: "GET /v1/volume/connectors/{uuid}", serve: a.showVolumeConnector},
 		{pattern: "PATCH /v1/volume/connectors/{uuid}", serve: a.patchVolumeConnector},
-		{pattern: "DELETE /v1/volume/connectors/{uuid}", serve: deleteVolume(func(c *call, uuid string) error { return a.Conductor.DeleteVolumeConnector(c.Context(), uuid) })},
+		{pattern: "DELETE /v1/volume/connectors/{uuid}", serve: deleteByUUID(func(c *call, uuid string) error { return a.Conductor.DeleteVolumeConnector(c.Context(), uuid) })},
 		{pattern: "GET /v1/volume/targets", serve: targets},
 		{pattern: "POST /v1/volume/targets", serve: a.createVolumeTarget},
 		{pattern: "GET /v1/volume/targets/{uuid}", serve: a.showVolumeTarget},
 		{pattern: "PATCH /v1/volume/targets/{uuid}", serve: a.patchVolumeTarget},
-		{pattern: "DELETE /v1/volume/targets/{uuid}", serve: deleteVolume(func(c *call, uuid string) error { return a.Conductor.DeleteVolumeTarget(c.Context(), uuid) })},
+		{pattern: "DELETE /v1/volume/targets/{uuid}", serve: deleteByUUID(func(c *call, uuid string) error { return a.Conductor.DeleteVolumeTarget(c.Context(), uuid) })},
 		{pattern: "GET /v1/nodes/{ident}/volume", serve: a.showVolume},
 		{pattern: "GET /v1/nodes/{ident}/volume/connectors", serve: connectors},
 		{pattern: "GET /v1/nodes/{ident}/volume/targets", serve: targets},

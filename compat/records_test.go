@@ -16,6 +16,7 @@ func TestOpenstackClientKeepsPortgroupsVolumesAndAllocations(t *testing.T) {
 	o.do(t, "node", "power", "off", "m1")
 	waitFor(t, o, "m1", "power_state", "power off")
 	t.Run("portgroups", func(t *testing.T) { portgroups(t, o, uuid) })
+	t.Run("chassis", func(t *testing.T) { chassis(t, o, uuid) })
 	t.Run("allocations", func(t *testing.T) { allocations(t, o) })
 	t.Run("volume connectors", func(t *testing.T) { connectors(t, o, uuid) })
 	t.Run("volume targets", func(t *testing.T) { targets(t, o, uuid) })
@@ -153,4 +154,24 @@ func allocations(t *testing.T, o *openstack) {
 	if rows := o.list(t, "allocation", "list"); len(rows) > 0 {
 		t.Errorf("allocations left: %v", rows)
 	}
+}
+
+func chassis(t *testing.T, o *openstack, uuid string) {
+	c := o.ask(t, "chassis", "create", "--description", "rack 7", "--extra", "row=2")
+	id, _ := c["uuid"].(string)
+	o.do(t, "node", "set", "m1", "--chassis-uuid", id)
+	shows(t, o.ask(t, "node", "show", "m1"), map[string]any{"chassis_uuid": id})
+	if rows := o.list(t, "chassis", "list"); len(rows) != 1 || rows[0]["Description"] != "rack 7" {
+		t.Errorf("chassis %v", rows)
+	}
+	if rows := o.list(t, "node", "list", "--chassis", id); len(rows) != 1 || rows[0]["UUID"] != uuid {
+		t.Errorf("nodes of the chassis: %v", rows)
+	}
+	o.do(t, "chassis", "set", id, "--description", "rack 8")
+	o.do(t, "chassis", "unset", id, "--extra", "row")
+	shows(t, o.ask(t, "chassis", "show", id), map[string]any{"description": "rack 8", "extra": map[string]any{}})
+	o.refused(t, "contains nodes", "chassis", "delete", id)
+	o.do(t, "node", "unset", "m1", "--chassis-uuid")
+	o.do(t, "chassis", "delete", id)
+	o.refused(t, "Chassis "+id+" could not be found.", "chassis", "show", id)
 }

@@ -434,6 +434,10 @@ func (s *memStore) DeleteAllocation(_ context.Context, uuid string) error {
 	return nil
 }
 
+func (s *memStore) Chassis(_ context.Context, uuid string) (node.Chassis, error) {
+	return node.Chassis{}, node.ChassisNotFound(uuid)
+}
+
 func (s *memStore) CreateVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
 	return s.SaveVolumeConnector(context.Background(), v)
 }

@@ -29,6 +29,9 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 	}
 	n.Interfaces = h.Names()
 	nameInstance(n)
+	if err := c.chassisExists(ctx, n.ChassisUUID); err != nil {
+		return nil, err
+	}
 	if err := c.store.CreateNode(ctx, n); err != nil {
 		return nil, err
 	}
@@ -49,6 +52,18 @@ func (c *Conductor) serves(n *node.Node) error {
 	}
 	return node.Errorf(node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver %s for conductor group '%s'. Available are the drivers %s for conductor group '%s'.",
 		n.Driver, n.ConductorGroup, strings.Join(names, ", "), c.cfg.ConductorGroup)
+}
+
+// chassisExists refuses to put a node into a chassis that is none.
+func (c *Conductor) chassisExists(ctx context.Context, uuid string) error {
+	if uuid == "" {
+		return nil
+	}
+	_, err := c.store.Chassis(ctx, uuid)
+	if node.KindOf(err) == node.NotFound {
+		err = node.Errorf(node.Invalid, "Chassis %s could not be found.", uuid)
+	}
+	return err
 }
 
 // nameInstance takes over the name that the compute service gives its instance.

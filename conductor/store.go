@@ -78,6 +78,8 @@ type Store interface {
 	EndAllocation(ctx context.Context, uuid, state, lastError string) (there bool, err error)
 	DeleteAllocation(ctx context.Context, uuid string) error
 
+	Chassis(ctx context.Context, uuid string) (node.Chassis, error)
+
 	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
 
 	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first

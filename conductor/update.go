@@ -20,6 +20,11 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if err := c.update(n, after, opts, change); err != nil {
 		return nil, c.giveUp(ctx, n, err)
 	}
+	if after.ChassisUUID != n.ChassisUUID {
+		if err := c.chassisExists(ctx, after.ChassisUUID); err != nil {
+			return nil, c.giveUp(ctx, n, err)
+		}
+	}
 	if n.Maintenance && !after.Maintenance && after.State.Class() == node.Waiting && after.Plan != nil {
 		after.Plan.PollAt = node.Now() // what the machine said during maintenance is acted on now
 	}

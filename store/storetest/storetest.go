@@ -64,6 +64,7 @@ func Run(t *testing.T, open Open) {
 		{"volume target", testVolumeTarget},
 		{"volume refusals", testVolumeRefusals},
 		{"volume lists", testVolumeLists},
+		{"chassis", testChassis},
 		{"allocation", testAllocation},
 		{"allocation refusals", testAllocationRefusals},
 		{"allocation lists", testAllocationLists},
