@@ -449,3 +449,84 @@ func TestTheSlowerOfTwoTakesTheNextPort(t *testing.T) {
 		t.Errorf("the ports have %v and %v", a, b)
 	}
 }
+
+// Whatever ports, portgroups and attachments a node has: no cable gets two virtual interfaces, what is offered can be chosen,
+// attaching as long as there is something free ends, and each interface is listed once.
+func FuzzVirtualInterfaces(f *testing.F) {
+	for _, seed := range []string{"", "\x00", "\x01\x82\x43", "\x11\x22\x33\x44\x55\x66\x77\x88\x99", "\xff\xfe\xfd\xfc\xfb"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := plugs{node: &node.Node{UUID: nodeA}}
+		for i, b := range data[:min(len(data), 40)] {
+			info := node.Document{}
+			if b&0x40 != 0 {
+				info[node.VIFKey] = fmt.Sprint("old-", i)
+			}
+			if b&0x80 != 0 {
+				p.groups = append(p.groups, node.Portgroup{UUID: fmt.Sprint("g", b&7), StandalonePortsSupported: b&8 != 0, InternalInfo: info})
+				continue
+			}
+			port := node.Port{UUID: fmt.Sprint("p", i), PXEEnabled: b&8 != 0, InternalInfo: info}
+			if b&0x20 != 0 {
+				port.PortgroupUUID = fmt.Sprint("g", b&7)
+			}
+			p.ports = append(p.ports, port)
+		}
+		// Portgroups of one UUID are one.
+		slices.SortFunc(p.groups, func(a, b node.Portgroup) int { return strings.Compare(a.UUID, b.UUID) })
+		p.groups = slices.CompactFunc(p.groups, func(a, b node.Portgroup) bool { return a.UUID == b.UUID })
+		before := conflicts(p)
+		for i := 0; ; i++ {
+			free := p.free()
+			if i > len(data)+1 {
+				t.Fatalf("attached %d to %d records, and %v are free still", i, len(data), free)
+			}
+			at, err := p.choose(fmt.Sprint("new-", i), plug{})
+			if (err == nil) != (len(free) > 0) || err == nil && at != free[0] {
+				t.Fatalf("%v are free, chosen is %v: %v", free, at, err)
+			}
+			if err != nil {
+				break
+			}
+			for _, x := range free {
+				if got, err := p.choose("another", x); err != nil || got != x {
+					t.Fatalf("%v is free and can not be chosen: %v, %v", x, got, err)
+				}
+			}
+			for k := range p.groups {
+				if at == (plug{p.groups[k].UUID, true}) {
+					p.groups[k].InternalInfo = node.WithVIF(p.groups[k].InternalInfo, fmt.Sprint("new-", i))
+				}
+			}
+			for k := range p.ports {
+				if at == (plug{p.ports[k].UUID, false}) {
+					p.ports[k].InternalInfo = node.WithVIF(p.ports[k].InternalInfo, fmt.Sprint("new-", i))
+				}
+			}
+			if p.taken()[fmt.Sprint("new-", i)] != at {
+				t.Fatalf("new-%d went to %v and is at %v", i, at, p.taken()[fmt.Sprint("new-", i)])
+			}
+			if _, err := p.choose(fmt.Sprint("new-", i), plug{}); node.KindOf(err) != node.Conflict {
+				t.Fatalf("attached twice: %v", err)
+			}
+		}
+		if after := conflicts(p); after != before {
+			t.Errorf("%d cables had two virtual interfaces, now %d have", before, after)
+		}
+	})
+}
+
+// conflicts counts ports with a virtual interface whose portgroup has one too.
+func conflicts(p plugs) (count int) {
+	attached := map[string]bool{}
+	for _, g := range p.groups {
+		attached[g.UUID] = g.InternalInfo.String(node.VIFKey) != ""
+	}
+	for _, port := range p.ports {
+		if port.InternalInfo.String(node.VIFKey) != "" && attached[port.PortgroupUUID] {
+			count++
+		}
+	}
+	return count
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -184,6 +185,11 @@ func TestALockedNode(t *testing.T) {
 	if err := s.db.CreatePort(t.Context(), &port); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(s.db.CreatePortgroup(t.Context(), &node.Portgroup{UUID: groupA, NodeUUID: n.UUID}),
+		s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: n.UUID}),
+		s.db.CreateVolumeConnector(t.Context(), &node.VolumeConnector{UUID: connA, NodeUUID: n.UUID})); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.db.Reserve(t.Context(), n.UUID, "conductor-9", time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +209,16 @@ func TestALockedNode(t *testing.T) {
 		{"PATCH", "/v1/ports/" + portA, `[{"op":"add","path":"/extra/a","value":1}]`},
 		{"DELETE", "/v1/ports/" + portA, ""},
 		{"POST", "/v1/nodes/blade/vifs", `{"id":"v"}`},
+		{"POST", "/v1/portgroups", `{"node_uuid":"` + n.UUID + `"}`},
+		{"PATCH", "/v1/portgroups/" + groupA, `[{"op":"add","path":"/extra/a","value":1}]`},
+		{"DELETE", "/v1/portgroups/" + groupA, ""},
+		{"POST", "/v1/volume/targets", `{"node_uuid":"` + n.UUID + `","volume_type":"iscsi","boot_index":1,"volume_id":"v"}`},
+		{"PATCH", "/v1/volume/targets/" + targetA, `[{"op":"add","path":"/extra/a","value":1}]`},
+		{"DELETE", "/v1/volume/targets/" + targetA, ""},
+		{"POST", "/v1/volume/connectors", `{"node_uuid":"` + n.UUID + `","type":"ip","connector_id":"v"}`},
+		{"PATCH", "/v1/volume/connectors/" + connA, `[{"op":"add","path":"/extra/a","value":1}]`},
+		{"DELETE", "/v1/volume/connectors/" + connA, ""},
+		{"POST", "/v1/allocations", `{"node":"blade"}`},
 	} {
 		resp, body := s.ask("1.115", tt.method, tt.path, tt.body)
 		s.refused(tt.method+" "+tt.path, resp, body, 409, want)

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -174,4 +175,50 @@ func chassis(t *testing.T, o *openstack, uuid string) {
 	o.do(t, "node", "unset", "m1", "--chassis-uuid")
 	o.do(t, "chassis", "delete", id)
 	o.refused(t, "Chassis "+id+" could not be found.", "chassis", "show", id)
+}
+
+// Two processes on one PostgreSQL serve requests for nodes at the same time: each node is given once, and one process that is
+// killed in the middle takes no node with it.
+func TestProcessesGiveEachNodeOnce(t *testing.T) {
+	t.Parallel()
+	shared := []string{"--database", database(t), "--secret-key-file", t.TempDir() + "/secret.key", "--lease-ttl", "2s"}
+	start := func(host string) *billet { return startBillet(t, append([]string{"--host", host}, shared...)...) }
+	first, second := start("first"), start("second")
+	const nodes, requests = 6, 10
+	for i := range nodes {
+		name := fmt.Sprint("n", i)
+		first.call(t, "POST", "/v1/nodes", map[string]any{"name": name, "driver": "fake-hardware", "resource_class": "bm"})
+		first.reach(t, name, "manage", "manageable")
+		first.reach(t, name, "provide", "available")
+	}
+	got := make(chan map[string]any, requests)
+	for i := range requests {
+		b := []*billet{first, second}[i%2]
+		go func() {
+			var a map[string]any
+			defer func() { got <- a }() // also when the call ends the test
+			a = b.call(t, "POST", "/v1/allocations", map[string]any{"resource_class": "bm", "name": fmt.Sprint("a", i)})
+		}()
+	}
+	of := map[any]any{}
+	for range requests {
+		a := <-got
+		if a["state"] == "error" && a["node_uuid"] == nil && a["last_error"] != nil {
+			continue
+		}
+		if a["state"] != "active" || a["node_uuid"] == nil || of[a["node_uuid"]] != nil {
+			t.Errorf("allocation %v; its node was of %v", a, of[a["node_uuid"]])
+		}
+		of[a["node_uuid"]] = a["name"]
+	}
+	if len(of) != nodes {
+		t.Errorf("%d of %d nodes were given", len(of), nodes)
+	}
+	first.kill(t)
+	for _, name := range of {
+		second.call(t, "DELETE", "/v1/allocations/"+name.(string), nil)
+	}
+	if a := second.call(t, "POST", "/v1/allocations", map[string]any{"resource_class": "bm", "name": "again"}); a["state"] != "active" {
+		t.Errorf("after all were deleted: %v", a)
+	}
 }

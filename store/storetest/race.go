@@ -187,6 +187,24 @@ func testOnlyOneOfEach(t *testing.T, s *store.Store) {
 		{"ports of one name", func(i int) error {
 			return s.CreatePort(t.Context(), &node.Port{NodeUUID: uid(1), Name: "eth0", Address: mac(100 + i)})
 		}, "A port with name eth0 already exists."},
+		{"portgroups of one MAC address", func(i int) error {
+			return s.CreatePortgroup(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Address: mac(1)})
+		}, "A portgroup with MAC address " + mac(1) + " already exists."},
+		{"portgroups of one name", func(i int) error {
+			return s.CreatePortgroup(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Name: "bond0"})
+		}, "A portgroup with name bond0 already exists."},
+		{"connectors of one name", func(i int) error {
+			return s.CreateVolumeConnector(t.Context(), &node.VolumeConnector{NodeUUID: uid(10 + i), Type: "iqn", ConnectorID: "x"})
+		}, "A volume connector with type iqn and connector ID x already exists."},
+		{"volumes to boot a node from", func(i int) error {
+			return s.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: uid(1), VolumeID: fmt.Sprint(i)})
+		}, "A volume target with boot index 0 for the same node already exists."},
+		{"allocations of one name", func(i int) error {
+			return s.CreateAllocation(t.Context(), &node.Allocation{Name: "web"})
+		}, "An allocation with name web already exists."},
+		{"chassis of one UUID", func(i int) error {
+			return s.CreateChassis(t.Context(), &node.Chassis{UUID: uid(60)})
+		}, "A chassis with UUID " + uid(60) + " already exists."},
 		{"templates of one name", func(i int) error {
 			return s.CreateDeployTemplate(t.Context(), &node.DeployTemplate{Name: "CUSTOM_A"})
 		}, "A deploy template with name CUSTOM_A already exists."},
@@ -432,6 +450,13 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 	p := addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
 	tpl := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s"}}}
 	ok(t, s.CreateDeployTemplate(t.Context(), &tpl))
+	g := addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(1)})
+	v, w := node.VolumeTarget{NodeUUID: uid(1)}, node.VolumeConnector{NodeUUID: uid(1)}
+	ok(t, s.CreateVolumeTarget(t.Context(), &v))
+	ok(t, s.CreateVolumeConnector(t.Context(), &w))
+	a := addAllocation(t, s, 1, node.Allocation{State: node.Allocating})
+	ch := node.Chassis{UUID: uid(70)}
+	ok(t, s.CreateChassis(t.Context(), &ch))
 	n := reserve(t, s, 1)
 	before := load(t, s, 1)
 	gone, leave := context.WithCancel(t.Context())
@@ -439,23 +464,53 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 	changed := n.Clone()
 	changed.Description = "changed"
 	for name, call := range map[string]func() error{
-		"CreateNode":           func() error { return s.CreateNode(gone, &node.Node{UUID: uid(9)}) },
-		"Node":                 func() error { _, err := s.Node(gone, uid(1)); return err },
-		"Nodes":                func() error { _, err := s.Nodes(gone, node.NodeFilter{}, node.Page{}); return err },
-		"NodeByMACs":           func() error { _, err := s.NodeByMACs(gone, []string{mac(1)}); return err },
-		"Reserve":              func() error { _, err := s.Reserve(gone, uid(1), "x", time.Minute); return err },
-		"Save":                 func() error { return s.Save(gone, changed.Clone()) },
-		"Release":              func() error { return s.Release(gone, changed.Clone()) },
-		"Renew":                func() error { return s.Renew(gone, changed.Clone(), time.Hour) },
-		"DeleteNode":           func() error { return s.DeleteNode(gone, changed) },
-		"SavePower":            func() error { return s.SavePower(gone, uid(1), node.PowerOn, 3) },
-		"DropLeases":           func() error { return s.DropLeases(gone, holder) },
-		"Work":                 func() error { _, err := s.Work(gone, node.Now(), 5); return err },
-		"CreatePort":           func() error { return s.CreatePort(gone, &node.Port{NodeUUID: uid(1), Address: mac(9)}) },
-		"Port":                 func() error { _, err := s.Port(gone, p.UUID); return err },
-		"Ports":                func() error { _, err := s.Ports(gone, node.PortFilter{}, node.Page{}); return err },
-		"SavePort":             func() error { q := p; q.Name = "changed"; return s.SavePort(gone, q) },
-		"DeletePort":           func() error { return s.DeletePort(gone, p.UUID) },
+		"CreateNode":          func() error { return s.CreateNode(gone, &node.Node{UUID: uid(9)}) },
+		"Node":                func() error { _, err := s.Node(gone, uid(1)); return err },
+		"Nodes":               func() error { _, err := s.Nodes(gone, node.NodeFilter{}, node.Page{}); return err },
+		"NodeByMACs":          func() error { _, err := s.NodeByMACs(gone, []string{mac(1)}); return err },
+		"Reserve":             func() error { _, err := s.Reserve(gone, uid(1), "x", time.Minute); return err },
+		"Save":                func() error { return s.Save(gone, changed.Clone()) },
+		"Release":             func() error { return s.Release(gone, changed.Clone()) },
+		"Renew":               func() error { return s.Renew(gone, changed.Clone(), time.Hour) },
+		"DeleteNode":          func() error { return s.DeleteNode(gone, changed) },
+		"SavePower":           func() error { return s.SavePower(gone, uid(1), node.PowerOn, 3) },
+		"DropLeases":          func() error { return s.DropLeases(gone, holder) },
+		"Work":                func() error { _, err := s.Work(gone, node.Now(), 5); return err },
+		"CreatePort":          func() error { return s.CreatePort(gone, &node.Port{NodeUUID: uid(1), Address: mac(9)}) },
+		"Port":                func() error { _, err := s.Port(gone, p.UUID); return err },
+		"Ports":               func() error { _, err := s.Ports(gone, node.PortFilter{}, node.Page{}); return err },
+		"SavePort":            func() error { q := p; q.Name = "changed"; return s.SavePort(gone, q) },
+		"DeletePort":          func() error { return s.DeletePort(gone, p.UUID) },
+		"CreatePortgroup":     func() error { return s.CreatePortgroup(gone, &node.Portgroup{NodeUUID: uid(1)}) },
+		"Portgroup":           func() error { _, err := s.Portgroup(gone, g.UUID); return err },
+		"Portgroups":          func() error { _, err := s.Portgroups(gone, node.PortgroupFilter{}, node.Page{}); return err },
+		"SavePortgroup":       func() error { q := g; q.Name = "changed"; return s.SavePortgroup(gone, q) },
+		"DeletePortgroup":     func() error { return s.DeletePortgroup(gone, g.UUID) },
+		"CreateVolumeTarget":  func() error { return s.CreateVolumeTarget(gone, &node.VolumeTarget{NodeUUID: uid(1), BootIndex: 9}) },
+		"VolumeTarget":        func() error { _, err := s.VolumeTarget(gone, v.UUID); return err },
+		"VolumeTargetNode":    func() error { _, err := s.VolumeTargetNode(gone, v.UUID); return err },
+		"VolumeTargets":       func() error { _, err := s.VolumeTargets(gone, "", node.Page{}); return err },
+		"SaveVolumeTarget":    func() error { q := v; q.VolumeID = "changed"; return s.SaveVolumeTarget(gone, &q) },
+		"ForgetVolumeTargets": func() error { return s.ForgetVolumeTargets(gone, uid(1)) },
+		"DeleteVolumeTarget":  func() error { return s.DeleteVolumeTarget(gone, v.UUID) },
+		"CreateConnector": func() error {
+			return s.CreateVolumeConnector(gone, &node.VolumeConnector{NodeUUID: uid(1), Type: "ip"})
+		},
+		"VolumeConnector":      func() error { _, err := s.VolumeConnector(gone, w.UUID); return err },
+		"VolumeConnectors":     func() error { _, err := s.VolumeConnectors(gone, "", node.Page{}); return err },
+		"SaveVolumeConnector":  func() error { q := w; q.Type = "changed"; return s.SaveVolumeConnector(gone, &q) },
+		"DeleteConnector":      func() error { return s.DeleteVolumeConnector(gone, w.UUID) },
+		"CreateAllocation":     func() error { return s.CreateAllocation(gone, &node.Allocation{}) },
+		"Allocation":           func() error { _, err := s.Allocation(gone, a.UUID); return err },
+		"Allocations":          func() error { _, err := s.Allocations(gone, node.AllocationFilter{}, node.Page{}); return err },
+		"SaveAllocation":       func() error { q := a; q.Name = "changed"; return s.SaveAllocation(gone, &q) },
+		"EndAllocation":        func() error { _, err := s.EndAllocation(gone, a.UUID, node.AllocationError, "x"); return err },
+		"DeleteAllocation":     func() error { return s.DeleteAllocation(gone, a.UUID) },
+		"CreateChassis":        func() error { return s.CreateChassis(gone, &node.Chassis{}) },
+		"Chassis":              func() error { _, err := s.Chassis(gone, ch.UUID); return err },
+		"ListChassis":          func() error { _, err := s.ListChassis(gone, node.Page{}); return err },
+		"SaveChassis":          func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
+		"DeleteChassis":        func() error { return s.DeleteChassis(gone, ch.UUID) },
 		"SaveAgent":            func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
 		"GiveAgentToken":       func() error { _, err := s.GiveAgentToken(gone, uid(1), "x"); return err },
 		"ForgetAgent":          func() error { return s.ForgetAgent(gone, uid(1)) },
