@@ -112,7 +112,7 @@ func (a *Agent) same(d wire.Disk, dev *disk.Device) error {
 		now.MemberOf = d.MemberOf // arrays come and go on one and the same disk
 		switch {
 		case now != d:
-			return fmt.Errorf("%s was chosen as %s, but now it is %s: disks have moved, nothing was written", d.Name, identity(d), identity(now))
+			return fmt.Errorf("%s was chosen as %s, but now it is %s: disks have moved, nothing was written to it", d.Name, identity(d), identity(now))
 		case dev.Size() != d.Size:
 			return fmt.Errorf("%s was chosen with %d bytes, but now has %d: nothing was written", d.Name, d.Size, dev.Size())
 		case dev.Number() != "" && dev.Number() != now.DevNumber:
@@ -121,6 +121,20 @@ func (a *Agent) same(d wire.Disk, dev *disk.Device) error {
 		return nil
 	}
 	return fmt.Errorf("%s has gone: nothing was written", d.Name)
+}
+
+// gone explains a failure on a disk that is no longer in the machine, or not under its name; "" if it is.
+func (a *Agent) gone(d wire.Disk) string {
+	for _, now := range a.inventory.Disks() {
+		if now.Name != d.Name {
+			continue
+		}
+		if now.MemberOf = d.MemberOf; now == d {
+			return ""
+		}
+		return fmt.Sprintf(", which has gone from the machine and was %s (%s is now %s; nothing was written to that)", identity(d), d.Name, identity(now))
+	}
+	return ", which has gone from the machine"
 }
 
 // identity is what tells a disk from its neighbours. Not every disk has a serial number, so same
@@ -170,7 +184,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	a.rootUUID = ""
 	done, err := w.WriteImage(ctx, dev, img, configDrive)
 	if err != nil {
-		return nil, fmt.Errorf("writing image %s to %s (serial %q): %w", img.ID, root.Name, root.Serial, err)
+		return nil, fmt.Errorf("writing image %s to %s (serial %q)%s: %w", img.ID, root.Name, root.Serial, a.gone(root), err)
 	}
 	if err := dev.Close(); err != nil {
 		return nil, fmt.Errorf("closing %s: %w", root.Name, err)

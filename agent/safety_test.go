@@ -175,6 +175,39 @@ func TestADiskThatChangedIsNotOpened(t *testing.T) {
 	}
 }
 
+// The reason of a write that failed says so when its disk is no longer there, or when its name is another's by now.
+func TestWhereTheDiskIsAfterAFailure(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, root string)
+		want   []string
+	}{
+		{"there", func(*testing.T, string) {}, nil},
+		{"gone", func(t *testing.T, root string) { os.RemoveAll(filepath.Join(root, "sys/block/sda")) }, []string{", which has gone from the machine"}},
+		{"another under its name", func(t *testing.T, root string) { put(t, root, "sys/block/sda/serial", "other") },
+			[]string{`, which has gone from the machine and was serial "one"`, `/dev/sda is now serial "other"`, "nothing was written to that"}},
+	} {
+		root := t.TempDir()
+		addDisk(t, root, "sda", "one", 1)
+		addDisk(t, root, "sdb", "two", 1)
+		a := still(root, 0)
+		chosen := a.inventory.Disks()[0]
+		if chosen.MemberOf = "/dev/md1"; chosen.Serial != "one" { // an array that has been stopped since changes no disk
+			t.Fatalf("%s: the first disk is %+v", tt.name, chosen)
+		}
+		tt.change(t, root)
+		got := a.gone(chosen)
+		if tt.want == nil && got != "" {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+		for _, words := range tt.want {
+			if !strings.Contains(got, words) {
+				t.Errorf("%s: %q does not say %q", tt.name, got, words)
+			}
+		}
+	}
+}
+
 func skipping(hints ...any) wire.Node {
 	return wire.Node{Properties: map[string]any{"skip_block_devices": hints}}
 }

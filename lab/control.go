@@ -24,6 +24,7 @@ type request struct {
 	Op     string      `json:"op"`
 	Power  string      `json:"power,omitempty"`
 	Faults *bmc.Faults `json:"faults,omitempty"`
+	Disk   *DiskChange `json:"disk,omitempty"`
 }
 
 type reply struct {
@@ -39,6 +40,7 @@ const (
 	opFaults  = "faults"
 	opStats   = "stats"
 	opConsole = "console"
+	opDisk    = "disk"
 )
 
 // ask sends one request to a machine's supervisor.

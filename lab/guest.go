@@ -37,7 +37,7 @@ func (s *supervisor) start(ctx context.Context) (*guest, error) {
 		return nil, fmt.Errorf("starting QEMU: %w", err)
 	}
 	defer log.Close()
-	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram}, arguments(s.m, bootOrder(s.m, s.BootDevice()))...)
+	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram}, arguments(s.machine(), bootOrder(s.machine(), s.BootDevice()))...)
 	g := newGuest(s)
 	// Not the caller's context: the machine stays on when the request is over.
 	g.cmd = command(context.WithoutCancel(ctx), "ip", args...)
@@ -160,7 +160,7 @@ func (g *guest) reorder() {
 func (g *guest) setOrder(ctx context.Context) error {
 	g.next.Lock()
 	defer g.next.Unlock()
-	for i, id := range bootOrder(g.of.m, g.of.BootDevice()) {
+	for i, id := range bootOrder(g.of.machine(), g.of.BootDevice()) {
 		err := g.qmp.run(ctx, "qom-set", map[string]any{"path": "/machine/peripheral/" + id, "property": "bootindex", "value": g.base + i})
 		if err != nil {
 			return err

@@ -48,6 +48,9 @@ type Disk struct {
 	Model  string `json:"model"` // "virtio", "nvme", "ahci" or "scsi"
 	Serial string `json:"serial"`
 	WWN    string `json:"wwn,omitempty"` // ahci and scsi only; 0x and 16 hex digits
+
+	Pulled bool  `json:"pulled,omitempty"` // not in the machine now
+	BadAt  int64 `json:"bad_at,omitempty"` // a byte that cannot be written; 0: none
 }
 
 // BMC is how to reach the machine's management controller.

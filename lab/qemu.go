@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,8 +128,11 @@ func arguments(m Machine, order []string) []string {
 		args = append(args, "-device", "virtio-scsi-pci,id=scsi0")
 	}
 	for i, d := range m.Disks {
+		if d.Pulled {
+			continue
+		}
 		// The host does not crash with the machine, so the guest's flushes may be ignored.
-		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,file=%s", i, filepath.Base(d.Path)),
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,%s", i, driveFile(d)),
 			"-device", diskDevice(d, i)+",bootindex="+index(diskID(i)))
 	}
 	if m.CDROM != "" { // on the one bus that every kernel of the lab has a driver for
@@ -165,8 +167,10 @@ func bootOrder(m Machine, d bmc.BootDevice) []string {
 	for i := range m.NICs {
 		nics = append(nics, nicID(i))
 	}
-	for i := range m.Disks {
-		disks = append(disks, diskID(i))
+	for i, d := range m.Disks {
+		if !d.Pulled {
+			disks = append(disks, diskID(i))
+		}
 	}
 	if d.Device == "pxe" {
 		return append(nics, disks...)

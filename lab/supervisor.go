@@ -33,7 +33,8 @@ type supervisor struct {
 	mu       sync.Mutex // guards what follows, never held over I/O
 	running  *guest     // nil while the machine is off
 	override bmc.BootDevice
-	starting bool // the machine has started with override; one for a single boot ends when that has settled
+	disks    []Disk // as they are now; nil: as s.m has them
+	starting bool   // the machine has started with override; one for a single boot ends when that has settled
 }
 
 // RunMachine is the supervisor's main: it serves the machine's BMC until ctx ends, and then
@@ -185,6 +186,14 @@ func (s *supervisor) answer(ctx context.Context, conn net.Conn) {
 			break
 		}
 		s.bmc.SetFaults(*r.Faults)
+	case opDisk:
+		if r.Disk == nil {
+			answer.Error = "the request names no disk"
+			break
+		}
+		if err := s.setDisk(ctx, *r.Disk); err != nil {
+			answer.Error = err.Error()
+		}
 	case opStats:
 		stats := s.bmc.Stats()
 		answer.Stats = &stats

@@ -36,7 +36,7 @@ func labCommand() *cobra.Command {
 	p.StringVar(&f.lab.Dir, "dir", lab.DefaultDir, "directory with everything of the lab")
 	p.StringVar(&f.lab.Name, "name", lab.DefaultName, "name of the lab: its namespace and its interface on this host are billet-NAME")
 	p.StringVarP(&f.output, "output", "o", "text", "text or json")
-	c.AddCommand(f.up(), f.create(), f.list(), f.show(), f.power(), f.console(), f.bmc(), f.destroy(), f.down(), f.runMachine(), f.image())
+	c.AddCommand(f.up(), f.create(), f.list(), f.show(), f.power(), f.console(), f.bmc(), f.disk(), f.destroy(), f.down(), f.runMachine(), f.image())
 	return c
 }
 
@@ -267,6 +267,38 @@ func (f *labFlags) bmc() *cobra.Command {
 	p.BoolVar(&faults.BrokenPower, "broken-power", false, "cannot tell the power state")
 	p.BoolVar(&faults.Garbage, "garbage", false, "garbles every answer")
 	p.IntVar(&faults.BusyCommands, "busy", 0, "the next N commands are answered with: node busy")
+	return c
+}
+
+func (f *labFlags) disk() *cobra.Command {
+	var at string
+	c := &cobra.Command{
+		Use: "disk MACHINE NUMBER pull|plug|break|heal", Short: "Pull a disk out, plug it in, or break it, so that a write fails", Args: cobra.ExactArgs(3),
+		Long: "Pull a disk out of a machine, plug it in, or break it, so that a write to one place of it fails. Disks are counted from 0.\n" +
+			"While a machine is on, only disks of the model scsi can be pulled and plugged, and none broken or healed.",
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			change := lab.DiskChange{Do: args[2]}
+			if change.Number, err = strconv.Atoi(args[1]); err != nil {
+				return fmt.Errorf("disk number %q: a number from 0 on is wanted", args[1])
+			}
+			if change.Do == "break" {
+				sizes, err := parseSizes([]string{at})
+				if err != nil {
+					return err
+				}
+				if len(sizes) != 1 {
+					return fmt.Errorf("--at %s: a place such as 8M is wanted", at)
+				}
+				change.BadAt = sizes[0]
+			}
+			l, err := f.open(c)
+			if err != nil {
+				return err
+			}
+			return l.ChangeDisk(c.Context(), args[0], change)
+		},
+	}
+	c.Flags().StringVar(&at, "at", "8M", "with break: where on the disk a write fails")
 	return c
 }
 
