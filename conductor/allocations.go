@@ -77,8 +77,10 @@ func (c *Conductor) allocate(ctx context.Context, a node.Allocation) error {
 
 // findNode gives one of the nodes that fit to a and returns it; or the reason why there is none.
 func (c *Conductor) findNode(ctx context.Context, a node.Allocation) (got *node.Node, reason string, err error) {
+	no := false
+	wanted := node.NodeFilter{State: node.Available, ResourceClass: a.ResourceClass, Maintenance: &no, Associated: &no, IncludeChildren: true}
 	for try := 1; ; try++ {
-		all, err := c.store.Nodes(ctx, node.NodeFilter{State: node.Available, IncludeChildren: true}, node.Page{})
+		all, err := c.store.Nodes(ctx, wanted, node.Page{})
 		if err != nil {
 			return nil, "", err
 		}
