@@ -130,16 +130,99 @@ func TestADamagedAgentToken(t *testing.T) {
 	}
 }
 
-// A template and a rule that cannot be read make a list fail, which must not act as if they were empty, and can be deleted.
-func TestDamagedTemplatesAndRules(t *testing.T) {
+// A template, a rule or a port of which something cannot be read stays in lists, with null for what is not known; shown alone it says
+// what is wrong and what to do. Nobody acts on it. It can be mended by writing the field anew, and deleted.
+func TestDamagedTemplatesRulesAndPorts(t *testing.T) {
 	s := newStack(t)
 	s.api.Rules = s.db
+	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Traits: []string{"CUSTOM_A"}, InstanceInfo: node.Document{"traits": []any{"CUSTOM_A"}}})
 	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
+	sound := node.DeployTemplate{UUID: nodeB, Name: "CUSTOM_B", Steps: template.Steps}
 	rule := node.InspectionRule{UUID: nodeB, Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}}}}
+	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}}
+	for _, err := range []error{s.db.CreateDeployTemplate(t.Context(), &template), s.db.CreateDeployTemplate(t.Context(), &sound), s.db.CreateInspectionRule(t.Context(), &rule), s.db.CreatePort(t.Context(), &port)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	hurt := func(change string) {
+		t.Helper()
+		if _, err := db.Exec(change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const mend = "write the field anew, restore the database or its sealing key, or delete the "
+	for _, tt := range []struct {
+		path, key, uuid, hurt, field string
+		others                       int    // records in the list
+		wrong                        string // shown alone
+		other, anew                  string // patches
+	}{
+		{"/v1/deploy_templates", "deploy_templates", nodeA, `UPDATE deploy_templates SET steps = X'01' WHERE name = 'CUSTOM_A'`, "steps", 2,
+			"The database's record of deploy template CUSTOM_A (" + nodeA + ") is damaged; unreadable are: steps (sealed value of " + nodeA + " deploy_template.steps is damaged). No deploy gets its steps until that is mended: " + mend + "deploy template.",
+			`[{"op":"add","path":"/description","value":"x"}]`, `[{"op":"replace","path":"/steps","value":[{"interface":"power","step":"reboot","args":{},"priority":5}]}]`},
+		{"/v1/inspection_rules", "inspection_rules", nodeB, `UPDATE inspection_rules SET actions = X'01'`, "actions", 1,
+			"The database's record of inspection rule " + nodeB + " is damaged; unreadable are: actions (sealed value of " + nodeB + " inspection_rule.actions is damaged). No inspection can end until that is mended: " + mend + "inspection rule.",
+			`[{"op":"add","path":"/description","value":"x"}]`, `[{"op":"replace","path":"/actions","value":[{"op":"log","args":{"msg":"x"}}]}]`},
+		{"/v1/ports", "ports", nodeB, `UPDATE ports SET extra = '{'`, "extra", 1,
+			"The database's record of port " + nodeB + " is damaged; unreadable are: extra (read a document: unexpected EOF). Nothing is done with the machine of node " + nodeA + " until that is mended: " + mend + "port.",
+			"", `[{"op":"add","path":"/extra","value":{"a":"c"}}]`},
+	} {
+		hurt(tt.hurt)
+		resp, body := s.ask("1.115", "GET", tt.path+"?detail=True", "")
+		list, _ := field(t, body, tt.key).([]any)
+		if resp.StatusCode != 200 || len(list) != tt.others {
+			t.Fatalf("%s: %d %s", tt.path, resp.StatusCode, body)
+		}
+		if bad := list[0].(map[string]any); bad["uuid"] != tt.uuid || bad[tt.field] != nil {
+			t.Errorf("%s: listed as %v", tt.path, bad)
+		}
+		resp, body = s.ask("1.115", "GET", tt.path+"/"+tt.uuid, "")
+		s.refused(tt.path, resp, body, 500, tt.wrong)
+		if tt.other != "" {
+			resp, body = s.ask("1.115", "PATCH", tt.path+"/"+tt.uuid, tt.other)
+			s.refused("another field of "+tt.path, resp, body, 500, tt.wrong)
+		}
+		if tt.key == "ports" {
+			resp, body = s.ask("1.115", "PUT", "/v1/nodes/a/states/power", `{"target":"power off"}`)
+			s.refused("power", resp, body, 500, tt.wrong)
+		}
+		if tt.key == "deploy_templates" {
+			resp, body = s.ask("1.115", "PUT", "/v1/nodes/a/states/provision", `{"target":"active"}`)
+			s.refused("a deploy with the template", resp, body, 500, tt.wrong)
+		}
+		resp, body = s.ask("1.115", "PATCH", tt.path+"/"+tt.uuid, tt.anew)
+		if resp.StatusCode != 200 || field(t, body, tt.field) == nil {
+			t.Errorf("mending it of %s: %d %s", tt.path, resp.StatusCode, body)
+		}
+		if resp, body = s.ask("1.115", "GET", tt.path+"/"+tt.uuid, ""); resp.StatusCode != 200 {
+			t.Errorf("mended, of %s: %d %s", tt.path, resp.StatusCode, body)
+		}
+		hurt(tt.hurt)
+		if resp, body := s.ask("1.115", "DELETE", tt.path+"/"+strings.ToUpper(tt.uuid), ""); resp.StatusCode != 204 {
+			t.Errorf("deleting it of %s: %d %s", tt.path, resp.StatusCode, body)
+		}
+		if resp, body := s.ask("1.115", "DELETE", tt.path+"/"+tt.uuid, ""); resp.StatusCode != 404 {
+			t.Errorf("deleting it of %s again: %d %s", tt.path, resp.StatusCode, body)
+		}
+	}
+}
+
+// A template that cannot be read is deleted by its name too, and a virtual interface is not put over one that nobody can read.
+func TestDamagedByNameAndVIF(t *testing.T) {
+	s := newStack(t)
+	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Interfaces: map[node.Interface]string{node.Network: "flat"}})
+	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
+	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01"}
 	if err := s.db.CreateDeployTemplate(t.Context(), &template); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.CreateInspectionRule(t.Context(), &rule); err != nil {
+	if err := s.db.CreatePort(t.Context(), &port); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")
@@ -147,24 +230,18 @@ func TestDamagedTemplatesAndRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for _, change := range []string{`UPDATE deploy_templates SET steps = X'01'`, `UPDATE inspection_rules SET actions = X'01'`} {
-		if _, err := db.Exec(change); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := db.Exec(`UPDATE deploy_templates SET steps = X'01'; UPDATE ports SET internal_info = 'vif'`); err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range []string{"/v1/deploy_templates", "/v1/inspection_rules"} {
-		uuid := map[bool]string{true: nodeA, false: nodeB}[path == "/v1/deploy_templates"]
-		if resp, body := s.ask("1.115", "GET", path, ""); resp.StatusCode != 500 {
-			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
-		}
-		if resp, body := s.ask("1.115", "DELETE", path+"/"+strings.ToUpper(uuid), ""); resp.StatusCode != 204 {
-			t.Errorf("deleting it of %s: %d %s", path, resp.StatusCode, body)
-		}
-		if resp, body := s.ask("1.115", "GET", path, ""); resp.StatusCode != 200 {
-			t.Errorf("%s afterwards: %d %s", path, resp.StatusCode, body)
-		}
-		if resp, body := s.ask("1.115", "DELETE", path+"/"+uuid, ""); resp.StatusCode != 404 {
-			t.Errorf("deleting it of %s again: %d %s", path, resp.StatusCode, body)
-		}
+	if resp, body := s.ask("1.115", "DELETE", "/v1/deploy_templates/CUSTOM_A", ""); resp.StatusCode != 204 {
+		t.Errorf("deleting the template by name: %d %s", resp.StatusCode, body)
+	}
+	resp, body := s.ask("1.115", "POST", "/v1/nodes/a/vifs", `{"id":"`+nodeB+`"}`)
+	if resp.StatusCode != 500 || !strings.Contains(body, "record of port "+nodeB+" is damaged; unreadable are: internal_info (read a document: invalid character") {
+		t.Errorf("attaching: %d %s", resp.StatusCode, body)
+	}
+	var kept string
+	if err := db.QueryRow(`SELECT internal_info FROM ports`).Scan(&kept); err != nil || kept != "vif" {
+		t.Errorf("internal_info is %q, %v", kept, err)
 	}
 }

@@ -32,8 +32,10 @@ var templateColumns = []templateColumn{
 	{"uuid", func(t *templateView) any { return t.UUID }},
 	{"name", func(t *templateView) any { return t.Name }},
 	{"description", func(t *templateView) any { return orNull(t.Description) }},
-	{"steps", func(t *templateView) any { return templateSteps(t.Steps, node.MaskedDocument) }},
-	{"extra", func(t *templateView) any { return document(t.Extra) }},
+	{"steps", func(t *templateView) any {
+		return readable(t.Unreadable, "steps", templateSteps(t.Steps, node.MaskedDocument))
+	}},
+	{"extra", func(t *templateView) any { return readable(t.Unreadable, "extra", document(t.Extra)) }},
 	{"created_at", func(t *templateView) any { return stamp(t.CreatedAt) }},
 	{"updated_at", func(t *templateView) any { return stamp(t.UpdatedAt) }},
 	{"links", func(t *templateView) any { return t.call.links("deploy_templates", t.UUID) }},
@@ -128,6 +130,9 @@ func (a *API) showDeployTemplate(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	t, err := a.deployTemplate(c)
+	if err == nil {
+		err = t.Damage()
+	}
 	if err != nil {
 		return err
 	}
@@ -202,6 +207,9 @@ func (a *API) patchDeployTemplate(w http.ResponseWriter, c *call) error {
 	t, err := a.deployTemplate(c)
 	if err != nil {
 		return err
+	}
+	if !replacesAll(t.Unreadable, ops) {
+		return t.Damage()
 	}
 	if err := applyTemplatePatch(&t, ops); err != nil {
 		return err

@@ -32,8 +32,8 @@ var ruleColumns = []column[*ruleView]{
 	{"priority", func(r *ruleView) any { return r.Priority }},
 	{"phase", func(r *ruleView) any { return r.Phase }},
 	{"sensitive", func(r *ruleView) any { return r.Sensitive }},
-	{"conditions", func(r *ruleView) any { return r.shown(r.Conditions, "any") }},
-	{"actions", func(r *ruleView) any { return r.shown(r.Actions, "") }},
+	{"conditions", func(r *ruleView) any { return readable(r.Unreadable, "conditions", r.shown(r.Conditions, "any")) }},
+	{"actions", func(r *ruleView) any { return readable(r.Unreadable, "actions", r.shown(r.Actions, "")) }},
 	{"created_at", func(r *ruleView) any { return stamp(r.CreatedAt) }},
 	{"updated_at", func(r *ruleView) any { return stamp(r.UpdatedAt) }},
 	{"links", func(r *ruleView) any { return r.call.links("inspection_rules", r.UUID) }},
@@ -111,6 +111,9 @@ func (a *API) showInspectionRule(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	r, err := a.inspectionRule(c)
+	if err == nil {
+		err = r.Damage()
+	}
 	if err != nil {
 		return err
 	}
@@ -174,6 +177,9 @@ func (a *API) patchInspectionRule(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if !replacesAll(r.Unreadable, ops) {
+		return r.Damage()
+	}
 	changed, err := patchedRule(r, ops)
 	if err != nil {
 		return err
@@ -203,7 +209,7 @@ func patchedRule(r node.InspectionRule, ops []patchOp) (node.InspectionRule, err
 	if r.Sensitive && !changed.Sensitive {
 		return r, invalid("Inspection rules cannot have the sensitive flag unset.")
 	}
-	changed.ID, changed.UUID, changed.CreatedAt = r.ID, r.UUID, r.CreatedAt
+	changed.ID, changed.UUID, changed.CreatedAt, changed.Unreadable = r.ID, r.UUID, r.CreatedAt, r.Unreadable
 	return changed, nil
 }
 

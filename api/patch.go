@@ -108,6 +108,16 @@ func touched(ops []patchOp) []string {
 	return fields
 }
 
+// replacesAll reports whether a patch gives all that cannot be read of a record a new value.
+func replacesAll(unreadable node.Unreadable, ops []patchOp) bool {
+	for name := range unreadable {
+		if !slices.ContainsFunc(ops, func(op patchOp) bool { return op.Path == "/"+name && op.Op != "test" }) {
+			return false
+		}
+	}
+	return true
+}
+
 // applyPatch applies the operations to form, a resource's own fields as JSON values, and returns
 // the new value of every touched field: nil when it was removed. An operation that does not
 // apply is named in the error. Numbers keep their text all the way.

@@ -24,9 +24,13 @@ var portColumns = []portColumn{
 	{"portgroup_uuid", func(p *portView) any { return orNull(p.PortgroupUUID) }},
 	{"physical_network", func(p *portView) any { return orNull(p.PhysicalNetwork) }},
 	{"is_smartnic", func(p *portView) any { return p.IsSmartNIC }},
-	{"local_link_connection", func(p *portView) any { return document(p.LocalLinkConnection) }},
-	{"extra", func(p *portView) any { return document(p.Extra) }},
-	{"internal_info", func(p *portView) any { return node.MaskedDocument(p.InternalInfo) }},
+	{"local_link_connection", func(p *portView) any {
+		return readable(p.Unreadable, "local_link_connection", document(p.LocalLinkConnection))
+	}},
+	{"extra", func(p *portView) any { return readable(p.Unreadable, "extra", document(p.Extra)) }},
+	{"internal_info", func(p *portView) any {
+		return readable(p.Unreadable, "internal_info", node.MaskedDocument(p.InternalInfo))
+	}},
 	{"description", func(p *portView) any { return orNull(p.Description) }},
 	{"vendor", func(p *portView) any { return orNull(p.Vendor) }},
 	{"category", func(p *portView) any { return orNull(p.Category) }},

@@ -163,6 +163,9 @@ func (a *API) showPort(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	p, err := a.port(c)
+	if err == nil {
+		err = p.Damage()
+	}
 	if err != nil {
 		return err
 	}

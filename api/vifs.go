@@ -25,6 +25,11 @@ func (a *API) plugs(c *call) (p plugs, err error) {
 	if p.ports, err = a.Reader.Ports(c.Context(), node.PortFilter{NodeUUID: p.node.UUID}, noPage); err != nil {
 		return p, err
 	}
+	for _, port := range p.ports { // whether it has a virtual interface, and which, nobody knows
+		if _, hurt := port.Unreadable["internal_info"]; hurt {
+			return p, port.Damage()
+		}
+	}
 	p.groups, err = a.Reader.Portgroups(c.Context(), node.PortgroupFilter{NodeUUID: p.node.UUID}, noPage)
 	return p, err
 }

@@ -106,6 +106,10 @@ func (r *run) prepare(ctx context.Context) error {
 		return nil
 	}
 	task, err := r.c.task(ctx, r.n)
+	if refused, ok := errors.AsType[*node.Err](err); ok && refused.Kind == node.Internal { // a port is damaged; the store is there
+		r.n.Plan.Failure = fmt.Sprintf("%s cannot go on. %v", capital(r.flow.noun), refused)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -127,6 +131,11 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range ports {
+		if err := p.Damage(); err != nil {
+			return nil, err
+		}
 	}
 	within, err := c.fastTrack(n)
 	if err != nil { // a request is refused for it; what is under way goes on without

@@ -79,3 +79,55 @@ func TestPowerSyncOfADamagedNode(t *testing.T) {
 		}
 	})
 }
+
+// A flow of a node with a damaged port ends failed with the reason and leaves the machine alone; a request is refused with it.
+func TestAFlowWithADamagedPort(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		w.store.mu.Lock()
+		for uuid, p := range w.store.ports {
+			p.Unreadable = node.Unreadable{"internal_info": "was changed"}
+			w.store.ports[uuid] = p
+		}
+		w.store.mu.Unlock()
+		before := len(w.m.did)
+		w.heartbeat(c)
+		n := w.settle()
+		w.wantState(n, node.DeployFailed)
+		if want := "is damaged; unreadable are: internal_info (was changed). Nothing is done with the machine of node " + uuid1; !strings.HasPrefix(n.LastError, "The deploy cannot go on. The database's record of port ") || !strings.Contains(n.LastError, want) {
+			t.Errorf("last_error %q", n.LastError)
+		}
+		if did := w.m.did[before:]; len(did) > 0 {
+			t.Errorf("done with the machine: %q", did)
+		}
+		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOff, 0); node.KindOf(err) != node.Internal || !strings.Contains(err.Error(), "internal_info (was changed)") {
+			t.Errorf("power: %v", err)
+		}
+	})
+}
+
+// A damaged template stops only the deploys that need it, and a damaged rule every inspection: neither acts as if it were empty.
+func TestDamagedTemplatesAndRules(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		hurt := template("CUSTOM_HURT")
+		hurt.Unreadable = node.Unreadable{"steps": "was changed"}
+		w.store.templates = []node.DeployTemplate{hurt}
+		w.edit(func(n *node.Node) {
+			n.Traits = []string{"CUSTOM_HURT"}
+			n.InstanceInfo["traits"] = []any{"CUSTOM_HURT"}
+		})
+		c, _ := w.start(w.cfg)
+		err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventDeploy})
+		if want := "The database's record of deploy template CUSTOM_HURT (t-CUSTOM_HURT) is damaged; unreadable are: steps (was changed). No deploy gets its steps"; node.KindOf(err) != node.Internal || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v", err)
+		}
+		w.wantState(w.node(), node.Available)
+		w.edit(func(n *node.Node) { delete(n.InstanceInfo, "traits") })
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+	})
+}

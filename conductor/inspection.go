@@ -232,6 +232,11 @@ func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *drive
 	if err != nil {
 		return storeError{err}
 	}
+	for _, r := range list {
+		if err := r.Damage(); err != nil {
+			return err
+		}
+	}
 	list = append(list, c.cfg.BuiltInRules...)
 	if len(list) == 0 {
 		return nil

@@ -46,6 +46,9 @@ func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*no
 	if err = change(&after); err == nil {
 		err = mayChangePort(n, before, after)
 	}
+	if _, hurt := before.Unreadable["internal_info"]; err == nil && hurt && len(after.InternalInfo) > 0 {
+		err = before.Damage() // nobody knows which virtual interface would be lost
+	}
 	if err == nil {
 		err = c.ownerExists(ctx, before.NodeUUID, after.NodeUUID)
 	}

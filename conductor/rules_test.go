@@ -84,6 +84,8 @@ func TestAFailingInspectionRule(t *testing.T) {
 		{"an unknown driver", rule("r1", []any{"set-attribute", "driver", "idrac"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver idrac for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
 		{"an unknown interface", rule("r1", []any{"set-attribute", "boot_interface", "floppy"}), `The inspection rules r1, r0 leave the node unusable: `},
 		{"a name that is taken", rule("r1", []any{"set-attribute", "name", "taken"}), "The inspection rules r1, r0 leave the node unusable: A node with name taken already exists."},
+		{"a damaged record", node.InspectionRule{UUID: "r1", Phase: node.MainPhase, Unreadable: node.Unreadable{"actions": "was changed"}},
+			"The database's record of inspection rule r1 is damaged; unreadable are: actions (was changed). No inspection can end until that is mended: "},
 		{"another group", rule("r1", []any{"set-attribute", "conductor_group", "Rack7"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver test for conductor group 'rack7'. Available are the drivers fake-hardware, test for conductor group ''."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,6 +21,9 @@ func (c *Conductor) withTemplates(ctx context.Context, n *node.Node, req node.Pr
 	}
 	asked := slices.Clone(req.DeploySteps)
 	for _, t := range slices.Backward(templates) {
+		if err := t.Damage(); err != nil {
+			return req, err
+		}
 		for _, s := range t.Steps {
 			if !isAsked(asked, s.Interface, s.Step) {
 				asked = append(asked, s)

@@ -19,6 +19,7 @@ type InspectionRule struct {
 	Actions     []RuleOperation // sealed in the store
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	Unreadable  Unreadable
 }
 
 // RuleOperation is one condition or one action of an inspection rule.

@@ -77,9 +77,7 @@ type Node struct {
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 
-	// Unreadable has what the store keeps of the node and cannot read, by its name there ("driver_info", "plan"), and
-	// why. The field is empty here then, and saving an empty one leaves what is kept alone.
-	Unreadable map[string]string
+	Unreadable Unreadable
 }
 
 // Damage is the error for whoever would act on a node of which something is unreadable; nil when all is there. An
@@ -92,17 +90,12 @@ func (n *Node) Damage() error {
 }
 
 func (n *Node) damage() string {
-	var what []string
-	for _, name := range slices.Sorted(maps.Keys(n.Unreadable)) {
-		if name != "agent_token" {
-			what = append(what, fmt.Sprintf("%s (%s)", name, n.Unreadable[name]))
-		}
-	}
-	if len(what) == 0 {
+	what := n.Unreadable.words("agent_token")
+	if what == "" {
 		return ""
 	}
 	return fmt.Sprintf("The database's record of node %s is damaged; unreadable are: %s. Nothing is done with the machine until that is mended: "+
-		"write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every state).", n.UUID, strings.Join(what, ", "))
+		"write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every state).", n.UUID, what)
 }
 
 // Trouble is what people are to see first of a node: its last error, or that its record is damaged.

@@ -22,6 +22,7 @@ type Port struct {
 	Category            string
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
+	Unreadable          Unreadable
 }
 
 // HistoryEvent is one line of a node's history.

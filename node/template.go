@@ -13,6 +13,7 @@ type DeployTemplate struct {
 	Extra       Document
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	Unreadable  Unreadable
 }
 
 // DeployTemplateNotFound is the API's answer for an unknown deploy template.

@@ -99,47 +99,61 @@ type value interface {
 	empty()
 }
 
-// forgiving reads a column of a node. What cannot be read is left out and told in n.Unreadable: one damaged value must
-// not take the whole node, or the list it is in, out of everybody's reach.
+// forgiving reads a column of a record. What cannot be read is left out and told in unreadable: one damaged value must
+// not take the whole record, or the list it is in, out of everybody's reach.
 type forgiving struct {
 	value
-	n    *node.Node
-	name string
+	unreadable *node.Unreadable
+	name       string
 }
 
 func (f forgiving) Scan(src any) error {
 	if err := f.value.Scan(src); err != nil {
 		f.empty()
-		if f.n.Unreadable == nil {
-			f.n.Unreadable = map[string]string{}
+		if *f.unreadable == nil {
+			*f.unreadable = node.Unreadable{}
 		}
-		f.n.Unreadable[f.name] = err.Error()
+		(*f.unreadable)[f.name] = err.Error()
 	}
 	return nil
 }
 
 func tolerant(columns []column) []column {
 	for i, c := range columns {
-		columns[i].at = func(n *node.Node) any { return forgiving{c.at(n).(value), n, c.name} }
+		columns[i].at = func(n *node.Node) any { return forgiving{c.at(n).(value), &n.Unreadable, c.name} }
 	}
 	return columns
 }
 
 // written leaves out the columns that could not be read and have no new value: what they hold may yet be mended.
-func written(columns []column, n *node.Node) []column {
-	if len(n.Unreadable) == 0 {
-		return columns
-	}
-	var out []column
-	for _, c := range columns {
-		if _, hurt := n.Unreadable[c.name]; hurt {
-			if v, err := c.at(n).(driver.Valuer).Value(); err == nil && v == nil {
-				continue
-			}
+func written(columns []string, fields []any) ([]string, []any) {
+	var names []string
+	var values []any
+	for i, c := range columns {
+		if f, ok := fields[i].(forgiving); ok && f.hurt() {
+			continue
 		}
-		out = append(out, c)
+		names, values = append(names, c), append(values, fields[i])
 	}
-	return out
+	return names, values
+}
+
+// hurt reports whether a value that could not be read has no new one.
+func (f forgiving) hurt() bool {
+	if _, unread := (*f.unreadable)[f.name]; !unread {
+		return false
+	}
+	v, err := f.Value()
+	return err == nil && v == nil
+}
+
+// mended takes the values that have been written off the lists of what is unreadable.
+func mended(fields []any) {
+	for _, v := range fields {
+		if f, ok := v.(forgiving); ok {
+			delete(*f.unreadable, f.name)
+		}
+	}
 }
 
 func names(columns []column) []string {
@@ -192,19 +206,19 @@ func (s *Store) scanFull(r scanner) (*node.Node, error) {
 	into := append(hotFields(n),
 		&n.Agent.URL, &n.Agent.Version, &n.Agent.VerifyCA, micros{&n.Agent.LastHeartbeat}, micros{&n.Agent.TokenGivenAt},
 		micros{&n.Agent.RefusedAt}, &n.Agent.TokenGiven,
-		forgiving{s.agentToken(&n.UUID, &n.Agent.Token), n, "agent_token"}, forgiving{s.configDrive(n), n, "config_drive"})
+		forgiving{s.agentToken(&n.UUID, &n.Agent.Token), &n.Unreadable, "agent_token"}, forgiving{s.configDrive(n), &n.Unreadable, "config_drive"})
 	if err := r.Scan(append(into, fields(s.documentColumns(), n)...)...); err != nil {
 		return nil, fmt.Errorf("read node %s: %w", n.UUID, err)
 	}
-	s.tellDamage(n)
+	s.tellDamage("a value of a node cannot be read; nothing is done with its machine", "node", n.UUID, n.Unreadable)
 	return n, nil
 }
 
-// tellDamage logs what is unreadable of a node, once for each run of the service.
-func (s *Store) tellDamage(n *node.Node) {
-	for name, why := range n.Unreadable {
-		if _, told := s.told.LoadOrStore(n.UUID+" "+name, true); !told {
-			s.log.Error("a value of a node cannot be read; nothing is done with its machine", "node", n.UUID, "field", name, "error", why)
+// tellDamage logs what is unreadable of a record, once for each run of the service.
+func (s *Store) tellDamage(text, what, uuid string, unreadable node.Unreadable) {
+	for name, why := range unreadable {
+		if _, told := s.told.LoadOrStore(uuid+" "+name, true); !told {
+			s.log.Error(text, what, uuid, "field", name, "error", why)
 		}
 	}
 }

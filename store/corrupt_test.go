@@ -185,64 +185,131 @@ func rawSQLiteValue(t *testing.T, dir, query string) (value []byte) {
 	return value
 }
 
-// A template's steps and a document beside the node that were hurt are told, too.
+// A template, a rule or a port of which a value was hurt stays in lists and can be read, changed and deleted: the value is empty and named
+// with the reason. What is hurt is kept as it is until it gets a new value. The inventory, which is one value, is an error.
 func TestHurtValuesBesideTheNode(t *testing.T) {
+	var log bytes.Buffer
 	cfg := twoNodes(t)
 	s := open(t, cfg)
-	if err := s.CreateDeployTemplate(t.Context(), &node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"a": "b"}}}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "b"}}); err != nil {
-		t.Fatal(err)
-	}
-	p := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}}
-	if err := s.CreatePort(t.Context(), &p); err != nil {
-		t.Fatal(err)
-	}
-	v := node.VolumeTarget{NodeUUID: hurtNode, Properties: node.Document{"auth_password": "b"}}
-	if err := s.CreateVolumeTarget(t.Context(), &v); err != nil {
-		t.Fatal(err)
+	template := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"a": "hunter2"}}}, Extra: node.Document{"a": "b"}}
+	sound := node.DeployTemplate{Name: "CUSTOM_B", Steps: []node.PlannedStep{{Step: "s"}}}
+	rule := node.InspectionRule{Phase: node.MainPhase, Priority: 7, Conditions: []node.RuleOperation{{Op: "eq", Args: []any{"x"}}}, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"hunter2"}}}}
+	port := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}, InternalInfo: node.Document{"tenant_vif_port_id": "v"}}
+	volume := node.VolumeTarget{NodeUUID: hurtNode, Properties: node.Document{"auth_password": "hunter2"}}
+	for what, err := range map[string]error{
+		"volume": s.CreateVolumeTarget(t.Context(), &volume), "template": s.CreateDeployTemplate(t.Context(), &template), "another": s.CreateDeployTemplate(t.Context(), &sound),
+		"rule": s.CreateInspectionRule(t.Context(), &rule), "port": s.CreatePort(t.Context(), &port),
+		"inventory": s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "b"}}),
+	} {
+		if err != nil {
+			t.Fatal(what, err)
+		}
 	}
 	shut(t, s)
-	rawSQLite(t, cfg.DataDir, `UPDATE volume_targets SET properties = X'01'`)
-	rawSQLite(t, cfg.DataDir, `UPDATE deploy_templates SET steps = X'01'`)
-	rawSQLite(t, cfg.DataDir, `UPDATE inventory SET inventory = '{'`)
-	rawSQLite(t, cfg.DataDir, `UPDATE ports SET extra = '[]'`)
-	s = openClosed(t, cfg)
-	for what, call := range map[string]func() error{
-		"read deploy template CUSTOM_A: ":        func() error { _, err := s.DeployTemplate(t.Context(), "CUSTOM_A"); return err },
-		"list deploy templates: ":                func() error { _, err := s.DeployTemplates(t.Context(), node.Page{}); return err },
-		"read the inventory of node " + hurtNode: func() error { _, err := s.Inventory(t.Context(), hurtNode); return err },
-		"read port " + p.UUID:                    func() error { _, err := s.Port(t.Context(), p.UUID); return err },
-		"read volume target " + v.UUID:           func() error { _, err := s.VolumeTarget(t.Context(), v.UUID); return err },
-		"list volume targets: ":                  func() error { _, err := s.VolumeTargets(t.Context(), "", node.Page{}); return err },
-		"list ports: ":                           func() error { _, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{}); return err },
+	for _, change := range []string{
+		`UPDATE deploy_templates SET steps = X'01' WHERE name = 'CUSTOM_A'`, `UPDATE inspection_rules SET actions = (SELECT conditions FROM inspection_rules)`,
+		`UPDATE ports SET extra = '[]', internal_info = '{"tenant_vif_port_id":'`, `UPDATE inventory SET inventory = '{'`, `UPDATE volume_targets SET properties = X'01'`,
 	} {
-		if err := call(); err == nil || !strings.Contains(err.Error(), what) || node.KindOf(err) != node.Internal {
+		rawSQLite(t, cfg.DataDir, change)
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s = openClosed(t, cfg)
+	wantHurt := func(what string, got node.Unreadable, names ...string) {
+		t.Helper()
+		if !slices.Equal(slices.Sorted(maps.Keys(got)), names) || strings.Contains(fmt.Sprint(got), "hunter2") {
+			t.Errorf("%s: unreadable are %v, want %q", what, got, names)
+		}
+	}
+	for range 2 { // told once
+		templates, err := s.DeployTemplates(t.Context(), node.Page{})
+		if err != nil || len(templates) != 2 || len(templates[0].Steps) != 0 || templates[0].Extra["a"] != "b" || templates[1].Unreadable != nil || len(templates[1].Steps) != 1 {
+			t.Fatalf("templates: %+v, %v", templates, err)
+		}
+		wantHurt("template", templates[0].Unreadable, "steps")
+		list, err := s.InspectionRules(t.Context(), "", node.Page{})
+		if err != nil || len(list) != 1 || len(list[0].Actions) != 0 || len(list[0].Conditions) != 1 || list[0].Priority != 7 {
+			t.Fatalf("rules: %+v, %v", list, err)
+		}
+		wantHurt("rule", list[0].Unreadable, "actions")
+		ports, err := s.Ports(t.Context(), node.PortFilter{NodeUUID: hurtNode}, node.Page{})
+		if err != nil || len(ports) != 1 || len(ports[0].Extra)+len(ports[0].InternalInfo) != 0 || ports[0].Extra == nil || ports[0].Address != port.Address {
+			t.Fatalf("ports: %+v, %v", ports, err)
+		}
+		wantHurt("port", ports[0].Unreadable, "extra", "internal_info")
+	}
+	if told := strings.Count(log.String(), "cannot be read"); told != 4 || strings.Contains(log.String(), "hunter2") {
+		t.Errorf("told %d times: %s", told, log.String())
+	}
+
+	// Other fields can be saved; what is hurt stays until it is written anew.
+	hurt, err := s.DeployTemplate(t.Context(), "CUSTOM_A")
+	if err != nil || hurt.Damage() == nil || !strings.Contains(hurt.Damage().Error(), "deploy template CUSTOM_A ("+template.UUID+") is damaged; unreadable are: steps (sealed value of "+template.UUID) {
+		t.Fatalf("%+v, %v", hurt, err)
+	}
+	hurt.Description = "changed"
+	if err := s.SaveDeployTemplate(t.Context(), &hurt); err != nil {
+		t.Fatal(err)
+	}
+	wantHurt("saved without steps", hurt.Unreadable, "steps")
+	if raw := rawSQLiteValue(t, cfg.DataDir, `SELECT steps FROM deploy_templates WHERE name = 'CUSTOM_A'`); !bytes.Equal(raw, []byte{1}) {
+		t.Errorf("the steps are %x now", raw)
+	}
+	hurt.Steps = []node.PlannedStep{{Step: "new"}}
+	if err := s.SaveDeployTemplate(t.Context(), &hurt); err != nil || len(hurt.Unreadable) != 0 {
+		t.Errorf("%v, %v", hurt.Unreadable, err)
+	}
+	if again, err := s.DeployTemplate(t.Context(), template.UUID); err != nil || again.Damage() != nil || again.Steps[0].Step != "new" || again.Description != "changed" {
+		t.Errorf("%+v, %v", again, err)
+	}
+	damaged, err := s.InspectionRule(t.Context(), rule.UUID)
+	if err != nil || damaged.Damage() == nil {
+		t.Fatalf("%+v, %v", damaged, err)
+	}
+	damaged.Actions = rule.Actions
+	if err := s.SaveInspectionRule(t.Context(), &damaged); err != nil || damaged.Damage() != nil {
+		t.Errorf("%v, %v", damaged.Unreadable, err)
+	}
+	p, err := s.Port(t.Context(), port.UUID)
+	if err != nil || p.Damage() == nil {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	p.Extra, p.Description = node.Document{"new": 1.0}, "changed"
+	if err := s.SavePort(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = s.Port(t.Context(), port.Address); err != nil || p.Extra["new"] != 1.0 || p.Description != "changed" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	wantHurt("half mended", p.Unreadable, "internal_info")
+	if err := s.DeletePort(t.Context(), port.UUID); err != nil {
+		t.Error(err)
+	}
+
+	for what, call := range map[string]func() error{
+		"read volume target " + volume.UUID: func() error { _, err := s.VolumeTarget(t.Context(), volume.UUID); return err },
+		"list volume targets: ":             func() error { _, err := s.VolumeTargets(t.Context(), "", node.Page{}); return err },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), what) || node.KindOf(err) != node.Internal || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("want %q in an internal error, got %v", what, err)
 		}
 	}
-	// What is hurt can be replaced or taken away.
+	if _, err := s.Inventory(t.Context(), hurtNode); err == nil || !strings.Contains(err.Error(), "read the inventory of node "+hurtNode) || node.KindOf(err) != node.Internal {
+		t.Errorf("a hurt inventory: %v", err)
+	}
 	if err := s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "c"}}); err != nil {
 		t.Error(err)
 	}
 	if i, err := s.Inventory(t.Context(), hurtNode); err != nil || i.Inventory["a"] != "c" {
 		t.Errorf("%+v, %v", i, err)
 	}
-	if err := s.DeletePort(t.Context(), p.UUID); err != nil {
-		t.Error(err)
-	}
-	if owner, err := s.VolumeTargetNode(t.Context(), v.UUID); err != nil || owner != hurtNode {
+	if owner, err := s.VolumeTargetNode(t.Context(), volume.UUID); err != nil || owner != hurtNode {
 		t.Errorf("the volume target is of %q, %v", owner, err)
 	}
-	if err := s.DeleteVolumeTarget(t.Context(), v.UUID); err != nil {
+	if err := s.DeleteVolumeTarget(t.Context(), volume.UUID); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.VolumeTargetNode(t.Context(), v.UUID); node.KindOf(err) != node.NotFound {
+	if _, err := s.VolumeTargetNode(t.Context(), volume.UUID); node.KindOf(err) != node.NotFound {
 		t.Error(err)
-	}
-	if list, err := s.DeployTemplates(t.Context(), node.Page{Hot: true}); err == nil {
-		t.Errorf("damaged steps were believed: %+v", list)
 	}
 }
 

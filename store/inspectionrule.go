@@ -26,13 +26,15 @@ var ruleSelect = "SELECT r.id, r." + strings.Join(ruleColumns, ", r.") + " FROM 
 func (s *Store) ruleFields(r *node.InspectionRule) []any {
 	return []any{
 		&r.UUID, micros{&r.CreatedAt}, micros{&r.UpdatedAt}, &r.Description, &r.Priority, &r.Phase, &r.Sensitive,
-		sealed{s.seal, &r.UUID, "inspection_rule.conditions", &r.Conditions}, sealed{s.seal, &r.UUID, "inspection_rule.actions", &r.Actions},
+		forgiving{sealed{s.seal, &r.UUID, "inspection_rule.conditions", &r.Conditions}, &r.Unreadable, "conditions"},
+		forgiving{sealed{s.seal, &r.UUID, "inspection_rule.actions", &r.Actions}, &r.Unreadable, "actions"},
 	}
 }
 
 func (s *Store) scanRule(row scanner) (node.InspectionRule, error) {
 	var r node.InspectionRule
 	err := row.Scan(append([]any{&r.ID}, s.ruleFields(&r)...)...)
+	s.tellDamage("a value of an inspection rule cannot be read; inspections fail until it is mended", "inspection_rule", r.UUID, r.Unreadable)
 	return r, err
 }
 
@@ -81,9 +83,7 @@ func (s *Store) InspectionRules(ctx context.Context, phase string, p node.Page) 
 // SaveInspectionRule writes all of r but its UUID and CreatedAt, and sets its UpdatedAt.
 func (s *Store) SaveInspectionRule(ctx context.Context, r *node.InspectionRule) error {
 	r.UpdatedAt = node.Now()
-	columns := ruleColumns[fixedColumns:]
-	query := updateSQL("inspection_rules", columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
-	saved, err := changedOne(ctx, s.write, query, append(s.ruleFields(r)[fixedColumns:], r.UUID)...)
+	saved, err := saveByUUID(ctx, s.write, "inspection_rules", ruleColumns, s.ruleFields(r), r.UUID)
 	if err != nil {
 		return fmt.Errorf("save inspection rule %s: %w", r.UUID, err)
 	}

@@ -117,9 +117,9 @@ func (s *Store) save(ctx context.Context, n *node.Node, alsoSet string) error {
 
 // forgetDamage takes what has a value again, and is saved, off the list of what is unreadable.
 func (s *Store) forgetDamage(n *node.Node) {
-	for _, c := range written(s.documentColumns(), n) {
-		delete(n.Unreadable, c.name)
-	}
+	columns := s.documentColumns()
+	_, saved := written(names(columns), fields(columns, n))
+	mended(saved)
 	if n.ConfigDrive != "" {
 		delete(n.Unreadable, "config_drive")
 	}
@@ -136,9 +136,10 @@ func (s *Store) saveIn(ctx context.Context, tx *sql.Tx, n *node.Node, alsoSet st
 	if err != nil {
 		return nodeConflict(n, fmt.Errorf("save node %s: %w", n.UUID, err))
 	}
-	documents := written(s.documentColumns(), n)
-	query = updateSQL("node_documents", names(documents)) + fmt.Sprintf(" WHERE node_id = $%d", len(documents)+1)
-	if _, err := exec(ctx, tx, query, append(fields(documents, n), n.ID)...); err != nil {
+	columns := s.documentColumns()
+	documents, values := written(names(columns), fields(columns, n))
+	query = updateSQL("node_documents", documents) + fmt.Sprintf(" WHERE node_id = $%d", len(documents)+1)
+	if _, err := exec(ctx, tx, query, append(values, n.ID)...); err != nil {
 		return fmt.Errorf("save node %s: %w", n.UUID, err)
 	}
 	return s.saveConfigDrive(ctx, tx, n)

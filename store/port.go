@@ -17,9 +17,10 @@ var portColumns = []string{
 
 // portFields are p's fields in the order of portColumns; nodeRef stands in node_id's place.
 func portFields(p *node.Port, nodeRef any) []any {
+	kept := func(name string, d *node.Document) any { return forgiving{document{d}, &p.Unreadable, name} }
 	return []any{
 		&p.UUID, micros{&p.CreatedAt}, micros{&p.UpdatedAt}, nodeRef, &p.Name, &p.Address, &p.PXEEnabled, &p.PortgroupUUID, &p.PhysicalNetwork,
-		&p.IsSmartNIC, &p.Description, &p.Vendor, &p.Category, document{&p.LocalLinkConnection}, document{&p.Extra}, document{&p.InternalInfo},
+		&p.IsSmartNIC, &p.Description, &p.Vendor, &p.Category, kept("local_link_connection", &p.LocalLinkConnection), kept("extra", &p.Extra), kept("internal_info", &p.InternalInfo),
 	}
 }
 
@@ -27,9 +28,10 @@ var portListing = listing{table: "ports", alias: "p", notFound: node.PortNotFoun
 
 var portSelect = ofNode("ports", portColumns)
 
-func scanPort(r scanner) (node.Port, error) {
+func (s *Store) scanPort(r scanner) (node.Port, error) {
 	p := node.Port{LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{}}
 	err := r.Scan(append([]any{&p.ID}, portFields(&p, &p.NodeUUID)...)...)
+	s.tellDamage("a value of a port cannot be read; nothing is done with its machine", "port", p.UUID, p.Unreadable)
 	return p, err
 }
 
@@ -58,7 +60,7 @@ func (s *Store) Port(ctx context.Context, ident string) (node.Port, error) {
 	if isMAC(ident) {
 		cond, arg = "p.address = $1", strings.ToLower(ident)
 	}
-	p, err := scanPort(row(ctx, s.read, portSelect+" WHERE "+cond, arg))
+	p, err := s.scanPort(row(ctx, s.read, portSelect+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Port{}, node.PortNotFound(ident)
 	}
@@ -91,7 +93,7 @@ func (s *Store) Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]no
 	if err != nil {
 		return nil, err
 	}
-	return collectAll(ctx, s.read, "ports", portSelect+tail, q.args, scanPort)
+	return collectAll(ctx, s.read, "ports", portSelect+tail, q.args, s.scanPort)
 }
 
 // SavePort writes all of p but its UUID and CreatedAt, and sets its UpdatedAt in the database.

@@ -44,7 +44,7 @@ type Store struct {
 	claim claim
 	wakes hub
 	trace *trace
-	told  sync.Map // damaged values that the log has, "node field"
+	told  sync.Map // damaged values that the log has, "UUID field"
 
 	stop   context.CancelFunc // ends the goroutines below
 	owned  sync.WaitGroup     // the trace writer and, on PostgreSQL, the listener

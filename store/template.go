@@ -22,14 +22,15 @@ var templateSelect = "SELECT d.id, d." + strings.Join(templateColumns, ", d.") +
 
 func (s *Store) templateFields(t *node.DeployTemplate) []any {
 	return []any{
-		&t.UUID, micros{&t.CreatedAt}, micros{&t.UpdatedAt}, &t.Name, &t.Description, document{&t.Extra},
-		sealed{s.seal, &t.UUID, "deploy_template.steps", &t.Steps},
+		&t.UUID, micros{&t.CreatedAt}, micros{&t.UpdatedAt}, &t.Name, &t.Description, forgiving{document{&t.Extra}, &t.Unreadable, "extra"},
+		forgiving{sealed{s.seal, &t.UUID, "deploy_template.steps", &t.Steps}, &t.Unreadable, "steps"},
 	}
 }
 
 func (s *Store) scanTemplate(r scanner) (node.DeployTemplate, error) {
 	t := node.DeployTemplate{Extra: node.Document{}}
 	err := r.Scan(append([]any{&t.ID}, s.templateFields(&t)...)...)
+	s.tellDamage("a value of a deploy template cannot be read; deploys that need it are refused", "deploy_template", t.UUID, t.Unreadable)
 	return t, err
 }
 
