@@ -37,7 +37,7 @@ var nodeSetters = func() map[string]func(*node.Node, any) error {
 		"driver_info":      documentField("driver_info", func(n *node.Node) *node.Document { return &n.DriverInfo }),
 		"properties":       documentField("properties", func(n *node.Node) *node.Document { return &n.Properties }),
 		"extra":            documentField("extra", func(n *node.Node) *node.Document { return &n.Extra }),
-		"network_data":     documentField("network_data", func(n *node.Node) *node.Document { return &n.NetworkData }),
+		"network_data":     setNetworkData,
 	}
 	for _, i := range node.Interfaces {
 		set[string(i)+"_interface"] = interfaceField(i)
