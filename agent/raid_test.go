@@ -446,7 +446,7 @@ func TestCreateRAIDAgain(t *testing.T) {
 	// The service may have forgotten it: the disks have not.
 	a.learnRAID(wire.Node{RAIDConfig: map[string]any{}})
 	_, err = a.createRAID(t.Context(), k.asked(n, `{"delete_existing":false}`))
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("/dev/vda (serial disk-1) is in use")) && !strings.Contains(err.Error(), "nothing was touched") || k.state() != before {
+	if err == nil || !strings.Contains(err.Error(), "/dev/vda (serial disk-1) is in use") && !strings.Contains(err.Error(), "nothing was touched") || k.state() != before {
 		t.Errorf("%v", err)
 	}
 	result, err := a.createRAID(t.Context(), k.asked(n, `{"delete_existing":true}`))

@@ -51,16 +51,16 @@ func answer(w http.ResponseWriter, code int, v any) {
 func (s *server) route(r *http.Request) (any, error) {
 	path := "/" + strings.Trim(r.URL.Path, "/")
 	if path == "/" {
-		return s.root(), only(r, http.MethodGet)
+		return s.root(), onlyGet(r)
 	}
 	if path == "/v1" {
-		return s.v1(), only(r, http.MethodGet)
+		return s.v1(), onlyGet(r)
 	}
 	path = strings.TrimPrefix(path, "/v1")
 	id, isCommand := strings.CutPrefix(path, "/commands/")
 	switch {
 	case path == "/status":
-		return wire.AgentStatus{StartedAt: s.started, Version: Version}, only(r, http.MethodGet)
+		return wire.AgentStatus{StartedAt: s.started, Version: Version}, onlyGet(r)
 	case path != "/commands" && !isCommand:
 		return nil, &fault{http.StatusNotFound, "Not Found: " + r.URL.Path}
 	}
@@ -73,13 +73,13 @@ func (s *server) route(r *http.Request) (any, error) {
 	case r.Method == http.MethodPost:
 		return s.runCommand(r)
 	default:
-		return s.commands.all(), only(r, http.MethodGet)
+		return s.commands.all(), onlyGet(r)
 	}
 }
 
-func only(r *http.Request, method string) error {
-	if r.Method != method {
-		return &fault{http.StatusMethodNotAllowed, fmt.Sprintf("Method %s is not allowed here; %s is", r.Method, method)}
+func onlyGet(r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return &fault{http.StatusMethodNotAllowed, fmt.Sprintf("Method %s is not allowed here; GET is", r.Method)}
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (s *server) v1() any {
 }
 
 func (s *server) showCommand(r *http.Request, id string) (any, error) {
-	if err := only(r, http.MethodGet); err != nil {
+	if err := onlyGet(r); err != nil {
 		return nil, err
 	}
 	record := s.commands.find(id)

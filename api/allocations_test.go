@@ -71,7 +71,7 @@ func TestMakingAllocations(t *testing.T) {
 func TestTheLifeOfAnAllocation(t *testing.T) {
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Available, ResourceClass: "bm", Power: node.PowerOff})
-	_, body := s.ask("1.52", "GET", "/v1/nodes/blade/allocation", "")
+	var body string
 	if resp, body := s.ask("1.52", "GET", "/v1/nodes/blade/allocation", ""); resp.StatusCode != 404 || faultstring(t, body) != "Node "+nodeA+" has no allocation." {
 		t.Errorf("before: %d %s", resp.StatusCode, body)
 	}

@@ -84,7 +84,7 @@ func readProvision(v version, body map[string]any) (node.ProvisionRequest, *driv
 		return req, nil, err
 	}
 	req.Event = vb.event
-	if err := onlyOf(v, target, vb, body); err != nil {
+	if err := onlyOf(target, vb, body); err != nil {
 		return req, nil, err
 	}
 	if err := readStepsAndFlags(v, target, body, &req); err != nil {
@@ -96,7 +96,7 @@ func readProvision(v version, body map[string]any) (node.ProvisionRequest, *driv
 }
 
 // onlyOf refuses keys that belong to another verb.
-func onlyOf(v version, target string, vb verb, body map[string]any) error {
+func onlyOf(target string, vb verb, body map[string]any) error {
 	if body["runbook"] != nil {
 		return invalid("Runbooks are not served here; send the steps themselves.")
 	}

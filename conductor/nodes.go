@@ -158,12 +158,12 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	results := map[node.Interface]node.Validation{}
 	impls := task.Hardware.Implementations()
 	for _, iface := range node.Interfaces {
-		results[iface] = validation(ctx, task, iface, impls[iface])
+		results[iface] = validation(ctx, task, impls[iface])
 	}
 	return results, nil
 }
 
-func validation(ctx context.Context, t *driver.Task, iface node.Interface, impl driver.Implementation) node.Validation {
+func validation(ctx context.Context, t *driver.Task, impl driver.Implementation) node.Validation {
 	if impl == nil || strings.HasPrefix(impl.Name(), "no-") {
 		return node.Validation{Reason: "not supported"}
 	}

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -283,7 +282,7 @@ func TestLoopsSeeTheirOwnChanges(t *testing.T) {
 	}
 	for _, loop := range []any{[]any{}, map[string]any{}, nil} {
 		r.Actions[0].Loop = loop
-		if _, err := apply(t, m, r); err != nil || m.Node.Description != fmt.Sprintf("{node.description}+{item}") {
+		if _, err := apply(t, m, r); err != nil || m.Node.Description != "{node.description}+{item}" {
 			t.Errorf("without items: %q, %v", m.Node.Description, err)
 		}
 	}

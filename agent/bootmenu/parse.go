@@ -327,7 +327,7 @@ func (l *lexer) doubleQuoted() error {
 
 // variable reads what follows a "$"; one that names nothing is a dollar sign.
 func (l *lexer) variable(quoted bool) {
-	name, rest := "", l.rest
+	var name, rest string
 	if inner, ok := strings.CutPrefix(l.rest, "{"); ok {
 		name, rest, _ = strings.Cut(inner, "}")
 	} else {

@@ -152,7 +152,7 @@ func scattered(rnd *rand.Rand, size int64) (*image.Layout, []byte, []byte) {
 	rnd.Shuffle(len(starts), func(i, j int) { starts[i], starts[j] = starts[j], starts[i] })
 	l, want := &image.Layout{VirtualSize: size}, make([]byte, size)
 	file := make([]byte, 512)
-	data := pattern(64 << 10)
+	var data []byte
 	for i, at := range starts {
 		if i%4 == 0 {
 			data = make([]byte, 64<<10) // zeros that are written out

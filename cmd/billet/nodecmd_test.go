@@ -209,7 +209,7 @@ func TestServicesThatAreNone(t *testing.T) {
 		want   string
 	}{
 		{"a web page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, []string{"node", "list"}, `invalid character '<' looking for beginning of value`},
-		{"a proxy that is lost", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", 502) }, []string{"node", "list"}, `no upstream \(HTTP 502\)`},
+		{"a proxy that is lost", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) }, []string{"node", "list"}, `no upstream \(HTTP 502\)`},
 		{"nothing at all", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, []string{"node", "list"}, "asking the service: Get \"http://[^\"]+/v1/nodes\": EOF \\(is `billet serve` running there\\? --api or BILLET_API names it\\)"},
 		{"half an answer", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
