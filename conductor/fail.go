@@ -34,6 +34,9 @@ func (r *run) fail(ctx context.Context, reason string) error {
 	}
 	p := r.n.Plan
 	if p.Failure == "" {
+		if lost := p.Memo[memoLost]; lost != "" && !p.Aborting {
+			reason = lost + " It was started again, and then: " + reason
+		}
 		p.Failure = cut(scrub(r.n, reason))
 		if r.n.State.Class() == node.Waiting {
 			p.PollAt = node.Now() // found as work if this process dies here

@@ -41,7 +41,11 @@ func (r *run) stalled(ctx context.Context) string {
 	if reason := e.stalled(r.c.cfg.BootPhaseTimeout, r.c.cfg.FirmwareTimeout); reason != "" {
 		return reason
 	}
-	return r.switchedOff(ctx, e)
+	if reason := r.switchedOff(ctx, e); reason != "" {
+		return reason
+	}
+	r.suspect(ctx, e)
+	return ""
 }
 
 const (
@@ -105,13 +109,7 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 	if e.unread || !boots(e.waitedFor) || e.agent.LastHeartbeat.After(began) {
 		return ""
 	}
-	signs := e
-	signs.events = nil
-	for _, ev := range e.events {
-		if !ev.At.Before(began) {
-			signs.events = append(signs.events, ev)
-		}
-	}
+	signs := e.since(began)
 	if at := e.agent.RefusedAt; !at.IsZero() && at.After(began) && e.quiet(at) > phase { // the agent with the token would have called
 		return signs.gaveUp(fmt.Sprintf("%s after an agent asked for the node that does not have its token", spell(e.now.Sub(at))), signs.cause())
 	}
@@ -137,25 +135,16 @@ func (e evidence) stalled(phase, firmware time.Duration) string {
 
 // silent is the reason when the last sign of life is too old, or DHCP alone goes round in circles.
 func (e evidence) silent(phase time.Duration) string {
-	last := e.events[len(e.events)-1]
-	quiet := e.quiet(last.At)
-	answered := e.answered(e.of("dhcp"))
-	switch {
-	case e.loading():
-		return ""
-	case len(e.of("tftp", "http")) == 0 && len(answered) > 1 && e.quiet(answered[0].At) > phase:
-		return e.gaveUp(fmt.Sprintf("%s after DHCP was answered first", spell(e.quiet(answered[0].At))), e.cause())
-	case e.ramdiskHasAddress() && !strings.Contains(e.waitedFor, "heartbeat"):
-		return "" // collecting an inventory takes as long as it takes
-	case e.ramdisks() > 0 || e.agent.TokenGiven:
-		// The system in the ramdisk starts, and shows nothing while it unpacks, loads firmware into its cards
-		// and waits for its disks: failing a living machine is worse than telling late.
-		phase *= startsPhases
-	}
-	if quiet <= phase {
+	last, limit := e.patience(phase, 0)
+	quiet := e.quiet(last)
+	if e.loading() || limit == 0 || quiet <= limit {
 		return ""
 	}
-	return e.gaveUp(fmt.Sprintf("%s after the machine's last sign of life", spell(quiet)), e.cause())
+	what := "the machine's last sign of life"
+	if last.Before(e.events[len(e.events)-1].At) {
+		what = "DHCP was answered first"
+	}
+	return e.gaveUp(fmt.Sprintf("%s after %s", spell(quiet), what), e.cause())
 }
 
 // quiet is how long nothing came since t. Only the time counts in which this process was there to hear it:

@@ -41,6 +41,14 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 		WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
 		Serial: e.serial, AgentLog: e.agentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
 	}
+	if lost := p.Memo[memoLost]; lost != "" {
+		report.Sentence += " " + lost
+	}
+	if !n.Maintenance && p.Waiting() {
+		if s := e.suspicion(p, c.cfg.BootPhaseTimeout, c.cfg.FirmwareTimeout); s.Phase != "" {
+			report.Sentence += " " + s.Text
+		}
+	}
 	for _, s := range p.Steps {
 		report.Steps = append(report.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})
 	}

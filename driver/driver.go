@@ -228,6 +228,13 @@ type Result struct {
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
 	Steps     []node.PlannedStep // steps found on the machine, merged into what is left of the plan; nil: nobody was asked
 	Says      string             // what a step did, or what happened to it while it waits, for the node's history; never a secret
+
+	// Of a machine that works on and does not answer: why the poll was not answered, "" when it was, and when the step
+	// gives the machine up if it goes on so.
+	Silent  string
+	GivesUp time.Time
+
+	Lost string // how the machine was lost that the step starts again; never a secret
 }
 
 // Done ends a step.

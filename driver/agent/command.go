@@ -153,7 +153,12 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
-	return d.waitFor("the agent to finish "+w.what, 0), nil, nil
+	r := d.waitFor("the agent to finish "+w.what, 0)
+	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(d.AgentLost, DefaultAgentLost))
+	if dead := node.Now().Add(orElse(d.AgentDead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {
+		r.GivesUp = dead
+	}
+	return r, nil, nil
 }
 
 const (

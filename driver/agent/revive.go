@@ -41,6 +41,7 @@ func (d *Direct) revive(ctx context.Context, t *driver.Task, gone error) (driver
 		return driver.Done(), err
 	}
 	r, err := d.reviving(ctx, t)
+	r.Lost = gone.Error()
 	r.Says = fmt.Sprintf("%v. The machine is started again, and the step begins anew (%d of %d).", gone, n, maxRevivals)
 	return r, err
 }

@@ -1,0 +1,297 @@
+package conductor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// What a booting machine that was quiet for a while is suspected of, under a phase of 110 s and a firmware time of
+// 500 s; the step's deadline is 1800 s away.
+func TestSuspicion(t *testing.T) {
+	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	at := func(s int, service, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	}
+	offer := func(s int) node.BootEvent {
+		return at(s, "dhcp", "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
+	}
+	loaded := func(s int) []node.BootEvent {
+		return []node.BootEvent{offer(s + 3), at(s+1, "http", "ramdisk: first byte sent"), at(s, "http", "ramdisk: complete, 9 bytes in 1s")}
+	}
+	const first, report, target = "the agent's first heartbeat", "the inspection report", "the deploy ramdisk's pass_deploy_info"
+	for _, tt := range []struct {
+		name   string
+		waits  string
+		waited int
+		agent  node.Agent
+		events []node.BootEvent
+		listen int // since when this process hears machines; 0: for ever
+		known  *suspicion
+		phase  string
+		want   []string
+	}{
+		{"just switched on", first, 89, node.Agent{}, nil, 0, nil, "", nil},
+		{"firmware that shows nothing", first, 90, node.Agent{}, nil, 0, nil, "firmware", []string{"nothing for 90 s, since 11:58:30 UTC (nothing seen yet). Most likely: " + noDHCP, "ends at 12:06:50 UTC"}},
+		{"an earlier boot is none of it", first, 80, node.Agent{}, loaded(95), 0, nil, "", nil},
+		{"DHCP a moment ago", first, 200, node.Agent{}, []node.BootEvent{offer(89)}, 0, nil, "", nil},
+		{"DHCP, then nothing", first, 200, node.Agent{}, []node.BootEvent{offer(91)}, 0, nil, "dhcp", []string{"91 s, since 11:58:29 UTC (DHCP)", noLoader, "ends at 12:00:19 UTC"}},
+		{"DHCP in circles", first, 200, node.Agent{}, []node.BootEvent{offer(95), offer(60), offer(1)}, 0, nil, "dhcp", []string{"95 s, since", "ends at 12:00:15 UTC"}},
+		{"a large ramdisk", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent")}, 0, nil, "", nil},
+		{"whole ramdisk", first, 600, node.Agent{}, loaded(100), 0, nil, "whole ramdisk", []string{"100 s, since 11:58:20 UTC (whole ramdisk)", noAddress, "ends at 12:03:50 UTC"}},
+		{"whole ramdisk twice", first, 600, node.Agent{}, append(loaded(60), loaded(2)...), 0, nil, "starting over", []string{"loaded its ramdisk 2 times", "does its kernel panic"}},
+		{"the ramdisk has its address", first, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:03:50 UTC"}},
+		{"an inspecting agent", report, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
+		{"an iSCSI ramdisk", target, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
+		{"looked up a moment ago", first, 600, node.Agent{TokenGiven: true, TokenGivenAt: ago(30)}, loaded(120), 0, nil, "", nil},
+		{"looked up and quiet", first, 600, node.Agent{TokenGiven: true, TokenGivenAt: ago(95)}, loaded(120), 0, nil, "lookup", []string{"95 s, since 11:58:25 UTC (lookup)", "got its token, but sent no heartbeat", "ends at 12:03:30 UTC"}},
+		{"the agent has called", first, 600, node.Agent{LastHeartbeat: ago(100)}, loaded(120), 0, nil, "", nil},
+		{"another wait", "the agent to finish write_image", 600, node.Agent{}, loaded(120), 0, nil, "", nil},
+		{"this service was away", first, 600, node.Agent{}, loaded(300), 30, nil, "", nil},
+		{"this service was away, and had said so before", first, 600, node.Agent{}, loaded(300), 30, &suspicion{Since: ago(300), Phase: "whole ramdisk"}, "whole ramdisk", []string{"300 s, since", "ends at 12:05:00 UTC"}},
+		{"said of an earlier sign of life", first, 600, node.Agent{}, loaded(60), 0, &suspicion{Since: ago(300), Phase: "whole ramdisk"}, "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := evidence{waitedFor: tt.waits, waited: time.Duration(tt.waited) * time.Second, macs: []string{mac1}, agent: tt.agent, events: tt.events, now: now, stepBegan: ago(1000)}
+			if tt.listen > 0 {
+				e.listens = ago(tt.listen)
+			}
+			p := &node.Plan{Deadline: now.Add(30 * time.Minute)}
+			if tt.known != nil {
+				keep(p, memoSuspect, *tt.known)
+			}
+			got := e.suspicion(p, 110*time.Second, 500*time.Second)
+			if got.Phase != tt.phase {
+				t.Fatalf("phase %q, want %q: %s", got.Phase, tt.phase, got.Text)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(got.Text, part) {
+					t.Errorf("%s\nwant %s", got.Text, part)
+				}
+			}
+			unread := e
+			unread.unread = true
+			for what, s := range map[string]suspicion{"phases off": e.suspicion(p, 0, 0), "unread": unread.suspicion(p, 110*time.Second, 500*time.Second)} {
+				if s.Phase != "" {
+					t.Errorf("%s: %s", what, s.Text)
+				}
+			}
+		})
+	}
+}
+
+func (w *world) saw(service, what string) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: service, What: what, At: node.Now()})
+}
+
+func (w *world) said(part string) int {
+	return len(slices.DeleteFunc(w.events(), func(e string) bool { return !strings.Contains(e, part) }))
+}
+
+// The likely cause is in history, log and `why` within two minutes, once a phase, also across a restart of the service;
+// a sign of life takes it back; the flow fails no earlier than it did.
+func TestAQuietMachineIsNamedEarly(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+		c, stop := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		w.saw("http", "ramdisk: complete, 9 bytes in 1s")
+		cut := time.Now()
+		sentence := func() string {
+			running, _, err := c.Why(t.Context(), uuid1)
+			if err != nil || running == nil {
+				t.Fatal(running, err)
+			}
+			return running.Sentence
+		}
+		time.Sleep(80 * time.Second)
+		if s := sentence(); strings.Contains(s, "Most likely") || w.said("Most likely") != 0 {
+			t.Fatalf("suspected after 80 s: %s", s)
+		}
+		time.Sleep(25 * time.Second)
+		if s := sentence(); !strings.Contains(s, "since "+cut.UTC().Format("15:04:05 UTC")+" (whole ramdisk). Most likely: kernel and ramdisk were fetched") {
+			t.Errorf("after 105 s: %s", s)
+		}
+		if n := w.said("INFO deploy: The machine has shown nothing for "); n != 1 {
+			t.Errorf("%d times in the history: %q", n, w.events())
+		}
+
+		stop()
+		c, _ = w.start(w.cfg)
+		time.Sleep(30 * time.Second)
+		if s := sentence(); !strings.Contains(s, "Most likely") {
+			t.Errorf("after a restart: %s", s)
+		}
+		if n := w.said("has shown nothing"); n != 1 || w.said("goes on") != 0 {
+			t.Errorf("after a restart: %d times: %q", n, w.events())
+		}
+
+		w.saw("dhcp", "REQUEST from an operating system: 10.0.0.9")
+		time.Sleep(15 * time.Second)
+		if s := sentence(); strings.Contains(s, "Most likely") || w.said("INFO deploy: The machine that was quiet (whole ramdisk) goes on.") != 1 {
+			t.Errorf("not taken back: %s %q", s, w.events())
+		}
+		quiet := time.Now()
+		n := w.reach(node.DeployFailed)
+		if took := time.Since(quiet); took < 310*time.Second || took > 330*time.Second {
+			t.Errorf("failed after %s", took)
+		}
+		if w.said("has shown nothing") != 2 || !strings.Contains(n.LastError, noRoute) {
+			t.Errorf("%s %q", n.LastError, w.events())
+		}
+	})
+}
+
+// A machine that shows itself now and then in one phase is in the history once, not each time.
+func TestSuspicionDoesNotSpam(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		for range 8 {
+			w.saw("http", "kernel: complete, 9 bytes in 1s")
+			time.Sleep(105 * time.Second)
+		}
+		w.wantState(w.node(), node.DeployWait)
+		if told, back := w.said("has shown nothing"), w.said("goes on"); told != 1 || back != 1 {
+			t.Errorf("told %d times, taken back %d times", told, back)
+		}
+		w.heartbeat(c)
+		w.wantState(w.settle(), node.Active)
+	})
+}
+
+// Nobody is suspected in maintenance, when somebody looks at the machine.
+func TestNoSuspicionInMaintenance(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.cfg.BootPhaseTimeout, w.cfg.FirmwareTimeout = 110*time.Second, 25*time.Minute
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		w.edit(func(n *node.Node) { n.Maintenance = true })
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		running, _, err := c.Why(t.Context(), uuid1)
+		if err != nil || strings.Contains(running.Sentence, "Most likely") || w.said("has shown nothing") != 0 {
+			t.Errorf("%v %v %q", running, err, w.events())
+		}
+	})
+}
+
+// quitter is a deploy interface whose agent answers no polls and is lost, once, and which starts it again.
+type quitter struct {
+	testDeploy
+	silent func(at time.Duration) (string, string) // why it does not answer, how it was lost
+	fails  error
+}
+
+func (quitter) Name() string { return "quitter" }
+
+func (q quitter) Steps() []driver.Step {
+	return []driver.Step{{Name: "deploy", Priority: map[node.Flow]int{node.FlowDeploy: 100},
+		Run: func(context.Context, *driver.Task) (driver.Result, error) {
+			return driver.Result{WaitFor: "the agent to finish erase", Within: time.Hour, PollEvery: 10 * time.Second}, nil
+		},
+		Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
+			why, lost := q.silent(time.Since(t.Step().StartedAt))
+			if why == "end" {
+				return driver.Done(), q.fails
+			}
+			return driver.Result{WaitFor: "the agent to finish erase", PollEvery: 10 * time.Second, Silent: why, Lost: lost, GivesUp: t.Step().StartedAt.Add(80 * time.Second)}, nil
+		}}}
+}
+
+func TestAWorkingMachineFallsSilent(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		silent func(at time.Duration) (string, string)
+		fails  error
+		told   int
+		back   int
+		want   []string // in last_error, in this order; none: the deploy ends well
+	}{
+		{"one poll", func(at time.Duration) (string, string) {
+			if at < 15*time.Second {
+				return "no route", ""
+			}
+			return map[bool]string{true: "end"}[at > time.Minute], ""
+		}, nil, 0, 0, nil},
+		{"for a minute", func(at time.Duration) (string, string) {
+			if at < 65*time.Second {
+				return "no route", ""
+			}
+			return map[bool]string{true: "end"}[at > 2*time.Minute], ""
+		}, nil, 1, 1, nil},
+		{"until the end", func(at time.Duration) (string, string) {
+			return map[bool]string{true: "end", false: "no route"}[at > 85*time.Second], ""
+		}, node.Errorf(node.Internal, "nobody has listened"), 1, -1, []string{"nobody has listened"}},
+		{"lost and started again", func(at time.Duration) (string, string) {
+			switch {
+			case at < 85*time.Second:
+				return "no route", ""
+			case at < 95*time.Second:
+				return "", "nobody has listened at the agent's address"
+			}
+			return map[bool]string{true: "end"}[at > 3*time.Minute], ""
+		}, node.Errorf(node.Internal, "no DHCP request was seen"), 1, 0,
+			[]string{"The machine was lost first at ", "in step deploy.deploy, 90 s after", "it has not answered since ", "nobody has listened", "Under way, as last told: /dev/vda overwriting (40 %)", "started again, and then: ", "no DHCP request was seen"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				ty := &w.cfg.Types[1]
+				ty.Deploy = append(ty.Deploy, quitter{testDeploy{w.m, ""}, tt.silent, tt.fails})
+				c, _ := w.start(w.cfg)
+				w.enroll("test", node.Available)
+				w.edit(func(n *node.Node) { n.Interfaces = map[node.Interface]string{node.Deploy: "quitter"} })
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+				w.reach(node.DeployWait)
+				err := w.store.SaveProgress(t.Context(), node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "deploy", At: node.Now(),
+					Disks: []node.DiskProgress{{Name: "/dev/vda", What: "overwriting", Done: 40, Total: 100}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(55 * time.Second)
+				running, _, err := c.Why(t.Context(), uuid1)
+				if err != nil || strings.Contains(running.Sentence, "Most likely: it lost its power or its network, or its agent hangs (no route).") != (tt.told > 0) {
+					t.Errorf("after 55 s: %v %s", err, running.Sentence)
+				}
+				n := w.settle()
+				for n.State == node.DeployWait {
+					time.Sleep(10 * time.Second)
+					n = w.settle()
+				}
+				if (n.State == node.Active) != (tt.want == nil) {
+					t.Fatalf("%q: %s", n.State, n.LastError)
+				}
+				rest := n.LastError
+				for _, part := range tt.want {
+					_, after, ok := strings.Cut(rest, part)
+					if !ok {
+						t.Errorf("no %q in order in %s", part, n.LastError)
+					}
+					rest = after
+				}
+				if told := w.said("has shown nothing"); told != tt.told {
+					t.Errorf("told %d times", told)
+				}
+				if back := w.said("goes on"); tt.back >= 0 && back != tt.back {
+					t.Errorf("taken back %d times: %q", back, w.events())
+				}
+			})
+		})
+	}
+}
