@@ -36,18 +36,14 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 	p := n.Plan
 	e := c.evidence(ctx, n, ports)
 	e.serial, e.agentLog = c.lines(ctx, n.UUID, node.SerialLine), c.lines(ctx, n.UUID, node.AgentLog)
+	quiet := ""
+	if !n.Maintenance && p.Waiting() {
+		quiet = e.suspicion(p, c.cfg.BootPhaseTimeout, c.cfg.FirmwareTimeout).Text
+	}
 	report := node.Evidence{
-		NodeUUID: n.UUID, Flow: p.Flow, Sentence: e.soFar(n), StartedAt: p.StartedAt,
+		NodeUUID: n.UUID, Flow: p.Flow, Sentence: e.soFar(n, quiet), StartedAt: p.StartedAt,
 		WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
 		Serial: e.serial, AgentLog: e.agentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
-	}
-	if lost := p.Memo[memoLost]; lost != "" {
-		report.Sentence += " " + lost
-	}
-	if !n.Maintenance && p.Waiting() {
-		if s := e.suspicion(p, c.cfg.BootPhaseTimeout, c.cfg.FirmwareTimeout); s.Phase != "" {
-			report.Sentence += " " + s.Text
-		}
 	}
 	for _, s := range p.Steps {
 		report.Steps = append(report.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})
@@ -62,8 +58,9 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 	return report
 }
 
-// soFar says of a running flow what it does and how far the machine has come.
-func (e evidence) soFar(n *node.Node) string {
+// soFar says of a running flow what it does, how far the machine has come, where a step lost it, and what a quiet one is
+// suspected of.
+func (e evidence) soFar(n *node.Node, quiet string) string {
 	p, f := n.Plan, flowOf(n)
 	noun := "the flow"
 	if f != nil {
@@ -91,8 +88,14 @@ func (e evidence) soFar(n *node.Node) string {
 	} else if boots(p.WaitingFor) {
 		text += " DHCP, TFTP and HTTP have seen nothing of it yet."
 	}
-	if said := e.lastWords(); said != "" {
-		text += " " + said
+	if lost := p.Memo[memoLost]; lost != "" {
+		text += " " + lost
+	}
+	if quiet == "" {
+		quiet = e.lastWords()
+	}
+	if quiet != "" {
+		text += " " + quiet
 	}
 	return text
 }

@@ -94,15 +94,16 @@ func TestCleaningGoesOnAfterReset(t *testing.T) {
 }
 
 // One that loses its network in the middle of an erase is started again too, and when that does not bring it back the
-// cleaning fails with how far the new start came; the history tells where it was lost.
+// cleaning fails with where it was lost, what it did then, and how far the new start came.
 func TestCleaningLosesItsNetwork(t *testing.T) {
 	s := newSite(t, "--shred-random-overwrite-iterations", "3", "--boot-phase-timeout", "25s")
 	m := s.machine("unplugged", "--firmware", "bios", "--memory", "384", "--disk", "384M")
 	m.cleanSlowly(t)
 	m.unplug()
 	lost := time.Now()
+	m.named(lost, "it lost its power or its network", "This ends at ")
 	m.failsAs("clean failed", 5*time.Minute,
-		[]string{"Gave up after", "said that it cannot go on", "no DHCP request was seen from any of the node's ports", "On its console"},
+		[]string{"The machine was lost first at ", " in step deploy.erase_devices, ", "it has not answered since ", "Under way, as last told: /dev/", "It was started again, and then: Gave up after", "said that it cannot go on", "no DHCP request was seen from any of the node's ports", "On its console"},
 		[]string{"deploy.erase_devices has not ended", "The serial line, the last ", "nobody has listened at the agent's address", "The machine is started again"})
 	t.Logf("after %.0f s without a network", time.Since(lost).Seconds())
 	if n := m.show(); n.Fault == nil || *n.Fault != "clean failure" || n.Power == nil || *n.Power != "power off" {

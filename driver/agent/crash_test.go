@@ -230,6 +230,19 @@ func TestAgentDead(t *testing.T) {
 				}
 				return
 			}
+			gives := task.Node.Agent.LastHeartbeat.Add(DefaultAgentLost)
+			if since, count, _ := strings.Cut(task.Recall(memoAbsent), " "); count != "" {
+				at, err := time.Parse(time.RFC3339Nano, since)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if dead := at.Add(DefaultAgentDead); dead.Before(gives) {
+					gives = dead
+				}
+			}
+			if d := r.GivesUp.Sub(gives).Abs(); r.Silent == "" || d > time.Second {
+				t.Errorf("silent %q, gives up %s, want %s", r.Silent, r.GivesUp, gives)
+			}
 			if _, polls, _ := strings.Cut(task.Recall(memoAbsent), " "); polls != tt.next {
 				t.Errorf("noted %q, want %q polls", task.Recall(memoAbsent), tt.next)
 			}

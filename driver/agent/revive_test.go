@@ -93,6 +93,9 @@ func TestALostMachineIsStartedAgain(t *testing.T) {
 			if !strings.HasPrefix(r.Says, tt.says) {
 				t.Errorf("it says %q", r.Says)
 			}
+			if r.Lost == "" || !strings.HasPrefix(r.Says, r.Lost+". The machine is started again") {
+				t.Errorf("lost %q, says %q", r.Lost, r.Says)
+			}
 			if got := strings.Join(w.log, ", "); got != theRevival {
 				t.Errorf("at the machine: %s", got)
 			}
