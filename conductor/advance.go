@@ -21,6 +21,8 @@ type run struct {
 	flow *flow
 	task *driver.Task
 	log  *slog.Logger
+
+	asked time.Time // when the step under way was polled last by this run
 }
 
 // carry does what a node under lease needs now, and lets it go. An error means that the store could

@@ -226,7 +226,7 @@ func (r *run) silent(ctx context.Context, why string, until time.Time) {
 	}
 	now := recall[silence](p, memoSilent)
 	if now.Since.IsZero() {
-		now.Since = node.Now()
+		now.Since = r.asked // an agent that hangs takes a question, and its time
 	}
 	now.Until, now.Why = until, cut(scrub(r.n, why))
 	keep(p, memoSilent, now)

@@ -215,6 +215,33 @@ func (q quitter) Steps() []driver.Step {
 		}}}
 }
 
+// An agent that hangs takes connections and answers nothing: one poll takes a minute, and then it is named at once.
+func TestAHangingAgentIsNamedAfterOnePoll(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ty := &w.cfg.Types[1]
+		ty.Deploy = append(ty.Deploy, quitter{testDeploy{w.m, ""}, func(at time.Duration) (string, string) {
+			if at < 15*time.Second {
+				time.Sleep(time.Minute)
+				return "Client.Timeout exceeded while awaiting headers", ""
+			}
+			return map[bool]string{true: "end"}[at > 4*time.Minute], ""
+		}, nil})
+		c, _ := w.start(w.cfg)
+		w.enroll("test", node.Available)
+		w.edit(func(n *node.Node) { n.Interfaces = map[node.Interface]string{node.Deploy: "quitter"} })
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
+		w.reach(node.DeployWait)
+		time.Sleep(72 * time.Second)
+		if n := w.said("Most likely: it lost its power or its network, or its agent hangs (Client.Timeout exceeded while awaiting headers)."); n != 1 {
+			t.Errorf("named %d times: %q", n, w.events())
+		}
+		time.Sleep(20 * time.Second)
+		if n := w.said("The machine that was quiet (work) goes on."); n != 1 {
+			t.Errorf("taken back %d times: %q", n, w.events())
+		}
+	})
+}
+
 func TestAWorkingMachineFallsSilent(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

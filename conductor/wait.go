@@ -36,6 +36,7 @@ func (r *run) poll(ctx context.Context) error {
 	if ask == nil {
 		ask = anyCall
 	}
+	r.asked = node.Now()
 	result, err := r.call(ctx, step, ask)
 	if err == nil && result.Waiting() {
 		return r.waitOn(ctx, step, result)
