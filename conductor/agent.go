@@ -55,12 +55,15 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 }
 
 // refuseToken takes down that an agent which gets no token asked for a node. It may be the agent with the token, started
-// anew in the same boot, which knows the token and calls soon.
+// anew in the same boot, which knows the token and calls soon; or one that works: ironic-python-agent looks its node up
+// again in each step.
 func (c *Conductor) refuseToken(ctx context.Context, n *node.Node) error {
 	first, err := c.store.RefuseAgent(ctx, n.UUID, node.Now())
-	if first {
+	if first && !n.Agent.LastHeartbeat.IsZero() {
+		c.log.Info("an agent looked its node up again", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
+	} else if first {
 		c.log.Warn("an agent got no token: it was given before, and is given once per boot; if this is another boot, power the machine off and on through the API",
-			"node", n.UUID, "token_given", n.Agent.TokenGivenAt, "last_heartbeat", n.Agent.LastHeartbeat)
+			"node", n.UUID, "token_given", n.Agent.TokenGivenAt)
 	}
 	return err
 }

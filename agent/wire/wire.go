@@ -215,8 +215,8 @@ type PartitionImage struct {
 	RootMB            int    `json:"root_mb"`
 	SwapMB            int    `json:"swap_mb"`
 	EphemeralMB       int    `json:"ephemeral_mb"`
-	EphemeralFormat   string `json:"ephemeral_format,omitempty"` // "ext4"; empty: the agent's own choice
-	PreserveEphemeral bool   `json:"preserve_ephemeral"`         // keep what the ephemeral partition holds
+	EphemeralFormat   string `json:"ephemeral_format"`   // "ext4"; agents that are not Billet's want the key even when there is no such partition
+	PreserveEphemeral bool   `json:"preserve_ephemeral"` // keep what the ephemeral partition holds
 	Kernel            string `json:"kernel,omitempty"`
 	Ramdisk           string `json:"ramdisk,omitempty"`
 }

@@ -55,6 +55,7 @@ const (
 	memoRevival   = "deploy.revival"   // step whose machine is started again after it was lost
 	memoRevived   = "deploy.revived"   // "<step> <times>": how often that happened
 	memoOff       = "deploy.off"       // when a machine that is to boot was first seen off, RFC 3339
+	memoLookedUp  = "deploy.looked_up" // a lookup without a token, RFC 3339, after which the agent still answered: it asks as it works
 	memoAbsent    = "deploy.absent"    // since when nobody listens at the agent's address, RFC 3339, and in how many polls
 )
 
@@ -71,7 +72,7 @@ func logOf(t *driver.Task) *slog.Logger {
 	if t.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return t.Log.With("node", t.Node.UUID)
+	return t.Log // has the node already
 }
 
 // save checkpoints the node, where the task can.

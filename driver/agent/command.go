@@ -59,6 +59,9 @@ func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Resul
 	}
 	s.Attempts = d.Client.attempts()
 	delete(t.Node.Plan.Memo, memoAbsent)
+	if !t.LookedUp.IsZero() {
+		t.Remember(memoLookedUp, stamp(t.LookedUp))
+	}
 	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
 		return d.stands(t, w, c, 0)
 	}
@@ -137,7 +140,7 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
 	}
-	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && again > takesOver {
+	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && t.Recall(memoLookedUp) != stamp(t.LookedUp) && again > takesOver {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not answer", w.what, again.Round(time.Second)))
 	}
 	absent, polls := d.absent(t, err)
@@ -186,9 +189,11 @@ func (d *Direct) absent(t *driver.Task, err error) (long time.Duration, polls in
 	if bad != nil || t.Node.Agent.LastHeartbeat.After(since) {
 		since, n = node.Now(), 0
 	}
-	t.Remember(memoAbsent, fmt.Sprint(since.Format(time.RFC3339Nano), " ", n+1))
+	t.Remember(memoAbsent, fmt.Sprint(stamp(since), " ", n+1))
 	return node.Now().Sub(since), n + 1
 }
+
+func stamp(at time.Time) string { return at.Format(time.RFC3339Nano) }
 
 // machineLost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
 func machineLost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }

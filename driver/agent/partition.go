@@ -69,6 +69,9 @@ func partitionSizes(n *node.Node) (wire.PartitionImage, error) {
 		*f.out = v
 	}
 	p.RootMB, p.EphemeralMB = p.RootGB<<10, ephemeralGB<<10
+	if f := i["ephemeral_format"]; p.EphemeralMB > 0 && (f == nil || f == "") {
+		p.EphemeralFormat = "ext4"
+	}
 	keep, ok := boolean(i["preserve_ephemeral"])
 	if !ok {
 		return p, invalid(n, "instance_info/preserve_ephemeral is %v; true and false are allowed", i["preserve_ephemeral"])

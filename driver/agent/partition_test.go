@@ -92,6 +92,27 @@ func TestImageInfoOfPartitionImages(t *testing.T) {
 	}
 }
 
+// ironic-python-agent takes each of these for granted, asked for or not.
+func TestImageInfoHasEveryKeyOfAPartitionImage(t *testing.T) {
+	d := &Direct{Sources: &fakeSources{resolved: image.Resolved{URL: "http://h/i.qcow2", Info: image.Info{Format: image.QCOW2}}}, Images: fakeImages{}}
+	for _, tt := range []struct {
+		ephemeral any
+		format    string
+	}{{nil, ""}, {1.0, "ext4"}} {
+		n := partitionNode()
+		n.InstanceInfo["ephemeral_gb"] = tt.ephemeral
+		doc := imageInfoDocument(t, d, n)
+		for _, key := range []string{"root_mb", "swap_mb", "ephemeral_mb", "ephemeral_format", "preserve_ephemeral"} {
+			if _, there := doc[key]; !there {
+				t.Errorf("with ephemeral_gb %v there is no %s", tt.ephemeral, key)
+			}
+		}
+		if doc["ephemeral_format"] != tt.format {
+			t.Errorf("with ephemeral_gb %v the format is %v, want %q", tt.ephemeral, doc["ephemeral_format"], tt.format)
+		}
+	}
+}
+
 func imageInfoDocument(t *testing.T, d *Direct, n *node.Node) map[string]any {
 	t.Helper()
 	info, err := d.imageInfo(t.Context(), n)

@@ -137,6 +137,25 @@ func TestADoubtLosesNoMachine(t *testing.T) {
 	}
 }
 
+// ironic-python-agent looks its node up in each step, and gets no token: when it then does not answer once, it has not
+// started anew. A lookup after its last answer says that it has.
+func TestALookupWhileItWorksLosesNoMachine(t *testing.T) {
+	w := erasing(t, true)
+	at := node.Now().Add(-20 * time.Second)
+	lookedUp := func(t *driver.Task) { t.LookedUp = at }
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || !r.Waiting() {
+		t.Fatalf("while it answers: %+v, %v", r, err)
+	}
+	w.dies(node.PowerOn)
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
+		t.Errorf("after one poll without an answer: %+v, %v, %v", r, err, w.log)
+	}
+	at = at.Add(time.Second)
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor != firstCall || !strings.Contains(r.Says, "the machine started anew by itself") {
+		t.Errorf("after a lookup of another agent: %+v, %v", r, err)
+	}
+}
+
 // A step that does not say that it may stop in the middle is not begun again.
 func TestWhatMayNotStopIsNotRepeated(t *testing.T) {
 	w := erasing(t, false)
