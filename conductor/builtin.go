@@ -12,6 +12,9 @@ import (
 // holdStep parks the node in the hold state of its flow until somebody sends unhold.
 const holdStep = "hold"
 
+// The steps that switch the machine on.
+const powerOnStep, rebootStep = "power_on", "reboot"
+
 // longestPause is the most seconds a wait step may be asked for; longer ones belong in hold.
 const longestPause = 30
 
@@ -21,9 +24,9 @@ var builtin = map[node.Interface][]driver.Step{
 	node.Power: {
 		{Name: "verify_power", Priority: map[node.Flow]int{node.FlowVerify: 1000, node.FlowAdopt: 1000}, Frame: true, Run: verifyPower},
 		{Name: holdStep, Priority: onRequest, Abortable: true},
-		{Name: "power_on", Priority: onRequest, Abortable: true, Run: switchOn(node.PowerOn), Poll: bootAgain},
+		{Name: powerOnStep, Priority: onRequest, Abortable: true, Run: switchOn(node.PowerOn), Poll: bootAgain},
 		{Name: "power_off", Priority: onRequest, Run: switchTo(node.PowerOff)},
-		{Name: "reboot", Priority: onRequest, Abortable: true, Run: switchOn(node.Rebooting), Poll: bootAgain},
+		{Name: rebootStep, Priority: onRequest, Abortable: true, Run: switchOn(node.Rebooting), Poll: bootAgain},
 		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Required: []string{"seconds"}, Check: checkPause, Run: pause, Poll: pause},
 	},
 }

@@ -185,12 +185,18 @@ func ofHardware(h *driver.Hardware, f node.Flow, p *node.PlannedStep) driver.Ste
 }
 
 // misplaced says which of the sorted steps of a flow would have the agent work before its ramdisk is booted, or after it
-// has ended; "" when none would.
+// has ended, or would start the instance before its time; "" when none would.
 func misplaced(h *driver.Hardware, f node.Flow, steps []node.PlannedStep) string {
 	boots := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return s.Hidden && s.Interface == node.Deploy })
 	ends := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).EndsAgent })
+	ready := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).Readies })
+	starts := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).Starts })
 	for i := range steps {
 		s := &steps[i]
+		if ready >= 0 && i > ready && i < starts && s.Interface == node.Power && (s.Step == powerOnStep || s.Step == rebootStep) {
+			return fmt.Sprintf("Step %s with priority %d would start the instance before %s does, when the deploy is not complete: give it a priority above %d or below %d.",
+				name(s), s.Priority, name(&steps[starts]), steps[ready].Priority, steps[starts].Priority)
+		}
 		if i < boots && needsAgent(h, f, s) {
 			return fmt.Sprintf("Step %s with priority %d would run before the ramdisk is booted, whose agent carries it out: give it a priority below %d.", name(s), s.Priority, steps[boots].Priority)
 		}

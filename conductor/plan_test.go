@@ -100,6 +100,30 @@ func TestPlanFlow(t *testing.T) {
 	}
 }
 
+// A step that would start the instance between its readying and its start is refused, whoever asks for it.
+func TestPlanRefusesToStartTheInstanceEarly(t *testing.T) {
+	readies, starts := step("prepare", 60), step("boot", 20)
+	readies.Readies, starts.Starts = true, true
+	early := func(step string, priority int) string {
+		return fmt.Sprintf("Step power.%s with priority %d would start the instance before deploy.boot does, when the deploy is not complete: give it a priority above 60 or below 20.", step, priority)
+	}
+	for _, tt := range []struct {
+		step     string
+		priority int
+		want     string
+	}{
+		{"reboot", 61, ""}, {"reboot", 60, ""}, {"reboot", 59, early("reboot", 59)}, {"power_on", 41, early("power_on", 41)},
+		{"reboot", 20, early("reboot", 20)}, {"reboot", 19, ""}, {"power_off", 50, ""}, {"hold", 50, ""}, {"reboot", 0, ""},
+	} {
+		h := planHardware()
+		h.Deploy = agentImpl{stepsImpl: stepsImpl{[]driver.Step{frameStep("begin", 100), readies, starts}}}
+		_, err := planFlow(h, node.FlowDeploy, []node.PlannedStep{ask(node.Power, tt.step, tt.priority)}, false, false)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid) {
+			t.Errorf("%s at %d: %v, want %q", tt.step, tt.priority, err, tt.want)
+		}
+	}
+}
+
 // A step that only an agent has is refused where none runs, or where it would run while none does.
 func TestPlanRefusesWhatNoAgentCanDo(t *testing.T) {
 	ends := step("tear_down_agent", 40)

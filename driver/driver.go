@@ -210,6 +210,8 @@ type Step struct {
 	Abortable  bool              // may be aborted while it waits
 	NeedsAgent bool              // has the ramdisk's agent do its work: while one is to come, the ramdisk must run
 	EndsAgent  bool              // the ramdisk's agent is gone after it: no step of the agent can come later
+	Readies    bool              // after it the machine boots its instance
+	Starts     bool              // starts the instance
 	Frame      bool              // always part of the flow, not shown to people, cannot be asked for or overridden
 	Args       map[string]string // argument → help, for steps people ask for
 	Required   []string          // of Args, those that must be given

@@ -60,11 +60,11 @@ func (d *Direct) Steps() []driver.Step {
 	return []driver.Step{
 		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.ramdiskCalled},
 		{Name: "write_image", Priority: deploy(80), Abortable: true, NeedsAgent: true, Run: d.writeImage, Poll: d.imageWritten},
-		{Name: "prepare_instance_boot", Priority: deploy(60), NeedsAgent: true, Run: d.prepareInstanceBoot, Poll: d.bootLoaderInstalled},
+		{Name: "prepare_instance_boot", Priority: deploy(60), NeedsAgent: true, Readies: true, Run: d.prepareInstanceBoot, Poll: d.bootLoaderInstalled},
 		{Name: "kexec_instance", Priority: deploy(0), NeedsAgent: true, Run: d.kexecInstance, Poll: d.kexecStands},
 		{Name: "tear_down_agent", Priority: deploy(40), EndsAgent: true, Run: d.tearDownAgent, Poll: d.machineOff},
 		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: d.switchToTenantNetwork},
-		{Name: "boot_instance", Priority: deploy(20), Run: d.bootInstance},
+		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: d.bootInstance},
 
 		{Name: "tear_down", Priority: frame(node.FlowDelete, 100), Frame: true, Run: d.tearDown},
 

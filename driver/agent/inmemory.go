@@ -40,9 +40,9 @@ func (m InMemory) Steps() []driver.Step {
 	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
 	return append([]driver.Step{
 		{Name: "deploy", Priority: deploy(100), Frame: true, Run: m.switchOff},
-		{Name: "prepare_instance_boot", Priority: deploy(60), Run: m.prepareBoot},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Readies: true, Run: m.prepareBoot},
 		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: m.switchToTenantNetwork},
-		{Name: "boot_instance", Priority: deploy(20), Run: m.bootInstance},
+		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: m.bootInstance},
 	}, m.except(node.FlowDeploy)...)
 }
 

@@ -96,7 +96,7 @@ func (d *Deploy) Steps() []driver.Step {
 	steps := []driver.Step{
 		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.called},
 		{Name: "write_image", Priority: deploy(80), Run: d.writeImage},
-		{Name: "prepare_instance_boot", Priority: deploy(60), Run: d.prepareInstanceBoot, Poll: d.loaderInstalled},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Readies: true, Run: d.prepareInstanceBoot, Poll: d.loaderInstalled},
 		{Name: "tear_down_agent", Priority: deploy(40), Run: d.release},
 	}
 	for _, s := range d.Base.Steps() {
