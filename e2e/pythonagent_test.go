@@ -93,7 +93,7 @@ func pythonRamdisk(t *testing.T) string {
 }
 
 // The field's own agent, unchanged, is driven through a node's life: inspection, cleaning, deploy of a whole-disk
-// image, undeploy with its cleaning, deploy of a partition image, whose boot loader it installs.
+// image, undeploy with its cleaning, deploy of a partition image.
 func TestPythonAgent(t *testing.T) {
 	for _, firmware := range []string{"bios", "uefi"} {
 		t.Run(firmware, func(t *testing.T) {
@@ -123,7 +123,9 @@ func TestPythonAgent(t *testing.T) {
 
 			m.provision(map[string]any{"target": "deleted"})
 			m.arrive("available", 8*time.Minute)
-			m.deploy(s.partitionImage(map[string]any{"swap_mb": 64, "ephemeral_gb": 1}))
+			// Booted over the network: this agent no longer runs an image's own GRUB.
+			m.deploy(s.partitionImage(map[string]any{"swap_mb": 64, "ephemeral_gb": 1, "kernel_append_params": "console=ttyS0,115200n8",
+				"capabilities": map[string]any{"boot_option": "netboot"}}))
 			m.arrive("active", 10*time.Minute)
 			m.comesUp(m.name+" login:", 2)
 			if n := strings.Count(string(m.console()), "PYTHON-AGENT-RAMDISK starts"); n != 5 {
