@@ -121,18 +121,6 @@ func (s *Store) SavePortgroup(ctx context.Context, g node.Portgroup) error {
 	})
 }
 
-// saveByUUID writes a row but for its UUID and created_at, which come first among columns, and for what cannot be read
-// and has no new value.
-func saveByUUID(ctx context.Context, c conn, table string, columns []string, fields []any, uuid string) (bool, error) {
-	columns, values := written(columns[fixedColumns:], fields[fixedColumns:])
-	query := updateSQL(table, columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
-	saved, err := changedOne(ctx, c, query, append(values, strings.ToLower(uuid))...)
-	if err == nil {
-		mended(values)
-	}
-	return saved, err
-}
-
 // DeletePortgroup removes a portgroup that no port is in.
 func (s *Store) DeletePortgroup(ctx context.Context, uuid string) error {
 	return s.deleteByUUID(ctx, "portgroups", "portgroup", uuid, node.PortgroupNotFound)

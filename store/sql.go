@@ -195,6 +195,18 @@ func updateSQL(table string, columns []string) string {
 	return "UPDATE " + table + " SET " + strings.Join(sets, ", ")
 }
 
+// saveByUUID writes a row but for its UUID and created_at, which come first among columns, and for what cannot be read
+// and has no new value.
+func saveByUUID(ctx context.Context, c conn, table string, columns []string, fields []any, uuid string) (bool, error) {
+	columns, values := written(columns[fixedColumns:], fields[fixedColumns:])
+	query := updateSQL(table, columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
+	saved, err := changedOne(ctx, c, query, append(values, strings.ToLower(uuid))...)
+	if err == nil {
+		mended(values)
+	}
+	return saved, err
+}
+
 // told tells a database that is away for now from other errors, for callers far from here (node.ErrStoreAway).
 func told(err error) error {
 	if err == nil || errors.Is(err, node.ErrStoreAway) || !away(err) {

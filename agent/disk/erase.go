@@ -70,23 +70,9 @@ func sampleZeros(d Disk) error {
 // Format NVM (else its Sanitize) where they may be used. Other disks are told to forget everything (discard),
 // which is tried out with marks: some forget nothing.
 func EraseExpress(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
-	var out Erased
-	if ctx.Err() != nil {
-		return out, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
-	}
-	if err := EraseMetadata(d); err != nil {
+	out, done, err := eraseByOwn(ctx, d, nvmeMethods(hw, o, formatFirst), o, progress)
+	if done || err != nil {
 		return out, err
-	}
-	for _, m := range nvmeMethods(hw, o, formatFirst) {
-		how, err := markedRun(ctx, d, m, progress)
-		switch {
-		case err == nil:
-			out.Method, out.Verified = fmt.Sprintf("%s (%s)", m.name, how), fmt.Sprintf("%d marks gone", marks)
-			return out, nil
-		case !isUnsupported(err) && (!o.Overwrite || ctx.Err() != nil):
-			return out, fmt.Errorf("%s: %w", m.name, err)
-		}
-		out.Passed = append(out.Passed, fmt.Sprintf("%s: %v", m.name, err))
 	}
 	out.Method, out.Verified = "metadata overwritten with zeros", "read back"
 	if f, ok := d.(discarder); ok {

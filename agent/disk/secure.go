@@ -161,26 +161,35 @@ func isUnsupported(err error) bool {
 // first: whatever happens later, nothing boots from it. A method of the disk's own is believed only
 // when marks written before it cannot be read back afterwards. progress counts bytes of the disk.
 func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
-	var out Erased
-	if ctx.Err() != nil {
-		return out, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
-	}
-	if err := EraseMetadata(d); err != nil {
+	out, done, err := eraseByOwn(ctx, d, methods(hw, o), o, progress)
+	if done || err != nil {
 		return out, err
 	}
-	for _, m := range methods(hw, o) {
+	out.Method, out.Verified = o.Passes.String(), "64 samples read back"
+	return out, overwrite(ctx, d, o.Passes, progress)
+}
+
+// eraseByOwn erases a disk's metadata, and then the whole disk by the first of its own methods that can and may be used;
+// done reports whether one did.
+func eraseByOwn(ctx context.Context, d Disk, list []method, o EraseOptions, progress func(method string, done int64)) (out Erased, done bool, err error) {
+	if ctx.Err() != nil {
+		return out, false, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
+	}
+	if err := EraseMetadata(d); err != nil {
+		return out, false, err
+	}
+	for _, m := range list {
 		how, err := markedRun(ctx, d, m, progress)
 		switch {
 		case err == nil:
 			out.Method, out.Verified = fmt.Sprintf("%s (%s)", m.name, how), fmt.Sprintf("%d marks gone", marks)
-			return out, nil
+			return out, true, nil
 		case !isUnsupported(err) && (!o.Overwrite || ctx.Err() != nil):
-			return out, fmt.Errorf("%s: %w", m.name, err)
+			return out, false, fmt.Errorf("%s: %w", m.name, err)
 		}
 		out.Passed = append(out.Passed, fmt.Sprintf("%s: %v", m.name, err))
 	}
-	out.Method, out.Verified = o.Passes.String(), "64 samples read back"
-	return out, overwrite(ctx, d, o.Passes, progress)
+	return out, false, nil
 }
 
 // marks are so many, spread over the disk, of markSize bytes each.
