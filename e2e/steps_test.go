@@ -199,7 +199,7 @@ func TestReservedSteps(t *testing.T) {
 	m.provision(map[string]any{"target": "active", "deploy_steps": []map[string]any{
 		step("wait", 90), step("reboot", 85), step("power_off", 15), step("power_on", 12),
 	}})
-	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs console=ttyS0 billet-marker=1")
+	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs no_timer_check console=ttyS0 billet-marker=1")
 	m.arrive("active", 2*time.Minute)
 	m.boots(1)
 	want := []string{"power.wait", "power.reboot", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
