@@ -67,7 +67,7 @@ func pythonRamdisk(t *testing.T) string {
 		return path
 	}
 	dir := t.TempDir()
-	root, init, out := filepath.Join(dir, "root"), filepath.Join(dir, "init"), filepath.Join(dir, "ramdisk")
+	root, init, out := filepath.Join(dir, "root"), filepath.Join(dir, "init"), path+".new"
 	if err := os.WriteFile(init, []byte(pythonInit), 0o755); err != nil {
 		t.Fatal(err)
 	}
