@@ -44,7 +44,7 @@ $(NOVA)/installed: compat/testdata/nova-requirements.txt
 	@touch $@
 
 # The long cells: minutes each. `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
-LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestAbortEverywhere|TestUEFIAfterDeploy|TestCleaningLosesItsNetwork|TestQuietMachineIsNamed|TestOtherFlowsFail|TestSecureBootRefuses|TestSecureBootOtherWays|TestCleaningSurvivesKillNine|TestEveryFlowSurvivesKillNine|TestRAIDSurvivesKillNine|TestISCSISurvivesKillNine|TestRAIDMirror|TestRootDiskFails|TestAnotherDiskTakesTheName|TestPythonAgent|TestRescueAndServiceOfEveryInstance|TestUnrescueAndAdoptFail|TestFastTrackAfterManualCleaning
+LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestAbortEverywhere|TestUEFIAfterDeploy|TestCleaningLosesItsNetwork|TestQuietMachineIsNamed|TestOtherFlowsFail|TestSecureBootRefuses|TestSecureBootOtherWays|TestCleaningSurvivesKillNine|TestEveryFlowSurvivesKillNine|TestRAIDSurvivesKillNine|TestISCSISurvivesKillNine|TestRAIDMirror|TestRAIDStripe|TestRootDiskFails|TestAnotherDiskTakesTheName|TestPythonAgent|TestRescueAndServiceOfEveryInstance|TestUnrescueAndAdoptFail|TestFastTrackAfterManualCleaning
 
 test-lab: build ## machines that really boot (root)
 	$(GO) test -timeout 20m -parallel 3 -v -skip '$(LONG)' ./e2e/... # most of a test is waiting

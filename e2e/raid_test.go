@@ -163,6 +163,36 @@ func TestRAIDMirror(t *testing.T) {
 	}
 }
 
+// An instance whose root file system is striped over two disks boots from them, again after a power cycle.
+func TestRAIDStripe(t *testing.T) {
+	for _, firmware := range []string{"bios", "uefi"} {
+		t.Run(firmware, func(t *testing.T) {
+			s := newSite(t)
+			name := "stripe-" + firmware
+			m := s.machine(name, "--firmware", firmware, "--memory", "512", "--disk", "4G", "--disk", "4G")
+			m.patch("/properties/capabilities", "boot_mode:"+firmware)
+			m.patch("/raid_interface", "agent")
+			m.patch("/automated_clean", false)
+			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/raid", map[string]any{"logical_disks": []map[string]any{
+				{"size_gb": 3, "raid_level": "0", "controller": "software", "is_root_volume": true},
+			}}, nil, 204)
+			m.provision(map[string]any{"target": "manage"})
+			m.arrive("manageable", time.Minute)
+			m.cleanBy(raidStep("create_configuration"))
+			if built := m.raid().RAID.LogicalDisks; len(built) != 1 || built[0].Level != "0" || !built[0].Root || len(built[0].Members) != 2 {
+				t.Fatalf("raid_config is %+v", built)
+			}
+			m.provision(map[string]any{"target": "provide"})
+			m.arrive("available", time.Minute)
+			m.deploy(s.raidImage("partition"))
+			m.arrive("active", 5*time.Minute)
+			m.prints(3*time.Minute, "BILLET-INSTANCE-UP tiny-root", "root: /dev/md", name+" login:")
+			s.call("PUT", "/v1/nodes/"+m.uuid+"/states/power", map[string]any{"target": "rebooting"}, nil, 202)
+			m.comesUp(name+" login:", 2)
+		})
+	}
+}
+
 // raidImage is the instance_info of the image whose root file system may be on RAID.
 func (s *site) raidImage(kind string) map[string]any {
 	s.t.Helper()
