@@ -45,7 +45,7 @@ func TestNodesInChassis(t *testing.T) {
 		status                      int
 		want                        string
 	}{
-		{"1.1", "DELETE", "/v1/chassis/" + chassisA, "", 400, "Cannot complete the requested action because chassis " + chassisA + " contains nodes."},
+		{"1.1", "DELETE", "/v1/chassis/" + chassisA, "", 400, "Chassis " + chassisA + " cannot be deleted: it has nodes, which must leave it first."},
 		{"1.1", "GET", "/v1/chassis/" + nodeB, "", 404, "Chassis " + nodeB + " could not be found."},
 		{"1.1", "GET", "/v1/chassis/" + nodeB + "/nodes", "", 404, "Chassis " + nodeB + " could not be found."},
 		{"1.1", "GET", "/v1/chassis/rack", "", 400, `Expected a UUID but received "rack".`},

@@ -135,7 +135,7 @@ func TestChangingPortgroups(t *testing.T) {
 			node.Port{UUID: portA, PortgroupUUID: groupA, InternalInfo: node.Document{node.VIFKey: "v"}}, 409, standalone},
 		{"moved", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, node.Node{State: node.Manageable}, node.Port{UUID: portA}, 200, `"node_uuid":"` + nodeB + `"`},
 		{"moved with its ports", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, node.Node{State: node.Manageable}, port, 409,
-			"Portgroup " + groupA + " can not be moved to another node while it contains ports."},
+			"Portgroup " + groupA + " can not be moved to another node: it has ports, which must leave it first."},
 		{"moved to nobody", `[{"op":"replace","path":"/node_uuid","value":"` + portA + `"}]`, node.Node{State: node.Manageable}, node.Port{UUID: portA}, 400, "Node " + portA + " could not be found."},
 		{"without a node", `[{"op":"remove","path":"/node_uuid"}]`, node.Node{State: node.Manageable}, port, 400, "The node_uuid of a portgroup can not be taken away."},
 		{"what it has not", `[{"op":"remove","path":"/extra/none"}]`, node.Node{State: node.Manageable}, port, 400, `Couldn't apply patch 'remove /extra/none'. Reason: there is no "/extra/none" to remove in the resource`},
@@ -172,7 +172,7 @@ func TestDeletingPortgroups(t *testing.T) {
 	s.putGroup(node.Portgroup{UUID: groupA, Name: "bond0", InternalInfo: node.Document{node.VIFKey: "v"}})
 	s.putPort(node.Port{UUID: portA, PortgroupUUID: groupA})
 	resp, body := s.ask("1.23", "DELETE", "/v1/portgroups/bond0", "")
-	s.refused("with a port", resp, body, 400, "Cannot complete the requested action because portgroup "+groupA+" contains ports.")
+	s.refused("with a port", resp, body, 400, "Portgroup "+groupA+" cannot be deleted: it has ports, which must leave it first.")
 	if resp, body := s.ask("1.24", "PATCH", "/v1/ports/"+portA, `[{"op":"remove","path":"/portgroup_uuid"}]`); resp.StatusCode != 200 || field(t, body, "portgroup_uuid") != nil {
 		t.Errorf("the port leaves: %d %s", resp.StatusCode, body)
 	}
@@ -197,7 +197,7 @@ func TestPortsJoinPortgroups(t *testing.T) {
 		return `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:01:01","portgroup_uuid":"` + groupA + `"` + more + `}`
 	}
 	join := `[{"op":"add","path":"/portgroup_uuid","value":"` + groupA + `"}]`
-	mixed := "Port group " + groupA + ` has member ports with inconsistent physical networks ("", "p1"). All ports in a port group must have the same physical network.`
+	mixed := "Portgroup " + groupA + ` would have ports in different physical networks ("", "p1"); a bond leads to one.`
 	for _, tt := range []struct {
 		name, method, path, body string
 		alone                    bool
@@ -214,10 +214,10 @@ func TestPortsJoinPortgroups(t *testing.T) {
 		{"joins, of another network", "PATCH", portB, join, true, 409, mixed},
 		{"joins and boots alone", "PATCH", portC, join, true, 200, `"portgroup_uuid":"` + groupA + `"`},
 		{"joins and must not boot", "PATCH", portC, join, false, 409,
-			"Port group " + groupA + " doesn't support standalone ports. Port " + portC + " can not be in it while it boots from the network: pxe_enabled must be false."},
+			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portC + " must not boot from the network: set pxe_enabled to false."},
 		{"joins without booting", "PATCH", portC, `[{"op":"replace","path":"/pxe_enabled","value":false},` + join[1:], false, 200, `"portgroup_uuid":"` + groupA + `"`},
 		{"is in it and begins to boot", "PATCH", portA, `[{"op":"replace","path":"/pxe_enabled","value":true}]`, false, 409,
-			"Port group " + groupA + " doesn't support standalone ports. Port " + portA + " can not be in it while it boots from the network: pxe_enabled must be false."},
+			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portA + " must not boot from the network: set pxe_enabled to false."},
 		{"is in it and gets another network", "PATCH", portA, `[{"op":"remove","path":"/physical_network"}]`, true, 200, `"physical_network":null`}, // the only one
 		{"is in it and goes to another node", "PATCH", portA, `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, true, 400,
 			"Port 52:54:00:00:00:a1 can not be in portgroup " + groupA + ", which belongs to node " + nodeA + " and not to the port's node " + nodeB + "."},

@@ -41,7 +41,7 @@ func TestMakingVolumes(t *testing.T) {
 		{"targets", target(`"extra":{}`), 400, `A volume target needs "boot_index". It can not be without: node_uuid, volume_type, boot_index, volume_id`},
 		{"targets", target(`"boot_index":1,"properties":"x"`), 400, "Field properties must be an object, not a string."},
 		{"targets", `{"node_uuid":"blade","volume_type":"iscsi","volume_id":"v","boot_index":1}`, 400, "Expected a UUID for node_uuid but received blade."},
-		{"targets", target(`"boot_index":7`), 409, "A volume target with boot index 7 for the same node already exists."},
+		{"targets", target(`"boot_index":7`), 409, "The node has a volume target with boot index 7 already."},
 	} {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Active, Power: node.PowerOn})

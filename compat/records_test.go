@@ -63,7 +63,7 @@ func portgroups(t *testing.T, o *openstack, uuid string) {
 	o.do(t, "node", "vif", "attach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
 	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"internal_info": map[string]any{"tenant_vif_port_id": "6b2d5d4c-0000-4000-8000-000000000002"}})
 	o.do(t, "node", "vif", "detach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
-	o.refused(t, "contains ports", "port", "group", "delete", "bond0")
+	o.refused(t, "it has ports", "port", "group", "delete", "bond0")
 	o.do(t, "port", "unset", port, "--port-group")
 	o.do(t, "port", "group", "unset", "bond0", "--address", "--extra", "rack", "--property", "updelay")
 	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"address": nil, "extra": map[string]any{}, "properties": map[string]any{"miimon": 100.0}})
@@ -93,7 +93,7 @@ func targets(t *testing.T, o *openstack, uuid string) {
 	id, _ := v["uuid"].(string)
 	shows(t, v, map[string]any{"volume_type": "iscsi", "volume_id": "vol-1", "boot_index": 0.0,
 		"properties": map[string]any{"target_portal": "192.0.2.30:3260", "auth_password": "******"}})
-	o.refused(t, "A volume target with boot index 0 for the same node already exists.",
+	o.refused(t, "The node has a volume target with boot index 0 already.",
 		"volume", "target", "create", "--node", uuid, "--type", "iscsi", "--volume-id", "vol-2", "--boot-index", "0")
 	for _, r := range o.list(t, "node", "validate", "m1") {
 		if r["Interface"] == "storage" && r["Result"] != false {
@@ -171,7 +171,7 @@ func chassis(t *testing.T, o *openstack, uuid string) {
 	o.do(t, "chassis", "set", id, "--description", "rack 8")
 	o.do(t, "chassis", "unset", id, "--extra", "row")
 	shows(t, o.ask(t, "chassis", "show", id), map[string]any{"description": "rack 8", "extra": map[string]any{}})
-	o.refused(t, "contains nodes", "chassis", "delete", id)
+	o.refused(t, "it has nodes", "chassis", "delete", id)
 	o.do(t, "node", "unset", "m1", "--chassis-uuid")
 	o.do(t, "chassis", "delete", id)
 	o.refused(t, "Chassis "+id+" could not be found.", "chassis", "show", id)

@@ -61,7 +61,7 @@ func (c *Conductor) allocate(ctx context.Context, a node.Allocation) error {
 	}
 	if n == nil {
 		c.log.Warn("no node for an allocation", "allocation", a.UUID, "reason", reason)
-		_, err := c.store.EndAllocation(ctx, a.UUID, node.AllocationError, "Failed to process allocation "+a.UUID+": "+reason)
+		_, err := c.store.EndAllocation(ctx, a.UUID, node.AllocationError, "No node was found for allocation "+a.UUID+": "+reason)
 		return err
 	}
 	there, err := c.store.EndAllocation(ctx, a.UUID, node.Allocated, "")

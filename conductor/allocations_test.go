@@ -86,7 +86,7 @@ func TestAllocationsAtTheSameTime(t *testing.T) {
 						t.Errorf("%s has the node %+v, %v", a.Name, n, err)
 					}
 				case node.AllocationError:
-					if a.NodeUUID != "" || !strings.HasPrefix(a.LastError, "Failed to process allocation "+a.UUID+": ") {
+					if a.NodeUUID != "" || !strings.HasPrefix(a.LastError, "No node was found for allocation "+a.UUID+": ") {
 						t.Errorf("%s failed with %q", a.Name, a.LastError)
 					}
 				default:
@@ -107,7 +107,7 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 		name string
 		a    node.Allocation
 		edit func(n *node.Node)
-		want string // after "Failed to process allocation UUID: "; "" is the node n0
+		want string // after "No node was found for allocation UUID: "; "" is the node n0
 	}{
 		{"fits", node.Allocation{ResourceClass: "bm"}, nil, ""},
 		{"fits with traits", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A"}}, func(n *node.Node) { n.Traits = []string{"CUSTOM_B", "CUSTOM_A"} }, ""},
@@ -162,7 +162,7 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 				}
 				return
 			}
-			if want := "Failed to process allocation " + a.UUID + ": " + tt.want; a.State != node.AllocationError || a.LastError != want || n.AllocationUUID != "" {
+			if want := "No node was found for allocation " + a.UUID + ": " + tt.want; a.State != node.AllocationError || a.LastError != want || n.AllocationUUID != "" {
 				t.Errorf("state %s with %q\nwant %q", a.State, a.LastError, want)
 			}
 		})

@@ -99,7 +99,7 @@ func (c *Conductor) mayChangePortgroup(ctx context.Context, n *node.Node, before
 		return err
 	}
 	if moved && len(ports) > 0 {
-		return node.Errorf(node.Conflict, "Portgroup %s can not be moved to another node while it contains ports.", before.UUID)
+		return node.Errorf(node.Conflict, "Portgroup %s can not be moved to another node: it has ports, which must leave it first.", before.UUID)
 	}
 	for _, p := range ports {
 		if p.PXEEnabled || p.InternalInfo.String(node.VIFKey) != "" {
@@ -126,7 +126,7 @@ func (c *Conductor) DeletePortgroup(ctx context.Context, uuid string) error {
 	switch vif := g.InternalInfo.String(node.VIFKey); {
 	case err != nil:
 	case len(ports) > 0:
-		err = node.Errorf(node.Invalid, "Cannot complete the requested action because portgroup %s contains ports.", g.UUID)
+		err = node.Errorf(node.Invalid, "Portgroup %s cannot be deleted: it has ports, which must leave it first.", g.UUID)
 	case vif != "" && !n.Maintenance:
 		err = node.Errorf(node.Conflict, "Portgroup %s has the virtual interface %s attached; detach it first, or put node %s in maintenance.", g.UUID, vif, n.UUID)
 	default:
@@ -164,7 +164,7 @@ func (c *Conductor) mayJoin(ctx context.Context, p node.Port) error {
 		if other.UUID != p.UUID && other.PhysicalNetwork != p.PhysicalNetwork {
 			networks := []string{fmt.Sprintf("%q", other.PhysicalNetwork), fmt.Sprintf("%q", p.PhysicalNetwork)}
 			slices.Sort(networks)
-			return node.Errorf(node.Conflict, "Port group %s has member ports with inconsistent physical networks (%s). All ports in a port group must have the same physical network.",
+			return node.Errorf(node.Conflict, "Portgroup %s would have ports in different physical networks (%s); a bond leads to one.",
 				g.UUID, strings.Join(networks, ", "))
 		}
 	}
@@ -177,7 +177,7 @@ func (c *Conductor) bootsAlone(ctx context.Context, p node.Port) error {
 	if err != nil || g.StandalonePortsSupported {
 		return err
 	}
-	return node.Errorf(node.Conflict, "Port group %s doesn't support standalone ports. Port %s can not be in it while it boots from the network: pxe_enabled must be false.", g.UUID, p.UUID)
+	return node.Errorf(node.Conflict, "Portgroup %s works only as a whole (standalone_ports_supported is false), so its port %s must not boot from the network: set pxe_enabled to false.", g.UUID, p.UUID)
 }
 
 // detachAll takes an instance's virtual interfaces, volumes and allocation from a node.

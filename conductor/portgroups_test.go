@@ -129,7 +129,7 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 		{"a portgroup gets a port", func(ctx context.Context, s *memStore) {
 			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, PortgroupUUID: group})
 		}, func(ctx context.Context, c *Conductor) error { return c.DeletePortgroup(ctx, group) },
-			"Cannot complete the requested action because portgroup g1 contains ports.", func(s *memStore) bool { return s.groups[group].UUID == group }},
+			"Portgroup g1 cannot be deleted: it has ports, which must leave it first.", func(s *memStore) bool { return s.groups[group].UUID == group }},
 		{"a volume target is moved", func(ctx context.Context, s *memStore) {
 			_ = s.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: "other"})
 		}, func(ctx context.Context, c *Conductor) error {

@@ -91,5 +91,5 @@ func (s *Store) DeleteChassis(ctx context.Context, uuid string) error {
 	if _, err := s.Chassis(ctx, uuid); err != nil {
 		return err
 	}
-	return node.Errorf(node.Invalid, "Cannot complete the requested action because chassis %s contains nodes.", strings.ToLower(uuid))
+	return node.Errorf(node.Invalid, "Chassis %s cannot be deleted: it has nodes, which must leave it first.", strings.ToLower(uuid))
 }

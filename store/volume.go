@@ -59,7 +59,7 @@ var targets = volumes[node.VolumeTarget]{
 		if index != "volume_targets_boot_index" {
 			return nil
 		}
-		return node.Errorf(node.Conflict, "A volume target with boot index %d for the same node already exists.", v.BootIndex)
+		return node.Errorf(node.Conflict, "The node has a volume target with boot index %d already.", v.BootIndex)
 	},
 }
 

@@ -63,7 +63,7 @@ def storage_and_bonds(n):
     same(bm.find_port_group("bond0").id, g.id, "the portgroup by its name")
     g = bm.patch_port_group(g, [{"op": "replace", "path": "/properties/miimon", "value": 50}])
     same(g.properties, {"miimon": 50}, "properties")
-    refused(exceptions.BadRequestException, "contains ports", bm.delete_port_group, g)
+    refused(exceptions.BadRequestException, "it has ports", bm.delete_port_group, g)
     bm.patch_port(p, [{"op": "remove", "path": "/portgroup_uuid"}])
     bm.delete_port_group(g)
     same(list(bm.port_groups()), [], "portgroups left")

@@ -26,7 +26,7 @@ func testChassis(t *testing.T, s *store.Store) {
 
 	// One with nodes stays.
 	add(t, s, 1, func(n *node.Node) { n.ChassisUUID = uid(10) })
-	refused(t, s.DeleteChassis(t.Context(), strings.ToUpper(uid(10))), node.Invalid, "Cannot complete the requested action because chassis "+uid(10)+" contains nodes.")
+	refused(t, s.DeleteChassis(t.Context(), strings.ToUpper(uid(10))), node.Invalid, "Chassis "+uid(10)+" cannot be deleted: it has nodes, which must leave it first.")
 	ok(t, s.DeleteNode(t.Context(), reserve(t, s, 1)))
 	ok(t, s.DeleteChassis(t.Context(), strings.ToUpper(uid(10))))
 	missing := "Chassis " + uid(10) + " could not be found."

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
@@ -198,7 +196,7 @@ func testOnlyOneOfEach(t *testing.T, s *store.Store) {
 		}, "A volume connector with type iqn and connector ID x already exists."},
 		{"volumes to boot a node from", func(i int) error {
 			return s.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: uid(1), VolumeID: fmt.Sprint(i)})
-		}, "A volume target with boot index 0 for the same node already exists."},
+		}, "The node has a volume target with boot index 0 already."},
 		{"allocations of one name", func(i int) error {
 			return s.CreateAllocation(t.Context(), &node.Allocation{Name: "web"})
 		}, "An allocation with name web already exists."},
@@ -441,121 +439,5 @@ func testWorkIsDoneOnce(t *testing.T, s *store.Store) {
 	}
 	if done != 4 {
 		t.Errorf("%d of 4 conductors ended well", done)
-	}
-}
-
-// A caller that has gone away changes nothing: every method ends with its context's error.
-func testCallersThatLeft(t *testing.T, s *store.Store) {
-	add(t, s, 1, func(n *node.Node) { n.Description = "as it was" })
-	p := addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
-	tpl := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s"}}}
-	ok(t, s.CreateDeployTemplate(t.Context(), &tpl))
-	g := addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(1)})
-	v, w := node.VolumeTarget{NodeUUID: uid(1)}, node.VolumeConnector{NodeUUID: uid(1)}
-	ok(t, s.CreateVolumeTarget(t.Context(), &v))
-	ok(t, s.CreateVolumeConnector(t.Context(), &w))
-	a := addAllocation(t, s, 1, node.Allocation{State: node.Allocating})
-	ch := node.Chassis{UUID: uid(70)}
-	ok(t, s.CreateChassis(t.Context(), &ch))
-	n := reserve(t, s, 1)
-	before := load(t, s, 1)
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	changed := n.Clone()
-	changed.Description = "changed"
-	for name, call := range map[string]func() error{
-		"CreateNode":          func() error { return s.CreateNode(gone, &node.Node{UUID: uid(9)}) },
-		"Node":                func() error { _, err := s.Node(gone, uid(1)); return err },
-		"Nodes":               func() error { _, err := s.Nodes(gone, node.NodeFilter{}, node.Page{}); return err },
-		"NodeByMACs":          func() error { _, err := s.NodeByMACs(gone, []string{mac(1)}); return err },
-		"Reserve":             func() error { _, err := s.Reserve(gone, uid(1), "x", time.Minute); return err },
-		"Save":                func() error { return s.Save(gone, changed.Clone()) },
-		"Release":             func() error { return s.Release(gone, changed.Clone()) },
-		"Renew":               func() error { return s.Renew(gone, changed.Clone(), time.Hour) },
-		"DeleteNode":          func() error { return s.DeleteNode(gone, changed) },
-		"SavePower":           func() error { return s.SavePower(gone, uid(1), node.PowerOn, 3) },
-		"DropLeases":          func() error { return s.DropLeases(gone, holder) },
-		"Work":                func() error { _, err := s.Work(gone, node.Now(), 5); return err },
-		"CreatePort":          func() error { return s.CreatePort(gone, &node.Port{NodeUUID: uid(1), Address: mac(9)}) },
-		"Port":                func() error { _, err := s.Port(gone, p.UUID); return err },
-		"Ports":               func() error { _, err := s.Ports(gone, node.PortFilter{}, node.Page{}); return err },
-		"SavePort":            func() error { q := p; q.Name = "changed"; return s.SavePort(gone, q) },
-		"DeletePort":          func() error { return s.DeletePort(gone, p.UUID) },
-		"CreatePortgroup":     func() error { return s.CreatePortgroup(gone, &node.Portgroup{NodeUUID: uid(1)}) },
-		"Portgroup":           func() error { _, err := s.Portgroup(gone, g.UUID); return err },
-		"Portgroups":          func() error { _, err := s.Portgroups(gone, node.PortgroupFilter{}, node.Page{}); return err },
-		"SavePortgroup":       func() error { q := g; q.Name = "changed"; return s.SavePortgroup(gone, q) },
-		"DeletePortgroup":     func() error { return s.DeletePortgroup(gone, g.UUID) },
-		"CreateVolumeTarget":  func() error { return s.CreateVolumeTarget(gone, &node.VolumeTarget{NodeUUID: uid(1), BootIndex: 9}) },
-		"VolumeTarget":        func() error { _, err := s.VolumeTarget(gone, v.UUID); return err },
-		"VolumeTargetNode":    func() error { _, err := s.VolumeTargetNode(gone, v.UUID); return err },
-		"VolumeTargets":       func() error { _, err := s.VolumeTargets(gone, "", node.Page{}); return err },
-		"SaveVolumeTarget":    func() error { q := v; q.VolumeID = "changed"; return s.SaveVolumeTarget(gone, &q) },
-		"ForgetVolumeTargets": func() error { return s.ForgetVolumeTargets(gone, uid(1)) },
-		"DeleteVolumeTarget":  func() error { return s.DeleteVolumeTarget(gone, v.UUID) },
-		"CreateConnector": func() error {
-			return s.CreateVolumeConnector(gone, &node.VolumeConnector{NodeUUID: uid(1), Type: "ip"})
-		},
-		"VolumeConnector":      func() error { _, err := s.VolumeConnector(gone, w.UUID); return err },
-		"VolumeConnectors":     func() error { _, err := s.VolumeConnectors(gone, "", node.Page{}); return err },
-		"SaveVolumeConnector":  func() error { q := w; q.Type = "changed"; return s.SaveVolumeConnector(gone, &q) },
-		"DeleteConnector":      func() error { return s.DeleteVolumeConnector(gone, w.UUID) },
-		"CreateAllocation":     func() error { return s.CreateAllocation(gone, &node.Allocation{}) },
-		"Allocation":           func() error { _, err := s.Allocation(gone, a.UUID); return err },
-		"Allocations":          func() error { _, err := s.Allocations(gone, node.AllocationFilter{}, node.Page{}); return err },
-		"SaveAllocation":       func() error { q := a; q.Name = "changed"; return s.SaveAllocation(gone, &q) },
-		"EndAllocation":        func() error { _, err := s.EndAllocation(gone, a.UUID, node.AllocationError, "x"); return err },
-		"DeleteAllocation":     func() error { return s.DeleteAllocation(gone, a.UUID) },
-		"CreateChassis":        func() error { return s.CreateChassis(gone, &node.Chassis{}) },
-		"Chassis":              func() error { _, err := s.Chassis(gone, ch.UUID); return err },
-		"ListChassis":          func() error { _, err := s.ListChassis(gone, node.Page{}); return err },
-		"SaveChassis":          func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
-		"DeleteChassis":        func() error { return s.DeleteChassis(gone, ch.UUID) },
-		"SaveAgent":            func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
-		"GiveAgentToken":       func() error { _, err := s.GiveAgentToken(gone, uid(1), "x"); return err },
-		"ForgetAgent":          func() error { return s.ForgetAgent(gone, uid(1)) },
-		"AddHistory":           func() error { return s.AddHistory(gone, node.HistoryEvent{NodeUUID: uid(1)}) },
-		"History":              func() error { _, err := s.History(gone, uid(1), node.Page{}); return err },
-		"HistoryEvent":         func() error { _, err := s.HistoryEvent(gone, uid(1), uid(1)); return err },
-		"SaveInventory":        func() error { return s.SaveInventory(gone, uid(1), node.Inventory{}) },
-		"Inventory":            func() error { _, err := s.Inventory(gone, uid(1)); return err },
-		"SaveProgress":         func() error { return s.SaveProgress(gone, node.Progress{NodeUUID: uid(1)}) },
-		"Progress":             func() error { _, err := s.Progress(gone, uid(1)); return err },
-		"ClearProgress":        func() error { return s.ClearProgress(gone, uid(1)) },
-		"PutRecord":            func() error { return s.PutRecord(gone, record(1)) },
-		"DropRecord":           func() error { return s.DropRecord(gone, uid(1)) },
-		"RecordOf":             func() error { _, err := s.RecordOf(gone, uid(1)); return err },
-		"RecordBySecret":       func() error { _, err := s.RecordBySecret(gone, "x"); return err },
-		"Machine":              func() error { _, err := s.Machine(gone, mac(1)); return err },
-		"AddressLeases":        func() error { _, err := s.AddressLeases(gone); return err },
-		"PutAddressLease":      func() error { return s.PutAddressLease(gone, boot.AddressLease{MAC: mac(1), IP: "10.0.0.1"}) },
-		"DropAddressLease":     func() error { return s.DropAddressLease(gone, mac(1)) },
-		"CreateDeployTemplate": func() error { return s.CreateDeployTemplate(gone, &node.DeployTemplate{Name: "CUSTOM_B"}) },
-		"DeployTemplate":       func() error { _, err := s.DeployTemplate(gone, tpl.UUID); return err },
-		"DeployTemplates":      func() error { _, err := s.DeployTemplates(gone, node.Page{}); return err },
-		"DeployTemplatesNamed": func() error { _, err := s.DeployTemplatesNamed(gone, []string{"CUSTOM_A"}); return err },
-		"SaveDeployTemplate":   func() error { c := tpl; c.Description = "changed"; return s.SaveDeployTemplate(gone, &c) },
-		"DeleteDeployTemplate": func() error { return s.DeleteDeployTemplate(gone, tpl.UUID) },
-		"SaveLines":            func() error { return s.SaveLines(gone, node.MachineLines{NodeUUID: uid(1), Source: node.SerialLine}) },
-		"Lines":                func() error { _, err := s.Lines(gone, uid(1), node.SerialLine); return err },
-		"ClearLines":           func() error { return s.ClearLines(gone, uid(1)) },
-		"SaveFailure":          func() error { return s.SaveFailure(gone, node.Evidence{NodeUUID: uid(1)}) },
-		"Failure":              func() error { _, err := s.Failure(gone, uid(1)); return err },
-	} {
-		if err := call(); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: got %v, want the context's error", name, err)
-		}
-	}
-	same(t, "the node", load(t, s, 1), before)
-	got, err := s.Port(t.Context(), p.UUID)
-	ok(t, err)
-	same(t, "the port", got, p)
-	kept, err := s.DeployTemplates(t.Context(), node.Page{})
-	ok(t, err)
-	if d := cmp.Diff([]node.DeployTemplate{tpl}, kept); len(kept) != 1 || kept[0].Description != "" {
-		t.Errorf("templates: %s", d)
-	}
-	if all, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{}); err != nil || len(all) != 1 {
-		t.Errorf("%d nodes, %v", len(all), err)
 	}
 }

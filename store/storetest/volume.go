@@ -120,7 +120,7 @@ func testVolumeRefusals(t *testing.T, s *store.Store) {
 		kind node.Kind
 		want string
 	}{
-		{node.VolumeTarget{NodeUUID: uid(1)}, node.Conflict, "A volume target with boot index 0 for the same node already exists."},
+		{node.VolumeTarget{NodeUUID: uid(1)}, node.Conflict, "The node has a volume target with boot index 0 already."},
 		{node.VolumeTarget{UUID: uid(20), NodeUUID: uid(1), BootIndex: 1}, node.Conflict, "A volume target with UUID " + uid(20) + " already exists."},
 		{node.VolumeTarget{UUID: "x", NodeUUID: uid(1)}, node.Invalid, "Expected a UUID but received x."},
 		{node.VolumeTarget{NodeUUID: uid(9)}, node.NotFound, "Node " + uid(9) + " could not be found."},
@@ -128,7 +128,7 @@ func testVolumeRefusals(t *testing.T, s *store.Store) {
 		refused(t, s.CreateVolumeTarget(t.Context(), &tt.v), tt.kind, tt.want)
 	}
 	second.NodeUUID = uid(1)
-	refused(t, s.SaveVolumeTarget(t.Context(), &second), node.Conflict, "A volume target with boot index 0 for the same node already exists.")
+	refused(t, s.SaveVolumeTarget(t.Context(), &second), node.Conflict, "The node has a volume target with boot index 0 already.")
 	for _, ident := range []string{"", "v", uid(9)} {
 		_, err := s.VolumeTarget(t.Context(), ident)
 		refused(t, err, node.NotFound, "Volume target "+ident+" could not be found.")
