@@ -5,7 +5,10 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED := 0
 
-.PHONY: build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench clean deps-demo deps-test
+.PHONY: help build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench clean deps-demo deps-test
+
+help: ## the targets, a line each
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## bin/billet, with the agent inside
 	@mkdir -p bin
@@ -43,17 +46,16 @@ $(NOVA)/installed: compat/testdata/nova-requirements.txt
 	$(NOVA)/bin/pip install --quiet --no-compile -r $<
 	@touch $@
 
-# The long cells: minutes each. `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
-LONG := RebuildAdoptLogs|PartitionLocalBoot|PartitionNetboot|ISCSIWholeDiskUEFI|BootISO/uefi|ISCSIShellRamdisk|ISCSITargetVanishes|CleaningGoesOnAfterReset|TestMatrix|TestNoRouteFromTheRamdisk|TestAgentDiesWhileItWrites/network|TestAbortEverywhere|TestUEFIAfterDeploy|TestCleaningLosesItsNetwork|TestQuietMachineIsNamed|TestOtherFlowsFail|TestSecureBootRefuses|TestSecureBootOtherWays|TestCleaningSurvivesKillNine|TestEveryFlowSurvivesKillNine|TestRAIDSurvivesKillNine|TestISCSISurvivesKillNine|TestRAIDMirror|TestRAIDStripe|TestRootDiskFails|TestAnotherDiskTakesTheName|TestPythonAgent|TestRescueAndServiceOfEveryInstance|TestUnrescueAndAdoptFail|TestFastTrackAfterManualCleaning
+# Tests whose names begin with TestLong take minutes: `make test-lab-all` runs them too; one alone: go test ./e2e -run NAME -v
 
 test-lab: build ## machines that really boot (root)
-	$(GO) test -timeout 20m -parallel 3 -v -skip '$(LONG)' ./e2e/... # most of a test is waiting
+	$(GO) test -timeout 20m -parallel 3 -v -skip '^TestLong' ./e2e/... # most of a test is waiting
 
 test-lab-all: build ## the same with the long cells
 	$(GO) test -timeout 60m -v ./e2e/...
 
 matrix: build ## every way to deploy, a cell a line; one alone: make matrix CELL=uefi/direct/whole-disk/local/raw
-	$(GO) test -timeout 90m -v -run 'TestMatrix/$(CELL)' ./e2e
+	$(GO) test -timeout 90m -v -run 'TestLongMatrix/$(CELL)' ./e2e
 
 bench: ## figures against peers
 	$(GO) test -run '^$$' -bench . ./bench/...

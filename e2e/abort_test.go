@@ -11,7 +11,7 @@ import (
 // Aborting ends whatever waits, in every state that allows it, and each has its way back: an inspection, a cleaning
 // that waits, is held, or is in the middle of overwriting a disk, a deploy that is held, a rescue and a held service.
 // No rescue is in the way of the instance's end.
-func TestAbortEverywhere(t *testing.T) {
+func TestLongAbortEverywhere(t *testing.T) {
 	s := newSite(t, "--shred-random-overwrite-iterations", "3", "--automated-clean", "false")
 	s.version = "1.110"
 	m := s.machine("aborts", "--firmware", "bios", "--memory", "384", "--disk", "5G", "--disk", "400M")

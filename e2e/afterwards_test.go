@@ -10,7 +10,7 @@ import (
 // What comes after a deploy does not depend on how the instance boots: over the network, in memory, or from a disk that
 // was written through iSCSI. A person is let in to rescue it, a service looks at its disks, and after each the instance
 // starts the way it did.
-func TestRescueAndServiceOfEveryInstance(t *testing.T) {
+func TestLongRescueAndServiceOfEveryInstance(t *testing.T) {
 	for _, c := range []cell{
 		{"bios", "direct", "partition", "netboot", "qcow2"},
 		{"uefi", "ramdisk", "kernel", "netboot", "initramfs"},
@@ -53,7 +53,7 @@ func TestRescueAndServiceOfEveryInstance(t *testing.T) {
 
 // A BMC that is gone just when a rescue is to end, and when a running machine is adopted: both fail with the reason, and
 // go on from there once it is back.
-func TestUnrescueAndAdoptFail(t *testing.T) {
+func TestLongUnrescueAndAdoptFail(t *testing.T) {
 	s := newSite(t)
 	m := s.deployed("stuck")
 	m.provision(map[string]any{"target": "rescue", "rescue_password": "Rettung 1912!"})
@@ -88,7 +88,7 @@ func TestUnrescueAndAdoptFail(t *testing.T) {
 
 // A deploy uses the ramdisk on that a manual cleaning left running; and boots a new one when its agent has been silent
 // for longer than fast_track_timeout.
-func TestFastTrackAfterManualCleaning(t *testing.T) {
+func TestLongFastTrackAfterManualCleaning(t *testing.T) {
 	s := newSite(t, "--fast-track-timeout", "40s")
 	m := s.machine("fastclean", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:bios")

@@ -88,14 +88,14 @@ func TestCleaningGoesOnAfterPowerLoss(t *testing.T) {
 }
 
 // So is one that starts anew by itself: its new agent asks for the node and gets no token.
-func TestCleaningGoesOnAfterReset(t *testing.T) {
+func TestLongCleaningGoesOnAfterReset(t *testing.T) {
 	newSite(t, "--shred-random-overwrite-iterations", "3").losesItsMachine(t, "reset",
 		"Step deploy.erase_devices: during erase_devices: the machine started anew by itself: an agent asked for its node")
 }
 
 // One that loses its network in the middle of an erase is started again too, and when that does not bring it back the
 // cleaning fails with where it was lost, what it did then, and how far the new start came.
-func TestCleaningLosesItsNetwork(t *testing.T) {
+func TestLongCleaningLosesItsNetwork(t *testing.T) {
 	s := newSite(t, "--shred-random-overwrite-iterations", "3", "--boot-phase-timeout", "25s")
 	m := s.machine("unplugged", "--firmware", "bios", "--memory", "384", "--disk", "384M")
 	m.cleanSlowly(t)

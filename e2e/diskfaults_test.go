@@ -73,7 +73,7 @@ func (g *gate) wait(m *machine) {
 // A root disk that goes away between its choice and the first write, or in the middle of the image, or that fails a
 // write, fails the deploy with its name, its serial number and what happened; the other disk, which is large enough
 // too, is not written; and once the disk is well again, the node is deployed.
-func TestRootDiskFails(t *testing.T) {
+func TestLongRootDiskFails(t *testing.T) {
 	s := newSite(t)
 	for _, tt := range []struct {
 		name string
@@ -125,7 +125,7 @@ func TestRootDiskFails(t *testing.T) {
 
 // While a deploy stands still after the image was written, somebody pulls the root disk and plugs in another, which
 // gets its name. What comes next must not write to that one.
-func TestAnotherDiskTakesTheName(t *testing.T) {
+func TestLongAnotherDiskTakesTheName(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("moved", "--firmware", "bios", "--memory", "512", "--disk", "5G", "--disk", "5G", "--disk-model", "scsi")
 	m.patch("/properties/capabilities", "boot_mode:bios")

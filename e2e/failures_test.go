@@ -132,7 +132,7 @@ func (m *machine) unplug() {
 
 // An agent that looks for the service and does not find it says so on the console, and the reason quotes it: in a
 // deploy, and in an inspection, whose agent has no other way to say that its report is not taken.
-func TestNoRouteFromTheRamdisk(t *testing.T) {
+func TestLongNoRouteFromTheRamdisk(t *testing.T) {
 	s := newSite(t, "--boot-phase-timeout", "25s")
 	for _, tt := range []struct {
 		name, state, says string
@@ -190,42 +190,37 @@ func (m *machine) deafen() {
 // A machine that dies in the middle of writing fails its deploy soon, with what it did last: at once when it is off,
 // and within two minutes when it is only silent.
 func TestAgentDiesWhileItWrites(t *testing.T) {
+	diesWhileItWrites(t, "power", func(s *site, m *machine) { s.lab("power", m.name, "off") },
+		"The deploy failed at step deploy.write_image", "the machine is off, as its BMC says", "The agent's last log line")
+}
+
+func TestLongAgentLosesNetworkWhileItWrites(t *testing.T) {
+	diesWhileItWrites(t, "network", func(_ *site, m *machine) { m.unplug() },
+		"The deploy failed at step deploy.write_image", "nobody has listened at the agent's address", `s ago: "level=`)
+}
+
+func diesWhileItWrites(t *testing.T, name string, kill func(*site, *machine), says ...string) {
+	const within = 2 * time.Minute
 	s := newSite(t)
-	for _, tt := range []struct {
-		name   string
-		kill   func(m *machine)
-		within time.Duration
-		says   []string
-	}{
-		{"power", func(m *machine) { s.lab("power", m.name, "off") }, 2 * time.Minute,
-			[]string{"The deploy failed at step deploy.write_image", "the machine is off, as its BMC says", "The agent's last log line"}},
-		{"network", func(m *machine) { m.unplug() }, 2 * time.Minute,
-			[]string{"The deploy failed at step deploy.write_image", "nobody has listened at the agent's address", `s ago: "level=`}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			defer swap(s, t)()
-			m := s.machine("dies-"+tt.name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
-			m.available()
-			info := imageInfo(t, "grub.qcow2")
-			begun := make(chan struct{})
-			info["image_source"] = s.halfServer(begun) + "/grub.qcow2"
-			m.deploy(info)
-			select {
-			case <-begun:
-			case <-time.After(3 * time.Minute):
-				t.Fatalf("the image was not asked for; console:\n%s", tail(m.console(), 3000))
-			}
-			time.Sleep(5 * time.Second) // what the agent said of it has been sent
-			tt.kill(m)
-			began := time.Now()
-			m.fails(tt.within+2*time.Minute, tt.says, []string{"deploy.write_image has not ended", "The agent's log, the last ", "-agent.log"})
-			if took := time.Since(began); took > tt.within {
-				t.Errorf("told after %s, want %s", took, tt.within)
-			} else {
-				t.Logf("after %.0f s", took.Seconds())
-			}
-			s.lab("destroy", m.name)
-		})
+	m := s.machine("dies-"+name, "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m.available()
+	info := imageInfo(t, "grub.qcow2")
+	begun := make(chan struct{})
+	info["image_source"] = s.halfServer(begun) + "/grub.qcow2"
+	m.deploy(info)
+	select {
+	case <-begun:
+	case <-time.After(3 * time.Minute):
+		t.Fatalf("the image was not asked for; console:\n%s", tail(m.console(), 3000))
+	}
+	time.Sleep(5 * time.Second) // what the agent said of it has been sent
+	kill(s, m)
+	began := time.Now()
+	m.fails(within+2*time.Minute, says, []string{"deploy.write_image has not ended", "The agent's log, the last ", "-agent.log"})
+	if took := time.Since(began); took > within {
+		t.Errorf("told after %s, want %s", took, within)
+	} else {
+		t.Logf("after %.0f s", took.Seconds())
 	}
 }
 

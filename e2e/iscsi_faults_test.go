@@ -38,7 +38,7 @@ func (m *machine) killNine(step string) {
 
 // The service dies while it writes the far disk, and again while the ramdisk installs the boot loader: each
 // time the next process goes on, and the instance comes up.
-func TestISCSISurvivesKillNine(t *testing.T) {
+func TestLongISCSISurvivesKillNine(t *testing.T) {
 	s := newSite(t)
 	m := s.iscsiMachine("iphoenix", "bios")
 	m.deploy(s.partitionImage(map[string]any{"swap_mb": 64}))

@@ -153,7 +153,7 @@ func (s *site) shellRamdisk() string {
 // The same deploys with a ramdisk that knows nothing but the wire contract: a whole disk, and a partition
 // image whose boot loader it installs between the two words on port 10000. Both TFTP clients that such
 // ramdisks have get the token.
-func TestISCSIShellRamdisk(t *testing.T) {
+func TestLongISCSIShellRamdisk(t *testing.T) {
 	t.Run("whole-disk", func(t *testing.T) {
 		s := newSite(t)
 		m := s.shellMachine("shell")
@@ -185,7 +185,7 @@ func (s *site) shellMachine(name string) *machine {
 }
 
 // The machine goes away in the middle of the write: the deploy fails in bounded time with the reason.
-func TestISCSITargetVanishes(t *testing.T) {
+func TestLongISCSITargetVanishes(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("vanish", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/deploy_interface", "iscsi")

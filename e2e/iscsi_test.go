@@ -23,7 +23,7 @@ func TestISCSI(t *testing.T) {
 
 // The same on UEFI machines, from qcow2 and raw: the agent enters the disk's loader in the firmware
 // before it reboots, as the conductor cannot reach that.
-func TestISCSIWholeDiskUEFI(t *testing.T) {
+func TestLongISCSIWholeDiskUEFI(t *testing.T) {
 	for _, format := range []string{"qcow2", "raw"} {
 		t.Run(format, func(t *testing.T) {
 			s := newSite(t)

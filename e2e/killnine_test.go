@@ -29,7 +29,7 @@ func (m *machine) killedWhile(goal string, span time.Duration) {
 
 // The service dies while the machine's agent overwrites its disk: the agent works on, its new masters hear from it, and the
 // disk is empty at the end. The step has run once.
-func TestCleaningSurvivesKillNine(t *testing.T) {
+func TestLongCleaningSurvivesKillNine(t *testing.T) {
 	s := newSite(t, "--shred-random-overwrite-iterations", "3")
 	m := s.machine("clean9", "--firmware", "bios", "--memory", "384", "--disk", "256M")
 	m.cleanSlowly(t)
@@ -49,7 +49,7 @@ func TestCleaningSurvivesKillNine(t *testing.T) {
 }
 
 // The service dies in an inspection, a rescue, its end, a service and a tear-down: each goes on and ends well.
-func TestEveryFlowSurvivesKillNine(t *testing.T) {
+func TestLongEveryFlowSurvivesKillNine(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("cat", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:bios")
@@ -97,7 +97,7 @@ func TestEveryFlowSurvivesKillNine(t *testing.T) {
 }
 
 // The service dies while the agent builds a mirror: there is one at the end, and a machine can be deployed onto it.
-func TestRAIDSurvivesKillNine(t *testing.T) {
+func TestLongRAIDSurvivesKillNine(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("raid9", "--firmware", "bios", "--memory", "512", "--disk", "4G", "--disk", "4G")
 	m.patch("/properties/capabilities", "boot_mode:bios")

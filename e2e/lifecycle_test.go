@@ -221,7 +221,7 @@ func TestRamdiskDeploy(t *testing.T) {
 
 // A rebuild writes another image over the instance; a machine that runs an instance already is adopted
 // without a reboot; what fails on a machine leaves its logs behind.
-func TestRebuildAdoptLogs(t *testing.T) {
+func TestLongRebuildAdoptLogs(t *testing.T) {
 	s := newSite(t)
 	m := s.deployed("rebuilt")
 	m.patch("/instance_info", imageInfo(t, "grub.qcow2"))

@@ -36,10 +36,10 @@ func matrix() []cell {
 	return cells
 }
 
-// TestMatrix deploys a machine in every way (make matrix; one cell: make matrix CELL=NAME). A cell is
+// TestLongMatrix deploys a machine in every way (make matrix; one cell: make matrix CELL=NAME). A cell is
 // done when the instance has come up twice, deployed and after a power cycle, and the node's
 // undeploy has ended. Each prints a line with its times.
-func TestMatrix(t *testing.T) {
+func TestLongMatrix(t *testing.T) {
 	for _, c := range matrix() {
 		t.Run(c.name(), func(t *testing.T) { c.run(t) })
 	}

@@ -8,7 +8,7 @@ import (
 
 // Not only a deploy: an inspection, a cleaning, a rescue and a service whose ramdisk dies end in their own failed
 // state within two minutes, with the console's words in the reason, evidence for `billet node why`, and a way back.
-func TestOtherFlowsFail(t *testing.T) {
+func TestLongOtherFlowsFail(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("others", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:bios")

@@ -46,7 +46,7 @@ func (m *machine) diskReport() string {
 // A partition image boots from its disk by the GRUB that the agent had it install, on both
 // firmwares and with both kinds of partition table, with swap and an ephemeral partition, and applies its config
 // drive. A rebuild with another config drive applies that.
-func TestPartitionLocalBoot(t *testing.T) {
+func TestLongPartitionLocalBoot(t *testing.T) {
 	for _, tt := range []struct{ name, firmware, label string }{
 		{"bios", "bios", ""}, {"bios-gpt", "bios", "gpt"}, {"uefi", "uefi", ""},
 	} {
@@ -83,7 +83,7 @@ func TestPartitionLocalBoot(t *testing.T) {
 }
 
 // Netboot: every boot of the instance takes the image's own kernel and ramdisk from the service.
-func TestPartitionNetboot(t *testing.T) {
+func TestLongPartitionNetboot(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("part-net", "--firmware", "bios", "--memory", "512", "--disk", "5G")
 	m.available()

@@ -94,7 +94,7 @@ func pythonRamdisk(t *testing.T) string {
 
 // The field's own agent, unchanged, is driven through a node's life: inspection, cleaning, deploy of a whole-disk
 // image, undeploy with its cleaning, deploy of a partition image.
-func TestPythonAgent(t *testing.T) {
+func TestLongPythonAgent(t *testing.T) {
 	for _, firmware := range []string{"bios", "uefi"} {
 		t.Run(firmware, func(t *testing.T) {
 			s := newSite(t)

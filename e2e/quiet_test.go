@@ -74,7 +74,7 @@ func (m *machine) freeze(t *testing.T) (thaw func()) {
 
 // A machine that falls silent between its ramdisk and its agent's first call is named within two minutes although it is
 // waited for much longer: one that hangs and then goes on is deployed, and one that inspects is not hurried.
-func TestQuietMachineIsNamed(t *testing.T) {
+func TestLongQuietMachineIsNamed(t *testing.T) {
 	s := newSite(t)
 	loaded := func(m *machine) {
 		s.eventually(3*time.Minute, "the ramdisk to be loaded", func() (bool, string) {

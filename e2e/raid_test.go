@@ -131,7 +131,7 @@ func (m *machine) swapDisks() {
 
 // The agent makes a mirror of two disks; an image goes onto it and boots from either of them, when the
 // other has been replaced; then the mirror is deleted.
-func TestRAIDMirror(t *testing.T) {
+func TestLongRAIDMirror(t *testing.T) {
 	for _, c := range []struct{ firmware, kind string }{
 		{"bios", "partition"}, {"uefi", "whole-disk"}, {"bios", "whole-disk"}, {"uefi", "partition"},
 	} {
@@ -164,7 +164,7 @@ func TestRAIDMirror(t *testing.T) {
 }
 
 // An instance whose root file system is striped over two disks boots from them, again after a power cycle.
-func TestRAIDStripe(t *testing.T) {
+func TestLongRAIDStripe(t *testing.T) {
 	for _, firmware := range []string{"bios", "uefi"} {
 		t.Run(firmware, func(t *testing.T) {
 			s := newSite(t)

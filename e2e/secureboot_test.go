@@ -50,7 +50,7 @@ var lockedDown = regexp.MustCompile(`secureboot: Secure boot enabled|locked down
 
 // A firmware that starts only what is signed refuses iPXE: the deploy fails soon, with that as its reason and
 // with what would help.
-func TestSecureBootRefusesWhatNobodySigned(t *testing.T) {
+func TestLongSecureBootRefusesWhatNobodySigned(t *testing.T) {
 	s := newSite(t, "--boot-phase-timeout", "30s")
 	m := s.machine("unsigned", "--firmware", "uefi", "--secure-boot", "--memory", "512", "--disk", "5G")
 	m.available()
@@ -65,7 +65,7 @@ func TestSecureBootRefusesWhatNobodySigned(t *testing.T) {
 }
 
 // The other ways of a deploy, on machines of which nobody has said that they have Secure Boot: an inspection finds it.
-func TestSecureBootOtherWays(t *testing.T) {
+func TestLongSecureBootOtherWays(t *testing.T) {
 	for kind, steps := range map[string][]map[string]any{
 		"iscsi": {}, "direct": {{"interface": "deploy", "step": "kexec_instance", "priority": 50}},
 	} {

@@ -8,7 +8,7 @@ import (
 
 // What comes after a deploy, on UEFI: its firmware has boot entries of its own, and each time the ramdisk was booted over
 // the network the instance must be what starts next. A rescue and its end, a service, a rebuild, a reboot.
-func TestUEFIAfterDeploy(t *testing.T) {
+func TestLongUEFIAfterDeploy(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("uefi-later", "--firmware", "uefi", "--memory", "384", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:uefi")
