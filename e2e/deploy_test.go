@@ -5,8 +5,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,35 +42,71 @@ func TestLife(t *testing.T) {
 	s.call("DELETE", "/v1/nodes/"+m.uuid, nil, nil, 204)
 }
 
-// The whole life of a BIOS machine with nothing but Debian's openstack command.
+// The whole life of a BIOS machine with nothing but Debian's openstack command: the commands of the README, as they
+// stand there.
 func TestOpenStackClientDrivesAMachine(t *testing.T) {
 	s := newSite(t)
-	m := s.virtual("osc", "--firmware", "bios", "--memory", "384", "--disk", "5G")
+	m := s.virtual("web1", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	image := imageInfo(t, "tiny.qcow2")
-	s.openstack("node", "create", "--driver", "ipmi", "--name", "osc", "--driver-info", "ipmi_address=127.0.0.1",
-		"--driver-info", fmt.Sprintf("ipmi_port=%d", m.BMC.Port), "--driver-info", "ipmi_username="+m.BMC.User,
-		"--driver-info", "ipmi_password="+m.BMC.Password)
-	s.openstack("port", "create", "--node", s.field("osc", "uuid"), m.NICs[0].MAC)
-	for _, step := range [][]string{{"manage", "60", "manageable"}, {"inspect", "300", "manageable"}, {"provide", "300", "available"}} {
-		s.openstack("node", step[0], "--wait", step[1], "osc")
-		if got := s.field("osc", "provision_state"); got != step[2] {
-			t.Fatalf("after %s: %s, want %s", step[0], got, step[2])
+	fill := strings.NewReplacer(
+		"ipmi_address=10.0.0.5", fmt.Sprintf("ipmi_address=127.0.0.1 --driver-info ipmi_port=%d", m.BMC.Port),
+		"ipmi_username=admin", "ipmi_username="+m.BMC.User, "ipmi_password=…", "ipmi_password="+m.BMC.Password,
+		"52:54:00:12:34:56", m.NICs[0].MAC,
+		"image_source=https://…/debian.qcow2", fmt.Sprintf("image_source=%s", image["image_source"]),
+		"image_os_hash_value=…", fmt.Sprintf("image_os_hash_value=%s", image["image_os_hash_value"]))
+	reaches := map[string]string{"create": "enroll", "manage": "manageable", "inspect": "manageable", "provide": "available", "deploy": "active"}
+	ran := 0
+	for _, args := range readmeCommands(t, fill) {
+		if i := slices.Index(args, nodeUUID); i >= 0 {
+			args[i] = s.field("web1", "uuid")
+		}
+		s.openstack(args...)
+		if want := reaches[args[1]]; args[0] == "node" && want != "" {
+			ran++
+			if got := s.field("web1", "provision_state"); got != want {
+				t.Fatalf("after %s: %s, want %s", strings.Join(args, " "), got, want)
+			}
 		}
 	}
-	for _, key := range []string{"image_source", "image_os_hash_algo", "image_os_hash_value"} {
-		s.openstack("node", "set", "osc", "--instance-info", fmt.Sprintf("%s=%s", key, image[key]))
+	if ran != len(reaches) {
+		t.Fatalf("%d of the README's commands that change a state ran, want %d", ran, len(reaches))
 	}
-	s.openstack("node", "deploy", "--wait", "600", "--config-drive", `{"meta_data": {"hostname": "osc"}}`, "osc")
-	m.prints(3*time.Minute, "osc login:")
-	if got := s.field("osc", "power_state"); got != "power on" {
+	m.prints(3*time.Minute, "web1 login:")
+	if got := s.field("web1", "power_state"); got != "power on" {
 		t.Errorf("power_state %q", got)
 	}
-	s.openstack("node", "undeploy", "--wait", "300", "osc")
-	s.openstack("node", "manage", "--wait", "60", "osc")
-	s.openstack("node", "delete", "osc")
+	s.openstack("node", "undeploy", "--wait", "300", "web1")
+	s.openstack("node", "manage", "--wait", "60", "web1")
+	s.openstack("node", "delete", "web1")
 	if list := s.openstack("node", "list", "-f", "value"); strings.TrimSpace(list) != "" {
 		t.Errorf("nodes are left: %s", list)
 	}
+}
+
+// nodeUUID is how the README asks for the node's UUID where the API takes no name.
+const nodeUUID = "$(openstack baremetal node show web1 -c uuid -f value)"
+
+// readmeCommands are the README's `openstack baremetal …` commands, as arguments, with what the reader fills in.
+func readmeCommands(t *testing.T, fill *strings.Replacer) [][]string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]string
+	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "openstack baremetal ")
+		if !ok {
+			continue
+		}
+		rest, _, _ = strings.Cut(rest, " #")
+		var args []string
+		for _, word := range regexp.MustCompile(`'[^']*'|\$\([^)]*\)|\S+`).FindAllString(fill.Replace(rest), -1) {
+			args = append(args, strings.Trim(word, "'"))
+		}
+		all = append(all, args)
+	}
+	return all
 }
 
 // openstack runs `openstack baremetal …` against the site and returns what it prints.

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// Every `billet …` in the documentation is a command of this binary, with flags and arguments that it takes.
+func TestDocumentedCommands(t *testing.T) {
+	found := 0
+	for _, page := range pages(t) {
+		for _, line := range commandLines(page.text) {
+			found++
+			if err := understood(line, withArguments); err != nil {
+				t.Errorf("%s: %s\n\t%v", page.name, line, err)
+			}
+		}
+		for _, m := range regexp.MustCompile("`(billet [a-z][^`…]*)`").FindAllStringSubmatch(page.text, -1) {
+			found++
+			if err := understood(strings.ReplaceAll(m[1], "\n", " "), inProse); err != nil {
+				t.Errorf("%s: %s\n\t%v", page.name, m[1], err)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d commands found in README and docs: the search for them is broken", found)
+	}
+}
+
+func TestUnderstoodRefusesWhatTheBinaryRefuses(t *testing.T) {
+	for _, line := range []string{"billet nodes why x", "billet node why", "billet node why --colour n", "billet serve extra"} {
+		if understood(line, withArguments) == nil {
+			t.Errorf("%q is taken for a command", line)
+		}
+	}
+}
+
+// Every `make …` in README and docs is a target.
+func TestDocumentedTargets(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := regexp.MustCompile("(?m)(?:^    |`)make ([a-z-]+)")
+	for _, page := range pages(t) {
+		for _, m := range target.FindAllStringSubmatch(page.text, -1) {
+			if !regexp.MustCompile(`(?m)^` + m[1] + `:`).Match(makefile) {
+				t.Errorf("%s: the Makefile has no target %s", page.name, m[1])
+			}
+		}
+	}
+}
+
+// Every link of README and docs to a file leads to one.
+func TestDocumentedLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, page := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(page.text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page.name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", page.name, m[1])
+			}
+		}
+	}
+}
+
+type docPage struct{ name, text string }
+
+func pages(t *testing.T) []docPage {
+	t.Helper()
+	var all []docPage
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, docPage{name, string(b)})
+		}
+	}
+	return all
+}
+
+// commandLines are the lines of code blocks that begin with billet, continued lines joined, comments cut.
+func commandLines(text string) []string {
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	fenced, lines := false, []string(nil)
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+			continue
+		}
+		if !fenced && !strings.HasPrefix(line, "    ") {
+			continue
+		}
+		line = strings.TrimPrefix(strings.TrimSpace(line), "bin/")
+		if cut := regexp.MustCompile(`\s#\s`).FindStringIndex(line); cut != nil {
+			line = line[:cut[0]]
+		}
+		if strings.HasPrefix(line, "billet ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// whole says whether a command stands with its arguments, or in a sentence, which may leave them out.
+type whole bool
+
+const withArguments, inProse whole = true, false
+
+// understood parses a command line as the binary does, and runs nothing.
+func understood(line string, all whole) error {
+	var args []string
+	for _, word := range regexp.MustCompile(`'[^']*'|\S+`).FindAllString(line, -1)[1:] {
+		args = append(args, strings.Trim(word, "'"))
+	}
+	root := rootCommand()
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	// A value in capitals or an ellipsis stands for one that the reader fills in, of whatever type.
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() != "bool" {
+			f.Value = anyText{}
+		}
+	})
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	if all == inProse {
+		if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 {
+			return fmt.Errorf("%s has no subcommand %s", cmd.CommandPath(), cmd.Flags().Arg(0))
+		}
+		return nil
+	}
+	if !cmd.Runnable() {
+		return fmt.Errorf("%s wants a subcommand", cmd.CommandPath())
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
+}
+
+type anyText struct{}
+
+func (anyText) String() string   { return "" }
+func (anyText) Set(string) error { return nil }
+func (anyText) Type() string     { return "string" }
