@@ -68,7 +68,7 @@ func (c *Conductor) chassisExists(ctx context.Context, uuid string) error {
 
 // nameInstance takes over the name that the compute service gives its instance.
 func nameInstance(n *node.Node) {
-	if display := n.InstanceInfo.String("display_name"); display != "" && n.InstanceName == "" {
+	if display := n.InstanceInfo.Text("display_name"); display != "" && n.InstanceName == "" {
 		n.InstanceName = display
 	}
 }

@@ -110,13 +110,13 @@ func TestUpdateCompletesTheChange(t *testing.T) {
 		})
 		n, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{}, func(n *node.Node) error {
 			n.Maintenance, n.Protected, n.Retired = false, false, false
-			n.InstanceInfo = node.Document{"display_name": "web-1"}
+			n.InstanceInfo = node.Document{"display_name": 2026.0}
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n.MaintenanceReason != "" || n.Fault != "" || n.ProtectedReason != "" || n.RetiredReason != "" || n.InstanceName != "web-1" {
+		if n.MaintenanceReason != "" || n.Fault != "" || n.ProtectedReason != "" || n.RetiredReason != "" || n.InstanceName != "2026" {
 			t.Errorf("%q %q %q %q %q", n.MaintenanceReason, n.Fault, n.ProtectedReason, n.RetiredReason, n.InstanceName)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,6 +114,24 @@ type Document map[string]any
 func (d Document) String(key string) string {
 	s, _ := d[key].(string)
 	return s
+}
+
+// Text is String for names and passwords: a whole number is its digits, because the command line clients send a
+// password of digits as a number.
+func (d Document) Text(key string) string {
+	switch v := d[key].(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case int:
+		return strconv.Itoa(v)
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return strconv.FormatInt(int64(v), 10)
+		}
+	}
+	return ""
 }
 
 // Clone copies the top level of d; values are shared. It never returns nil.

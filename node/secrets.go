@@ -76,9 +76,9 @@ func secretTexts(v any, secret bool) (found []string) {
 		for _, e := range x {
 			found = append(found, secretTexts(e, secret)...)
 		}
-	case string:
-		if secret {
-			found = append(found, x)
+	default:
+		if text := (Document{"": x}).Text(""); secret && text != "" {
+			found = append(found, text)
 		}
 	}
 	return found

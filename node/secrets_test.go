@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"testing"
@@ -44,7 +45,7 @@ func TestMasked(t *testing.T) {
 	}
 	texts := SecretTexts(in)
 	slices.Sort(texts)
-	if want := []string{"five", "four", "one", "six", "three", "two"}; !slices.Equal(texts, want) {
+	if want := []string{"1", "5", "five", "four", "one", "six", "three", "two"}; !slices.Equal(texts, want) {
 		t.Errorf("hidden texts are %q, want %q", texts, want)
 	}
 	if got := MaskedDocument(nil); got == nil || len(got) != 0 {
@@ -52,5 +53,20 @@ func TestMasked(t *testing.T) {
 	}
 	if got := Masked("plain"); got != "plain" {
 		t.Errorf("a text is %v", got)
+	}
+}
+
+// A password of digits comes as a number, is used as its digits, and is hidden as those.
+func TestNumbersAreTexts(t *testing.T) {
+	d := Document{"password": 12345678.0, "long": json.Number("12345678901234567890"), "port": 623, "on": true, "half": 1.5, "list": []any{1.0}}
+	for key, want := range map[string]string{"password": "12345678", "long": "12345678901234567890", "port": "623", "on": "", "half": "", "list": "", "none": ""} {
+		if got := d.Text(key); got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+	got := SecretTexts(map[string]any{"ipmi_password": 12345678.0, "pass": json.Number("12345678901234567890"), "ipmi_port": 623.0})
+	slices.Sort(got)
+	if want := []string{"12345678", "12345678901234567890"}; !slices.Equal(got, want) {
+		t.Errorf("secrets %q, want %q", got, want)
 	}
 }

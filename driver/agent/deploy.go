@@ -120,8 +120,8 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 	}
 	if resolved.URL != "" && n.InstanceInfo.String("image_server_auth_strategy") != "" {
 		info.AuthStrategy = n.InstanceInfo.String("image_server_auth_strategy")
-		info.AuthUser = n.InstanceInfo.String("image_server_user")
-		info.AuthPassword = n.InstanceInfo.String("image_server_password")
+		info.AuthUser = n.InstanceInfo.Text("image_server_user")
+		info.AuthPassword = n.InstanceInfo.Text("image_server_password")
 	}
 	return info, nil
 }
@@ -163,6 +163,6 @@ func imageRef(n *node.Node) image.Ref {
 		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
 		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
 		DiskFormat: i.String("image_disk_format"),
-		User:       i.String("image_server_user"), Password: i.String("image_server_password"),
+		User:       i.Text("image_server_user"), Password: i.Text("image_server_password"),
 	}
 }

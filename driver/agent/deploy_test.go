@@ -102,14 +102,14 @@ func TestWriteImageBody(t *testing.T) {
 				"stream_raw_images": true, "node_uuid": "` + testUUID + `"}}`,
 		},
 		{
-			name: "http with a password, md5 allowed",
+			name: "http with a password of digits, md5 allowed",
 			instance: node.Document{"image_source": "http://img.example/a.iso", "image_container_format": "bare",
-				"image_server_auth_strategy": "http_basic", "image_server_user": "u", "image_server_password": "p"},
+				"image_server_auth_strategy": "http_basic", "image_server_user": "u", "image_server_password": 12345678.0},
 			resolved: image.Resolved{URL: "http://img.example/a.iso", HashAlgo: "md5", HashValue: sum[:32], Info: image.Info{Format: image.ISO}},
 			want: `{"image_info": {"id": "a.iso", "urls": ["http://img.example/a.iso"],
 				"disk_format": "iso", "container_format": "bare", "checksum": "` + sum[:32] + `",
 				"stream_raw_images": true, "node_uuid": "` + testUUID + `",
-				"image_server_auth_strategy": "http_basic", "image_server_user": "u", "image_server_password": "p"}}`,
+				"image_server_auth_strategy": "http_basic", "image_server_user": "u", "image_server_password": "12345678"}}`,
 		},
 	}
 	for _, tt := range tests {

@@ -78,7 +78,7 @@ func validateKind(n *node.Node) error {
 	switch auth := i.String("image_server_auth_strategy"); auth {
 	case "", "noauth":
 	case "http_basic":
-		if i.String("image_server_user") == "" || i.String("image_server_password") == "" {
+		if i.Text("image_server_user") == "" || i.Text("image_server_password") == "" {
 			return invalid(n, "image_server_auth_strategy is http_basic, but image_server_user or image_server_password is missing from instance_info")
 		}
 	default:

@@ -134,6 +134,8 @@ func deadAddress(t *testing.T) (host string, port int) {
 func harness(t *testing.T) drivertest.Harness {
 	info := start(t, &bmc.Server{})
 	host, port := deadAddress(t)
+	misspelt := with(info, "ipmi_pasword", password)
+	delete(misspelt, "ipmi_password")
 	dead := with(with(info, "ipmi_address", host), "ipmi_port", port)
 	return drivertest.Harness{
 		Task: task(info), Dead: task(dead), BMC: net.JoinHostPort(host, strconv.Itoa(port)), Secrets: []string{password},
@@ -143,7 +145,7 @@ func harness(t *testing.T) drivertest.Harness {
 			"IPMI 1.5":         task(with(info, "ipmi_protocol_version", "1.5")),
 			"cipher suite 0":   task(with(info, "ipmi_cipher_suite", 0)),
 			"a long password":  task(with(info, "ipmi_password", password+password)),
-			"a typing error":   task(with(info, "ipmi_adress", "192.0.2.1")),
+			"a typing error":   task(misspelt),
 			"an unknown level": task(with(info, "ipmi_priv_level", "ROOT")),
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -42,7 +43,16 @@ func (p *Power) verify(ctx context.Context, t *driver.Task) (driver.Result, erro
 		return driver.Done(), err
 	}
 	t.Node.Power = state
-	return driver.Done(), nil
+	return driver.Result{Says: ignored(t.Node.DriverInfo)}, nil
+}
+
+// ignored is what people are told once, when the node is verified, of keys that do nothing here.
+func ignored(info node.Document) string {
+	keys := unused(info)
+	if len(keys) == 0 {
+		return ""
+	}
+	return "driver_info holds keys that this hardware type does not read; they are ignored: " + strings.Join(keys, ", ") + "."
 }
 
 // PowerState asks the BMC; it takes OperationTimeout at most.

@@ -134,6 +134,6 @@ func imageRef(n *node.Node) image.Ref {
 		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
 		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
 		DiskFormat: i.String("image_disk_format"),
-		User:       i.String("image_server_user"), Password: i.String("image_server_password"),
+		User:       i.Text("image_server_user"), Password: i.Text("image_server_password"),
 	}
 }

@@ -145,7 +145,7 @@ func (d *Deploy) imageInfo(t *driver.Task, r image.Resolved) (wire.ImageInfo, er
 		info.URLs = []string{(&url.URL{Scheme: "http", Host: localHost, Path: r.Path}).String()}
 	} else if n.InstanceInfo.String("image_server_auth_strategy") != "" {
 		info.AuthStrategy = n.InstanceInfo.String("image_server_auth_strategy")
-		info.AuthUser, info.AuthPassword = n.InstanceInfo.String("image_server_user"), n.InstanceInfo.String("image_server_password")
+		info.AuthUser, info.AuthPassword = n.InstanceInfo.Text("image_server_user"), n.InstanceInfo.Text("image_server_password")
 	}
 	if r.HashAlgo == "md5" {
 		info.Checksum = r.HashValue
