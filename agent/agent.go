@@ -274,6 +274,9 @@ func (a *Agent) serve(ctx context.Context) error {
 	web := &http.Server{
 		Handler:           &server{commands: cmds, token: a.config.AgentToken, started: time.Now(), baseURL: beat.CallbackURL},
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Minute, // a config drive of 64 MiB over a slow line
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
 	}
 	if tlsConfig != nil {

@@ -42,10 +42,15 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, out)
 }
 
+// answer encodes before it says how it went: what cannot be encoded is no empty success.
 func answer(w http.ResponseWriter, code int, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		code, text = http.StatusInternalServerError, []byte(`{"faultcode":"Server","faultstring":"The answer could not be encoded."}`)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // the caller has gone if this fails; there is nobody to tell
+	_, _ = w.Write(append(text, '\n')) // the caller has gone if this fails; there is nobody to tell
 }
 
 func (s *server) route(r *http.Request) (any, error) {

@@ -22,7 +22,10 @@ func marshal(v any) ([]byte, error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	b := compact(v)
+	b, err := marshal(v)
+	if err != nil { // never a success that holds an error
+		status, b = http.StatusInternalServerError, compact(wrapped(faultOf(http.StatusInternalServerError, "The answer could not be encoded.")))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -67,7 +66,9 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		defer recovered(w, log)
 		v, verr := versionOf(r.Header)
 		v.stamp(w.Header())
-		r = tidy(r.WithContext(context.WithValue(r.Context(), requestKey{}, request{v, verr, log, id})), v)
+		ctx, end := answered(r.Context())
+		defer end()
+		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id})), v)
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
@@ -121,9 +122,19 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	if err == nil {
 		err = rt.serve(w, &call{Request: r, version: in.version, base: a.baseOf(r), body: body, log: in.log})
 	}
-	if err != nil && !errors.Is(r.Context().Err(), context.Canceled) {
+	if err != nil {
 		writeError(w, in.log, err)
 	}
+}
+
+// answerTime bounds the work of one request; it is longer than any BMC is waited for.
+const answerTime = 10 * time.Minute
+
+// answered is the context a request is carried out in. It does not end when the client stops sending: that is how the
+// server's own context ends, also for a client that has only shut its sending side down (RFC 9293, section 3.6) and
+// waits for the answer. What it asked for is done or refused as a whole, and it gets to read which.
+func answered(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 }
 
 func (a *API) admit(r *http.Request, rt route, in request) error {

@@ -76,6 +76,10 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "status", resp.Status)
 		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status}
 	}
+	if resp.ContentLength < 0 && !r.ProtoAtLeast(1, 1) && r.Method == http.MethodGet {
+		// HTTP/1.0 knows the end of such a file by the end of the connection, so a cut one would be taken for whole.
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not say how long it is"}
+	}
 	copyHeaders(w.Header(), resp.Header, answered)
 	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) error {
 		w.WriteHeader(resp.StatusCode)
