@@ -189,6 +189,11 @@ func newDeployTemplate(v version, body map[string]any) (node.DeployTemplate, err
 		if err := v.needs("deploy_template."+key, "the field '"+key+"'"); err != nil {
 			return t, err
 		}
+		if key == "steps" {
+			if err := noMask(key, body[key]); err != nil {
+				return t, err
+			}
+		}
 		if err := set(&t, body[key]); err != nil {
 			return t, err
 		}
@@ -238,7 +243,13 @@ func applyTemplatePatch(t *node.DeployTemplate, ops []patchOp) error {
 		return err
 	}
 	for _, f := range touched(ops) {
-		if err := templateSetters[f](t, changed[f]); err != nil {
+		value := changed[f]
+		if f == "steps" {
+			if value, err = unmask(f, form[f], value); err != nil {
+				return err
+			}
+		}
+		if err := templateSetters[f](t, value); err != nil {
 			return err
 		}
 	}

@@ -202,6 +202,13 @@ func patchedRule(r node.InspectionRule, ops []patchOp) (node.InspectionRule, err
 	if err != nil {
 		return r, err
 	}
+	if r.Sensitive { // it shows both as null, and a client that sends that back means "as it was"
+		for field, was := range map[string]any{"conditions": operationsJSON(r.Conditions, "any"), "actions": operationsJSON(r.Actions, "")} {
+			if v, there := form[field]; there && v == nil {
+				form[field] = was
+			}
+		}
+	}
 	changed, err := rules.Read(form)
 	if err != nil {
 		return r, err

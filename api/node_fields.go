@@ -76,6 +76,11 @@ func newNode(v version, body map[string]any) (*node.Node, error) {
 		if body[key] == nil && key == "uuid" {
 			continue
 		}
+		if slices.Contains(nodeMasked, key) {
+			if err := noMask(key, body[key]); err != nil {
+				return nil, err
+			}
+		}
 		if err := set(n, body[key]); err != nil {
 			return nil, err
 		}

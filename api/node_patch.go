@@ -17,6 +17,9 @@ func nodePatchRules(v version) patchRules {
 	}
 }
 
+// nodeMasked are the fields whose secrets are masked in answers.
+var nodeMasked = []string{"driver_info", "instance_info", "network_data"}
+
 // applyNodePatch changes n as the operations say. It works on the node's own, unmasked values and
 // only on the fields touched, so a secret or a number in any other field stays what it is.
 func applyNodePatch(n *node.Node, ops []patchOp) error {
@@ -31,7 +34,13 @@ func applyNodePatch(n *node.Node, ops []patchOp) error {
 		return err
 	}
 	for _, f := range fields {
-		if err := nodeSetters[f](n, changed[f]); err != nil {
+		value := changed[f]
+		if slices.Contains(nodeMasked, f) {
+			if value, err = unmask(f, form[f], value); err != nil {
+				return err
+			}
+		}
+		if err := nodeSetters[f](n, value); err != nil {
 			return err
 		}
 	}

@@ -87,6 +87,9 @@ func readProvision(v version, body map[string]any) (node.ProvisionRequest, *driv
 	if err := onlyOf(target, vb, body); err != nil {
 		return req, nil, err
 	}
+	if err := noMask("the body", body); err != nil { // rescue_password, configdrive, arguments of steps
+		return req, nil, err
+	}
 	if err := readStepsAndFlags(v, target, body, &req); err != nil {
 		return req, nil, err
 	}

@@ -129,6 +129,11 @@ func (k *records[T]) read(c *call) (T, error) {
 		if err := c.version.needs(k.name+"."+key, "the field '"+key+"'"); err != nil {
 			return x, err
 		}
+		if k.bare[key] != nil {
+			if err := noMask(key, body[key]); err != nil {
+				return x, err
+			}
+		}
 		if err := set(&x, body[key]); err != nil {
 			return x, err
 		}
@@ -174,7 +179,13 @@ func (k *records[T]) apply(c *call, x *T, ops []patchOp) error {
 		if changed[f] == nil && slices.Contains(k.required, f) {
 			return invalid("The %s of %s can not be taken away.", f, article(k.noun))
 		}
-		if err := k.setters[f](x, changed[f]); err != nil {
+		value := changed[f]
+		if k.bare[f] != nil {
+			if value, err = unmask(f, form[f], value); err != nil {
+				return err
+			}
+		}
+		if err := k.setters[f](x, value); err != nil {
 			return err
 		}
 	}

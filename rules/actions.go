@@ -138,6 +138,9 @@ func (w *work) portFieldAt(args map[string]any) (any, []string, error) {
 }
 
 func set(field any, rest []string, v any) error {
+	if err := noMask(rest, v); err != nil {
+		return err
+	}
 	if len(rest) == 0 {
 		return setField(field, v)
 	}
@@ -147,6 +150,9 @@ func set(field any, rest []string, v any) error {
 func extend(field any, rest []string, args map[string]any) error {
 	if len(rest) == 0 {
 		return faultf("only a list can be extended", "no field of a node or a port is one; name a key in a field, such as extra/racks, or use add-trait")
+	}
+	if err := noMask(rest, args["value"]); err != nil {
+		return err
 	}
 	unique, err := boolArg(args, "unique")
 	if err != nil {

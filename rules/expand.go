@@ -17,6 +17,9 @@ type scope map[string]any
 // hidden are the keys of an inventory and of plugin data whose values no rule sees.
 var hidden = []string{"password", "auth_token", "bmc_password"}
 
+// hiddenShown stands for the value of a hidden key.
+const hiddenShown = "***"
+
 func (w *work) scope() scope {
 	return scope{"node": attributesOf(w.Node), "inventory": map[string]any(w.Inventory), "plugin_data": map[string]any(w.PluginData)}
 }
@@ -138,7 +141,7 @@ func element(v any, key string) (any, bool) {
 	case map[string]any:
 		e, ok := x[key]
 		if ok && slices.Contains(hidden, key) {
-			e = "***"
+			e = hiddenShown
 		}
 		return e, ok
 	case []any:
@@ -221,7 +224,7 @@ func repr(v any) string {
 		for _, k := range slices.Sorted(maps.Keys(x)) {
 			e := x[k]
 			if slices.Contains(hidden, k) {
-				e = "***"
+				e = hiddenShown
 			}
 			items = append(items, repr(k)+": "+repr(e))
 		}
