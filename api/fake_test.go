@@ -512,7 +512,7 @@ func deploying() *node.Node {
 		ConfigDrive:        driveData,
 		Plan: &node.Plan{
 			Flow: node.FlowDeploy, StartedAt: epoch, Index: 2,
-			WaitingSince: epoch.Add(time.Minute), WaitingFor: "the agent's first heartbeat", Deadline: epoch.Add(time.Hour),
+			WaitingSince: epoch.Add(time.Minute), Awaits: node.FirstCall, WaitingFor: "the agent's first heartbeat", Deadline: epoch.Add(time.Hour),
 			Steps: []node.PlannedStep{
 				{Interface: node.Deploy, Step: "prepare", Priority: 200, Hidden: true, StartedAt: epoch, EndedAt: epoch.Add(10 * time.Second)},
 				{Interface: node.Deploy, Step: "deploy", Priority: 100, StartedAt: epoch.Add(10 * time.Second), EndedAt: epoch.Add(time.Minute)},
@@ -552,7 +552,7 @@ func newWorld() *world {
 		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"boot_interface": macA}},
 		progress: &node.Progress{NodeUUID: nodeA, Flow: node.FlowDeploy, Step: "write_image", Detail: "debian", Done: 1 << 20, Total: 1 << 30, At: epoch,
 			Disks: []node.DiskProgress{{Name: "/dev/sda", Serial: "S1", What: "writing", Done: 1 << 20, Total: 1 << 30}}},
-		boots: []node.BootEvent{{MAC: macA, Service: "dhcp", What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch}, {MAC: "00:00:00:00:00:01", Service: "dhcp", What: "of another machine", At: epoch}},
+		boots: []node.BootEvent{{MAC: macA, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch}, {MAC: "00:00:00:00:00:01", Service: "dhcp", What: "of another machine", At: epoch}},
 		drivers: []node.DriverInfo{{Name: "ipmi", Type: "dynamic", Hosts: []string{"conductor-1"},
 			Default:    map[node.Interface]string{node.Power: "ipmitool", node.Boot: "ipxe"},
 			Enabled:    map[node.Interface][]string{node.Power: {"ipmitool"}, node.Boot: {"ipxe", "pxe"}},
@@ -568,11 +568,11 @@ func newWorld() *world {
 func evidenceOfADeploy() *node.Evidence {
 	return &node.Evidence{
 		NodeUUID: nodeA, Flow: node.FlowDeploy, Sentence: "The deploy has run for 60 s.", StartedAt: epoch, Step: "deploy.write_image",
-		WaitingFor: "the agent's first heartbeat", WaitingSince: epoch.Add(time.Minute), Deadline: epoch.Add(time.Hour),
+		Awaits: node.FirstCall, WaitingFor: "the agent's first heartbeat", WaitingSince: epoch.Add(time.Minute), Deadline: epoch.Add(time.Hour),
 		Steps: []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: epoch, EndedAt: epoch.Add(time.Minute)},
 			{Interface: node.Deploy, Step: "write_image", StartedAt: epoch.Add(time.Minute)}},
 		Phases:     []node.Phase{{Name: "dhcp", First: epoch, Last: epoch.Add(time.Second), Times: 2, What: "DISCOVER"}},
-		BootEvents: []node.BootEvent{{MAC: macA, Service: "dhcp", What: "DISCOVER", At: epoch}},
+		BootEvents: []node.BootEvent{{MAC: macA, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER", At: epoch}},
 		Serial:     node.MachineLines{Note: "its console is in use", UpdatedAt: epoch},
 		AgentLog:   node.MachineLines{Lines: []node.Line{{At: epoch, Text: "billet-agent starts"}}, UpdatedAt: epoch},
 		AgentURL:   "https://192.0.2.50:9999", AgentCalled: epoch, Files: []string{"/var/lib/billet/deploy-logs/x-agent.log"},

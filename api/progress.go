@@ -75,10 +75,10 @@ func stepTimes(plan *node.Plan) []map[string]any {
 	for i, s := range plan.Steps {
 		step := map[string]any{
 			"interface": string(s.Interface), "step": s.Step, "started_at": stamp(s.StartedAt),
-			"ended_at": stamp(s.EndedAt), "waiting_for": nil, "current": i == plan.Index,
+			"ended_at": stamp(s.EndedAt), "waiting_for": nil, "awaits": nil, "current": i == plan.Index,
 		}
 		if i == plan.Index && plan.Waiting() {
-			step["waiting_for"] = orNull(plan.WaitingFor)
+			step["waiting_for"], step["awaits"] = orNull(plan.WaitingFor), orNull(string(plan.Awaits))
 		}
 		out = append(out, step)
 	}
@@ -136,5 +136,8 @@ func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
 }
 
 func bootEventJSON(e node.BootEvent) map[string]any {
-	return map[string]any{"mac": e.MAC, "service": e.Service, "what": e.What, "at": stamp(e.At)}
+	return map[string]any{
+		"mac": e.MAC, "service": e.Service, "kind": orNull(string(e.Kind)), "file": orNull(string(e.File)), "who": orNull(string(e.Who)),
+		"what": e.What, "at": stamp(e.At),
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // Arch is a client's system architecture, DHCP option 93 (RFC 4578 section 2.1 and IANA's
@@ -97,6 +99,29 @@ func (l Loaders) Name(a Arch, kind Loader) string {
 		return other
 	}
 	return name
+}
+
+// FileKind says what a loader asks for by a name that is no file of a record, script or menu.
+func (l Loaders) FileKind(name string) node.BootFile {
+	base := path.Base(name)
+	for _, byKind := range loaderNames {
+		for _, first := range byKind {
+			if base == first || base == l.Names[first] {
+				return loaderKind(base)
+			}
+		}
+	}
+	if signed[base] != "" {
+		return loaderKind(base)
+	}
+	return node.OtherFile
+}
+
+func loaderKind(base string) node.BootFile {
+	if strings.HasPrefix(base, "grub") && strings.HasSuffix(base, ".efi") {
+		return node.GRUBFile
+	}
+	return node.LoaderFile
 }
 
 // Open opens a loader by its name. Names that would leave the directories, also through a

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // Source is one file of a record, open: a local file, or the body of an answer from a URL.
@@ -37,6 +39,14 @@ func (r *Record) Place(file string) string {
 		return r.Image
 	}
 	return ""
+}
+
+// Kind is the named file's kind in what the boot services tell of it.
+func (r *Record) Kind(file string) node.BootFile {
+	if r.Medium() && file == KernelFile {
+		return node.MediumFile
+	}
+	return node.BootFile(file)
 }
 
 // sourceClient fetches kernels and ramdisks that lie elsewhere. The whole answer may take

@@ -108,5 +108,5 @@ func pause(_ context.Context, t *driver.Task) (driver.Result, error) {
 	if left <= 0 {
 		return driver.Done(), nil
 	}
-	return driver.Result{WaitFor: "the time asked for to pass", PollEvery: left}, nil
+	return driver.Result{WaitFor: node.Await{For: node.Pause, Text: "the time asked for to pass"}, PollEvery: left}, nil
 }

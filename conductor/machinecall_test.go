@@ -24,10 +24,12 @@ func (callee) TakeCall(_ context.Context, t *driver.Task, call node.MachineCall)
 
 func (c callee) Steps() []driver.Step {
 	return []driver.Step{{Name: "deploy", Priority: map[node.Flow]int{node.FlowDeploy: 100},
-		Run: func(context.Context, *driver.Task) (driver.Result, error) { return driver.Wait("the call", 0), nil },
+		Run: func(context.Context, *driver.Task) (driver.Result, error) {
+			return driver.Wait(node.Await{For: node.LoaderInfo, Text: "the call"}, 0), nil
+		},
 		Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
 			if t.Recall("called") == "" {
-				return driver.Wait("the call", 0), nil
+				return driver.Wait(node.Await{For: node.LoaderInfo, Text: "the call"}, 0), nil
 			}
 			return driver.Done(), c.do(context.Background(), t, "called from "+t.Recall("called"))
 		}}}

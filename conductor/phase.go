@@ -3,7 +3,6 @@ package conductor
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -24,17 +23,14 @@ const loadsTooOften = 3
 // startsPhases is how many phases the system in the ramdisk has until its first call.
 const startsPhases = 3
 
-// boots reports whether what is waited for is a ramdisk's first call.
-func boots(waitedFor string) bool {
-	return strings.Contains(waitedFor, "first heartbeat") || strings.Contains(waitedFor, "inspection report") || strings.Contains(waitedFor, "pass_deploy_info")
-}
-
 // watched reports whether the phases of this wait have an end of their own.
-func (c *Config) watched(waitedFor string) bool { return c.BootPhaseTimeout > 0 && boots(waitedFor) }
+func (c *Config) watched(waitedFor node.Await) bool {
+	return c.BootPhaseTimeout > 0 && waitedFor.For.Boots()
+}
 
 // stalled says why the machine waited for will not call any more; "" while it may.
 func (r *run) stalled(ctx context.Context) string {
-	if !r.c.cfg.watched(r.n.Plan.WaitingFor) {
+	if !r.c.cfg.watched(r.n.Plan.Await()) {
 		return ""
 	}
 	e := r.evidence(ctx)
@@ -88,25 +84,25 @@ func (r *run) panicked(ctx context.Context) string {
 	if _, heard := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !heard {
 		return ""
 	}
-	e := evidence{waitedFor: r.n.Plan.WaitingFor, waited: time.Since(r.n.Plan.WaitingSince), agent: r.n.Agent, now: time.Now()}
+	e := evidence{waitedFor: r.n.Plan.Await(), waited: time.Since(r.n.Plan.WaitingSince), agent: r.n.Agent, now: time.Now()}
 	if step := r.n.Plan.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}
-	if !e.waitsForMachine() {
+	if !e.waitedFor.For.OfRamdisk() {
 		return ""
 	}
 	e.serial = r.c.lines(ctx, r.n.UUID, node.SerialLine)
 	if e.panicked() == nil {
 		return ""
 	}
-	return fmt.Sprintf("Gave up after %s of waiting for %s: %s", spell(e.waited), e.waitedFor, e.cause())
+	return fmt.Sprintf("Gave up after %s of waiting for %s: %s", spell(e.waited), e.waitedFor.Text, e.cause())
 }
 
 // stalled judges the signs of life since the wait began: what came before belongs to an earlier boot, after
 // which firmware starts from the beginning. In doubt it keeps silent, and the step's deadline decides.
 func (e evidence) stalled(phase, firmware time.Duration) string {
 	began := e.now.Add(-e.waited)
-	if e.unread || !boots(e.waitedFor) || e.agent.LastHeartbeat.After(began) {
+	if e.unread || !e.waitedFor.For.Boots() || e.agent.LastHeartbeat.After(began) {
 		return ""
 	}
 	signs := e.since(began)
@@ -157,16 +153,19 @@ func (e evidence) quiet(t time.Time) time.Duration {
 }
 
 func (e evidence) gaveUp(when, cause string) string {
-	return fmt.Sprintf("Gave up after %s of waiting for %s, %s: %s", spell(e.waited), e.waitedFor, when, cause)
+	return fmt.Sprintf("Gave up after %s of waiting for %s, %s: %s", spell(e.waited), e.waitedFor.Text, when, cause)
 }
 
 // loading reports whether a download over HTTP has begun and not ended: the service tells of both, and a large
 // ramdisk on a slow network takes longer than any phase. (TFTP tells of a long transfer now and then.)
 func (e evidence) loading() bool {
-	open := map[string]bool{}
+	type download struct {
+		mac  string
+		file node.BootFile
+	}
+	open := map[download]bool{}
 	for _, ev := range e.of("http") {
-		file, how, _ := strings.Cut(ev.What, ": ")
-		open[ev.MAC+" "+file] = how == "first byte sent"
+		open[download{ev.MAC, ev.File}] = ev.Kind == node.FileBegun
 	}
 	for _, still := range open {
 		if still {
@@ -193,15 +192,10 @@ func (e evidence) ramdiskHasAddress() bool {
 	if len(files) == 0 || len(dhcp) == 0 {
 		return false
 	}
-	end := files[len(files)-1]
-	return wholeRamdisk(end) && dhcp[len(dhcp)-1].At.After(end.At)
-}
-
-func aboutRamdisk(ev node.BootEvent) bool {
-	what := strings.ToLower(ev.What)
-	return strings.Contains(what, "ramdisk") && !strings.HasPrefix(what, "script")
+	end, newest := files[len(files)-1], dhcp[len(dhcp)-1]
+	return wholeRamdisk(end) && newest.Who == node.AskedSystem && newest.At.After(end.At)
 }
 
 func wholeRamdisk(ev node.BootEvent) bool {
-	return aboutRamdisk(ev) && strings.Contains(ev.What, "complete")
+	return ev.File == node.RamdiskFile && ev.Kind == node.FileSent
 }

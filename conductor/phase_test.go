@@ -23,20 +23,27 @@ const (
 func TestStalledPhases(t *testing.T) {
 	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
-	at := func(s int, service, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
+	}
+	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
 	}
 	offer := func(s int) node.BootEvent {
-		return at(s, "dhcp", "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
+		return asked(s, node.DHCPOffered, node.AskedFirmware, "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
+	}
+	address := func(s int) node.BootEvent {
+		return asked(s, node.DHCPAcked, node.AskedSystem, "REQUEST from an operating system: lent 10.0.0.9")
 	}
 	loaded := func(s int) []node.BootEvent {
-		return []node.BootEvent{offer(s + 3), at(s+2, "http", "script: load kernel and ramdisk"),
-			at(s+1, "http", "ramdisk: first byte sent"), at(s, "http", "ramdisk: complete, 9 bytes in 1s")}
+		return []node.BootEvent{offer(s + 3), at(s+2, "http", node.FileSent, node.ScriptFile, "script: load kernel and ramdisk"),
+			at(s+1, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent"), at(s, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes in 1s")}
 	}
-	const first, report, target = "the agent's first heartbeat", "the inspection report", "the deploy ramdisk's pass_deploy_info"
+	first, report := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, node.Await{For: node.Report, Text: "the inspection report"}
+	target := node.Await{For: node.DeployInfo, Text: "the deploy ramdisk's pass_deploy_info"}
 	for _, tt := range []struct {
 		name   string
-		waits  string
+		waits  node.Await
 		waited int
 		agent  node.Agent
 		events []node.BootEvent
@@ -46,7 +53,7 @@ func TestStalledPhases(t *testing.T) {
 		{"firmware never ends", first, 600, node.Agent{}, nil, "without a sign of life from the machine: " + noDHCP},
 		{"firmware after an earlier boot", first, 300, node.Agent{}, loaded(400), ""},
 		{"firmware never ends after an earlier boot", first, 501, node.Agent{}, loaded(700), "without a sign of life from the machine: " + noDHCP},
-		{"another wait", "the agent to finish write_image", 600, node.Agent{}, loaded(400), ""},
+		{"another wait", works, 600, node.Agent{}, loaded(400), ""},
 
 		{"DHCP a moment ago", first, 600, node.Agent{}, []node.BootEvent{offer(110)}, ""},
 		{"DHCP once, then nothing", first, 600, node.Agent{}, []node.BootEvent{offer(111)},
@@ -54,14 +61,14 @@ func TestStalledPhases(t *testing.T) {
 		{"DHCP again and again", first, 600, node.Agent{}, []node.BootEvent{offer(112), offer(60), offer(9)},
 			"112 s after DHCP was answered first: DHCP answered 52:54:00:00:00:01 3 times (last 9.0 s ago), " + noLoader},
 		{"DHCP again, not for long yet", first, 600, node.Agent{}, []node.BootEvent{offer(100), offer(9)}, ""},
-		{"DHCP that is left to another server", first, 600, node.Agent{}, []node.BootEvent{at(300, "dhcp", "DISCOVER: left to the other DHCP server"), at(9, "dhcp", "DISCOVER: left to the other DHCP server")}, ""},
-		{"DHCP again after a boot loader", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(290, "tftp", "undionly.kpxe: complete, 9 bytes"), offer(9)}, ""},
+		{"DHCP that is left to another server", first, 600, node.Agent{}, []node.BootEvent{asked(300, node.OtherAnswers, node.AskedFirmware, "DISCOVER: left to the other DHCP server"), asked(9, node.OtherAnswers, node.AskedFirmware, "DISCOVER: left to the other DHCP server")}, ""},
+		{"DHCP again after a boot loader", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(290, "tftp", node.FileSent, node.LoaderFile, "undionly.kpxe: complete, 9 bytes"), offer(9)}, ""},
 
-		{"boot loader and silence", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(120, "tftp", "ipxe.efi: complete, 9 bytes")},
+		{"boot loader and silence", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(120, "tftp", node.FileSent, node.LoaderFile, "ipxe.efi: complete, 9 bytes")},
 			"120 s after the machine's last sign of life: boot files were asked for (last 120 s ago: ipxe.efi: complete, 9 bytes), " + neverTaken},
-		{"a large ramdisk over HTTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent")}, ""},
-		{"a large ramdisk over TFTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(19, "tftp", "boot/…/ramdisk: still being sent")}, ""},
-		{"a broken download", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent"), at(120, "http", "ramdisk: broken off after 5 of 9 bytes in 1s")},
+		{"a large ramdisk over HTTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent")}, ""},
+		{"a large ramdisk over TFTP", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(19, "tftp", node.FileSending, node.RamdiskFile, "boot/…/ramdisk: still being sent")}, ""},
+		{"a broken download", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent"), at(120, "http", node.FileBroken, node.RamdiskFile, "ramdisk: broken off after 5 of 9 bytes in 1s")},
 			"120 s after the machine's last sign of life: the ramdisk was asked for but never sent whole (last 120 s ago: ramdisk: broken off after 5 of 9 bytes in 1s): does the machine have enough memory, and is its network sound?"},
 
 		{"the kernel starts", first, 600, node.Agent{}, loaded(329), ""},
@@ -71,15 +78,15 @@ func TestStalledPhases(t *testing.T) {
 		{"kernel panic at each start", first, 600, node.Agent{}, slices.Concat(loaded(130), loaded(90), loaded(50), loaded(10)),
 			"in which the machine loaded its ramdisk 4 times: it starts over each time: does its kernel panic, or does something reset the machine? Its console says more."},
 		{"loaded twice", first, 600, node.Agent{}, append(loaded(90), loaded(10)...), ""},
-		{"no route", first, 600, node.Agent{}, append(loaded(390), offer(340)),
+		{"no route", first, 600, node.Agent{}, append(loaded(390), address(340)),
 			"340 s after the machine's last sign of life: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 340 s ago), " + noRoute},
-		{"an inventory takes long", report, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
+		{"an inventory takes long", report, 600, node.Agent{}, append(loaded(400), address(390)), ""},
 		{"no report after a panic", report, 600, node.Agent{}, loaded(331),
 			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
 		{"no iSCSI target after a panic", target, 600, node.Agent{}, loaded(331),
 			"331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), " + noAddress},
-		{"an iSCSI target waits for its disk", target, 600, node.Agent{}, append(loaded(400), offer(390)), ""},
-		{"an iSCSI target's boot loader", "the deploy ramdisk's pass_bootloader_install_info", 600, node.Agent{}, loaded(400), ""},
+		{"an iSCSI target waits for its disk", target, 600, node.Agent{}, append(loaded(400), address(390)), ""},
+		{"an iSCSI target's boot loader", node.Await{For: node.LoaderInfo, Text: "the deploy ramdisk's pass_bootloader_install_info"}, 600, node.Agent{}, loaded(400), ""},
 
 		{"looked up a while ago", first, 600, node.Agent{TokenGiven: true}, append(loaded(329), offer(329)), ""},
 		{"looked up and gone", first, 600, node.Agent{TokenGiven: true}, append(loaded(340), offer(331)),
@@ -91,7 +98,7 @@ func TestStalledPhases(t *testing.T) {
 				agent: tt.agent, events: tt.events, now: now, stepBegan: ago(1000)}
 			want := tt.want
 			if want != "" {
-				want = "Gave up after " + spell(e.waited) + " of waiting for " + tt.waits + ", " + want
+				want = "Gave up after " + spell(e.waited) + " of waiting for " + tt.waits.Text + ", " + want
 			}
 			if got := e.stalled(110*time.Second, 500*time.Second); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
@@ -137,13 +144,11 @@ func TestAFlowFailsWhenAPhaseStalls(t *testing.T) {
 				w.reach(node.DeployWait)
 				for time.Since(began) < tt.says {
 					time.Sleep(min(20*time.Second, tt.says-time.Since(began)))
-					what := "boot/…/ramdisk: still being sent"
+					kind, what := node.FileSending, "boot/…/ramdisk: still being sent"
 					if time.Since(began) >= tt.says {
-						what = "boot/…/ramdisk: complete, 9 bytes in 1s"
+						kind, what = node.FileSent, "boot/…/ramdisk: complete, 9 bytes in 1s"
 					}
-					w.store.mu.Lock()
-					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", What: what, At: node.Now()})
-					w.store.mu.Unlock()
+					w.saw(node.BootEvent{Service: "tftp", Kind: kind, File: node.RamdiskFile, What: what})
 				}
 				n := w.reach(node.DeployFailed)
 				took := time.Since(began)
@@ -224,7 +229,7 @@ func TestAMachineThatIsSwitchedOff(t *testing.T) {
 				w.m.mu.Unlock()
 				for tt.seen && time.Since(began) < 29*time.Minute {
 					w.store.mu.Lock()
-					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", What: "boot/…/ramdisk: still being sent", At: node.Now()})
+					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", Kind: node.FileSending, File: node.RamdiskFile, What: "boot/…/ramdisk: still being sent", At: node.Now()})
 					w.store.mu.Unlock()
 					time.Sleep(20 * time.Second)
 				}

@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/node"
@@ -24,27 +23,30 @@ const (
 
 // phaseOf says which phase an event of the boot services belongs to; nowhere for those that are none.
 func phaseOf(ev node.BootEvent) int {
-	what := strings.ToLower(ev.What)
-	file, _, _ := strings.Cut(what, ":")
 	switch {
-	case ev.Service == "dhcp" && unanswered(ev):
-		return nowhere
-	case ev.Service == "dhcp" && strings.Contains(what, "an operating system"):
+	case ev.File != "":
+		return filePhase(ev)
+	case ev.Who == node.AskedSystem && eventKinds[ev.Kind].answered:
 		return addressPhase
-	case ev.Service == "dhcp":
-		return dhcpPhase
-	case ev.Service != "tftp" && ev.Service != "http", strings.Contains(file, "image"):
-		return nowhere
-	case wholeRamdisk(ev):
-		return wholePhase
-	case aboutRamdisk(ev):
-		return ramdiskPhase
-	case strings.HasPrefix(what, "script"), strings.Contains(file, "pxelinux.cfg"), strings.Contains(file, "grub/"), strings.Contains(file, "grub.cfg"):
-		return scriptPhase
-	case file == "kernel", strings.HasPrefix(file, "kernel "), strings.HasSuffix(file, "/kernel"):
-		return kernelPhase
 	}
-	return loaderPhase
+	return eventKinds[ev.Kind].phase
+}
+
+func filePhase(ev node.BootEvent) int {
+	switch ev.File {
+	case node.ScriptFile, node.MenuFile:
+		return scriptPhase
+	case node.KernelFile, node.MediumFile:
+		return kernelPhase
+	case node.RamdiskFile:
+		if ev.Kind == node.FileSent {
+			return wholePhase
+		}
+		return ramdiskPhase
+	case node.LoaderFile, node.GRUBFile, node.OtherFile:
+		return loaderPhase
+	}
+	return nowhere
 }
 
 // phases are those that were seen since a time, in the order of a boot.

@@ -248,7 +248,7 @@ func TestDeadlines(t *testing.T) {
 		w.reach(node.DeployWait)
 		time.Sleep(time.Minute)
 		w.store.mu.Lock()
-		w.store.boots = []node.BootEvent{{MAC: mac1, Service: "dhcp", What: "DISCOVER", At: time.Now()}}
+		w.store.boots = []node.BootEvent{{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER", At: time.Now()}}
 		w.store.mu.Unlock()
 		began := time.Now()
 		n := w.settle()

@@ -42,7 +42,7 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 	}
 	report := node.Evidence{
 		NodeUUID: n.UUID, Flow: p.Flow, Sentence: e.soFar(n, quiet), StartedAt: p.StartedAt,
-		WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
+		Awaits: p.Awaits, WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
 		Serial: e.serial, AgentLog: e.agentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
 	}
 	for _, s := range p.Steps {
@@ -79,13 +79,13 @@ func (e evidence) soFar(n *node.Node, quiet string) string {
 		text += fmt.Sprintf(", and will for %s more at most", spell(max(0, p.Deadline.Sub(e.now))))
 	}
 	text += "."
-	if !e.waitsForMachine() {
+	if !e.waitedFor.For.OfRamdisk() {
 		return text
 	}
 	if phases := e.phases(e.stepBegan); len(phases) > 0 {
 		last := phases[len(phases)-1]
 		text += fmt.Sprintf(" It has come as far as %s (%s: %s).", strings.ReplaceAll(last.Name, "dhcp", "DHCP"), e.ago(last.Last), last.What)
-	} else if boots(p.WaitingFor) {
+	} else if p.Awaits.Boots() && len(e.events) == 0 {
 		text += " DHCP, TFTP and HTTP have seen nothing of it yet."
 	}
 	if lost := p.Memo[memoLost]; lost != "" {

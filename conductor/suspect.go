@@ -19,6 +19,8 @@ const (
 	bootQuiet = 90 * time.Second // without a sign of life a booting machine is suspected; boot_phase_timeout when that is less
 	workQuiet = 40 * time.Second // the same of one whose agent works: it is asked every few seconds
 
+	troubleStands = 20 * time.Second // what holds a machine up may pass by itself: firmware asks a few times
+
 	memoSuspect = "conductor.suspect" // what the machine is suspected of, a suspicion in JSON
 	memoSilent  = "conductor.silent"  // since when the working agent does not answer, a silence in JSON
 	memoLost    = "conductor.lost"    // where the step under way lost its machine first, for people
@@ -92,7 +94,7 @@ func (e evidence) suspicion(p *node.Plan, phase, firmware time.Duration) suspici
 		return suspicion{}
 	}
 	began := e.now.Add(-e.waited)
-	if !boots(e.waitedFor) {
+	if !e.waitedFor.For.Boots() {
 		return e.workSuspicion(p)
 	}
 	if phase <= 0 || e.agent.LastHeartbeat.After(began) {
@@ -120,6 +122,10 @@ func (e evidence) suspicion(p *node.Plan, phase, firmware time.Duration) suspici
 			"The machine has loaded its ramdisk %s since %s. Most likely: it starts over each time: %s This ends when it has loaded it %d times.",
 			times(n), began.UTC().Format("15:04:05 UTC"), signs.withConsole("does its kernel panic, or does something reset the machine?"+readConsole), loadsTooOften+1)}
 	}
+	if t := signs.trouble(); t != nil && e.now.Sub(signs.troubledSince(t)) >= troubleStands {
+		return suspicion{Since: signs.troubledSince(t), Phase: string(t.Kind), Text: fmt.Sprintf("The machine has not got on since %s: %s%s",
+			signs.troubledSince(t).UTC().Format("15:04:05 UTC"), signs.withConsole(signs.explain(t)), ends(e.fails(p.Deadline, last, limit)))}
+	}
 	known, quietSince := recall[suspicion](p, memoSuspect), s.Since
 	if s.Since.IsZero() {
 		quietSince = began
@@ -128,15 +134,7 @@ func (e evidence) suspicion(p *node.Plan, phase, firmware time.Duration) suspici
 	if !stands && e.quiet(quietSince) < min(phase, bootQuiet) {
 		return suspicion{}
 	}
-	fails := p.Deadline
-	if limit > 0 {
-		if last.IsZero() {
-			last = began
-		}
-		if at := e.now.Add(limit - e.quiet(last)); at.Before(fails) || fails.IsZero() {
-			fails = at
-		}
-	}
+	fails := e.fails(p.Deadline, last, limit)
 	seen := s.Phase
 	if s.Since.IsZero() {
 		seen = "nothing seen yet"
@@ -177,13 +175,30 @@ func (e evidence) workSuspicion(p *node.Plan) suspicion {
 	return s
 }
 
-func (e evidence) quietText(since time.Time, seen, cause string, fails time.Time) string {
-	ends := ""
-	if !fails.IsZero() {
-		ends = fmt.Sprintf(" This ends at %s if nothing comes.", fails.UTC().Format("15:04:05 UTC"))
+// fails is when a wait ends that nothing comes to.
+func (e evidence) fails(deadline, last time.Time, limit time.Duration) time.Time {
+	if limit == 0 {
+		return deadline
 	}
+	if last.IsZero() {
+		last = e.now.Add(-e.waited)
+	}
+	if at := e.now.Add(limit - e.quiet(last)); at.Before(deadline) || deadline.IsZero() {
+		return at
+	}
+	return deadline
+}
+
+func ends(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" This ends at %s if nothing comes.", at.UTC().Format("15:04:05 UTC"))
+}
+
+func (e evidence) quietText(since time.Time, seen, cause string, fails time.Time) string {
 	return fmt.Sprintf("The machine has shown nothing for %s, since %s (%s). Most likely: %s%s",
-		spell(e.now.Sub(since)), since.UTC().Format("15:04:05 UTC"), strings.ReplaceAll(seen, "dhcp", "DHCP"), cause, ends)
+		spell(e.now.Sub(since)), since.UTC().Format("15:04:05 UTC"), strings.ReplaceAll(seen, "dhcp", "DHCP"), cause, ends(fails))
 }
 
 // since leaves only the signs of life from t on.
@@ -203,7 +218,7 @@ func (e evidence) patience(phase, firmware time.Duration) (last time.Time, limit
 	switch {
 	case len(e.of("tftp", "http")) == 0 && len(answered) > 1:
 		return answered[0].At, phase // DHCP alone goes round in circles
-	case e.ramdiskHasAddress() && !strings.Contains(e.waitedFor, "heartbeat"):
+	case e.ramdiskHasAddress() && e.waitedFor.For != node.FirstCall:
 		return last, 0 // collecting an inventory takes as long as it takes
 	case e.ramdisks() > 0 || e.agent.TokenGiven:
 		// The system in the ramdisk starts, and shows nothing while it unpacks, loads firmware into its cards

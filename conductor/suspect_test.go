@@ -17,19 +17,23 @@ import (
 func TestSuspicion(t *testing.T) {
 	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
-	at := func(s int, service, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
+	}
+	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
 	}
 	offer := func(s int) node.BootEvent {
-		return at(s, "dhcp", "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
+		return asked(s, node.DHCPOffered, node.AskedFirmware, "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
 	}
 	loaded := func(s int) []node.BootEvent {
-		return []node.BootEvent{offer(s + 3), at(s+1, "http", "ramdisk: first byte sent"), at(s, "http", "ramdisk: complete, 9 bytes in 1s")}
+		return []node.BootEvent{offer(s + 3), at(s+1, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent"), at(s, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes in 1s")}
 	}
-	const first, report, target = "the agent's first heartbeat", "the inspection report", "the deploy ramdisk's pass_deploy_info"
+	first, report := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, node.Await{For: node.Report, Text: "the inspection report"}
+	target := node.Await{For: node.DeployInfo, Text: "the deploy ramdisk's pass_deploy_info"}
 	for _, tt := range []struct {
 		name   string
-		waits  string
+		waits  node.Await
 		waited int
 		agent  node.Agent
 		events []node.BootEvent
@@ -44,16 +48,16 @@ func TestSuspicion(t *testing.T) {
 		{"DHCP a moment ago", first, 200, node.Agent{}, []node.BootEvent{offer(89)}, 0, nil, "", nil},
 		{"DHCP, then nothing", first, 200, node.Agent{}, []node.BootEvent{offer(91)}, 0, nil, "dhcp", []string{"91 s, since 11:58:29 UTC (DHCP)", noLoader, "ends at 12:00:19 UTC"}},
 		{"DHCP in circles", first, 200, node.Agent{}, []node.BootEvent{offer(95), offer(60), offer(1)}, 0, nil, "dhcp", []string{"95 s, since", "ends at 12:00:15 UTC"}},
-		{"a large ramdisk", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", "ramdisk: first byte sent")}, 0, nil, "", nil},
+		{"a large ramdisk", first, 600, node.Agent{}, []node.BootEvent{offer(400), at(390, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent")}, 0, nil, "", nil},
 		{"whole ramdisk", first, 600, node.Agent{}, loaded(100), 0, nil, "whole ramdisk", []string{"100 s, since 11:58:20 UTC (whole ramdisk)", noAddress, "ends at 12:03:50 UTC"}},
 		{"whole ramdisk twice", first, 600, node.Agent{}, append(loaded(60), loaded(2)...), 0, nil, "starting over", []string{"loaded its ramdisk 2 times", "does its kernel panic"}},
-		{"the ramdisk has its address", first, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:03:50 UTC"}},
-		{"an inspecting agent", report, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
-		{"an iSCSI ramdisk", target, 600, node.Agent{}, append(loaded(120), at(100, "dhcp", "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
+		{"the ramdisk has its address", first, 600, node.Agent{}, append(loaded(120), asked(100, node.DHCPAcked, node.AskedSystem, "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:03:50 UTC"}},
+		{"an inspecting agent", report, 600, node.Agent{}, append(loaded(120), asked(100, node.DHCPAcked, node.AskedSystem, "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
+		{"an iSCSI ramdisk", target, 600, node.Agent{}, append(loaded(120), asked(100, node.DHCPAcked, node.AskedSystem, "REQUEST from an operating system: 10.0.0.9")), 0, nil, "dhcp of the ramdisk", []string{noRoute, "ends at 12:30:00 UTC"}},
 		{"looked up a moment ago", first, 600, node.Agent{TokenGiven: true, TokenGivenAt: ago(30)}, loaded(120), 0, nil, "", nil},
 		{"looked up and quiet", first, 600, node.Agent{TokenGiven: true, TokenGivenAt: ago(95)}, loaded(120), 0, nil, "lookup", []string{"95 s, since 11:58:25 UTC (lookup)", "got its token, but sent no heartbeat", "ends at 12:03:30 UTC"}},
 		{"the agent has called", first, 600, node.Agent{LastHeartbeat: ago(100)}, loaded(120), 0, nil, "", nil},
-		{"another wait", "the agent to finish write_image", 600, node.Agent{}, loaded(120), 0, nil, "", nil},
+		{"another wait", works, 600, node.Agent{}, loaded(120), 0, nil, "", nil},
 		{"this service was away", first, 600, node.Agent{}, loaded(300), 30, nil, "", nil},
 		{"this service was away, and had said so before", first, 600, node.Agent{}, loaded(300), 30, &suspicion{Since: ago(300), Phase: "whole ramdisk"}, "whole ramdisk", []string{"300 s, since", "ends at 12:05:00 UTC"}},
 		{"said of an earlier sign of life", first, 600, node.Agent{}, loaded(60), 0, &suspicion{Since: ago(300), Phase: "whole ramdisk"}, "", nil},
@@ -87,10 +91,12 @@ func TestSuspicion(t *testing.T) {
 	}
 }
 
-func (w *world) saw(service, what string) {
+// saw has a boot service see the machine now.
+func (w *world) saw(ev node.BootEvent) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: service, What: what, At: node.Now()})
+	ev.MAC, ev.At = mac1, node.Now()
+	w.store.boots = append(w.store.boots, ev)
 }
 
 func (w *world) said(part string) int {
@@ -106,7 +112,7 @@ func TestAQuietMachineIsNamedEarly(t *testing.T) {
 		c, stop := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
-		w.saw("http", "ramdisk: complete, 9 bytes in 1s")
+		w.saw(node.BootEvent{Service: "http", Kind: node.FileSent, File: node.RamdiskFile, What: "ramdisk: complete, 9 bytes in 1s"})
 		cut := time.Now()
 		sentence := func() string {
 			running, _, err := c.Why(t.Context(), uuid1)
@@ -137,7 +143,7 @@ func TestAQuietMachineIsNamedEarly(t *testing.T) {
 			t.Errorf("after a restart: %d times: %q", n, w.events())
 		}
 
-		w.saw("dhcp", "REQUEST from an operating system: 10.0.0.9")
+		w.saw(node.BootEvent{Service: "dhcp", Kind: node.DHCPAcked, Who: node.AskedSystem, What: "REQUEST from an operating system: 10.0.0.9"})
 		time.Sleep(15 * time.Second)
 		if s := sentence(); strings.Contains(s, "Most likely") || w.said("INFO deploy: The machine that was quiet (whole ramdisk) goes on.") != 1 {
 			t.Errorf("not taken back: %s %q", s, w.events())
@@ -162,7 +168,7 @@ func TestSuspicionDoesNotSpam(t *testing.T) {
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
 		for range 8 {
-			w.saw("http", "kernel: complete, 9 bytes in 1s")
+			w.saw(node.BootEvent{Service: "http", Kind: node.FileSent, File: node.KernelFile, What: "kernel: complete, 9 bytes in 1s"})
 			time.Sleep(105 * time.Second)
 		}
 		w.wantState(w.node(), node.DeployWait)
@@ -204,14 +210,14 @@ func (quitter) Name() string { return "quitter" }
 func (q quitter) Steps() []driver.Step {
 	return []driver.Step{{Name: "deploy", Priority: map[node.Flow]int{node.FlowDeploy: 100},
 		Run: func(context.Context, *driver.Task) (driver.Result, error) {
-			return driver.Result{WaitFor: "the agent to finish erase", Within: time.Hour, PollEvery: 10 * time.Second}, nil
+			return driver.Result{WaitFor: finishing("erase"), Within: time.Hour, PollEvery: 10 * time.Second}, nil
 		},
 		Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
 			why, lost := q.silent(time.Since(t.Step().StartedAt))
 			if why == "end" {
 				return driver.Done(), q.fails
 			}
-			return driver.Result{WaitFor: "the agent to finish erase", PollEvery: 10 * time.Second, Silent: why, Lost: lost, GivesUp: t.Step().StartedAt.Add(80 * time.Second)}, nil
+			return driver.Result{WaitFor: finishing("erase"), PollEvery: 10 * time.Second, Silent: why, Lost: lost, GivesUp: t.Step().StartedAt.Add(80 * time.Second)}, nil
 		}}}
 }
 

@@ -93,7 +93,7 @@ func (s symptom) says(now time.Time) string {
 // called since.
 func (e evidence) panicked() *symptom {
 	began := e.stepBegan
-	if boots(e.waitedFor) { // what is heard before the machine was switched on is an earlier system's
+	if e.waitedFor.For.Boots() { // what is heard before the machine was switched on is an earlier system's
 		began = e.now.Add(-e.waited)
 	}
 	if e.agent.LastHeartbeat.After(began) {

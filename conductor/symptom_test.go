@@ -94,13 +94,16 @@ func TestStalledByItsConsole(t *testing.T) {
 	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
 	said := func(s int, text string) node.Line { return node.Line{At: ago(s), Text: text} }
-	at := func(s int, service, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, What: what, At: ago(s)}
+	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
 	}
-	const first = "the agent's first heartbeat"
+	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
+	}
+	first := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
 	const timedOut = "x... Connection timed out (https://ipxe.org/4c0a6092)"
 	dhcp := func(s int) node.BootEvent {
-		return at(s, "dhcp", "DISCOVER from iPXE on x86-64 BIOS (arch 0): offered 10.0.0.9")
+		return asked(s, node.DHCPOffered, node.AskedFirmware, "DISCOVER from iPXE on x86-64 BIOS (arch 0): offered 10.0.0.9")
 	}
 	for _, tt := range []struct {
 		name   string
@@ -120,22 +123,22 @@ func TestStalledByItsConsole(t *testing.T) {
 		{"it came further since", node.Agent{}, []node.BootEvent{dhcp(100)}, []node.Line{said(200, "No bootable device."), said(150, "No bootable device.")}, ""},
 		{"it came no further since", node.Agent{}, []node.BootEvent{dhcp(300), dhcp(150), dhcp(20)}, []node.Line{said(200, timedOut), said(90, timedOut), said(10, timedOut)},
 			`200 s after iPXE said that it cannot go on: DHCP answered 52:54:00:00:00:01 3 times (last 20 s ago), but no boot file`},
-		{"loading goes on", node.Agent{}, []node.BootEvent{dhcp(300), at(250, "http", "ramdisk: first byte sent")}, []node.Line{said(200, timedOut), said(90, timedOut)}, ""},
-		{"the agent finds no service", node.Agent{}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes"), at(190, "dhcp", "DISCOVER from an operating system: offered 10.0.0.9")},
+		{"loading goes on", node.Agent{}, []node.BootEvent{dhcp(300), at(250, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent")}, []node.Line{said(200, timedOut), said(90, timedOut)}, ""},
+		{"the agent finds no service", node.Agent{}, []node.BootEvent{at(200, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes"), asked(190, node.DHCPOffered, node.AskedSystem, "DISCOVER from an operating system: offered 10.0.0.9")},
 			[]node.Line{said(180, `level=WARN msg=lookup error="no route to host"`), said(20, `level=WARN msg=lookup error="no route to host"`)},
 			`180 s after the agent said that it cannot go on: kernel and ramdisk were fetched, and the system in it got an address over DHCP (last 190 s ago), but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? On its console the agent said 20 s ago: "level=WARN msg=lookup error=\"no route to host\"".`},
-		{"the agent found it in the end", node.Agent{TokenGiven: true}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes")},
+		{"the agent found it in the end", node.Agent{TokenGiven: true}, []node.BootEvent{at(200, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes")},
 			[]node.Line{said(180, "msg=lookup error=x"), said(120, "msg=lookup error=x")}, ""},
-		{"the loader is signed by nobody", node.Agent{}, []node.BootEvent{dhcp(130), at(125, "tftp", "snponly.efi: complete, 173792 bytes in 9ms"), dhcp(80), at(79, "http", "loader snponly.efi: complete")},
+		{"the loader is signed by nobody", node.Agent{}, []node.BootEvent{dhcp(130), at(125, "tftp", node.FileSent, node.LoaderFile, "snponly.efi: complete, 173792 bytes in 9ms"), dhcp(80), at(79, "http", node.FileSent, node.LoaderFile, "loader snponly.efi: complete")},
 			[]node.Line{said(124, `BdsDxe: failed to load Boot0001 "UEFI PXEv4": Access Denied`), said(78, `BdsDxe: failed to load Boot0003 "UEFI HTTPv4": Access Denied`)},
 			`124 s after Secure Boot refused to start something: the machine said 78 s ago: "BdsDxe: failed to load Boot0003 \"UEFI HTTPv4\": Access Denied". ` +
 				`Secure Boot is on, so what it is given over the network must be signed by somebody whom the firmware trusts: set boot_interface to pxe, and install shim-signed and grub-efi-amd64-signed, which then start it, or switch Secure Boot off in the firmware. ` +
 				`(Seen so far: boot files were asked for (last 79 s ago: loader snponly.efi: complete), ` + neverTaken + `)`},
-		{"a disk's loader is refused, and the network boot goes on", node.Agent{}, []node.BootEvent{dhcp(150), at(145, "tftp", "shimx64.efi.signed: complete"), at(20, "tftp", "boot/…/kernel: complete")},
+		{"a disk's loader is refused, and the network boot goes on", node.Agent{}, []node.BootEvent{dhcp(150), at(145, "tftp", node.FileSent, node.LoaderFile, "shimx64.efi.signed: complete"), at(20, "tftp", node.FileSent, node.KernelFile, "boot/…/kernel: complete")},
 			[]node.Line{said(160, `BdsDxe: failed to load Boot0003 "debian": Access Denied`), said(20, "EFI stub: UEFI Secure Boot is enabled.")}, ""},
-		{"silence after the ramdisk, with a last line", node.Agent{}, []node.BootEvent{at(331, "http", "ramdisk: complete, 9 bytes")}, []node.Line{said(320, "[  1.0] Run /init as init process")},
+		{"silence after the ramdisk, with a last line", node.Agent{}, []node.BootEvent{at(331, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes")}, []node.Line{said(320, "[  1.0] Run /init as init process")},
 			`331 s after the machine's last sign of life: kernel and ramdisk were fetched (last 331 s ago), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? The last line on its console, 320 s ago: "Run /init as init process".`},
-		{"an inspection that the service never gets", node.Agent{}, []node.BootEvent{at(200, "http", "ramdisk: complete, 9 bytes"), at(190, "dhcp", "DISCOVER from an operating system: offered 10.0.0.9")},
+		{"an inspection that the service never gets", node.Agent{}, []node.BootEvent{at(200, "http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes"), asked(190, node.DHCPOffered, node.AskedSystem, "DISCOVER from an operating system: offered 10.0.0.9")},
 			[]node.Line{said(180, `level=WARN msg="inspection data not taken" error=x`), said(20, `level=WARN msg="inspection data not taken" error=x`)},
 			`180 s after the agent said that it cannot go on: kernel and ramdisk were fetched`},
 	} {
@@ -160,16 +163,16 @@ func TestPanicked(t *testing.T) {
 	const panics = "[    1.5] Kernel panic - not syncing: No working init found."
 	for _, tt := range []struct {
 		name  string
-		waits string
+		waits node.Await
 		at    int
 		agent node.Agent
 		want  bool
 	}{
-		{"while it boots", "the agent's first heartbeat", 20, node.Agent{}, true},
-		{"before it was switched on", "the agent's first heartbeat", 70, node.Agent{}, false},
-		{"before the step that works", "the agent to finish write_image", 110, node.Agent{}, false},
-		{"while it works", "the agent to finish write_image", 70, node.Agent{LastHeartbeat: ago(90)}, true},
-		{"it has called since", "the agent to finish write_image", 70, node.Agent{LastHeartbeat: ago(60)}, false},
+		{"while it boots", heartbeat, 20, node.Agent{}, true},
+		{"before it was switched on", heartbeat, 70, node.Agent{}, false},
+		{"before the step that works", works, 110, node.Agent{}, false},
+		{"while it works", works, 70, node.Agent{LastHeartbeat: ago(90)}, true},
+		{"it has called since", works, 70, node.Agent{LastHeartbeat: ago(60)}, false},
 	} {
 		e := evidence{waitedFor: tt.waits, waited: 60 * time.Second, stepBegan: ago(100), now: now, agent: tt.agent,
 			serial: node.MachineLines{Lines: []node.Line{{At: ago(tt.at), Text: panics}, {At: now, Text: "end"}}}}
@@ -185,28 +188,37 @@ func TestPanicked(t *testing.T) {
 
 func TestPhaseOfAnEvent(t *testing.T) {
 	for _, tt := range []struct {
-		service, what string
-		want          int
+		kind node.BootKind
+		file node.BootFile
+		who  node.BootWho
+		want int
 	}{
-		{"dhcp", "DISCOVER from x86-64 UEFI (arch 7): 10.0.0.9 and snponly.efi", dhcpPhase},
-		{"dhcp", "DISCOVER from x86-64 UEFI (arch 7): left to the other DHCP server", nowhere},
-		{"dhcp", "REQUEST from an operating system: 10.0.0.9", addressPhase},
-		{"tftp", "undionly.kpxe: complete, 70000 bytes", loaderPhase},
-		{"http", "loader snponly.efi: first byte sent", loaderPhase},
-		{"tftp", "pxelinux.cfg/01-52-54-00-00-00-01: complete, 200 bytes", scriptPhase},
-		{"tftp", "grub/machine/52:54:00:00:00:01: complete, 200 bytes", scriptPhase},
-		{"http", "script: load kernel and ramdisk", scriptPhase},
-		{"http", "script: boot its own disk", scriptPhase},
-		{"http", "kernel: complete, 9 bytes", kernelPhase},
-		{"tftp", "boot/…/kernel: still being sent", kernelPhase},
-		{"http", "ramdisk: first byte sent", ramdiskPhase},
-		{"http", "ramdisk: broken off after 5 of 9 bytes", ramdiskPhase},
-		{"tftp", "boot/…/ramdisk: complete, 9 bytes", wholePhase},
-		{"http", "image (bytes=0-): first byte sent", nowhere},
-		{"agent", "anything", nowhere},
+		{node.DHCPOffered, "", node.AskedFirmware, dhcpPhase},
+		{node.DHCPAcked, "", node.AskedIPXE, dhcpPhase},
+		{node.NoLoader, "", node.AskedFirmware, dhcpPhase},
+		{node.OwnDisk, "", node.AskedFirmware, dhcpPhase},
+		{node.OtherAnswers, "", node.AskedFirmware, nowhere},
+		{node.NoAddress, "", node.AskedFirmware, nowhere},
+		{node.DHCPAcked, "", node.AskedSystem, addressPhase},
+		{node.DHCPRefused, "", node.AskedSystem, nowhere},
+		{node.FileSent, node.LoaderFile, "", loaderPhase},
+		{node.FileBegun, node.GRUBFile, "", loaderPhase},
+		{node.FileMissing, node.OtherFile, "", loaderPhase},
+		{node.FileSent, node.MenuFile, "", scriptPhase},
+		{node.OwnDisk, node.MenuFile, "", scriptPhase},
+		{node.FileSent, node.ScriptFile, "", scriptPhase},
+		{node.OwnDisk, node.ScriptFile, "", scriptPhase},
+		{node.FileSent, node.KernelFile, "", kernelPhase},
+		{node.FileSending, node.MediumFile, "", kernelPhase},
+		{node.FileBegun, node.RamdiskFile, "", ramdiskPhase},
+		{node.FileBroken, node.RamdiskFile, "", ramdiskPhase},
+		{node.FileSent, node.RamdiskFile, "", wholePhase},
+		{node.FileBegun, node.ImageFile, "", nowhere},
+		{node.FileSent, node.TokenFile, "", nowhere},
+		{"", "", "", nowhere}, // of before kinds were kept
 	} {
-		if got := phaseOf(node.BootEvent{Service: tt.service, What: tt.what}); got != tt.want {
-			t.Errorf("%s %s: %d, want %d", tt.service, tt.what, got, tt.want)
+		if got := phaseOf(node.BootEvent{Kind: tt.kind, File: tt.file, Who: tt.who}); got != tt.want {
+			t.Errorf("%s %s %s: %d, want %d", tt.kind, tt.file, tt.who, got, tt.want)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
 	if called || t.Recall(driver.Reported) != "" {
 		return driver.Done(), nil
 	}
-	return driver.Result{WaitFor: t.Node.Plan.WaitingFor}, nil
+	return driver.Result{WaitFor: t.Node.Plan.Await()}, nil
 }
 
 // wait parks a running step: the node waits in the store, not in this process.
@@ -80,7 +80,7 @@ func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Re
 		return true, err
 	}
 	r.sayWhileWaiting(ctx, step, result)
-	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor, "until", r.n.Plan.Deadline)
+	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor.Text, "until", r.n.Plan.Deadline)
 	return true, r.park(ctx, result)
 }
 
@@ -115,10 +115,10 @@ func (r *run) sayWhileWaiting(ctx context.Context, step *node.PlannedStep, resul
 
 func (r *run) setWait(result driver.Result) {
 	p, now := r.n.Plan, node.Now()
-	if p.WaitingSince.IsZero() || boots(result.WaitFor) && !boots(p.WaitingFor) { // a step may boot the machine anew
+	if p.WaitingSince.IsZero() || result.WaitFor.For.Boots() && !p.Awaits.Boots() { // a step may boot the machine anew
 		p.WaitingSince = now
 	}
-	p.WaitingFor = result.WaitFor
+	p.Awaits, p.WaitingFor = result.WaitFor.For, result.WaitFor.Text
 	switch {
 	case result.Within > 0:
 		p.Deadline = now.Add(result.Within)
@@ -203,7 +203,7 @@ func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error
 
 func (r *run) stopWaiting() {
 	p := r.n.Plan
-	p.WaitingSince, p.Deadline, p.PollAt, p.WaitingFor = time.Time{}, time.Time{}, time.Time{}, ""
+	p.WaitingSince, p.Deadline, p.PollAt, p.Awaits, p.WaitingFor = time.Time{}, time.Time{}, time.Time{}, "", ""
 }
 
 // pauseForMaintenance leaves a waiting node as it is, and no deadline passes, until maintenance
@@ -221,7 +221,7 @@ func (r *run) pauseForMaintenance(ctx context.Context) error {
 	if !p.PollAt.IsZero() {
 		p.PollAt = now.Add(maintenancePause)
 	}
-	if boots(p.WaitingFor) {
+	if p.Awaits.Boots() {
 		p.WaitingSince = now // what was not seen of the machine meanwhile says nothing about it
 	}
 	if left := p.Deadline.Sub(now); left < 6*maintenancePause {

@@ -11,7 +11,7 @@ import (
 
 // evidence is what is known of a machine that did not do what was waited for.
 type evidence struct {
-	waitedFor string
+	waitedFor node.Await
 	waited    time.Duration
 	macs      []string         // of the node's ports
 	events    []node.BootEvent // since the step began, oldest first
@@ -37,7 +37,7 @@ func (r *run) evidence(ctx context.Context) evidence {
 // evidence gathers all but the lines.
 func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Port) evidence {
 	p := n.Plan
-	e := evidence{waitedFor: p.WaitingFor, waited: time.Since(p.WaitingSince), agent: n.Agent, now: time.Now(), listens: c.born}
+	e := evidence{waitedFor: p.Await(), waited: time.Since(p.WaitingSince), agent: n.Agent, now: time.Now(), listens: c.born}
 	if step := p.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}
@@ -75,7 +75,7 @@ func (c *Conductor) lines(ctx context.Context, uuid string, source node.LineSour
 }
 
 func (e evidence) sentence() string {
-	text := fmt.Sprintf("Timed out after %s waiting for %s", spell(e.waited), e.waitedFor)
+	text := fmt.Sprintf("Timed out after %s waiting for %s", spell(e.waited), e.waitedFor.Text)
 	if cause := e.cause(); cause != "" {
 		return text + ": " + cause
 	}
@@ -87,7 +87,7 @@ const readConsole = " Its console says more."
 
 // cause is where the machine stopped, and what its console said about it.
 func (e evidence) cause() string {
-	if !e.waitsForMachine() {
+	if !e.waitedFor.For.OfRamdisk() {
 		return ""
 	}
 	if p := e.panicked(); p != nil {
@@ -155,6 +155,8 @@ func (e evidence) place() string {
 		return "the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"
 	case len(files) > 0:
 		return e.fetched(files)
+	case e.trouble() != nil:
+		return e.explain(e.trouble())
 	case len(dhcp) > 0 && len(e.answered(dhcp)) == 0:
 		return fmt.Sprintf("its DHCP requests were seen, but not answered by Billet (last %s: %s).", e.last(dhcp), dhcp[len(dhcp)-1].What)
 	case len(dhcp) > 0:
@@ -168,24 +170,27 @@ func (e evidence) place() string {
 		strings.Join(e.macs, ", "))
 }
 
-// fetched tells how far loading got: the boot services say "complete" of a file that was sent whole.
+// fetched tells how far loading got.
 func (e evidence) fetched(files []node.BootEvent) string {
 	begun, whole := false, false
 	for _, f := range files {
-		begun = begun || aboutRamdisk(f)
+		begun = begun || f.File == node.RamdiskFile
 		whole = whole || wholeRamdisk(f)
 	}
-	last := fmt.Sprintf("last %s: %s", e.last(files), files[len(files)-1].What)
+	newest := files[len(files)-1]
+	last := fmt.Sprintf("last %s: %s", e.last(files), newest.What)
+	trouble := e.trouble()
 	switch {
 	case e.ramdiskHasAddress():
 		dhcp := e.answered(e.of("dhcp"))
 		return fmt.Sprintf("kernel and ramdisk were fetched, and the system in it got an address over DHCP (last %s), but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? Its console says more.", e.last(dhcp))
+	case trouble != nil && (trouble.Kind != node.FileBroken || trouble.File != node.RamdiskFile):
+		return e.explain(trouble)
 	case whole:
 		return fmt.Sprintf("kernel and ramdisk were fetched (last %s), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more.", e.last(files))
 	case begun:
 		return fmt.Sprintf("the ramdisk was asked for but never sent whole (%s): does the machine have enough memory, and is its network sound?", last)
-	}
-	if file, _, _ := strings.Cut(files[len(files)-1].What, ":"); strings.HasPrefix(file, "grub") && strings.HasSuffix(file, ".efi") && strings.Contains(last, "complete") {
+	case newest.File == node.GRUBFile && newest.Kind == node.FileSent:
 		return fmt.Sprintf("GRUB was fetched (%s), but never its configuration: does the firmware accept it (with Secure Boot only a signed one), and, where another DHCP server gives the addresses, does that one name this server as its next server?", last)
 	}
 	return fmt.Sprintf("boot files were asked for (%s), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?", last)
@@ -195,25 +200,11 @@ func (e evidence) fetched(files []node.BootEvent) string {
 func (e evidence) answered(dhcp []node.BootEvent) []node.BootEvent {
 	var some []node.BootEvent
 	for _, ev := range dhcp {
-		if !unanswered(ev) {
+		if eventKinds[ev.Kind].answered {
 			some = append(some, ev)
 		}
 	}
 	return some
-}
-
-func unanswered(ev node.BootEvent) bool {
-	return strings.Contains(ev.What, "ignored") || strings.Contains(ev.What, "not answered") || strings.Contains(ev.What, "left to the other")
-}
-
-// waitsForMachine reports whether the boot services' evidence has to do with what is waited for.
-func (e evidence) waitsForMachine() bool {
-	for _, word := range []string{"agent", "heartbeat", "report", "ramdisk"} {
-		if strings.Contains(e.waitedFor, word) {
-			return true
-		}
-	}
-	return false
 }
 
 func (e evidence) of(services ...string) []node.BootEvent {

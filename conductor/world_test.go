@@ -107,11 +107,11 @@ func (m *machine) Steps() []driver.Step {
 				if err := t.ForgetAgent(ctx); err != nil {
 					return driver.Done(), err
 				}
-				return driver.Wait("the agent's first heartbeat", m.within), m.do(ctx, t, name)
+				return driver.Wait(heartbeat, m.within), m.do(ctx, t, name)
 			},
 			Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
 				if t.Node.Agent.URL == "" {
-					return driver.Wait("the agent's first heartbeat", 0), nil
+					return driver.Wait(heartbeat, 0), nil
 				}
 				return driver.Result{Steps: m.offers}, nil
 			}}
@@ -152,11 +152,11 @@ func (r testRescue) Steps() []driver.Step {
 		if err := t.ForgetAgent(ctx); err != nil {
 			return driver.Done(), err
 		}
-		return driver.Wait("the agent's first heartbeat", r.within), r.do(ctx, t, "boot_rescue")
+		return driver.Wait(heartbeat, r.within), r.do(ctx, t, "boot_rescue")
 	}
 	boot.Poll = func(_ context.Context, t *driver.Task) (driver.Result, error) {
 		if t.Node.Agent.URL == "" {
-			return driver.Wait("the agent's first heartbeat", 0), nil
+			return driver.Wait(heartbeat, 0), nil
 		}
 		return driver.Done(), nil
 	}
@@ -169,13 +169,13 @@ func (m *machine) RunsAgent(f node.Flow) bool { return !slices.Contains(m.withou
 
 func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	step := t.Step().Step
-	return driver.Wait("the agent to finish "+step, cmp.Or(m.runs, time.Hour)), m.do(ctx, t, "agent:"+step)
+	return driver.Wait(finishing(step), cmp.Or(m.runs, time.Hour)), m.do(ctx, t, "agent:"+step)
 }
 
 func (m *machine) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if t.Recall("again") == fmt.Sprint(t.Node.Plan.Index) {
 		if t.Node.Agent.URL == "" {
-			return driver.Wait("the agent's first heartbeat", 0), nil
+			return driver.Wait(heartbeat, 0), nil
 		}
 		return driver.Done(), nil
 	}
@@ -183,7 +183,7 @@ func (m *machine) BootAgain(ctx context.Context, t *driver.Task) (driver.Result,
 		return driver.Done(), err
 	}
 	t.Remember("again", fmt.Sprint(t.Node.Plan.Index))
-	return driver.Wait("the agent's first heartbeat", m.within), m.do(ctx, t, "boot_again")
+	return driver.Wait(heartbeat, m.within), m.do(ctx, t, "boot_again")
 }
 
 func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, error) {
@@ -193,11 +193,11 @@ func (m *machine) PollStep(_ context.Context, t *driver.Task) (driver.Result, er
 		return driver.Result{Says: m.says}, nil
 	}
 	if m.happens != "" {
-		r := driver.Wait("the agent to finish "+t.Step().Step, 0)
+		r := driver.Wait(finishing(t.Step().Step), 0)
 		r.Says, m.happens = m.happens, ""
 		return r, nil
 	}
-	return driver.Result{WaitFor: "the agent to finish " + t.Step().Step, Alive: m.alive, PollEvery: time.Minute}, nil
+	return driver.Result{WaitFor: finishing(t.Step().Step), Alive: m.alive, PollEvery: time.Minute}, nil
 }
 
 func (m *machine) CollectLogs(ctx context.Context, t *driver.Task) ([]byte, error) {
@@ -263,7 +263,7 @@ type testInspect struct {
 func (i testInspect) Steps() []driver.Step {
 	return []driver.Step{{Name: "boot_inspect", Priority: map[node.Flow]int{node.FlowInspect: 100},
 		Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
-			return driver.Wait("the machine's inspection report", 0), i.m.do(ctx, t, "boot_inspect")
+			return driver.Wait(node.Await{For: node.Report, Text: "the machine's inspection report"}, 0), i.m.do(ctx, t, "boot_inspect")
 		}}}
 }
 
@@ -459,4 +459,14 @@ func same(t *testing.T, what string, got, want []string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s:\n got %s\nwant %s", what, fmt.Sprintf("%q", got), fmt.Sprintf("%q", want))
 	}
+}
+
+// What the driver of the test waits for.
+var (
+	heartbeat = node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
+	works     = finishing("write_image")
+)
+
+func finishing(step string) node.Await {
+	return node.Await{For: node.Command, Text: "the agent to finish " + step}
 }

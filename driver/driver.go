@@ -224,7 +224,7 @@ type Step struct {
 
 // Result is how a step ended. The zero Result is Done.
 type Result struct {
-	WaitFor   string             // not empty: the step waits for this, said for people ("the agent's first heartbeat")
+	WaitFor   node.Await         // not zero: the step waits for this
 	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
 	Alive     time.Duration      // > 0: the deadline moves on to this long after the last sign of life: the step's progress, else the agent's heartbeat
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
@@ -244,10 +244,10 @@ func Done() Result { return Result{} }
 
 // Wait ends a run but not the step: the lock is let go until the machine calls, PollEvery passes
 // or the deadline fails the flow.
-func Wait(what string, within time.Duration) Result { return Result{WaitFor: what, Within: within} }
+func Wait(what node.Await, within time.Duration) Result { return Result{WaitFor: what, Within: within} }
 
 // Waiting reports whether the step waits.
-func (r Result) Waiting() bool { return r.WaitFor != "" }
+func (r Result) Waiting() bool { return r.WaitFor != node.Await{} }
 
 // Task is what a driver works on: one node under its lease. Changes to Node are saved by the
 // conductor when the call returns; Save does so at once.

@@ -55,6 +55,7 @@ type Evidence struct {
 	StartedAt    time.Time    `json:"started_at"`
 	FailedAt     time.Time    `json:"failed_at"` // zero while the flow runs
 	Step         string       `json:"step"`      // under way, "deploy.write_image"
+	Awaits       AwaitKind    `json:"awaits"`
 	WaitingFor   string       `json:"waiting_for"`
 	WaitingSince time.Time    `json:"waiting_since"`
 	Deadline     time.Time    `json:"deadline"`

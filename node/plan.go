@@ -53,9 +53,10 @@ type Plan struct {
 	Index     int           `json:"index"` // the step under way; len(Steps) when none is left
 	StartedAt time.Time     `json:"started_at"`
 
-	// While a step waits: since when, until when at the latest, and for what (for people).
+	// While a step waits: since when, until when at the latest, and for what, for the program and for people.
 	WaitingSince time.Time `json:"waiting_since,omitzero"`
 	Deadline     time.Time `json:"deadline,omitzero"`
+	Awaits       AwaitKind `json:"awaits,omitempty"`
 	WaitingFor   string    `json:"waiting_for,omitempty"`
 	PollAt       time.Time `json:"poll_at,omitzero"` // earliest poll without a call from the machine; zero: none
 
@@ -98,6 +99,9 @@ type Argument struct {
 	Required bool   `json:"required,omitempty"`
 	Help     string `json:"help,omitempty"`
 }
+
+// Await is what the step under way waits for.
+func (p *Plan) Await() Await { return Await{p.Awaits, p.WaitingFor} }
 
 // Waiting reports whether the step under way has started and waits for a call.
 func (p *Plan) Waiting() bool { return p != nil && !p.WaitingSince.IsZero() }

@@ -62,11 +62,3 @@ type DiskProgress struct {
 	What         string // a few words for people: "overwriting with zeros", "erased", "waits"
 	Done, Total  int64  // bytes
 }
-
-// BootEvent is one thing a boot service saw of a machine: the evidence for `billet node why`.
-type BootEvent struct {
-	MAC     string // lower case with colons; "" when only the address is known
-	Service string // "dhcp", "tftp", "http", "agent"
-	What    string // "DISCOVER from x86-64 UEFI, offered 10.99.0.20"
-	At      time.Time
-}

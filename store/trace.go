@@ -115,13 +115,13 @@ func (t *trace) flush(ctx context.Context) error {
 }
 
 func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error {
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, what, seen_at) VALUES ($1, $2, $3, $4)`)
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, kind, file, who, what, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`)
 	if err != nil {
 		return err
 	}
 	defer insert.Close()
 	for _, e := range batch {
-		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.What, e.At})...); err != nil {
+		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.Kind, e.File, e.Who, e.What, e.At})...); err != nil {
 			return err
 		}
 	}
@@ -164,12 +164,12 @@ func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) 
 	q.in("mac", lower(macs))
 	q.and("seen_at >= $?", since)
 	q.args = append(q.args, eventsAnswered)
-	text := `SELECT mac, service, what, seen_at FROM (SELECT id, mac, service, what, seen_at FROM boot_events WHERE ` +
+	text := `SELECT mac, service, kind, file, who, what, seen_at FROM (SELECT * FROM boot_events WHERE ` +
 		strings.Join(q.where, " AND ") + fmt.Sprintf(` ORDER BY seen_at DESC, id DESC LIMIT $%d) AS newest ORDER BY seen_at, id`, len(q.args))
 	var events []node.BootEvent
 	err := collect(ctx, s.read, text, q.args, func(r *sql.Rows) error {
 		var e node.BootEvent
-		err := r.Scan(&e.MAC, &e.Service, &e.What, micros{&e.At})
+		err := r.Scan(&e.MAC, &e.Service, &e.Kind, &e.File, &e.Who, &e.What, micros{&e.At})
 		events = append(events, e)
 		return err
 	})

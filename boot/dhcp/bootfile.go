@@ -1,16 +1,19 @@
 package dhcp
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
 )
 
-// bootFile is what a client is told to start. file "" is nothing; why then says so to people.
+// bootFile is what a client is told to start. file "" is nothing; kind and why then say so, to the program and to people.
 type bootFile struct {
 	file string
+	kind node.BootKind
 	why  string
 }
 
@@ -20,11 +23,11 @@ func (s *Server) chooseFile(c client, m boot.Machine) bootFile {
 	r := m.Boots()
 	switch {
 	case !c.pxe:
-		return bootFile{why: "no boot file: not a boot client"}
+		return bootFile{why: "no boot file: not a boot client"} // which is all it wants
 	case r == nil && c.ipxe && c.ipxeHTTP && m.Known():
-		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)} // answers "boot your disk"
+		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac), kind: node.OwnDisk} // answers "boot your disk"
 	case r == nil:
-		return bootFile{why: "no boot file: it boots its own disk"}
+		return bootFile{kind: node.OwnDisk, why: "no boot file: it boots its own disk"}
 	case c.ipxe && r.Loader == boot.IPXE && (c.ipxeHTTP || s.loops.many(c.mac)):
 		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)}
 	}
@@ -37,7 +40,7 @@ func (s *Server) firmwareFile(c client, kind boot.Loader) bootFile {
 		arch = boot.UEFIHTTP
 	}
 	if why := s.Config.Loaders.Missing(arch, kind); why != "" {
-		return bootFile{why: "no boot file: " + why}
+		return bootFile{kind: node.NoLoader, why: "no boot file: " + why}
 	}
 	name := s.Config.Loaders.Name(arch, kind)
 	if c.ipxe && kind == boot.IPXE {
@@ -48,6 +51,9 @@ func (s *Server) firmwareFile(c client, kind boot.Loader) bootFile {
 	}
 	return bootFile{file: name}
 }
+
+// or is what an answer with the given kind and this file has told the client.
+func (b bootFile) or(kind node.BootKind) node.BootKind { return cmp.Or(b.kind, kind) }
 
 // isURL reports whether the file is not for TFTP.
 func (b bootFile) isURL() bool { return strings.Contains(b.file, "://") }

@@ -8,6 +8,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
 )
 
 // client is what a request says of its sender.
@@ -66,6 +67,17 @@ func canHTTP(features []byte) bool {
 		return true
 	}
 	return opts.Has(dhcpv4.GenericOptionCode(ipxeHTTPFeature))
+}
+
+// who says who asks, for the program.
+func (c client) who() node.BootWho {
+	switch {
+	case c.ipxe:
+		return node.AskedIPXE
+	case c.pxe:
+		return node.AskedFirmware
+	}
+	return node.AskedSystem
 }
 
 // String says who asks, for people.

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -78,14 +79,19 @@ func (f *fakeStore) DropAddressLease(_ context.Context, mac string) error {
 
 // fakeTrace keeps what was told.
 type fakeTrace struct {
-	mu   sync.Mutex
-	said []string
+	mu    sync.Mutex
+	said  []string
+	kinds []node.BootKind
 }
 
 func (f *fakeTrace) Saw(e node.BootEvent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !e.Kind.Known() {
+		panic(fmt.Sprintf("an event of no known kind: %+v", e))
+	}
 	f.said = append(f.said, e.MAC+" "+e.Service+": "+e.What)
+	f.kinds = append(f.kinds, e.Kind)
 }
 
 func (f *fakeTrace) last() string {

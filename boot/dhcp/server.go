@@ -105,17 +105,17 @@ func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to 
 	}
 	m, err := s.machine(ctx, c.mac)
 	if err != nil {
-		s.tell(p, c, "not answered: the store could not say who this is")
+		s.tell(p, c, saw(node.ServiceFault, "not answered: the store could not say who this is"))
 		s.Log.Error("dhcp cannot look up a machine", "mac", c.mac, "err", err)
 		return nil, netip.AddrPort{}
 	}
-	var said string
+	var is seen
 	if s.Config.Mode == Proxy {
-		resp, said, err = s.proxy(p.req, c, m, p.port)
+		resp, is, err = s.proxy(p.req, c, m, p.port)
 	} else {
-		resp, said, err = s.full(ctx, p.req, c, m)
+		resp, is, err = s.full(ctx, p.req, c, m)
 	}
-	s.tell(p, c, said)
+	s.tell(p, c, is)
 	if err != nil {
 		s.Log.Error("dhcp cannot answer", "mac", c.mac, "node", m.NodeUUID, "err", err)
 		return nil, netip.AddrPort{}
@@ -130,16 +130,16 @@ func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to 
 }
 
 // tell leaves the evidence for "why does this machine not boot".
-func (s *Server) tell(p packet, c client, said string) {
+func (s *Server) tell(p packet, c client, is seen) {
 	relay := ""
 	if giaddr := addrOf(p.req.GatewayIPAddr); giaddr.IsValid() {
 		relay = " through the relay " + giaddr.String()
 	}
-	if said == "" {
-		said = "not answered: an error of the service, see its log"
+	if is.kind == "" {
+		is = saw(node.ServiceFault, "not answered: an error of the service, see its log")
 	}
-	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), relay, said)
-	s.Trace.Saw(node.BootEvent{MAC: c.mac, Service: "dhcp", What: what, At: node.Now()})
+	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), relay, is.text)
+	s.Trace.Saw(node.BootEvent{MAC: c.mac, Service: "dhcp", Kind: is.kind, Who: c.who(), What: what, At: node.Now()})
 	s.Log.Debug("dhcp", "mac", c.mac, "what", what)
 }
 

@@ -11,12 +11,15 @@ import (
 	"strings"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
 )
 
-// file is one open file of the service; size is -1 when unknown.
+// file is one open file of the service; size is -1 when unknown. Of one that cannot be opened only the kind is there.
 type file struct {
 	io.ReadCloser
-	size int64
+	size    int64
+	kind    node.BootFile
+	ownDisk bool // a menu that starts the machine's own disk
 }
 
 // open finds a file by the name a client asks for. mac is the client's; "" when unknown. Every
@@ -32,45 +35,53 @@ func (s *Server) open(ctx context.Context, name, mac string) (file, error) {
 	if id, ok := boot.DeploymentID(name); ok {
 		return s.openToken(ctx, id, mac)
 	}
+	kind := s.Loaders.FileKind(name)
 	f, err := s.Loaders.Open(name)
 	if err != nil {
-		return file{}, err
+		return file{kind: kind}, err
 	}
 	st, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return file{}, fmt.Errorf("looking at boot loader %s: %w", name, err)
+		return file{kind: kind}, fmt.Errorf("looking at boot loader %s: %w", name, err)
 	}
-	return file{f, st.Size()}, nil
+	return file{ReadCloser: f, size: st.Size(), kind: kind}, nil
 }
+
+// errBootEnded: no boot has the secret of the name, now.
+var errBootEnded = fmt.Errorf("this boot has ended or never was: %w", fs.ErrNotExist)
 
 // openBoot opens a kernel or a ramdisk. Images are too large for TFTP and are not served.
 func (s *Server) openBoot(ctx context.Context, secret, which string) (file, error) {
 	r, err := s.Lookup.RecordBySecret(ctx, secret)
 	if err != nil {
-		return file{}, fmt.Errorf("looking up a boot record: %w", err)
+		return file{kind: node.BootFile(which)}, fmt.Errorf("looking up a boot record: %w", err)
 	}
-	if r == nil || which == boot.ImageFile || r.Place(which) == "" {
-		return file{}, fmt.Errorf("boot record: %w", fs.ErrNotExist)
+	if r == nil {
+		return file{kind: node.BootFile(which)}, errBootEnded
+	}
+	kind := r.Kind(which)
+	if which == boot.ImageFile || r.Place(which) == "" {
+		return file{kind: kind}, fmt.Errorf("boot record: %w", fs.ErrNotExist)
 	}
 	src, err := boot.OpenSource(ctx, r.Place(which))
 	if err != nil {
-		return file{}, fmt.Errorf("opening the %s of node %s: %w", which, r.NodeUUID, err)
+		return file{kind: kind}, fmt.Errorf("opening the %s of node %s: %w", which, r.NodeUUID, err)
 	}
-	return file{src, src.Size}, nil
+	return file{ReadCloser: src, size: src.Size, kind: kind}, nil
 }
 
 // openToken opens the token of the deployment under way on the machine that asks.
 func (s *Server) openToken(ctx context.Context, id, mac string) (file, error) {
 	m, err := s.Lookup.Machine(ctx, mac)
 	if err != nil {
-		return file{}, fmt.Errorf("looking up the machine %s: %w", mac, err)
+		return file{kind: node.TokenFile}, fmt.Errorf("looking up the machine %s: %w", mac, err)
 	}
 	token := m.Token(id)
 	if token == "" {
-		return file{}, fmt.Errorf("token: %w", fs.ErrNotExist)
+		return file{kind: node.TokenFile}, fmt.Errorf("token: %w", fs.ErrNotExist)
 	}
-	return textFile(token), nil
+	return textFile(node.TokenFile, token), nil
 }
 
 // config answers the names PXELINUX and GRUB look for their configuration under. PXELINUX asks for
@@ -84,7 +95,7 @@ func (s *Server) config(ctx context.Context, name, mac string) (f file, ok bool,
 		if m, named := macOfName(base); named {
 			mac = m
 		} else if base != "default" && !isHexAddress(base) {
-			return file{}, false, nil
+			return file{kind: node.MenuFile}, true, fmt.Errorf("menu: %w", fs.ErrNotExist)
 		}
 	case name == boot.GRUBMachinePath+base:
 		m, named := boot.CanonicalMAC(base)
@@ -99,28 +110,28 @@ func (s *Server) config(ctx context.Context, name, mac string) (f file, ok bool,
 		}
 		mac, grub = m, true
 	case base == "grub.cfg" && path.Base(dir) != "x86_64-efi" && path.Base(dir) != "arm64-efi":
-		return textFile(boot.GRUBEntry), true, nil
+		return textFile(node.MenuFile, boot.GRUBEntry), true, nil
 	default:
 		return file{}, false, nil
 	}
-	text, err := s.machineConfig(ctx, mac, grub)
-	if err != nil {
-		return file{}, false, err
-	}
-	return textFile(text), true, nil
+	f, err = s.machineConfig(ctx, mac, grub)
+	return f, true, err
 }
 
 // machineConfig writes the configuration of one machine. A machine that is to boot by iPXE and
 // asks here all the same is not turned away: the record has all it needs.
-func (s *Server) machineConfig(ctx context.Context, mac string, grub bool) (string, error) {
+func (s *Server) machineConfig(ctx context.Context, mac string, grub bool) (file, error) {
 	m, err := s.Lookup.Machine(ctx, mac)
 	if err != nil {
-		return "", fmt.Errorf("looking up the machine %s: %w", mac, err)
+		return file{kind: node.MenuFile}, fmt.Errorf("looking up the machine %s: %w", mac, err)
 	}
+	text := boot.PXELinuxConfig(m.Boots())
 	if grub {
-		return boot.GRUBConfig(mac, m.Boots()), nil
+		text = boot.GRUBConfig(mac, m.Boots())
 	}
-	return boot.PXELinuxConfig(m.Boots()), nil
+	f := textFile(node.MenuFile, text)
+	f.ownDisk = m.Boots() == nil
+	return f, nil
 }
 
 // macOfName reads "01-52-54-00-00-00-01", hardware type 1 and a MAC.
@@ -147,4 +158,6 @@ type nopCloser struct{ io.Reader }
 
 func (nopCloser) Close() error { return nil }
 
-func textFile(s string) file { return file{nopCloser{strings.NewReader(s)}, int64(len(s))} }
+func textFile(kind node.BootFile, s string) file {
+	return file{ReadCloser: nopCloser{strings.NewReader(s)}, size: int64(len(s)), kind: kind}
+}

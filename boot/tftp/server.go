@@ -118,47 +118,71 @@ func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	said := s.transfer(ctx, conn, client, r)
-	s.tell(client.Addr(), boot.Redact(r.file)+": "+said)
+	s.transfer(ctx, conn, client, r)
 }
 
-// transfer sends the file or the reason why not; it returns what happened, for people.
-func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request) string {
+// transfer sends the file or the reason why not, and tells what happened.
+func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request) {
+	src, err := s.open(ctx, r.file, s.macOf(client.Addr()))
+	about := subject{client.Addr(), src.kind, boot.Redact(r.file)}
+	if err == nil {
+		defer src.Close()
+	}
 	if r.mode != "octet" && r.mode != "netascii" {
 		_, _ = conn.Write(errorPacket(codeIllegal, "unknown transfer mode, use octet"))
-		return fmt.Sprintf("refused: transfer mode %q", r.mode)
+		s.tell(about, node.FileRefused, "refused: transfer mode %q", r.mode)
+		return
 	}
-	src, err := s.open(ctx, r.file, s.macOf(client.Addr()))
 	if err != nil {
-		code, text := codeUndefined, "the server could not open the file"
-		if errors.Is(err, os.ErrNotExist) {
-			code, text = codeNotFound, "no such file"
-		} else {
-			s.Log.Error("tftp cannot open a file", "client", client.String(), "file", boot.Redact(r.file), "err", err)
-		}
-		_, _ = conn.Write(errorPacket(uint16(code), text))
-		return text
+		s.refuseFile(conn, about, err)
+		return
 	}
-	defer src.Close()
 	began := time.Now()
 	out := &sender{conn: conn, src: src, timeout: s.timeout(), tries: s.tries()}
-	stop := s.stillSending(client.Addr(), boot.Redact(r.file))
+	stop := s.stillSending(about)
 	err = out.run(r, src.size)
 	stop()
+	whole := node.FileSent
+	if src.ownDisk {
+		whole = node.OwnDisk
+	}
 	switch {
 	case errors.Is(err, errProbe):
-		return "size told"
+		s.tell(about, node.FileSized, "size told")
 	case errors.Is(err, errUnsaid):
-		return fmt.Sprintf("complete, %d bytes sent; %v", out.acked, err)
+		s.tell(about, whole, "complete, %d bytes sent; %v", out.acked, err)
 	case err != nil:
-		return fmt.Sprintf("broken off after %d bytes: %v", out.acked, err)
+		s.tell(about, node.FileBroken, "broken off after %d bytes: %v", out.acked, err)
+	default:
+		s.tell(about, whole, "complete, %d bytes in %s", out.acked, time.Since(began).Round(time.Millisecond))
 	}
-	return fmt.Sprintf("complete, %d bytes in %s", out.acked, time.Since(began).Round(time.Millisecond))
+}
+
+// refuseFile tells the client that it does not get the file, and people why.
+func (s *Server) refuseFile(conn *net.UDPConn, about subject, why error) {
+	kind, code, text := node.FileFailed, codeUndefined, "the server could not open the file"
+	switch {
+	case errors.Is(why, errBootEnded):
+		kind, code, text = node.BootEnded, codeNotFound, "no such file"
+	case errors.Is(why, os.ErrNotExist):
+		kind, code, text = node.FileMissing, codeNotFound, "no such file"
+	default:
+		s.Log.Error("tftp cannot open a file", "client", about.client.String(), "file", about.name, "err", why)
+	}
+	_, _ = conn.Write(errorPacket(uint16(code), text))
+	s.tell(about, kind, "%s", text)
+}
+
+// subject is what an event is about.
+type subject struct {
+	client netip.Addr
+	kind   node.BootFile
+	name   string // for people
 }
 
 // stillSending tells now and then, until stop is called, that a long transfer goes on: to whoever waits for the
 // machine, silence would mean that it is stuck.
-func (s *Server) stillSending(client netip.Addr, file string) (stop func()) {
+func (s *Server) stillSending(about subject) (stop func()) {
 	ended := make(chan struct{})
 	var telling sync.WaitGroup
 	telling.Go(func() {
@@ -169,7 +193,7 @@ func (s *Server) stillSending(client netip.Addr, file string) (stop func()) {
 			case <-ended:
 				return
 			case <-tick.C:
-				s.tell(client, file+": still being sent")
+				s.tell(about, node.FileSending, "still being sent")
 			}
 		}
 	})
@@ -199,13 +223,14 @@ func (s *Server) tries() int {
 	return defaultTries
 }
 
-func (s *Server) tell(client netip.Addr, what string) {
-	mac := s.macOf(client)
+func (s *Server) tell(about subject, kind node.BootKind, format string, args ...any) {
+	mac := s.macOf(about.client)
+	what := about.name + ": " + fmt.Sprintf(format, args...)
 	if mac == "" {
-		what = client.String() + " " + what
+		what = about.client.String() + " " + what
 	}
-	s.Trace.Saw(node.BootEvent{MAC: mac, Service: "tftp", What: what, At: node.Now()})
-	s.Log.Debug("tftp", "mac", mac, "client", client.String(), "what", what)
+	s.Trace.Saw(node.BootEvent{MAC: mac, Service: "tftp", Kind: kind, File: about.kind, What: what, At: node.Now()})
+	s.Log.Debug("tftp", "mac", mac, "client", about.client.String(), "what", what)
 }
 
 func explain(err error, at netip.AddrPort) error {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // A transfer that takes long is told of while it lasts, and no more once it has ended.
@@ -11,7 +13,7 @@ func TestALongTransferIsToldOf(t *testing.T) {
 	trace := fakeTrace{make(chan string, 1000)}
 	s, _, _ := start(t, 0)
 	s.Trace, s.tellEvery = trace, time.Millisecond
-	stop := s.stillSending(s.Addr.Addr(), "boot/…/ramdisk")
+	stop := s.stillSending(subject{s.Addr.Addr(), node.RamdiskFile, "boot/…/ramdisk"})
 	for range 2 {
 		if got, want := trace.next(t), ourMAC+" tftp: boot/…/ramdisk: still being sent"; got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -34,7 +36,7 @@ func TestALongTransferIsToldOf(t *testing.T) {
 // quickTransfer begins and ends at once, and returns what was told of it.
 func (s *Server) quickTransfer(t *testing.T, trace fakeTrace) string {
 	t.Helper()
-	s.stillSending(s.Addr.Addr(), "one-block")()
+	s.stillSending(subject{s.Addr.Addr(), node.RamdiskFile, "one-block"})()
 	if len(trace.said) == 0 {
 		return ""
 	}

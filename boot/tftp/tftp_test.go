@@ -50,7 +50,12 @@ func (f fakeLookup) RecordBySecret(_ context.Context, s string) (*boot.Record, e
 // fakeTrace keeps what was told, and lets a test wait for the next.
 type fakeTrace struct{ said chan string }
 
-func (f fakeTrace) Saw(e node.BootEvent) { f.said <- e.MAC + " " + e.Service + ": " + e.What }
+func (f fakeTrace) Saw(e node.BootEvent) {
+	if !e.Kind.Known() || e.File == "" {
+		panic(fmt.Sprintf("an event of no known kind, or of no file: %+v", e))
+	}
+	f.said <- e.MAC + " " + e.Service + ": " + e.What
+}
 
 func (f fakeTrace) next(t *testing.T) string {
 	t.Helper()

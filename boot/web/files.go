@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
 )
 
 // file serves a kernel, ramdisk or image: a local file, or what another server answers.
@@ -22,25 +23,25 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, secret, file stri
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", "no-transform")
-	place := rec.Place(file)
+	place, kind := rec.Place(file), rec.Kind(file)
 	if boot.IsURL(place) {
 		return h.forward(w, r, rec, file, place)
 	}
 	src, err := boot.OpenSource(r.Context(), place)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.Log.Error("a file of a boot record is gone", "node", rec.NodeUUID, "file", file, "path", place)
-		return notFound("the " + file + " of this boot is gone from the server")
+		return notFound(kind, "the "+file+" of this boot is gone from the server")
 	}
 	if err != nil {
-		return fmt.Errorf("opening the %s of node %s: %w", file, rec.NodeUUID, err)
+		return failure(kind, "opening the %s of node %s: %w", file, rec.NodeUUID, err)
 	}
 	defer src.Close()
 	st, err := src.File.Stat()
 	if err != nil {
-		return fmt.Errorf("looking at the %s of node %s: %w", file, rec.NodeUUID, err)
+		return failure(kind, "looking at the %s of node %s: %w", file, rec.NodeUUID, err)
 	}
 	w.Header().Set("ETag", etag(st))
-	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) error {
+	h.watched(w, r, about{rec.Kind(file), file, rec.NodeUUID}, func(w http.ResponseWriter) error {
 		http.ServeContent(w, r, "", st.ModTime(), src.File)
 		return nil
 	})
@@ -66,7 +67,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 	resp, err := boot.Fetch(r.Context(), r.Method, place, header)
 	if err != nil {
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "err", err)
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer"}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer", node.FileFailed, rec.Kind(file)}
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -74,14 +75,14 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 		http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
 	default:
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "status", resp.Status)
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status, node.FileFailed, rec.Kind(file)}
 	}
 	if resp.ContentLength < 0 && !r.ProtoAtLeast(1, 1) && r.Method == http.MethodGet {
 		// HTTP/1.0 knows the end of such a file by the end of the connection, so a cut one would be taken for whole.
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not say how long it is"}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not say how long it is", node.FileFailed, rec.Kind(file)}
 	}
 	copyHeaders(w.Header(), resp.Header, answered)
-	h.watched(w, r, file, rec.NodeUUID, func(w http.ResponseWriter) error {
+	h.watched(w, r, about{rec.Kind(file), file, rec.NodeUUID}, func(w http.ResponseWriter) error {
 		w.WriteHeader(resp.StatusCode)
 		if r.Method != http.MethodGet {
 			return nil
@@ -100,11 +101,19 @@ func copyHeaders(to, from http.Header, names []string) {
 	}
 }
 
+// about is what a download is of.
+type about struct {
+	kind     node.BootFile
+	name     string // for people
+	nodeUUID string // "" of a boot loader
+}
+
 // watched tells about a download: its first byte, and how it ended. The agent reads an image in
 // many ranges; of those only the first and the broken ones are told, or they would push
 // everything else out of what is kept of a boot.
-func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID string, serve func(http.ResponseWriter) error) {
-	mac := h.macOf(r)
+func (h *Handler) watched(w http.ResponseWriter, r *http.Request, of about, serve func(http.ResponseWriter) error) {
+	mac, what := h.macOf(r), of.name
+	tell := func(kind node.BootKind, how string) { h.tell(mac, kind, of.kind, what+": "+how) }
 	quiet := false
 	if v := r.Header.Get("Range"); v != "" {
 		what += " (" + boot.Redact(v) + ")"
@@ -112,7 +121,7 @@ func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID
 	}
 	watch := &watch{ResponseWriter: w, first: func() {
 		if !quiet {
-			h.tell(mac, what+": first byte sent")
+			tell(node.FileBegun, "first byte sent")
 		}
 	}}
 	began := time.Now()
@@ -120,17 +129,19 @@ func (h *Handler) watched(w http.ResponseWriter, r *http.Request, what, nodeUUID
 	took := time.Since(began).Round(time.Millisecond)
 	switch {
 	case r.Method == http.MethodHead:
-		h.tell(mac, what+": asked for its size")
-	case watch.status >= 300:
-		h.tell(mac, fmt.Sprintf("%s: answered %d", what, watch.status))
+		tell(node.FileSized, "asked for its size")
+	case watch.status >= 400:
+		tell(node.FileRefused, fmt.Sprintf("answered %d", watch.status))
+	case watch.status >= 300: // it has the file already
+		tell(node.FileSized, fmt.Sprintf("answered %d", watch.status))
 	case watch.sent < watch.promised() || r.Context().Err() != nil:
-		h.tell(mac, fmt.Sprintf("%s: broken off after %d of %d bytes in %s", what, watch.sent, watch.promised(), took))
-		h.Log.Warn("a boot download was broken off", "node", nodeUUID, "mac", mac, "what", what, "bytes", watch.sent)
+		tell(node.FileBroken, fmt.Sprintf("broken off after %d of %d bytes in %s", watch.sent, watch.promised(), took))
+		h.Log.Warn("a boot download was broken off", "node", of.nodeUUID, "mac", mac, "what", what, "bytes", watch.sent)
 	case err != nil:
-		h.tell(mac, fmt.Sprintf("%s: broken off after %d bytes in %s: %v", what, watch.sent, took, err))
-		h.Log.Warn("a boot download was broken off", "node", nodeUUID, "mac", mac, "what", what, "bytes", watch.sent, "err", err)
+		tell(node.FileBroken, fmt.Sprintf("broken off after %d bytes in %s: %v", watch.sent, took, err))
+		h.Log.Warn("a boot download was broken off", "node", of.nodeUUID, "mac", mac, "what", what, "bytes", watch.sent, "err", err)
 	case !quiet:
-		h.tell(mac, fmt.Sprintf("%s: complete, %d bytes in %s", what, watch.sent, took))
+		tell(node.FileSent, fmt.Sprintf("complete, %d bytes in %s", watch.sent, took))
 	}
 	if err != nil {
 		// Without a length the client could not tell a cut file from a whole one: its connection is cut.

@@ -4,6 +4,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +34,27 @@ type Handler struct {
 type answerError struct {
 	status int
 	text   string
+	kind   node.BootKind
+	file   node.BootFile
 }
 
 func (e answerError) Error() string { return e.text }
 
-func notFound(text string) error { return answerError{http.StatusNotFound, text} }
+func notFound(file node.BootFile, text string) error {
+	return answerError{http.StatusNotFound, text, node.FileMissing, file}
+}
+
+// failed is an error that is ours, with the file that was asked for.
+type failed struct {
+	error
+	file node.BootFile
+}
+
+func (f failed) Unwrap() error { return f.error }
+
+func failure(file node.BootFile, format string, args ...any) error {
+	return failed{fmt.Errorf(format, args...), file}
+}
 
 // ServeHTTP is described on http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,10 +69,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a, ours := errors.AsType[answerError](err)
 	if !ours {
-		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason"}
+		about, _ := errors.AsType[failed](err)
+		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason", node.FileFailed, cmp.Or(about.file, node.OtherFile)}
 		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "err", err)
 	}
-	h.tell(h.macOf(r), fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
+	h.tell(h.macOf(r), a.kind, a.file, fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
 	http.Error(w, a.text, a.status)
 }
 
@@ -68,7 +86,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
 	}
 	secret, file, ok := boot.ParseFilePath(r.URL.Path)
 	if !ok {
-		return notFound("there is nothing at this path of the boot service")
+		return notFound(node.OtherFile, "there is nothing at this path of the boot service")
 	}
 	return h.file(w, r, secret, file)
 }
@@ -77,43 +95,43 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	mac, ok := boot.CanonicalMAC(r.URL.Query().Get("mac"))
 	if !ok {
-		return answerError{http.StatusBadRequest, "the query must have mac=, a MAC address such as 52:54:00:00:00:01"}
+		return answerError{http.StatusBadRequest, "the query must have mac=, a MAC address such as 52:54:00:00:00:01", node.FileRefused, node.ScriptFile}
 	}
 	m, err := h.Lookup.Machine(r.Context(), mac)
 	if err != nil {
-		return fmt.Errorf("looking up the machine %s: %w", mac, err)
+		return failure(node.ScriptFile, "looking up the machine %s: %w", mac, err)
 	}
 	text := boot.IPXEScript(h.BaseURL, mac, m.Boots())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
-	what := "script: boot its own disk"
+	kind, what := node.FileSent, "script: load kernel and ramdisk"
 	switch b := m.Boots(); {
 	case b == nil:
+		kind, what = node.OwnDisk, "script: boot its own disk"
 	case b.Medium():
 		what = "script: boot a medium"
-	default:
-		what = "script: load kernel and ramdisk"
 	}
-	h.tell(mac, what)
+	h.tell(mac, kind, node.ScriptFile, what)
 	return nil
 }
 
 func (h *Handler) loader(w http.ResponseWriter, r *http.Request, name string) error {
 	f, err := h.Loaders.Open(name)
+	kind := h.Loaders.FileKind(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notFound("there is no such boot loader")
+		return notFound(kind, "there is no such boot loader")
 	}
 	if err != nil {
-		return err
+		return failed{err, kind}
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("looking at boot loader %s: %w", name, err)
+		return failure(kind, "looking at boot loader %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "application/efi") // UEFI specification, section 24.7.3.2
-	h.watched(w, r, "loader "+boot.Redact(name), "", func(w http.ResponseWriter) error {
+	h.watched(w, r, about{kind, "loader " + boot.Redact(name), ""}, func(w http.ResponseWriter) error {
 		http.ServeContent(w, r, "", st.ModTime(), f)
 		return nil
 	})
@@ -138,8 +156,8 @@ func (h *Handler) macOf(r *http.Request) string {
 	return boot.Neighbour(ip)
 }
 
-func (h *Handler) tell(mac, what string) {
-	h.Trace.Saw(node.BootEvent{MAC: mac, Service: "http", What: what, At: node.Now()})
+func (h *Handler) tell(mac string, kind node.BootKind, file node.BootFile, what string) {
+	h.Trace.Saw(node.BootEvent{MAC: mac, Service: "http", Kind: kind, File: file, What: what, At: node.Now()})
 	h.Log.Debug("boot http", "mac", mac, "what", what)
 }
 
@@ -147,13 +165,14 @@ func (h *Handler) tell(mac, what string) {
 func (h *Handler) lookup(ctx context.Context, secret, file string) (*boot.Record, error) {
 	r, err := h.Lookup.RecordBySecret(ctx, secret)
 	if err != nil {
-		return nil, fmt.Errorf("looking up a boot record: %w", err)
+		return nil, failure(node.BootFile(file), "looking up a boot record: %w", err)
 	}
 	if r == nil {
-		return nil, notFound("this boot has ended or never was; power the machine off and on to start again")
+		text := "this boot has ended or never was; power the machine off and on to start again"
+		return nil, answerError{http.StatusNotFound, text, node.BootEnded, node.BootFile(file)}
 	}
 	if r.Place(file) == "" {
-		return nil, notFound("this boot has no " + file)
+		return nil, notFound(r.Kind(file), "this boot has no "+file)
 	}
 	return r, nil
 }

@@ -64,6 +64,9 @@ type fakeTrace struct {
 func (f *fakeTrace) Saw(e node.BootEvent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !e.Kind.Known() || e.File == "" {
+		panic(fmt.Sprintf("an event of no known kind, or of no file: %+v", e))
+	}
 	f.said = append(f.said, e.MAC+" "+e.Service+": "+e.What)
 }
 

@@ -120,7 +120,7 @@ func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within ti
 	t.Remember(memoCommand, c.ID)
 	switch c.Status {
 	case wire.Running:
-		r := d.waitFor("the agent to finish "+w.what, within)
+		r := d.waitFor(finishing(w.what), within)
 		r.Alive = w.within
 		return r, nil, nil
 	case wire.Succeeded, wire.VersionMismatch:
@@ -156,7 +156,7 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
 	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
-	r := d.waitFor("the agent to finish "+w.what, 0)
+	r := d.waitFor(finishing(w.what), 0)
 	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(d.AgentLost, DefaultAgentLost))
 	if dead := node.Now().Add(orElse(d.AgentDead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {
 		r.GivesUp = dead
@@ -198,7 +198,12 @@ func stamp(at time.Time) string { return at.Format(time.RFC3339Nano) }
 // machineLost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
 func machineLost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }
 
-func (d *Direct) waitFor(what string, within time.Duration) driver.Result {
+// finishing is what a working agent is waited for with.
+func finishing(what string) node.Await {
+	return node.Await{For: node.Command, Text: "the agent to finish " + what}
+}
+
+func (d *Direct) waitFor(what node.Await, within time.Duration) driver.Result {
 	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(d.Poll, DefaultPoll)}
 }
 

@@ -164,7 +164,7 @@ func TestAgentSilent(t *testing.T) {
 	w.agent.server.Close()
 	task := w.task()
 	r, err := w.direct.imageWritten(t.Context(), task)
-	if err != nil || r.WaitFor != "the agent to finish write_image" || r.Within != 0 {
+	if err != nil || r.WaitFor.Text != "the agent to finish write_image" || r.Within != 0 {
 		t.Errorf("while it calls: %+v, %v", r, err)
 	}
 	task.Node.Agent.LastHeartbeat = node.Now().Add(-6 * time.Minute)

@@ -13,7 +13,7 @@ import (
 )
 
 // firstCall is what a booting ramdisk is waited for with.
-const firstCall = "the agent's first heartbeat"
+var firstCall = node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
 
 // deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
 // has another checksum fails here in seconds, not after the machine's long start.

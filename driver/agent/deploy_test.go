@@ -197,7 +197,7 @@ func TestWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := driver.Result{WaitFor: "the agent's first heartbeat", Within: 30 * time.Minute, PollEvery: 10 * time.Second}
+	want := driver.Result{WaitFor: firstCall, Within: 30 * time.Minute, PollEvery: 10 * time.Second}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
 	}

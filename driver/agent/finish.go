@@ -11,7 +11,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-const untilOff = "the machine to switch itself off"
+var untilOff = node.Await{For: node.SelfOff, Text: "the machine to switch itself off"}
 
 // prepareInstanceBoot makes the machine boot what was written. On UEFI the agent first enters the
 // image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code. A

@@ -13,7 +13,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-const untilReport = "the inspection report"
+var untilReport = node.Await{For: node.Report, Text: "the inspection report"}
 
 // AddPorts says which interfaces of an inspected machine become ports.
 type AddPorts string

@@ -198,7 +198,7 @@ func TestInspectionFlow(t *testing.T) {
 	w := newWorld(t)
 	w.stored.Plan = &node.Plan{Flow: node.FlowInspect, Steps: []node.PlannedStep{{Interface: node.Inspect, Step: "inspect"}}}
 	step := i.Steps()[0]
-	want := driver.Result{WaitFor: "the inspection report", Within: 30 * time.Minute, PollEvery: 10 * time.Second}
+	want := driver.Result{WaitFor: untilReport, Within: 30 * time.Minute, PollEvery: 10 * time.Second}
 	for range 2 { // the second time after a crash
 		if r, err := step.Run(t.Context(), w.task()); err != nil || !cmp.Equal(want, r) {
 			t.Fatalf("%+v, %v", r, err)

@@ -20,12 +20,14 @@ const (
 	memoKexecTold = "deploy.kexec_told"
 )
 
+// untilJumped is what the installed system's kernel is waited for with.
+var untilJumped = node.Await{For: node.Takeover, Text: "the installed system's kernel to take over"}
+
 const (
 	kexecJumping = "jumping"
 	kexecJumped  = "jumped"
 	kexecFailed  = "failed"
 
-	untilJumped = "the installed system's kernel to take over"
 	// A machine that still answers after kexecWait did not jump; one that is silent before kexecQuiet
 	// may only be slow.
 	kexecWait  = 30 * time.Second

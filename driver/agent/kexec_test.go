@@ -122,7 +122,7 @@ func TestKexecIsWatched(t *testing.T) {
 		if err := r.once(w.stored.Plan.Current()); err != nil {
 			t.Fatal(err)
 		}
-		if !w.stored.Plan.Waiting() || w.stored.Plan.WaitingFor != untilJumped {
+		if !w.stored.Plan.Waiting() || w.stored.Plan.Await() != untilJumped {
 			t.Errorf("silent %v: it waits for %q", silent, w.stored.Plan.WaitingFor)
 		}
 	}

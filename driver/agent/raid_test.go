@@ -127,7 +127,7 @@ func TestRAIDIsWaitedFor(t *testing.T) {
 	w := raidStep(t, node.FlowClean, "create_configuration", nil)
 	w.agent.unfinished = true
 	tk, r, err := w.runRAID("create_configuration")
-	if err != nil || r.WaitFor != "the agent to finish create_configuration" || r.Within == 0 || len(tk.Node.RAIDConfig) != 0 {
+	if err != nil || r.WaitFor.Text != "the agent to finish create_configuration" || r.Within == 0 || len(tk.Node.RAIDConfig) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	w.keep(tk.Node)

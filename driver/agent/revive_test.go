@@ -103,7 +103,7 @@ func TestALostMachineIsStartedAgain(t *testing.T) {
 				t.Errorf("while it boots: %+v, %v", r, err)
 			}
 			w.comesBack()
-			if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor != "the agent to finish erase_devices" || r.Within != DefaultStepTimeout {
+			if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != DefaultStepTimeout {
 				t.Fatalf("begun anew: %+v, %v", r, err)
 			}
 			if r, err := w.act(w.direct.PollStep, nil); err != nil || !r.Waiting() {
@@ -131,7 +131,7 @@ func TestADoubtLosesNoMachine(t *testing.T) {
 		w := erasing(t, true)
 		w.dies(node.PowerOn)
 		r, err := w.act(w.direct.PollStep, func(t *driver.Task) { edit(w, t) })
-		if err != nil || r.WaitFor != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
+		if err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
 			t.Errorf("%s: %+v, %v, %v", name, r, err, w.log)
 		}
 	}
@@ -147,7 +147,7 @@ func TestALookupWhileItWorksLosesNoMachine(t *testing.T) {
 		t.Fatalf("while it answers: %+v, %v", r, err)
 	}
 	w.dies(node.PowerOn)
-	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
 		t.Errorf("after one poll without an answer: %+v, %v, %v", r, err, w.log)
 	}
 	at = at.Add(time.Second)
@@ -240,7 +240,7 @@ func TestLostBeforeTheStepBegan(t *testing.T) {
 	}}
 	w.calls()
 	w.dies(node.PowerOff)
-	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor != "the agent to finish erase_devices" || len(w.log) > 0 {
+	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || len(w.log) > 0 {
 		t.Fatal(r, err, w.log) // the first look decides nothing
 	}
 	w.fails["power on"] = errors.New("relay stuck")
@@ -256,7 +256,7 @@ func TestLostBeforeTheStepBegan(t *testing.T) {
 		t.Errorf("at the machine: %s", got)
 	}
 	w.comesBack()
-	if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor != "the agent to finish erase_devices" {
+	if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" {
 		t.Fatal(r, err)
 	}
 }
@@ -334,7 +334,7 @@ func TestTheRamdiskIsBootedAgain(t *testing.T) {
 	}
 	w.stored.Plan.Index++
 	w.stored.Plan.WaitingSince = time.Time{}
-	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor != "the agent to finish erase_devices" || w.agent.count("clean.execute_clean_step") != 1 {
+	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || w.agent.count("clean.execute_clean_step") != 1 {
 		t.Errorf("the step after it: %+v, %v; the agents got %d and %d", r, err, old.count("clean.execute_clean_step"), w.agent.count("clean.execute_clean_step"))
 	}
 

@@ -2,7 +2,6 @@ package fake
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -52,7 +51,7 @@ func (p part) end(ctx context.Context, t *driver.Task, do effect, err error) (dr
 }
 
 func (p part) wait(name string, left time.Duration) driver.Result {
-	return driver.Result{WaitFor: fmt.Sprintf("the fake machine's %s", name), PollEvery: left}
+	return driver.Result{WaitFor: node.Await{For: node.Pause, Text: "the fake machine's " + name}, PollEvery: left}
 }
 
 func (p part) stepDelay(n *node.Node, name string) (time.Duration, error) {

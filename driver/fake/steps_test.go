@@ -57,7 +57,7 @@ func TestASlowStep(t *testing.T) {
 		slow := task(node.Document{"fake_boot_instance_delay": 3.0})
 		s := find(t, NewDeploy(), "boot_instance")
 		r, err := s.Run(t.Context(), slow)
-		want := driver.Result{WaitFor: "the fake machine's boot_instance", PollEvery: 3 * time.Second}
+		want := driver.Result{WaitFor: node.Await{For: node.Pause, Text: "the fake machine's boot_instance"}, PollEvery: 3 * time.Second}
 		if err != nil || r.WaitFor != want.WaitFor || r.PollEvery != want.PollEvery || slow.Node.Power == node.PowerOn {
 			t.Fatalf("run: %+v, %v, power %q", r, err, slow.Node.Power)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // firstCall is what a booting ramdisk is waited for with.
-const firstCall = "the deploy ramdisk's pass_deploy_info"
+var firstCall = node.Await{For: node.DeployInfo, Text: "the deploy ramdisk's pass_deploy_info"}
 
 // targetName is the IQN a node's disk is exported under, the field's own form.
 func targetName(uuid string) string { return "iqn.2008-10.org.openstack:" + uuid }

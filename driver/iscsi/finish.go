@@ -32,7 +32,7 @@ func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (drive
 }
 
 // loaderCall is what a ramdisk that installs a boot loader is waited for with.
-const loaderCall = "the deploy ramdisk's pass_bootloader_install_info"
+var loaderCall = node.Await{For: node.LoaderInfo, Text: "the deploy ramdisk's pass_bootloader_install_info"}
 
 // askForLoader says the first "done". After a crash nobody knows whether it was said; it is said again
 // then, and a ramdisk that listens no more has heard it: it listens again only when its own call was taken.

@@ -84,12 +84,12 @@ func testBootEvents(t *testing.T, s *store.Store) {
 	start := node.Now().Add(-time.Hour)
 	minute := func(m int) time.Time { return start.Add(time.Duration(m) * time.Minute) }
 	events := []node.BootEvent{
-		{MAC: mac(1), Service: "dhcp", What: "DISCOVER", At: minute(1)},
+		{MAC: mac(1), Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER", At: minute(1)},
 		{MAC: mac(2), Service: "dhcp", What: "REQUEST", At: minute(2)},
 		{MAC: mac(3), Service: "tftp", What: "another machine's", At: minute(2)},
 		{MAC: "", Service: "http", What: "nobody's", At: minute(2)},
 		{MAC: mac(1), Service: "tftp", What: "snponly.efi", At: minute(3)},
-		{MAC: mac(1), Service: "http", What: "kernel", At: minute(3)},
+		{MAC: mac(1), Service: "http", Kind: node.FileSent, File: node.KernelFile, What: "kernel", At: minute(3)},
 	}
 	for i, e := range events {
 		if i == 0 {

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"slices"
+	"time"
+)
+
+// BootEvent is one thing a boot service saw of a machine: the evidence for `billet node why`. The program decides by
+// Kind, File and Who; What is for people and is never parsed.
+type BootEvent struct {
+	MAC     string // lower case with colons; "" when only the address is known
+	Service string // "dhcp", "tftp", "http"
+	Kind    BootKind
+	File    BootFile // what was asked for; "" for DHCP
+	Who     BootWho  // who asked; "" when the protocol does not tell
+	What    string   // "DISCOVER from x86-64 UEFI, offered 10.99.0.20"
+	At      time.Time
+}
+
+// BootKind is what happened.
+type BootKind string
+
+// What DHCP sees.
+const (
+	DHCPOffered   BootKind = "offered"          // an address was offered; firmware also got a boot file
+	DHCPAcked     BootKind = "acked"            // an address was lent; firmware also got a boot file
+	DHCPInformed  BootKind = "informed"         // the network was described to a machine that has an address
+	OwnDisk       BootKind = "own disk"         // it is not to boot over the network now, and was told so; DHCP, scripts and menus say it
+	NoLoader      BootKind = "no loader"        // it is to boot over the network, and there is no boot loader for it here
+	DHCPRefused   BootKind = "refused"          // the address it asked for is not its to use (DHCPNAK)
+	OtherServer   BootKind = "other server"     // it took the offer of another DHCP server where Billet should be the only one
+	OtherAnswers  BootKind = "left to other"    // the other DHCP server answers this one, as agreed (ProxyDHCP)
+	NoAddress     BootKind = "no address"       // every address of the range is lent
+	NoRange       BootKind = "no range"         // the network it asks from has no range of addresses
+	UnknownMAC    BootKind = "unknown MAC"      // no node has a port with this address, and discovery is off
+	DHCPPointless BootKind = "pointless"        // a message that asks a server for nothing
+	DHCPReleased  BootKind = "released"         // it gave its address back
+	DHCPDeclined  BootKind = "declined"         // it found another machine at the address
+	NotEthernet   BootKind = "not ethernet"     // its hardware address is no Ethernet MAC
+	Malformed     BootKind = "malformed"        // the message cannot be read
+	Overloaded    BootKind = "too many at once" // dropped: others had to be answered first
+	ServiceFault  BootKind = "service fault"    // Billet could not answer: its store was away, or the answer could not be made
+)
+
+// What happens to files, over TFTP and HTTP.
+const (
+	FileBegun   BootKind = "begun"
+	FileSending BootKind = "sending" // a long transfer goes on
+	FileSized   BootKind = "sized"   // only its size was asked for
+	FileSent    BootKind = "sent"    // whole
+	FileBroken  BootKind = "broken off"
+	FileMissing BootKind = "missing"    // there is no such file
+	FileRefused BootKind = "not served" // it asked for what is not served in that way
+	FileFailed  BootKind = "unreadable" // the file is there to be had, and could not be got: Billet's disk, or the server that has it
+	BootEnded   BootKind = "boot ended" // it asked for the files of a boot that has ended, or never was
+)
+
+// BootKinds are all kinds.
+var BootKinds = []BootKind{
+	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer, OtherAnswers, NoAddress, NoRange, UnknownMAC,
+	DHCPPointless, DHCPReleased, DHCPDeclined, NotEthernet, Malformed, Overloaded, ServiceFault,
+	FileBegun, FileSending, FileSized, FileSent, FileBroken, FileMissing, FileRefused, FileFailed, BootEnded,
+}
+
+// Known reports whether the kind is one of BootKinds. Events of before kinds were kept have none.
+func (k BootKind) Known() bool { return slices.Contains(BootKinds, k) }
+
+// BootFile is what a booting machine asks for.
+type BootFile string
+
+// The files of a boot, in their order.
+const (
+	LoaderFile  BootFile = "loader"
+	GRUBFile    BootFile = "grub"   // a loader that goes on by asking for its menu
+	ScriptFile  BootFile = "script" // iPXE's
+	MenuFile    BootFile = "menu"   // PXELINUX's or GRUB's
+	KernelFile  BootFile = "kernel"
+	MediumFile  BootFile = "medium" // an image that is booted like a disc, in the kernel's place
+	RamdiskFile BootFile = "ramdisk"
+	ImageFile   BootFile = "image" // what the agent writes to the disk
+	TokenFile   BootFile = "token" // of a ramdisk of the iSCSI family
+	OtherFile   BootFile = "other" // whatever else loaders ask for, such as their modules
+)
+
+// BootWho is the program that asks.
+type BootWho string
+
+// Who asks over DHCP.
+const (
+	AskedFirmware BootWho = "firmware"
+	AskedIPXE     BootWho = "ipxe"
+	AskedSystem   BootWho = "system" // no boot client: an operating system, the ramdisk's or an installed one
+)
