@@ -46,19 +46,16 @@ func (a *API) provision(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	req, drive, err := readProvision(c.version, body)
+	req, err := readProvision(c.version, body)
 	if err != nil {
 		return err
 	}
-	if drive != nil || req.Event == node.EventAbort {
+	if req.Event == node.EventAbort {
 		n, err := a.Reader.Node(c.Context(), ident)
 		if err != nil {
 			return err
 		}
-		if err := abortKnown(c.version, req.Event, n.State); err != nil {
-			return err
-		}
-		if req.ConfigDrive, err = drive.build(n); err != nil {
+		if err := abortKnown(c.version, n.State); err != nil {
 			return err
 		}
 	}
@@ -68,34 +65,32 @@ func (a *API) provision(w http.ResponseWriter, c *call) error {
 	return accepted(w, c, ident)
 }
 
-// readProvision checks a body against its verb. A config drive given in parts comes back for the
-// caller to build, since its defaults come from the node.
-func readProvision(v version, body map[string]any) (node.ProvisionRequest, *driveParts, error) {
+// readProvision checks a body against its verb.
+func readProvision(v version, body map[string]any) (node.ProvisionRequest, error) {
 	var req node.ProvisionRequest
 	if err := only(body, provisionKeys...); err != nil {
-		return req, nil, err
+		return req, err
 	}
 	target, _ := body["target"].(string)
 	vb, ok := verbs[target]
 	if !ok {
-		return req, nil, invalid("The requested action \"%v\" is not valid. Allowed are: %s", body["target"], sortedKeys(verbs))
+		return req, invalid("The requested action \"%v\" is not valid. Allowed are: %s", body["target"], sortedKeys(verbs))
 	}
 	if err := v.needs("verb "+target, "the target '"+target+"'"); err != nil {
-		return req, nil, err
+		return req, err
 	}
 	req.Event = vb.event
 	if err := onlyOf(target, vb, body); err != nil {
-		return req, nil, err
+		return req, err
 	}
 	if err := noMask("the body", body); err != nil { // rescue_password, configdrive, arguments of steps
-		return req, nil, err
+		return req, err
 	}
 	if err := readStepsAndFlags(v, target, body, &req); err != nil {
-		return req, nil, err
+		return req, err
 	}
-	drive, text, err := readConfigDrive(v, target, body["configdrive"])
-	req.ConfigDrive = text
-	return req, drive, err
+	err := readConfigDrive(v, target, body["configdrive"], &req)
+	return req, err
 }
 
 // onlyOf refuses keys that belong to another verb.
@@ -168,9 +163,6 @@ func readNoRamdisk(v version, target string, body map[string]any, req *node.Prov
 }
 
 // abortKnown: what may be aborted grew over the versions.
-func abortKnown(v version, event node.Event, s node.State) error {
-	if event != node.EventAbort {
-		return nil
-	}
+func abortKnown(v version, s node.State) error {
 	return v.needs("abort "+string(s), "aborting in '"+string(s)+"'")
 }

@@ -261,3 +261,10 @@ func TestMoreRefusals(t *testing.T) {
 		}
 	}
 }
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

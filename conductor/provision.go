@@ -1,12 +1,11 @@
 package conductor
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
+	"github.com/billet-metal/billet/configdrive"
 	"github.com/billet-metal/billet/crypt"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
@@ -118,6 +117,9 @@ func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionR
 		if req, err = c.withTemplates(ctx, n, req); err != nil {
 			return err
 		}
+		if req.ConfigDrive, err = driveOf(n, req); err != nil {
+			return err
+		}
 	}
 	if err := c.check(ctx, n, f, req); err != nil {
 		return err
@@ -146,7 +148,7 @@ func (c *Conductor) allows(n *node.Node, event node.Event) error {
 }
 
 // check refuses a request that cannot work: interfaces that do not validate, steps that do not
-// exist, a config drive that is none.
+// exist.
 func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
@@ -166,7 +168,7 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 	if f.name == node.FlowRescue && strings.TrimSpace(req.RescuePassword) == "" {
 		return node.Errorf(node.Invalid, "A rescue of node %s needs a rescue_password.", n.UUID)
 	}
-	return checkConfigDrive(req.ConfigDrive)
+	return nil
 }
 
 // checkSteps refuses flows without steps: those that people must give and did not, and those that
@@ -218,16 +220,15 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	return node.Errorf(node.Invalid, "Node %s is not ready for %s. %s", n.UUID, f.noun, scrub(n, strings.Join(reasons, "; ")))
 }
 
-// checkConfigDrive wants a URL, or base64 of something gzipped.
-func checkConfigDrive(drive string) error {
-	if drive == "" || strings.HasPrefix(drive, "http://") || strings.HasPrefix(drive, "https://") {
-		return nil
+// driveOf is the config drive that a request asks for: its own, which must be one, or built of parts.
+func driveOf(n *node.Node, req node.ProvisionRequest) (string, error) {
+	switch {
+	case req.DriveParts != nil:
+		return configdrive.Build(*req.DriveParts, n)
+	case req.ConfigDrive != "":
+		return req.ConfigDrive, configdrive.Check(req.ConfigDrive)
 	}
-	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(drive), ""))
-	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
-		return node.Errorf(node.Invalid, "configdrive must be an http(s) URL, or the base64 of a gzipped ISO 9660 image.")
-	}
-	return nil
+	return "", nil
 }
 
 // start puts a node whose state has just become the flow's busy state at the flow's beginning.

@@ -1,12 +1,14 @@
 package conductor
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/billet-metal/billet/configdrive"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -107,9 +109,13 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 		{"an interface that is none", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step("toaster", "toast", nil)}, node.Invalid,
 			`Step "toast" of interface "toaster": a step needs a name and one of the interfaces network, vendor, power, management, firmware, deploy, bios, raid, boot, inspect, storage, console, rescue.`},
 		{"a config drive that is no base64", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "%%%"}, node.Invalid,
-			"configdrive must be an http(s) URL, or the base64 of a gzipped ISO 9660 image."},
+			"The config drive must be an http or https URL, or base64 of a gzipped image; this is neither."},
 		{"a config drive that is not gzipped", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "aGVsbG8gd29ybGQ="}, node.Invalid,
-			"configdrive must be an http(s) URL, or the base64 of a gzipped ISO 9660 image."},
+			"The config drive must be an http or https URL, or base64 of a gzipped image; this is neither."},
+		{"a config drive in parts that names files", node.Available, nil,
+			node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{MetaData: node.Document{"files": []any{"x"}}}}, node.Invalid,
+			`meta_data of a config drive in parts can not have "files": it names files of the drive, and the parts have none. ` +
+				"Use user_data or network_data, or give the whole drive as base64 of a gzipped image."},
 		{"a hardware type that is gone", node.Available, func(n *node.Node) { n.Driver = "gone" }, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
 			"Could not find the following driver(s) or hardware type(s): gone."},
 		{"a node that somebody holds", node.Available, func(n *node.Node) {
@@ -207,6 +213,28 @@ func TestDeployReplacesAndAddsSteps(t *testing.T) {
 		same(t, "done", w.m.done(), []string{"boot_deploy", "optional", "write_image", "power off", "read_power"})
 		if n.Power != node.PowerOff {
 			t.Errorf("power %q", n.Power)
+		}
+	})
+}
+
+// A drive in parts is built from the node as it is under its lease.
+func TestAConfigDriveIsBuiltOfParts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Available)
+		w.edit(func(n *node.Node) { n.Name = "rack1-u7" })
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{UserData: "#!/bin/sh"}})
+		image, err := configdrive.Decode(w.settle().ConfigDrive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`{"hostname":"rack1-u7","name":"rack1-u7","uuid":"` + uuid1 + `"}`, "#!/bin/sh", "user_data"} {
+			if !bytes.Contains(image, []byte(want)) {
+				t.Errorf("%s is missing", want)
+			}
+		}
+		if bytes.Contains(image, []byte("network_data")) || bytes.Contains(image, []byte("vendor_data")) {
+			t.Error("the drive holds what was not given")
 		}
 	})
 }

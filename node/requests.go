@@ -5,7 +5,8 @@ import "time"
 // ProvisionRequest is a decoded PUT …/states/provision.
 type ProvisionRequest struct {
 	Event          Event
-	ConfigDrive    string // base64 of a gzipped ISO 9660 image, or a URL; empty: none
+	ConfigDrive    string            // base64 of a gzipped ISO 9660 image, or a URL; empty: none
+	DriveParts     *ConfigDriveParts // or what to build one of; nil: nothing
 	DeploySteps    []PlannedStep
 	CleanSteps     []PlannedStep
 	ServiceSteps   []PlannedStep
@@ -13,12 +14,12 @@ type ProvisionRequest struct {
 	NoRamdisk      bool
 }
 
-// ConfigDriveParts is a config drive asked for in parts; the conductor builds the image.
-// The API turns parts into ProvisionRequest.ConfigDrive before it calls the conductor.
+// ConfigDriveParts is a config drive asked for in parts. The conductor builds the image under the
+// node's lease, since what the parts leave out comes from the node.
 type ConfigDriveParts struct {
 	MetaData    Document `json:"meta_data"`
 	NetworkData Document `json:"network_data"`
-	UserData    any      `json:"user_data"` // string, or an object sent as JSON text
+	UserData    any      `json:"user_data"` // string, or an object or a list sent as JSON text
 	VendorData  Document `json:"vendor_data"`
 }
 

