@@ -428,7 +428,7 @@ func TestOverlay(t *testing.T) {
 	}
 	for name, want := range map[string]map[string]string{"whole disk": debianFiles, "root": rootFiles()} {
 		b := &build{dir: t.TempDir(), Options: Options{TinyOS: program}}
-		dir, err := b.overlay(want)
+		dir, err := b.overlay(debianSystem{files: want, program: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -448,7 +448,7 @@ func TestOverlay(t *testing.T) {
 		t.Error("the two images share their files")
 	}
 	b := &build{dir: t.TempDir(), Options: Options{TinyOS: "/none"}}
-	if _, err := b.overlay(nil); err == nil || !strings.Contains(err.Error(), "reading the program for the first boot") {
+	if _, err := b.overlay(debianSystem{program: true}); err == nil || !strings.Contains(err.Error(), "reading the program for the first boot") {
 		t.Errorf("no program: %v", err)
 	}
 }

@@ -75,13 +75,25 @@ func debianInputs(ctx context.Context, b *build) (string, error) {
 }
 
 func makeDebian(ctx context.Context, b *build, out string) error {
-	root, err := b.makeRoot(ctx, debianPackages, debianFiles)
+	return b.makeDebianDisk(ctx, debianSystem{debianPackages, debianFiles, finish, true}, "b111e700-0000-4000-8000-000000000030", out)
+}
+
+// debianSystem is what makes one Debian differ from another.
+type debianSystem struct {
+	packages []string
+	files    map[string]string
+	finish   string // a script that runs in the new system at the end
+	program  bool   // the lab's own program is in it and applies the config drive
+}
+
+// makeDebianDisk makes a whole disk that starts from BIOS and from UEFI.
+func (b *build) makeDebianDisk(ctx context.Context, s debianSystem, diskGUID, out string) error {
+	root, err := b.makeRoot(ctx, s)
 	if err != nil {
 		return err
 	}
 	raw := filepath.Join(b.dir, "debian.raw")
-	err = b.makeDisk(ctx, layout{grubConfig: debianBoot, espMiB: 4, root: root, diskGUID: "b111e700-0000-4000-8000-000000000030"}, raw)
-	if err != nil {
+	if err := b.makeDisk(ctx, layout{grubConfig: debianBoot, espMiB: 4, root: root, diskGUID: diskGUID}, raw); err != nil {
 		return err
 	}
 	return b.command(ctx, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, out)
@@ -89,15 +101,15 @@ func makeDebian(ctx context.Context, b *build, out string) error {
 
 // makeRoot installs Debian into the folder "root" and makes an ext4 file system of it, whose path it
 // returns.
-func (b *build) makeRoot(ctx context.Context, packages []string, files map[string]string) (string, error) {
+func (b *build) makeRoot(ctx context.Context, s debianSystem) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("the files of a Debian system belong to root; run it with sudo")
 	}
-	overlay, err := b.overlay(files)
+	overlay, err := b.overlay(s)
 	if err != nil {
 		return "", err
 	}
-	if err := b.bootstrap(ctx, packages, overlay); err != nil {
+	if err := b.bootstrap(ctx, s, overlay); err != nil {
 		return "", err
 	}
 	tree := filepath.Join(b.dir, "root")
@@ -112,9 +124,9 @@ func (b *build) makeRoot(ctx context.Context, packages []string, files map[strin
 }
 
 // overlay is a folder with what is put into the system before its packages.
-func (b *build) overlay(files map[string]string) (string, error) {
+func (b *build) overlay(s debianSystem) (string, error) {
 	overlay := filepath.Join(b.dir, "overlay")
-	for name, text := range files {
+	for name, text := range s.files {
 		path := filepath.Join(overlay, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return "", fmt.Errorf("preparing Debian's files: %w", err)
@@ -122,6 +134,9 @@ func (b *build) overlay(files map[string]string) (string, error) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return "", fmt.Errorf("preparing Debian's files: %w", err)
 		}
+	}
+	if !s.program {
+		return overlay, nil
 	}
 	program, err := os.ReadFile(b.TinyOS)
 	if err != nil {
@@ -136,23 +151,26 @@ func (b *build) overlay(files map[string]string) (string, error) {
 
 // finish runs in the new system at the end. Host keys are made at the first boot: two machines must
 // not have the same.
-const finish = `set -e
+const finish = finishAny + `chroot . useradd --create-home --shell /bin/bash debian
+systemctl --root=. enable billet-first-boot >/dev/null
+`
+
+const finishAny = `set -e
 rm -f etc/ssh/ssh_host_*
 : > etc/resolv.conf
-chroot . useradd --create-home --shell /bin/bash debian
-systemctl --root=. enable systemd-networkd billet-first-boot >/dev/null
+systemctl --root=. enable systemd-networkd >/dev/null
 systemctl --root=. mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer >/dev/null
 rm -rf var/lib/apt/lists/* var/cache/apt/*
 `
 
-func (b *build) bootstrap(ctx context.Context, packages []string, overlay string) error {
-	script, err := b.write("finish.sh", "cd \"$1\"\n"+finish)
+func (b *build) bootstrap(ctx context.Context, s debianSystem, overlay string) error {
+	script, err := b.write("finish.sh", "cd \"$1\"\n"+s.finish)
 	if err != nil {
 		return err
 	}
-	b.Log.Info("installing Debian", "packages", strings.Join(packages, ","))
+	b.Log.Info("installing Debian", "packages", strings.Join(s.packages, ","))
 	return b.command(ctx, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-		"--include="+strings.Join(packages, ","),
+		"--include="+strings.Join(s.packages, ","),
 		"--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none",
 		"--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",

@@ -51,7 +51,7 @@ func rootInputs(ctx context.Context, b *build) (string, error) {
 }
 
 func makeDebianRoot(ctx context.Context, b *build, out string) error {
-	root, err := b.makeRoot(ctx, rootPackages, rootFiles())
+	root, err := b.makeRoot(ctx, debianSystem{rootPackages, rootFiles(), finish, true})
 	if err != nil {
 		return err
 	}
