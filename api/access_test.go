@@ -53,7 +53,7 @@ func TestWhichRoutesNeedAPassword(t *testing.T) {
 	}
 	const required = `{"error":{"code":401,"message":"Authorization required"}}`
 	ask := func(method, path, version, user string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, path, strings.NewReader("{not even JSON"))
+		r := httptest.NewRequest(method, "http://127.0.0.1"+path, strings.NewReader("{not even JSON"))
 		r.Header.Set("X-OpenStack-Ironic-API-Version", version)
 		if user != "" {
 			r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user)))
@@ -288,7 +288,7 @@ func TestBrokenBodiesOfEveryRoute(t *testing.T) {
 			limit = 1 << 20
 		}
 		for _, length := range []int64{limit + 1, 1 << 40} { // the length alone says it; nothing is read
-			r := httptest.NewRequest(method, path, errReader{t})
+			r := httptest.NewRequest(method, "http://127.0.0.1"+path, errReader{t})
 			r.ContentLength = length
 			r.Header.Set("X-OpenStack-Ironic-API-Version", "1.115")
 			rec := httptest.NewRecorder()
@@ -313,7 +313,7 @@ func (r errReader) Read([]byte) (int, error) {
 func TestBodiesWithoutALength(t *testing.T) {
 	s := newServer(t)
 	post := func(body io.Reader) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("POST", "/v1/nodes", body)
+		r := httptest.NewRequest("POST", "http://127.0.0.1/v1/nodes", body)
 		r.ContentLength = -1
 		r.Header.Set("X-OpenStack-Ironic-API-Version", "1.115")
 		rec := httptest.NewRecorder()
@@ -355,7 +355,7 @@ func TestARefusedBodyIsReadToItsEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nX-OpenStack-Ironic-API-Version: %s\r\n", tt.method, tt.path, tt.version)
+			head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nX-OpenStack-Ironic-API-Version: %s\r\n", tt.method, tt.path, tt.version)
 			if chunked {
 				head += fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", tt.size)
 			} else {
@@ -384,7 +384,7 @@ func TestARefusedBodyIsReadToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /v1/nodes HTTP/1.1\r\nHost: x\r\nX-OpenStack-Ironic-API-Version: 1.115\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
+	fmt.Fprintf(conn, "POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\nX-OpenStack-Ironic-API-Version: 1.115\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
 	began := time.Now()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != 413 || time.Since(began) > drainTime/2 {
@@ -438,7 +438,7 @@ func TestVersionHeadersInTheWild(t *testing.T) {
 		{[]header{{own, "1.5\x000"}}, 406, ""},
 		{[]header{{standard, "baremetal 1.0"}, {own, "1.50"}}, 406, ""},
 	} {
-		r := httptest.NewRequest("GET", "/v1/nodes", nil)
+		r := httptest.NewRequest("GET", "http://127.0.0.1/v1/nodes", nil)
 		for _, h := range tt.headers {
 			r.Header.Add(h.name, h.value)
 		}
@@ -485,7 +485,7 @@ func TestTheLogAndTheAnswerShareAnID(t *testing.T) {
 	} {
 		log.Reset()
 		w.fail = tt.fail
-		r := httptest.NewRequest("PUT", "/v1/nodes/rack1-u7/maintenance", nil)
+		r := httptest.NewRequest("PUT", "http://127.0.0.1/v1/nodes/rack1-u7/maintenance", nil)
 		r.Header.Set("X-OpenStack-Ironic-API-Version", "1.115")
 		r.Header.Set("X-OpenStack-Request-Id", global)
 		rec := httptest.NewRecorder()

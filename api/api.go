@@ -24,6 +24,10 @@ type Config struct {
 	Auth         string // "noauth" (default) or "http_basic"
 	HTPasswdFile string // bcrypt htpasswd file, for http_basic
 
+	// AllowedHosts are names and addresses under which requests are taken besides our own and PublicEndpoint's, where
+	// nobody logs in.
+	AllowedHosts []string
+
 	Host             string        // shown as the nodes' `conductor`; default: this machine's host name
 	PublicEndpoint   string        // base of all links, "https://host:port"; default: what the client asked for
 	MaxLimit         int           // longest page; default 1000
@@ -37,9 +41,11 @@ type Config struct {
 // at once.
 type API struct {
 	Config
-	users   *users // nil with noauth
-	people  http.Handler
-	machine http.Handler
+	users     *users // nil with noauth
+	hosts     []string
+	crossSite *http.CrossOriginProtection
+	people    http.Handler
+	machine   http.Handler
 }
 
 // New builds an API, or says which setting is wrong.
@@ -83,6 +89,9 @@ func (a *API) setDefaults() error {
 			return fmt.Errorf("api: the public endpoint %q is not an http or https URL", a.PublicEndpoint)
 		}
 		a.PublicEndpoint = strings.TrimRight(a.PublicEndpoint, "/")
+	}
+	if err := a.setHosts(); err != nil {
+		return fmt.Errorf("api: the public endpoint: %w", err)
 	}
 	if a.Host == "" {
 		a.Host, _ = os.Hostname()

@@ -34,7 +34,7 @@ func (s *server) ask(version, method, path, body string) (*http.Response, string
 }
 
 func send(h http.Handler, version, method, path, body string) (*http.Response, string) {
-	r := httptest.NewRequest(method, "http://client.example"+path, strings.NewReader(body))
+	r := httptest.NewRequest(method, "http://127.0.0.1:6385"+path, strings.NewReader(body))
 	if version != "" {
 		r.Header.Set("X-OpenStack-Ironic-API-Version", version)
 	}
@@ -180,7 +180,7 @@ func TestLinksFollowTheClientsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, body := send(a.Handler(), "1.1", "GET", "/", "")
-	if !strings.Contains(body, `"href":"http://client.example/v1/"`) {
+	if !strings.Contains(body, `"href":"http://127.0.0.1:6385/v1/"`) {
 		t.Errorf("links are %s", body)
 	}
 }

@@ -221,7 +221,7 @@ func TestARefusalIsWrittenToAClientThatStoppedSending(t *testing.T) {
 	s.fail = context.Canceled
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := httptest.NewRequest("PUT", "/v1/nodes/"+nodeA+"/maintenance", nil).WithContext(ctx)
+	r := httptest.NewRequest("PUT", "http://127.0.0.1/v1/nodes/"+nodeA+"/maintenance", nil).WithContext(ctx)
 	rec := httptest.NewRecorder()
 	s.api.Handler().ServeHTTP(rec, r)
 	if rec.Code != 500 || rec.Body.Len() == 0 {

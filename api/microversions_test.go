@@ -33,7 +33,7 @@ func TestVersionNegotiation(t *testing.T) {
 		{"newest", "", 406, "1.1", bad},
 	} {
 		for _, path := range []string{"/", "/v1/nodes"} {
-			r := httptest.NewRequest("GET", path, nil)
+			r := httptest.NewRequest("GET", "http://127.0.0.1"+path, nil)
 			if tt.own != "" {
 				r.Header.Set("X-OpenStack-Ironic-API-Version", tt.own)
 			}

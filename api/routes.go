@@ -10,8 +10,8 @@ func (a *API) routes() []route {
 
 func (a *API) serviceRoutes() []route {
 	return []route{
-		{pattern: "GET /{$}", access: ramdisk, serve: a.showService},
-		{pattern: "GET /v1", access: ramdisk, serve: a.showVersion},
+		{pattern: "GET /{$}", access: public, serve: a.showService},
+		{pattern: "GET /v1", access: public, serve: a.showVersion},
 		{pattern: "GET /v1/drivers", serve: a.listDrivers},
 		{pattern: "GET /v1/drivers/{name}", serve: a.showDriver},
 		{pattern: "GET /v1/drivers/{name}/properties", serve: a.showDriverProperties},
@@ -101,5 +101,5 @@ func (a *API) portRoutes() []route {
 
 // machineRoutes is what of the table the provisioning door opens.
 func machineRoutes(all []route) []route {
-	return slices.DeleteFunc(slices.Clone(all), func(rt route) bool { return rt.access != ramdisk })
+	return slices.DeleteFunc(slices.Clone(all), func(rt route) bool { return rt.access == people })
 }

@@ -31,8 +31,8 @@ type access int
 
 const (
 	people  access = iota // needs credentials when there is authentication
-	public                // anyone
-	ramdisk               // anyone, and open on the provisioning door too
+	public                // anyone, at both doors
+	ramdisk               // a machine, at both doors: nobody logs in, and browsers are not answered
 )
 
 // route is one line of the table in routes.go.
@@ -66,6 +66,10 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		defer recovered(w, log)
 		v, verr := versionOf(r.Header)
 		v.stamp(w.Header())
+		if err := a.foreign(r, kind); err != nil {
+			writeError(w, log, err)
+			return
+		}
 		ctx, end := answered(r.Context())
 		defer end()
 		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id})), v)
@@ -142,6 +146,9 @@ func (a *API) admit(r *http.Request, rt route, in request) error {
 		if err := a.authenticate(r); err != nil {
 			return err
 		}
+	}
+	if rt.access == ramdisk && ofBrowser(r) { // a GET may be more than reading: lookup gives the token away
+		return a.notOfMachine(r)
 	}
 	if in.err != nil {
 		return in.err

@@ -23,7 +23,7 @@ func (w *world) MachineCall(_ context.Context, ident string, call node.MachineCa
 
 // post sends a request as an old ramdisk does: a token header, no version.
 func post(h http.Handler, path, token, body string) (int, string) {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Auth-Token", token)
 	w := httptest.NewRecorder()

@@ -36,6 +36,7 @@ type Config struct {
 	HtpasswdFile   string
 	NoauthAnywhere bool
 	PublicEndpoint string
+	AllowedHosts   []string
 	MaxLimit       int
 
 	ProvisionInterface string
@@ -121,6 +122,7 @@ func (c *Config) keys() []key {
 		{"htpasswd_file", "", "bcrypt htpasswd file for auth http_basic", text(&c.HtpasswdFile)},
 		{"noauth_anywhere", "false", "allow auth noauth on an address others can reach", boolean(&c.NoauthAnywhere)},
 		{"public_endpoint", "", "base of the links in answers; empty: what the client asked for", text(&c.PublicEndpoint)},
+		{"allowed_hosts", "", "comma list of further names and addresses, without port, under which the API may be asked for when auth is noauth, and the provisioning listener by name; its own address, localhost and public_endpoint's always are. A name that others can have lead here lets their web pages drive the API", list(&c.AllowedHosts)},
 		{"max_limit", "1000", "most items in one page of a list", number(&c.MaxLimit, 1, 1_000_000)},
 
 		{"provision_interface", "", "network interface of the provisioning network; boot services need it", text(&c.ProvisionInterface)},

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/billet-metal/billet/api"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/boot/tftp"
@@ -71,7 +72,7 @@ func ipv4(n uint32) netip.Addr {
 }
 
 // serve opens the provisioning listener, TFTP and DHCP on the provisioning interface.
-func (p *provisioning) serve(g *group, c *Config, db *store.Store, agents http.Handler, log *slog.Logger) error {
+func (p *provisioning) serve(g *group, c *Config, db *store.Store, rest *api.API, log *slog.Logger) error {
 	base := fmt.Sprintf("http://%s:%d", p.ip, c.ProvisionPort)
 	loaders := boot.Loaders{Dirs: c.LoaderDirs}
 	var lookup boot.Lookup = db
@@ -86,8 +87,8 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, agents http.H
 		return err
 	}
 	doors := http.NewServeMux()
-	doors.Handle("/boot/", &web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Trace: db, Log: log})
-	doors.Handle("/", agents)
+	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Trace: db, Log: log}))
+	doors.Handle("/", rest.MachineHandler())
 	g.http(l, doors)
 
 	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Trace: db, Log: log}

@@ -129,7 +129,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	})
 	rest, err := api.New(api.Config{
 		Conductor: con, Reader: db, Templates: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
-		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
+		PublicEndpoint: c.PublicEndpoint, AllowedHosts: c.AllowedHosts, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
-		if err := net.serve(g, c, db, rest.MachineHandler(), log); err != nil {
+		if err := net.serve(g, c, db, rest, log); err != nil {
 			return g.stop(err)
 		}
 	}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// A web browser on the operator's machine reaches what that machine reaches, and any page can have it send requests:
+// with fetch and forms to other addresses (cross-site requests), and to a name of the page's own whose address has
+// changed to ours meanwhile (DNS rebinding), for which the browser takes us for the page's own server. Where nobody
+// logs in, being reachable is all the right there is, so these requests are refused. A browser also adds a login that
+// it remembers by itself, so cross-site requests are refused with a login too. Clients other than browsers send neither
+// Origin nor Sec-Fetch-Site and ask for an address, or for a name that is configured.
+
+// foreign refuses a request that a page of somebody else may have made.
+func (a *API) foreign(r *http.Request, kind doorKind) error {
+	if kind == machineDoor {
+		return a.notOfMachine(r)
+	}
+	if a.users == nil && !a.ownHost(r) {
+		return node.Errorf(node.Forbidden, "The API is asked for as %q. Without a login it answers only to the address it listens on, to localhost "+
+			"and to the names in allowed_hosts, since a web page could have any other name lead here.", r.Host)
+	}
+	if a.crossSite.Check(r) != nil || crossRead(r) {
+		return node.Errorf(node.Forbidden, "A web page of another site makes this request; the API takes none of those.")
+	}
+	return nil
+}
+
+// crossRead is a request that only reads, made by a page of somewhere else and not by a person who follows a link.
+func crossRead(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
+}
+
+// notOfMachine refuses what no firmware, boot loader or agent sends: a browser's request, or one for a name that its
+// sender may have had lead here. Machines are told addresses.
+func (a *API) notOfMachine(r *http.Request) error {
+	_, err := netip.ParseAddr(hostOf(r))
+	if ofBrowser(r) || err != nil && !a.ownHost(r) {
+		return node.Errorf(node.Forbidden, "This is for machines that boot or deploy, which ask for an address: web browsers are not answered, "+
+			"and names only when they are in allowed_hosts.")
+	}
+	return nil
+}
+
+// ofBrowser tells a browser's request: by the headers that a page cannot leave out, and by the name that all browsers
+// go by, which a page cannot change where it needs no permission to send.
+func ofBrowser(r *http.Request) bool {
+	return r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" || strings.HasPrefix(r.UserAgent(), "Mozilla/")
+}
+
+// ownHost reports whether the host asked for is one that nobody else can have lead here. A request without any, which
+// HTTP/1.0 allows, is no browser's.
+func (a *API) ownHost(r *http.Request) bool {
+	host := hostOf(r)
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(a.hosts, host) {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	if ip = ip.Unmap(); ip.IsLoopback() {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	own, err := netip.ParseAddrPort(local.String())
+	return err == nil && own.Addr().Unmap().WithZone("") == ip.WithZone("")
+}
+
+// hostOf is the host a request asks for, without port, in lower case.
+func hostOf(r *http.Request) string { return bareHost(r.Host) }
+
+func bareHost(host string) string {
+	u := url.URL{Host: host}
+	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+}
+
+// setHosts fills in what the guard against pages knows: the names that are ours.
+func (a *API) setHosts() error {
+	for _, h := range a.AllowedHosts {
+		if strings.Contains(h, ":") && !strings.Contains(h, "]") && strings.Count(h, ":") > 1 {
+			h = "[" + h + "]" // an IPv6 address
+		}
+		a.hosts = append(a.hosts, bareHost(h))
+	}
+	a.crossSite = http.NewCrossOriginProtection()
+	if a.PublicEndpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(a.PublicEndpoint)
+	if err != nil {
+		return err
+	}
+	a.hosts = append(a.hosts, bareHost(u.Host))
+	return a.crossSite.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+}
+
+// MachinesOnly keeps browsers away from other handlers of the provisioning listener.
+func (a *API) MachinesOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.notOfMachine(r); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
