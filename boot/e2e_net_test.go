@@ -27,6 +27,7 @@ import (
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/boot/tftp"
 	"github.com/billet-metal/billet/boot/web"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -114,8 +115,8 @@ func serveBoot(config []byte, out io.Writer) error {
 		},
 		Lookup: s, Leases: noLeases{}, Trace: trace, Log: log,
 	}
-	t := &tftp.Server{Addr: netip.MustParseAddrPort(serverIP + ":69"), Lookup: s, Trace: trace, Log: log}
-	h := &http.Server{Addr: serverIP + ":8080", Handler: &web.Handler{Lookup: s, BaseURL: base, Trace: trace, Log: log}}
+	t := &tftp.Server{Addr: netip.MustParseAddrPort(serverIP + ":69"), Lookup: s, Trace: trace, Gate: fetch.Loopback("/"), Log: log}
+	h := &http.Server{Addr: serverIP + ":8080", Handler: &web.Handler{Lookup: s, BaseURL: base, Trace: trace, Gate: fetch.Loopback("/"), Log: log}}
 	failed := make(chan error, 3)
 	go func() { failed <- d.Serve(ctx) }()
 	go func() { failed <- t.Serve(ctx) }()

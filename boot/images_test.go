@@ -284,7 +284,7 @@ func TestOpenSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	for place, want := range map[string]string{near: "near kernel", far.URL + "/kernel": "far kernel"} {
-		src, err := OpenSource(t.Context(), place)
+		src, err := OpenSource(t.Context(), gate, place)
 		if err != nil {
 			t.Errorf("%s: %v", place, err)
 			continue
@@ -299,7 +299,7 @@ func TestOpenSource(t *testing.T) {
 		filepath.Dir(near): "is not a regular file", near + "x": "no such file", far.URL + "/x": "the server answered 404 Not Found",
 		"http://127.0.0.1:1/": "connection refused",
 	} {
-		if _, err := OpenSource(t.Context(), place); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := OpenSource(t.Context(), gate, place); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", place, err, want)
 		}
 	}

@@ -2,16 +2,13 @@ package boot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -24,7 +21,7 @@ type Source struct {
 
 // IsURL reports whether a record's kernel or ramdisk lies on another server.
 func IsURL(place string) bool {
-	return strings.HasPrefix(place, "http://") || strings.HasPrefix(place, "https://")
+	return fetch.IsURL(place)
 }
 
 // Place returns where the named file (KernelFile, RamdiskFile, ImageFile) of r lies; "" when r
@@ -49,37 +46,26 @@ func (r *Record) Kind(file string) node.BootFile {
 	return node.BootFile(file)
 }
 
-// sourceClient fetches kernels and ramdisks that lie elsewhere. The whole answer may take
-// long; its first byte may not.
-var sourceClient = &http.Client{Transport: &http.Transport{
-	Proxy:                 http.ProxyFromEnvironment,
-	DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-	ResponseHeaderTimeout: 30 * time.Second,
-	IdleConnTimeout:       30 * time.Second,
-	MaxIdleConnsPerHost:   8,
-	DisableCompression:    true, // a length that is not the file's would break TFTP's tsize
-}}
-
 // silence is how long a server may say nothing in the middle of a file.
 var silence = time.Minute
 
-// Fetch asks for a URL of a record with the given headers, such as Range. The caller closes
+// Fetch asks for a URL of a record, if the gate allows it, with the given headers, such as Range. The caller closes
 // the body, and judges the status. Reading a body whose server has fallen silent ends with an error.
 // Errors do not hold what may be secret in a URL: user, password, query.
-func Fetch(ctx context.Context, method, place string, header http.Header) (*http.Response, error) {
+func Fetch(ctx context.Context, gate *fetch.Gate, method, place string, header http.Header) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, method, place, nil)
 	if err != nil {
 		cancel(nil)
-		return nil, fmt.Errorf("asking for a file of a boot: %w", withoutURL(err))
+		return nil, fmt.Errorf("asking for a file of a boot: %w", fetch.Scrub(err))
 	}
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	resp, err := sourceClient.Do(req)
+	resp, err := gate.Client().Do(req)
 	if err != nil {
 		cancel(nil)
-		return nil, fmt.Errorf("asking for %s: %w", WithoutSecrets(place), withoutURL(err))
+		return nil, fmt.Errorf("asking for %s: %w", fetch.Redact(place), fetch.Scrub(err))
 	}
 	resp.Body = &body{ReadCloser: resp.Body, ctx: ctx, cancel: cancel}
 	return resp, nil
@@ -108,54 +94,23 @@ func (b *body) Close() error {
 	return err
 }
 
-// WithoutSecrets is a record's URL as it may stand in a log or an answer: without user, password and
-// query.
-func WithoutSecrets(place string) string {
+// OpenSource opens a file of a record from its first byte. The gate is asked again here: what a record says was
+// allowed when it was written, and the file may be another one by now.
+func OpenSource(ctx context.Context, gate *fetch.Gate, place string) (*Source, error) {
 	if !IsURL(place) {
-		return place
+		f, st, err := gate.Open(place)
+		if err != nil {
+			return nil, err
+		}
+		return &Source{ReadCloser: f, File: f, Size: st.Size()}, nil
 	}
-	u, err := url.Parse(place)
-	if err != nil {
-		return "a URL"
-	}
-	return u.Scheme + "://" + u.Host + u.Path
-}
-
-// withoutURL takes the URL out of net/http's and net/url's errors.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
-	}
-	return err
-}
-
-// OpenSource opens a file of a record from its first byte.
-func OpenSource(ctx context.Context, place string) (*Source, error) {
-	if !IsURL(place) {
-		return openFile(place)
-	}
-	resp, err := Fetch(ctx, http.MethodGet, place, nil)
+	resp, err := Fetch(ctx, gate, http.MethodGet, place, nil)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, fmt.Errorf("asking for %s: the server answered %s", WithoutSecrets(place), resp.Status)
+		return nil, fmt.Errorf("asking for %s: the server answered %s", fetch.Redact(place), resp.Status)
 	}
 	return &Source{ReadCloser: resp.Body, Size: resp.ContentLength}, nil
-}
-
-func openFile(path string) (*Source, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() { // opening a FIFO would hang
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return &Source{ReadCloser: f, File: f, Size: st.Size()}, nil
 }

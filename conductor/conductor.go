@@ -12,6 +12,7 @@ import (
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/rules"
 )
 
 // Config is what a conductor is made of. Store, Types, Host and Log must be set; a zero duration
@@ -46,8 +47,9 @@ type Config struct {
 	ConductorGroup       string
 	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
 
-	BuiltInRules    []node.InspectionRule // inspection rules beside those in the store
-	DiscoveryDriver string                // hardware type that unknown machines are enrolled with when they report; "": they are not
+	BuiltInRules    []node.InspectionRule                   // inspection rules beside those in the store
+	RuleCalls       func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does
+	DiscoveryDriver string                                  // hardware type that unknown machines are enrolled with when they report; "": they are not
 
 	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3

@@ -243,6 +243,7 @@ func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *drive
 	}
 	m := &rules.Machine{
 		Node: t.Node, Ports: afterwards(t.Ports, found), Inventory: found.Inventory.Inventory, PluginData: found.Inventory.PluginData,
+		Get: c.cfg.RuleCalls,
 		Log: func(ctx context.Context, level slog.Level, text string) {
 			c.log.Log(ctx, level, "an inspection rule says", "node", t.Node.UUID, "text", scrub(t.Node, text))
 		},

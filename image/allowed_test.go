@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // TestAllowedDirectoriesThatAreLinks: an operator may allow a link to a directory. What lies in the
@@ -62,7 +64,7 @@ func TestAllowedDirectoriesThatAreLinks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.allowed+" "+tt.path, func(t *testing.T) {
-			s := &Store{Allowed: []string{"/nowhere", at(tt.allowed)}}
+			s := &Store{Gate: fetch.Loopback("/nowhere", at(tt.allowed))}
 			r, err := s.Resolve(t.Context(), Ref{Source: "file://" + at(tt.path)})
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("resolve: %v, want %q", err, tt.want)
@@ -87,7 +89,7 @@ func TestDirectoriesThatAllowNothing(t *testing.T) {
 	path := writeFile(t, filepath.Join(dir, "a"), content)
 	t.Chdir(dir)
 	for name, allowed := range map[string][]string{"none": nil, "empty": {""}, "here": {"."}, "relative": {filepath.Base(dir)}, "up": {".."}, "a file": {path}} {
-		s := &Store{Allowed: allowed}
+		s := &Store{Gate: fetch.Loopback(allowed...)}
 		for _, source := range []string{"file://" + path, "file://a", "file://./a", "file:///proc/self/cwd/a"} {
 			if _, err := s.Resolve(t.Context(), Ref{Source: source}); err == nil {
 				t.Errorf("%s: %s is read", name, source)
@@ -97,7 +99,7 @@ func TestDirectoriesThatAllowNothing(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (&Store{Allowed: []string{"/"}}).Resolve(t.Context(), Ref{Source: "file://" + path}); err != nil {
+	if _, err := (&Store{Gate: fetch.Loopback("/")}).Resolve(t.Context(), Ref{Source: "file://" + path}); err != nil {
 		t.Errorf("an operator who allows everything: %v", err)
 	}
 }
@@ -108,7 +110,7 @@ func TestFile(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "vmlinuz"), content)
 	writeFile(t, filepath.Join(dir, "empty"), nil)
 	writeFile(t, filepath.Join(store, "kernel-6.1"), content)
-	s := &Store{Dir: store, Allowed: []string{dir}}
+	s := &Store{Dir: store, Gate: fetch.Loopback(dir)}
 	tests := []struct{ source, want, err string }{
 		{"file://" + dir + "/vmlinuz", dir + "/vmlinuz", ""},
 		{"kernel-6.1", store + "/kernel-6.1", ""},
@@ -116,7 +118,8 @@ func TestFile(t *testing.T) {
 		{"file://" + dir, "", "only files under " + dir + " are allowed"},
 		{"kernel-5", "", "there is no such file"},
 		{"../kernel-6.1", "", "is not the name of an image"},
-		{"http://h/k", "", "needs a checksum"},
+		{"http://h/k", "http://h/k", ""},
+		{"http://169.254.169.254/k", "http://169.254.169.254/k", "a link-local address"},
 		{"ftp://h/k", "", "of no known kind"},
 	}
 	for _, tt := range tests {

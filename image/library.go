@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // sumDir holds the checksums kept between processes, in the store's directory. Names of images
@@ -55,7 +57,7 @@ func (s *Store) Import(ctx context.Context, name, from string, want Ref) (Resolv
 	s.sweep()
 	r, err := s.importFile(ctx, name, from, want)
 	if err != nil {
-		return Resolved{}, fmt.Errorf("importing %s as %q: %w", redactURL(from), name, err)
+		return Resolved{}, fmt.Errorf("importing %s as %q: %w", fetch.Redact(from), name, err)
 	}
 	return r, nil
 }
@@ -116,7 +118,7 @@ func (s *Store) copyFrom(ctx context.Context, to *os.File, from string, want Ref
 	if isURL(want.Checksum) && want.HashValue == "" {
 		algo, value, err := s.fetchSumWithin(ctx, want.Checksum, from)
 		if err != nil {
-			return want, fmt.Errorf("reading the checksum file %s: %w", redactURL(want.Checksum), err)
+			return want, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(want.Checksum), err)
 		}
 		want.Checksum, want.HashAlgo, want.HashValue = "", algo, value
 	}
@@ -161,7 +163,7 @@ func (s *Store) download(ctx context.Context, to io.Writer, from string, want Re
 	}
 	n, err := io.Copy(to, progressReader{resp.Body, func() { silence.Reset(timeout) }})
 	if err != nil {
-		return fmt.Errorf("after %d bytes: %w", n, causeOf(ctx, scrub(err)))
+		return fmt.Errorf("after %d bytes: %w", n, causeOf(ctx, fetch.Scrub(err)))
 	}
 	return nil
 }

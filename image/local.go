@@ -11,37 +11,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/billet-metal/billet/fetch"
 )
-
-// checkAllowed refuses a path that is not under one of the allowed directories, or under what one
-// of them is a link to.
-func (s *Store) checkAllowed(path string) error {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-		return fmt.Errorf("file://%s is not an absolute path without . and ..: file:///directory/file is allowed", path)
-	}
-	for _, dir := range s.Allowed {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if under(path, filepath.Clean(dir)) {
-			return nil
-		}
-		if real, err := filepath.EvalSymlinks(dir); err == nil && under(path, real) {
-			return nil
-		}
-	}
-	if len(s.Allowed) == 0 {
-		return fmt.Errorf("file://%s may not be read: no directory is allowed for file:// images", path)
-	}
-	return fmt.Errorf("file://%s may not be read: only files under %s are allowed", path, strings.Join(s.Allowed, ", "))
-}
-
-func under(path, dir string) bool {
-	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
 
 // resolveFile inspects a file of this machine, tables and all, and settles its checksum.
 func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved, error) {
@@ -53,7 +27,7 @@ func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved
 		ctx, cancel := s.deadline(ctx)
 		defer cancel()
 		if algo, value, err = s.fetchSum(ctx, ref.Checksum, filepath.Base(path)); err != nil {
-			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", redactURL(ref.Checksum), err)
+			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(ref.Checksum), err)
 		}
 	}
 	if path, err = filepath.Abs(path); err != nil {
@@ -78,13 +52,16 @@ func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved
 	if value != "" && value != got {
 		return Resolved{}, fmt.Errorf("its %s is %s, but %s was asked for", algo, got, value)
 	}
-	return Resolved{Path: path, Size: st.Size(), Info: info, HashAlgo: algo, HashValue: got}, nil
+	return Resolved{Path: f.Name(), Size: st.Size(), Info: info, HashAlgo: algo, HashValue: got}, nil
 }
 
-// File finds a file of this machine that is no image, such as a kernel, under the rules for images:
-// file:// under an allowed directory, or a name in the store. It is not inspected. The path is
+// File finds a file that is no image, such as a kernel, under the rules for images: file:// under an allowed
+// directory, a name in the store, or an http(s) URL, which is returned as it is. It is not inspected. A path is
 // absolute and has no links, so what is read later is what was allowed.
 func (s *Store) File(source string) (string, error) {
+	if isURL(source) {
+		return source, s.Gate.CheckURL(source)
+	}
 	if err := s.Validate(Ref{Source: source}); err != nil {
 		return "", err
 	}
@@ -94,7 +71,7 @@ func (s *Store) File(source string) (string, error) {
 	case sourceName:
 		path = filepath.Join(s.Dir, path)
 	default:
-		return "", fmt.Errorf("%s is no file of this machine", redactURL(source))
+		return "", fmt.Errorf("%s is no file of this machine", fetch.Redact(source))
 	}
 	f, st, err := s.openFile(path)
 	if err != nil {
@@ -104,48 +81,18 @@ func (s *Store) File(source string) (string, error) {
 	if st.Size() == 0 {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return "", notThere(err)
-	}
-	return filepath.Abs(path)
+	return f.Name(), nil
 }
 
-// openFile opens a regular file. A symbolic link must not lead out of what is allowed.
+// openFile opens a regular file that may be read for somebody. A named image may be a link to another one.
 func (s *Store) openFile(path string) (*os.File, os.FileInfo, error) {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil, nil, notThere(err)
+	if s.Dir == "" {
+		return s.Gate.Open(path)
 	}
-	if real != path && !s.inStore(path, real) {
-		if err := s.checkAllowed(real); err != nil {
-			return nil, nil, fmt.Errorf("the link leads out of the allowed directories: %w", err)
-		}
+	if own, err := filepath.Abs(s.Dir); err == nil && filepath.Dir(path) == own {
+		return s.Gate.With(own).Open(path)
 	}
-	// O_NONBLOCK: opening a named pipe must not wait for its writer.
-	f, err := os.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, notThere(err)
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, st, nil
-}
-
-// inStore reports whether both a name and what it leads to lie in the store's directory, which
-// may itself be reached through a link.
-func (s *Store) inStore(path, real string) bool {
-	own, err := filepath.Abs(s.Dir)
-	if err != nil || s.Dir == "" || filepath.Dir(path) != own {
-		return false
-	}
-	dir, err := filepath.EvalSymlinks(own)
-	return err == nil && filepath.Dir(real) == dir
+	return s.Gate.Open(path)
 }
 
 func notThere(err error) error {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 const defaultTimeout = 60 * time.Second
@@ -29,7 +31,7 @@ func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolv
 	}
 	if value == "" {
 		if algo, value, err = s.fetchSum(ctx, ref.Checksum, baseName(source)); err != nil {
-			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", redactURL(ref.Checksum), err)
+			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(ref.Checksum), err)
 		}
 	}
 	if algo == "md5" && s.MD5 != AllowMD5 {
@@ -75,7 +77,7 @@ func (s *Store) fetchSum(ctx context.Context, sumURL, name string) (algo, value 
 	}
 	value, err = findSum(io.LimitReader(resp.Body, maxSumFile), name)
 	if err != nil {
-		return "", "", scrub(err)
+		return "", "", fetch.Scrub(err)
 	}
 	algo, err = AlgorithmOf(value)
 	return algo, value, err
@@ -107,7 +109,7 @@ func (s *Store) fetchEnds(ctx context.Context, source string, ref Ref) (ends, er
 		e.head, e.size, err = e.head[:n], int64(n), nil
 	}
 	if err != nil {
-		return ends{}, fmt.Errorf("reading the image's first %d bytes: %w", len(e.head), scrub(err))
+		return ends{}, fmt.Errorf("reading the image's first %d bytes: %w", len(e.head), fetch.Scrub(err))
 	}
 	if e.size == 0 {
 		return ends{}, unknownSize(e)
@@ -141,52 +143,33 @@ func (s *Store) fetchTail(ctx context.Context, source string, ref Ref, size int6
 		return nil, err
 	}
 	if _, err := io.ReadFull(resp.Body, tail); err != nil {
-		return nil, fmt.Errorf("reading the image's last %d bytes: %w", tailSize, scrub(err))
+		return nil, fmt.Errorf("reading the image's last %d bytes: %w", tailSize, fetch.Scrub(err))
 	}
 	return tail, nil
 }
 
 // get asks for a URL with ref's user and password, for a part of it when ranged is not empty.
-// net/http sends the password to no other host when it is redirected.
+// A redirect takes the password to no other server: see fetch.Redirect.
 func (s *Store) get(ctx context.Context, source string, ref Ref, ranged string) (*http.Response, error) {
-	u, err := parseURL(source)
-	if err != nil {
+	if err := s.Gate.CheckURL(source); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, source, nil)
 	if err != nil {
-		return nil, scrub(err)
+		return nil, fetch.Scrub(err)
 	}
+	req.Header.Set("Accept-Encoding", "identity") // sizes and checksums are of the file as it is stored
 	if ranged != "" {
 		req.Header.Set("Range", ranged)
 	}
 	if ref.User != "" {
 		req.SetBasicAuth(ref.User, ref.Password)
 	}
-	client := s.Client
-	if client == nil {
-		client = http.DefaultClient
-	}
-	if client.CheckRedirect == nil {
-		client = &http.Client{Transport: client.Transport, CheckRedirect: safely, Jar: client.Jar, Timeout: client.Timeout}
-	}
-	resp, err := client.Do(req)
+	resp, err := s.Gate.Client().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", u.Host, scrub(err))
+		return nil, fmt.Errorf("asking %s: %w", req.URL.Host, fetch.Scrub(err))
 	}
 	return resp, nil
-}
-
-// safely follows redirects to mirrors, but never from https to http: whoever stands in between could
-// read the password and the signature, or answer with a checksum of their own.
-func safely(r *http.Request, via []*http.Request) error {
-	if len(via) >= 10 {
-		return errors.New("the server redirects without end")
-	}
-	if r.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https" {
-		return fmt.Errorf("the server redirects from https to %s at %s, which is not followed", r.URL.Scheme, r.URL.Host)
-	}
-	return nil
 }
 
 // beginsAt checks that a part of the image is the part that was asked for.
@@ -214,42 +197,4 @@ func sizeOf(resp *http.Response) (int64, error) {
 		return 0, &Refusal{Reason: "the file is empty"}
 	}
 	return 0, fmt.Errorf("the server answered %s", resp.Status)
-}
-
-// parseURL takes an http(s) URL with a host.
-func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("the URL %s cannot be read: %w", redactURL(s), scrub(err))
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("the URL %s is not of the form http(s)://host/path", redactURL(s))
-	}
-	return u, nil
-}
-
-// redactURL cuts what may be secret out of a source: user, password and the query, where
-// signatures of temporary URLs are.
-func redactURL(s string) string {
-	if kind, _ := sourceKind(s); kind != sourceHTTP {
-		return s
-	}
-	scheme, rest, _ := strings.Cut(s, "://")
-	rest, _, _ = strings.Cut(rest, "?")
-	host, path, found := strings.Cut(rest, "/")
-	if at := strings.LastIndex(host, "@"); at >= 0 {
-		host = host[at+1:]
-	}
-	if found {
-		host += "/" + path
-	}
-	return scheme + "://" + host
-}
-
-// scrub takes the URL out of net/http's errors, since a signed one is a secret.
-func scrub(err error) error {
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		return ue.Err
-	}
-	return err
 }

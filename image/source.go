@@ -3,12 +3,13 @@ package image
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // Ref is an image as somebody asks for it.
@@ -36,8 +37,7 @@ type Resolved struct {
 // for use from many goroutines and processes.
 type Store struct {
 	Dir     string        // the named images, one file each; "" for none
-	Allowed []string      // directories under which file:// may read; "" and relative ones allow nothing
-	Client  *http.Client  // nil: http.DefaultClient
+	Gate    *fetch.Gate   // which files and URLs are read for somebody; nil: no file of this machine, no server near it
 	Timeout time.Duration // for everything asked of an HTTP server but an Import's body; 0: 60 s
 	MD5     MD5Policy
 
@@ -68,14 +68,13 @@ func (s *Store) Validate(ref Ref) error {
 		if ref.Checksum == "" && ref.HashValue == "" {
 			return fmt.Errorf("an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value")
 		}
-		_, err := parseURL(rest)
-		return err
+		return s.Gate.CheckURL(rest)
 	case sourceFile:
-		return s.checkAllowed(rest)
+		return s.Gate.Check(rest)
 	case sourceName:
 		return s.checkName(rest)
 	default:
-		return fmt.Errorf("the image source %q is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed", redactURL(ref.Source))
+		return fmt.Errorf("the image source %q is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed", fetch.Redact(ref.Source))
 	}
 }
 
@@ -99,10 +98,10 @@ func (s *Store) Resolve(ctx context.Context, ref Ref) (Resolved, error) {
 		r, err = s.resolveFile(ctx, filepath.Join(s.Dir, rest), ref)
 	}
 	if err != nil {
-		return Resolved{}, fmt.Errorf("image %s: %w", redactURL(ref.Source), err)
+		return Resolved{}, fmt.Errorf("image %s: %w", fetch.Redact(ref.Source), err)
 	}
 	if err := checkFormat(ref.DiskFormat, r.Info); err != nil {
-		return Resolved{}, fmt.Errorf("image %s: %w", redactURL(ref.Source), err)
+		return Resolved{}, fmt.Errorf("image %s: %w", fetch.Redact(ref.Source), err)
 	}
 	return r, nil
 }
@@ -123,7 +122,7 @@ func sourceKind(s string) (kind source, rest string) {
 	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
 		return sourceHTTP, s
 	case strings.HasPrefix(lower, "file://"):
-		return sourceFile, s[len("file://"):]
+		return sourceFile, fetch.Path(s)
 	case s != "" && !strings.Contains(s, "://"):
 		return sourceName, s
 	}

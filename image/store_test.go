@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 var content = []byte(strings.Repeat("not a partition table\n", 5000)) // 110,000 bytes
@@ -123,7 +125,7 @@ func TestResolveHTTP(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := (&Store{}).Resolve(t.Context(), tt.ref)
+			got, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(), tt.ref)
 			if text := errText(err); text != tt.err {
 				t.Errorf("got  %s\nwant %s", text, tt.err)
 			}
@@ -133,7 +135,7 @@ func TestResolveHTTP(t *testing.T) {
 		})
 	}
 	s.requests = nil
-	if _, err := (&Store{}).Resolve(t.Context(), Ref{Source: s.URL + "/d.raw", Checksum: sha256Of(content), User: "me", Password: "pw"}); err != nil {
+	if _, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(), Ref{Source: s.URL + "/d.raw", Checksum: sha256Of(content), User: "me", Password: "pw"}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"GET /d.raw bytes=0-65535", "GET /d.raw bytes=109488-109999"}, s.requests); diff != "" {
@@ -142,7 +144,7 @@ func TestResolveHTTP(t *testing.T) {
 	if got := s.header.Get("Authorization"); got != "Basic bWU6cHc=" {
 		t.Errorf("Authorization %q", got)
 	}
-	r, err := (&Store{MD5: AllowMD5}).Resolve(t.Context(), Ref{Source: s.URL + "/d.raw", Checksum: s.URL + "/md5"})
+	r, err := (&Store{Gate: fetch.Loopback(), MD5: AllowMD5}).Resolve(t.Context(), Ref{Source: s.URL + "/d.raw", Checksum: s.URL + "/md5"})
 	if err != nil || r.HashAlgo != "md5" {
 		t.Errorf("md5 allowed: %+v, %v", r, err)
 	}
@@ -161,7 +163,7 @@ func TestSilentServer(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
 	defer s.Close()
 	defer close(end)
-	store := &Store{Dir: t.TempDir(), Timeout: 50 * time.Millisecond}
+	store := &Store{Dir: t.TempDir(), Gate: fetch.Loopback(), Timeout: 50 * time.Millisecond}
 	host := strings.TrimPrefix(s.URL, "http://")
 	_, err := store.Resolve(t.Context(), Ref{Source: s.URL + "/d", Checksum: sha256Of(content)})
 	if want := "image http://" + host + "/d: asking " + host + ": context deadline exceeded"; errText(err) != want {
@@ -174,7 +176,7 @@ func TestSilentServer(t *testing.T) {
 }
 
 func TestValidateRefs(t *testing.T) {
-	s := &Store{Dir: "/var/lib/images", Allowed: []string{"/srv/images/", "relative"}}
+	s := &Store{Dir: "/var/lib/images", Gate: fetch.Loopback("/srv/images/", "relative")}
 	const sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 	tests := []struct {
 		ref Ref
@@ -193,7 +195,7 @@ func TestValidateRefs(t *testing.T) {
 		{Ref{Source: "file://srv/images/a"}, "file://srv/images/a is not an absolute path without . and ..: file:///directory/file is allowed"},
 		{Ref{Source: "file:///srv/imagesX/a"}, "file:///srv/imagesX/a may not be read: only files under /srv/images/, relative are allowed"},
 		{Ref{Source: "http://", Checksum: sum}, "the URL http:// is not of the form http(s)://host/path"},
-		{Ref{Source: "http://h\x7f/", Checksum: sum}, "the URL http://h\x7f/ cannot be read: net/url: invalid control character in URL"},
+		{Ref{Source: "http://h\x7f/", Checksum: sum}, "the URL http://h\x7f/ cannot be read"},
 		{Ref{Source: "http://h/a"}, "an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value"},
 		{Ref{Source: "http://h/a", Checksum: "abc"}, `the checksum "abc" is not one: 64 (sha256), 128 (sha512) or 32 (md5) hexadecimal digits are allowed`},
 		{Ref{Source: "http://h/a", Checksum: strings.Repeat("g", 64)}, `the checksum "` + strings.Repeat("g", 64) + `" is not one: 64 (sha256), 128 (sha512) or 32 (md5) hexadecimal digits are allowed`},
@@ -209,7 +211,7 @@ func TestValidateRefs(t *testing.T) {
 			}
 		})
 	}
-	if got, want := errText((&Store{}).Validate(Ref{Source: "debian-12"})), `the image "debian-12" is named, but this service has no image store`; got != want {
+	if got, want := errText((&Store{Gate: fetch.Loopback()}).Validate(Ref{Source: "debian-12"})), `the image "debian-12" is named, but this service has no image store`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -228,9 +230,8 @@ func TestResolveFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Resolved{Path: path, Size: 110000, HashAlgo: "sha256", HashValue: sha256Of(content), Info: Info{Format: Raw, VirtualSize: 110000, Size: 110000}}
-	at512, linked := want, want
+	at512 := want
 	at512.HashAlgo, at512.HashValue = "sha512", sha512Of(content)
-	linked.Path = filepath.Join(dir, "inside")
 	wrong := strings.Repeat("0", 64)
 	tests := []struct {
 		name string
@@ -246,15 +247,15 @@ func TestResolveFile(t *testing.T) {
 		{"not there", Ref{Source: "file://" + dir + "/gone"}, Resolved{}, "image file://" + dir + "/gone: there is no such file"},
 		{"directory", Ref{Source: "file://" + dir + "/."}, Resolved{}, "file://" + dir + "/. is not an absolute path without . and ..: file:///directory/file is allowed"},
 		{"pipe", Ref{Source: "file://" + dir + "/pipe"}, Resolved{}, "image file://" + dir + "/pipe: " + dir + "/pipe is not a regular file"},
-		{"link inside", Ref{Source: "file://" + dir + "/inside"}, linked, ""},
+		{"link inside", Ref{Source: "file://" + dir + "/inside"}, want, ""},
 		{"link outside", Ref{Source: "file://" + dir + "/outside"}, Resolved{},
-			"image file://" + dir + "/outside: the link leads out of the allowed directories: file://" + secret + " may not be read: only files under " + dir + " are allowed"},
+			"the link leads out of the allowed directories: file://" + secret + " may not be read: only files under " + dir + " are allowed"},
 		{"tables lie", Ref{Source: "file://" + dir + "/bad.qcow2"}, Resolved{},
 			"image file://" + dir + "/bad.qcow2: qcow2 image refused: the data of disk bytes 0 and 512 overlaps at byte 1536 of the file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := (&Store{Allowed: []string{dir}}).Resolve(t.Context(), tt.ref)
+			got, err := (&Store{Gate: fetch.Loopback(dir)}).Resolve(t.Context(), tt.ref)
 			if text := errText(err); text != tt.err {
 				t.Errorf("got  %s\nwant %s", text, tt.err)
 			}
@@ -275,7 +276,7 @@ func TestSumsAreKept(t *testing.T) {
 			if err := os.Chtimes(path, stamp, stamp); err != nil {
 				t.Fatal(err)
 			}
-			store := &Store{Dir: dir, Allowed: []string{files}}
+			store := &Store{Dir: dir, Gate: fetch.Loopback(files)}
 			ref := Ref{Source: "file://" + path}
 			first, err := store.Resolve(t.Context(), ref)
 			if err != nil {
@@ -292,7 +293,7 @@ func TestSumsAreKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			if dir != "" {
-				store = &Store{Dir: dir, Allowed: []string{files}}
+				store = &Store{Dir: dir, Gate: fetch.Loopback(files)}
 			}
 			again, err := store.Resolve(t.Context(), ref)
 			if err != nil || again.HashValue != first.HashValue {
@@ -312,7 +313,7 @@ func TestSumsAreKept(t *testing.T) {
 func TestImportListRemove(t *testing.T) {
 	s := newShop(t, map[string][]byte{"/tiny.qcow2": newTiny(), "/SUMS": []byte(sha256Of(newTiny()) + "  tiny.qcow2\n" + sha256Of(content) + "  local.raw\n"), "/cut/d.raw": content})
 	dir := filepath.Join(t.TempDir(), "images")
-	store := &Store{Dir: dir}
+	store := &Store{Dir: dir, Gate: fetch.Loopback()}
 	if list, err := store.List(); err != nil || list != nil {
 		t.Errorf("a store that is not there yet: %v, %v", list, err)
 	}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // Call is an HTTP GET that an "api-call" action asks for. Its URL and headers may hold secrets.
@@ -38,7 +41,7 @@ func callAPI(ctx context.Context, w *work, args map[string]any) error {
 	defer cancel()
 	get := w.Get
 	if get == nil {
-		get = HTTPGet
+		get = HTTPGet(nil)
 	}
 	if err := get(ctx, c); err != nil {
 		return &fault{"its call failed", err.Error()}
@@ -122,17 +125,22 @@ var retried = map[int]bool{
 	http.StatusServiceUnavailable: true, http.StatusGatewayTimeout: true,
 }
 
-// HTTPGet carries a call out. Errors name the host only.
-func HTTPGet(ctx context.Context, c Call) error {
-	client := &http.Client{Timeout: c.Timeout, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		Proxy: func(r *http.Request) (*url.URL, error) {
+// HTTPGet carries a call out, for servers that the gate asks. Errors name the host only.
+func HTTPGet(gate *fetch.Gate) func(context.Context, Call) error {
+	return func(ctx context.Context, c Call) error {
+		client := gate.Through(func(r *http.Request) (*url.URL, error) {
 			if proxy := c.Proxies[r.URL.Scheme]; proxy != "" {
 				return url.Parse(proxy)
 			}
 			return nil, nil
-		},
-	}}
+		})
+		defer client.CloseIdleConnections()
+		client.Timeout = c.Timeout
+		return tries(ctx, client, c)
+	}
+}
+
+func tries(ctx context.Context, client *http.Client, c Call) error {
 	wait := c.Backoff
 	for try := 0; ; try++ {
 		again, err := once(ctx, client, c)
@@ -162,7 +170,8 @@ func once(ctx context.Context, client *http.Client, c Call) (again bool, err err
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return true, fmt.Errorf("%s: %s", u.Host, withoutURL(err))
+		_, denied := errors.AsType[*fetch.Denial](err)
+		return !denied, fmt.Errorf("%s: %s", u.Host, withoutURL(err))
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
@@ -174,6 +183,9 @@ func once(ctx context.Context, client *http.Client, c Call) (again bool, err err
 
 // withoutURL is what went wrong with a request, without the URL that the error quotes.
 func withoutURL(err error) string {
+	if d, ok := errors.AsType[*fetch.Denial](err); ok {
+		return d.Reason
+	}
 	if e, ok := err.(*url.Error); ok {
 		if e.Timeout() {
 			return "no answer in time"

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 func TestWhatAnAPICallAsksFor(t *testing.T) {
@@ -87,7 +89,7 @@ func TestHTTPGet(t *testing.T) {
 	} {
 		asked.Store(0)
 		answers = tt.answers
-		err := HTTPGet(t.Context(), Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"}, Timeout: 5 * time.Second, Retries: tt.retries, Backoff: time.Millisecond})
+		err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"}, Timeout: 5 * time.Second, Retries: tt.retries, Backoff: time.Millisecond})
 		if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err || asked.Load() != tt.asked {
 			t.Errorf("%v: %v after %d", tt.answers, err, asked.Load())
 		}
@@ -102,13 +104,13 @@ func TestHTTPGetOfNobody(t *testing.T) {
 	defer l.Close() // takes connections and says nothing
 	silent := l.Addr().String()
 	began := time.Now()
-	err = HTTPGet(t.Context(), Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
+	err = HTTPGet(fetch.Loopback())(t.Context(), Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
 	if err == nil || err.Error() != silent+": no answer in time" || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = HTTPGet(ctx, Call{URL: "http://127.0.0.1:1/?token=secret", Timeout: time.Second, Retries: 10, Backoff: time.Hour})
+	err = HTTPGet(fetch.Loopback())(ctx, Call{URL: "http://127.0.0.1:1/?token=secret", Timeout: time.Second, Retries: 10, Backoff: time.Hour})
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:1: ") {
 		t.Error(err)
 	}
@@ -118,7 +120,7 @@ func TestHTTPGetOfNobody(t *testing.T) {
 		}
 	}))
 	defer proxy.Close()
-	if err := HTTPGet(t.Context(), Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
+	if err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
 		t.Errorf("through a proxy: %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func (s *Server) openBoot(ctx context.Context, secret, which string) (file, erro
 	if which == boot.ImageFile || r.Place(which) == "" {
 		return file{kind: kind}, fmt.Errorf("boot record: %w", fs.ErrNotExist)
 	}
-	src, err := boot.OpenSource(ctx, r.Place(which))
+	src, err := boot.OpenSource(ctx, s.Gate, r.Place(which))
 	if err != nil {
 		return file{kind: kind}, fmt.Errorf("opening the %s of node %s: %w", which, r.NodeUUID, err)
 	}

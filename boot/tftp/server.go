@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -24,7 +25,8 @@ type Server struct {
 	Addr    netip.AddrPort // where machines reach us; port 69 but in tests. Not 0.0.0.0: answers must come from the address asked
 	Lookup  boot.Lookup
 	Loaders boot.Loaders
-	MACOf   boot.MACOf // nil: boot.Neighbour
+	MACOf   boot.MACOf  // nil: boot.Neighbour
+	Gate    *fetch.Gate // which files and URLs of a record are read; nil: no file of this machine
 	Trace   boot.Trace
 	Log     *slog.Logger
 

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -87,7 +88,7 @@ func start(t *testing.T, timeout time.Duration) (*Server, string, fakeTrace) {
 	trace := fakeTrace{make(chan string, 1000)}
 	s := &Server{
 		Addr: netip.MustParseAddrPort("127.0.0.1:0"), Lookup: lookup, Loaders: boot.Loaders{Dirs: []string{dir}},
-		MACOf: func(netip.Addr) string { return ourMAC }, Trace: trace, Log: slog.New(slog.DiscardHandler),
+		MACOf: func(netip.Addr) string { return ourMAC }, Trace: trace, Gate: fetch.Loopback(dir), Log: slog.New(slog.DiscardHandler),
 		Timeout: timeout,
 	}
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(s.Addr))

@@ -27,7 +27,7 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, secret, file stri
 	if boot.IsURL(place) {
 		return h.forward(w, r, rec, file, place)
 	}
-	src, err := boot.OpenSource(r.Context(), place)
+	src, err := boot.OpenSource(r.Context(), h.Gate, place)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.Log.Error("a file of a boot record is gone", "node", rec.NodeUUID, "file", file, "path", place)
 		return notFound(kind, "the "+file+" of this boot is gone from the server")
@@ -64,7 +64,7 @@ var (
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Record, file, place string) error {
 	header := http.Header{}
 	copyHeaders(header, r.Header, asked)
-	resp, err := boot.Fetch(r.Context(), r.Method, place, header)
+	resp, err := boot.Fetch(r.Context(), h.Gate, r.Method, place, header)
 	if err != nil {
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "err", err)
 		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer", node.FileFailed, rec.Kind(file)}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/fetch"
 )
 
 // raw sends one request line by line, shuts the sending side down and reads the answer to its end.
@@ -46,7 +47,7 @@ func TestNoWrongSuccessForFirmware(t *testing.T) {
 	defer far.Close()
 	h := &Handler{
 		Lookup:  fakeLookup{map[string]*boot.Record{farSecret: {NodeUUID: "node-1", Secret: farSecret, Kernel: far.URL}}},
-		BaseURL: "http://10.99.0.1:8080", MACOf: func(netip.Addr) string { return mac }, Trace: &fakeTrace{}, Log: slog.New(slog.DiscardHandler),
+		BaseURL: "http://10.99.0.1:8080", MACOf: func(netip.Addr) string { return mac }, Trace: &fakeTrace{}, Gate: fetch.Loopback(), Log: slog.New(slog.DiscardHandler),
 	}
 	near := httptest.NewServer(h)
 	defer near.Close()

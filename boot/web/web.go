@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -25,7 +26,8 @@ type Handler struct {
 	Lookup  boot.Lookup
 	BaseURL string // as machines reach this handler: "http://10.99.0.1:8080"
 	Loaders boot.Loaders
-	MACOf   boot.MACOf // nil: boot.Neighbour
+	MACOf   boot.MACOf  // nil: boot.Neighbour
+	Gate    *fetch.Gate // which files and URLs of a record are read; nil: no file of this machine
 	Trace   boot.Trace
 	Log     *slog.Logger
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -133,7 +134,7 @@ func start(t *testing.T) *fixture {
 	}
 	h := &Handler{
 		Lookup: fakeLookup{records}, BaseURL: "http://10.99.0.1:8080", Loaders: boot.Loaders{Dirs: []string{f.dir}},
-		MACOf: func(netip.Addr) string { return mac }, Trace: f.trace,
+		MACOf: func(netip.Addr) string { return mac }, Trace: f.trace, Gate: fetch.Loopback(f.dir),
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: f.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	f.Server = httptest.NewServer(h)

@@ -18,10 +18,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/fetch"
 )
 
 // Config is everything `billet serve` can be told. Its keys are one table, see keys.
 type Config struct {
+	File          string // the configuration file; "" when there is none
 	DataDir       string
 	Database      string
 	SecretKeyFile string
@@ -56,6 +58,8 @@ type Config struct {
 	KernelAppendParams string
 	ImageDir           string
 	FileURLPaths       []string
+	URLAllowed         []fetch.Place
+	URLDenied          []netip.Prefix
 
 	AutomatedClean        bool
 	DeleteAvailable       bool
@@ -141,7 +145,9 @@ func (c *Config) keys() []key {
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
 		{"kernel_append_params", "nofb vga=normal rootfstype=ramfs", "kernel parameters of the deploy ramdisk; rootfstype=ramfs lets it fill more than half of a small machine's memory", text(&c.KernelAppendParams)},
 		{"image_dir", "", "the local image store; empty: images in data_dir", text(&c.ImageDir)},
-		{"file_url_allowed_paths", "/var/lib/billet,/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories file:// images may be in (links are followed); image_dir always is", list(&c.FileURLPaths)},
+		{"file_url_allowed_paths", "/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories that images, kernels and ramdisks given as file:// may be in (links are followed); image_dir and ramdisk in data_dir always are, the rest of data_dir and this service's key, password and configuration files never", list(&c.FileURLPaths)},
+		{"url_allowed_networks", "", "comma list of addresses and networks that URLs may lead to although they are loopback or link-local; address:port for a listener of this service itself", places(&c.URLAllowed)},
+		{"url_denied_networks", "", "comma list of addresses and networks that no URL may lead to, such as that of the BMCs", prefixes(&c.URLDenied)},
 
 		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
 		{"allow_deleting_available_nodes", "true", "DELETE of a node in state available is allowed, as it is of a manageable one", boolean(&c.DeleteAvailable)},
@@ -237,6 +243,7 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, texts map[st
 		}
 		return nil
 	}
+	c.File = path
 	if path != "" {
 		if err := merge("configuration file "+path, func() error { return k.Load(file.Provider(path), yaml.Parser()) }); err != nil {
 			return nil, nil, err
@@ -296,6 +303,9 @@ func (c *Config) fill() error {
 	}
 	c.DataDir = dir
 	setIfEmpty(&c.ImageDir, c.DataDir+"/images")
+	if images, err := filepath.Abs(c.ImageDir); err == nil && (images == dir || strings.HasPrefix(dir, strings.TrimSuffix(images, "/")+"/")) {
+		return fmt.Errorf("image_dir: %s is data_dir or above it, and images would lie beside the service's key: use a directory of its own", c.ImageDir)
+	}
 	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
 	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")
 	host, _, _ := net.SplitHostPort(c.Listen)

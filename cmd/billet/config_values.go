@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/fetch"
 )
 
 // The parsers of configuration values: each returns what puts a text into its field, or says what
@@ -101,6 +102,44 @@ func address(p *string) func(string) error {
 			return fmt.Errorf("%q is not an IP address", s)
 		}
 		*p = s
+		return nil
+	}
+}
+
+// places reads a list of addresses, networks and address:port.
+func places(p *[]fetch.Place) func(string) error {
+	return func(s string) error {
+		var texts []string
+		if err := list(&texts)(s); err != nil {
+			return err
+		}
+		*p = nil
+		for _, item := range texts {
+			place, err := fetch.ParsePlace(item)
+			if err != nil {
+				return err
+			}
+			*p = append(*p, place)
+		}
+		return nil
+	}
+}
+
+// prefixes reads a list of addresses and networks.
+func prefixes(p *[]netip.Prefix) func(string) error {
+	return func(s string) error {
+		var texts []string
+		if err := list(&texts)(s); err != nil {
+			return err
+		}
+		*p = nil
+		for _, item := range texts {
+			network, err := fetch.ParseNet(item)
+			if err != nil {
+				return err
+			}
+			*p = append(*p, network)
+		}
 		return nil
 	}
 }

@@ -24,7 +24,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
 			Loaders:       boot.Loaders{Dirs: c.LoaderDirs},
-			AllowedPaths:  append(slices.Clone(c.FileURLPaths), c.ImageDir),
+			Gate:          p.gate,
 			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}
 	}
@@ -44,7 +44,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	softwareRAID := &agent.RAID{Direct: direct}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
-		Base: direct, Sources: p.sources, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
+		Base: direct, Sources: p.sources, Gate: p.gate, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
 	}
 	inspect := &agent.Inspect{
 		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Hooks: c.InspectionHooks, Params: c.InspectionParams,

@@ -45,6 +45,8 @@ var keyCases = map[string]struct {
 	"kernel_append_params":           {[3]string{"quiet", "console=ttyS0,115200 a=b", ""}, nil},
 	"image_dir":                      {[3]string{"/a", "/b", "c"}, nil},
 	"file_url_allowed_paths":         {[3]string{"/a", "/a,/b", ""}, nil},
+	"url_allowed_networks":           {[3]string{"127.0.0.1", "127.0.0.0/8,[::1]:6385", "fe80::/10"}, map[string]string{"localhost": `"localhost" is neither an address nor a network such as 10.0.0.0/8`, "10.0.0.0/33": `"10.0.0.0/33" is neither an address nor a network such as 10.0.0.0/8`}},
+	"url_denied_networks":            {[3]string{"10.0.0.1", "10.0.0.0/8,fd00::/8", ""}, map[string]string{"10.0.0.1:80": `"10.0.0.1:80" is neither an address nor a network such as 10.0.0.0/8`}},
 	"automated_clean":                {[3]string{"true", "false", "0"}, map[string]string{"never": `"never" is not true or false`}},
 	"allow_deleting_available_nodes": {[3]string{"true", "false", "F"}, map[string]string{"no": `"no" is not true or false`}},
 	"erase_devices_priority":         {[3]string{"0", "10", "1000"}, map[string]string{"-1": `"-1" is not a number from 0 to 1000`, "1001": `"1001" is not a number from 0 to 1000`}},

@@ -13,6 +13,7 @@ import (
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/boot/tftp"
 	"github.com/billet-metal/billet/boot/web"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/store"
 )
 
@@ -72,7 +73,7 @@ func ipv4(n uint32) netip.Addr {
 }
 
 // serve opens the provisioning listener, TFTP and DHCP on the provisioning interface.
-func (p *provisioning) serve(g *group, c *Config, db *store.Store, rest *api.API, log *slog.Logger) error {
+func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.Gate, rest *api.API, log *slog.Logger) error {
 	base := fmt.Sprintf("http://%s:%d", p.ip, c.ProvisionPort)
 	loaders := boot.Loaders{Dirs: c.LoaderDirs}
 	var lookup boot.Lookup = db
@@ -87,11 +88,11 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, rest *api.API
 		return err
 	}
 	doors := http.NewServeMux()
-	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Trace: db, Log: log}))
+	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Gate: gate, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
 	g.http(l, doors)
 
-	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Trace: db, Log: log}
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Gate: gate, Trace: db, Log: log}
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{

@@ -22,7 +22,9 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/rules"
 	"github.com/billet-metal/billet/store"
 )
 
@@ -72,7 +74,8 @@ type parts struct {
 	records    boot.Records
 	images     agent.Images
 	sources    agent.Sources
-	machineURL string // base URL of the provisioning listener, as machines reach it
+	gate       *fetch.Gate // for every file and URL that somebody names
+	machineURL string      // base URL of the provisioning listener, as machines reach it
 }
 
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
@@ -109,14 +112,15 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		log.Warn("boot services are off: provision_interface is not set")
 	}
 
-	sources := &image.Store{Dir: c.ImageDir, Allowed: append(slices.Clone(c.FileURLPaths), c.ImageDir)}
-	p := parts{records: db, images: boot.ImageShelf{Records: db}, sources: sources, machineURL: machineURL(c, net)}
+	gate := c.gate()
+	sources := &image.Store{Dir: c.ImageDir, Gate: gate}
+	p := parts{records: db, images: boot.ImageShelf{Records: db}, sources: sources, gate: gate, machineURL: machineURL(c, net)}
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err
 	}
 	con := conductor.New(conductor.Config{
-		BuiltInRules: builtIn, DiscoveryDriver: discoveryDriver(c),
+		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), DiscoveryDriver: discoveryDriver(c),
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
@@ -145,7 +149,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
-		if err := net.serve(g, c, db, rest, log); err != nil {
+		if err := net.serve(g, c, db, gate, rest, log); err != nil {
 			return g.stop(err)
 		}
 	}

@@ -20,7 +20,7 @@ type Sources interface {
 	Validate(ref image.Ref) error
 	// Resolve finds it, inspects it and settles its checksum.
 	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
-	// File finds a file of this machine that is no image: the kernel of a partition image.
+	// File finds a file that is no image, such as the kernel of a partition image: a path of this machine, or a URL.
 	File(source string) (path string, err error)
 }
 

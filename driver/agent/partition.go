@@ -147,16 +147,11 @@ func (d *Direct) validatePartitions(n *node.Node) error {
 func (d *Direct) netbootFiles(n *node.Node) (kernel, ramdisk string, err error) {
 	for key, out := range map[string]*string{"kernel": &kernel, "ramdisk": &ramdisk} {
 		source := n.InstanceInfo.String(key)
-		lower := strings.ToLower(source)
-		switch {
-		case source == "":
+		if source == "" {
 			return "", "", invalid(n, "the capability boot_option is netboot, which needs instance_info/kernel and instance_info/ramdisk: the image's own, as file:// or http(s):// URLs or names in the image store")
-		case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
-			*out = source
-		default:
-			if *out, err = d.Sources.File(source); err != nil {
-				return "", "", invalid(n, "instance_info/%s: %v", key, err)
-			}
+		}
+		if *out, err = d.Sources.File(source); err != nil {
+			return "", "", invalid(n, "instance_info/%s: %v", key, err)
 		}
 	}
 	return kernel, ramdisk, nil

@@ -48,7 +48,7 @@ func TestValidatePartitionImages(t *testing.T) {
 		{"preserve nothing", node.Document{"preserve_ephemeral": true}, "instance_info/preserve_ephemeral is true, but there is no ephemeral_gb: name the size of the partition that is to be kept."},
 		{"netboot without a kernel", node.Document{"capabilities": netboot}, "the capability boot_option is netboot, which needs instance_info/kernel and instance_info/ramdisk: the image's own, as file:// or http(s):// URLs or names in the image store."},
 		{"netboot from anywhere", node.Document{"capabilities": netboot, "kernel": "file:///etc/shadow", "ramdisk": "http://h/r"},
-			"instance_info/kernel: file:///etc/shadow may not be read: no directory is allowed for file:// images."},
+			"instance_info/kernel: file:///etc/shadow may not be read: no directory is allowed for file:// URLs."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := partitionNode()

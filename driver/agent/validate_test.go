@@ -42,7 +42,7 @@ func TestValidate(t *testing.T) {
 		{"disk format", func(n *node.Node) { n.InstanceInfo["image_disk_format"] = "vmdk" },
 			prefix + `instance_info/image_source: the disk format "vmdk" is not supported; allowed are raw, gpt, iso, qcow2.`},
 		{"file outside", func(n *node.Node) { n.InstanceInfo["image_source"] = "file:///etc/shadow" },
-			prefix + "instance_info/image_source: file:///etc/shadow may not be read: no directory is allowed for file:// images."},
+			prefix + "instance_info/image_source: file:///etc/shadow may not be read: no directory is allowed for file:// URLs."},
 		{"partition image", func(n *node.Node) { n.InstanceInfo["image_type"] = "partition" },
 			prefix + "its image is a partition image, which needs instance_info/root_gb: a whole number of at least 1."},
 		{"partition image with Secure Boot", func(n *node.Node) {

@@ -7,7 +7,6 @@ package iscsi
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
 )
@@ -53,7 +53,7 @@ type Deploy struct {
 	TargetPort    string        // of the ramdisk's target; "": 3260
 	DonePort      string        // where the ramdisk waits for "done"; "": 10000
 	TempDir       string        // for an ephemeral file system while it is made; "": the system's
-	Client        *http.Client  // for http(s) images; nil: http.DefaultClient
+	Gate          *fetch.Gate   // which files and URLs an image is read from; nil: no file of this machine
 }
 
 var (

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 )
 
@@ -14,31 +14,30 @@ import (
 const localHost = "this-service"
 
 // clientFor reads an image where it is: an image file of this machine without any network.
-func clientFor(c *http.Client, r image.Resolved) *http.Client {
+func clientFor(gate *fetch.Gate, r image.Resolved) *http.Client {
 	if r.URL == "" {
-		return &http.Client{Transport: oneFile(r.Path)}
+		return &http.Client{Transport: oneFile{gate, r.Path}, CheckRedirect: fetch.Redirect}
 	}
-	if c == nil {
-		return http.DefaultClient
-	}
-	return c
+	return gate.Client()
 }
 
-// oneFile answers requests with one file, or a range of it.
-type oneFile string
+// oneFile answers requests for this machine's file with it, or a range of it. Others, such as for a config drive that
+// lies elsewhere, go there.
+type oneFile struct {
+	gate *fetch.Gate
+	path string
+}
 
 // RoundTrip implements http.RoundTripper.
-func (name oneFile) RoundTrip(req *http.Request) (*http.Response, error) {
+func (o oneFile) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host != localHost {
+		return o.gate.Client().Transport.RoundTrip(req)
+	}
 	if req.Body != nil {
 		req.Body.Close()
 	}
-	f, err := os.Open(string(name))
+	f, st, err := o.gate.Open(o.path)
 	if err != nil {
-		return nil, fmt.Errorf("opening the image: %w", err)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("opening the image: %w", err)
 	}
 	resp := &http.Response{

@@ -18,6 +18,7 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/fake"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
 )
@@ -112,7 +113,7 @@ func newWorld(t *testing.T, step string) *world {
 			{Name: "deploy", Priority: flow(100)}, {Name: "write_image", Priority: flow(80)}, {Name: "boot_instance", Priority: flow(20)},
 			{Name: "tear_down", Priority: map[node.Flow]int{node.FlowDelete: 100}},
 		}},
-		Sources: &image.Store{Allowed: []string{t.TempDir(), os.TempDir()}}, Records: w, APIURL: "http://192.0.2.1:6386/",
+		Sources: &image.Store{Gate: fetch.Loopback(os.TempDir())}, Gate: fetch.Loopback(os.TempDir()), Records: w, APIURL: "http://192.0.2.1:6386/",
 		Patience: 2 * time.Second,
 	}
 	w.task = &driver.Task{

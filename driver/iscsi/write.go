@@ -42,7 +42,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	}
 	defer target.Close()
 	v := iscsi.NewVerified(target)
-	w := &disk.Writer{Client: clientFor(d.Client, r), MD5: true, Log: logOf(t), Progress: progress(t)}
+	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: logOf(t), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
 		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)

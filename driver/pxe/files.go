@@ -3,13 +3,12 @@ package pxe
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -28,47 +27,45 @@ func (b *Boot) ramdisk(t *driver.Task) (ramdiskFiles, error) {
 	if t.Node.Plan != nil && t.Node.Plan.Flow == node.FlowRescue {
 		prefixes = []string{"rescue_", "deploy_"}
 	}
-	kernel, err := pick(t.Node, prefixes, "kernel", b.Kernel)
+	kernel, err := b.pick(t.Node, prefixes, "kernel", b.Kernel)
 	if err != nil {
 		return ramdiskFiles{}, err
 	}
-	ramdisk, err := pick(t.Node, prefixes, "ramdisk", b.Ramdisk)
+	ramdisk, err := b.pick(t.Node, prefixes, "ramdisk", b.Ramdisk)
 	return ramdiskFiles{kernel, ramdisk}, err
 }
 
-func pick(n *node.Node, prefixes []string, what, service string) (bootFile, error) {
+func (b *Boot) pick(n *node.Node, prefixes []string, what, service string) (bootFile, error) {
 	for _, prefix := range prefixes {
 		if s := n.DriverInfo.String(prefix + what); s != "" {
-			return locate("driver_info/"+prefix+what, s)
+			return b.locate("driver_info/"+prefix+what, s)
 		}
 	}
 	if service != "" {
-		return locate("the service's default deploy "+what, service)
+		return b.locate("the service's default deploy "+what, service)
 	}
 	return bootFile{}, node.Errorf(node.Invalid, "driver_info/deploy_%s is missing for node %s, and the service has no default: set it to an absolute path, or to a file://, http:// or https:// URL.", what, n.UUID)
 }
 
-// locate checks one setting's form and, for a file, that it is there.
-func locate(key, s string) (bootFile, error) {
+// locate checks that one setting may be read for somebody and, for a file, that it is there. No network is asked.
+func (b *Boot) locate(key, s string) (bootFile, error) {
 	if boot.IsURL(s) {
-		if u, err := url.Parse(s); err != nil || u.Host == "" {
-			return bootFile{}, node.Errorf(node.Invalid, "%s is not a URL that can be fetched: %q.", key, s)
+		if err := b.Gate.CheckURL(s); err != nil {
+			return bootFile{}, node.Errorf(node.Invalid, "%s is not a URL that can be fetched: %v.", key, err)
 		}
 		return bootFile{key, s}, nil
 	}
-	path := s
-	if u, err := url.Parse(s); err == nil && u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") {
-		path = u.Path
-	}
+	path := fetch.Path(s)
 	if !filepath.IsAbs(path) {
 		return bootFile{}, node.Errorf(node.Invalid, "%s is %q; it must be an absolute path, or a file://, http:// or https:// URL.", key, s)
 	}
-	f, err := os.Stat(path)
+	f, st, err := b.Gate.Open(path)
 	if err != nil {
-		return bootFile{}, &node.Err{Kind: node.Invalid, Msg: key + " cannot be read", Cause: err}
+		return bootFile{}, node.Errorf(node.Invalid, "%s (%s) cannot be read: %v.", key, path, err)
 	}
-	if !f.Mode().IsRegular() || f.Size() == 0 {
-		return bootFile{}, node.Errorf(node.Invalid, "%s: %s is not a regular file with content.", key, path)
+	f.Close()
+	if st.Size() == 0 {
+		return bootFile{}, node.Errorf(node.Invalid, "%s (%s) is empty.", key, path)
 	}
 	return bootFile{key, path}, nil
 }
@@ -77,28 +74,40 @@ const urlTimeout = 10 * time.Second
 
 // reachable asks the servers of URLs whether they have the files, so that a wrong URL is the
 // deploy's error now and not a machine waiting at its console.
-func (f ramdiskFiles) reachable(ctx context.Context) error {
-	for _, file := range []bootFile{f.kernel, f.ramdisk} {
+func (b *Boot) reachable(ctx context.Context, files ramdiskFiles) error {
+	for _, file := range []bootFile{files.kernel, files.ramdisk} {
 		if !boot.IsURL(file.place) {
 			continue
 		}
-		if err := file.ask(ctx); err != nil {
+		if err := b.ask(ctx, file); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f bootFile) ask(ctx context.Context) error {
+// ask has a deadline of its own, whatever the server does. A URL that is signed for GET is refused to HEAD, so
+// that a refusal is asked again for one byte.
+func (b *Boot) ask(ctx context.Context, f bootFile) error {
 	ctx, cancel := context.WithTimeout(ctx, urlTimeout)
 	defer cancel()
-	resp, err := boot.Fetch(ctx, http.MethodHead, f.place, nil)
+	status, code, err := b.statusOf(ctx, http.MethodHead, f.place, nil)
+	if err == nil && code >= 400 && code != http.StatusNotFound && code != http.StatusGone {
+		status, code, err = b.statusOf(ctx, http.MethodGet, f.place, http.Header{"Range": {"bytes=0-0"}})
+	}
 	if err != nil {
 		return &node.Err{Kind: node.Invalid, Msg: f.key + " cannot be fetched", Cause: err}
 	}
-	resp.Body.Close()
-	if resp.StatusCode >= 400 && resp.StatusCode != http.StatusMethodNotAllowed && resp.StatusCode != http.StatusNotImplemented {
-		return node.Errorf(node.Invalid, "%s cannot be fetched: the server of %s answered %s.", f.key, boot.WithoutSecrets(f.place), resp.Status)
+	if code >= 400 {
+		return node.Errorf(node.Invalid, "%s cannot be fetched: the server of %s answered %s.", f.key, fetch.Redact(f.place), status)
 	}
 	return nil
+}
+
+func (b *Boot) statusOf(ctx context.Context, method, place string, header http.Header) (string, int, error) {
+	resp, err := boot.Fetch(ctx, b.Gate, method, place, header)
+	if err != nil {
+		return "", 0, err
+	}
+	return resp.Status, resp.StatusCode, resp.Body.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/billet-metal/billet/boot"
@@ -128,7 +127,7 @@ func (b *Boot) checkSecureBoot(t *driver.Task) error {
 	if boot.IsURL(files.kernel.place) {
 		return nil // the boot loader looks at it
 	}
-	f, err := os.Open(files.kernel.place)
+	f, _, err := b.Gate.Open(files.kernel.place)
 	if err != nil {
 		return &node.Err{Kind: node.Invalid, Msg: files.kernel.key + " cannot be read", Cause: err}
 	}

@@ -3,7 +3,6 @@ package pxe
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/billet-metal/billet/boot"
@@ -22,7 +21,7 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := files.reachable(ctx); err != nil {
+	if err := b.reachable(ctx, files); err != nil {
 		return err
 	}
 	line := instanceLine(t.Node)
@@ -58,8 +57,7 @@ func instanceLine(n *node.Node) string {
 	return ""
 }
 
-// instanceFiles picks the two files, or the medium in the kernel's place. Users name them, so of this machine's files only those below
-// the allowed directories are served.
+// instanceFiles picks the two files, or the medium in the kernel's place.
 func (b *Boot) instanceFiles(n *node.Node) (ramdiskFiles, error) {
 	if n.InstanceInfo[bootISO] != nil {
 		if b.Loader != boot.IPXE {
@@ -84,26 +82,5 @@ func (b *Boot) instanceFile(n *node.Node, key string) (bootFile, error) {
 	if s == "" {
 		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or https:// URL.", key, n.UUID)
 	}
-	f, err := locate("instance_info/"+key, s)
-	if err != nil {
-		return bootFile{}, err
-	}
-	if !boot.IsURL(f.place) && !b.mayServe(f.place) {
-		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is not in a directory that files may come from; allowed are: %s.", key, strings.Join(b.AllowedPaths, ", "))
-	}
-	return f, nil
-}
-
-// mayServe follows links: one inside an allowed directory must not lead out of it.
-func (b *Boot) mayServe(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return false
-	}
-	for _, dir := range b.AllowedPaths {
-		if d, err := filepath.EvalSymlinks(dir); err == nil && strings.HasPrefix(real, strings.TrimSuffix(d, "/")+"/") {
-			return true
-		}
-	}
-	return false
+	return b.locate("instance_info/"+key, s)
 }

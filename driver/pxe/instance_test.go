@@ -11,6 +11,7 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -24,7 +25,7 @@ func (inMemory) Name() string { return driver.RamdiskDeploy }
 func TestInstanceInMemory(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
 	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
-	b.AllowedPaths = []string{"/nowhere", dir}
+	b.Gate.Dirs = []string{"/nowhere", dir}
 	task.Hardware.Deploy = inMemory{}
 	task.Node.InstanceInfo = node.Document{"kernel": "file://" + dir + "/kernel", "ramdisk": "file://" + dir + "/rescue", "ramdisk_kernel_arguments": "console=ttyS0  a=b"}
 	for range 2 { // repeated after a crash
@@ -57,19 +58,24 @@ func TestInstanceFilesOutside(t *testing.T) {
 	if err := os.Mkdir(allowed, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(dir+"/kernel", allowed+"/link"); err != nil {
+	if err := os.Symlink(dir+"/rescue", allowed+"/link"); err != nil {
 		t.Fatal(err)
 	}
-	b.AllowedPaths = []string{allowed}
+	b.Gate = fetch.Loopback(allowed)
+	b.Gate.Files = []string{dir + "/kernel", dir + "/ramdisk"} // the deploy ramdisk's, which is not an instance's
 	task.Hardware.Deploy = inMemory{}
 	task.Node.State = node.Available
-	outside := "instance_info/kernel is not in a directory that files may come from; allowed are: " + allowed + "."
+	refused := func(path, why string) string {
+		return "instance_info/kernel (" + path + ") cannot be read: " + why + "."
+	}
+	only := " may not be read: only files under " + allowed + " are allowed"
 	for kernel, want := range map[string]string{
 		"":                                 "instance_info/kernel is missing for node " + uuid + ": set it to a file://, http:// or https:// URL.",
-		"file://" + dir + "/kernel":        outside,
-		"file://" + allowed + "/link":      outside,
-		"file://" + allowed + "/../kernel": outside,
-		"file://" + allowed + "x":          "instance_info/kernel cannot be read: stat " + allowed + "x: no such file or directory",
+		"file://" + dir + "/rescue":        refused(dir+"/rescue", "file://"+dir+"/rescue"+only),
+		"file://" + allowed + "/link":      refused(allowed+"/link", "the link leads out of the allowed directories: file://"+dir+"/rescue"+only),
+		"file://" + allowed + "/../kernel": refused(allowed+"/../kernel", "file://"+allowed+"/../kernel is not an absolute path without . and ..: file:///directory/file is allowed"),
+		"file://" + allowed + "x":          refused(allowed+"x", "file://"+allowed+"x"+only), // whether it is there is not told
+		"/proc/self/environ":               refused("/proc/self/environ", "file:///proc/self/environ"+only),
 	} {
 		task.Node.InstanceInfo = node.Document{"kernel": kernel, "ramdisk": "http://127.0.0.1:1/r"}
 		for name, err := range map[string]error{"validate": b.Validate(t.Context(), task), "prepare": b.PrepareInstance(t.Context(), task)} {
@@ -87,7 +93,7 @@ func TestInstanceFilesOutside(t *testing.T) {
 func TestInstanceMedium(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
 	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
-	b.AllowedPaths = []string{dir}
+	b.Gate.Dirs = []string{dir}
 	task.Hardware.Deploy = inMemory{}
 	task.Node.State = node.Available
 	task.Node.InstanceInfo = node.Document{"boot_iso": "file://" + dir + "/kernel", "kernel_append_params": "not=forIt"}
@@ -112,8 +118,8 @@ func TestInstanceMedium(t *testing.T) {
 		want   string
 	}{
 		{boot.PXE, "file://" + dir + "/kernel", "instance_info/boot_iso needs iPXE, which the boot interface pxe of node " + uuid + " does not use: set boot_interface to ipxe or http-ipxe."},
-		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso is not in a directory that files may come from; allowed are: " + dir + "."},
-		{boot.IPXE, "file://" + dir + "/none", "instance_info/boot_iso cannot be read: stat " + dir + "/none: no such file or directory"},
+		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso (/etc/passwd) cannot be read: file:///etc/passwd may not be read: only files under " + dir + " are allowed."},
+		{boot.IPXE, "file://" + dir + "/none", "instance_info/boot_iso (" + dir + "/none) cannot be read: there is no such file."},
 		{boot.IPXE, 7.0, "instance_info/boot_iso is missing for node " + uuid + ": set it to a file://, http:// or https:// URL."},
 	} {
 		b.Loader, w.did = tt.loader, nil

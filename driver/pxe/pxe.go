@@ -12,6 +12,7 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -24,7 +25,7 @@ type Boot struct {
 	Kernel       string        // deploy kernel of nodes that name none: a path or a URL
 	Ramdisk      string        // the same for the ramdisk
 	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
-	AllowedPaths []string      // directories that users may name files in, for instances without a disk
+	Gate         *fetch.Gate   // which files and URLs a machine is given; nil: no file of this machine
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
 	Loaders      boot.Loaders  // those that the boot services give out
 
@@ -110,7 +111,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err != nil {
 		return err
 	}
-	if err := files.reachable(ctx); err != nil {
+	if err := b.reachable(ctx, files); err != nil {
 		return err
 	}
 	r, err := b.recordOfFlow(ctx, t)
@@ -192,7 +193,7 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
 
 // Keys of driver_internal_info by which a deploy interface has an instance booted over the network:
 // the image's own kernel and ramdisk, each an absolute path or a URL, and the UUID of its root file
-// system. Users cannot write them, so the paths need no leave.
+// system. Users cannot write them.
 const (
 	netbootKernel  = "netboot_kernel"
 	netbootRamdisk = "netboot_ramdisk"
@@ -206,15 +207,15 @@ const instanceLife = 100 * 365 * 24 * time.Hour
 // the deploy ramdisk is worth nothing from here on.
 func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 	info := t.Node.DriverInternalInfo
-	kernel, err := locate("the image's kernel", info.String(netbootKernel))
+	kernel, err := b.locate("the image's kernel", info.String(netbootKernel))
 	if err != nil {
 		return err
 	}
-	ramdisk, err := locate("the image's ramdisk", info.String(netbootRamdisk))
+	ramdisk, err := b.locate("the image's ramdisk", info.String(netbootRamdisk))
 	if err != nil {
 		return err
 	}
-	if err := (ramdiskFiles{kernel, ramdisk}).reachable(ctx); err != nil {
+	if err := b.reachable(ctx, ramdiskFiles{kernel, ramdisk}); err != nil {
 		return err
 	}
 	line := "root=UUID=" + info.String(rootUUID) + " ro " + appendParams(t.Node, b.defaults())

@@ -17,6 +17,7 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/drivertest"
+	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -94,7 +95,7 @@ func setUp(t *testing.T, kind boot.Loader) (*Boot, *world, *driver.Task) {
 			t.Fatal(err)
 		}
 	}
-	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385", Loaders: boot.Loaders{Dirs: []string{dir}}}
+	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385", Loaders: boot.Loaders{Dirs: []string{dir}}, Gate: fetch.Loopback(os.TempDir())}
 	task := drivertest.NewTask("ipmi", node.Document{
 		"deploy_kernel": filepath.Join(dir, "kernel"), "deploy_ramdisk": "file://" + filepath.Join(dir, "ramdisk"),
 		"rescue_ramdisk": filepath.Join(dir, "rescue"),
@@ -324,8 +325,12 @@ func TestHTTPBootNeedsUEFI(t *testing.T) {
 func TestFiles(t *testing.T) {
 	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Method != http.MethodHead || r.URL.Path == "/picky":
-			http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		case r.URL.Path == "/picky": // signed for GET
+			if r.Method != http.MethodGet || r.Header.Get("Range") != "bytes=0-0" {
+				http.Error(w, "only GET", http.StatusForbidden)
+			}
+		case r.Method != http.MethodHead:
+			http.Error(w, "only HEAD", http.StatusMethodNotAllowed)
 		case r.URL.Path != "/kernel":
 			http.NotFound(w, r)
 		}
@@ -349,10 +354,10 @@ func TestFiles(t *testing.T) {
 		{"kernel", `driver_info/deploy_kernel is "kernel"; ` + form, ""},
 		{"glance://a5a65f00-0000-0000-0000-000000000000", `driver_info/deploy_kernel is "glance://a5a65f00-0000-0000-0000-000000000000"; ` + form, ""},
 		{"file://elsewhere/kernel", `driver_info/deploy_kernel is "file://elsewhere/kernel"; ` + form, ""},
-		{"http://", `driver_info/deploy_kernel is not a URL that can be fetched: "http://".`, ""},
-		{dir + "/missing", "driver_info/deploy_kernel cannot be read: stat " + dir + "/missing: no such file or directory", ""},
-		{"file://" + dir + "/empty", "driver_info/deploy_kernel: " + dir + "/empty is not a regular file with content.", ""},
-		{dir, "driver_info/deploy_kernel: " + dir + " is not a regular file with content.", ""},
+		{"http://", `driver_info/deploy_kernel is not a URL that can be fetched: the URL http:// is not of the form http(s)://host/path.`, ""},
+		{dir + "/missing", "driver_info/deploy_kernel (" + dir + "/missing) cannot be read: there is no such file.", ""},
+		{"file://" + dir + "/empty", "driver_info/deploy_kernel (" + dir + "/empty) is empty.", ""},
+		{dir, "driver_info/deploy_kernel (" + dir + ") cannot be read: " + dir + " is not a regular file.", ""},
 	}
 	for i, tt := range tests {
 		t.Run(fmt.Sprint("kernel ", i), func(t *testing.T) {
@@ -390,7 +395,7 @@ func TestDefaultsAndRescue(t *testing.T) {
 	}
 	delete(task.Node.DriverInfo, "deploy_ramdisk")
 	task.Node.Plan = nil // as in Validate from the API
-	want := "the service's default deploy ramdisk cannot be read: stat " + kernel + "-missing: no such file or directory"
+	want := "the service's default deploy ramdisk (" + kernel + "-missing) cannot be read: there is no such file."
 	if err := b.Validate(t.Context(), task); err == nil || err.Error() != want {
 		t.Errorf("validate: %v, want %q", err, want)
 	}
@@ -482,7 +487,7 @@ func TestNetbootInstance(t *testing.T) {
 		t.Errorf("%v, %d records left", err, len(w.records))
 	}
 	task.Node.DriverInternalInfo[netbootRamdisk] = filepath.Join(dir, "gone")
-	if err := b.PrepareInstance(t.Context(), task); err == nil || !strings.Contains(err.Error(), "the image's ramdisk cannot be read") {
+	if err := b.PrepareInstance(t.Context(), task); err == nil || !strings.Contains(err.Error(), "the image's ramdisk (") {
 		t.Errorf("got %v", err)
 	}
 }
