@@ -12,10 +12,10 @@ import (
 // starts the way it did.
 func TestLongRescueAndServiceOfEveryInstance(t *testing.T) {
 	for _, c := range []cell{
-		{"bios", "direct", "partition", "netboot", "qcow2"},
-		{"uefi", "ramdisk", "kernel", "netboot", "initramfs"},
-		{"bios", "iscsi", "whole-disk", "local", "raw"},
-		{"uefi", "iscsi", "partition", "netboot", "qcow2"},
+		{"bios", "direct", "partition", "netboot", "qcow2", ""},
+		{"uefi", "ramdisk", "kernel", "netboot", "initramfs", ""},
+		{"bios", "iscsi", "whole-disk", "local", "raw", ""},
+		{"uefi", "iscsi", "partition", "netboot", "qcow2", ""},
 	} {
 		t.Run(c.name(), func(t *testing.T) {
 			s := newSite(t)

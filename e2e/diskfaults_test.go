@@ -131,7 +131,7 @@ func TestLongAnotherDiskTakesTheName(t *testing.T) {
 	m.patch("/properties/capabilities", "boot_mode:bios")
 	m.available()
 	s.lab("disk", m.name, "1", "pull")
-	m.patch("/instance_info", cell{"bios", "direct", "partition", "local", "raw"}.info(s))
+	m.patch("/instance_info", cell{"bios", "direct", "partition", "local", "raw", ""}.info(s))
 	hold := []map[string]any{{"interface": "power", "step": "hold", "priority": 70}}
 	m.provision(map[string]any{"target": "active", "deploy_steps": hold})
 	m.arriveHeld("deploy hold", 6*time.Minute)

@@ -11,11 +11,11 @@ import (
 )
 
 // cell is one way to deploy a machine; its name is the path of its test, such as
-// bios/direct/partition/netboot/qcow2.
-type cell struct{ firmware, deploy, kind, boot, format string }
+// bios/direct/partition/netboot/qcow2. disk is "4kn" for one with sectors of 4096 bytes.
+type cell struct{ firmware, deploy, kind, boot, format, disk string }
 
 func (c cell) name() string {
-	return strings.Join([]string{c.firmware, c.deploy, c.kind, c.boot, c.format}, "/")
+	return strings.TrimSuffix(strings.Join([]string{c.firmware, c.deploy, c.kind, c.boot, c.format, c.disk}, "/"), "/")
 }
 
 // matrix lists every way there is. A whole-disk image boots from its disk only, and an instance in memory
@@ -26,14 +26,17 @@ func matrix() []cell {
 		for _, format := range []string{"raw", "qcow2"} {
 			for _, deploy := range []string{"direct", "iscsi"} {
 				cells = append(cells,
-					cell{firmware, deploy, "whole-disk", "local", format},
-					cell{firmware, deploy, "partition", "local", format},
-					cell{firmware, deploy, "partition", "netboot", format})
+					cell{firmware, deploy, "whole-disk", "local", format, ""},
+					cell{firmware, deploy, "partition", "local", format, ""},
+					cell{firmware, deploy, "partition", "netboot", format, ""})
 			}
 		}
-		cells = append(cells, cell{firmware, "ramdisk", "kernel", "netboot", "initramfs"})
+		cells = append(cells, cell{firmware, "ramdisk", "kernel", "netboot", "initramfs", ""}, cell{firmware, "direct", "cloud-init", "local", "qcow2", ""})
 	}
-	return cells
+	for _, deploy := range []string{"direct", "iscsi"} { // no BIOS starts from such a disk, but over the network it starts anything
+		cells = append(cells, cell{"uefi", deploy, "partition", "local", "qcow2", "4kn"})
+	}
+	return append(cells, cell{"bios", "direct", "partition", "netboot", "raw", "4kn"})
 }
 
 // TestLongMatrix deploys a machine in every way (make matrix; one cell: make matrix CELL=NAME). A cell is
@@ -48,7 +51,12 @@ func TestLongMatrix(t *testing.T) {
 func (c cell) run(t *testing.T) {
 	s := newSite(t)
 	name := fmt.Sprintf("%s-%s-%.5s-%.3s-%s", c.firmware, c.deploy, c.kind, c.boot, c.format)
-	m := s.machine(name, "--firmware", c.firmware, "--memory", "512", "--disk", "5G")
+	options := []string{"--firmware", c.firmware, "--memory", "512", "--disk", "5G"}
+	if c.disk == "4kn" {
+		name += "-4kn"
+		options = append(options, "--sector-size", "4096")
+	}
+	m := s.machine(name, options...)
 	m.patch("/properties/capabilities", "boot_mode:"+c.firmware)
 	m.patch("/deploy_interface", c.deploy)
 	m.available()
@@ -84,7 +92,7 @@ var firstHeartbeat = regexp.MustCompile(`msg="first heartbeat taken".* after=(\S
 // up is what the instance's console shows once at every start.
 func (c cell) up(name string) string {
 	switch c.kind {
-	case "partition":
+	case "partition", "cloud-init":
 		return name + " login:"
 	case "kernel":
 		return "kernel parameter ipa-api-url is missing" // the agent's own ramdisk as an instance
@@ -107,6 +115,9 @@ func (c cell) info(s *site) map[string]any {
 	switch c.kind {
 	case "kernel":
 		return s.inMemory()
+	case "cloud-init":
+		s.lab("image", "debian-cloud", "--out", filepath.Join(cache, "images"))
+		return imageInfo(s.t, "debian-cloud.qcow2")
 	case "partition":
 		info := s.partitionImage(map[string]any{
 			"capabilities": map[string]any{"boot_mode": c.firmware, "boot_option": c.boot}, "kernel_append_params": "console=ttyS0,115200n8",

@@ -49,6 +49,8 @@ type Disk struct {
 	Serial string `json:"serial"`
 	WWN    string `json:"wwn,omitempty"` // ahci and scsi only; 0x and 16 hex digits
 
+	SectorSize int64 `json:"sector_size,omitempty"` // bytes of a logical sector; 0: 512
+
 	Pulled bool  `json:"pulled,omitempty"` // not in the machine now
 	BadAt  int64 `json:"bad_at,omitempty"` // a byte that cannot be written; 0: none
 }
@@ -70,6 +72,7 @@ type MachineOptions struct {
 	CPUs        int      // [1]
 	Disks       []int64  // bytes [one of 6 GiB]; an empty list that is not nil makes a machine without disks
 	DiskModel   string   // ["virtio"], "nvme", "ahci", "scsi"
+	SectorSize  int64    // of the disks, logical and physical [512], 4096; not with ahci
 	CDROM       string   // file in a CD drive, absolute [no drive]
 	NICs        int      // [1]
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
@@ -143,7 +146,7 @@ func (o *MachineOptions) check() error {
 			return fmt.Errorf("%s %d: allowed are %d to %d", c.what, c.value, c.lo, c.hi)
 		}
 	}
-	if err := o.checkMACs(); err != nil {
+	if err := errors.Join(o.checkMACs(), o.checkDisks()); err != nil {
 		return err
 	}
 	if o.CDROM != "" {
@@ -155,9 +158,20 @@ func (o *MachineOptions) check() error {
 			return fmt.Errorf("CD-ROM %s: an absolute path of a file is wanted", o.CDROM)
 		}
 	}
+	return nil
+}
+
+func (o *MachineOptions) checkDisks() error {
+	sector := max(o.SectorSize, 512)
+	if sector != 512 && sector != 4096 {
+		return fmt.Errorf("sector size %d: allowed are 512, 4096", o.SectorSize)
+	}
+	if sector != 512 && o.DiskModel == "ahci" {
+		return errors.New("sector size 4096: QEMU's disks of the model ahci have 512; allowed with it are virtio, nvme, scsi")
+	}
 	for _, size := range o.Disks {
-		if size < 1<<20 || size%512 != 0 {
-			return fmt.Errorf("disk size %d bytes: at least 1 MiB and a multiple of 512 is wanted", size)
+		if size < 1<<20 || size%sector != 0 {
+			return fmt.Errorf("disk size %d bytes: at least 1 MiB and a multiple of %d is wanted", size, sector)
 		}
 	}
 	return nil
@@ -246,7 +260,7 @@ func newMachine(o MachineOptions, dir string) Machine {
 	}
 	for i, size := range o.Disks {
 		d := Disk{
-			Path: filepath.Join(dir, fmt.Sprintf("disk%d.raw", i)), Size: size, Model: o.DiskModel,
+			Path: filepath.Join(dir, fmt.Sprintf("disk%d.raw", i)), Size: size, Model: o.DiskModel, SectorSize: o.SectorSize,
 			Serial: fmt.Sprintf("BILLET%s%d", strings.ToUpper(h[:8]), i),
 		}
 		if o.DiskModel == "ahci" || o.DiskModel == "scsi" {

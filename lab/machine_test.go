@@ -38,6 +38,9 @@ func TestMachineOptionsCheck(t *testing.T) {
 		{MachineOptions{Name: "m1", NICs: 9}, `number of NICs 9: allowed are 1 to 8`},
 		{MachineOptions{Name: "m1", BMCPort: 70000}, `BMC port 70000: allowed are 0 to 65535`},
 		{MachineOptions{Name: "m1", BMCPassword: strings.Repeat("x", 21)}, `length of the BMC password 21: allowed are 1 to 20`},
+		{MachineOptions{Name: "m1", SectorSize: 2048}, `sector size 2048: allowed are 512, 4096`},
+		{MachineOptions{Name: "m1", SectorSize: 4096, DiskModel: "ahci"}, `sector size 4096: QEMU's disks of the model ahci have 512; allowed with it are virtio, nvme, scsi`},
+		{MachineOptions{Name: "m1", SectorSize: 4096, Disks: []int64{1<<20 + 512}}, `disk size 1049088 bytes: at least 1 MiB and a multiple of 4096 is wanted`},
 		{MachineOptions{Name: "m1", Disks: []int64{1000}}, `disk size 1000 bytes: at least 1 MiB and a multiple of 512 is wanted`},
 	} {
 		got := ""

@@ -146,6 +146,9 @@ var nicDevices = map[string]string{"virtio": "virtio-net-pci", "e1000e": "e1000e
 
 func diskDevice(d Disk, i int) string {
 	drive := fmt.Sprintf("id=%s,drive=drive%d,serial=%s", diskID(i), i, d.Serial)
+	if d.SectorSize > 512 {
+		drive += fmt.Sprintf(",logical_block_size=%d,physical_block_size=%d", d.SectorSize, d.SectorSize)
+	}
 	switch d.Model {
 	case "nvme":
 		return "nvme," + drive

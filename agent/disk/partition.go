@@ -20,10 +20,13 @@ type partImage struct {
 
 // planFor decides, before anything on the disk is touched, how it will be partitioned.
 func planFor(d Disk, img wire.ImageInfo, drive int64) (*partImage, error) {
+	if err := firmwareReads(d, img); err != nil {
+		return nil, err
+	}
 	if img.ImageType != "partition" {
 		return nil, nil
 	}
-	p, err := planDisk(img, d.Size(), drive)
+	p, err := planDisk(img, d, drive)
 	if err != nil {
 		return nil, fmt.Errorf("partitioning the disk for image %s: %w", img.ID, err)
 	}
@@ -110,7 +113,10 @@ func (p *partImage) begin(d Disk) (*held, error) {
 // other partitions. It returns the root file system of a partition image.
 func (p *partImage) finish(h *held, img wire.ImageInfo, info image.Info) (FS, error) {
 	if p == nil {
-		return FS{}, fitTable(h, info.VirtualSize)
+		if err := fitTable(h, info.VirtualSize); err != nil {
+			return FS{}, err
+		}
+		return FS{}, partitionsMountable(h)
 	}
 	fs, err := rootOf(p.target(h), img)
 	if err != nil {
@@ -151,7 +157,7 @@ func rootOf(d Disk, img wire.ImageInfo) (FS, error) {
 		}
 		return FS{}, fmt.Errorf("image %s is deployed as a partition image, but it holds %s; a root file system is wanted: %v", img.ID, what, rootTypes)
 	}
-	return fs, nil
+	return fs, mountable(d, "image "+img.ID)
 }
 
 // rootTypes are the file systems that can be found by their UUID and mounted to install GRUB.

@@ -283,15 +283,27 @@ func TestNoRootFileSystem(t *testing.T) {
 	}
 }
 
+// sized is a disk of which only its size is asked.
+type sized struct {
+	Disk
+	size, sector int64
+}
+
+func (s sized) Size() int64       { return s.size }
+func (s sized) SectorSize() int64 { return s.sector }
+
 func TestPlanLimits(t *testing.T) {
 	img := wire.ImageInfo{BootMode: "uefi", DiskLabel: "msdos", PartitionImage: &wire.PartitionImage{RootMB: 1024, SwapMB: 1, EphemeralMB: 1}}
-	_, err := planDisk(img, 8<<30, 1)
+	_, err := planDisk(img, sized{nil, 8 << 30, 512}, 1)
 	wantError(t, err, "are 5, but an MBR holds 4: set the capability disk_label to gpt")
 	img = wire.ImageInfo{BootMode: "bios", PartitionImage: &wire.PartitionImage{RootMB: 3 << 20}}
-	_, err = planDisk(img, 8<<40, 0)
-	wantError(t, err, "reach past 2 TiB")
+	_, err = planDisk(img, sized{nil, 8 << 40, 512}, 0)
+	wantError(t, err, "reach past 2.0 TiB")
+	if _, err = planDisk(img, sized{nil, 8 << 40, 4096}, 0); err != nil {
+		t.Error(err)
+	}
 	img.DiskLabel = "gpt"
-	if _, err = planDisk(img, 8<<40, 0); err != nil {
+	if _, err = planDisk(img, sized{nil, 8 << 40, 512}, 0); err != nil {
 		t.Error(err)
 	}
 }

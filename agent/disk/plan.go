@@ -44,7 +44,7 @@ type plan struct {
 
 // planDisk decides about the partitions of a partition image. GPT is what UEFI starts from, MBR what
 // every BIOS understands; the label asked for wins. It refuses what does not fit.
-func planDisk(img wire.ImageInfo, size, drive int64) (plan, error) {
+func planDisk(img wire.ImageInfo, d Disk, drive int64) (plan, error) {
 	want := img.PartitionImage
 	if want == nil || want.RootMB <= 0 {
 		return plan{}, errors.New("a partition image needs root_mb: the size of the root partition in MiB, at least 1")
@@ -79,7 +79,7 @@ func planDisk(img wire.ImageInfo, size, drive int64) (plan, error) {
 			at += length
 		}
 	}
-	return p, p.fits(size, drive)
+	return p, p.fits(d.Size(), d.SectorSize(), drive)
 }
 
 func isGPT(img wire.ImageInfo) (bool, error) {
@@ -95,7 +95,7 @@ func isGPT(img wire.ImageInfo) (bool, error) {
 }
 
 // fits checks that the partitions and the config drive fit the disk and its table.
-func (p plan) fits(size, drive int64) error {
+func (p plan) fits(size, sector, drive int64) error {
 	last := p.parts[len(p.parts)-1]
 	need := last.Offset + last.Length + (drive+mebibyte-1)/mebibyte*mebibyte + mebibyte // the second table's MiB
 	if need > size {
@@ -108,8 +108,8 @@ func (p plan) fits(size, drive int64) error {
 	if !p.gpt && primaries > 4 {
 		return fmt.Errorf("the partitions asked for (%s, and the config drive) are %d, but an MBR holds 4: set the capability disk_label to gpt", p, primaries)
 	}
-	if !p.gpt && (last.Offset+last.Length)/512 > math.MaxUint32 {
-		return fmt.Errorf("the partitions asked for (%s) reach past 2 TiB, which an MBR cannot say: set the capability disk_label to gpt", p)
+	if !p.gpt && (last.Offset+last.Length)/sector > math.MaxUint32 {
+		return fmt.Errorf("the partitions asked for (%s) reach past %s, which an MBR cannot say: set the capability disk_label to gpt", p, human(sector<<32))
 	}
 	return nil
 }

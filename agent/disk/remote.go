@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func MakeEphemeral(ctx context.Context, d Disk, p Partition, format, dir string)
 		}
 		return nil
 	}
-	f, whole, err := sparseFS(ctx, p.Length, format, dir)
+	f, whole, err := sparseFS(ctx, p.Length, d.SectorSize(), format, dir)
 	if err != nil {
 		return fmt.Errorf("making the ephemeral partition's file system: %w", err)
 	}
@@ -45,7 +46,7 @@ func MakeEphemeral(ctx context.Context, d Disk, p Partition, format, dir string)
 
 // sparseFS makes a file system in a file that has no name any more. whole reports that the file's holes
 // are part of it too.
-func sparseFS(ctx context.Context, size int64, format, dir string) (f *os.File, whole bool, err error) {
+func sparseFS(ctx context.Context, size, sector int64, format, dir string) (f *os.File, whole bool, err error) {
 	if format == "" {
 		format = EphemeralFormats[0]
 	}
@@ -65,7 +66,11 @@ func sparseFS(ctx context.Context, size int64, format, dir string) (f *os.File, 
 	}
 	defer os.Remove(f.Name())
 	if err = f.Truncate(size); err == nil {
-		err = mke2fs(ctx, program, f.Name(), "-t", format, "-L", ephemeralLabel)
+		options := []string{"-t", format, "-L", ephemeralLabel}
+		if sector > 1024 { // the file does not tell mke2fs, whose smallest blocks are of 1024 bytes
+			options = append(options, "-b", strconv.FormatInt(sector, 10))
+		}
+		err = mke2fs(ctx, program, f.Name(), options...)
 	}
 	if err != nil {
 		f.Close()

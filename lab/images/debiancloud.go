@@ -25,7 +25,7 @@ func cloudFiles() map[string]string {
 	}
 	// A locale that needs no making, one kind of host key and no packages to update: each saves an
 	// emulated processor half a minute and none bears on the config drive.
-	files["etc/cloud/cloud.cfg.d/90_lab.cfg"] = "locale: C.UTF-8\nssh_genkeytypes: [ed25519]\noutput: {all: '| tee -a /var/log/cloud-init-output.log'}\n"
+	files["etc/cloud/cloud.cfg.d/90_lab.cfg"] = "manage_etc_hosts: true\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\noutput: {all: '| tee -a /var/log/cloud-init-output.log'}\n"
 	return files
 }
 
@@ -34,7 +34,7 @@ func cloudInputs(ctx context.Context, _ *build) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprint("1 ", kernel, cloudPackages, debianBoot, earlyConfig, finishAny, cloudFiles()), nil
+	return fmt.Sprint("2 ", kernel, cloudPackages, debianBoot, earlyConfig, finishAny, cloudFiles()), nil
 }
 
 func makeDebianCloud(ctx context.Context, b *build, out string) error {

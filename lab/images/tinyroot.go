@@ -37,7 +37,7 @@ func tinyRootInputs(ctx context.Context, b *build) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprint("3 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
+	return fmt.Sprint("4 ", kernel, program, tinyRootPackages, tinyRootUUID, tinyRootMiB), nil
 }
 
 func makeTinyRoot(ctx context.Context, b *build, out string) error {
@@ -67,8 +67,9 @@ func (b *build) makeTinyRootFS(ctx context.Context, out string) error {
 	if err := b.plantTinyRoot(tree, rd, grub); err != nil {
 		return err
 	}
-	// GRUB 2.06 cannot read file systems with the two features, which newer e2fsprogs switch on.
-	return b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-m", "0", "-L", "tiny-root",
+	// GRUB 2.06 cannot read file systems with the two features, which newer e2fsprogs switch on. A file
+	// system this small would get blocks of 1024 bytes, which disks with sectors of 4096 cannot hold.
+	return b.command(ctx, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^metadata_csum_seed,^orphan_file", "-m", "0", "-L", "tiny-root",
 		"-U", tinyRootUUID, "-E", "root_owner=0:0,hash_seed="+tinyRootUUID, "-d", tree, out, fmt.Sprintf("%dM", tinyRootMiB))
 }
 
