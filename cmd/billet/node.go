@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -83,57 +82,25 @@ func nodeShow() *cobra.Command {
 	}}
 }
 
-func nodeCreate() *cobra.Command {
-	var driver, class string
-	var driverInfo, properties, macs []string
-	cmd := &cobra.Command{Use: "create NAME", Short: "Enrol a machine", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		info, err := pairs("driver-info", driverInfo)
-		if err != nil {
-			return err
-		}
-		props, err := pairs("property", properties)
-		if err != nil {
-			return err
-		}
-		c := newClient(cmd)
-		body := map[string]any{"name": args[0], "driver": driver, "driver_info": info, "properties": props}
-		if class != "" {
-			body["resource_class"] = class
-		}
-		var n nodeRow
-		if err := c.do(cmd.Context(), "POST", "/v1/nodes", body, &n); err != nil {
-			return err
-		}
-		for _, mac := range macs {
-			if err := c.do(cmd.Context(), "POST", "/v1/ports", map[string]any{"node_uuid": n.UUID, "address": mac}, nil); err != nil {
-				return fmt.Errorf("node %s is enrolled, but adding its port %s: %w", n.UUID, mac, err)
-			}
-		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), n.UUID)
-		return err
-	}}
-	cmd.Flags().StringVar(&driver, "driver", "ipmi", "hardware type")
-	cmd.Flags().StringVar(&class, "resource-class", "", "resource class")
-	cmd.Flags().StringArrayVar(&driverInfo, "driver-info", nil, "key=value, may be repeated")
-	cmd.Flags().StringArrayVar(&properties, "property", nil, "key=value, may be repeated")
-	cmd.Flags().StringArrayVar(&macs, "mac", nil, "MAC address of a port, may be repeated")
-	return cmd
-}
-
 func nodeDelete() *cobra.Command {
 	return &cobra.Command{Use: "delete NODE", Short: "Forget a node", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return newClient(cmd).do(cmd.Context(), "DELETE", nodePath(args[0]), nil, nil)
 	}}
 }
 
+// powerTargets are what people call them, and the API's names.
+var powerTargets = map[string]string{"on": "power on", "off": "power off", "reboot": "rebooting", "soft-off": "soft power off", "soft-reboot": "soft rebooting"}
+
 func nodePower() *cobra.Command {
-	targets := map[string]string{"on": "power on", "off": "power off", "reboot": "rebooting", "soft-off": "soft power off", "soft-reboot": "soft rebooting"}
 	return &cobra.Command{Use: "power NODE on|off|reboot|soft-off|soft-reboot", Short: "Switch a machine", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		target, ok := targets[args[1]]
-		if !ok {
+		ident, target := args[0], powerTargets[args[1]]
+		if target == "" { // as the openstack command has it: power on NODE
+			ident, target = args[1], powerTargets[args[0]]
+		}
+		if target == "" {
 			return fmt.Errorf("power %q: use on, off, reboot, soft-off or soft-reboot", args[1])
 		}
-		return newClient(cmd).do(cmd.Context(), "PUT", nodePath(args[0])+"/states/power", map[string]any{"target": target}, nil)
+		return newClient(cmd).do(cmd.Context(), "PUT", nodePath(ident)+"/states/power", map[string]any{"target": target}, nil)
 	}}
 }
 
@@ -154,7 +121,7 @@ func nodeDeploy() *cobra.Command {
 	cmd.Flags().StringVar(&checksum, "checksum", "", "sha256 or sha512 of the image; needed for http(s)")
 	cmd.Flags().StringVar(&hint, "root-device", "", "root device hint as JSON, such as {\"serial\":\"S1\"}")
 	cmd.Flags().StringVar(&hostname, "hostname", "", "host name for the config drive")
-	cmd.Flags().StringArrayVar(&sshKeys, "ssh-key", nil, "file with a public SSH key for the config drive, may be repeated")
+	cmd.Flags().StringArrayVar(&sshKeys, "ssh-key", nil, "public SSH key for the config drive, or a file with one; may be repeated")
 	cmd.Flags().StringVar(&userData, "user-data", "", "file with user data for the config drive")
 	addWaitFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -163,10 +130,14 @@ func nodeDeploy() *cobra.Command {
 			return err
 		}
 		body := map[string]any{"target": "active"}
-		if drive, err := configDrive(hostname, sshKeys, userData); err != nil {
+		drive, err := configDrive(hostname, sshKeys, userData)
+		if err != nil {
 			return err
-		} else if drive != nil {
-			body["configdrive"] = drive
+		}
+		if drive != nil {
+			if body["configdrive"], err = onTheWire(cmd, args[0], *drive); err != nil {
+				return err
+			}
 		}
 		if len(patch) > 0 {
 			if err := newClient(cmd).do(cmd.Context(), "PATCH", nodePath(args[0]), patch, nil); err != nil {
@@ -204,40 +175,6 @@ func instancePatch(image, checksum, hint string) ([]map[string]any, error) {
 		info["root_device"] = v
 	}
 	return []map[string]any{{"op": "add", "path": "/instance_info", "value": info}}, nil
-}
-
-// configDrive builds the config drive's parts from the flags; nil when there are none.
-func configDrive(hostname string, sshKeys []string, userData string) (map[string]any, error) {
-	meta := map[string]any{}
-	if hostname != "" {
-		meta["hostname"], meta["name"] = hostname, hostname
-	}
-	keys := map[string]any{}
-	for i, path := range sshKeys {
-		key, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("--ssh-key: %w", err)
-		}
-		keys[fmt.Sprintf("key-%d", i+1)] = strings.TrimSpace(string(key))
-	}
-	if len(keys) > 0 {
-		meta["public_keys"] = keys
-	}
-	drive := map[string]any{}
-	if len(meta) > 0 {
-		drive["meta_data"] = meta
-	}
-	if userData != "" {
-		data, err := os.ReadFile(userData)
-		if err != nil {
-			return nil, fmt.Errorf("--user-data: %w", err)
-		}
-		drive["user_data"] = string(data)
-	}
-	if len(drive) == 0 {
-		return nil, nil
-	}
-	return drive, nil
 }
 
 func addWaitFlags(cmd *cobra.Command) {

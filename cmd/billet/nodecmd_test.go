@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/configdrive"
 )
 
 // said is a command's wanted end: nothing wrong and a pattern of what it prints, or a pattern of its one line of error.
@@ -46,6 +49,14 @@ func TestNodeCommands(t *testing.T) {
 		{"list", `UUID +NAME +POWER +STATE +MAINTENANCE\n`, ""},
 		{`create n1 --driver fake-hardware --resource-class gold --driver-info a=1 --driver-info b={"x":[1]} --property cpus=4 --mac 52:54:00:00:00:01 --mac 52-54-00-00-00-02`, uuid + `\n`, ""},
 		{"create n1 --driver fake-hardware", "", `A node with name n1 already exists. \(HTTP 409\)`},
+		{"create --name n4 --driver fake-hardware --deploy-interface ramdisk --extra rack=7 --uuid 7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60", `7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60\n`, ""},
+		{"show n4", `\{.*"deploy_interface": "ramdisk".*"extra": \{\n    "rack": "7"\n  \}.*\}\n`, ""},
+		{"delete n4", "", ""},
+		{"create n4 --name n4 --driver fake-hardware", uuid + `\n`, ""},
+		{"delete n4", "", ""},
+		{"create n4 --name n5 --driver fake-hardware", "", `the node is called both n4 and --name n5: give one of them`},
+		{"create n4 n5", "", `accepts at most 1 arg\(s\), received 2; usage: .*`},
+		{"create n4 --driver fake-hardware --raid-interface magic", "", `.*magic.* \(HTTP 400\)`},
 		{"create n2 --driver magic", "", `No valid host was found. Reason: No conductor service registered which supports driver magic .* \(HTTP 400\)`},
 		{"create n_2/x --driver fake-hardware", "", `Cannot use "n_2/x" as the name of a node. Allowed are letters, digits and the characters - . _ ~ \(HTTP 400\)`},
 		{"create n2 --driver-info novalue", "", `--driver-info "novalue" is not key=value`},
@@ -84,7 +95,7 @@ func TestNodeCommands(t *testing.T) {
 		// Power.
 		{"power n1 sideways", "", `power "sideways": use on, off, reboot, soft-off or soft-reboot`},
 		{"power n9 on", "", `Node n9 could not be found. \(HTTP 404\)`},
-		{"power n1 off", "", ""},
+		{"power off n1", "", ""},
 	})
 	until(t, "n1 is off", func() bool { return s.show("n1")["power_state"] == "power off" })
 	for i, target := range []string{"on", "soft-off", "reboot", "soft-reboot"} {
@@ -167,6 +178,41 @@ func TestConfigDriveByCommand(t *testing.T) {
 	}
 	if out := s.must("show", "n1"); strings.Contains(out, "AAAAC3") || strings.Contains(out, "hello") {
 		t.Errorf("the config drive is shown: %s", out)
+	}
+}
+
+// JSON has no bytes: of user data that are no text the whole drive is built by the command, with the node's name.
+func TestUserDataThatAreNoText(t *testing.T) {
+	dir := t.TempDir()
+	data := "\x1f\x8b\x08\xff\x00 gzip"
+	if err := os.WriteFile(filepath.Join(dir, "user-data.gz"), []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var body struct {
+		ConfigDrive string `json:"configdrive"`
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PUT" {
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				t.Error(err)
+			}
+			w.WriteHeader(202)
+			return
+		}
+		fmt.Fprint(w, `{"uuid":"u1","name":"n1","network_data":{"links":[]}}`)
+	}))
+	defer srv.Close()
+	if f := billet(t, dir, []string{"BILLET_API=" + srv.URL}, "node", "deploy", "n1", "--hostname", "web", "--user-data", "user-data.gz"); f.code != 0 {
+		t.Fatalf("%+v", f)
+	}
+	image, err := configdrive.Decode(body.ConfigDrive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{data, `{"hostname":"web","name":"web","uuid":"u1"}`, `{"links":[]}`} {
+		if !strings.Contains(string(image), want) {
+			t.Errorf("the drive lacks %q", want)
+		}
 	}
 }
 

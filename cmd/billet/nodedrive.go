@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/configdrive"
+	"github.com/billet-metal/billet/node"
+)
+
+// configDrive makes the config drive's parts of the flags; nil when there are none. What no flag gave is
+// not in it.
+func configDrive(hostname string, sshKeys []string, userData string) (*node.ConfigDriveParts, error) {
+	meta, keys := node.Document{}, map[string]any{}
+	if hostname != "" {
+		meta["hostname"], meta["name"] = hostname, hostname
+	}
+	for i, given := range sshKeys {
+		key, err := publicKey(given)
+		if err != nil {
+			return nil, fmt.Errorf("--ssh-key: %w", err)
+		}
+		keys[fmt.Sprintf("key-%d", i+1)] = key
+	}
+	if len(keys) > 0 {
+		meta["public_keys"] = keys
+	}
+	var parts node.ConfigDriveParts
+	if len(meta) > 0 {
+		parts.MetaData = meta
+	}
+	if userData != "" {
+		data, err := os.ReadFile(userData)
+		if err != nil {
+			return nil, fmt.Errorf("--user-data: %w", err)
+		}
+		parts.UserData = string(data)
+	}
+	if parts.MetaData == nil && parts.UserData == nil {
+		return nil, nil
+	}
+	return &parts, nil
+}
+
+// keyForm is how OpenSSH writes public keys: a type, then base64.
+var keyForm = regexp.MustCompile(`^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+`)
+
+// publicKey is a key, or what a file holds. A private key that is named by mistake stays here.
+func publicKey(given string) (string, error) {
+	if keyForm.MatchString(given) {
+		return given, nil
+	}
+	key, err := os.ReadFile(given)
+	if err != nil {
+		return "", err
+	}
+	if bytes.Contains(key, []byte("PRIVATE KEY")) {
+		return "", fmt.Errorf("%s is a private key: name the public one, mostly %s.pub", given, given)
+	}
+	return strings.TrimSpace(string(key)), nil
+}
+
+// onTheWire is a drive as the API takes it: parts, where they are text. JSON has no bytes: of user data that
+// are not UTF-8 (gzip, for one) the whole drive is built here.
+func onTheWire(cmd *cobra.Command, ident string, parts node.ConfigDriveParts) (any, error) {
+	if text, _ := parts.UserData.(string); utf8.ValidString(text) {
+		body := map[string]any{}
+		if parts.MetaData != nil {
+			body["meta_data"] = parts.MetaData
+		}
+		if parts.UserData != nil {
+			body["user_data"] = text
+		}
+		return body, nil
+	}
+	var n struct {
+		UUID        string        `json:"uuid"`
+		Name        *string       `json:"name"`
+		NetworkData node.Document `json:"network_data"`
+	}
+	if err := newClient(cmd).do(cmd.Context(), "GET", nodePath(ident)+"?fields=uuid,name,network_data", nil, &n); err != nil {
+		return nil, err
+	}
+	of := &node.Node{UUID: n.UUID, NetworkData: n.NetworkData}
+	if n.Name != nil {
+		of.Name = *n.Name
+	}
+	return configdrive.Build(parts, of)
+}
