@@ -246,6 +246,7 @@ func (f *labFlags) console() *cobra.Command {
 
 func (f *labFlags) bmc() *cobra.Command {
 	var faults bmc.Faults
+	var profile string
 	c := &cobra.Command{
 		Use: "bmc MACHINE", Short: "Make a machine's BMC misbehave; without options it is healthy again", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -253,11 +254,19 @@ func (f *labFlags) bmc() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if profile != "" {
+				known, ok := bmc.Profiles[profile]
+				if !ok {
+					return fmt.Errorf("profile %q: there are %s", profile, strings.Join(bmc.ProfileNames(), ", "))
+				}
+				faults.Quirks = known.Quirks
+			}
 			return l.SetFaults(c.Context(), args[0], faults)
 		},
 	}
 	p := c.Flags()
 	p.Bool("ok", false, "healthy (as without any option)")
+	p.StringVar(&profile, "profile", "", "a BMC with a maker's ways: "+strings.Join(bmc.ProfileNames(), ", "))
 	p.BoolVar(&faults.Dead, "dead", false, "answers nothing")
 	p.DurationVar(&faults.Delay, "slow", 0, "every answer leaves this late")
 	p.IntVar(&faults.DropPercent, "drop-percent", 0, "loses this share of packets")

@@ -32,9 +32,13 @@ func (*Management) Validate(_ context.Context, t *driver.Task) error {
 
 // Boot option parameters and flags (spec table 28-14).
 const (
-	bootClearing = 3
-	bootInfoAck  = 4
-	bootFlags    = 5
+	bootInProgress = 0
+	bootClearing   = 3
+	bootInfoAck    = 4
+	bootFlags      = 5
+
+	setComplete   = 0    // of bootInProgress
+	setInProgress = 0x81 // completion code: somebody else is setting (spec table 28-13)
 
 	flagsValid      = 0x80
 	flagsPersistent = 0x40
@@ -67,6 +71,7 @@ func (m *Management) BootDevice(ctx context.Context, t *driver.Task) (node.BootD
 	defer cancel()
 	var d node.BootDevice
 	err = m.bmcs.do(ctx, c, func(s *session) error {
+		var err error
 		d, err = s.bootDevice(ctx)
 		return err
 	})
@@ -85,7 +90,7 @@ func (m *Management) SetBootDevice(ctx context.Context, t *driver.Task, d node.B
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.bmcs.options.OperationTimeout)
 	defer cancel()
-	if err := m.bmcs.do(ctx, c, func(s *session) error { return s.setBootDevice(ctx, t.Node, d) }); err != nil {
+	if err := m.bmcs.do(ctx, c, func(s *session) error { return s.setAndCheck(ctx, t, driver.BootOverride{Asked: d}) }); err != nil {
 		return err
 	}
 	if c.forceBootDevice {
@@ -114,77 +119,4 @@ func remember(n *node.Node, d node.BootDevice) {
 		n.DriverInternalInfo[rememberedDevice] = d.Device
 	}
 	n.DriverInternalInfo[nextBootIsSet] = !d.Persistent
-}
-
-// restoreBootDevice sets the remembered device again, before the machine starts. A once-only
-// device has the right of way.
-func (s *session) restoreBootDevice(ctx context.Context, n *node.Node) error {
-	device := n.DriverInternalInfo.String(rememberedDevice)
-	if !s.forceBootDevice || device == "" {
-		return nil
-	}
-	if n.DriverInternalInfo[nextBootIsSet] == true {
-		remember(n, node.BootDevice{Device: device, Persistent: true})
-		return nil
-	}
-	return s.setBootDevice(ctx, n, node.BootDevice{Device: device, Persistent: true})
-}
-
-// setBootDevice is Set System Boot Options (spec 28.12). First the 60 s limit goes, which a slow
-// deploy would run into, and the firmware is told that there is news (boot info acknowledge);
-// BMCs that know neither parameter do not need them.
-func (s *session) setBootDevice(ctx context.Context, n *node.Node, d node.BootDevice) error {
-	if s.disableBootTimeout {
-		if err := s.optionalBootParameter(ctx, bootClearing, keepFlags); err != nil {
-			return err
-		}
-	}
-	const mask, bios = 0x01, 0x01
-	if err := s.optionalBootParameter(ctx, bootInfoAck, mask, bios); err != nil {
-		return err
-	}
-	flags := byte(flagsValid)
-	if d.Persistent {
-		flags |= flagsPersistent
-	}
-	if mode(n) == "uefi" {
-		flags |= flagsEFI
-	}
-	_, err := s.command(ctx, "set the boot device", netChassis, 0x08, bootFlags, flags, selectors[d.Device]<<2, 0, 0, 0)
-	return s.require("set the boot device "+d.Device, err)
-}
-
-func (s *session) optionalBootParameter(ctx context.Context, data ...byte) error {
-	_, err := s.command(ctx, "set boot options", netChassis, 0x08, data...)
-	if _, refused := refusal(err); refused {
-		return nil
-	}
-	return err
-}
-
-func mode(n *node.Node) string {
-	for _, m := range []string{n.Capability("boot_mode"), n.BootMode} {
-		if m != "" {
-			return m
-		}
-	}
-	return "uefi"
-}
-
-// bootDevice is Get System Boot Options (spec 28.13).
-func (s *session) bootDevice(ctx context.Context) (node.BootDevice, error) {
-	const what = "tell its boot device"
-	data, err := s.command(ctx, what, netChassis, 0x09, bootFlags, 0, 0)
-	if err != nil {
-		return node.BootDevice{}, s.require(what, err)
-	}
-	if len(data) < 4 || data[2]&flagsValid == 0 {
-		return node.BootDevice{}, nil
-	}
-	for name, selector := range selectors {
-		if data[3]>>2&0x0F == selector {
-			return node.BootDevice{Device: name, Persistent: data[2]&flagsPersistent != 0}, nil
-		}
-	}
-	return node.BootDevice{}, nil
 }

@@ -19,6 +19,7 @@ type config struct {
 	kg                 []byte // BMC key; nil: none
 	wantSuite          int    // cipher suite; 0: choose
 	privilege          byte
+	asked              []string // rows of the table of quirks that the node names
 	forceBootDevice    flag
 	disableBootTimeout flag
 }
@@ -38,6 +39,7 @@ var properties = map[string]string{
 	"ipmi_force_boot_device":    "Whether to set the persistent boot device again at each power-on, for BMCs that forget it: true or false. Default: false.",
 	"ipmi_disable_boot_timeout": "Whether to tell the BMC not to drop the boot device after 60 s without a power change: true or false. Default: true.",
 	"ipmi_bridging":             "Bridging; only no. Default: no.",
+	quirksKey:                   "Names of quirks of this BMC that it does not tell by itself, a list or with commas. Default: none.",
 	"ipmi_terminal_port":        "TCP port of the node's console, 1 to 65535. Used by console interfaces.",
 	driver.CaptureSerial:        "Whether the serial line is heard over LAN while a flow works on the machine: true or false. Default: the service's own.",
 }
@@ -57,6 +59,7 @@ func parse(info node.Document) (config, error) {
 		privilege:          privileges[r.choice("ipmi_priv_level", "ADMINISTRATOR", slices.Sorted(maps.Keys(privileges))...)],
 		forceBootDevice:    r.flag("ipmi_force_boot_device", false),
 		disableBootTimeout: r.flag("ipmi_disable_boot_timeout", true),
+		asked:              r.quirks(quirks),
 	}
 	r.choice("ipmi_protocol_version", "2.0", "2.0", "2")
 	r.choice("ipmi_bridging", "no", "no", "false") // YAML's no is JSON's false

@@ -18,6 +18,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/billet-metal/billet/driver/quirk"
 )
 
 // Options are how patient the driver is. The zero value has the defaults.
@@ -29,6 +31,7 @@ type Options struct {
 	SoftWait         time.Duration // the same when its operating system does the switching; 0: 5 min
 	PollEvery        time.Duration // first pause between looks, growing to ten times that; 0: 500 ms
 	SerialLost       time.Duration // a BMC that is silent for this long while its serial line is heard is given up; 0: 48 s
+	Quirks           quirk.Table   // what is known of BMCs; nil: this driver's own table
 }
 
 func (o Options) withDefaults() Options {
@@ -39,6 +42,9 @@ func (o Options) withDefaults() Options {
 	o.SoftWait = cmp.Or(o.SoftWait, 5*time.Minute)
 	o.PollEvery = cmp.Or(o.PollEvery, 500*time.Millisecond)
 	o.SerialLost = cmp.Or(o.SerialLost, 48*time.Second)
+	if o.Quirks == nil {
+		o.Quirks = quirks
+	}
 	return o
 }
 
@@ -60,6 +66,9 @@ type bmcs struct {
 type slot struct {
 	busy  chan struct{} // capacity 1
 	suite int           // the cipher suite that worked last; 0: not known
+
+	identity *quirk.Identity // who the BMC says it is; nil: not asked yet
+	doubted  [32]byte        // digest of the log-in that was tried again with another cipher suite
 
 	listener *listener // hears the serial line, or did; nil: nobody ever
 }
@@ -83,7 +92,7 @@ func (b *bmcs) slot(address string) *slot {
 // whatever happens.
 func (b *bmcs) do(ctx context.Context, c config, f func(*session) error) error {
 	return b.queued(ctx, c, func() error {
-		s := &session{config: c, options: b.options, slot: b.slot(c.address)}
+		s := newSession(c, b.options, b.slot(c.address))
 		defer func() { s.close(ctx) }()
 		err := s.login(ctx)
 		if ReasonOf(err) == Busy && s.slot.makeRoom(ctx) {
@@ -92,6 +101,7 @@ func (b *bmcs) do(ctx context.Context, c config, f func(*session) error) error {
 		if err != nil {
 			return err
 		}
+		s.identify(ctx)
 		return f(s)
 	})
 }

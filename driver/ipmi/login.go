@@ -2,7 +2,6 @@ package ipmi
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/hmac"
@@ -10,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"slices"
 	"time"
 )
 
@@ -41,79 +39,10 @@ func (s *session) login(ctx context.Context) error {
 // reopen replaces a session that broke by a new one.
 func (s *session) reopen(ctx context.Context) error {
 	s.close(ctx)
-	*s = session{config: s.config, options: s.options, slot: s.slot}
+	known := s.quirks
+	*s = *newSession(s.config, s.options, s.slot)
+	s.quirks = known
 	return s.login(ctx)
-}
-
-// authenticate uses the cipher suite asked for, or the one that worked last, or what the BMC
-// offers. A wrong password is not tried again with another suite: BMCs count, and lock people out.
-func (s *session) authenticate(ctx context.Context) error {
-	if id := cmp.Or(s.wantSuite, s.slot.suite); id != 0 {
-		err := s.handshake(ctx, id)
-		if s.wantSuite != 0 || ReasonOf(err) != BadCipher {
-			return err
-		}
-		s.slot.suite = 0 // new firmware has other suites
-	}
-	suites, err := s.discover(ctx)
-	for _, id := range suites {
-		if err = s.handshake(ctx, id); ReasonOf(err) != BadCipher {
-			return err
-		}
-	}
-	return err
-}
-
-// discover asks what the BMC speaks, outside a session: IPMI 2.0 at all (spec table 22-15) and
-// which of our cipher suites (table 22-17), the best first. BMCs that do not tell get both tried.
-func (s *session) discover(ctx context.Context) ([]int, error) {
-	const thisChannel, wantPlus = 0x0E, 0x80
-	caps, err := s.askOutside(ctx, "tell its capabilities", 0x38, thisChannel|wantPlus, s.privilege)
-	if err != nil {
-		if _, ok := refusal(err); !ok {
-			return nil, err
-		}
-	} else if len(caps) >= 4 && caps[1]&0x80 != 0 && caps[3]&0x02 == 0 {
-		return nil, s.fail(Unsupported, nil, "speaks IPMI 1.5 only; this driver needs IPMI 2.0")
-	}
-	var records []byte
-	for index := byte(0); index < 0x40; index++ {
-		part, err := s.askOutside(ctx, "list its cipher suites", 0x54, thisChannel, payloadIPMI, wantPlus|index)
-		if _, refused := refusal(err); err != nil && !refused {
-			return nil, err
-		}
-		if err != nil || len(part) < 1 {
-			break
-		}
-		records = append(records, part[1:]...)
-		if len(part) < 17 {
-			break
-		}
-	}
-	if len(records) == 0 {
-		return []int{17, 3}, nil
-	}
-	offered := suiteIDs(records)
-	usable := slices.DeleteFunc([]int{17, 3}, func(id int) bool { return !slices.Contains(offered, id) })
-	if len(usable) == 0 {
-		return nil, s.fail(BadCipher, nil, "offers the cipher suites %v; this driver uses 17 or 3", offered)
-	}
-	return usable, nil
-}
-
-// suiteIDs reads cipher suite records: C0h, id or C1h, id, three bytes of OEM; then algorithm
-// bytes with the top bits 00, 01 or 10.
-func suiteIDs(records []byte) (ids []int) {
-	for i := 0; i+1 < len(records); i++ {
-		switch records[i] {
-		case 0xC0:
-			ids = append(ids, int(records[i+1]))
-			i++
-		case 0xC1:
-			i += 4
-		}
-	}
-	return ids
 }
 
 // askOutside has a request answered that needs no session, in IPMI 1.5 framing: some BMCs know
@@ -127,7 +56,7 @@ func (s *session) askOutside(ctx context.Context, what string, cmd byte, data ..
 			return false
 		}
 		var err error
-		answer, err = unpackResponse(f.payload, netApp, cmd, s.request)
+		answer, err = unpackResponse(f.payload, netApp, cmd, s.request, false)
 		code, _ = refusal(err)
 		return err == nil || code != 0
 	})
@@ -214,8 +143,9 @@ func (s *session) rakp(ctx context.Context) error {
 		return err
 	}
 	password := padKey([]byte(s.password))
-	if len(second) < 40 || !hmac.Equal(second[40:], s.suite.mac(password, le32(s.consoleID), le32(s.bmcID), mine[:], second[8:40], who)) {
+	if !s.proved(second, password, mine[:], who) {
 		s.refuseRAKP()
+		s.doubtful = true
 		return s.badLogin("the password is wrong")
 	}
 	theirs, guid := second[8:24], second[24:40]
@@ -227,11 +157,31 @@ func (s *session) rakp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !hmac.Equal(fourth[8:], s.suite.mac(sik, mine[:], le32(s.bmcID), guid)[:s.suite.codeLen]) {
+	if !s.isCode(fourth[8:], s.suite.mac(sik, mine[:], le32(s.bmcID), guid), s.suite.codeLen) {
 		s.mayBeOpen = false // and cannot be closed: the keys differ
+		s.doubtful = true
 		return s.fail(BadLogin, nil, "log-in as %q was refused: the password is right but the BMC key is not; check driver_info/ipmi_hex_kg_key", s.user)
 	}
 	return nil
+}
+
+// proved checks the code of RAKP message 2, the BMC's proof that it knows the password.
+func (s *session) proved(second, password, mine, who []byte) bool {
+	if len(second) < 40 {
+		return false
+	}
+	code := s.suite.mac(password, le32(s.consoleID), le32(s.bmcID), mine, second[8:40], who)
+	return s.isCode(second[40:], code, len(code))
+}
+
+// isCode compares the n bytes that a code has. Behind them may stand the rest of the whole code, where n bytes of
+// it are asked for, and zeros: nothing that says something else.
+func (s *session) isCode(got, code []byte, n int) bool {
+	if len(got) < n || !hmac.Equal(got[:n], code[:n]) {
+		return false
+	}
+	rest := bytes.TrimPrefix(got[n:], code[n:])
+	return len(rest) <= s.quirks[codePadding] && zeros(rest)
 }
 
 // deriveKeys makes SIK, K1 and K2 (spec 13.31, 13.32) and returns SIK.
@@ -270,7 +220,7 @@ func (s *session) setUp(ctx context.Context, what string, kind byte, msg []byte)
 	packet := wrapPlus(kind, 0, 0, msg)
 	err = s.exchange(ctx, what, func() []byte { return packet }, func(f frame) bool {
 		p := f.payload
-		if f.plain || f.kind != kind+1 || len(p) < 2 || p[0] != msg[0] {
+		if f.plain || f.kind != kind+1 || len(p) < 2 || p[0] != msg[0] && !s.tagless(p) {
 			return false
 		}
 		// A refusal may be short: OpenIPMI leaves the session id out.
@@ -285,6 +235,11 @@ func (s *session) setUp(ctx context.Context, what string, kind byte, msg []byte)
 		err = s.statusError(kind, answer[1])
 	}
 	return answer, err
+}
+
+// tagless takes an answer that has no message tag but our session id, which is new in every log-in.
+func (s *session) tagless(p []byte) bool {
+	return s.quirks.Has(tagZero) && p[0] == 0 && len(p) >= 8 && binary.LittleEndian.Uint32(p[4:]) == s.consoleID
 }
 
 // statusError says what an RMCP+ status code (spec table 13-15) means at this point of the log-in.

@@ -35,20 +35,20 @@ func TestSealAndOpen(t *testing.T) {
 
 func TestUnpackResponse(t *testing.T) {
 	good := []byte{0x81, 0x1C, 0x63, 0x20, 0x04, 0x01, 0x00, 0x20, 0xBB}
-	if data, err := unpackResponse(good, 6, 1, 1); err != nil || !bytes.Equal(data, []byte{0x20}) {
+	if data, err := unpackResponse(good, 6, 1, 1, false); err != nil || !bytes.Equal(data, []byte{0x20}) {
 		t.Errorf("% x, %v", data, err)
 	}
 	for i := range good {
 		bad := bytes.Clone(good)
 		bad[i] ^= 4
-		if _, err := unpackResponse(bad, 6, 1, 1); !errors.Is(err, errNotOurs) {
+		if _, err := unpackResponse(bad, 6, 1, 1, false); !errors.Is(err, errNotOurs) {
 			t.Errorf("byte %d changed: %v", i, err)
 		}
 	}
-	if _, err := unpackResponse(good, 6, 1, 2); !errors.Is(err, errNotOurs) {
+	if _, err := unpackResponse(good, 6, 1, 2, false); !errors.Is(err, errNotOurs) {
 		t.Errorf("another sequence number: %v", err)
 	}
-	if _, err := unpackResponse([]byte{0x81, 0x1C, 0x63, 0x20, 0x04, 0x01, 0xC1, 0x1A}, 6, 1, 1); fmt.Sprint(err) != "completion code 0xc1, invalid command" {
+	if _, err := unpackResponse([]byte{0x81, 0x1C, 0x63, 0x20, 0x04, 0x01, 0xC1, 0x1A}, 6, 1, 1, false); fmt.Sprint(err) != "completion code 0xc1, invalid command" {
 		t.Errorf("a completion code: %v", err)
 	}
 	if got := completion(0x9A).Error(); got != "completion code 0x9a" {
@@ -104,7 +104,7 @@ func FuzzUnwrap(f *testing.F) {
 		if p, err := unwrap(forged); err == nil {
 			s.open(p)
 		}
-		unpackResponse(b, 6, 1, 1)
+		unpackResponse(b, 6, 1, 1, false)
 		suiteIDs(b)
 	})
 }

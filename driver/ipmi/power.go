@@ -84,9 +84,19 @@ func (p *Power) SetPowerState(ctx context.Context, t *driver.Task, target node.P
 		return node.Errorf(node.Invalid, "Power state %q cannot be asked for; allowed: power on, power off, rebooting, soft power off, soft rebooting.", target)
 	}
 	o := p.bmcs.options
-	ctx, cancel := context.WithTimeout(ctx, 2*o.OperationTimeout+o.PowerWait+o.SoftWait)
+	ctx, cancel := context.WithTimeout(ctx, 2*o.OperationTimeout+o.PowerWait+o.SoftWait+o.slowest())
 	defer cancel()
 	return p.bmcs.do(ctx, c, func(s *session) error { return do(change{s, t}, ctx) })
+}
+
+// slowest is how much longer than usual a power change may take by the table of quirks.
+func (o Options) slowest() (d time.Duration) {
+	for _, r := range o.Quirks {
+		if r.Does == powerWithin || r.Does == powerSettles {
+			d += 2 * time.Duration(r.Value) * time.Second
+		}
+	}
+	return d
 }
 
 // change is a power change under way.
@@ -113,14 +123,16 @@ const (
 )
 
 func (c change) on(ctx context.Context) error {
-	state, err := c.powerState(ctx)
+	state, err := c.settled(ctx, node.PowerOn)
 	if err != nil || state == node.PowerOn {
 		return err
 	}
-	if err := c.restoreBootDevice(ctx, c.task.Node); err != nil {
+	if err := c.beforeStart(ctx, c.task); err != nil {
 		return err
 	}
-	return c.reach(ctx, node.PowerOn, controlOn, c.options.PowerWait)
+	err = c.reach(ctx, node.PowerOn, controlOn, c.options.PowerWait)
+	started(c.task)
+	return err
 }
 
 func (c change) off(ctx context.Context) error {
@@ -156,9 +168,10 @@ func (c change) reset(ctx context.Context) error {
 	if state == node.PowerOff {
 		return c.on(ctx)
 	}
-	if err := c.restoreBootDevice(ctx, c.task.Node); err != nil {
+	if err := c.beforeStart(ctx, c.task); err != nil {
 		return err
 	}
+	defer started(c.task)
 	_, err = c.command(ctx, "reset the machine", netChassis, 0x02, controlReset)
 	return c.require("reset the machine", err)
 }
@@ -168,7 +181,8 @@ func (c change) reset(ctx context.Context) error {
 // after another.
 func (c change) reach(ctx context.Context, want node.PowerState, control byte, wait time.Duration) error {
 	const repeat = 15 * time.Second
-	state, err := c.powerState(ctx)
+	wait = max(wait, time.Duration(c.quirks[powerWithin])*time.Second)
+	state, err := c.settled(ctx, want)
 	if err != nil || state == want {
 		return err
 	}
@@ -186,7 +200,7 @@ func (c change) reach(ctx context.Context, want node.PowerState, control byte, w
 			return c.notDone(ctx, want, control, time.Since(start))
 		}
 		pause = min(pause*3/2, 10*c.options.PollEvery)
-		state, err = c.look(ctx)
+		state, err = c.settled(ctx, want)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return c.notDone(ctx, want, control, time.Since(start))
@@ -216,6 +230,19 @@ func (c change) notDone(ctx context.Context, want node.PowerState, control byte,
 		return c.fail(NotDone, nil, "accepted a soft power off, but the machine is still on after %s; its operating system may ignore the request", waited)
 	}
 	return c.fail(NotDone, nil, "accepted %q, but %s later the machine is still not in that state", want, waited)
+}
+
+// settled reads the power state, and believes the one that is wanted only when it stays for a while, where the BMC is
+// known to say this and that while the power changes.
+func (c change) settled(ctx context.Context, want node.PowerState) (node.PowerState, error) {
+	state, err := c.look(ctx)
+	for start := time.Now(); err == nil && state == want && time.Since(start) < time.Duration(c.quirks[powerSettles])*time.Second; {
+		if c.pause(ctx, c.options.PollEvery) != nil {
+			return state, c.fail(Slow, ctx.Err(), "gave up waiting for its power state to settle")
+		}
+		state, err = c.look(ctx)
+	}
+	return state, err
 }
 
 // look reads the power state of a machine that is switching. Some BMCs drop their sessions or go

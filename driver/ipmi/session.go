@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/billet-metal/billet/driver/quirk"
 )
 
 // session is one conversation with one BMC. It is used by one goroutine at a time.
@@ -28,6 +30,13 @@ type session struct {
 	request          byte   // of requests, 0 to 63: repetitions keep theirs
 	mayBeOpen        flag   // the BMC may think that there is a session
 	solOver          flag   // the BMC has ended the serial payload
+	quirks           quirk.Set
+	doubtful         flag // the log-in failed by a code that a broken cipher suite would get wrong too
+}
+
+// newSession is a session not opened yet, in which hold the quirks of all BMCs and those that the node names.
+func newSession(c config, o Options, slot *slot) *session {
+	return &session{config: c, options: o, slot: slot, quirks: o.Quirks.Of(quirk.Identity{}, c.asked...)}
 }
 
 // command sends a request and returns the answer's data. A BMC that is busy is asked again;
@@ -75,7 +84,7 @@ func (s *session) ask(ctx context.Context, what string, netFn, cmd byte, data []
 		if err != nil {
 			return false
 		}
-		answer, err = unpackResponse(plain, netFn, cmd, s.request)
+		answer, err = unpackResponse(plain, netFn, cmd, s.request, s.quirks.Has(badChecksum))
 		code, _ = refusal(err)
 		return err == nil || code != 0
 	})

@@ -77,7 +77,7 @@ func (m *Management) ListenSerial(ctx context.Context, t *driver.Task, heard fun
 	slot := m.bmcs.slot(c.address)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{config: c, options: m.bmcs.options, slot: slot}
+	s := newSession(c, m.bmcs.options, slot)
 	defer s.close(ctx)
 	ended := make(chan struct{})
 	defer close(ended)

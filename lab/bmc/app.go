@@ -22,8 +22,11 @@ func authCapabilities(l *loop, c *call) (byte, []byte) {
 // cipherSuites is spec table 22-17: records of five bytes, handed out sixteen bytes at a time.
 func cipherSuites(l *loop, c *call) (byte, []byte) {
 	var records []byte
-	for _, s := range l.srv.offered() {
+	for _, s := range l.listed() {
 		records = append(records, 0xC0, byte(s.id), s.auth, 0x40|s.integrity, 0x80|s.confidentiality)
+	}
+	if l.faults.RepeatsSuites {
+		return codeOK, append([]byte{lanChannel}, append(records, make([]byte, 16)...)[:16]...)
 	}
 	from := min(int(c.data[2]&0x3F)*16, len(records))
 	return codeOK, append([]byte{lanChannel}, records[from:min(from+16, len(records))]...)

@@ -73,6 +73,7 @@ type Faults struct {
 	BrokenPower    bool          // chassis status gets completion code FFh, unspecified error
 	Garbage        bool          // every answer's last byte is flipped
 	StrictSequence bool          // ignores a session sequence number seen before (spec 6.12.13), as some firmware does
+	Quirks                       // what single kinds of BMC do
 }
 
 // Server is one BMC. Set the fields, then call Serve once.

@@ -35,7 +35,7 @@ func chassisStatus(l *loop, _ *call) (byte, []byte) {
 		return codeUnspecified, nil
 	}
 	state := byte(0x60) // power restore policy unknown
-	if l.srv.Machine.PoweredOn() {
+	if l.shownPower() {
 		state |= 1
 	}
 	return codeOK, []byte{state, 0, 0}
@@ -61,9 +61,13 @@ func chassisControl(l *loop, c *call) (byte, []byte) {
 	}
 	l.boot.expire(l.srv.Machine, time.Now())
 	l.boot.setAt = time.Time{}
+	if l.faults.LosesSessions && c.session != nil {
+		c.session.closing = true
+	}
 	if action == On && on || action == Off && !on {
 		return codeOK, nil
 	}
+	l.controlled(action, on)
 	job := powerJob{action: action, done: make(chan byte, 1)}
 	select {
 	case l.power <- job:
@@ -89,6 +93,11 @@ func (l *loop) switchPower(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case job := <-l.power:
+			select {
+			case <-time.After(max(l.srv.currentFaults().DelaysPower, l.srv.currentFaults().SlowPower)):
+			case <-ctx.Done():
+				return
+			}
 			code := byte(codeOK)
 			if err := l.srv.Machine.SetPower(ctx, job.action); err != nil {
 				l.srv.Log.Error("the machine did not switch", "action", job.action.String(), "error", err)
@@ -105,6 +114,7 @@ type bootOptions struct {
 	inProgress byte
 	clearing   byte
 	ack        [2]byte
+	unstuck    bool      // somebody said that setting is complete, for Quirks.StuckSetting
 	setAt      time.Time // when the flags were set, while the 60 s run
 }
 
@@ -131,7 +141,10 @@ func setBootOption(l *loop, c *call) (byte, []byte) {
 		return codeTooShort, nil
 	case param == bootInProgress && data[0] == 1 && l.boot.inProgress == 1:
 		return codeOverLimit, nil // 81h: somebody else is setting
+	case param != bootInProgress && l.faults.StuckSetting && !l.boot.unstuck:
+		return codeOverLimit, nil
 	}
+	l.boot.unstuck = l.boot.unstuck || param == bootInProgress && data[0] == 0
 	switch param {
 	case bootInProgress:
 		l.boot.inProgress = data[0] & 3
@@ -146,7 +159,7 @@ func setBootOption(l *loop, c *call) (byte, []byte) {
 }
 
 func (l *loop) setBootFlags(data []byte) byte {
-	device, ok := bootDevices[data[1]>>2&0x0F]
+	device, ok := l.bootDevice(data[1]>>2&0x0F, data[0]&bootFlagsEFI != 0)
 	if !ok {
 		return codeBadField
 	}
@@ -154,7 +167,7 @@ func (l *loop) setBootFlags(data []byte) byte {
 	if data[0]&bootFlagsValid == 0 || device == "" {
 		d = BootDevice{}
 	}
-	if l.faults.LiesAboutBoot {
+	if l.faults.LiesAboutBoot || l.faults.ForgetsBoot == ForgetsAtOnce {
 		return codeOK
 	}
 	if err := l.srv.Machine.SetBootDevice(d); err != nil {
@@ -177,12 +190,26 @@ func getBootOption(l *loop, c *call) (byte, []byte) {
 		return codeOK, append(answer, l.boot.ack[0], l.boot.ack[1])
 	case bootFlags:
 		l.boot.expire(l.srv.Machine, time.Now())
-		return codeOK, append(answer, packBootFlags(l.srv.Machine.BootDevice())...)
+		return codeOK, append(answer, l.packBootFlags(l.srv.Machine.BootDevice())...)
 	}
 	return codeNoParameter, nil
 }
 
-func packBootFlags(d BootDevice) []byte {
+// bootDevice is what a selector of the boot flags means to this BMC. Where the disk of a UEFI boot has a number of its
+// own, the usual one is taken and starts nothing in particular.
+func (l *loop) bootDevice(selector byte, efi bool) (device string, ok bool) {
+	own := l.faults.UEFIDisk
+	switch {
+	case own != 0 && efi && selector == own:
+		return "disk", true
+	case own != 0 && efi && selector == 2:
+		return "", true
+	}
+	device, ok = bootDevices[selector]
+	return device, ok
+}
+
+func (l *loop) packBootFlags(d BootDevice) []byte {
 	flags := make([]byte, 5)
 	if d.Device == "" {
 		return flags
@@ -198,6 +225,9 @@ func packBootFlags(d BootDevice) []byte {
 		if name == d.Device {
 			flags[1] = selector << 2
 		}
+	}
+	if own := l.faults.UEFIDisk; own != 0 && d.UEFI && d.Device == "disk" {
+		flags[1] = own << 2
 	}
 	return flags
 }

@@ -90,7 +90,7 @@ func (c *client) login(suite suite) {
 func (c *client) pack(kind byte, payload []byte) []byte {
 	there := *c.s
 	there.console = c.s.id
-	b := there.seal(kind, payload)
+	b := there.seal(kind, payload, 0)
 	c.s.seqOut = there.seqOut
 	return b
 }

@@ -60,8 +60,8 @@ var commands = []command{
 	{netChassis, 0x08, Operator, 1, setBootOption},
 	{netChassis, 0x09, Operator, 3, getBootOption},
 
-	{netApp, 0x01, User, 0, fixed(0x20, 0x01, 0x01, 0x00, 0x02, 0x8E, 0, 0, 0, 0, 0, 0, 0, 0, 0)}, // device id: IPMI 2.0; chassis, FRU, SEL, SDR
-	{netApp, 0x04, User, 0, fixed(0x55, 0)},                                                       // self test passed
+	{netApp, 0x01, User, 0, deviceID},
+	{netApp, 0x04, User, 0, fixed(0x55, 0)}, // self test passed
 	{netApp, 0x08, User, 0, guid},
 	{netApp, 0x37, 0, 0, guid},
 	{netApp, 0x38, 0, 2, authCapabilities},

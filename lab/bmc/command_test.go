@@ -173,7 +173,7 @@ func TestBootDevicesSurviveTheWire(t *testing.T) {
 			}
 			m := &fakeMachine{}
 			l := testLoop(m)
-			if code := l.setBootFlags(packBootFlags(d)); code != codeOK || m.BootDevice() != d {
+			if code := l.setBootFlags((&loop{}).packBootFlags(d)); code != codeOK || m.BootDevice() != d {
 				t.Errorf("%+v became %+v (%#x)", d, m.BootDevice(), code)
 			}
 		}
@@ -294,7 +294,7 @@ func TestDecryptRefuses(t *testing.T) {
 			t.Errorf("%s: % x", name, plain)
 		}
 	}
-	good := encrypt(k2, []byte("0123456789abcde"))
+	good := encrypt(k2, []byte("0123456789abcde"), 0)
 	if plain, err := decrypt(k2, good); err != nil || string(plain) != "0123456789abcde" {
 		t.Errorf("%q, %v", plain, err)
 	}

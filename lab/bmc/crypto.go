@@ -49,10 +49,11 @@ func key(secret []byte) []byte {
 	return k
 }
 
-// encrypt is AES-CBC with a fresh vector in front and the padding 1, 2, 3…, n behind (spec 13.29).
-func encrypt(k2, plain []byte) []byte {
+// encrypt is AES-CBC with a fresh vector in front and the padding 1, 2, 3…, n behind (spec 13.29), more
+// blocks longer than it must be.
+func encrypt(k2, plain []byte, more int) []byte {
 	b := bytes.Clone(plain)
-	pad := (aes.BlockSize - (len(b)+1)%aes.BlockSize) % aes.BlockSize
+	pad := (aes.BlockSize-(len(b)+1)%aes.BlockSize)%aes.BlockSize + more*aes.BlockSize
 	for i := range pad {
 		b = append(b, byte(i+1))
 	}

@@ -58,7 +58,7 @@ func FuzzReceive(f *testing.F) {
 func sealed(s *session, kind byte, payload []byte) []byte {
 	there := *s
 	there.console, there.seqOut = s.id, s.seqIn
-	return there.seal(kind, payload[:min(len(payload), 512)])
+	return there.seal(kind, payload[:min(len(payload), 512)], 0)
 }
 
 func FuzzParsePacket(f *testing.F) {

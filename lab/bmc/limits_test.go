@@ -232,3 +232,41 @@ func TestNoise(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A flood of half-open log-ins from one host takes bounded room and keeps no other host out, nor a session that is open.
+func TestAFloodKeepsNobodyOut(t *testing.T) {
+	s := &Server{}
+	addr := start(t, s)
+	inside := newClient(t, s, addr)
+	inside.login(suites[0])
+	flood, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flood.Close()
+	console := uint32(1)
+	wave := func() {
+		for range 20 * maxPending {
+			console++
+			if _, err := flood.Write(plusHeader(payloadOpenRequest, 0, 0, openRequest(console, suites[0]))); err != nil {
+				t.Fatal(err)
+			}
+			if console%16 == 0 {
+				time.Sleep(time.Millisecond) // what the socket drops floods nobody
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	wave()
+	finish := newClient(t, s, addr).halfway(0xABCDEF)
+	wave()
+	if got := finish(); got != statusOK {
+		t.Errorf("the log-in ends with %#02x", got)
+	}
+	if code, _ := inside.do(netChassis, 0x01); code != codeOK {
+		t.Errorf("the session that was open is answered with %#02x", code)
+	}
+	if st := s.Stats(); st.Packets < 20*maxPending || st.Sessions != 2 {
+		t.Errorf("%+v", st)
+	}
+}

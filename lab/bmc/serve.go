@@ -26,6 +26,8 @@ type loop struct {
 	power    chan powerJob
 	stop     <-chan struct{}
 	loss     *rand.Rand
+	promise  bool // what power status shows until then, for Quirks.SlowPower
+	until    time.Time
 	in, sent int // packets so far, for Faults.DropEvery
 	work     sync.WaitGroup
 }
@@ -162,11 +164,11 @@ func (l *loop) outside(ctx context.Context, from net.Addr, p packet) {
 			answer(payloadIPMI, msg)
 		}
 	case p.kind == payloadOpenRequest:
-		answer(payloadOpenResponse, l.openSession(from, p.payload))
+		answer(payloadOpenResponse, l.tagged(l.openSession(from, p.payload)))
 	case p.kind == payloadRAKP1:
-		answer(payloadRAKP2, l.rakp1(p.payload))
+		answer(payloadRAKP2, l.tagged(l.rakp1(p.payload)))
 	case p.kind == payloadRAKP3:
-		answer(payloadRAKP4, l.rakp3(p.payload))
+		answer(payloadRAKP4, l.tagged(l.rakp3(p.payload)))
 	}
 }
 
@@ -187,7 +189,7 @@ func (l *loop) inside(ctx context.Context, from net.Addr, p packet) {
 	case payloadIPMI:
 		if old := s.before(payload); old != nil {
 			if old.answer != nil {
-				l.send(from, s.seal(payloadIPMI, old.answer))
+				l.send(from, l.seal(s, payloadIPMI, old.answer))
 			}
 			return
 		}
@@ -203,7 +205,7 @@ func (l *loop) answer(s *session, request, msg []byte) {
 	if old := s.before(request); old != nil {
 		old.answer = msg
 	}
-	l.send(s.addr, s.seal(payloadIPMI, msg))
+	l.send(s.addr, l.seal(s, payloadIPMI, msg))
 	if s.closing {
 		l.drop(s)
 	}

@@ -3,7 +3,6 @@ package bmc
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
 	"encoding/binary"
 	"net"
 	"time"
@@ -42,7 +41,7 @@ type session struct {
 	rakp1, rakp2            []byte // answered again when the client repeats itself
 	rakp3, rakp4            []byte
 	clientRandom, bmcRandom [16]byte
-	role                    byte
+	role, opened            byte // of RAKP 1; of the Open Session request
 	name                    []byte
 	sik, k1, k2             []byte
 	seqIn, seqOut           uint32
@@ -80,6 +79,7 @@ func (l *loop) openSession(from net.Addr, p []byte) []byte {
 		return answer
 	}
 	s := l.newSession(from, suite, binary.LittleEndian.Uint32(p[4:]))
+	s.opened = p[1] & 0x0F
 	answer[2] = byte(l.srv.privilege())
 	answer = binary.LittleEndian.AppendUint32(answer, s.id)
 	for i, alg := range []byte{suite.auth, suite.integrity, suite.confidentiality} {
@@ -101,36 +101,6 @@ func (l *loop) matchSuite(p []byte) (suite, bool) {
 		}
 	}
 	return suite{}, false
-}
-
-func (l *loop) newSession(from net.Addr, c suite, console uint32) *session {
-	l.dropOldestPending()
-	s := &session{console: console, suite: c, addr: from, lastSeen: time.Now(), seen: map[uint32]bool{}}
-	for s.id == 0 || l.sessions[s.id] != nil {
-		var b [4]byte
-		rand.Read(b[:])
-		s.id = binary.LittleEndian.Uint32(b[:])
-	}
-	l.sessions[s.id] = s
-	return s
-}
-
-// dropOldestPending keeps the memory of half-open log-ins bounded.
-func (l *loop) dropOldestPending() {
-	var oldest *session
-	pending := 0
-	for _, s := range l.sessions {
-		if s.active {
-			continue
-		}
-		pending++
-		if oldest == nil || s.lastSeen.Before(oldest.lastSeen) {
-			oldest = s
-		}
-	}
-	if pending >= maxPending {
-		delete(l.sessions, oldest.id)
-	}
 }
 
 // rakp1 answers RAKP Message 1 with Message 2 (spec tables 13-11 and 13-12). A client that repeats
@@ -156,7 +126,11 @@ func (l *loop) rakp1(p []byte) []byte {
 	s.limit = Privilege(s.role & 0x0F)
 	answer = append(answer, s.bmcRandom[:]...)
 	answer = append(answer, l.srv.GUID[:]...)
-	s.rakp1, s.rakp2 = bytes.Clone(p), append(answer, s.suite.mac(l.password(), s.ids(), s.clientRandom[:], s.bmcRandom[:], l.srv.GUID[:], s.who())...)
+	if l.faults.OpenRole {
+		s.role = s.role&0xF0 | s.opened
+	}
+	code := s.suite.mac(l.password(), s.ids(), s.clientRandom[:], s.bmcRandom[:], l.srv.GUID[:], s.who())
+	s.rakp1, s.rakp2 = bytes.Clone(p), append(answer, l.code(s, code)...)
 	return s.rakp2
 }
 
@@ -206,7 +180,7 @@ func (l *loop) rakp3(p []byte) []byte {
 	}
 	l.activate(s)
 	check := s.suite.mac(s.sik, s.clientRandom[:], le32(s.id), l.srv.GUID[:])
-	s.rakp3, s.rakp4 = bytes.Clone(p), append(answer, check[:s.suite.code]...)
+	s.rakp3, s.rakp4 = bytes.Clone(p), append(answer, l.code(s, check[:s.suite.code])...)
 	return s.rakp4
 }
 
@@ -260,10 +234,10 @@ func (s *session) open(p packet, strict bool) ([]byte, error) {
 	return decrypt(s.k2, p.payload)
 }
 
-// seal wraps a payload for the client: encrypted, padded to a multiple of 4 and signed (spec 13.28.4).
-func (s *session) seal(kind byte, payload []byte) []byte {
+// seal wraps a payload for the client: encrypted, with so many blocks of padding more than it needs, padded to a multiple of 4 and signed (spec 13.28.4).
+func (s *session) seal(kind byte, payload []byte, more int) []byte {
 	s.seqOut++
-	b := plusHeader(kind|0xC0, s.console, s.seqOut, encrypt(s.k2, payload))
+	b := plusHeader(kind|0xC0, s.console, s.seqOut, encrypt(s.k2, payload, more))
 	pad := (4 - (len(b)-4+2)%4) % 4
 	for range pad {
 		b = append(b, 0xFF)

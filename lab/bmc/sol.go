@@ -67,7 +67,7 @@ func deactivatePayload(l *loop, c *call) (byte, []byte) {
 func (l *loop) endSOL() {
 	s := l.sol
 	close(s.sol.ended)
-	l.send(s.addr, s.seal(payloadSOL, []byte{0, 0, 0, solEnding}))
+	l.send(s.addr, l.seal(s, payloadSOL, []byte{0, 0, 0, solEnding}))
 	s.sol, l.sol = nil, nil
 }
 
@@ -115,7 +115,7 @@ func (l *loop) solInput(s *session, p []byte) {
 			o.seqIn = seq
 		}
 	}
-	l.send(s.addr, s.seal(payloadSOL, []byte{0, seq, o.accepted, status}))
+	l.send(s.addr, l.seal(s, payloadSOL, []byte{0, seq, o.accepted, status}))
 }
 
 func (l *loop) solAcknowledged(s *session, taken int, nack bool) {
@@ -157,7 +157,7 @@ func (l *loop) solTransmit(s *session, o *sol, seq byte) {
 		o.taken()
 		return
 	}
-	l.send(s.addr, s.seal(payloadSOL, append([]byte{seq, 0, 0, 0}, o.pending...)))
+	l.send(s.addr, l.seal(s, payloadSOL, append([]byte{seq, 0, 0, 0}, o.pending...)))
 	time.AfterFunc(solRetry, func() { l.post(func() { l.solTransmit(s, o, seq) }) })
 }
 
