@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"fmt"
 	"net"
 	"strings"
 )
@@ -74,6 +73,27 @@ iseq ${platform} efi && exit ||
 sanboot --no-describe --drive 0x80 || exit
 `
 
+// A record whose parameters a loader cannot be told is not booted by that loader. The boot interfaces refuse such
+// parameters for the loader they ask for; here a machine may have come to another one.
+const (
+	ipxeUnsaid = `#!ipxe
+echo Billet: node %[1]s has kernel parameters that cannot be written for iPXE
+sleep 30
+chain --replace %[2]s || exit
+`
+	pxelinuxUnsaid = `DEFAULT local
+PROMPT 0
+TIMEOUT 0
+LABEL local
+SAY Billet: node %s has kernel parameters that cannot be written for PXELINUX
+LOCALBOOT 0
+`
+	grubUnsaid = `echo "Billet: node %s has kernel parameters that cannot be written for GRUB"
+sleep 30
+exit
+`
+)
+
 // IPXEScript is iPXE's script for the machine; r nil starts the local disk. It tries again for as
 // long as it fails, and asks anew what to boot now and then: an ended record then boots the disk.
 func IPXEScript(base, mac string, r *Record) string {
@@ -81,12 +101,16 @@ func IPXEScript(base, mac string, r *Record) string {
 		return ipxeLocal
 	}
 	base = strings.TrimSuffix(base, "/")
+	owner, server, again := plain[ipxeText](r.NodeUUID), plain[ipxeText](base), plain[ipxeText](ScriptURL(base, mac))
+	kernel, ramdisk := server+plain[ipxeText](KernelPath(r.Secret)), server+plain[ipxeText](RamdiskPath(r.Secret))
 	if r.Medium() {
-		return fmt.Sprintf(ipxeMedium, r.NodeUUID, base, base+KernelPath(r.Secret), ScriptURL(base, mac))
+		return script(ipxeMedium, owner, server, kernel, again)
 	}
-	args := strings.TrimSpace(BootIf(mac) + " " + r.CommandLine)
-	return fmt.Sprintf(ipxeDeploy, r.NodeUUID, base, base+KernelPath(r.Secret), base+RamdiskPath(r.Secret),
-		RamdiskName, args, ScriptURL(base, mac))
+	line, err := ipxeLine(strings.TrimSpace(BootIf(mac) + " " + r.CommandLine))
+	if err != nil {
+		return script(ipxeUnsaid, owner, again)
+	}
+	return script(ipxeDeploy, owner, server, kernel, ramdisk, RamdiskName, line, again)
 }
 
 const pxelinuxDeploy = `DEFAULT billet
@@ -113,7 +137,12 @@ func PXELinuxConfig(r *Record) string {
 	if r == nil {
 		return pxelinuxLocal
 	}
-	return fmt.Sprintf(pxelinuxDeploy, r.NodeUUID, KernelPath(r.Secret)[1:], RamdiskPath(r.Secret)[1:], r.CommandLine)
+	owner := plain[pxelinuxText](r.NodeUUID)
+	line, err := pxelinuxLine(r.CommandLine)
+	if err != nil {
+		return script(pxelinuxUnsaid, owner)
+	}
+	return script(pxelinuxDeploy, owner, plain[pxelinuxText](KernelPath(r.Secret)[1:]), plain[pxelinuxText](RamdiskPath(r.Secret)[1:]), line)
 }
 
 // GRUBMachinePath is where GRUB fetches the configuration of one machine; its MAC follows.
@@ -148,17 +177,10 @@ func GRUBConfig(mac string, r *Record) string {
 	if r == nil {
 		return grubLocal
 	}
-	args := grubQuote(strings.TrimSpace(BootIf(mac) + " " + r.CommandLine))
-	return fmt.Sprintf(grubDeploy, r.NodeUUID, KernelPath(r.Secret), RamdiskPath(r.Secret), args, GRUBMachinePath+mac)
-}
-
-// grubQuote quotes the words that GRUB's shell would read as more than text.
-func grubQuote(line string) string {
-	words := strings.Fields(line)
-	for i, w := range words {
-		if strings.ContainsAny(w, "$;{}\"'\\#&|<>()*?[]~!`") {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
+	owner := plain[grubText](r.NodeUUID)
+	line, err := grubLine(strings.TrimSpace(BootIf(mac) + " " + r.CommandLine))
+	if err != nil {
+		return script(grubUnsaid, owner)
 	}
-	return strings.Join(words, " ")
+	return script(grubDeploy, owner, plain[grubText](KernelPath(r.Secret)), plain[grubText](RamdiskPath(r.Secret)), line, plain[grubText](GRUBMachinePath+mac))
 }

@@ -78,9 +78,12 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	loaders := boot.Loaders{Dirs: c.LoaderDirs}
 	var lookup boot.Lookup = db
 	if c.Discovery {
+		line, err := boot.CommandLine(boot.IPXE, fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base))
+		if err != nil {
+			return fmt.Errorf("kernel_append_params: the kernel parameters %w", err)
+		}
 		lookup = boot.Discovering{Lookup: db, Record: boot.Record{
-			Loader: boot.IPXE, Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, Secret: boot.NewSecret(),
-			CommandLine: fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base),
+			Loader: boot.IPXE, Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, Secret: boot.NewSecret(), CommandLine: line,
 		}}
 	}
 	l, err := listen(netip.AddrPortFrom(p.ip, uint16(c.ProvisionPort)).String(), "provision_port")

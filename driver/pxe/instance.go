@@ -3,7 +3,6 @@ package pxe
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
@@ -24,12 +23,12 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 	if err := b.reachable(ctx, files); err != nil {
 		return err
 	}
-	line := instanceLine(t.Node)
+	line, err := b.instanceLine(t)
+	if err != nil {
+		return err
+	}
 	if files.ramdisk.place == "" {
 		line = "" // a medium has its own
-	}
-	if err := safeLine(line); err != nil {
-		return err
 	}
 	r, err := b.recordOfFlow(ctx, t)
 	if err != nil {
@@ -48,13 +47,13 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 }
 
 // instanceLine is the user's own kernel parameters: the ramdisk is no agent's.
-func instanceLine(n *node.Node) string {
+func (b *Boot) instanceLine(t *driver.Task) (string, error) {
 	for _, key := range []string{"ramdisk_kernel_arguments", "kernel_append_params"} {
-		if line := n.InstanceInfo.String(key); line != "" {
-			return strings.Join(strings.Fields(line), " ")
+		if line := t.Node.InstanceInfo.String(key); line != "" {
+			return spell(b.instanceLoader(t), line, "instance_info/"+key)
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // instanceFiles picks the two files, or the medium in the kernel's place.

@@ -5,34 +5,51 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
 
+	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
-// maxCommandLine is what a kernel takes (COMMAND_LINE_SIZE on x86), less what loaders add.
-const maxCommandLine = 2048 - 128
-
 // commandLine is the service's or the node's own parameters, then the API's address, then what the
 // flow asks for, sorted by name.
 func (b *Boot) commandLine(t *driver.Task, params map[string]string) (string, error) {
-	words := []string{appendParams(t.Node, b.defaults())}
+	own, key := appendParams(t.Node, b.defaults())
+	words := []string{own}
 	if _, given := params["ipa-api-url"]; !given && b.APIURL != "" {
 		words = append(words, "ipa-api-url="+b.APIURL)
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
+		word, err := param(k, params[k])
+		if err != nil {
+			return "", err
+		}
 		if k == "ipa-api-url" {
-			words = slices.Insert(words, 1, k+"="+params[k])
+			words = slices.Insert(words, 1, word)
 			continue
 		}
-		words = append(words, k+"="+params[k])
+		words = append(words, word)
 	}
 	line := strings.Join(append(words, b.serialParams(t, words)...), " ")
-	if err := safeLine(line); err != nil {
-		return "", err
+	return spell(b.ramdiskLoader(t), line, key)
+}
+
+// spell is a command line as the loader can hand it over, or says why it cannot; key is the setting of its free part.
+func spell(l boot.Loader, line, key string) (string, error) {
+	line, err := boot.CommandLine(l, line)
+	if err != nil {
+		return "", node.Errorf(node.Invalid, "%s: the kernel parameters %v.", key, err)
 	}
-	return strings.Join(strings.Fields(line), " "), nil
+	return line, nil
+}
+
+// param is one parameter that this program sets. Its value may be somebody's, such as a capability: it stays one word.
+func param(name, value string) (string, error) {
+	word := name + "=" + value
+	if strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }) {
+		return "", node.Errorf(node.Invalid, "The kernel parameter %s cannot be %q: blanks, double quotes and what is not printable ASCII would begin another one.", name, value)
+	}
+	return word, nil
 }
 
 // serialParams make the kernel and the agent speak on a serial line that is heard, unless the node's own parameters
@@ -67,31 +84,16 @@ func (b *Boot) defaults() string {
 	return DefaultAppendParams
 }
 
-// appendParams picks the instance's parameters, else the node's, else the service's.
-func appendParams(n *node.Node, service string) string {
-	for _, d := range []node.Document{n.InstanceInfo, n.DriverInfo} {
-		if own := d.String("kernel_append_params"); own != "" {
-			return strings.ReplaceAll(own, "%default%", service)
-		}
+// appendParams picks the instance's parameters, else the node's, else the service's, and says whose they are.
+func appendParams(n *node.Node, service string) (params, key string) {
+	const name = "kernel_append_params"
+	if own := n.InstanceInfo.String(name); own != "" {
+		return strings.ReplaceAll(own, "%default%", service), "instance_info/" + name
 	}
-	return service
-}
-
-// safeLine refuses what would end the line in a boot loader's script and start another command.
-func safeLine(line string) error {
-	const key = "kernel_append_params"
-	if i := strings.IndexFunc(line, unicode.IsControl); i >= 0 {
-		return node.Errorf(node.Invalid, "%s must be one line without control characters; character %d is %q.", key, i+1, line[i])
+	if own := n.DriverInfo.String(name); own != "" {
+		return strings.ReplaceAll(own, "%default%", service), "driver_info/" + name
 	}
-	for word := range strings.FieldsSeq(line) {
-		if word == "||" || word == "&&" {
-			return node.Errorf(node.Invalid, "%s must not hold the word %q: boot loaders read it as the end of a command.", key, word)
-		}
-	}
-	if len(line) > maxCommandLine {
-		return node.Errorf(node.Invalid, "The kernel command line would be %d characters long; at most %d are allowed. Shorten %s.", len(line), maxCommandLine, key)
-	}
-	return nil
+	return service, "The service's " + name
 }
 
 // stay says which boot devices are set to stay over more than one boot.

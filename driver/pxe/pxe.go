@@ -86,6 +86,9 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 		if _, err := b.instanceFiles(t.Node); err != nil {
 			return err
 		}
+		if _, err := b.instanceLine(t); err != nil {
+			return err
+		}
 	}
 	_, err := persistence(t.Node)
 	return err
@@ -218,13 +221,18 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 	if err := b.reachable(ctx, ramdiskFiles{kernel, ramdisk}); err != nil {
 		return err
 	}
-	line := "root=UUID=" + info.String(rootUUID) + " ro " + appendParams(t.Node, b.defaults())
-	if err := safeLine(line); err != nil {
+	root, err := param("root", "UUID="+info.String(rootUUID))
+	if err != nil {
+		return err
+	}
+	own, key := appendParams(t.Node, b.defaults())
+	line, err := spell(b.instanceLoader(t), root+" ro "+own, key)
+	if err != nil {
 		return err
 	}
 	r := boot.Record{
 		NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), Loader: b.instanceLoader(t), Kernel: kernel.place, Ramdisk: ramdisk.place,
-		CommandLine: strings.Join(strings.Fields(line), " "), Until: boot.End(instanceLife), CreatedAt: node.Now(),
+		CommandLine: line, Until: boot.End(instanceLife), CreatedAt: node.Now(),
 	}
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the instance's boot record: %w", err)

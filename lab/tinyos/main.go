@@ -9,6 +9,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ func runAsInit() {
 		loadModules("/modules")
 		line, err := os.ReadFile("/proc/cmdline")
 		report("kernel parameters", err)
+		sayParameters(strings.TrimSuffix(string(line), "\n"))
 		if uuid := rootUUID(string(line)); uuid != "" {
 			report("root file system", switchRoot(uuid))
 			unix.Pause() // panic=… is for kernels; this is kept to be read
@@ -79,6 +81,18 @@ func runAsInit() {
 		fmt.Printf("%s\n", issue) // what getty says before it asks for a name
 	}
 	prompt(name)
+}
+
+// sayParameters writes the kernel's command line in numbered pieces with their sums, three times: a busy emulated serial
+// line doubles a character now and then.
+func sayParameters(line string) {
+	const size = 64
+	for range 3 {
+		for at := 0; at < len(line); at += size {
+			piece := line[at:min(at+size, len(line))]
+			fmt.Printf("\nBILLET-KERNEL-PARAMETERS %d %d %08x %s\n", at, len(line), crc32.ChecksumIEEE([]byte(piece)), piece)
+		}
+	}
 }
 
 // console makes the kernel's console our standard input and output: before devtmpfs was mounted
