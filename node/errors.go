@@ -68,6 +68,11 @@ func StoreAway(cause error) *Err {
 	return &Err{Kind: Unavailable, Msg: "The service can not use its database at the moment, please retry.", Cause: storeAway{cause}}
 }
 
+// StoreReadOnly is StoreAway for a database that can be read; because says why nothing is written.
+func StoreReadOnly(because string, cause error) *Err {
+	return &Err{Kind: Unavailable, Msg: "The service can only read its database at the moment: " + because + ". Nothing was changed.", Cause: storeAway{cause}}
+}
+
 type storeAway struct{ error }
 
 func (e storeAway) Unwrap() error        { return e.error }

@@ -21,27 +21,42 @@ var migrationFiles embed.FS
 // migrate brings the tables up to this program's version. It changes nothing and returns an
 // error when the database is newer.
 func migrate(ctx context.Context, d goose.Dialect, db *sql.DB) error {
-	all, err := migrations(d)
+	p, err := provider(d, db)
 	if err != nil {
 		return err
-	}
-	p, err := goose.NewProvider(d, db, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true),
-		// Migrations are numbered by the work they belong to, not by the day it was done.
-		goose.WithAllowOutofOrder(true))
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
 	}
 	current, latest, err := p.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("read the schema version: %w", err)
 	}
 	if current > latest {
-		return fmt.Errorf("its schema is version %d and this billet knows versions up to %d; run the newer billet that wrote it", current, latest)
+		return tooNew(current, latest)
+	}
+	if pending, err := p.HasPending(ctx); err == nil && !pending {
+		return nil // and nothing is written, for which a full disk has no room
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring the schema from version %d to %d: %w", current, latest, err)
 	}
 	return nil
+}
+
+func tooNew(current, latest int64) error {
+	return fmt.Errorf("its schema is version %d and this billet knows versions up to %d; run the newer billet that wrote it", current, latest)
+}
+
+func provider(d goose.Dialect, db *sql.DB) (*goose.Provider, error) {
+	all, err := migrations(d)
+	if err != nil {
+		return nil, err
+	}
+	p, err := goose.NewProvider(d, db, nil, goose.WithGoMigrations(all...), goose.WithDisableGlobalRegistry(true),
+		// Migrations are numbered by the work they belong to, not by the day it was done.
+		goose.WithAllowOutofOrder(true))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return p, nil
 }
 
 func migrations(d goose.Dialect) ([]*goose.Migration, error) {

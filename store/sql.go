@@ -212,6 +212,17 @@ func told(err error) error {
 	if err == nil || errors.Is(err, node.ErrStoreAway) || !away(err) {
 		return err
 	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case 8: // SQLITE_READONLY, as after lookAfterCrash
+			return node.StoreReadOnly("it may not be written, or it is damaged (see the service's log)", err)
+		case 13: // SQLITE_FULL
+			return node.StoreReadOnly("its disk is full", err)
+		}
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "53100" { // disk_full
+		return node.StoreReadOnly("its disk is full", err)
+	}
 	return node.StoreAway(err)
 }
 

@@ -10,10 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite" // registers the driver "sqlite"
 )
 
 // readers is how many SQLite connections read side by side; WAL lets them run beside the writer.
@@ -33,6 +34,7 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if err := touchPrivate(file); err != nil {
 		return fmt.Errorf("create the database: %w", err)
 	}
+	keepFiles()
 	// synchronous FULL: a committed step survives a power cut, not only a crash of the process.
 	if s.write, err = sql.Open("sqlite", dsn(file, "_txlock=immediate", "_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)",
 		"_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)", "_pragma=journal_size_limit(67108864)")); err != nil {
@@ -48,11 +50,31 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 		s.wakes.publish(uuid)
 		return nil
 	}
-	if err := migrate(ctx, goose.DialectSQLite3, s.write); err != nil {
-		return fmt.Errorf("database %s: %w", file, err)
+	if lock.left != "" {
+		if err := s.lookAfterCrash(ctx, file); err != nil {
+			return err
+		}
 	}
-	return s.unlockKey(ctx, cfg)
+	if err := migrate(ctx, goose.DialectSQLite3, s.write); err != nil && s.damage != "" {
+		return fmt.Errorf("database %s is damaged (%s) and not of this billet's version; put back a backup: %w", file, s.damage, err)
+	} else if err != nil {
+		return needsRoom(dir, fmt.Errorf("database %s: %w", file, err))
+	}
+	return needsRoom(dir, s.unlockKey(ctx, cfg))
 }
+
+// keepFiles has SQLite leave the WAL and its index in place when the last connection closes. Without an index nothing can be
+// read, and to make one takes room that a full disk does not have.
+var keepFiles = sync.OnceFunc(func() {
+	sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, _ string) error {
+		if files, ok := c.(sqlite.FileControl); ok {
+			if _, err := files.FileControlPersistWAL("main", 1); err != nil {
+				return fmt.Errorf("keep the WAL: %w", err)
+			}
+		}
+		return nil
+	})
+})
 
 func dsn(file string, options ...string) string {
 	u := url.URL{Scheme: "file", Path: file, RawQuery: strings.Join(options, "&")}
@@ -79,10 +101,14 @@ func usableDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// dirLock is the flock on a data directory. The kernel lets it go when the process dies.
-type dirLock struct{ file *os.File }
+// dirLock is the flock on a data directory. The kernel lets it go when the process dies. The file holds the process's
+// number until its store is closed.
+type dirLock struct {
+	file *os.File
+	left string // the number that a process left which did not close its store
+}
 
-func (l dirLock) Close() error { return l.file.Close() }
+func (l dirLock) Close() error { return errors.Join(l.file.Truncate(0), l.file.Close()) }
 
 func lockDir(dir string) (dirLock, error) {
 	name := filepath.Join(dir, "billet.lock")
@@ -99,10 +125,12 @@ func lockDir(dir string) (dirLock, error) {
 		return dirLock{}, fmt.Errorf("another billet serve (pid %s) already uses the data directory %s; stop it or set another data directory",
 			strings.TrimSpace(string(pid)), dir)
 	}
-	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintln(os.Getpid()))); err != nil {
+	left, _ := os.ReadFile(name)
+	// On a full disk there may be no room for the number; without it, the next start does not look for damage.
+	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintln(os.Getpid()))); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return dirLock{}, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close())
 	}
-	return dirLock{f}, nil
+	return dirLock{f, strings.TrimSpace(string(left))}, nil
 }
 
 func writeAt(f *os.File, text string) error {

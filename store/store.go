@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // Config says which database to open and how.
@@ -45,6 +47,8 @@ type Store struct {
 	wakes hub
 	trace *trace
 	told  sync.Map // damaged values that the log has, "UUID field"
+
+	damage string // what is wrong with the file that is only read because of it
 
 	stop   context.CancelFunc // ends the goroutines below
 	owned  sync.WaitGroup     // the trace writer and, on PostgreSQL, the listener
@@ -78,7 +82,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.DropLeases(ctx, s.host); err != nil {
+	if err := s.DropLeases(ctx, s.host); errors.Is(err, node.ErrStoreAway) {
+		s.log.Error("the database cannot be written: reads are served, and nothing else goes on until it can", "error", err) // leases end by themselves
+	} else if err != nil {
 		return nil, err
 	}
 	s.trace = newTrace(s)
