@@ -1,112 +1,133 @@
 package image
 
 import (
-	"bufio"
 	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha3"
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
-	"io"
-	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/crypto/blake2b"
+	"golang.org/x/crypto/blake2s"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
-// algorithms by the length of their hex.
-var algorithms = map[int]string{32: "md5", 64: "sha256", 128: "sha512"}
+// algorithm is a hash function, by the name that Python's hashlib and so Ironic has for it.
+type algorithm struct {
+	name   string
+	digits int
+	weak   bool // anybody can make another file of the same sum
+	new    func() hash.Hash
+}
 
-// NewHash returns the hash of an algorithm: "md5", "sha256" or "sha512".
-func NewHash(algo string) (hash.Hash, error) {
-	switch algo {
-	case "md5":
-		return md5.New(), nil
-	case "sha256":
-		return sha256.New(), nil
-	case "sha512":
-		return sha512.New(), nil
+// algorithms, the strongest first. Of those with equal lengths the first is what a bare sum is taken for.
+var algorithms = []algorithm{
+	{"sha512", 128, false, sha512.New},
+	{"sha3_512", 128, false, func() hash.Hash { return sha3.New512() }},
+	{"blake2b", 128, false, func() hash.Hash { h, _ := blake2b.New512(nil); return h }}, // fails with too long a key only
+	{"sha384", 96, false, sha512.New384},
+	{"sha3_384", 96, false, func() hash.Hash { return sha3.New384() }},
+	{"sha256", 64, false, sha256.New},
+	{"sha3_256", 64, false, func() hash.Hash { return sha3.New256() }},
+	{"blake2s", 64, false, func() hash.Hash { h, _ := blake2s.New256(nil); return h }},
+	{"sha224", 56, false, sha256.New224},
+	{"sha3_224", 56, false, func() hash.Hash { return sha3.New224() }},
+	{"sha1", 40, true, sha1.New},
+	{"md5", 32, true, md5.New},
+}
+
+func algorithmNamed(name string) (algorithm, bool) {
+	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == name })
+	if i < 0 {
+		return algorithm{}, false
 	}
-	return nil, fmt.Errorf("the hash algorithm %q is not supported; allowed are sha256, sha512 and md5", algo)
+	return algorithms[i], true
+}
+
+// Algorithms are the names of all hash algorithms, the strongest first.
+func Algorithms() []string {
+	var names []string
+	for _, a := range algorithms {
+		names = append(names, a.name)
+	}
+	return names
+}
+
+// Weak reports whether anybody can make another file of the same sum.
+func Weak(algo string) bool {
+	a, known := algorithmNamed(algo)
+	return !known || a.weak
+}
+
+// NewHash returns the hash of an algorithm, one of Algorithms.
+func NewHash(algo string) (hash.Hash, error) {
+	a, known := algorithmNamed(strings.ToLower(algo))
+	if !known {
+		return nil, fmt.Errorf("the hash algorithm %q is not supported; allowed are %s", algo, strings.Join(Algorithms(), ", "))
+	}
+	return a.new(), nil
 }
 
 // AlgorithmOf tells a checksum's algorithm by its length; value must be hex.
 func AlgorithmOf(value string) (string, error) {
-	algo := algorithms[len(value)]
-	if _, err := hex.DecodeString(value); err != nil || algo == "" {
-		return "", fmt.Errorf("the checksum %.140q is not one: 64 (sha256), 128 (sha512) or 32 (md5) hexadecimal digits are allowed", value)
+	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.digits == len(value) })
+	if _, err := hex.DecodeString(value); err != nil || i < 0 {
+		return "", fmt.Errorf("the checksum %.140q is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed", value)
 	}
-	return algo, nil
+	return algorithms[i].name, nil
 }
 
-// wantedSum returns the checksum that ref carries itself; both are empty when it has none, or
-// only the URL of one.
-func wantedSum(ref Ref) (algo, value string, err error) {
-	if ref.HashValue == "" && ref.HashAlgo == "" {
-		if ref.Checksum == "" || isURL(ref.Checksum) {
-			return "", "", nil
-		}
-		algo, err = AlgorithmOf(ref.Checksum)
-		return algo, strings.ToLower(ref.Checksum), err
-	}
-	if ref.HashValue == "" || ref.HashAlgo == "" {
-		return "", "", fmt.Errorf("image_os_hash_algo and image_os_hash_value go together; one of them is missing")
-	}
-	algo = strings.ToLower(ref.HashAlgo)
-	if _, err := NewHash(algo); err != nil {
-		return "", "", err
-	}
-	if got, err := AlgorithmOf(ref.HashValue); err != nil || got != algo {
-		return "", "", fmt.Errorf("image_os_hash_value has %d characters and is not a %s", len(ref.HashValue), algo)
-	}
-	return algo, strings.ToLower(ref.HashValue), nil
-}
+// asked is what a Ref wants its image to hash to: a sum, or the URL of a file that has it. Without either, all
+// fields are empty. A URL may come with the algorithm that is wanted of it.
+type asked struct{ algo, value, url string }
 
-func isURL(s string) bool {
-	kind, _ := sourceKind(s)
-	return kind == sourceHTTP
-}
-
-// findSum finds the checksum of the file called name in a checksum file: lines as sha256sum
-// writes them ("hex  name", "hex *name"), as BSD's tools do ("SHA256 (name) = hex"), or one
-// checksum alone. Several algorithms for one name give the strongest.
-func findSum(r io.Reader, name string) (string, error) {
-	var found, alone []string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		value, file := sumLine(lines.Text())
-		switch {
-		case value == "":
-		case file == "":
-			alone = append(alone, value)
-		case path.Base(file) == name:
-			found = append(found, value)
+// wantedSum reads what ref says of its checksum. Both the newer fields and the older one may hold a URL.
+func wantedSum(ref Ref) (asked, error) {
+	algo, value := strings.ToLower(strings.TrimSpace(ref.HashAlgo)), strings.TrimSpace(ref.HashValue)
+	field := "image_os_hash_value"
+	if value == "" && algo == "" {
+		field, value = "image_checksum", strings.TrimSpace(ref.Checksum)
+		if name, rest, ok := strings.Cut(value, ":"); ok && !isSumURL(value) { // "sha256:…", as registries write it
+			algo, value = strings.ToLower(name), rest
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return "", err
+	switch {
+	case value == "" && algo == "":
+		return asked{}, nil
+	case algo != "":
+		if _, err := NewHash(algo); err != nil {
+			return asked{}, err
+		}
 	}
-	if len(found) == 0 && len(alone) == 1 {
-		found = alone
+	switch {
+	case isSumURL(value):
+		return asked{algo: algo, url: value}, nil
+	case value == "" || algo == "" && field == "image_os_hash_value":
+		return asked{}, errors.New("image_os_hash_algo and image_os_hash_value go together; one of them is missing")
+	case algo == "":
+		var err error
+		algo, err = AlgorithmOf(value)
+		return asked{algo: algo, value: strings.ToLower(value)}, err
 	}
-	if len(found) == 0 {
-		return "", fmt.Errorf("it has no checksum of a file called %q", name)
+	if a, _ := algorithmNamed(algo); len(value) != a.digits {
+		return asked{}, fmt.Errorf("%s has %d characters and is not a %s, which has %d hexadecimal digits", field, len(value), algo, a.digits)
 	}
-	return slices.MaxFunc(found, func(a, b string) int { return len(a) - len(b) }), nil
+	if _, err := hex.DecodeString(value); err != nil {
+		return asked{}, fmt.Errorf("%s is neither hexadecimal digits nor the URL of a checksum file", field)
+	}
+	return asked{algo: algo, value: strings.ToLower(value)}, nil
 }
 
-// sumLine takes one line of a checksum file apart; value is "" when it holds none.
-func sumLine(line string) (value, file string) {
-	line = strings.TrimSpace(line)
-	if before, after, ok := strings.Cut(line, ") = "); ok {
-		_, file, _ = strings.Cut(before, " (")
-		value = after
-	} else {
-		value, file, _ = strings.Cut(line, " ")
-		file = strings.TrimPrefix(strings.TrimSpace(file), "*")
-	}
-	if _, err := AlgorithmOf(value); err != nil {
-		return "", ""
-	}
-	return strings.ToLower(value), file
+// isSumURL reports whether a checksum is the place of a checksum file.
+func isSumURL(s string) bool {
+	return fetch.IsURL(s) || strings.HasPrefix(strings.ToLower(s), "file://")
 }
+
+func isURL(s string) bool { return fetch.IsURL(s) }

@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 )
 
@@ -69,13 +70,15 @@ func FuzzFindSum(f *testing.F) {
 	f.Add([]byte("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a.img\n"))
 	f.Add([]byte("SHA256 (a.img) = e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n"))
 	f.Add([]byte("d41d8cd98f00b204e9800998ecf8427e\n"))
+	f.Add([]byte("\xff\xfes\x00h\x00a\x00"))
+	f.Add([]byte("SHA256  " + sha256Of(nil) + " C:\\a.img"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		value, err := findSum(bytes.NewReader(text), "a.img")
+		algo, value, err := findSum(text, "/x/a.img", "")
 		if err != nil {
 			return
 		}
-		if _, err := AlgorithmOf(value); err != nil {
-			t.Errorf("found %q, which is no checksum", value)
+		if a, known := algorithmNamed(algo); !known || len(value) != a.digits || strings.Trim(value, "0123456789abcdef") != "" {
+			t.Errorf("found %q of %q, which is no checksum", value, algo)
 		}
 	})
 }

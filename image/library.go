@@ -48,7 +48,7 @@ func (s *Store) Import(ctx context.Context, name, from string, want Ref) (Resolv
 	if err := s.checkName(name); err != nil {
 		return Resolved{}, err
 	}
-	if _, _, err := wantedSum(want); err != nil {
+	if _, err := wantedSum(want); err != nil {
 		return Resolved{}, err
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
@@ -115,13 +115,11 @@ func (s *Store) moveSums(f *os.File, r Resolved) error {
 // copyFrom fills the file and turns a checksum file's URL in want into the checksum.
 func (s *Store) copyFrom(ctx context.Context, to *os.File, from string, want Ref) (Ref, error) {
 	kind, path := sourceKind(from)
-	if isURL(want.Checksum) && want.HashValue == "" {
-		algo, value, err := s.fetchSumWithin(ctx, want.Checksum, from)
-		if err != nil {
-			return want, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(want.Checksum), err)
-		}
-		want.Checksum, want.HashAlgo, want.HashValue = "", algo, value
+	algo, value, err := s.settleSum(ctx, want, from)
+	if err != nil {
+		return want, err
 	}
+	want.Checksum, want.HashAlgo, want.HashValue = "", algo, value
 	switch kind {
 	case sourceHTTP:
 		return want, s.download(ctx, to, path, want)
@@ -135,12 +133,6 @@ func (s *Store) copyFrom(ctx context.Context, to *os.File, from string, want Ref
 		return want, err
 	}
 	return want, fmt.Errorf("a path, a file:// URL or an http(s):// URL is allowed")
-}
-
-func (s *Store) fetchSumWithin(ctx context.Context, sumURL, from string) (string, string, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	return s.fetchSum(ctx, sumURL, baseName(from))
 }
 
 // download copies an HTTP body. A connection that is silent for the store's timeout has failed.

@@ -19,16 +19,9 @@ import (
 
 // resolveFile inspects a file of this machine, tables and all, and settles its checksum.
 func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved, error) {
-	algo, value, err := wantedSum(ref)
+	algo, value, err := s.settleSum(ctx, ref, path)
 	if err != nil {
 		return Resolved{}, err
-	}
-	if isURL(ref.Checksum) && value == "" {
-		ctx, cancel := s.deadline(ctx)
-		defer cancel()
-		if algo, value, err = s.fetchSum(ctx, ref.Checksum, filepath.Base(path)); err != nil {
-			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(ref.Checksum), err)
-		}
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return Resolved{}, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -25,17 +24,12 @@ const maxSumFile = 4 << 20
 func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolved, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	algo, value, err := wantedSum(ref)
+	algo, value, err := s.settleSum(ctx, ref, source)
 	if err != nil {
 		return Resolved{}, err
 	}
-	if value == "" {
-		if algo, value, err = s.fetchSum(ctx, ref.Checksum, baseName(source)); err != nil {
-			return Resolved{}, fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(ref.Checksum), err)
-		}
-	}
-	if algo == "md5" && s.MD5 != AllowMD5 {
-		return Resolved{}, fmt.Errorf("an md5 checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512")
+	if Weak(algo) && (algo != "md5" || s.MD5 != AllowMD5) {
+		return Resolved{}, fmt.Errorf("an %s checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512", algo)
 	}
 	e, err := s.fetchEnds(ctx, source, ref)
 	if err != nil {
@@ -57,30 +51,67 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, timeout)
 }
 
-// baseName is the file's name in a source: the last part of its path.
-func baseName(source string) string {
-	if u, err := url.Parse(source); err == nil {
-		return path.Base(u.Path)
+// pathOf is the path of a source, a URL or a path, by whose end its file is found in a checksum file.
+func pathOf(source string) string {
+	if u, err := url.Parse(source); err == nil && isURL(source) {
+		return u.Path
 	}
-	return path.Base(source)
+	return source
 }
 
-// fetchSum reads the checksum of the file called name from a checksum file.
-func (s *Store) fetchSum(ctx context.Context, sumURL, name string) (algo, value string, err error) {
-	resp, err := s.get(ctx, sumURL, Ref{}, "")
+// settleSum returns the checksum that ref asks for, reading it from its checksum file when it names one; both are
+// empty when it asks for none.
+func (s *Store) settleSum(ctx context.Context, ref Ref, source string) (algo, value string, err error) {
+	want, err := wantedSum(ref)
+	if err != nil || want.url == "" {
+		return want.algo, want.value, err
+	}
+	algo, value, err = s.fetchSum(ctx, want, ref, source)
+	if err != nil {
+		return "", "", fmt.Errorf("reading the checksum file %s: %w", fetch.Redact(want.url), err)
+	}
+	return algo, value, nil
+}
+
+// fetchSum reads the checksum of the file at source from a checksum file. A server gets the password that it gets
+// for the image.
+func (s *Store) fetchSum(ctx context.Context, want asked, ref Ref, source string) (algo, value string, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	body, err := s.openSum(ctx, want.url, ref, source)
 	if err != nil {
 		return "", "", err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", "", fmt.Errorf("the server answered %s", resp.Status)
-	}
-	value, err = findSum(io.LimitReader(resp.Body, maxSumFile), name)
+	defer body.Close()
+	text, err := io.ReadAll(io.LimitReader(body, maxSumFile+1))
 	if err != nil {
 		return "", "", fetch.Scrub(err)
 	}
-	algo, err = AlgorithmOf(value)
-	return algo, value, err
+	if len(text) > maxSumFile {
+		return "", "", fmt.Errorf("it has more than %d bytes, which no checksum file has", maxSumFile)
+	}
+	return findSum(text, pathOf(source), want.algo)
+}
+
+func (s *Store) openSum(ctx context.Context, place string, ref Ref, source string) (io.ReadCloser, error) {
+	if !isURL(place) {
+		f, _, err := s.openFile(fetch.Path(place))
+		return f, err
+	}
+	sums, err := url.Parse(place)
+	image, other := url.Parse(source)
+	if err != nil || other != nil || !isURL(source) || !fetch.SameServer(sums, image) {
+		ref.User, ref.Password = "", ""
+	}
+	resp, err := s.get(ctx, place, ref, "")
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the server answered %s", resp.Status)
+	}
+	return resp.Body, nil
 }
 
 // fetchEnds reads the head of a remote image, and its tail when the server serves ranges.

@@ -15,9 +15,9 @@ import (
 // Ref is an image as somebody asks for it.
 type Ref struct {
 	Source     string // file:///absolute/path, http(s)://…, or the name of an image in the store
-	Checksum   string // hex (md5, sha256 or sha512 by its length), or the URL of a checksum file; may be empty
-	HashAlgo   string // "md5", "sha256" or "sha512", together with HashValue; wins over Checksum
-	HashValue  string // hex
+	Checksum   string // hex (its algorithm by its length), or the URL of a checksum file; may be empty
+	HashAlgo   string // one of Algorithms, together with HashValue; wins over Checksum
+	HashValue  string // hex, or the URL of a checksum file
 	DiskFormat string // what the image is said to be; "" takes it as it is
 	User       string // for an http(s) server that asks; sent to the source's own host only
 	Password   string
@@ -29,7 +29,7 @@ type Resolved struct {
 	Path      string // absolute path on this machine; "" when it is elsewhere
 	Size      int64  // bytes of the file
 	Info      Info
-	HashAlgo  string // "md5", "sha256" or "sha512"
+	HashAlgo  string // one of Algorithms
 	HashValue string // lower case hex of the whole file
 }
 
@@ -57,15 +57,19 @@ const (
 // Validate checks what can be known of ref without a network or a disk: the kind of source, and
 // that an http(s) source has a checksum of a known kind.
 func (s *Store) Validate(ref Ref) error {
-	if _, _, err := wantedSum(ref); err != nil {
+	want, err := wantedSum(ref)
+	if err != nil {
 		return err
+	}
+	if err := s.checkSumPlace(want.url); err != nil {
+		return fmt.Errorf("the checksum file: %w", err)
 	}
 	if f := strings.ToLower(ref.DiskFormat); f != "" && !slices.Contains(DiskFormats, f) {
 		return fmt.Errorf("the disk format %q is not supported; allowed are %s", ref.DiskFormat, strings.Join(DiskFormats, ", "))
 	}
 	switch kind, rest := sourceKind(ref.Source); kind {
 	case sourceHTTP:
-		if ref.Checksum == "" && ref.HashValue == "" {
+		if want == (asked{}) {
 			return fmt.Errorf("an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value")
 		}
 		return s.Gate.CheckURL(rest)
@@ -76,6 +80,17 @@ func (s *Store) Validate(ref Ref) error {
 	default:
 		return fmt.Errorf("the image source %q is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed", fetch.Redact(ref.Source))
 	}
+}
+
+// checkSumPlace checks where a checksum file is said to be.
+func (s *Store) checkSumPlace(place string) error {
+	switch {
+	case place == "":
+		return nil
+	case isURL(place):
+		return s.Gate.CheckURL(place)
+	}
+	return s.Gate.Check(fetch.Path(place))
 }
 
 // Resolve finds the image, inspects it for safety and settles its checksum. A local file is read

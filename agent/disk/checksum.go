@@ -1,15 +1,13 @@
 package disk
 
 import (
-	"crypto/md5"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"hash"
 	"strings"
 
 	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/image"
 )
 
 // checksum is what an image file must hash to.
@@ -19,30 +17,28 @@ type checksum struct {
 	sum  hash.Hash
 }
 
-var algorithms = map[string]func() hash.Hash{
-	"md5": md5.New, "sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
-}
-
-// byLength tells a bare checksum's algorithm by its number of hex digits.
-var byLength = map[int]string{32: "md5", 64: "sha256", 96: "sha384", 128: "sha512"}
-
 // newChecksum reads what the image must hash to: os_hash_value with os_hash_algo, or else checksum,
 // whose length says the algorithm. MD5 is taken only where the service allows it.
 func newChecksum(img wire.ImageInfo, md5Allowed bool) (*checksum, error) {
 	algo, want := strings.ToLower(img.HashAlgo), strings.ToLower(strings.TrimSpace(img.HashValue))
 	if want == "" {
 		want = strings.ToLower(strings.TrimSpace(img.Checksum))
-		algo = byLength[len(want)]
+		if want == "" {
+			return nil, fmt.Errorf("image %s has no checksum: os_hash_algo with os_hash_value, or checksum, is required", img.ID)
+		}
+		var err error
+		if algo, err = image.AlgorithmOf(want); err != nil {
+			return nil, fmt.Errorf("image %s: %w", img.ID, err)
+		}
 	}
+	sum, err := image.NewHash(algo)
 	switch {
-	case want == "":
-		return nil, fmt.Errorf("image %s has no checksum: os_hash_algo with os_hash_value, or checksum, is required", img.ID)
-	case algorithms[algo] == nil:
-		return nil, fmt.Errorf("image %s has a checksum of an unknown kind (%q, %d digits): sha256, sha384, sha512 and, where allowed, md5 are known", img.ID, algo, len(want))
-	case algo == "md5" && !md5Allowed:
-		return nil, fmt.Errorf("image %s has only an MD5 checksum, which this service does not allow: give os_hash_algo and os_hash_value", img.ID)
+	case err != nil:
+		return nil, fmt.Errorf("image %s: %w", img.ID, err)
+	case image.Weak(algo) && !md5Allowed:
+		return nil, fmt.Errorf("image %s has only an "+strings.ToUpper(algo)+" checksum, which this service does not allow: give os_hash_algo and os_hash_value", img.ID)
 	}
-	c := &checksum{algo: algo, want: want, sum: algorithms[algo]()}
+	c := &checksum{algo: algo, want: want, sum: sum}
 	if _, err := hex.DecodeString(want); err != nil || len(want) != 2*c.sum.Size() {
 		return nil, fmt.Errorf("image %s has %q as its %s checksum; that must be %d hex digits", img.ID, want, algo, 2*c.sum.Size())
 	}

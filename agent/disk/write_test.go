@@ -170,7 +170,7 @@ func TestRefusedBeforeAnythingIsWritten(t *testing.T) {
 		{name: "declared as qcow2", file: raw, want: []string{"declared as qcow2 but its content is gpt"}},
 		{name: "backing file", file: stolen, want: []string{"inspecting image the-image", "backing file"}},
 		{name: "no checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = "" }, want: []string{"image the-image has no checksum", "os_hash_algo"}},
-		{name: "unknown checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashAlgo = "crc32" }, want: []string{`"crc32"`, "sha256, sha384, sha512"}},
+		{name: "unknown checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashAlgo = "crc32" }, want: []string{`"crc32"`, "allowed are sha512, sha3_512"}},
 		{name: "short checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = "abcd" }, want: []string{"must be 64 hex digits"}},
 		{name: "MD5", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = ""; i.Checksum = hex.EncodeToString(md5sum[:]) }, want: []string{"only an MD5 checksum"}},
 		{name: "no URL", file: qcow2, change: func(i *wire.ImageInfo) { i.URLs = nil }, want: []string{"image the-image has no URL"}},
