@@ -178,8 +178,11 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	a.written = nil
 	a.Log.Info("writing the image", "image", img.ID, "disk", root.Name, "size", root.Size, "model", root.Model, "serial", root.Serial, "by_path", root.ByPath)
 	w := &disk.Writer{
-		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log,
+		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log, AnyBoot: a.Config.AnyBoot,
 		Progress: func(detail string, done, total int64) { c.report(root.Name+": "+detail, done, total) },
+	}
+	if root.RAID != "" && img.ImageType != "partition" && img.BootMode == "bios" {
+		img.BootMode = "" // the firmware starts the members, which get the image's GRUB later
 	}
 	a.rootUUID = ""
 	done, err := w.WriteImage(ctx, dev, img, configDrive)

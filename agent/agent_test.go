@@ -319,6 +319,13 @@ func TestSteps(t *testing.T) {
 }
 
 // imageInfo describes the service's image.
+// startable is an image that a BIOS would start: its first sector ends as a boot sector does.
+func startable(text string, size int) []byte {
+	b := bytes.Repeat([]byte(text), size/len(text))
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
+
 func (s *service) imageInfo() map[string]any {
 	sum := sha256.Sum256(s.image)
 	return map[string]any{
@@ -329,7 +336,7 @@ func (s *service) imageInfo() map[string]any {
 
 func TestWriteImageStep(t *testing.T) {
 	s := newService(t)
-	s.image = bytes.Repeat([]byte("billet! "), 5<<20/8)
+	s.image = startable("billet! ", 5<<20)
 	cfg, _ := startAgent(t, s, nil)
 	c := conductorFor(t, receive(t, s.heartbeats))
 	step := map[string]any{"interface": "deploy", "step": "write_image", "args": map[string]any{"image_info": s.imageInfo(), "configdrive": nil}}
@@ -376,7 +383,7 @@ func TestWriteImageStep(t *testing.T) {
 
 func TestStepsThatFail(t *testing.T) {
 	s := newService(t)
-	s.image = bytes.Repeat([]byte("billet! "), 5<<20/8)
+	s.image = startable("billet! ", 5<<20)
 	cfg, _ := startAgent(t, s, nil)
 	c := conductorFor(t, receive(t, s.heartbeats))
 	wrong := s.imageInfo()
@@ -479,10 +486,11 @@ func TestOtherCommands(t *testing.T) {
 	if got := c.succeed("standby.get_partition_uuids", map[string]any{}); got != `{"root uuid":"","efi system partition uuid":"","PReP Boot partition uuid":""}` {
 		t.Error(got)
 	}
-	if got := c.succeed("image.install_bootloader", map[string]any{"target_boot_mode": "bios"}); !strings.Contains(got, "nothing to do in BIOS mode") {
-		t.Error(got)
+	r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "bios"})
+	if r.Error == nil || !strings.Contains(r.Error.Details, `a BIOS would not start /dev/vdb (serial "disk-2"): its first sector is no boot sector`) {
+		t.Errorf("%+v", r.Error)
 	}
-	r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "uefi"})
+	r = c.do("image.install_bootloader", map[string]any{"target_boot_mode": "uefi"})
 	if r.Error == nil || !strings.Contains(r.Error.Details, "is to boot in UEFI mode, but this machine booted in bios mode") {
 		t.Errorf("%+v", r.Error)
 	}

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/efi"
 	"github.com/billet-metal/billet/agent/grub"
-	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
 )
 
@@ -42,9 +42,9 @@ func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
 	return wire.PartitionUUIDs{Root: a.rootUUID, ESP: disk.ESP(dev), PReP: disk.PReP(dev)}, nil
 }
 
-// installBootloader makes the machine able to boot the image from its disk. A whole-disk image
-// brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry. A partition
-// image, which is one with a root_uuid, has its own GRUB installed first. Firmware cannot see into
+// installBootloader makes the machine able to boot the image from its disk, and proves that it is. A
+// whole-disk image brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry. A
+// partition image, which is one with a root_uuid, has its own GRUB installed first. Firmware cannot see into
 // software RAID: there every member disk gets what a disk alone would have (raidboot.go).
 func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	var mode, rootUUID string
@@ -57,11 +57,8 @@ func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	if mode == "" {
 		mode = a.inventory.BootMode()
 	}
-	if mode == "bios" && rootUUID == "" && !raid.IsSoftware(a.raid) {
-		return "a whole-disk image brings its own boot loader; nothing to do in BIOS mode", nil
-	}
 	text, err := a.makeBootable(ctx, mode, rootUUID)
-	if err != nil && ignore {
+	if err != nil && (ignore || a.Config.AnyBoot) {
 		a.Log.Warn("no boot entry was made, which is to be ignored", "error", err)
 		return "no boot entry was made, which is to be ignored: " + err.Error(), nil
 	}
@@ -87,16 +84,30 @@ func (a *Agent) makeBootable(ctx context.Context, mode, rootUUID string) (string
 	text := ""
 	if rootUUID != "" {
 		done, err := a.installGRUB(ctx, mode, rootUUID)
-		if err != nil || mode == "bios" {
-			return done, err
+		if err != nil {
+			return "", err
 		}
 		text = done + "; "
 	}
 	if mode == "bios" {
-		return "a whole-disk image brings its own boot loader; nothing to do in BIOS mode", nil
+		return text + "the disk's boot sector and what it starts are there", a.proveBIOS(root)
 	}
 	entry, err := a.makeBootEntry(ctx)
 	return text + entry, err
+}
+
+// proveBIOS looks whether a BIOS would start these disks.
+func (a *Agent) proveBIOS(disks ...wire.Disk) error {
+	for _, d := range disks {
+		dev, err := disk.OpenToRead(filepath.Join(a.Config.Root, d.Name))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(a.same(d, dev), disk.Bootable(dev, "bios", ""), dev.Close()); err != nil {
+			return fmt.Errorf("a BIOS would not start %s (serial %q): %w", d.Name, d.Serial, err)
+		}
+	}
+	return nil
 }
 
 func (a *Agent) efivars() string { return filepath.Join(a.Config.Root, efi.Efivars) }
@@ -160,15 +171,43 @@ func waitForNodes(ctx context.Context, nodes ...string) error {
 }
 
 func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
-	dev, _, err := a.rootDisk(ctx)
+	dev, root, err := a.rootDisk(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer dev.Close()
-	loader, number, err := disk.InstallLoader(dev, efi.Variables{Dir: a.efivars()})
+	loader, number, err := disk.InstallLoader(dev, a.firmware())
+	if errors.Is(err, efi.ErrFull) && loader.Removable != "" {
+		a.Log.Warn("no boot entry was made; the firmware starts the disk by itself", "loader", loader.Removable, "error", err)
+		return fmt.Sprintf("no boot entry was made (%v), so the firmware has to start %s of %s by itself, as it does with disks that have no entry: remove what fills it",
+			err, loader.Removable, root.Name), nil
+	}
 	if err != nil {
 		return "", err
 	}
 	a.Log.Info("boot entry made", "entry", number, "loader", loader.Path, "partition", loader.PartUUID)
 	return fmt.Sprintf("boot entry Boot%04X starts %s of partition %d", number, loader.Path, loader.Partition.Number), nil
+}
+
+// firmware are the variables of the running firmware, which know what partitions are in the machine. When a
+// disk cannot be read nobody can say that a partition is gone.
+func (a *Agent) firmware() efi.Variables {
+	v := efi.Variables{Dir: a.efivars()}
+	var present []efi.Partition
+	for _, d := range a.inventory.Disks() {
+		dev, err := disk.OpenToRead(filepath.Join(a.Config.Root, d.Name))
+		if err != nil {
+			return v
+		}
+		found, err := disk.EFIPartitions(dev)
+		if err := errors.Join(err, dev.Close()); err != nil {
+			a.Log.Warn("boot entries of earlier systems are left alone, because a disk cannot be read", "disk", d.Name, "error", err)
+			return v
+		}
+		present = append(present, found...)
+	}
+	v.Present = func(p efi.Partition) bool {
+		return slices.ContainsFunc(present, func(q efi.Partition) bool { return q.Signature == p.Signature && q.MBR == p.MBR })
+	}
+	return v
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // program runs one of the programs that make the test's disk.
@@ -65,5 +67,37 @@ func TestBootEntryIsMade(t *testing.T) {
 	files, err := filepath.Glob(vars + "/*")
 	if err != nil || len(files) != 2 {
 		t.Errorf("the firmware has %s, %v", files, err)
+	}
+}
+
+// Firmware without room for a boot entry starts the disk by itself where it has \EFI\BOOT; the note says so.
+// Where it has not, that is no success.
+func TestNoRoomForABootEntry(t *testing.T) {
+	for _, removable := range []bool{true, false} {
+		s := newService(t)
+		startAgent(t, s, func(c *Config) {
+			vars := filepath.Join(c.Root, "sys/firmware/efi/efivars")
+			if err := os.MkdirAll(vars, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount("tmpfs", vars, "tmpfs", 0, "nr_inodes=1"); err != nil {
+				t.Fatalf("mounting (the test needs root): %v", err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(vars, unix.MNT_DETACH) })
+			diskWithLoader(t, filepath.Join(c.Root, "dev/vdb"))
+			if esp := filepath.Join(c.Root, "dev/vdb@@2M"); removable {
+				program(t, "mmd", "-i", esp, "::/EFI/BOOT")
+				program(t, "mcopy", "-i", esp, "/dev/null", "::/EFI/BOOT/BOOTX64.EFI")
+			}
+		})
+		c := conductorFor(t, receive(t, s.heartbeats))
+		r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "uefi"})
+		const full = "making a boot entry: the firmware's memory for variables is full (0 boot entries of others are left)"
+		if removable && (r.Error != nil || !strings.Contains(string(r.Result), "the firmware has to start \\\\EFI\\\\BOOT\\\\BOOTX64.EFI of /dev/vdb by itself")) {
+			t.Errorf("%v, %s", r.Error, r.Result)
+		}
+		if !removable && (r.Error == nil || !strings.Contains(r.Error.Details, full)) {
+			t.Errorf("%v, %s", r.Error, r.Result)
+		}
 	}
 }

@@ -38,6 +38,8 @@ type Config struct {
 	LookupInterval     time.Duration
 	DiskWait           time.Duration // ipa-disk-wait-attempts × ipa-disk-wait-delay
 	InjectPriority     int           // ipa-inject-files-priority: of the deploy step inject_files; 0: only when asked for
+	AnyBoot            bool          // ipa-ignore-bootloader-failure: an image that no firmware would start is written too
+	WipeShared         bool          // ipa-guard-special-filesystems=false: what other machines may share is erased too
 	BootMAC            string        // BOOTIF, lower case with colons
 	Root               string        // billet-root: read the machine below this folder, for tests
 	StateDir           string        // billet-state-dir: token and certificate survive a restart of the agent here
@@ -95,6 +97,8 @@ func NewConfig(params map[string]string) (Config, error) {
 		LookupInterval:     p.seconds("ipa-lookup-interval", 1),
 		DiskWait:           time.Duration(p.number("ipa-disk-wait-attempts", 10)) * p.seconds("ipa-disk-wait-delay", 3),
 		InjectPriority:     p.number("ipa-inject-files-priority", 0),
+		AnyBoot:            p.flag("ipa-ignore-bootloader-failure"),
+		WipeShared:         p.refused("ipa-guard-special-filesystems"),
 		BootMAC:            bootMAC(p.text("BOOTIF", "")),
 		Root:               p.text("billet-root", "/"),
 		StateDir:           p.text("billet-state-dir", "/run/billet-agent"),
@@ -145,6 +149,12 @@ func (p *reader) flag(key string) bool {
 		return false
 	}
 	return there
+}
+
+// refused reports whether the parameter is there and says no.
+func (p *reader) refused(key string) bool {
+	_, there := p.params[key]
+	return there && !p.flag(key)
 }
 
 func (p *reader) number(key string, fallback int) int {

@@ -857,8 +857,13 @@ func TestDiskBesideRAIDBootsAsEver(t *testing.T) {
 	d, err := a.selectRoot(t.Context(), n)
 	k.check(err)
 	a.written = &d
+	_, err = a.installBootloader(t.Context(), params{"target_boot_mode": json.RawMessage(`"bios"`)})
+	if err == nil || !strings.Contains(err.Error(), "a BIOS would not start /dev/vdc") {
+		t.Error(err)
+	}
+	k.check(os.WriteFile(k.path("dev/vdc"), startable("boot", int(d.Size)), 0o600))
 	got, err := a.installBootloader(t.Context(), params{"target_boot_mode": json.RawMessage(`"bios"`)})
-	if err != nil || got != "a whole-disk image brings its own boot loader; nothing to do in BIOS mode" {
+	if err != nil || got != "the disk's boot sector and what it starts are there" {
 		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/efi"
 	"github.com/billet-metal/billet/agent/grub"
 	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
@@ -29,7 +28,11 @@ func (a *Agent) makeArrayBootable(ctx context.Context, root wire.Disk, mode, roo
 		t.Disks = append(t.Disks, d.Name)
 	}
 	if mode == "bios" {
-		return a.installGRUBOnMembers(ctx, t, root, rootUUID)
+		done, err := a.installGRUBOnMembers(ctx, t, root, rootUUID)
+		if err == nil {
+			err = a.proveBIOS(members...)
+		}
+		return done, err
 	}
 	esp, err := a.moveESP(ctx, root, members)
 	if err != nil {
@@ -178,7 +181,7 @@ func (a *Agent) makeMemberEntries(members []wire.Disk) (string, error) {
 		}
 		disks = append(disks, dev)
 	}
-	loaders, numbers, err := disk.InstallLoaders(disks, efi.Variables{Dir: a.efivars()})
+	loaders, numbers, err := disk.InstallLoaders(disks, a.firmware())
 	if err != nil {
 		return "", err
 	}

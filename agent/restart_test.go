@@ -102,7 +102,7 @@ func waitForText(t *testing.T, file, text string) {
 // it in the same boot has the same token, knows of no command, and writes the image whole.
 func TestAgentDiesWhileWriting(t *testing.T) {
 	s := newService(t)
-	image := newSlowImage(t, bytes.Repeat([]byte("deadly. "), 12<<20/8))
+	image := newSlowImage(t, startable("deadly. ", 12<<20))
 	cfg := Config{
 		APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: filepath.Join(t.TempDir(), "state"),
 		LookupTimeout: time.Minute, LookupInterval: time.Millisecond, BootMAC: "52:54:00:00:00:01",
@@ -143,7 +143,7 @@ func TestAgentDiesWhileWriting(t *testing.T) {
 // what runs goes on undisturbed.
 func TestNothingRunsBesideAWrite(t *testing.T) {
 	s := newService(t)
-	image := newSlowImage(t, bytes.Repeat([]byte("careful "), 4<<20/8))
+	image := newSlowImage(t, startable("careful ", 4<<20))
 	cfg, m := startAgent(t, s, nil)
 	c := conductorFor(t, receive(t, s.heartbeats))
 	image.begin(t, c)

@@ -476,7 +476,7 @@ func TestTakeToken(t *testing.T) {
 // The image goes to the root disk only; its neighbours keep every byte.
 func TestWritingTouchesOneDisk(t *testing.T) {
 	s := newService(t)
-	s.image = bytes.Repeat([]byte("image content..."), 3<<20/16)
+	s.image = startable("image content...", 3<<20)
 	root := machineRoot(t)
 	a := still(root, 0)
 	a.prepare()

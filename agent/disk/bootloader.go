@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,11 +27,14 @@ type Loader struct {
 	Partition efi.Partition
 	PartUUID  string // GPT only
 	Path      string // `\EFI\debian\shimx64.efi`
+	Removable string // `\EFI\BOOT\BOOTX64.EFI`, which firmware starts without an entry; "" when it is not there
 }
 
 // FindLoader finds the EFI system partition of a disk and the loader on it that its operating
 // system would have put into the firmware.
-func FindLoader(d Disk) (Loader, error) {
+func FindLoader(d Disk) (Loader, error) { return findLoader(d, "") }
+
+func findLoader(d Disk, arch string) (Loader, error) {
 	l, err := findESP(d)
 	if err != nil {
 		return Loader{}, err
@@ -40,7 +44,7 @@ func FindLoader(d Disk) (Loader, error) {
 	if err != nil {
 		return Loader{}, fmt.Errorf("reading the EFI system partition (partition %d): %w", l.Partition.Number, err)
 	}
-	l.Path, err = f.loader(runtime.GOARCH)
+	l.Path, l.Removable, err = f.loader(cmp.Or(arch, runtime.GOARCH))
 	if err != nil {
 		return Loader{}, fmt.Errorf("looking for a boot loader in the EFI system partition (partition %d): %w", l.Partition.Number, err)
 	}
@@ -73,14 +77,14 @@ func PReP(d Disk) string {
 }
 
 func findESP(d Disk) (Loader, error) {
-	t, err := readGPT(d, d.Size(), d.SectorSize())
-	if errors.Is(err, errNoGPT) {
-		return findMBRESP(d)
-	}
+	t, err := tableOf(d)
 	if err != nil {
 		return Loader{}, err
 	}
-	parts := t.partitions()
+	if t.gpt == nil {
+		return findMBRESP(d, t.mbr)
+	}
+	parts := t.gpt.partitions()
 	for _, n := range slices.Sorted(maps.Keys(parts)) {
 		if e := parts[n]; e.Type == espType {
 			return Loader{
@@ -92,13 +96,9 @@ func findESP(d Disk) (Loader, error) {
 	return Loader{}, errNoESP
 }
 
-func findMBRESP(d Disk) (Loader, error) {
-	m, err := readMBR(d)
-	if err != nil {
-		return Loader{}, err
-	}
+func findMBRESP(d Disk, m *mbrTable) (Loader, error) {
 	for i := range 4 {
-		if m == nil || m.entry(i).kind != mbrESP {
+		if m == nil || m.entry(i).kind != mbrESP || m.entry(i).sectors == 0 {
 			continue
 		}
 		p := efi.Partition{Number: uint32(i + 1), Start: uint64(m.entry(i).first), Sectors: uint64(m.entry(i).sectors), MBR: true}
@@ -106,47 +106,6 @@ func findMBRESP(d Disk) (Loader, error) {
 		return Loader{Partition: p}, nil
 	}
 	return Loader{}, errNoESP
-}
-
-// loader picks the loader: what an operating system installed under its own name first, since the
-// fallback in \EFI\BOOT may only be a tool that makes boot entries and reboots.
-func (f *fat) loader(goarch string) (string, error) {
-	arch := map[string]string{"amd64": "x64", "arm64": "aa64"}[goarch]
-	top, ok, err := f.sub(0, "EFI")
-	if err != nil {
-		return "", err
-	}
-	if !ok {
-		return "", errors.New(`it has no folder \EFI`)
-	}
-	vendors, err := f.list(top.cluster)
-	if err != nil {
-		return "", err
-	}
-	vendors = slices.DeleteFunc(vendors, func(e fatEntry) bool { return !e.folder })
-	slices.SortFunc(vendors, func(a, b fatEntry) int { return strings.Compare(rank(a.name), rank(b.name)) })
-	for _, vendor := range vendors[:min(len(vendors), maxVendors)] {
-		files, err := f.list(vendor.cluster)
-		if err != nil {
-			return "", err
-		}
-		for _, want := range []string{"shim" + arch + ".efi", "grub" + arch + ".efi", "systemd-boot" + arch + ".efi", "boot" + arch + ".efi"} {
-			for _, file := range files {
-				if !file.folder && strings.EqualFold(file.name, want) {
-					return `\` + top.name + `\` + vendor.name + `\` + file.name, nil
-				}
-			}
-		}
-	}
-	return "", fmt.Errorf(`there is neither \EFI\BOOT\BOOT%s.EFI nor a shim, GRUB or systemd-boot in any folder of \EFI`, strings.ToUpper(arch))
-}
-
-// rank sorts vendors by name and the fallback last.
-func rank(name string) string {
-	if strings.EqualFold(name, "BOOT") {
-		return "\xff"
-	}
-	return strings.ToLower(name)
 }
 
 // InstallLoaders makes the loaders of several disks, which hold the same, the firmware's first boot
@@ -160,6 +119,7 @@ func InstallLoaders(disks []Disk, v efi.Variables) ([]Loader, []uint16, error) {
 		}
 		loaders = append(loaders, l)
 	}
+	v.Own = bootDescription
 	numbers := make([]uint16, len(disks))
 	for i, l := range slices.Backward(loaders) { // each goes before those that are there
 		n, err := v.Install(efi.Option{Description: entryOf(i), Partition: l.Partition, Path: l.Path})
@@ -188,13 +148,18 @@ func forget(v efi.Variables, disks int) error {
 	})
 }
 
-// InstallLoader makes the disk's loader the firmware's first boot entry.
+// InstallLoader makes the disk's loader the firmware's first boot entry. With an error that is efi.ErrFull it
+// still returns the loader when the disk has the one that firmware starts without an entry.
 func InstallLoader(d Disk, v efi.Variables) (Loader, uint16, error) {
 	l, err := FindLoader(d)
 	if err != nil {
 		return Loader{}, 0, err
 	}
+	v.Own = bootDescription
 	n, err := v.Install(efi.Option{Description: bootDescription, Partition: l.Partition, Path: l.Path})
+	if errors.Is(err, efi.ErrFull) && l.Removable != "" {
+		return l, 0, fmt.Errorf("making a boot entry: %w", err)
+	}
 	if err != nil {
 		return Loader{}, 0, fmt.Errorf("making a boot entry: %w", err)
 	}

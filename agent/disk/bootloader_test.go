@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/billet-metal/billet/agent/efi"
 )
@@ -63,6 +64,8 @@ func TestFindLoader(t *testing.T) {
 		{"folder over many clusters, FAT12", 12, 2 << 20, append(crowd("EFI/vendor with a long name"), "EFI/vendor with a long name/shimx64.efi"), `\EFI\vendor with a long name\shimx64.efi`},
 		{"folder over many clusters, FAT16", 16, 8 << 20, append(crowd("EFI/vendor"), "EFI/vendor/shimx64.efi"), `\EFI\vendor\shimx64.efi`},
 		{"folder over many clusters, FAT32", 32, 40 << 20, append(crowd("EFI/vendor"), "EFI/vendor/shimx64.efi"), `\EFI\vendor\shimx64.efi`},
+		{"SUSE's names", 12, 1 << 20, []string{"EFI/BOOT/BOOTX64.EFI", "EFI/sles/grub.efi", "EFI/sles/shim.efi", "EFI/sles/MokManager.efi"}, `\EFI\sles\shim.efi`},
+		{"GRUB by its short name", 12, 1 << 20, []string{"EFI/BOOT/BOOTX64.EFI", "EFI/vendor/GRUB.EFI"}, `\EFI\vendor\GRUB.EFI`},
 		{"a vendor without a loader", 12, 1 << 20, []string{"EFI/aaa/readme.txt", "EFI/Boot/bootx64.efi"}, `\EFI\Boot\bootx64.efi`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,9 +76,69 @@ func TestFindLoader(t *testing.T) {
 			if f.bits != tt.bits {
 				t.Errorf("FAT%d", f.bits)
 			}
-			got, err := f.loader("amd64")
+			got, _, err := f.loader("amd64")
 			if err != nil || got != tt.want {
 				t.Errorf("found %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// A vendor's list of loaders names what has no name that is known; a shim still goes first.
+func TestLoadersOfBootCSV(t *testing.T) {
+	utf16le := func(text string, bom bool) []byte {
+		var b []byte
+		if bom {
+			b = []byte{0xff, 0xfe}
+		}
+		for _, u := range utf16.Encode([]rune(text)) {
+			b = binary.LittleEndian.AppendUint16(b, u)
+		}
+		return b
+	}
+	const suse = "Shim.EFI,sles,,Das ist der Startlader für SLES\n"
+	swapped := utf16le(suse, true)
+	for i := 0; i+1 < len(swapped); i += 2 {
+		swapped[i], swapped[i+1] = swapped[i+1], swapped[i]
+	}
+	for _, tt := range []struct {
+		name, file string
+		list       []byte
+		files      []string
+		want       string
+	}{
+		{"UTF-16 with a mark", "BOOT.CSV", utf16le("loader.efi,mine,,My system\r\n", true), []string{"loader.efi"}, "loader.efi"},
+		{"UTF-16 without", "boot.csv", utf16le("loader.efi,mine,,My system\n", false), []string{"loader.efi"}, "loader.efi"},
+		{"UTF-16 the other way round", "boot.csv", swapped, []string{"shim.efi", "grub.efi"}, "shim.efi"},
+		{"with the architecture's name", "BOOTX64.CSV", utf16le(suse, true), []string{"shim.efi", "grub.efi"}, "shim.efi"},
+		{"plain text", "boot.csv", []byte("loader.efi,mine\n"), []string{"loader.efi", "grubx64.efi"}, "loader.efi"},
+		{"UTF-8 with a mark", "boot.csv", []byte("\xef\xbb\xbfloader.efi,mine\n"), []string{"loader.efi"}, "loader.efi"},
+		{"shim before the GRUB that is listed", "boot.csv", utf16le("grubx64.efi,mine\n", true), []string{"grubx64.efi", "shimx64.efi"}, "shimx64.efi"},
+		{"shim that is listed after GRUB", "boot.csv", utf16le("grub.efi,a\nshim-15.efi,b\n", true), []string{"grub.efi", "shim-15.efi"}, "shim-15.efi"},
+		{"listed files that are not there", "boot.csv", utf16le("gone.efi,a\n\\..\\x.efi,b\n", true), []string{"grubx64.efi"}, "grubx64.efi"},
+		{"rubbish", "boot.csv", pattern(3000), []string{"grubx64.efi"}, "grubx64.efi"},
+		{"far too large", "boot.csv", append(utf16le("loader.efi,mine\n", true), make([]byte, 70<<10)...), []string{"loader.efi", "grub.efi"}, "grub.efi"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := []string{"EFI/BOOT/BOOTX64.EFI"}
+			for _, f := range tt.files {
+				files = append(files, "EFI/vendor/"+f)
+			}
+			path := filepath.Join(t.TempDir(), "fat")
+			list := filepath.Join(t.TempDir(), "list")
+			for name, content := range map[string][]byte{path: fatImage(t, 12, 1<<20, files...), list: tt.list} {
+				if err := os.WriteFile(name, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(t, "mcopy", "-i", path, list, "::/EFI/vendor/"+tt.file)
+			f, err := openFAT(bytes.NewReader(read(t, path)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, removable, err := f.loader("amd64")
+			if err != nil || !strings.EqualFold(got, `\EFI\vendor\`+tt.want) || !strings.EqualFold(removable, `\EFI\BOOT\BOOTX64.EFI`) {
+				t.Errorf("found %q and %q, %v", got, removable, err)
 			}
 		})
 	}
@@ -93,7 +156,7 @@ func TestNoLoader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.loader("amd64")
+		_, _, err = f.loader("amd64")
 		wantError(t, err, tt.want)
 	}
 	_, err := openFAT(bytes.NewReader(make([]byte, 512)))
@@ -186,7 +249,7 @@ func FuzzFAT(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if path, err := fs.loader("amd64"); err == nil && !strings.HasPrefix(path, `\`) {
+		if path, _, err := fs.loader("amd64"); err == nil && !strings.HasPrefix(path, `\`) {
 			t.Errorf("found %q", path)
 		}
 	})

@@ -122,21 +122,16 @@ func compare(d Disk, off int64, want []byte) error {
 }
 
 func placeConfigDrive(d Disk, size int64) (span, error) {
-	t, err := readGPT(d, d.Size(), d.SectorSize())
-	if err == nil {
-		return placeInGPT(d, t, size)
-	}
-	if !errors.Is(err, errNoGPT) {
+	t, err := tableOf(d)
+	switch {
+	case err != nil:
 		return span{}, err
-	}
-	m, err := readMBR(d)
-	if err != nil {
-		return span{}, err
-	}
-	if m == nil {
+	case t.gpt != nil:
+		return placeInGPT(d, t.gpt, size)
+	case t.mbr == nil:
 		return span{}, errors.New("the image has no partition table, so there is no place for a config drive: use an image with a GPT or MBR partition table, or no config drive")
 	}
-	return placeInMBR(d, m, size)
+	return placeInMBR(d, t.mbr, size)
 }
 
 // reuse decides about a partition of the image that may hold an earlier config drive, as images made
@@ -203,12 +198,15 @@ func placeInMBR(d Disk, m *mbrTable, size int64) (span, error) {
 	sector, free, end := d.SectorSize(), -1, int64(1)
 	for i := range 4 {
 		e := m.entry(i)
-		if e.kind == 0 && free < 0 {
+		if e.kind == 0 && e.sectors == 0 && free < 0 {
 			free = i
 		}
 		end = max(end, e.first+e.sectors)
 		room := span{e.first * sector, e.sectors * sector}
-		if use, err := reuse(d, room, size, false); e.kind != 0 && (use || err != nil) {
+		if e.first == 0 { // unused, or all of a hybrid DVD image, which is no config drive
+			continue
+		}
+		if use, err := reuse(d, room, size, false); use || err != nil {
 			return room, err
 		}
 	}

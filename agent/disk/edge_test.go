@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -86,7 +87,7 @@ func TestSectorsOf4KiB(t *testing.T) {
 	wrong := dirtyDisk(t, 64<<20)
 	_, err = write(t, s, wrong, imageOf(s.URL, "raw", image), "")
 	wantError(t, err, "made for sectors of 4096 bytes, but the disk has sectors of 512")
-	wiped(t, wrong)
+	untouched(t, wrong)
 }
 
 // A table on more than 2 TiB: the protective partition says "all there is" and GPT goes to the end.
@@ -168,7 +169,7 @@ func TestNoRoomForTheBackupTable(t *testing.T) {
 		want string
 	}{
 		{8 << 20, ""}, {8<<20 + 512, ""}, {100 << 20, ""},
-		{6<<20 + 512, "the partition table says partitions lie in sectors"},
+		{3<<20 + 512, "partition 2 ends in sector 6143, which leaves no room for the backup partition table"}, {3<<20 - 512, "partition 2 lies in sectors 4096 to 6143, but the disk has 6143"},
 	} {
 		d := dirtyDisk(t, tt.size)
 		if _, err := d.WriteAt(image[:min(tt.size, 8<<20)], 0); err != nil {
@@ -264,7 +265,7 @@ func TestOtherFileSystemsAreNoConfigDrive(t *testing.T) {
 func TestPartitionsAgreeWithSfdisk(t *testing.T) {
 	for name, script := range map[string]string{
 		"dos":      "label: dos\n2048,4096,L\n8192,2048,ef,*\n",
-		"extended": "label: dos\n2048,4096,L\n8192,16384,E\n10240,2048,L\n",
+		"extended": "label: dos\n2048,4096,L\n8192,16384,E\n10240,2048,L\n14336,1024,L\n",
 		"gpt":      "label: gpt\n2048,4096,U\n8192,2048,L\n",
 	} {
 		path := sparse(t, name, 16<<20)
@@ -273,9 +274,10 @@ func TestPartitionsAgreeWithSfdisk(t *testing.T) {
 		got := partitions(d)
 		want := []span{{2048 * 512, 4096 * 512}, {8192 * 512, 2048 * 512}}
 		if name == "extended" {
-			want[1].length = 16384 * 512 // covers its logical partitions
+			want[1].length = 16384 * 512
+			want = append(want, span{10240 * 512, 2048 * 512}, span{14336 * 512, 1024 * 512})
 		}
-		if len(got) != 2 || !(got[0] == want[0] && got[1] == want[1] || got[0] == want[1] && got[1] == want[0]) {
+		if !slices.Equal(got, want) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 		if err := EraseMetadata(d); err != nil {

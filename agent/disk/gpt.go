@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -61,7 +63,7 @@ func newGUID() guid {
 // gptTable is a partition table as read from its primary copy.
 type gptTable struct {
 	sector     int64
-	header     []byte // gptHeaderSize bytes
+	header     []byte // gptHeaderSize bytes or more
 	entries    []byte
 	entrySize  int
 	entriesLBA int64
@@ -71,6 +73,7 @@ type gptTable struct {
 type gptEntry struct {
 	Type, ID    guid
 	First, Last int64
+	Attributes  uint64
 	Name        string
 }
 
@@ -100,8 +103,13 @@ func readGPT(r io.ReaderAt, size, sector int64) (*gptTable, error) {
 		return nil, errNoGPT
 	}
 	t := &gptTable{sector: sector, header: raw}
-	if n := binary.LittleEndian.Uint32(raw[12:]); n != gptHeaderSize {
-		return nil, fmt.Errorf("the partition table's header has %d bytes; %d are known", n, gptHeaderSize)
+	if n := int64(binary.LittleEndian.Uint32(raw[12:])); n < gptHeaderSize || n > sector {
+		return nil, fmt.Errorf("the partition table's header has %d bytes; %d to %d are allowed", n, gptHeaderSize, sector)
+	} else if n > gptHeaderSize { // the rest belongs to the checksum
+		t.header = make([]byte, n)
+		if _, err := r.ReadAt(t.header, sector); err != nil {
+			return nil, fmt.Errorf("reading the partition table: %w", err)
+		}
 	}
 	if want := binary.LittleEndian.Uint32(raw[atHeaderCRC:]); t.headerCRC() != want {
 		return nil, errors.New("the partition table's header is damaged: its checksum is wrong")
@@ -115,7 +123,7 @@ func readGPT(r io.ReaderAt, size, sector int64) (*gptTable, error) {
 	if crc32.ChecksumIEEE(t.entries) != binary.LittleEndian.Uint32(raw[atEntriesCRC:]) {
 		return nil, errors.New("the partition table's entries are damaged: their checksum is wrong")
 	}
-	return t, t.checkEntries()
+	return t, t.checkEntries(size)
 }
 
 func (t *gptTable) headerCRC() uint32 {
@@ -135,25 +143,38 @@ func (t *gptTable) checkHeader(size int64) error {
 	t.entrySize, t.entries = int(entry), make([]byte, count*entry)
 	sectors := size / t.sector
 	first, last := t.u64(atFirstUsable), t.u64(atLastUsable)
-	switch {
+	switch { // that the table is of a larger disk is no fault while its partitions lie on this one
 	case t.u64(atMyLBA) != 1:
 		return fmt.Errorf("the partition table says it lies in sector %d, but it lies in sector 1", t.u64(atMyLBA))
 	case t.entriesLBA < 2 || t.entriesLBA > sectors-t.entrySectors() || t.entriesLBA+t.entrySectors() > first:
 		return fmt.Errorf("the partition entries lie at sector %d, which is not between the table and the partitions", t.entriesLBA)
-	case first < 3 || first > last || last >= sectors:
+	case first < 3 || first > last || first >= sectors:
 		return fmt.Errorf("the partition table says partitions lie in sectors %d to %d, but the disk has %d", first, last, sectors)
 	}
 	return nil
 }
 
-func (t *gptTable) checkEntries() error {
-	first, last := t.u64(atFirstUsable), t.u64(atLastUsable)
-	for i, e := range t.partitions() {
-		if e.First < first || e.Last < e.First || e.Last > last {
-			return fmt.Errorf("partition %d lies in sectors %d to %d, outside of %d to %d", i, e.First, e.Last, first, last)
+// checkEntries refuses partitions that do not lie on the disk. Those that overlap, or begin before the first
+// usable sector, are odd but read by everybody: in images for DVD and disk the first partition is all of it.
+func (t *gptTable) checkEntries(size int64) error {
+	parts := t.partitions()
+	for _, i := range slices.Sorted(maps.Keys(parts)) {
+		if e := parts[i]; e.First < 0 || e.Last < e.First || e.Last >= size/t.sector {
+			return fmt.Errorf("partition %d lies in sectors %d to %d, but the disk has %d", i, e.First, e.Last, size/t.sector)
 		}
 	}
 	return nil
+}
+
+// numbered returns the partitions in the order of their numbers.
+func (t *gptTable) numbered() []Partition {
+	parts := t.partitions()
+	var out []Partition
+	for _, n := range slices.Sorted(maps.Keys(parts)) {
+		e := parts[n]
+		out = append(out, Partition{Number: n, Offset: e.First * t.sector, Length: (e.Last - e.First + 1) * t.sector})
+	}
+	return out
 }
 
 // entrySectors is how many sectors the entries take.
@@ -169,7 +190,7 @@ func (t *gptTable) partitions() map[int]gptEntry {
 		e := gptEntry{
 			Type: guid(raw[:16]), ID: guid(raw[16:32]),
 			First: int64(binary.LittleEndian.Uint64(raw[32:])), Last: int64(binary.LittleEndian.Uint64(raw[40:])),
-			Name: name(raw[56:128]),
+			Attributes: binary.LittleEndian.Uint64(raw[48:]), Name: name(raw[56:128]),
 		}
 		if e.Type != (guid{}) {
 			out[i+1] = e
@@ -197,6 +218,7 @@ func (e gptEntry) encode(raw []byte) {
 	copy(raw[16:], e.ID[:])
 	binary.LittleEndian.PutUint64(raw[32:], uint64(e.First))
 	binary.LittleEndian.PutUint64(raw[40:], uint64(e.Last))
+	binary.LittleEndian.PutUint64(raw[48:], e.Attributes)
 	for j, u := range utf16.Encode([]rune(e.Name)) {
 		binary.LittleEndian.PutUint16(raw[56+2*j:], u)
 	}

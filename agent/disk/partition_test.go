@@ -262,7 +262,7 @@ func TestPartitionImagesRefusedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
-// What turns out to be no root file system only once it is written leaves the disk unbootable.
+// What is no root file system is refused before the first byte.
 func TestNoRootFileSystem(t *testing.T) {
 	wholeQcow2 := convert(t, rawImage(t), "-O", "qcow2")
 	for name, tt := range map[string]struct {
@@ -278,7 +278,7 @@ func TestNoRootFileSystem(t *testing.T) {
 			d := dirtyDisk(t, 64*mib)
 			_, err := write(t, s, d, partitionInfo(s.URL, tt.format, tt.file, wire.PartitionImage{RootMB: 16}), "")
 			wantError(t, err, tt.want)
-			wiped(t, d)
+			untouched(t, d)
 		})
 	}
 }

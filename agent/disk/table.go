@@ -2,12 +2,9 @@ package disk
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
-	"slices"
 )
 
 // span is a part of a disk in bytes.
@@ -16,13 +13,16 @@ type span struct{ offset, length int64 }
 // fitTable puts the partition table of a freshly written image right for the disk it is on: images
 // are smaller than disks, and the backup of a GUID partition table belongs at the disk's end.
 func fitTable(d Disk, imageSize int64) error {
-	t, err := readGPT(d, d.Size(), d.SectorSize())
-	if errors.Is(err, errNoGPT) {
+	of, err := tableOf(d)
+	switch {
+	case err != nil:
+		return err
+	case of.mbr != nil:
+		return of.mbr.checkEnds(d)
+	case of.gpt == nil:
 		return otherSectorSize(d)
 	}
-	if err != nil {
-		return err
-	}
+	t := of.gpt
 	oldEnd, oldLast := t.u64(atAlternate), t.u64(atLastUsable)
 	if err := t.fit(d.Size()); err != nil {
 		return err
@@ -58,7 +58,7 @@ func fitProtectiveMBR(d Disk) error {
 	}
 	for i := range 4 {
 		e := mbr.entry(i)
-		if e.kind == 0xee && e.first == 1 {
+		if e.kind == mbrProtective && e.first == 1 {
 			e.sectors = min(d.Size()/d.SectorSize()-1, math.MaxUint32)
 			mbr.set(i, e)
 			return mbr.write(d)
@@ -66,6 +66,9 @@ func fitProtectiveMBR(d Disk) error {
 	}
 	return nil
 }
+
+// mbrProtective is the type of the entry that keeps old programs off a GUID partition table.
+const mbrProtective = 0xee
 
 // mbrTable is the boot sector's four partitions.
 type mbrTable struct{ raw [512]byte }
@@ -75,8 +78,9 @@ type mbrEntry struct {
 	first, sectors int64
 }
 
-// readMBR returns nil when the sector holds no partition table: a boot sector of a file system has
-// the same last two bytes, but no four sane entries.
+// readMBR returns nil when the sector holds no partition table: a boot sector of a file system has the same
+// last two bytes, but no four sane entries. As in Linux an entry is in use when it has sectors; hybrid DVD
+// images have one of type 0 that starts at the boot sector itself.
 func readMBR(r io.ReaderAt) (*mbrTable, error) {
 	m := &mbrTable{}
 	if _, err := r.ReadAt(m.raw[:], 0); err != nil {
@@ -86,11 +90,7 @@ func readMBR(r io.ReaderAt) (*mbrTable, error) {
 		return nil, nil
 	}
 	for i := range 4 {
-		e := m.entry(i)
-		if flag := m.raw[446+16*i]; flag != 0 && flag != 0x80 {
-			return nil, nil
-		}
-		if e.kind != 0 && (e.first == 0 || e.sectors == 0) {
+		if flag := m.raw[446+16*i]; flag != 0 && flag != active {
 			return nil, nil
 		}
 	}
@@ -100,11 +100,14 @@ func readMBR(r io.ReaderAt) (*mbrTable, error) {
 	return m, nil
 }
 
+// active is the flag of the partition that a BIOS boot sector starts.
+const active = 0x80
+
 // used is how many entries are in use.
 func (m *mbrTable) used() int {
 	n := 0
 	for i := range 4 {
-		if m.entry(i).kind != 0 {
+		if m.entry(i).sectors != 0 {
 			n++
 		}
 	}
@@ -133,39 +136,4 @@ func (m *mbrTable) write(w io.WriterAt) error {
 		return fmt.Errorf("writing the boot sector: %w", err)
 	}
 	return nil
-}
-
-// partitions returns where a disk's partitions lie, as far as its table can be read; logical
-// partitions are covered by their extended one.
-func partitions(d Disk) []span {
-	var out []span
-	for _, p := range numbered(d) {
-		out = append(out, span{p.Offset, p.Length})
-	}
-	return out
-}
-
-// numbered returns a disk's partitions with their numbers, in the order of these.
-func numbered(d Disk) []Partition {
-	sector := d.SectorSize()
-	var out []Partition
-	if t, err := readGPT(d, d.Size(), sector); err == nil {
-		parts := t.partitions()
-		for _, n := range slices.Sorted(maps.Keys(parts)) {
-			e := parts[n]
-			out = append(out, Partition{Number: n, Offset: e.First * sector, Length: (e.Last - e.First + 1) * sector})
-		}
-		return out
-	}
-	m, err := readMBR(d)
-	if err != nil || m == nil {
-		return nil
-	}
-	for i := range 4 {
-		e := m.entry(i)
-		if e.kind != 0 && e.kind != 0xee && (e.first+e.sectors)*sector <= d.Size() {
-			out = append(out, Partition{Number: i + 1, Offset: e.first * sector, Length: e.sectors * sector})
-		}
-	}
-	return out
 }

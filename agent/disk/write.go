@@ -19,6 +19,8 @@ type Writer struct {
 	MD5      bool     // MD5 checksums are allowed
 	Formats  []string // permitted image formats; empty: all that can be written
 	Log      *slog.Logger
+	Arch     string                                 // of the machine that boots the disk, as Go names it; "" is this one's
+	AnyBoot  bool                                   // also write what no firmware would start
 	Progress func(detail string, done, total int64) // bytes of the image file; may be nil
 }
 
@@ -62,6 +64,9 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err == nil {
 		err = parts.room(img, info, d, int64(len(drive)))
 	}
+	if err == nil {
+		err = w.rehearse(d, img, info, newGuest(meta, layout), parts, drive)
+	}
 	if err != nil {
 		return Written{}, err
 	}
@@ -84,6 +89,11 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	}
 	if len(drive) > 0 {
 		if err := addConfigDrive(h, drive); err != nil {
+			return Written{}, err
+		}
+	}
+	if parts == nil {
+		if err := w.proveBootable(h, img); err != nil {
 			return Written{}, err
 		}
 	}

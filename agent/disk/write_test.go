@@ -118,6 +118,14 @@ func TestWriteImageOfAnOddSize(t *testing.T) {
 	}
 }
 
+// untouched fails unless the disk holds what it held.
+func untouched(t testing.TB, d *Device) {
+	t.Helper()
+	if b := contents(t, d); bytes.Count(b, []byte{dirt}) != len(b) {
+		t.Error("the disk was changed")
+	}
+}
+
 // wiped fails unless nothing on the disk could boot.
 func wiped(t testing.TB, d *Device) {
 	t.Helper()

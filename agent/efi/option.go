@@ -1,5 +1,6 @@
 // Package efi owns UEFI boot entries: their bytes, and the variables of the running firmware they
-// live in. It refuses to touch any entry it did not make, but puts its own first.
+// live in. It refuses to touch any entry that it did not make and that still leads somewhere, but puts its own
+// first.
 package efi
 
 import (

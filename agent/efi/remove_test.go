@@ -10,7 +10,7 @@ func TestRemove(t *testing.T) {
 	v := firmware(t, map[string]string{})
 	for _, text := range []string{"Billet instance, disk 3", "UEFI PXE", "Billet instance, disk 2", "Billet instance"} {
 		o := debian
-		o.Description = text
+		o.Description, o.Path = text, `\EFI\`+text
 		if _, err := v.Install(o); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,16 @@ import (
 )
 
 // Variables is a folder of firmware variables, as efivarfs shows them.
-type Variables struct{ Dir string }
+type Variables struct {
+	Dir string
+
+	// Present tells whether a partition is on a disk of this machine. nil: nobody knows, and entries of
+	// others are left alone.
+	Present func(Partition) bool
+
+	// Own is how the descriptions of the caller's entries begin, of which several may start the same.
+	Own string
+}
 
 // Efivars is where the running firmware's variables are.
 const Efivars = "/sys/firmware/efi/efivars"
@@ -123,43 +132,6 @@ func (v Variables) BootOrder() ([]uint16, error) {
 	return out, nil
 }
 
-// Install makes o the first boot entry and removes entries of the same description: they are from
-// earlier deployments. It returns the entry's number. Installing twice changes nothing.
-func (v Variables) Install(o Option) (uint16, error) {
-	all, err := v.entries()
-	if err != nil {
-		return 0, err
-	}
-	var ours []uint16
-	for _, n := range all {
-		raw, err := v.read(entryName(n))
-		if err != nil {
-			continue // firmware may list what it cannot show; it is not ours
-		}
-		if text, err := Description(raw); err == nil && text == o.Description {
-			ours = append(ours, n)
-		}
-	}
-	number, err := pick(all, ours)
-	if err != nil {
-		return 0, err
-	}
-	if err := v.write(entryName(number), o.Encode()); err != nil {
-		return 0, err
-	}
-	if err := v.putFirst(number, ours); err != nil {
-		return 0, err
-	}
-	for _, n := range ours {
-		if n != number {
-			if err := v.remove(entryName(n)); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return number, nil
-}
-
 // Remove removes the boot entries whose description is not wanted any more, also from the boot order.
 func (v Variables) Remove(unwanted func(description string) bool) error {
 	all, err := v.entries()
@@ -211,8 +183,10 @@ func pick(all, ours []uint16) (uint16, error) {
 			return uint16(i), nil
 		}
 	}
-	return 0, errors.New("the firmware has no free boot entry")
+	return 0, errNoNumber
 }
+
+var errNoNumber = errors.New("the firmware has no free boot entry")
 
 // putFirst puts number before all others and drops stale ones from the order.
 func (v Variables) putFirst(number uint16, stale []uint16) error {

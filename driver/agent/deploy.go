@@ -110,6 +110,9 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 	if err := d.DescribePartitions(n, &info); err != nil {
 		return wire.ImageInfo{}, err
 	}
+	if mode, known := d.bootMode(n); known && !isPartition(n) { // the agent refuses what would not start in it
+		info.BootMode = strings.ToLower(mode)
+	}
 	if f := n.InstanceInfo.String("image_container_format"); f != "" {
 		info.ContainerFormat = f
 	}

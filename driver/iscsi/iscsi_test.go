@@ -195,17 +195,28 @@ func withESP(t *testing.T) []byte {
 	if out, err := exec.Command("sgdisk", "--zap-all", "--clear", "--new=1:2048:4095", "--typecode=1:ef00", path).CombinedOutput(); err != nil {
 		t.Fatalf("sgdisk (Debian's package gdisk, scripts/deps test): %v: %s", err, out)
 	}
+	esp := path + "@@1M"
+	for _, argv := range [][]string{{"mformat", "-i", esp, "-T", "2048", "::"}, {"mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"}, {"mcopy", "-i", esp, path + ".efi", "::/EFI/BOOT/BOOTX64.EFI"}} {
+		if err := os.WriteFile(path+".efi", []byte("MZ"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v (Debian's package mtools, scripts/deps test): %v: %s", argv, err, out)
+		}
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	clear(data[:440]) // no boot code for a BIOS
 	return data
 }
 
-// A machine that is to boot in UEFI mode is not sent into a disk it cannot start from. Where nobody
-// named the mode, or it is BIOS, any disk will do.
-func TestUEFINeedsAnEFISystemPartition(t *testing.T) {
-	const no = "looking for what a UEFI machine starts on the written disk: the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode"
+// A machine is not sent into a disk that it cannot start from, and the disk keeps what it held. Where nobody
+// named the mode, not even the ramdisk, any disk will do.
+func TestOnlyWhatStartsIsWritten(t *testing.T) {
+	const code = "writing the image over iSCSI: image image.raw would not start in BIOS mode: its boot sector holds no boot code; it may be made for UEFI only: use an image with a boot loader for BIOS, or UEFI boot mode"
+	const no = "writing the image over iSCSI: image image.raw would not start in UEFI mode: the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode"
 	with, without := withESP(t), partitioned(2<<20)
 	for _, tt := range []struct {
 		name       string
@@ -219,14 +230,19 @@ func TestUEFINeedsAnEFISystemPartition(t *testing.T) {
 		{"instance asks for UEFI", without, "bios", map[string]any{"boot_mode": "UEFI"}, no},
 		{"instance asks for BIOS", without, "uefi", map[string]any{"boot_mode": "bios"}, ""},
 		{"BIOS", without, "bios", nil, ""},
-		{"BIOS with", with, "bios", nil, ""},
+		{"made for UEFI alone", with, "bios", nil, code},
 		{"nobody says", without, "", nil, ""},
+		{"the ramdisk says", with, "ramdisk", nil, code},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "write_image")
 			w.withImage(t, tt.img)
 			file, _ := w.exported(t, 16<<20)
-			w.task.Node.BootMode = tt.mode
+			if w.task.Node.BootMode = tt.mode; tt.mode == "ramdisk" {
+				w.task.Node.BootMode = ""
+				w.task.Remember(memoMode, "bios")
+			}
+			before := read(t, file)
 			if tt.capability != nil {
 				w.task.Node.InstanceInfo["capabilities"] = tt.capability
 			}
@@ -238,6 +254,12 @@ func TestUEFINeedsAnEFISystemPartition(t *testing.T) {
 				t.Errorf("got %q\nwant %q", got, tt.says)
 			}
 			disk, err := os.ReadFile(file)
+			if tt.says != "" {
+				if !bytes.Equal(disk, before) {
+					t.Error("the disk was changed")
+				}
+				return
+			}
 			from, to := 1<<20, len(tt.img)-64<<10 // without the tables at both ends
 			if err != nil || !bytes.Equal(disk[from:to], tt.img[from:to]) {
 				t.Errorf("the disk does not hold the image (%v)", err)
@@ -288,4 +310,13 @@ func TestRelease(t *testing.T) {
 	if _, err := w.release(context.Background(), w.task); err != nil || !slices.Equal(w.did, []string{"rebooting"}) {
 		t.Errorf("%v; the machine was told %q", err, w.did)
 	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

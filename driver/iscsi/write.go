@@ -42,7 +42,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	}
 	defer target.Close()
 	v := iscsi.NewVerified(target)
-	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: logOf(t), Progress: progress(t)}
+	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: logOf(t), Arch: archOf(t.Node), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
 		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)
@@ -55,9 +55,8 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	}
 	if isPartition(info) {
 		t.Remember(memoRoot, written.Root.UUID)
-		return driver.Done(), nil
 	}
-	return driver.Done(), startsInMode(t.Node, v)
+	return driver.Done(), nil
 }
 
 // credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of the boot
@@ -91,16 +90,9 @@ func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk
 	return nil
 }
 
-// startsInMode refuses a whole disk that a machine said to boot in UEFI mode cannot start from. The ramdisk
-// is not asked afterwards, so this is the last moment at which somebody can be told.
-func startsInMode(n *node.Node, d disk.Disk) error {
-	if !strings.EqualFold(bootMode(n), "uefi") {
-		return nil
-	}
-	if _, err := disk.FindESP(d); err != nil {
-		return fmt.Errorf("looking for what a UEFI machine starts on the written disk: %w", err)
-	}
-	return nil
+// archOf is the machine's processor as Go names it; "" when nobody said.
+func archOf(n *node.Node) string {
+	return map[string]string{"x86_64": "amd64", "amd64": "amd64", "i686": "386", "i386": "386", "aarch64": "arm64", "arm64": "arm64"}[n.Properties.String("cpu_arch")]
 }
 
 // verify reads back what was written. A disk that does not hold it is made unbootable.
@@ -157,6 +149,9 @@ func (d *Deploy) imageInfo(t *driver.Task, r image.Resolved) (wire.ImageInfo, er
 	}
 	if isPartition(info) && info.BootOption == "local" {
 		return info, settleMode(n, &info, t.Recall(memoMode))
+	}
+	if !isPartition(info) { // the writer refuses what would not start in it
+		info.BootMode = strings.ToLower(orElse(bootMode(n), t.Recall(memoMode)))
 	}
 	return info, nil
 }
