@@ -20,9 +20,6 @@ type partImage struct {
 
 // planFor decides, before anything on the disk is touched, how it will be partitioned.
 func planFor(d Disk, img wire.ImageInfo, drive int64) (*partImage, error) {
-	if err := firmwareReads(d, img); err != nil {
-		return nil, err
-	}
 	if img.ImageType != "partition" {
 		return nil, nil
 	}

@@ -20,7 +20,11 @@ func (w *Writer) rehearse(d Disk, img wire.ImageInfo, info image.Info, g *guest,
 		_, err := rootOf(c, img)
 		return unlessUnseen(err)
 	}
-	if err := unlessUnseen(fitTable(c, info.VirtualSize)); err != nil {
+	err := fitTable(c, info.VirtualSize)
+	if err == nil {
+		err = partitionsMountable(c)
+	}
+	if unlessUnseen(err) != nil {
 		return refused(img, err)
 	}
 	if len(drive) > 0 {

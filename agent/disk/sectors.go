@@ -12,13 +12,18 @@ import (
 
 // firmwareReads refuses a disk that no BIOS starts from: its boot sector is 512 bytes long (INT 13h), and
 // disks of larger sectors are for UEFI.
-func firmwareReads(d Disk, img wire.ImageInfo) error {
+func (w *Writer) firmwareReads(d Disk, img wire.ImageInfo) error {
 	partition := img.ImageType == "partition"
 	if d.SectorSize() == 512 || img.BootMode == "uefi" || img.BootOption == "netboot" || img.BootMode == "" && !partition {
 		return nil
 	}
-	return fmt.Errorf("the disk has sectors of %d bytes, and a BIOS starts only from disks with sectors of 512: set the machine's firmware and the node's boot_mode to uefi, "+
+	err := fmt.Errorf("the disk has sectors of %d bytes, and a BIOS starts only from disks with sectors of 512: set the machine's firmware and the node's boot_mode to uefi, "+
 		"or name another disk in root_device", d.SectorSize())
+	if w.AnyBoot {
+		w.Log.Warn("the image is written all the same, as asked for", "error", err)
+		return nil
+	}
+	return err
 }
 
 // mountable refuses a file system with blocks smaller than the sectors of its disk: the kernel can not

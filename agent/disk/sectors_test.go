@@ -62,9 +62,9 @@ func TestFileSystemsOn4KiBSectors(t *testing.T) {
 			s := serveFile(t, tt.fs)
 			img := partitionInfo(s.URL, "raw", tt.fs, wire.PartitionImage{RootMB: 16})
 			img.BootMode = "uefi"
-			d := openDevice(t, loopOf(t, sparse(t, "disk", 256<<20), "4096"))
+			d := usedOn4K(t, 256<<20)
 			_, err := write(t, s, d, img, "")
-			holds(t, "partition image", err, tt.want)
+			holds(t, d, "partition image", err, tt.want)
 			if err == nil {
 				esp, _ := find(numberedAs(d), ESPRole)
 				boot := make([]byte, 512)
@@ -74,17 +74,32 @@ func TestFileSystemsOn4KiBSectors(t *testing.T) {
 			}
 			whole := wholeOn4K(t, tt.fs)
 			w := serveFile(t, whole)
-			d2 := openDevice(t, loopOf(t, sparse(t, "disk", 64<<20), "4096"))
-			_, err = write(t, w, d2, imageOf(w.URL, "raw", whole), "")
-			holds(t, "whole disk", err, tt.want)
+			d = usedOn4K(t, 64<<20)
+			_, err = write(t, w, d, imageOf(w.URL, "raw", whole), "")
+			holds(t, d, "whole disk", err, tt.want)
 		})
 	}
 }
 
-func holds(t *testing.T, what string, err error, want string) {
+// usedOn4K is a disk with sectors of 4096 bytes that holds something at its start.
+func usedOn4K(t *testing.T, size int64) *Device {
+	t.Helper()
+	d := openDevice(t, loopOf(t, sparse(t, "disk", size), "4096"))
+	if _, err := d.WriteAt(bytes.Repeat([]byte{dirt}, mebibyte), 0); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// holds compares an error with the wanted one, and wants what the disk held to be there still.
+func holds(t *testing.T, d *Device, what string, err error, want string) {
 	t.Helper()
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 		t.Errorf("%s: %v, want %q", what, err, want)
+	}
+	b := make([]byte, mebibyte)
+	if _, readErr := d.ReadAt(b, 0); readErr != nil || err != nil && bytes.Count(b, []byte{dirt}) != len(b) {
+		t.Errorf("%s: the disk was changed before it was refused (%v)", what, readErr)
 	}
 }
 

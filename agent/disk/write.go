@@ -50,6 +50,9 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err != nil {
 		return Written{}, err
 	}
+	if err := w.firmwareReads(d, img); err != nil {
+		return Written{}, err
+	}
 	parts, err := planFor(d, img, int64(len(drive)))
 	if err != nil {
 		return Written{}, err
