@@ -107,7 +107,7 @@ func TestPasswordsAreRememberedPerPerson(t *testing.T) {
 		}
 		return name + ":" + string(hash) + "\n"
 	}
-	u, err := readUsers(writeHTPasswd(t, line("ada", "one")+line("eve", "two")))
+	u, _, err := readUsers(writeHTPasswd(t, line("ada", "one")+line("eve", "two")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,9 @@ type Config struct {
 type API struct {
 	Config
 	users     *users // nil with noauth
+	logins    *gate
+	calls     *gate // of machines
+	reports   *gate // of machines, with large bodies
 	hosts     []string
 	crossSite *http.CrossOriginProtection
 	people    http.Handler
@@ -69,14 +72,18 @@ func New(cfg Config) (*API, error) {
 	switch cfg.Auth {
 	case "", "noauth":
 	case "http_basic":
-		users, err := readUsers(cfg.HTPasswdFile)
+		users, warnings, err := readUsers(cfg.HTPasswdFile)
 		if err != nil {
 			return nil, err
 		}
-		a.users = users
+		for _, w := range warnings {
+			a.Log.Warn(w)
+		}
+		a.users, a.logins = users, newLogins()
 	default:
 		return nil, fmt.Errorf("api: unknown auth %q; allowed are noauth and http_basic", cfg.Auth)
 	}
+	a.calls, a.reports = newGate(64, 16, 512, 10*time.Second), newGate(8, 2, 128, time.Minute)
 	a.people = a.door(a.routes(), peopleDoor)
 	a.machine = a.door(machineRoutes(a.routes()), machineDoor)
 	return a, nil

@@ -1,90 +1,119 @@
 package api
 
 import (
-	"bufio"
+	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"os"
+	"runtime"
 	"strings"
 	"sync"
-
-	"golang.org/x/crypto/bcrypt"
+	"time"
 )
 
-// users are the people of an htpasswd file. bcrypt is slow on purpose, so a password that was right
-// once is remembered as a keyed hash; the key lives as long as the process.
+// hashed is a password as the file has it.
+type hashed struct {
+	hash []byte
+	cost int
+}
+
+// users are the people of an htpasswd file. bcrypt is slow on purpose, so a password that was right once is remembered
+// as a keyed hash, and so are the last wrong ones; the key lives as long as the process.
 type users struct {
-	hashes map[string][]byte // name → bcrypt
-	decoy  []byte            // compared for unknown names, so that they take as long as known ones
-	key    []byte
+	hashes  map[string]hashed // by name
+	most    int               // the highest cost
+	decoys  map[int][]byte    // of nobody, by cost
+	key     []byte
+	compare func(hash, password []byte) error // bcrypt's
 
-	mu   sync.Mutex
-	seen map[string][]byte // name → keyed hash of the right password
+	mu    sync.Mutex
+	seen  map[string][]byte     // name → keyed hash of the right password
+	wrong map[[32]byte]struct{} // keyed hashes of names with wrong passwords
 }
 
-// readUsers reads an htpasswd file: "name:bcrypt" lines; "#" starts a comment.
-func readUsers(file string) (*users, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("opening the htpasswd file: %w", err)
-	}
-	defer f.Close()
-	u := &users{hashes: map[string][]byte{}, seen: map[string][]byte{}, key: make([]byte, 32)}
-	_, _ = rand.Read(u.key) // crypto/rand never fails
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, hash, ok := strings.Cut(line, ":")
-		cost, err := bcrypt.Cost([]byte(hash))
-		if !ok || name == "" || err != nil {
-			return nil, fmt.Errorf("%s line %d: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it", file, n)
-		}
-		u.hashes[name] = []byte(hash)
-		if u.decoy == nil {
-			u.decoy, _ = bcrypt.GenerateFromPassword(u.key, cost) // key and cost are valid
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading the htpasswd file: %w", err)
-	}
-	if len(u.hashes) == 0 {
-		return nil, fmt.Errorf("%s names no user", file)
-	}
-	return u, nil
-}
+// mostWrong bounds what is remembered of wrong logins: a program with an old password asks again and again.
+const mostWrong = 1024
 
-func (u *users) known(name, password string) bool {
+// verdict is what is known of a login without hashing.
+type verdict int
+
+const (
+	unknown verdict = iota
+	right
+	refused
+)
+
+func (u *users) sum(parts ...string) [32]byte {
 	mac := hmac.New(sha256.New, u.key)
-	mac.Write([]byte(password))
-	sum := mac.Sum(nil)
+	for _, p := range parts {
+		fmt.Fprintf(mac, "%d:%s", len(p), p)
+	}
+	return [32]byte(mac.Sum(nil))
+}
+
+// recall says what is remembered of a login. It takes no time that tells anything.
+func (u *users) recall(name, password string) verdict {
+	sum, miss := u.sum(password), u.sum(name, password)
 	u.mu.Lock()
-	seen := u.seen[name]
-	u.mu.Unlock()
-	if seen != nil && hmac.Equal(seen, sum) {
+	defer u.mu.Unlock()
+	if seen := u.seen[name]; seen != nil && hmac.Equal(seen, sum[:]) {
+		return right
+	}
+	if _, was := u.wrong[miss]; was {
+		return refused
+	}
+	return unknown
+}
+
+// known checks a login with bcrypt. Whatever the name and its cost, a wrong one takes as much work as the highest cost
+// in the file, so that its time tells neither which names there are nor which of them are hashed cheaply: from cost c
+// the decoys of c, c+1, … add up to it, as each doubles the work.
+func (u *users) known(name, password string) bool {
+	h, ok := u.hashes[name]
+	if !ok {
+		h = hashed{u.decoys[u.most], u.most}
+	}
+	if u.compare(h.hash, []byte(password)) == nil && ok {
+		sum := u.sum(password)
+		u.mu.Lock()
+		u.seen[name] = sum[:]
+		u.mu.Unlock()
 		return true
 	}
-	hash, ok := u.hashes[name]
-	if !ok {
-		hash = u.decoy
-	}
-	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || !ok {
-		return false
+	for c := h.cost; c < u.most; c++ {
+		_ = u.compare(u.decoys[c], []byte(password)) // nobody's
 	}
 	u.mu.Lock()
-	u.seen[name] = sum
-	u.mu.Unlock()
-	return true
+	defer u.mu.Unlock()
+	if u.wrong == nil || len(u.wrong) >= mostWrong {
+		u.wrong = map[[32]byte]struct{}{}
+	}
+	u.wrong[u.sum(name, password)] = struct{}{}
+	return false
 }
 
-// authenticate checks HTTP basic credentials (RFC 7617): 401 when they are missing or wrong, 400
-// when the header is malformed.
+// makeDecoys makes hashes of no password, of each cost up to the highest.
+func (u *users) makeDecoys() {
+	sum := u.sum("decoy")
+	letters := strings.Map(func(r rune) rune {
+		if r == '+' || r == '=' {
+			return '.'
+		}
+		return r
+	}, base64.StdEncoding.EncodeToString(append(sum[:], sum[:]...)))
+	u.decoys = map[int][]byte{}
+	for c := 4; c <= u.most; c++ { // bcrypt's lowest
+		u.decoys[c] = fmt.Appendf(nil, "$2a$%02d$%s", c, letters[:53])
+	}
+}
+
+// newLogins is the gate of bcrypt: it may have half of the processors, so that the other half answers those who are in.
+func newLogins() *gate { return newGate(max(1, runtime.GOMAXPROCS(0)/2), 8, 32, 20*time.Second) }
+
+// authenticate checks HTTP basic credentials (RFC 7617): 401 when they are missing or wrong, 400 when the header is
+// malformed, 429 when too many others are being checked.
 func (a *API) authenticate(r *http.Request) error {
 	if a.users == nil {
 		return nil
@@ -102,8 +131,25 @@ func (a *API) authenticate(r *http.Request) error {
 	if err != nil || !ok {
 		return &authError{http.StatusBadRequest, "The Authorization header is not base64 of name:password"}
 	}
-	if !a.users.known(name, password) {
-		return &authError{http.StatusUnauthorized, "Incorrect username or password"}
+	return a.login(r.Context(), sourceOf(r), name, password)
+}
+
+// login lets no more passwords be hashed at once than the gate allows; whoever was in before does not pass it.
+func (a *API) login(ctx context.Context, source, name, password string) error {
+	wrong := &authError{http.StatusUnauthorized, "Incorrect username or password"}
+	switch a.users.recall(name, password) {
+	case right:
+		return nil
+	case refused:
+		return wrong
 	}
-	return nil
+	leave, ok := a.logins.enter(ctx, source)
+	if !ok {
+		return &authError{http.StatusTooManyRequests, "Too many logins are being checked; try again in a moment"}
+	}
+	defer leave()
+	if a.users.recall(name, password) == right || a.users.known(name, password) {
+		return nil
+	}
+	return wrong
 }

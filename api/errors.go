@@ -83,6 +83,9 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 		if auth.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Baremetal API"`)
 		}
+		if auth.status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "1")
+		}
 		status, body = auth.status, map[string]any{"error": map[string]any{"message": auth.text, "code": auth.status}}
 	case errors.As(err, &abort):
 		status, body = abort.Code, wrapped(abort.framework)
