@@ -45,6 +45,7 @@ type API struct {
 	logins    *gate
 	calls     *gate // of machines
 	reports   *gate // of machines, with large bodies
+	pace      pace
 	hosts     []string
 	crossSite *http.CrossOriginProtection
 	people    http.Handler
@@ -53,7 +54,7 @@ type API struct {
 
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
-	a := &API{Config: cfg}
+	a := &API{Config: cfg, pace: slowest}
 	if cfg.Templates == nil {
 		a.Templates, _ = cfg.Reader.(Templates)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -112,6 +113,9 @@ func (a *API) MachinesOnly(h http.Handler) http.Handler {
 		if err := a.notOfMachine(r); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
+		}
+		if r.ContentLength != 0 { // nobody reads it: the server looks for its end no longer than this
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
 		}
 		h.ServeHTTP(w, r)
 	})

@@ -105,7 +105,7 @@ func TestReportsThatEnrolNobody(t *testing.T) {
 		status                      int
 		want                        string
 	}{
-		{"discovery is off", "", "", reportOf("52:54:00:00:00:01"), 404, "No node that waits for an inspection report has a port with one of the addresses 52:54:00:00:00:01, 52:54:00:00:00:01, 52:54:00:00:00:ff, or the reported BMC address."},
+		{"discovery is off", "", "", reportOf("52:54:00:00:00:01"), 404, "No node waits for an inspection report."},
 		{"the machine failed", "fake-hardware", "", strings.Replace(reportOf("52:54:00:00:00:01"), `"error":null`, `"error":"no disks"`, 1), 400, "The machine reported a failed inspection: no disks"},
 		{"no interfaces", "fake-hardware", "", `{"inventory":{"interfaces":[]}}`, 400, "The inspection found no network interface with a MAC address among 0."},
 		{"no processor", "fake-hardware", "1.84", strings.Replace(reportOf("52:54:00:00:00:01"), `"architecture":"x86_64"`, `"x":1`, 1), 400, "The inventory does not say the architecture of the machine's processors."},

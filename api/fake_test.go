@@ -375,6 +375,8 @@ func (w *world) Why(_ context.Context, ident string) (running, failed *node.Evid
 	return running, w.failed, w.fail
 }
 
+func (w *world) ExpectsReport(context.Context, string) error { return w.fail }
+
 func (w *world) ContinueInspection(_ context.Context, data node.InspectionData) (*node.Node, error) {
 	return w.nodes[0], w.did(data)
 }

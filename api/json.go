@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,6 +13,9 @@ import (
 
 // maxDepth is how deep a JSON body may nest.
 const maxDepth = 25
+
+// maxValues is how many values a JSON body may have, all levels together: a report of a large machine has some thousands.
+const maxValues = 100_000
 
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
@@ -131,10 +135,10 @@ func kindOf(v any) string {
 	}
 }
 
-// tooDeep reports whether brackets nest deeper than maxDepth. It runs before any decoder does and
-// needs no valid JSON.
-func tooDeep(b []byte) bool {
-	depth, inString := 0, false
+// tooMuch says what is wrong with the shape of a body: brackets that nest deeper than maxDepth, or more values than
+// maxValues, which take many times the memory that the body does. It runs before any decoder does and needs no valid JSON.
+func tooMuch(b []byte) string {
+	depth, values, inString := 0, 1, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case inString && c == '\\':
@@ -143,12 +147,18 @@ func tooDeep(b []byte) bool {
 			inString = !inString
 		case inString:
 		case c == '{' || c == '[':
+			values++
 			if depth++; depth > maxDepth {
-				return true
+				return fmt.Sprintf("The JSON body nests deeper than the %d levels allowed.", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
+		case c == ',':
+			values++
+		}
+		if values > maxValues {
+			return fmt.Sprintf("The JSON body has more than the %d values allowed.", maxValues)
 		}
 	}
-	return false
+	return ""
 }

@@ -147,6 +147,22 @@ func checkHeartbeat(hb node.Heartbeat) error {
 	return nil
 }
 
+// reportExpected refuses a report that no node waits for, before it is read.
+func (a *API) reportExpected(c *call) error {
+	if !c.version.knows("continue_inspection") && c.version != minVersion {
+		return notFoundForAgent
+	}
+	q, err := c.query("node_uuid")
+	if err != nil {
+		return err
+	}
+	uuid, err := optionalUUID("node_uuid", q.Get("node_uuid"))
+	if err != nil {
+		return err
+	}
+	return a.Conductor.ExpectsReport(c.Context(), uuid)
+}
+
 // continueInspection takes what a ramdisk found. Agents send no version header, so 1.1 is taken
 // as well as 1.84 and later; in between the path does not exist.
 func (a *API) continueInspection(w http.ResponseWriter, c *call) error {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -41,6 +40,8 @@ type route struct {
 	access  access
 	serve   handler
 	maxBody int64 // 0: maxBody
+	// expected refuses a call that nobody waits for before its body is read.
+	expected func(c *call) error
 	// oldWrite: a version that does not know the path yet gets 405, as the field answers writes of
 	// some resources, instead of 404.
 	oldWrite bool
@@ -122,9 +123,21 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		writeError(w, in.log, err)
 		return
 	}
-	body, err := readBody(r, rt.maxBody)
+	leave, err := a.takePlace(r, rt)
+	if err != nil {
+		writeError(w, in.log, err)
+		return
+	}
+	defer leave()
+	c := &call{Request: r, version: in.version, base: a.baseOf(r), log: in.log}
+	if rt.expected != nil {
+		err = rt.expected(c)
+	}
 	if err == nil {
-		err = rt.serve(w, &call{Request: r, version: in.version, base: a.baseOf(r), body: body, log: in.log})
+		c.body, err = a.readBody(w, r, rt.maxBody)
+	}
+	if err == nil {
+		err = rt.serve(w, c)
 	}
 	if err != nil {
 		writeError(w, in.log, err)
@@ -234,31 +247,4 @@ func (a *API) baseOf(r *http.Request) string {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
-}
-
-// Limits of bodies, in bytes.
-const (
-	maxBody           = 1 << 20
-	maxProvisionBody  = 64 << 20 // config drives
-	maxInspectionBody = 16 << 20 // logs of the ramdisk
-)
-
-func readBody(r *http.Request, limit int64) ([]byte, error) {
-	if limit == 0 {
-		limit = maxBody
-	}
-	tooLarge := &flatError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than the %d bytes allowed here.", limit)}
-	if r.ContentLength > limit {
-		return nil, tooLarge
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	switch {
-	case err != nil:
-		return nil, invalid("The request body could not be read.")
-	case int64(len(body)) > limit:
-		return nil, tooLarge
-	case tooDeep(body):
-		return nil, &flatError{http.StatusBadRequest, fmt.Sprintf("The JSON body nests deeper than the %d levels allowed.", maxDepth)}
-	}
-	return bytes.TrimSpace(body), nil
 }

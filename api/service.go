@@ -68,6 +68,8 @@ type Conductor interface {
 	AgentLines(ctx context.Context, ident, token string, lines []node.Line) error
 	// Why says what is known of a node's machine: of the flow under way and of its last failure, each nil for none.
 	Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error)
+	// ExpectsReport is nil when a report may be for a node: the one named, or any when uuid is "".
+	ExpectsReport(ctx context.Context, uuid string) error
 	// ContinueInspection finds the node of a report, wakes its inspection and returns the node.
 	ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error)
 }

@@ -69,7 +69,7 @@ func TestTooDeep(t *testing.T) {
 		{`"\\"` + strings.Repeat("[", 26), true},
 		{`"`, false}, {`"\`, false}, {"", false},
 	} {
-		if got := tooDeep([]byte(tt.body)); got != tt.want {
+		if got := tooMuch([]byte(tt.body)) != ""; got != tt.want {
 			t.Errorf("%.60s: %v", tt.body, got)
 		}
 	}

@@ -17,10 +17,10 @@ type MachineCaller interface {
 func (a *API) vendorRoutes() []route {
 	const methods = "POST /v1/nodes/{ident}/vendor_passthru/"
 	return []route{
-		{pattern: methods + "pass_deploy_info", access: ramdisk, serve: a.machineCall("pass_deploy_info")},
-		{pattern: methods + "pass_bootloader_install_info", access: ramdisk, serve: a.machineCall("pass_bootloader_install_info")},
-		{pattern: methods + "heartbeat", access: ramdisk, serve: a.oldHeartbeat},
-		{pattern: "POST /v1/drivers/{name}/vendor_passthru/lookup", access: ramdisk, serve: a.oldLookup},
+		{pattern: methods + "pass_deploy_info", access: ramdisk, serve: a.machineCall("pass_deploy_info"), maxBody: maxMachineBody},
+		{pattern: methods + "pass_bootloader_install_info", access: ramdisk, serve: a.machineCall("pass_bootloader_install_info"), maxBody: maxMachineBody},
+		{pattern: methods + "heartbeat", access: ramdisk, serve: a.oldHeartbeat, maxBody: maxMachineBody},
+		{pattern: "POST /v1/drivers/{name}/vendor_passthru/lookup", access: ramdisk, serve: a.oldLookup, maxBody: maxMachineBody},
 	}
 }
 

@@ -40,6 +40,10 @@ func (c *Conductor) enrolStranger(ctx context.Context, data node.InspectionData)
 }
 
 func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (*node.Node, error) {
+	if err := c.roomForStranger(ctx); err != nil {
+		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "reason", err)
+		return nil, err
+	}
 	t, err := c.stranger(data)
 	if err != nil {
 		return nil, err

@@ -52,6 +52,7 @@ type Config struct {
 	LoaderDirs         []string
 	Discovery          bool
 	DiscoveryDriver    string
+	DiscoveryLimit     int
 
 	DeployKernel       string
 	DeployRamdisk      string
@@ -140,6 +141,7 @@ func (c *Config) keys() []key {
 		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},
 		{"discovery", "false", "boot machines that belong to no node into the inspection ramdisk, and enrol those that report", boolean(&c.Discovery)},
 		{"discovery_driver", "ipmi", "hardware type of the nodes that discovery enrols", oneOf(&c.DiscoveryDriver, "ipmi", "fake-hardware")},
+		{"discovery_limit", "1000", "most nodes in state enroll that discovery has made: more machines are not enrolled until some of them are managed or deleted; 0: no limit", number(&c.DiscoveryLimit, 0, 1_000_000)},
 
 		{"deploy_kernel", "", "kernel of the deploy ramdisk when a node names none; empty: ramdisk/vmlinuz in data_dir", text(&c.DeployKernel)},
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},

@@ -29,6 +29,7 @@ var keyCases = map[string]struct {
 	"noauth_anywhere":                {[3]string{"true", "false", "1"}, map[string]string{"yes": `"yes" is not true or false`, "": `"" is not true or false`, "2": `"2" is not true or false`}},
 	"public_endpoint":                {[3]string{"https://a", "http://b:1", "http://c/x"}, nil},
 	"allowed_hosts":                  {[3]string{"metal.example", "a,b", "10.0.0.1,fd00::1"}, nil},
+	"discovery_limit":                {[3]string{"0", "5", "1000000"}, map[string]string{"-1": `"-1" is not a number from 0 to 1000000`}},
 	"max_limit":                      {[3]string{"1", "50", "1000000"}, map[string]string{"0": `"0" is not a number from 1 to 1000000`, "1000001": `"1000001" is not a number from 1 to 1000000`, "1e3": `"1e3" is not a number from 1 to 1000000`}},
 	"provision_interface":            {[3]string{"eth0", "br0", "lo"}, nil},
 	"provision_port":                 {[3]string{"1", "80", "65535"}, map[string]string{"0": `"0" is not a number from 1 to 65535`, "65536": `"65536" is not a number from 1 to 65535`, "http": `"http" is not a number from 1 to 65535`}},

@@ -120,7 +120,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return err
 	}
 	con := conductor.New(conductor.Config{
-		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), DiscoveryDriver: discoveryDriver(c),
+		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), DiscoveryDriver: discoveryDriver(c), DiscoveryLimit: c.DiscoveryLimit,
 		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// Limits of bodies, in bytes.
+const (
+	maxBody           = 1 << 20
+	maxProvisionBody  = 64 << 20  // config drives
+	maxInspectionBody = 16 << 20  // logs of the ramdisk
+	maxMachineBody    = 512 << 10 // what else a machine says, an inventory and its last lines included
+)
+
+// takePlace waits for a place among the calls of machines, who do not log in: so many of all, so many of one address,
+// and fewer with large bodies. People's calls need none: they have been admitted.
+func (a *API) takePlace(r *http.Request, rt route) (leave func(), err error) {
+	g := a.calls
+	switch {
+	case rt.access != ramdisk:
+		return func() {}, nil
+	case rt.maxBody > maxBody:
+		g = a.reports
+	}
+	leave, ok := g.enter(r.Context(), sourceOf(r))
+	if !ok {
+		return nil, node.Errorf(node.Unavailable, "Too many machines call at the same time, please retry.")
+	}
+	return leave, nil
+}
+
+// pace is how slowly a body may come: it has grace, and then rate bytes a second on the whole.
+type pace struct {
+	grace time.Duration
+	rate  int64
+}
+
+// slowest is the pace of all doors: 16 MiB may take four minutes, and a config drive of 64 MiB a quarter of an hour.
+var slowest = pace{grace: 30 * time.Second, rate: 64 << 10}
+
+// pacedReader reads a body and gives up on one that comes slower than its pace: whoever sends it for ever holds a
+// connection, its memory and a place.
+type pacedReader struct {
+	pace
+	src   io.Reader
+	w     *http.ResponseController
+	began time.Time
+	n     int64
+}
+
+func (p *pacedReader) Read(b []byte) (int, error) {
+	until := p.began.Add(p.grace + time.Duration(p.n)*time.Second/time.Duration(p.rate))
+	_ = p.w.SetReadDeadline(until) // a test without a connection has none
+	n, err := p.src.Read(b)
+	p.n += int64(n)
+	return n, err
+}
+
+// readBody reads a body within the route's limit and the pace, and looks at its shape.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if limit == 0 {
+		limit = maxBody
+	}
+	tooLarge := &flatError{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request body is larger than the %d bytes allowed here.", limit)}
+	if r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	control := http.NewResponseController(w)
+	body, err := io.ReadAll(io.LimitReader(&pacedReader{pace: a.pace, src: r.Body, w: control, began: time.Now()}, limit+1))
+	_ = control.SetReadDeadline(time.Time{})
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &flatError{http.StatusRequestTimeout, fmt.Sprintf("The request body comes slower than %d bytes a second.", a.pace.rate)}
+	case err != nil:
+		return nil, invalid("The request body could not be read.")
+	case int64(len(body)) > limit:
+		return nil, tooLarge
+	}
+	if wrong := tooMuch(body); wrong != "" {
+		return nil, &flatError{http.StatusBadRequest, wrong}
+	}
+	return bytes.TrimSpace(body), nil
+}
