@@ -93,7 +93,7 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	doors := http.NewServeMux()
 	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Gate: gate, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
-	g.http(l, doors)
+	g.http(machineDoor(l), doors)
 
 	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Gate: gate, Trace: db, Log: log}
 	g.run("TFTP", files.Serve)

@@ -145,7 +145,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		if err != nil {
 			return err
 		}
-		g.http(l, rest.Handler())
+		g.http(apiDoor(l, log), rest.Handler())
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
@@ -225,9 +225,12 @@ func (g *group) run(name string, f func(context.Context) error) {
 	})
 }
 
+// maxHeader bounds what a stranger may have kept before a handler looks at it; Go adds 4 KiB.
+const maxHeader = 60 << 10
+
 // http serves until the group ends, then lets requests under way end.
 func (g *group) http(l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader}
 	g.tasks.Go(func() {
 		<-g.ctx.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), stopTimeout)
