@@ -4,6 +4,8 @@ package boot
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/node"
@@ -92,10 +94,34 @@ type AddressLease struct {
 	Until time.Time
 }
 
-// AddressLeases keeps lent addresses over restarts.
+// AddressRange is the addresses of one IPv4 network that are lent.
+type AddressRange struct {
+	Network     netip.Prefix
+	First, Last netip.Addr   // both lent
+	Never       []netip.Addr // but not these, of servers and routers
+}
+
+// Holds reports whether the address may be lent to somebody.
+func (r AddressRange) Holds(ip netip.Addr) bool {
+	return ip.Is4() && !ip.Less(r.First) && !r.Last.Less(ip) && !slices.Contains(r.Never, ip)
+}
+
+// AddressLeases decides who has which address, for all processes that answer DHCP. A MAC has at most one address in a
+// network, an address at most one MAC, whichever processes ask at the same moment.
 type AddressLeases interface {
-	AddressLeases(ctx context.Context) ([]AddressLease, error)
-	// PutAddressLease replaces the lease of the same MAC, and any lease of the same address.
-	PutAddressLease(ctx context.Context, l AddressLease) error
-	DropAddressLease(ctx context.Context, mac string) error
+	// OfferAddress holds an address for the MAC: the one it has or had, the one it wishes, one never lent, or the one
+	// that has been free for the longest time. The zero Addr: none is left.
+	OfferAddress(ctx context.Context, r AddressRange, mac string, wish netip.Addr, hold time.Duration) (netip.Addr, error)
+	// LendAddress lends the address; false when it is not the MAC's to have. What is kept is half a life longer than
+	// the client is told, so that the rounds of one network boot write once; it returns until when that is.
+	LendAddress(ctx context.Context, r AddressRange, mac string, ip netip.Addr, life time.Duration) (until time.Time, ok bool, err error)
+	// ReleaseAddress ends a lease; the MAC gets the same address again while nobody else needs it.
+	ReleaseAddress(ctx context.Context, mac string, ip netip.Addr) error
+	// DeclineAddress takes the MAC's address out of use for a while: it found another machine there.
+	DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error
+
+	// AnswersDHCP tells the other processes that this one answers as ip.
+	AnswersDHCP(ctx context.Context, ip netip.Addr) error
+	// IsOurs reports whether a DHCP server with this address is one of these processes.
+	IsOurs(ctx context.Context, ip netip.Addr) (bool, error)
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/billet-metal/billet/boot/web"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
 )
 
 const (
@@ -76,13 +77,6 @@ func (s services) RecordBySecret(_ context.Context, secret string) (*boot.Record
 	return nil, nil
 }
 
-// noLeases keeps nothing: the namespace lives for one boot.
-type noLeases struct{}
-
-func (noLeases) AddressLeases(context.Context) ([]boot.AddressLease, error) { return nil, nil }
-func (noLeases) PutAddressLease(context.Context, boot.AddressLease) error   { return nil }
-func (noLeases) DropAddressLease(context.Context, string) error             { return nil }
-
 // jsonTrace writes events as lines for the test to read.
 type jsonTrace struct {
 	mu sync.Mutex
@@ -105,6 +99,16 @@ func serveBoot(config []byte, out io.Writer) error {
 	trace := &jsonTrace{to: json.NewEncoder(out)}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	base := "http://" + serverIP + ":8080"
+	dir, err := os.MkdirTemp("", "billet-leases-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	leases, err := store.Open(ctx, store.Config{DataDir: dir, Host: "boot"})
+	if err != nil {
+		return err
+	}
+	defer leases.Close()
 	d := &dhcp.Server{
 		Config: dhcp.Config{
 			Interface: "br0", ServerIP: netip.MustParseAddr(serverIP), Mode: s.Mode, BaseURL: base,
@@ -113,7 +117,7 @@ func serveBoot(config []byte, out io.Writer) error {
 				First:  netip.MustParseAddr("10.99.0.100"), Last: netip.MustParseAddr("10.99.0.200"),
 			}},
 		},
-		Lookup: s, Leases: noLeases{}, Trace: trace, Log: log,
+		Lookup: s, Leases: leases, Trace: trace, Log: log,
 	}
 	t := &tftp.Server{Addr: netip.MustParseAddrPort(serverIP + ":69"), Lookup: s, Trace: trace, Gate: fetch.Loopback("/"), Log: log}
 	h := &http.Server{Addr: serverIP + ":8080", Handler: &web.Handler{Lookup: s, BaseURL: base, Trace: trace, Gate: fetch.Loopback("/"), Log: log}}

@@ -34,6 +34,7 @@ var eventKinds = map[node.BootKind]kindOfEvent{
 	node.Overloaded:    {trouble: "its DHCP requests were dropped, as too many came at once (%s): what asks so often on this network?"},
 	node.ServiceFault:  {trouble: "Billet could not answer its DHCP requests (%s): the log of this service has the reason."},
 	node.OtherAnswers:  {},
+	node.PeerAnswers:   {},
 	node.DHCPPointless: {},
 	node.DHCPReleased:  {},
 	node.DHCPDeclined:  {trouble: "the machine found another one at the address that DHCP gave it (%s): which machine has that address by hand? The range must be Billet's alone."},

@@ -29,6 +29,7 @@ const (
 	NoLoader      BootKind = "no loader"        // it is to boot over the network, and there is no boot loader for it here
 	DHCPRefused   BootKind = "refused"          // the address it asked for is not its to use (DHCPNAK)
 	OtherServer   BootKind = "other server"     // it took the offer of another DHCP server where Billet should be the only one
+	PeerAnswers   BootKind = "left to peer"     // it took the offer of another process of this service
 	OtherAnswers  BootKind = "left to other"    // the other DHCP server answers this one, as agreed (ProxyDHCP)
 	NoAddress     BootKind = "no address"       // every address of the range is lent
 	NoRange       BootKind = "no range"         // the network it asks from has no range of addresses
@@ -57,7 +58,7 @@ const (
 
 // BootKinds are all kinds.
 var BootKinds = []BootKind{
-	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer, OtherAnswers, NoAddress, NoRange, UnknownMAC,
+	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer, PeerAnswers, OtherAnswers, NoAddress, NoRange, UnknownMAC,
 	DHCPPointless, DHCPReleased, DHCPDeclined, NotEthernet, Malformed, Overloaded, ServiceFault,
 	FileBegun, FileSending, FileSized, FileSent, FileBroken, FileMissing, FileRefused, FileFailed, BootEnded,
 }

@@ -87,6 +87,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if err := s.moveLeases(ctx); err != nil {
+		return nil, err
+	}
 	s.trace = newTrace(s)
 	s.owned.Go(func() { s.trace.run(owned) })
 	return s, nil

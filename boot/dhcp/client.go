@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -31,20 +30,21 @@ const (
 // readClient takes apart a request; ok is false for hardware that is not Ethernet.
 func readClient(req *dhcpv4.DHCPv4) (c client, ok bool) {
 	mac, ok := boot.CanonicalMAC(req.ClientHWAddr.String())
-	if !ok || mac == "00:00:00:00:00:00" {
+	if !ok || req.HWType == infiniband || mac == "00:00:00:00:00:00" {
 		return client{}, false
 	}
-	class := string(req.Options.Get(dhcpv4.OptionClassIdentifier))
+	class := strings.ToLower(string(req.Options.Get(dhcpv4.OptionClassIdentifier)))
 	c = client{
 		mac:  mac,
-		http: strings.HasPrefix(class, "HTTPClient"),
+		http: strings.HasPrefix(class, "httpclient"),
 		ipxe: isIPXE(req.Options.Get(dhcpv4.OptionUserClassInformation)),
 		secs: int(req.NumSeconds),
 	}
-	c.pxe = c.http || c.ipxe || strings.HasPrefix(class, "PXEClient")
-	if a := req.Options.Get(dhcpv4.OptionClientSystemArchitectureType); len(a) >= 2 {
-		c.arch = boot.Arch(binary.BigEndian.Uint16(a))
-	}
+	// Only boot clients tell their architecture: one whose class is missing, or a name of its own, is one all the same.
+	var told bool
+	c.arch, told = archOf(req, class)
+	c.pxe = c.http || c.ipxe || told || strings.HasPrefix(class, "pxeclient")
+	c.http = c.http || told && c.arch.HTTP()
 	if c.ipxe {
 		c.ipxeHTTP = canHTTP(req.Options.Get(dhcpv4.OptionEtherboot))
 	}

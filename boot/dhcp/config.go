@@ -5,6 +5,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -27,13 +28,15 @@ const (
 
 // Pool is the addresses of one IPv4 subnet that are ours to lend.
 type Pool struct {
-	Prefix      netip.Prefix // "10.99.0.0/24"
-	First, Last netip.Addr   // both lent; inside Prefix
-	Router      netip.Addr   // zero: none is told
+	Prefix      netip.Prefix  // "10.99.0.0/24"
+	First, Last netip.Addr    // both lent; inside Prefix
+	Router      netip.Addr    // zero: none is told
+	DNS         []netip.Addr  // nil: Config.DNS
+	LeaseTime   time.Duration // 0: Config.LeaseTime
 }
 
-// Config is what the service needs to know. Pools are used in mode Full: the first whose
-// prefix holds ServerIP serves our own network, others serve networks behind a relay.
+// Config is what the service needs to know. Pools are used in mode Full: the one whose network holds ServerIP serves our
+// own network, others serve networks behind a relay. No two networks overlap.
 type Config struct {
 	Interface string
 	ServerIP  netip.Addr // our address on Interface; also the TFTP server's
@@ -55,7 +58,7 @@ type Server struct {
 	Trace  boot.Trace
 	Log    *slog.Logger
 
-	book  *book
+	kept  kept
 	loops loopGuard
 	heard heard
 }
@@ -91,18 +94,16 @@ func (c *Config) checkPools() error {
 	if len(c.Pools) == 0 {
 		return fmt.Errorf("dhcp mode full needs a range of addresses to lend")
 	}
-	for _, p := range c.Pools {
-		switch {
-		case !p.Prefix.IsValid() || !p.Prefix.Addr().Is4():
-			return fmt.Errorf("dhcp range: %q is not an IPv4 network", p.Prefix)
-		case !p.Prefix.Contains(p.First) || !p.Prefix.Contains(p.Last) || p.Last.Less(p.First):
-			return fmt.Errorf("dhcp range %s-%s: both ends must lie in %s, the lower first", p.First, p.Last, p.Prefix)
-		case p.Router.IsValid() && !p.Prefix.Contains(p.Router):
-			return fmt.Errorf("dhcp router %s does not lie in %s", p.Router, p.Prefix)
+	for i, p := range c.Pools {
+		if err := checkPool(p, c.Pools[:i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// lease is how long addresses of the pool are lent.
+func (c *Config) lease(p Pool) time.Duration { return cmp.Or(p.LeaseTime, c.LeaseTime) }
 
 // pool finds the addresses for a client on the network of the given address.
 func (c *Config) pool(on netip.Addr) (Pool, bool) {

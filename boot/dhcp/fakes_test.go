@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
 )
 
 const (
@@ -27,13 +29,25 @@ const (
 	ourIP      = "10.99.0.1"
 )
 
-// fakeStore is lookup and leases in memory.
+// fakeStore is lookup in memory, and leases in a database of its own.
 type fakeStore struct {
-	mu     sync.Mutex
-	leases map[string]boot.AddressLease
-	writes int
-	err    error // of leases
-	lost   error // of lookups
+	*store.Store
+	err  error // of leases
+	lost error // of lookups
+}
+
+func (f *fakeStore) OfferAddress(ctx context.Context, r boot.AddressRange, mac string, wish netip.Addr, hold time.Duration) (netip.Addr, error) {
+	if f.err != nil {
+		return netip.Addr{}, f.err
+	}
+	return f.Store.OfferAddress(ctx, r, mac, wish, hold)
+}
+
+func (f *fakeStore) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr, life time.Duration) (time.Time, bool, error) {
+	if f.err != nil {
+		return time.Time{}, false, f.err
+	}
+	return f.Store.LendAddress(ctx, r, mac, ip, life)
 }
 
 func (f *fakeStore) Machine(_ context.Context, mac string) (boot.Machine, error) {
@@ -52,29 +66,18 @@ func (f *fakeStore) Machine(_ context.Context, mac string) (boot.Machine, error)
 
 func (f *fakeStore) RecordBySecret(context.Context, string) (*boot.Record, error) { return nil, nil }
 
-func (f *fakeStore) AddressLeases(context.Context) ([]boot.AddressLease, error) {
-	var all []boot.AddressLease
-	for _, l := range f.leases {
-		all = append(all, l)
+// lent says which addresses are lent, and to whom.
+func (f *fakeStore) lent(t *testing.T) string {
+	t.Helper()
+	leases, err := f.AddressLeases(context.Background())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return all, f.err
-}
-
-func (f *fakeStore) PutAddressLease(_ context.Context, l boot.AddressLease) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err == nil {
-		f.leases[l.MAC] = l
-		f.writes++
+	var all []string
+	for _, l := range leases {
+		all = append(all, l.IP+" "+l.MAC)
 	}
-	return f.err
-}
-
-func (f *fakeStore) DropAddressLease(_ context.Context, mac string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.leases, mac)
-	return f.err
+	return strings.Join(all, ", ")
 }
 
 // fakeTrace keeps what was told.
@@ -119,7 +122,12 @@ func newServer(t testing.TB, mode Mode) (*Server, *fakeStore, *fakeTrace) {
 			t.Fatal(err)
 		}
 	}
-	store, trace := &fakeStore{leases: map[string]boot.AddressLease{}}, &fakeTrace{}
+	db, err := store.Open(context.Background(), store.Config{DataDir: t.TempDir(), Host: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	leases, trace := &fakeStore{Store: db}, &fakeTrace{}
 	s := &Server{
 		Config: Config{
 			Interface: "br0", ServerIP: netip.MustParseAddr(ourIP), Mode: mode, BaseURL: "http://10.99.0.1:8080/",
@@ -130,23 +138,12 @@ func newServer(t testing.TB, mode Mode) (*Server, *fakeStore, *fakeTrace) {
 				First:  netip.MustParseAddr("10.50.1.1"), Last: netip.MustParseAddr("10.50.1.9"),
 			}},
 		},
-		Lookup: store, Leases: store, Trace: trace, Log: slog.New(slog.DiscardHandler),
+		Lookup: leases, Leases: leases, Trace: trace, Log: slog.New(slog.DiscardHandler),
 	}
 	if err := s.Config.check(); err != nil {
 		t.Fatal(err)
 	}
-	reopen(t, s)
-	return s, store, trace
-}
-
-// reopen is what a restart does to the leases.
-func reopen(t testing.TB, s *Server) {
-	t.Helper()
-	b, err := openBook(context.Background(), s.Config, s.Leases)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.book = b
+	return s, leases, trace
 }
 
 // from builds a request of the kind from the MAC.
@@ -188,7 +185,7 @@ func ask(t testing.TB, s *Server, req *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, netip.Add
 	if resp == nil {
 		return nil, to
 	}
-	parsed, err := dhcpv4.FromBytes(resp.ToBytes()) // what the client sees
+	parsed, err := dhcpv4.FromBytes(format(resp)) // what the client sees
 	if err != nil {
 		t.Fatalf("the answer cannot be read: %v", err)
 	}

@@ -31,7 +31,7 @@ func TestReadClient(t *testing.T) {
 		{"ipxe, counts its messages", with(biosIPXE, func(m *dhcpv4.DHCPv4) { m.NumSeconds = 12 }), client{pxe: true, ipxe: true, ipxeHTTP: true, secs: 12}, "iPXE on BIOS (arch 0)"},
 		{"another user class", with(linux, option(77, "iPXEish")), client{}, "an operating system"},
 		{"broken features", []dhcpv4.Modifier{option(77, "iPXE"), option(175, "\x13\xff")}, client{pxe: true, ipxe: true, ipxeHTTP: true}, "iPXE on BIOS (arch 0)"},
-		{"short architecture", []dhcpv4.Modifier{option(93, "\x07")}, client{}, "an operating system"},
+		{"short architecture", []dhcpv4.Modifier{option(93, "\x07")}, client{pxe: true, arch: 7}, "x86-64 UEFI (arch 7)"},
 	}
 	for _, tt := range tests {
 		got, ok := readClient(from(t, knownMAC, dhcpv4.MessageTypeDiscover, tt.mods...))

@@ -19,13 +19,19 @@ const (
 	relaySourcePort    = 19 // RFC 8357: the relay does not listen on port 67
 )
 
-// network returns an address on the client's network: behind a relay the relay's own, else ours.
+// network returns an address on the client's network: behind a relay the relay's own, of a client that renews without
+// one (RFC 2131 section 4.3.2: unicast to us from wherever it is) the client's, else ours.
 func (s *Server) network(req *dhcpv4.DHCPv4) netip.Addr {
 	if link := relayOption(req, relayLinkSelection); len(link) == 4 {
 		return addrOf(net.IP(link))
 	}
 	if giaddr := addrOf(req.GatewayIPAddr); giaddr.IsValid() {
 		return giaddr
+	}
+	if ciaddr := addrOf(req.ClientIPAddr); ciaddr.IsValid() {
+		if _, ours := s.Config.pool(ciaddr); ours {
+			return ciaddr
+		}
 	}
 	return s.Config.ServerIP
 }

@@ -28,9 +28,13 @@ func (s *Server) addNetwork(resp *dhcpv4.DHCPv4, p Pool, life time.Duration) {
 	if p.Router.IsValid() {
 		resp.UpdateOption(dhcpv4.OptRouter(asIP(p.Router)))
 	}
-	if len(s.Config.DNS) > 0 {
+	names := p.DNS
+	if names == nil {
+		names = s.Config.DNS
+	}
+	if len(names) > 0 {
 		var servers []net.IP
-		for _, ip := range s.Config.DNS {
+		for _, ip := range names {
 			servers = append(servers, asIP(ip))
 		}
 		resp.UpdateOption(dhcpv4.OptDNS(servers...))

@@ -38,13 +38,6 @@ func (s *Server) Serve(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	if s.Config.Mode == Full {
-		b, err := openBook(ctx, s.Config, s.Leases)
-		if err != nil {
-			return err
-		}
-		s.book = b
-	}
 	socks, err := s.listen()
 	if err != nil {
 		return err
@@ -60,6 +53,9 @@ func (s *Server) run(ctx context.Context, socks []*socket) error {
 	var readers sync.WaitGroup
 	for _, sock := range socks {
 		readers.Go(func() { cancel(s.read(ctx, sock, d)) })
+	}
+	if s.Config.Mode == Full {
+		readers.Go(func() { s.sayWeAnswer(ctx) })
 	}
 	if !s.Config.NoRA {
 		readers.Go(func() { s.advertise(ctx) })
@@ -79,7 +75,7 @@ func (s *Server) run(ctx context.Context, socks []*socket) error {
 
 // read hands one socket's datagrams to the workers until the socket is closed.
 func (s *Server) read(ctx context.Context, sock *socket, d *dispatcher) error {
-	buf := make([]byte, maxMessage)
+	buf := make([]byte, maxMessage+1)
 	for {
 		n, from, err := sock.receive(buf)
 		if ctx.Err() != nil {
@@ -88,11 +84,14 @@ func (s *Server) read(ctx context.Context, sock *socket, d *dispatcher) error {
 		if err != nil {
 			return fmt.Errorf("reading dhcp port %d: %w", sock.port, err)
 		}
-		req, err := dhcpv4.FromBytes(buf[:n])
-		if err != nil || req.OpCode != dhcpv4.OpcodeBootRequest {
-			continue // anybody can send us garbage
+		req, err := parse(buf[:n])
+		if err != nil {
+			s.dropped(buf[:n], from, err)
+			continue
 		}
-		d.send(packet{req: req, from: from, port: sock.port}, sock)
+		if req.OpCode == dhcpv4.OpcodeBootRequest && !d.send(packet{req: req, from: from, port: sock.port}, sock) {
+			s.overloaded(req)
+		}
 	}
 }
 
@@ -101,9 +100,16 @@ func (s *Server) read(ctx context.Context, sock *socket, d *dispatcher) error {
 func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to netip.AddrPort) {
 	c, ok := readClient(p.req)
 	if !ok {
+		s.foreign(p)
 		return nil, netip.AddrPort{}
 	}
 	m, err := s.machine(ctx, c.mac)
+	if err != nil && s.Config.Mode == Full {
+		if resp, is := s.renewUnseen(p.req, c); resp != nil {
+			s.tell(p, c, is)
+			return resp, destination(p.req, resp, p.from)
+		}
+	}
 	if err != nil {
 		s.tell(p, c, saw(node.ServiceFault, "not answered: the store could not say who this is"))
 		s.Log.Error("dhcp cannot look up a machine", "mac", c.mac, "err", err)
@@ -131,16 +137,11 @@ func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to 
 
 // tell leaves the evidence for "why does this machine not boot".
 func (s *Server) tell(p packet, c client, is seen) {
-	relay := ""
-	if giaddr := addrOf(p.req.GatewayIPAddr); giaddr.IsValid() {
-		relay = " through the relay " + giaddr.String()
-	}
 	if is.kind == "" {
 		is = saw(node.ServiceFault, "not answered: an error of the service, see its log")
 	}
-	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), relay, is.text)
-	s.Trace.Saw(node.BootEvent{MAC: c.mac, Service: "dhcp", Kind: is.kind, Who: c.who(), What: what, At: node.Now()})
-	s.Log.Debug("dhcp", "mac", c.mac, "what", what)
+	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), through(p.req), is.text)
+	s.saw(node.BootEvent{MAC: c.mac, Kind: is.kind, Who: c.who(), What: what})
 }
 
 // dispatcher spreads requests over workers by MAC, so that one client's are answered in order.
@@ -170,13 +171,15 @@ func newDispatcher(ctx context.Context, s *Server) *dispatcher {
 	return d
 }
 
-// send never blocks: a full lane drops the request.
-func (d *dispatcher) send(p packet, sock *socket) {
+// send never blocks: a full lane drops the request, and it is false.
+func (d *dispatcher) send(p packet, sock *socket) bool {
 	lane := d.lanes[maphash.Bytes(d.seed, p.req.ClientHWAddr)%workers]
 	select {
 	case lane <- work{p, sock}:
+		return true
 	default:
 		d.log.Warn("dhcp drops a request: too many at once", "mac", p.req.ClientHWAddr.String())
+		return false
 	}
 }
 
@@ -196,7 +199,7 @@ func (s *Server) serve(ctx context.Context, w work) {
 	if resp == nil {
 		return
 	}
-	if err := w.sock.send(resp.ToBytes(), to); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := w.sock.send(format(resp), to); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.Log.Error("dhcp cannot send an answer", "mac", resp.ClientHWAddr.String(), "to", to.String(), "err", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
+	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
 )
@@ -45,6 +46,7 @@ type Config struct {
 	ProvisionPort      int
 	DHCPMode           string
 	DHCPRange          string
+	DHCPRanges         []dhcp.Pool
 	DHCPRouter         string
 	DHCPDNS            []string
 	DHCPLeaseTime      time.Duration
@@ -134,6 +136,7 @@ func (c *Config) keys() []key {
 		{"provision_port", "6386", "TCP port of the provisioning listener: boot files, images, lookup, heartbeat", number(&c.ProvisionPort, 1, 65535)},
 		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server, which must name this one as its next server for UEFI machines with boot interface pxe) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
 		{"dhcp_range", "", "first-last address to hand out; empty: the upper half of the interface's network", addressRange(&c.DHCPRange)},
+		{"dhcp_ranges", "", "networks behind DHCP relays, with dhcp_mode full: \"NETWORK FIRST-LAST [router=ADDRESS] [dns=ADDRESS,ADDRESS] [lease=TIME]\", a semicolon between two (docs/networks.md)", ranges(&c.DHCPRanges)},
 		{"dhcp_router", "", "default router told to machines; empty: none", address(&c.DHCPRouter)},
 		{"dhcp_dns", "", "comma list of name servers told to machines", addresses(&c.DHCPDNS)},
 		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},

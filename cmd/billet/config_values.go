@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
 )
@@ -169,6 +170,13 @@ func addressRange(p *string) func(string) error {
 		}
 		*p = s
 		return nil
+	}
+}
+
+func ranges(p *[]dhcp.Pool) func(string) error {
+	return func(s string) (err error) {
+		*p, err = dhcp.ParsePools(s)
+		return err
 	}
 }
 

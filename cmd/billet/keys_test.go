@@ -35,6 +35,7 @@ var keyCases = map[string]struct {
 	"provision_port":                 {[3]string{"1", "80", "65535"}, map[string]string{"0": `"0" is not a number from 1 to 65535`, "65536": `"65536" is not a number from 1 to 65535`, "http": `"http" is not a number from 1 to 65535`}},
 	"dhcp_mode":                      {[3]string{"full", "proxy", "off"}, map[string]string{"on": `"on" is not allowed; use one of full, proxy, off`}},
 	"dhcp_range":                     {[3]string{"10.0.0.1-10.0.0.9", "10.0.0.5-10.0.0.5", "192.0.2.1-192.0.2.254"}, map[string]string{"10.0.0.9-10.0.0.1": `"10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`, "10.0.0.1": `"10.0.0.1" is not first-last, two IPv4 addresses`, "10.0.0.0/24": `"10.0.0.0/24" is not first-last, two IPv4 addresses`, "10.0.0.1-": `"10.0.0.1-" is not first-last, two IPv4 addresses`, "fd00::1-fd00::9": `"fd00::1-fd00::9" is not first-last, two IPv4 addresses`, "10.0.0.1 - 10.0.0.9": `"10.0.0.1 - 10.0.0.9" is not first-last, two IPv4 addresses`}},
+	"dhcp_ranges":                    rangesCase,
 	"dhcp_router":                    {[3]string{"10.0.0.1", "192.0.2.1", ""}, map[string]string{"gateway": `"gateway" is not an IP address`, "10.0.0.0/24": `"10.0.0.0/24" is not an IP address`, "10.0.0.256": `"10.0.0.256" is not an IP address`}},
 	"dhcp_dns":                       {[3]string{"10.0.0.1", "10.0.0.1,192.0.2.1", "fd00::1"}, map[string]string{"10.0.0.1,ns1": `"ns1" is not an IP address`, "10.0.0.1 192.0.2.1": `"10.0.0.1 192.0.2.1" is not an IP address`}},
 	"dhcp_lease_time":                {[3]string{"1h", "90", "30m10s"}, map[string]string{"1 hour": `"1 hour" is not a duration such as 90s or 30m`, "-5m": `"-5m" is not a duration such as 90s or 30m`, "1.5": `"1.5" is not a duration such as 90s or 30m`, "": `"" is not a duration such as 90s or 30m`}},
@@ -241,3 +242,17 @@ func TestWhoMayListenWithoutPasswords(t *testing.T) {
 		}
 	}
 }
+
+var rangesCase = struct {
+	good    [3]string
+	refused map[string]string
+}{[3]string{"10.50.0.0/24 10.50.0.20-10.50.0.200", "10.50.0.0/24 10.50.0.9-10.50.0.9 lease=90 dns= router=10.50.0.1; 10.51.0.0/16 10.51.1.1-10.51.9.9 dns=10.0.0.1,10.0.0.2", ""}, map[string]string{
+	"10.50.0.0/24":                                                      `"10.50.0.0/24": a network and first-last are needed, such as 10.50.0.0/24 10.50.0.20-10.50.0.200`,
+	"10.50.0.1/24 10.50.0.20-10.50.0.200":                               `"10.50.0.1/24 10.50.0.20-10.50.0.200": "10.50.0.1/24" is not an IPv4 network such as 10.50.0.0/24`,
+	"10.50.0.0/24 10.50.0.20":                                           `"10.50.0.0/24 10.50.0.20": "" is not an IPv4 address`,
+	"10.50.0.0/24 10.50.0.20-10.50.1.2":                                 `dhcp range 10.50.0.20-10.50.1.2: both ends must lie in 10.50.0.0/24, the lower first`,
+	"10.50.0.0/24 10.50.0.20-10.50.0.30 router=10.0.0.1":                `dhcp router 10.0.0.1 does not lie in 10.50.0.0/24`,
+	"10.50.0.0/24 10.50.0.20-10.50.0.30 gateway=10.50.0.1":              `"10.50.0.0/24 10.50.0.20-10.50.0.30 gateway=10.50.0.1": "gateway=10.50.0.1" is none of router=, dns=, lease=`,
+	"10.50.0.0/24 10.50.0.20-10.50.0.30 lease=5":                        `"10.50.0.0/24 10.50.0.20-10.50.0.30 lease=5": "5" is not a time of a minute or more, such as 30m`,
+	"10.50.0.0/16 10.50.0.2-10.50.0.3;10.50.7.0/24 10.50.7.2-10.50.7.3": `dhcp ranges: the networks 10.50.0.0/16 and 10.50.7.0/24 overlap`,
+}}

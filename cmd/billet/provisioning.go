@@ -99,7 +99,7 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{
-			Interface: c.ProvisionInterface, ServerIP: p.ip, Mode: dhcp.Mode(c.DHCPMode), Pools: []dhcp.Pool{p.pool},
+			Interface: c.ProvisionInterface, ServerIP: p.ip, Mode: dhcp.Mode(c.DHCPMode), Pools: append([]dhcp.Pool{p.pool}, c.DHCPRanges...),
 			LeaseTime: c.DHCPLeaseTime, BaseURL: base, Discovery: c.Discovery, Loaders: loaders,
 		},
 		Lookup: lookup, Leases: db, Trace: db, Log: log,

@@ -171,27 +171,3 @@ func testSawNeverBlocks(t *testing.T, s *store.Store) {
 		t.Errorf("%d events, the last %+v", len(got), got[len(got)-1])
 	}
 }
-
-func testAddressLeases(t *testing.T, s *store.Store) {
-	list := func(want ...boot.AddressLease) {
-		t.Helper()
-		got, err := s.AddressLeases(t.Context())
-		ok(t, err)
-		same(t, "leases", got, want)
-	}
-	list()
-	one := boot.AddressLease{MAC: mac(1), IP: "10.99.0.20", Until: at(1)}
-	two := boot.AddressLease{MAC: mac(2), IP: "10.99.0.21", Until: at(2)}
-	ok(t, s.PutAddressLease(t.Context(), one))
-	ok(t, s.PutAddressLease(t.Context(), boot.AddressLease{MAC: strings.ToUpper(two.MAC), IP: two.IP, Until: two.Until}))
-	list(one, two)
-	one.Until = at(9)
-	ok(t, s.PutAddressLease(t.Context(), one))
-	list(one, two)
-	two.IP = one.IP // an address goes to another machine
-	ok(t, s.PutAddressLease(t.Context(), two))
-	list(two)
-	ok(t, s.DropAddressLease(t.Context(), strings.ToUpper(mac(2))))
-	ok(t, s.DropAddressLease(t.Context(), mac(2)))
-	list()
-}

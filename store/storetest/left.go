@@ -3,12 +3,12 @@ package storetest
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
 )
@@ -65,40 +65,51 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		"CreateConnector": func() error {
 			return s.CreateVolumeConnector(gone, &node.VolumeConnector{NodeUUID: uid(1), Type: "ip"})
 		},
-		"VolumeConnector":      func() error { _, err := s.VolumeConnector(gone, w.UUID); return err },
-		"VolumeConnectors":     func() error { _, err := s.VolumeConnectors(gone, "", node.Page{}); return err },
-		"SaveVolumeConnector":  func() error { q := w; q.Type = "changed"; return s.SaveVolumeConnector(gone, &q) },
-		"DeleteConnector":      func() error { return s.DeleteVolumeConnector(gone, w.UUID) },
-		"CreateAllocation":     func() error { return s.CreateAllocation(gone, &node.Allocation{}) },
-		"Allocation":           func() error { _, err := s.Allocation(gone, a.UUID); return err },
-		"Allocations":          func() error { _, err := s.Allocations(gone, node.AllocationFilter{}, node.Page{}); return err },
-		"SaveAllocation":       func() error { q := a; q.Name = "changed"; return s.SaveAllocation(gone, &q) },
-		"EndAllocation":        func() error { _, err := s.EndAllocation(gone, a.UUID, node.AllocationError, "x"); return err },
-		"DeleteAllocation":     func() error { return s.DeleteAllocation(gone, a.UUID) },
-		"CreateChassis":        func() error { return s.CreateChassis(gone, &node.Chassis{}) },
-		"Chassis":              func() error { _, err := s.Chassis(gone, ch.UUID); return err },
-		"ListChassis":          func() error { _, err := s.ListChassis(gone, node.Page{}); return err },
-		"SaveChassis":          func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
-		"DeleteChassis":        func() error { return s.DeleteChassis(gone, ch.UUID) },
-		"SaveAgent":            func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
-		"GiveAgentToken":       func() error { _, err := s.GiveAgentToken(gone, uid(1), "x"); return err },
-		"ForgetAgent":          func() error { return s.ForgetAgent(gone, uid(1)) },
-		"AddHistory":           func() error { return s.AddHistory(gone, node.HistoryEvent{NodeUUID: uid(1)}) },
-		"History":              func() error { _, err := s.History(gone, uid(1), node.Page{}); return err },
-		"HistoryEvent":         func() error { _, err := s.HistoryEvent(gone, uid(1), uid(1)); return err },
-		"SaveInventory":        func() error { return s.SaveInventory(gone, uid(1), node.Inventory{}) },
-		"Inventory":            func() error { _, err := s.Inventory(gone, uid(1)); return err },
-		"SaveProgress":         func() error { return s.SaveProgress(gone, node.Progress{NodeUUID: uid(1)}) },
-		"Progress":             func() error { _, err := s.Progress(gone, uid(1)); return err },
-		"ClearProgress":        func() error { return s.ClearProgress(gone, uid(1)) },
-		"PutRecord":            func() error { return s.PutRecord(gone, record(1)) },
-		"DropRecord":           func() error { return s.DropRecord(gone, uid(1)) },
-		"RecordOf":             func() error { _, err := s.RecordOf(gone, uid(1)); return err },
-		"RecordBySecret":       func() error { _, err := s.RecordBySecret(gone, "x"); return err },
-		"Machine":              func() error { _, err := s.Machine(gone, mac(1)); return err },
-		"AddressLeases":        func() error { _, err := s.AddressLeases(gone); return err },
-		"PutAddressLease":      func() error { return s.PutAddressLease(gone, boot.AddressLease{MAC: mac(1), IP: "10.0.0.1"}) },
-		"DropAddressLease":     func() error { return s.DropAddressLease(gone, mac(1)) },
+		"VolumeConnector":     func() error { _, err := s.VolumeConnector(gone, w.UUID); return err },
+		"VolumeConnectors":    func() error { _, err := s.VolumeConnectors(gone, "", node.Page{}); return err },
+		"SaveVolumeConnector": func() error { q := w; q.Type = "changed"; return s.SaveVolumeConnector(gone, &q) },
+		"DeleteConnector":     func() error { return s.DeleteVolumeConnector(gone, w.UUID) },
+		"CreateAllocation":    func() error { return s.CreateAllocation(gone, &node.Allocation{}) },
+		"Allocation":          func() error { _, err := s.Allocation(gone, a.UUID); return err },
+		"Allocations":         func() error { _, err := s.Allocations(gone, node.AllocationFilter{}, node.Page{}); return err },
+		"SaveAllocation":      func() error { q := a; q.Name = "changed"; return s.SaveAllocation(gone, &q) },
+		"EndAllocation":       func() error { _, err := s.EndAllocation(gone, a.UUID, node.AllocationError, "x"); return err },
+		"DeleteAllocation":    func() error { return s.DeleteAllocation(gone, a.UUID) },
+		"CreateChassis":       func() error { return s.CreateChassis(gone, &node.Chassis{}) },
+		"Chassis":             func() error { _, err := s.Chassis(gone, ch.UUID); return err },
+		"ListChassis":         func() error { _, err := s.ListChassis(gone, node.Page{}); return err },
+		"SaveChassis":         func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
+		"DeleteChassis":       func() error { return s.DeleteChassis(gone, ch.UUID) },
+		"SaveAgent":           func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
+		"GiveAgentToken":      func() error { _, err := s.GiveAgentToken(gone, uid(1), "x"); return err },
+		"ForgetAgent":         func() error { return s.ForgetAgent(gone, uid(1)) },
+		"AddHistory":          func() error { return s.AddHistory(gone, node.HistoryEvent{NodeUUID: uid(1)}) },
+		"History":             func() error { _, err := s.History(gone, uid(1), node.Page{}); return err },
+		"HistoryEvent":        func() error { _, err := s.HistoryEvent(gone, uid(1), uid(1)); return err },
+		"SaveInventory":       func() error { return s.SaveInventory(gone, uid(1), node.Inventory{}) },
+		"Inventory":           func() error { _, err := s.Inventory(gone, uid(1)); return err },
+		"SaveProgress":        func() error { return s.SaveProgress(gone, node.Progress{NodeUUID: uid(1)}) },
+		"Progress":            func() error { _, err := s.Progress(gone, uid(1)); return err },
+		"ClearProgress":       func() error { return s.ClearProgress(gone, uid(1)) },
+		"PutRecord":           func() error { return s.PutRecord(gone, record(1)) },
+		"DropRecord":          func() error { return s.DropRecord(gone, uid(1)) },
+		"RecordOf":            func() error { _, err := s.RecordOf(gone, uid(1)); return err },
+		"RecordBySecret":      func() error { _, err := s.RecordBySecret(gone, "x"); return err },
+		"Machine":             func() error { _, err := s.Machine(gone, mac(1)); return err },
+		"AddressLeases":       func() error { _, err := s.AddressLeases(gone); return err },
+		"OfferAddress": func() error {
+			_, err := s.OfferAddress(gone, testRange(), mac(1), netip.Addr{}, time.Minute)
+			return err
+		},
+		"LendAddress": func() error {
+			_, _, err := s.LendAddress(gone, testRange(), mac(1), testRange().First, time.Hour)
+			return err
+		},
+		"ReleaseAddress":       func() error { return s.ReleaseAddress(gone, mac(1), testRange().First) },
+		"DeclineAddress":       func() error { return s.DeclineAddress(gone, mac(1), testRange().First, time.Minute) },
+		"LentTo":               func() error { _, err := s.LentTo(gone, testRange().First); return err },
+		"AnswersDHCP":          func() error { return s.AnswersDHCP(gone, testRange().First) },
+		"IsOurs":               func() error { _, err := s.IsOurs(gone, testRange().First); return err },
 		"CreateDeployTemplate": func() error { return s.CreateDeployTemplate(gone, &node.DeployTemplate{Name: "CUSTOM_B"}) },
 		"DeployTemplate":       func() error { _, err := s.DeployTemplate(gone, tpl.UUID); return err },
 		"DeployTemplates":      func() error { _, err := s.DeployTemplates(gone, node.Page{}); return err },

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
 )
@@ -336,19 +335,6 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 		if r, err := s.RecordBySecret(t.Context(), record(1).Secret); r != nil || err != nil {
 			t.Errorf("round %d: a boot record of no node: %+v, %v", round, r, err)
 		}
-	}
-}
-
-// Machines that want one address at one time: one has it.
-func testAddressRace(t *testing.T, s *store.Store) {
-	until := node.Now().Add(time.Hour).Truncate(time.Microsecond)
-	done, _, _ := together(t, 10, func(i int) error {
-		return s.PutAddressLease(t.Context(), boot.AddressLease{MAC: mac(i), IP: "10.99.0.20", Until: until})
-	})
-	leases, err := s.AddressLeases(t.Context())
-	ok(t, err)
-	if done != 10 || len(leases) != 1 || leases[0].IP != "10.99.0.20" || !leases[0].Until.Equal(until) {
-		t.Errorf("%d done, leases %+v", done, leases)
 	}
 }
 

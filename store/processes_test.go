@@ -1,0 +1,24 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/storetest"
+)
+
+// Two processes on one PostgreSQL answer DHCP on one network.
+func TestAddressesOfTwoProcesses(t *testing.T) {
+	url, key := postgres(t).Database(t), make([]byte, store.KeySize)
+	var processes []*store.Store
+	for _, host := range []string{"one", "two"} {
+		s, err := store.Open(t.Context(), store.Config{URL: url, Key: key, Host: host, DataDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		processes = append(processes, s)
+	}
+	t.Run("one address", func(t *testing.T) { storetest.OneAddressFromAll(t, processes...) })
+	t.Run("race", func(t *testing.T) { storetest.AddressRace(t, processes...) })
+}
