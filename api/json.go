@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxDepth is how deep a JSON body may nest.
@@ -39,6 +40,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // unmarshal decodes exactly one JSON value. Numbers become float64, as drivers expect, unless that
 // would change an integer: then they stay json.Number.
 func unmarshal(b []byte, v any) error {
+	if !utf8.Valid(b) { // the decoder would put other characters in the place of, say, gzipped user data
+		return errors.New("it is not UTF-8 text, which JSON must be (RFC 8259)")
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	if err := dec.Decode(v); err != nil {

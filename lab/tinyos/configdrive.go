@@ -25,6 +25,9 @@ type configDrive struct {
 
 // networkData is the part of openstack/latest/network_data.json that is understood.
 type networkData struct {
+	// Given is that there is such a file. Then it names every card that gets a network, as for cloud-init:
+	// of an empty one comes a machine without.
+	Given bool `json:"-"`
 	Links []struct {
 		ID  string `json:"id"`
 		MAC string `json:"ethernet_mac_address"`
@@ -137,6 +140,7 @@ func readConfigDrive(files fileReader) (configDrive, error) {
 		return d, nil
 	}
 	if err == nil {
+		d.Network.Given = true
 		err = json.Unmarshal(text, &d.Network)
 	}
 	if err != nil {

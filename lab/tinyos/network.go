@@ -36,14 +36,30 @@ func configureNetwork(want networkData) []string {
 }
 
 func configureLink(link netlink.Link, want networkData) (string, error) {
+	mac := link.Attrs().HardwareAddr.String()
+	if want.Given && !want.names(mac) {
+		return "is down: the config drive gives it no network", nil
+	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return "", fmt.Errorf("not brought up: %w", err)
 	}
-	prefix, gateway, ok := static(want, link.Attrs().HardwareAddr.String())
+	prefix, gateway, ok := static(want, mac)
 	if !ok {
 		return byDHCP(link)
 	}
 	return prefix.String() + " (config drive)", apply(link, prefix, gateway)
+}
+
+// names reports whether a card has a network of IPv4, fixed or by DHCP.
+func (n networkData) names(mac string) bool {
+	for _, l := range n.Links {
+		for _, net := range n.Networks {
+			if strings.EqualFold(l.MAC, mac) && net.Link == l.ID && (net.Type == "ipv4" || net.Type == "ipv4_dhcp") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // static finds the first fixed IPv4 address of the card with the given MAC.
