@@ -114,15 +114,16 @@ func nodeVerb(use, target, short string) *cobra.Command {
 }
 
 func nodeDeploy() *cobra.Command {
-	var image, checksum, hint, userData, hostname string
-	var sshKeys []string
+	var image, checksum, hint string
+	var asked driveFlags
 	cmd := &cobra.Command{Use: "deploy NODE --image URL", Short: "Write an operating system to a machine and start it", Args: cobra.ExactArgs(1)}
 	cmd.Flags().StringVar(&image, "image", "", "http(s):// or file:// URL, or a name in the local image store")
 	cmd.Flags().StringVar(&checksum, "checksum", "", "sha256 or sha512 of the image; needed for http(s)")
 	cmd.Flags().StringVar(&hint, "root-device", "", "root device hint as JSON, such as {\"serial\":\"S1\"}")
-	cmd.Flags().StringVar(&hostname, "hostname", "", "host name for the config drive")
-	cmd.Flags().StringArrayVar(&sshKeys, "ssh-key", nil, "public SSH key for the config drive, or a file with one; may be repeated")
-	cmd.Flags().StringVar(&userData, "user-data", "", "file with user data for the config drive")
+	cmd.Flags().StringVar(&asked.hostname, "hostname", "", "host name for the config drive")
+	cmd.Flags().StringArrayVar(&asked.sshKeys, "ssh-key", nil, "public SSH key for the config drive, or a file with one; may be repeated")
+	cmd.Flags().StringVar(&asked.userData, "user-data", "", "file with user data for the config drive")
+	cmd.Flags().StringVar(&asked.networkData, "network-data", "", "file with network data (JSON) for the config drive; without it instances ask DHCP")
 	addWaitFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		patch, err := instancePatch(image, checksum, hint)
@@ -130,7 +131,7 @@ func nodeDeploy() *cobra.Command {
 			return err
 		}
 		body := map[string]any{"target": "active"}
-		drive, err := configDrive(hostname, sshKeys, userData)
+		drive, err := configDrive(asked)
 		if err != nil {
 			return err
 		}

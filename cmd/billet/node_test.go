@@ -70,8 +70,8 @@ func TestInstancePatch(t *testing.T) {
 func TestConfigDriveParts(t *testing.T) {
 	dir := t.TempDir()
 	key, data := filepath.Join(dir, "id.pub"), filepath.Join(dir, "user-data")
-	secret := filepath.Join(dir, "id")
-	for file, text := range map[string]string{secret: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", key: "ssh-ed25519 AAAA me\n", data: "#!/bin/sh\necho hi\n"} {
+	secret, network := filepath.Join(dir, "id"), filepath.Join(dir, "network.json")
+	for file, text := range map[string]string{network: `{"links":[]}`, secret: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", key: "ssh-ed25519 AAAA me\n", data: "#!/bin/sh\necho hi\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -79,18 +79,21 @@ func TestConfigDriveParts(t *testing.T) {
 	for _, tt := range []struct {
 		name, hostname string
 		keys           []string
-		userData, want string
+		userData       string
+		network, want  string
 	}{
-		{"nothing", "", nil, "", `null`},
-		{"host name", "web1", nil, "", `{"meta_data":{"hostname":"web1","name":"web1"}}`},
-		{"keys", "", []string{key, key}, "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me","key-2":"ssh-ed25519 AAAA me"}}}`},
-		{"user data", "", nil, data, `{"user_data":"#!/bin/sh\necho hi\n"}`},
-		{"a key itself", "", []string{"ssh-ed25519 AAAA me"}, "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me"}}}`},
-		{"a private key", "", []string{secret}, "", "--ssh-key: " + secret + " is a private key: name the public one, mostly " + secret + ".pub"},
-		{"missing key", "", []string{dir + "/none"}, "", "--ssh-key: open " + dir + "/none: no such file"},
-		{"missing user data", "", nil, dir + "/none", "--user-data: open " + dir + "/none: no such file"},
+		{"nothing", "", nil, "", "", `null`},
+		{"host name", "web1", nil, "", "", `{"meta_data":{"hostname":"web1","name":"web1"}}`},
+		{"keys", "", []string{key, key}, "", "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me","key-2":"ssh-ed25519 AAAA me"}}}`},
+		{"user data", "", nil, data, "", `{"user_data":"#!/bin/sh\necho hi\n"}`},
+		{"a key itself", "", []string{"ssh-ed25519 AAAA me"}, "", "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me"}}}`},
+		{"a private key", "", []string{secret}, "", "", "--ssh-key: " + secret + " is a private key: name the public one, mostly " + secret + ".pub"},
+		{"missing key", "", []string{dir + "/none"}, "", "", "--ssh-key: open " + dir + "/none: no such file"},
+		{"network data", "", nil, "", network, `{"network_data":{"links":[]}}`},
+		{"damaged network data", "", nil, "", data, "--network-data: invalid character '#'"},
+		{"missing user data", "", nil, dir + "/none", "", "--user-data: open " + dir + "/none: no such file"},
 	} {
-		parts, err := configDrive(tt.hostname, tt.keys, tt.userData)
+		parts, err := configDrive(driveFlags{tt.hostname, tt.keys, tt.userData, tt.network})
 		if parts == nil {
 			matches(t, tt.name, parts, err, tt.want)
 			continue

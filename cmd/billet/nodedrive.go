@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -14,14 +15,21 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// driveFlags are what people ask of a config drive.
+type driveFlags struct {
+	hostname              string
+	sshKeys               []string
+	userData, networkData string // names of files
+}
+
 // configDrive makes the config drive's parts of the flags; nil when there are none. What no flag gave is
 // not in it.
-func configDrive(hostname string, sshKeys []string, userData string) (*node.ConfigDriveParts, error) {
+func configDrive(asked driveFlags) (*node.ConfigDriveParts, error) {
 	meta, keys := node.Document{}, map[string]any{}
-	if hostname != "" {
-		meta["hostname"], meta["name"] = hostname, hostname
+	if asked.hostname != "" {
+		meta["hostname"], meta["name"] = asked.hostname, asked.hostname
 	}
-	for i, given := range sshKeys {
+	for i, given := range asked.sshKeys {
 		key, err := publicKey(given)
 		if err != nil {
 			return nil, fmt.Errorf("--ssh-key: %w", err)
@@ -35,14 +43,23 @@ func configDrive(hostname string, sshKeys []string, userData string) (*node.Conf
 	if len(meta) > 0 {
 		parts.MetaData = meta
 	}
-	if userData != "" {
-		data, err := os.ReadFile(userData)
+	if asked.networkData != "" {
+		text, err := os.ReadFile(asked.networkData)
+		if err == nil {
+			err = json.Unmarshal(text, &parts.NetworkData)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--network-data: %w", err)
+		}
+	}
+	if asked.userData != "" {
+		data, err := os.ReadFile(asked.userData)
 		if err != nil {
 			return nil, fmt.Errorf("--user-data: %w", err)
 		}
 		parts.UserData = string(data)
 	}
-	if parts.MetaData == nil && parts.UserData == nil {
+	if parts.MetaData == nil && parts.UserData == nil && parts.NetworkData == nil {
 		return nil, nil
 	}
 	return &parts, nil
@@ -76,6 +93,9 @@ func onTheWire(cmd *cobra.Command, ident string, parts node.ConfigDriveParts) (a
 		}
 		if parts.UserData != nil {
 			body["user_data"] = text
+		}
+		if parts.NetworkData != nil {
+			body["network_data"] = parts.NetworkData
 		}
 		return body, nil
 	}
