@@ -3,6 +3,7 @@ package configdrive
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,4 +203,32 @@ func FuzzFit(f *testing.F) {
 			t.Errorf("%d bytes became %d", len(drive), len(got))
 		}
 	})
+}
+
+// Damage anywhere in what a reader goes by ends in a drive or in an error, never in a panic or without end.
+func TestDamagedDrives(t *testing.T) {
+	small := map[string]string{"openstack/latest/meta_data.json": "{}", "openstack/latest/user_data": "#!", "ec2/x": "y"}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for name, drive := range map[string][]byte{
+		"Rock Ridge": genisoimage(t, small, "-r"), "Joliet": genisoimage(t, small, "-J"), "FAT12": mkfs(t, small, 1, "-F", "12"),
+		"FAT16": mkfs(t, small, 20, "-F", "16"), "FAT32": mkfs(t, small, 64, "-F", "32", "-s", "1"),
+	} {
+		var used []int // bytes that say something
+		for i, b := range drive {
+			if b != 0 && len(used) < 20000 {
+				used = append(used, i)
+			}
+		}
+		for range 300 {
+			hurt := bytes.Clone(drive[:min(len(drive), 4<<20)])
+			for range 1 + rnd.IntN(6) {
+				if at := used[rnd.IntN(len(used))]; at < len(hurt) {
+					hurt[at] = byte(rnd.Uint32())
+				}
+			}
+			if got, err := Fit(hurt, 4096); err == nil && len(got) > 4*MaxSize {
+				t.Fatalf("%s: %d bytes became %d", name, len(hurt), len(got))
+			}
+		}
+	}
 }
