@@ -170,6 +170,9 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	if err != nil {
 		return nil, err
 	}
+	if err := a.guardRoot(root, c.node); err != nil {
+		return nil, err
+	}
 	dev, err := a.openDisk(root)
 	if err != nil {
 		return nil, err

@@ -194,7 +194,7 @@ func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
 func (a *Agent) firmware() efi.Variables {
 	v := efi.Variables{Dir: a.efivars()}
 	var present []efi.Partition
-	for _, d := range a.inventory.Disks() {
+	for _, d := range withoutPaths(a.inventory.Disks()) {
 		dev, err := disk.OpenToRead(filepath.Join(a.Config.Root, d.Name))
 		if err != nil {
 			return v

@@ -98,7 +98,7 @@ func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []wire.ErasedDisk, 
 	for _, name := range a.inventory.Empty() {
 		left = append(left, wire.ErasedDisk{Name: name, Skipped: "no medium in it (size 0)"})
 	}
-	if err := disk.Unidentified(disks); err != nil {
+	if err := errors.Join(disk.Unidentified(disks), a.guardShared(disks, c.node)); err != nil {
 		return nil, nil, fmt.Errorf("nothing was erased: %w", err)
 	}
 	return disks, left, nil
@@ -113,6 +113,8 @@ func leaveAlone(d wire.Disk, skipped map[string]bool) string {
 	switch {
 	case skipped[d.Name]:
 		return "skip_block_devices"
+	case d.PathOf != "":
+		return "another path of " + d.PathOf
 	case d.MemberOf != "":
 		return "part of " + d.MemberOf
 	case d.ReadOnly:
@@ -263,6 +265,9 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
 	}
+	if _, _, err := a.toErase(c); err != nil { // before arrays are stopped
+		return nil, err
+	}
 	arrays, err := a.takeArraysApart(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
@@ -301,7 +306,7 @@ func readOnly(all []wire.Disk, c stepCall) error {
 		return err
 	}
 	for _, d := range all {
-		if d.ReadOnly && !d.Removable && !skipped[d.Name] && !disk.IsVirtualMedia(d) {
+		if d.ReadOnly && d.PathOf == "" && !d.Removable && !skipped[d.Name] && !disk.IsVirtualMedia(d) {
 			return fmt.Errorf("nothing was erased: %s (serial %q) is read-only and would keep its data; protect it with skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)", d.Name, d.Serial)
 		}
 	}

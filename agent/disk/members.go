@@ -105,6 +105,9 @@ func Occupied(d Disk) (string, error) {
 	if m != nil {
 		return "a boot sector with partitions", nil
 	}
+	if kind, err := Shared(d); kind != "" || err != nil {
+		return kind, err
+	}
 	fs, err := ProbeFS(d)
 	if err != nil || fs.Type == "" {
 		return "", err

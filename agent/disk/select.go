@@ -33,7 +33,8 @@ func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	var fit []wire.Disk
 	var refusals []string
 	for _, d := range disks {
-		if why := refuse(d, hints); why != "" {
+		why := refuse(d, hints)
+		if why != "" && !(why == mismatch(d, hints) && byOtherPath(d, disks, hints)) {
 			refusals = append(refusals, describe(d)+": "+why)
 			continue
 		}
@@ -61,6 +62,8 @@ func byIdentity(a, b wire.Disk) int {
 // refuse says why a disk may not be the root disk; "" when it may.
 func refuse(d wire.Disk, hints []hint) string {
 	switch {
+	case d.PathOf != "":
+		return "another path of " + d.PathOf
 	case d.MemberOf != "":
 		return "part of the software RAID " + d.MemberOf
 	case d.ReadOnly:
@@ -84,6 +87,12 @@ func mismatch(d wire.Disk, hints []hint) string {
 		}
 	}
 	return ""
+}
+
+// byOtherPath reports whether a further path to the disk matches all hints: a hint of hctl, by_path or name
+// may name any of a disk's paths.
+func byOtherPath(d wire.Disk, disks []wire.Disk, hints []hint) bool {
+	return slices.ContainsFunc(disks, func(p wire.Disk) bool { return p.PathOf == d.Name && mismatch(p, hints) == "" })
 }
 
 func noneFits(hints []hint, refusals []string) error {

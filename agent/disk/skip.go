@@ -31,8 +31,15 @@ func Skipped(disks []wire.Disk, property any) (map[string]bool, error) {
 		for _, d := range disks {
 			if mismatch(d, hints) == "" {
 				skipped[d.Name] = true
+				skipped[d.PathOf] = true
 			}
 		}
 	}
+	for _, d := range disks { // a disk is protected on all its paths
+		if d.PathOf != "" && skipped[d.PathOf] {
+			skipped[d.Name] = true
+		}
+	}
+	delete(skipped, "")
 	return skipped, nil
 }

@@ -19,6 +19,7 @@ func (m Machine) Disks() []wire.Disk {
 			out = append(out, m.disk(name))
 		}
 	}
+	m.markPaths(out)
 	return out
 }
 

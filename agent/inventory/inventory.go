@@ -34,7 +34,7 @@ func (m Machine) Read() wire.Inventory {
 		Interfaces:   m.NICs(),
 		CPU:          m.cpu(),
 		Memory:       m.memory(),
-		Disks:        m.Disks(),
+		Disks:        slices.DeleteFunc(m.Disks(), func(d wire.Disk) bool { return d.PathOf != "" }),
 		SystemVendor: m.systemVendor(),
 		Boot:         m.Boot(),
 		Hostname:     host,

@@ -34,9 +34,14 @@ type Node struct {
 	DriverInternalInfo map[string]any `json:"driver_internal_info"`
 
 	// In commands about a node, not in the lookup.
+	DriverInfo       map[string]any `json:"driver_info,omitempty"` // without secrets
 	RAIDConfig       map[string]any `json:"raid_config,omitempty"`
 	TargetRAIDConfig map[string]any `json:"target_raid_config,omitempty"`
 }
+
+// WipeShared is the key of driver_info, the field's, that lets file systems that several machines may share be
+// erased and overwritten. Agents of the field read it in driver_internal_info.
+const WipeShared = "wipe_special_filesystems"
 
 // LookupConfig is what the service tells an agent about itself.
 type LookupConfig struct {
@@ -330,6 +335,7 @@ type Disk struct {
 	ReadOnly  bool   `json:"-"`
 	DevNumber string `json:"-"` // "major:minor"
 	RAID      string `json:"-"` // of a software RAID array: its level, "raid1"; "" of a disk
+	PathOf    string `json:"-"` // of a further path to a disk: the disk's name, which is its best path
 	MemberOf  string `json:"-"` // arrays that are running on this disk, or on its partitions: "/dev/md0, /dev/md1"
 }
 

@@ -19,6 +19,8 @@ type Erase struct {
 	NoZerosAfterAll bool // no pass of zeros after them
 }
 
+const wipeKey = wire.WipeShared
+
 // tell writes the settings where the agent reads them.
 func (e *Erase) tell(n *node.Node) {
 	info := n.DriverInternalInfo.Clone()
@@ -33,6 +35,10 @@ func (e *Erase) tell(n *node.Node) {
 		"disk_erasure_concurrency":              e.AtOnce,
 	} {
 		info[key] = value
+	}
+	delete(info, wipeKey)
+	if wipe, ok := boolean(n.DriverInfo[wipeKey]); ok && wipe { // where the field's agent reads it
+		info[wipeKey] = true
 	}
 	n.DriverInternalInfo = info
 }

@@ -204,3 +204,15 @@ func FuzzErasure(f *testing.F) {
 		}
 	})
 }
+
+// The key that lets shared file systems be erased goes where the field's agent reads it, and no further than it is set.
+func TestWipeKeyReachesTheAgent(t *testing.T) {
+	n := &node.Node{DriverInfo: node.Document{"wipe_special_filesystems": "True"}}
+	for _, want := range []any{true, nil} {
+		(&Erase{}).tell(n)
+		if got := n.DriverInternalInfo["wipe_special_filesystems"]; got != want {
+			t.Errorf("the agent reads %v, want %v", got, want)
+		}
+		n.DriverInfo = node.Document{"wipe_special_filesystems": "no way"}
+	}
+}

@@ -112,6 +112,11 @@ func validateDriverInfo(n *node.Node) error {
 	default:
 		return invalid(n, "driver_info/deploy_forces_oob_reboot is %v; true and false are allowed", v)
 	}
+	if v := n.DriverInfo[wipeKey]; v != nil {
+		if _, ok := boolean(v); !ok {
+			return invalid(n, "driver_info/%s is %v; true and false are allowed", wipeKey, v)
+		}
+	}
 	for place, d := range map[string]node.Document{"driver_info": n.DriverInfo, "instance_info": n.InstanceInfo} {
 		if v, ok := d["image_download_source"]; ok && v != nil && v != "http" {
 			return invalid(n, "%s/image_download_source is %v; only \"http\" is supported (file:// images and those of the image store are always served by this service)", place, v)

@@ -75,6 +75,8 @@ func TestValidate(t *testing.T) {
 			prefix + `the capability boot_mode is "efi"; allowed are bios, uefi.`},
 		{"Secure Boot in a form that is none", func(n *node.Node) { n.InstanceInfo["capabilities"] = `{"secure_boot": "yes"}` },
 			prefix + `the capability secure_boot is "yes"; allowed are true, false.`},
+		{"wipe", func(n *node.Node) { n.DriverInfo = node.Document{"wipe_special_filesystems": "perhaps"} },
+			prefix + `driver_info/wipe_special_filesystems is perhaps; true and false are allowed.`},
 		{"oob", func(n *node.Node) { n.DriverInfo = node.Document{"deploy_forces_oob_reboot": "maybe"} },
 			prefix + `driver_info/deploy_forces_oob_reboot is "maybe"; true and false are allowed.`},
 		{"oob of no kind", func(n *node.Node) { n.DriverInfo = node.Document{"deploy_forces_oob_reboot": 1.0} },

@@ -268,6 +268,29 @@ func TestOnlyWhatStartsIsWritten(t *testing.T) {
 	}
 }
 
+// What the exported disk holds of other machines is not written over, unless the node's key says so.
+func TestASharedFileSystemIsNotOverwritten(t *testing.T) {
+	w := newWorld(t, "write_image")
+	w.withImage(t, partitioned(2<<20))
+	file, _ := w.exported(t, 16<<20)
+	held := read(t, file)
+	copy(held[64<<10:], "\x01\x16\x19\x70")
+	if err := os.WriteFile(file, held, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.writeImage(context.Background(), w.task)
+	if err == nil || !strings.Contains(err.Error(), "holds GFS2 or GFS (Red Hat), which other machines may be using") {
+		t.Errorf("got %v", err)
+	}
+	if !bytes.Equal(read(t, file), held) {
+		t.Error("the disk was changed")
+	}
+	w.task.Node.DriverInfo = node.Document{"wipe_special_filesystems": "True"}
+	if _, err := w.writeImage(context.Background(), w.task); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoTarget(t *testing.T) {
 	w := newWorld(t, "write_image")
 	w.withImage(t, partitioned(2<<20))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	}
 	defer target.Close()
 	v := iscsi.NewVerified(target)
+	if err := guardShared(t.Node, v); err != nil {
+		return driver.Done(), err
+	}
 	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: logOf(t), Arch: archOf(t.Node), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
@@ -86,6 +90,21 @@ func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk
 		if err := disk.MakeEphemeral(ctx, to, p, info.EphemeralFormat, d.TempDir); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// guardShared refuses to write over a file system that other machines may be using.
+func guardShared(n *node.Node, d disk.Disk) error {
+	if wipe, err := strconv.ParseBool(fmt.Sprint(n.DriverInfo[wire.WipeShared])); err == nil && wipe {
+		return nil
+	}
+	kind, err := disk.Shared(d)
+	if err != nil {
+		return fmt.Errorf("looking at what the disk holds: %w", err)
+	}
+	if kind != "" {
+		return node.Errorf(node.Invalid, "Nothing was written: the disk that the deploy ramdisk of node %s exports holds %s, which other machines may be using. Choose another disk with root device hints, or set driver_info/%s to true.", n.UUID, kind, wire.WipeShared)
 	}
 	return nil
 }
