@@ -31,7 +31,7 @@ func (c *Conductor) carry(ctx context.Context, n *node.Node) {
 	defer c.carrying(n.UUID)()
 	ctx, stop := c.keepLease(ctx, n)
 	defer stop()
-	r := &run{c: c, n: n, flow: flowOf(n), log: c.log.With("node", n.UUID)}
+	r := &run{c: c, n: n, flow: flowOf(n), log: logFor(c.log, n)}
 	if err := r.do(ctx); err != nil && ctx.Err() == nil {
 		r.log.Error("work on the node stops until its lease has run out", "error", err)
 	}
@@ -141,11 +141,11 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 	}
 	within, err := c.fastTrack(n)
 	if err != nil { // a request is refused for it; what is under way goes on without
-		c.log.Warn("no fast track", "node", n.UUID, "error", err)
+		logFor(c.log, n).Warn("no fast track", "error", err)
 	}
 	return &driver.Task{
 		FastTrack: within, LookedUp: lookedUp(n),
-		Node: n, Ports: ports, Hardware: h, Log: c.log.With("node", n.UUID),
+		Node: n, Ports: ports, Hardware: h, Log: logFor(c.log, n),
 		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}

@@ -172,6 +172,10 @@ func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p no
 		return nil // the flow has ended meanwhile
 	}
 	p.NodeUUID, p.Flow, p.At = n.UUID, n.Plan.Flow, node.Now()
+	p.Step, p.Detail = mask(n, p.Step), mask(n, p.Detail)
+	for i := range p.Disks {
+		p.Disks[i].What = mask(n, p.Disks[i].What)
+	}
 	return c.store.SaveProgress(ctx, p)
 }
 
@@ -189,10 +193,11 @@ func (c *Conductor) AgentLines(ctx context.Context, ident, token string, lines [
 	}
 	kept := []node.Line{}
 	for _, l := range lastLines(lines) {
+		l.Text = mask(n, l.Text) // before it is cut: half a secret is not recognised
 		if len(l.Text) > lineLimit {
 			l.Text = l.Text[:lineLimit] + "…"
 		}
-		if l.Text = plain(mask(n, l.Text)); l.Text != "" {
+		if l.Text = plain(l.Text); l.Text != "" {
 			kept = append(kept, l)
 		}
 	}

@@ -117,7 +117,7 @@ func (c *Conductor) stranger(data node.InspectionData) (*driver.Task, error) {
 		return nil, err
 	}
 	n.Interfaces = h.Names()
-	return &driver.Task{Node: n, Hardware: h, Log: c.log.With("node", n.UUID)}, nil
+	return &driver.Task{Node: n, Hardware: h, Log: logFor(c.log, n)}, nil
 }
 
 func flagged(data node.InspectionData) node.InspectionData {

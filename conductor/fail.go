@@ -155,20 +155,6 @@ func (r *run) clearProgress(ctx context.Context) {
 	}
 }
 
-// scrub removes the node's own secrets from a text: a driver's error may quote what it was given.
-func scrub(n *node.Node, text string) string {
-	hide := []string{n.Agent.Token, n.ConfigDrive}
-	for _, d := range []node.Document{n.DriverInfo, n.InstanceInfo} {
-		hide = append(hide, node.SecretTexts(map[string]any(d))...)
-	}
-	for _, s := range hide {
-		if len(s) >= 4 {
-			text = strings.ReplaceAll(text, s, node.Mask)
-		}
-	}
-	return text
-}
-
 func cut(text string) string {
 	if len(text) <= lastErrorLimit {
 		return text

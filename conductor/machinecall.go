@@ -22,7 +22,7 @@ func (c *Conductor) MachineCall(ctx context.Context, ident string, call node.Mac
 		return c.giveUp(ctx, before, node.Errorf(node.Conflict, "Node %s is in state %q; %s is taken in state %q only.", n.UUID, n.State, call.Method, node.DeployWait))
 	}
 	if err := c.takeCall(ctx, n, call); err != nil {
-		c.log.Warn("call of a ramdisk refused", "node", n.UUID, "method", call.Method, "error", err)
+		logFor(c.log, n).Warn("call of a ramdisk refused", "method", call.Method, "error", err)
 		return c.giveUp(ctx, before, err)
 	}
 	n.Plan.PollAt = node.Now() // found as work even when the wake-up below is lost

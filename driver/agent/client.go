@@ -238,14 +238,18 @@ func (s *session) request(ctx context.Context, method string, body *wire.Command
 	return req, nil
 }
 
-// faultOf returns the agent's own words for an error, at most 500 bytes of them.
+// longestFault bounds an agent's words for an error. They are cut to what is kept where the node's secrets have been
+// taken out: half a secret is not recognised.
+const longestFault = 64 << 10
+
+// faultOf returns the agent's own words for an error.
 func faultOf(text []byte, status string) string {
 	var f wire.Fault
 	if json.Unmarshal(text, &f) == nil && f.FaultString != "" {
 		return redact(f.FaultString)
 	}
 	if s := strings.TrimSpace(string(text)); s != "" {
-		return redact(s[:min(len(s), 500)])
+		return redact(s[:min(len(s), longestFault)])
 	}
 	return status
 }

@@ -67,7 +67,7 @@ func TestOddAnswers(t *testing.T) {
 		{"still running", 200, `{"command_status":"RUNNING"}`, "poll.x failed on the machine; the agent gives no reason"},
 		{"busy", 409, `{"faultcode":"Client","faultstring":"Agent is busy: executing command prepare_image"}`, "the agent refused poll.x with status 409: Agent is busy: executing command prepare_image"},
 		{"moved", 302, "", "the agent refused poll.x with status 302: 302 Found"},
-		{"a page of text", 500, strings.Repeat("x", 600), "the agent refused poll.x with status 500: " + strings.Repeat("x", 500)},
+		{"a page of text", 500, strings.Repeat("x", 600), "the agent refused poll.x with status 500: " + strings.Repeat("x", 600)},
 		{"an echo of the token", 500, "GET /?agent_token=" + testToken + " failed", "the agent refused poll.x with status 500: GET /?agent_token=****** failed"},
 	}
 	for _, tt := range tests {

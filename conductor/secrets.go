@@ -1,0 +1,174 @@
+package conductor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/billet-metal/billet/configdrive"
+	"github.com/billet-metal/billet/node"
+)
+
+// scrub hides the node's own secrets in a text: an agent, a BMC or a driver may quote what it was given. All words of
+// machines that are kept, shown or logged pass here.
+func scrub(n *node.Node, text string) string {
+	if n == nil || text == "" {
+		return text
+	}
+	return hiderOf(n).Hide(text)
+}
+
+// hiders are kept for a while: a machine says many lines, and a config drive takes time to unpack.
+var hiders = struct {
+	sync.Mutex
+	of map[[32]byte]*node.Hider
+}{of: map[[32]byte]*node.Hider{}}
+
+const mostHiders = 64
+
+func hiderOf(n *node.Node) *node.Hider {
+	secrets := n.Secrets()
+	sum := sha256.New()
+	for _, s := range secrets {
+		tail := s // the last characters of a config drive hold its checksum and its length (RFC 1952, section 2.3)
+		if len(s) > 4096 {
+			tail = s[len(s)-64:]
+		}
+		fmt.Fprintf(sum, "%d:%s", len(s), tail)
+	}
+	key := [32]byte(sum.Sum(nil))
+	hiders.Lock()
+	defer hiders.Unlock()
+	if h := hiders.of[key]; h != nil {
+		return h
+	}
+	if len(hiders.of) >= mostHiders {
+		clear(hiders.of)
+	}
+	h := node.NewHider(append(secrets, secretsOfDrive(n.ConfigDrive)...))
+	hiders.of[key] = h
+	return h
+}
+
+// Bounds of what is looked for of a drive's files.
+const (
+	mostSecretLines = 2000
+	longestSecret   = 256 << 10
+)
+
+// secretsOfDrive are the user data of a config drive, as a whole and by its lines, and what its documents keep under
+// secret keys.
+func secretsOfDrive(drive string) (found []string) {
+	if drive == "" || strings.Contains(drive, "://") {
+		return nil
+	}
+	image, err := configdrive.Decode(drive)
+	if err != nil {
+		return nil // nothing an agent could read either
+	}
+	files, err := configdrive.Read(image)
+	if err != nil {
+		return nil
+	}
+	for _, f := range files {
+		text := string(f.Data)
+		switch {
+		case len(text) > longestSecret:
+			found = append(found, secretLines(text[:longestSecret])...)
+		case strings.HasSuffix(f.Path, "user_data"):
+			found = append(found, text)
+			found = append(found, secretLines(text)...)
+			if plain, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err == nil {
+				found = append(found, string(plain))
+				found = append(found, secretLines(string(plain))...)
+			}
+		case strings.HasSuffix(f.Path, ".json"):
+			var v any
+			if json.Unmarshal(f.Data, &v) == nil {
+				found = append(found, node.SecretTexts(v)...)
+			}
+		case strings.Contains(f.Path, "content/"): // injected files
+			found = append(found, secretLines(text)...)
+		}
+	}
+	return found
+}
+
+// secretLines are the lines of a text that are long enough to mean something, and the values of those that have a name
+// of a secret.
+func secretLines(text string) (found []string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if len(line) < 8 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(found) >= mostSecretLines {
+			break
+		}
+		found = append(found, line)
+		if i := strings.IndexAny(line, ":="); i > 0 {
+			value := strings.Trim(strings.TrimSpace(line[i+1:]), `"'`)
+			if name := strings.TrimLeft(line[:i], "- "); node.SecretKey(name) || !strings.Contains(name, " ") && len(value) >= 8 && !strings.Contains(value, " ") {
+				found = append(found, value)
+			}
+		}
+	}
+	return found
+}
+
+// scrubbing is a log's handler that hides a node's secrets: the words of a machine get there by many ways.
+type scrubbing struct {
+	slog.Handler
+	hider *node.Hider
+}
+
+// logFor is a log about one node, in which the secrets that the node has now do not appear.
+func logFor(log *slog.Logger, n *node.Node) *slog.Logger {
+	return slog.New(scrubbing{log.Handler(), hiderOf(n)}).With("node", n.UUID)
+}
+
+func (s scrubbing) Handle(ctx context.Context, r slog.Record) error {
+	clean := slog.NewRecord(r.Time, r.Level, s.hider.Hide(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		clean.AddAttrs(s.attr(a))
+		return true
+	})
+	return s.Handler.Handle(ctx, clean)
+}
+
+func (s scrubbing) WithAttrs(attrs []slog.Attr) slog.Handler {
+	clean := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		clean[i] = s.attr(a)
+	}
+	return scrubbing{s.Handler.WithAttrs(clean), s.hider}
+}
+
+func (s scrubbing) WithGroup(name string) slog.Handler {
+	return scrubbing{s.Handler.WithGroup(name), s.hider}
+}
+
+func (s scrubbing) attr(a slog.Attr) slog.Attr {
+	v := a.Value.Resolve()
+	switch v.Kind() {
+	case slog.KindString:
+		return slog.String(a.Key, s.hider.Hide(v.String()))
+	case slog.KindAny:
+		text := fmt.Sprint(v.Any())
+		if clean := s.hider.Hide(text); clean != text {
+			return slog.String(a.Key, clean)
+		}
+	case slog.KindGroup:
+		group := make([]slog.Attr, len(v.Group()))
+		for i, e := range v.Group() {
+			group[i] = s.attr(e)
+		}
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(group...)}
+	}
+	return a
+}
