@@ -78,7 +78,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	if out == nil || len(answer) == 0 {
 		return nil
 	}
-	return json.Unmarshal(answer, out)
+	return decodeShown(answer, out)
 }
 
 // below is the part of a link behind the base URL: the service may name itself by another host, and

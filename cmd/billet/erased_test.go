@@ -28,7 +28,7 @@ func TestNodeErased(t *testing.T) {
 			"AT FLOW STEP DISK SERIAL WWN BYTES SECONDS RESULT",
 			"2026-11-25T09:00:00Z clean erase_devices /dev/sda S1 0x5 1024 7200.5 ATA security erase (enhanced), 64 marks gone; not by nothing: x",
 			"2026-11-25T09:00:00Z clean erase_devices /dev/sdb - - 0 0.0 left alone: removable",
-			"2026-11-25T09:00:00Z clean erase_devices /dev/sdc S [2J3 - 512 0.0 NOT ERASED: two lines tab",
+			"2026-11-25T09:00:00Z clean erase_devices /dev/sdc S\\u001b[2J3 - 512 0.0 NOT ERASED: two lines tab",
 			"2026-11-26T09:00:00Z clean erase_devices_metadata /dev/sda S1 0x5 1024 0.0 metadata overwritten with zeros, read back", "",
 		}, "\n")},
 	} {

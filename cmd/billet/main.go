@@ -22,7 +22,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "billet: %v\n", err)
+	fmt.Fprintf(terminal{os.Stderr}, "billet: %s\n", shown(err.Error()))
 	if exit, ok := errors.AsType[exitError](err); ok {
 		os.Exit(exit.code)
 	}
@@ -45,7 +45,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), nodeCommand(), ramdiskCommand(), labCommand(), imageCommand(), configCommand())
+	root.AddCommand(serveCommand(), nodeCommand(), ramdiskCommand(), labCommand(), imageCommand(), configCommand(), dbCommand())
 	explainArguments(root)
 	return root
 }

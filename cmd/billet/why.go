@@ -79,7 +79,7 @@ func nodeWhy() *cobra.Command {
 // explain prints for people: the sentence first, then what it rests on.
 func explain(ctx context.Context, c *client, out io.Writer, ident string, raw json.RawMessage, lines int) error {
 	var w why
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err := decodeShown(raw, &w); err != nil {
 		return err
 	}
 	h, err := c.newest(ctx, ident, 20)

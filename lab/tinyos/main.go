@@ -83,11 +83,11 @@ func runAsInit() {
 	prompt(name)
 }
 
-// sayParameters writes the kernel's command line in numbered pieces with their sums, three times: a busy emulated serial
+// sayParameters writes the kernel's command line in numbered pieces with their sums, many times: a busy emulated serial
 // line doubles a character now and then.
 func sayParameters(line string) {
-	const size = 64
-	for range 3 {
+	const size = 32
+	for range 10 {
 		for at := 0; at < len(line); at += size {
 			piece := line[at:min(at+size, len(line))]
 			fmt.Printf("\nBILLET-KERNEL-PARAMETERS %d %d %08x %s\n", at, len(line), crc32.ChecksumIEEE([]byte(piece)), piece)
