@@ -46,6 +46,7 @@ type Config struct {
 	RequireAgentTLS      bool // agents must call back over https
 	ConductorGroup       string
 	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
+	LogKeep              LogKeep
 
 	BuiltInRules    []node.InspectionRule                   // inspection rules beside those in the store
 	RuleCalls       func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does
@@ -129,6 +130,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 
 	c.wakeUnfinished(life)
 	c.spawn(c.sweepAllocations)
+	c.spawn(c.sweepLogs)
 	if c.cfg.PowerSyncInterval > 0 {
 		c.spawn(c.syncPower)
 	}

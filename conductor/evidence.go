@@ -3,9 +3,6 @@ package conductor
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +12,6 @@ import (
 
 const (
 	logTime = 30 * time.Second // getting the logs of a machine must not hold its failure up for longer
-
-	// What is kept of all machines together; the oldest go first.
-	logFiles = 500
-	logBytes = 1 << 30
 
 	logSuffix  = ".tar.gz"
 	lineSuffix = ".log"
@@ -40,7 +33,7 @@ func (r *run) keepLogs(ctx context.Context) (files []string) {
 	err := guarded(func() (err error) { logs, err = collector.CollectLogs(limited, r.task); return })
 	path := ""
 	if err == nil {
-		path, err = writeLogs(r.c.cfg.LogDir, r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)
+		path, err = r.c.writeLogs(r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -62,7 +55,7 @@ func (r *run) keepLines(ctx context.Context, lines ...node.MachineLines) (files 
 		if len(l.Lines) == 0 {
 			continue
 		}
-		path, err := writeLogs(r.c.cfg.LogDir, r.n.UUID+"-"+stamp(node.Now())+"-"+string(l.Source)+lineSuffix, linesText(l))
+		path, err := r.c.writeLogs(r.n.UUID+"-"+stamp(node.Now())+"-"+string(l.Source)+lineSuffix, linesText(l))
 		if err != nil {
 			r.note(ctx, errorSeverity, fmt.Sprintf("The machine's last %s lines could not be kept: %v", l.Source, err))
 			continue
@@ -82,44 +75,3 @@ func linesText(l node.MachineLines) []byte {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("20060102T150405.000Z") }
-
-// writeLogs keeps one machine's logs, readable for this service's user alone, and makes room.
-func writeLogs(dir, name string, logs []byte) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("making the directory of logs: %w", err)
-	}
-	path := filepath.Join(dir, name)
-	part := path + ".part"
-	if err := os.WriteFile(part, logs, 0o600); err != nil {
-		os.Remove(part)
-		return "", fmt.Errorf("keeping logs: %w", err)
-	}
-	if err := os.Rename(part, path); err != nil {
-		return "", fmt.Errorf("keeping logs: %w", err)
-	}
-	return path, makeRoom(dir, logFiles, logBytes)
-}
-
-// makeRoom removes the oldest logs until no more than the given number and bytes are left.
-func makeRoom(dir string, files int, bytes int64) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("looking at the logs kept: %w", err)
-	}
-	var kept []os.FileInfo
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && (strings.HasSuffix(e.Name(), logSuffix) || strings.HasSuffix(e.Name(), lineSuffix)) {
-			kept = append(kept, info)
-			bytes -= info.Size()
-		}
-	}
-	slices.SortFunc(kept, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
-	for len(kept) > 1 && (len(kept) > files || bytes < 0) {
-		if err := os.Remove(filepath.Join(dir, kept[0].Name())); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("making room for logs: %w", err)
-		}
-		bytes += kept[0].Size()
-		kept = kept[1:]
-	}
-	return nil
-}

@@ -73,8 +73,9 @@ func TestMakeRoom(t *testing.T) {
 	for _, tt := range []struct {
 		files int
 		bytes int64
+		age   time.Duration
 		left  string
-	}{{10, 1000, "abcd"}, {2, 1000, "cd"}, {10, 25, "cd"}, {10, 1, "d"}, {0, 0, "d"}} {
+	}{{10, 1000, 0, "abcd"}, {2, 1000, 0, "cd"}, {10, 25, 0, "cd"}, {10, 1, 0, "d"}, {0, 0, 0, "abcd"}, {10, 1000, 2500 * time.Millisecond, "cd"}, {10, 1000, time.Millisecond, ""}} {
 		dir := t.TempDir()
 		for i, name := range []string{"a", "b", "c", "d"} {
 			path := filepath.Join(dir, name+logSuffix)
@@ -89,7 +90,7 @@ func TestMakeRoom(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "somebody's file"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := makeRoom(dir, tt.files, tt.bytes); err != nil {
+		if err := (LogKeep{tt.files, tt.bytes, tt.age}).makeRoom(dir, time.Unix(1004, 0)); err != nil {
 			t.Fatal(err)
 		}
 		entries, _ := os.ReadDir(dir)
@@ -98,7 +99,7 @@ func TestMakeRoom(t *testing.T) {
 			left += strings.TrimSuffix(e.Name(), logSuffix)
 		}
 		if left != tt.left+"somebody's file" {
-			t.Errorf("%d files, %d bytes: left %s, want %s", tt.files, tt.bytes, left, tt.left)
+			t.Errorf("%d files, %d bytes, %s: left %s, want %s", tt.files, tt.bytes, tt.age, left, tt.left)
 		}
 	}
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// historyKept is how many events a node keeps.
-const historyKept = 300
-
 const historySelect = `SELECT h.id, h.uuid, n.uuid, h.conductor, h.event_type, h.severity, h.event, h.username, h.created_at
 	FROM history h JOIN nodes n ON n.id = h.node_id`
 
@@ -30,7 +27,7 @@ func scanHistory(r scanner) (e node.HistoryEvent, err error) {
 	return e, err
 }
 
-// AddHistory adds e to its node's history, which keeps the newest 300. An empty UUID or CreatedAt
+// AddHistory adds e to its node's history, which keeps the newest (Keep). An empty UUID or CreatedAt
 // is filled.
 func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 	if e.UUID == "" {
@@ -50,7 +47,7 @@ func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 			return fmt.Errorf("add to the history of node %s: %w", e.NodeUUID, err)
 		}
 		const trim = `DELETE FROM history WHERE node_id = $1 AND id <= (SELECT id FROM history WHERE node_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
-		if _, err := exec(ctx, tx, trim, owner, historyKept); err != nil {
+		if _, err := exec(ctx, tx, trim, owner, s.keep.History); err != nil {
 			return fmt.Errorf("trim the history of node %s: %w", e.NodeUUID, err)
 		}
 		return nil

@@ -226,6 +226,12 @@ func told(err error) error {
 	return node.StoreAway(err)
 }
 
+// readOnly reports that err is of a database that can be read and not written: damaged, or on a full disk.
+func readOnly(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == 8 || e.Code()&0xff == 13)
+}
+
 func away(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) { // the caller's own time was up
 		return false

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -182,7 +183,7 @@ func TestFlippedBits(t *testing.T) {
 	if faults, err := store.Check(t.Context(), cfg); err != nil || len(faults) > 0 {
 		t.Fatalf("a sound database: %q, %v", faults, err)
 	}
-	pages := pagesOf(t, cfg.DataDir, "boot_events", "history_node_id")
+	pages := pagesOf(t, cfg.DataDir, "volume_targets", "history_node_id")
 	flip(t, cfg.DataDir, pages...)
 	faults, err := store.Check(t.Context(), cfg)
 	if err != nil || len(faults) == 0 {
@@ -200,6 +201,10 @@ func TestFlippedBits(t *testing.T) {
 	}
 	if n, err := s.Node(t.Context(), soundNode); err != nil || n.ConfigDrive != "drive" {
 		t.Errorf("read: %v", err)
+	}
+	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:09", What: "lost"})
+	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:08"}, time.Time{}); err != nil && !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("boot events: %v", err)
 	}
 	for what, write := range map[string]func(context.Context) error{
 		"lease":  func(ctx context.Context) error { _, err := s.Reserve(ctx, soundNode, "here", 1<<40); return err },

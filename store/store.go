@@ -33,6 +33,8 @@ type Config struct {
 	Host string
 	// Log may be nil.
 	Log *slog.Logger
+	// Keep bounds what is collected.
+	Keep Keep
 }
 
 // Store is one open database. It is safe for concurrent use. Methods that find nothing return a
@@ -48,6 +50,7 @@ type Store struct {
 	trace *trace
 	told  sync.Map // damaged values that the log has, "UUID field"
 
+	keep   Keep
 	damage string // what is wrong with the file that is only read because of it
 
 	stop   context.CancelFunc // ends the goroutines below
@@ -66,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &Store{host: cfg.Host, log: cfg.Log}
+	s := &Store{host: cfg.Host, log: cfg.Log, keep: cfg.Keep.filled()}
 	owned, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	defer func() {
@@ -92,6 +95,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	s.trace = newTrace(s)
 	s.owned.Go(func() { s.trace.run(owned) })
+	s.owned.Go(func() { s.runSweeper(owned) })
 	return s, nil
 }
 

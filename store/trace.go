@@ -15,10 +15,7 @@ const (
 	tracePending   = 4096                   // events kept in memory for the writer
 	traceBatchTime = 200 * time.Millisecond // how long the writer collects
 	traceText      = 1000                   // longest What
-	eventsOfMAC    = 1_000                  // kept of one machine: a noisy one pushes out nobody else's
-	eventsKept     = 100_000                // kept of all machines together
-	eventsCounted  = 1_000                  // written between two looks at eventsKept
-	eventsKeptFor  = 7 * 24 * time.Hour
+	eventsCounted  = 1_000                  // written between two looks at how many there are of all machines
 	eventsAnswered = 500
 )
 
@@ -33,7 +30,7 @@ type trace struct {
 	dropped int
 
 	writing   sync.Mutex // one flush at a time; guards uncounted
-	uncounted int        // events written since the last look at eventsKept
+	uncounted int        // events written since the last look at how many there are
 }
 
 func newTrace(s *Store) *trace {
@@ -103,7 +100,7 @@ func (t *trace) flush(ctx context.Context) error {
 		if err := insertEvents(ctx, tx, batch); err != nil {
 			return err
 		}
-		return dropEvents(ctx, tx, batch, count)
+		return t.store.dropEvents(ctx, tx, batch, count)
 	})
 	if err != nil {
 		return fmt.Errorf("write %d boot events: %w", len(batch), err)
@@ -130,8 +127,10 @@ func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error
 
 // dropEvents forgets what is too old, what is too much of the machines of the batch, and, when all are
 // to be counted, what is too much of all machines together.
-func dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAll bool) error {
-	if _, err := exec(ctx, tx, `DELETE FROM boot_events WHERE seen_at < $1`, node.Now().Add(-eventsKeptFor)); err != nil {
+func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAll bool) error {
+	const most = 2 * (eventsCounted + tracePending) // as many as were added since the last look; the sweeper does more
+	const tooOld = `DELETE FROM boot_events WHERE id IN (SELECT id FROM boot_events WHERE seen_at < $1 LIMIT $2)`
+	if _, err := exec(ctx, tx, tooOld, node.Now().Add(-s.keep.EventsFor), most); err != nil {
 		return err
 	}
 	macs := map[string]bool{}
@@ -140,14 +139,15 @@ func dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAl
 	}
 	for mac := range macs {
 		const tooMany = `DELETE FROM boot_events WHERE mac = $1 AND id <= (SELECT id FROM boot_events WHERE mac = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
-		if _, err := exec(ctx, tx, tooMany, mac, eventsOfMAC); err != nil {
+		if _, err := exec(ctx, tx, tooMany, mac, s.keep.EventsOfMachine); err != nil {
 			return err
 		}
 	}
 	if !countAll {
 		return nil
 	}
-	_, err := exec(ctx, tx, `DELETE FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1)`, eventsKept)
+	_, err := exec(ctx, tx, `DELETE FROM boot_events WHERE id IN
+		(SELECT id FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1) LIMIT $2)`, s.keep.Events, most)
 	return err
 }
 
@@ -157,7 +157,7 @@ func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) 
 	if len(macs) == 0 {
 		return nil, nil
 	}
-	if err := s.trace.flush(ctx); err != nil {
+	if err := s.trace.flush(ctx); err != nil && !readOnly(err) { // what was written before can be read
 		return nil, err
 	}
 	q := &query{}

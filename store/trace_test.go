@@ -109,19 +109,19 @@ func TestEventsKept(t *testing.T) {
 		return n
 	}
 	saw("52:54:00:00:00:01", 3)
-	saw("52:54:00:00:00:02", 3*eventsOfMAC)
+	saw("52:54:00:00:00:02", 3*1_000)
 	saw("52:54:00:00:00:02", 1)
-	if quiet, noisy := count(`mac = '52:54:00:00:00:01'`), count(`mac = '52:54:00:00:00:02'`); quiet != 3 || noisy != eventsOfMAC {
-		t.Errorf("%d of the quiet machine and %d of the noisy one are kept, want 3 and %d", quiet, noisy, eventsOfMAC)
+	if quiet, noisy := count(`mac = '52:54:00:00:00:01'`), count(`mac = '52:54:00:00:00:02'`); quiet != 3 || noisy != 1_000 {
+		t.Errorf("%d of the quiet machine and %d of the noisy one are kept, want 3 and %d", quiet, noisy, 1_000)
 	}
 	if n := count(`what = '0' AND mac = '52:54:00:00:00:02'`); n != 1 {
 		t.Errorf("the newest event is kept %d times", n)
 	}
-	for i := range eventsKept/eventsOfMAC + 3 {
-		saw(fmt.Sprintf("52:54:00:00:01:%02x", i), eventsOfMAC)
+	for i := range 100 + 3 {
+		saw(fmt.Sprintf("52:54:00:00:01:%02x", i), 1_000)
 	}
-	if n := count(`mac LIKE '%'`); n != eventsKept {
-		t.Errorf("%d events are kept, want %d", n, eventsKept)
+	if n := count(`mac LIKE '%'`); n != 100_000 {
+		t.Errorf("%d events are kept, want %d", n, 100_000)
 	}
 	if n := count(`mac = '52:54:00:00:00:01'`); n != 0 {
 		t.Errorf("the oldest of all are kept")

@@ -103,6 +103,12 @@ type Config struct {
 	HeartbeatTimeout      time.Duration
 	LeaseTTL              time.Duration
 	Workers               int
+	HistoryEntries        int
+	BootEvents            int
+	BootEventsOfMachine   int
+	BootEventsAge         time.Duration
+	LogFiles, LogMB       int
+	LogAge                time.Duration
 }
 
 // key is one line of the configuration table: its name in files, the default, what it means and
@@ -194,6 +200,14 @@ func (c *Config) keys() []key {
 		{"heartbeat_timeout", "5m", "told to agents, which call every 0.3 to 0.6 of it", duration(&c.HeartbeatTimeout)},
 		{"lease_ttl", "30s", "how long a node stays locked after its conductor died", duration(&c.LeaseTTL)},
 		{"workers", "300", "steps that run at the same time", number(&c.Workers, 1, 100_000)},
+
+		{"node_history_max_entries", "300", "events of a node's history that are kept, the newest", number(&c.HistoryEntries, 1, 1_000_000)},
+		{"boot_events_max_entries", "100000", "boot events of all machines together that are kept", number(&c.BootEvents, 1000, 100_000_000)},
+		{"boot_events_max_entries_of_machine", "1000", "boot events of one machine that are kept", number(&c.BootEventsOfMachine, 10, 1_000_000)},
+		{"boot_events_max_age", "168h", "how long boot events are kept", duration(&c.BootEventsAge)},
+		{"deploy_logs_max_files", "500", "files of logs of failed flows that are kept in data_dir/deploy-logs, the newest", number(&c.LogFiles, 1, 1_000_000)},
+		{"deploy_logs_max_mb", "1024", "megabytes of those files together", number(&c.LogMB, 1, 100_000_000)},
+		{"deploy_logs_max_age", "0s", "how long those files are kept; 0s: as long as there is room", duration(&c.LogAge)},
 	}
 }
 

@@ -93,7 +93,9 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	db, err := store.Open(ctx, store.Config{URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log})
+	db, err := store.Open(ctx, store.Config{URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log, Keep: store.Keep{
+		History: c.HistoryEntries, Events: c.BootEvents, EventsOfMachine: c.BootEventsOfMachine, EventsFor: c.BootEventsAge,
+	}})
 	if err != nil {
 		return err
 	}
@@ -128,6 +130,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
 		CaptureSerial: c.CaptureSerial,
 		LogDir:        filepath.Join(c.DataDir, "deploy-logs"),
+		LogKeep:       conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
 		FastTrack:     c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 	})
