@@ -1,8 +1,10 @@
 # make demo: one bare machine after the other, from nothing to a login prompt.  make test: all tests.
 SHELL := bash
 GO ?= go
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+# One version for service and agent: the release of the file VERSION, and the commit.
+VERSION := $(shell cat VERSION)+$(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo source)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+AGENT_LDFLAGS := -s -w -X 'github.com/billet-metal/billet/agent.Version=billet-agent $(VERSION)'
 export CGO_ENABLED := 0
 
 .PHONY: help build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench clean deps-demo deps-test
@@ -12,7 +14,7 @@ help: ## the targets, a line each
 
 build: ## bin/billet, with the agent inside
 	@mkdir -p bin
-	@$(GO) build -trimpath -ldflags '-s -w' -o cmd/billet/billet-agent ./cmd/billet-agent
+	@$(GO) build -trimpath -ldflags "$(AGENT_LDFLAGS)" -o cmd/billet/billet-agent ./cmd/billet-agent
 	@$(GO) build -trimpath -tags embed_agent -ldflags '$(LDFLAGS)' -o bin/billet ./cmd/billet
 
 deps-demo:

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Version is what the agent says of itself in heartbeats.
-const Version = "billet-agent 0.1"
+// Version is what the agent says of itself in heartbeats. The build sets it to the service's (-ldflags "-X …/agent.Version=…").
+var Version = "billet-agent dev"
 
 // Config is what kernel parameters tell the agent.
 type Config struct {

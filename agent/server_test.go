@@ -85,7 +85,7 @@ func TestCommandAPI(t *testing.T) {
 	}{
 		{"root", "GET", "/", "", 200, `{"default_version":{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]},"description":"Billet's agent: it does to this machine what the Bare Metal service asks for.","name":"OpenStack Ironic Python Agent API","versions":[{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]}]}`},
 		{"v1", "GET", "/v1/", "", 200, `{"commands":[{"href":"https://192.0.2.5:9999/v1/commands/","rel":"self"},{"href":"https://192.0.2.5:9999/commands/","rel":"bookmark"}],"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}],"status":[{"href":"https://192.0.2.5:9999/v1/status/","rel":"self"},{"href":"https://192.0.2.5:9999/status/","rel":"bookmark"}]}`},
-		{"status needs no token", "GET", "/v1/status", "", 200, `{"started_at":"2001-09-09T01:46:40Z","version":"billet-agent 0.1"}`},
+		{"status needs no token", "GET", "/v1/status", "", 200, `{"started_at":"2001-09-09T01:46:40Z","version":"` + Version + `"}`},
 		{"no commands yet", "GET", "/v1/commands/" + token, "", 200, `{"commands":[]}`},
 		{"no token", "GET", "/v1/commands/", "", 401, `{"faultcode":"Client","faultstring":"Token invalid."}`},
 		{"wrong token", "POST", "/v1/commands/?wait=true&agent_token=" + long, "{}", 401, `{"faultcode":"Client","faultstring":"Token invalid."}`},

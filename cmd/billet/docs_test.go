@@ -133,6 +133,9 @@ func understood(line string, all whole) error {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Value.Type() != "bool" {
 			f.Value = anyText{}
+			if all == inProse { // a flag may be named without its value
+				f.NoOptDefVal = "some"
+			}
 		}
 	})
 	if err := cmd.ParseFlags(rest); err != nil {
