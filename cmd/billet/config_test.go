@@ -155,3 +155,14 @@ func TestConfigurationPageIsCurrent(t *testing.T) {
 		t.Errorf("%s is not what the table says; run UPDATE_DOCS=1 go test ./cmd/billet", file)
 	}
 }
+
+// A byte-order mark and the line ends of another system change nothing of a configuration file.
+func TestConfigFilesOfOtherSystems(t *testing.T) {
+	c, err := load(t, "\xef\xbb\xbflisten: 127.0.0.1:7777\r\nworkers: 5\r\n", nil, nil)
+	if err != nil || c.Listen != "127.0.0.1:7777" || c.Workers != 5 {
+		t.Errorf("%+v %v", c, err)
+	}
+	if _, err := load(t, "\xff\xfel\x00i\x00s\x00t\x00e\x00n\x00", nil, nil); err == nil || !strings.Contains(err.Error(), "billet.yaml: yaml: ") {
+		t.Errorf("UTF-16: %v", err)
+	}
+}
