@@ -2,6 +2,7 @@ package boot
 
 import (
 	"encoding/hex"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -44,6 +45,15 @@ func ParseFilePath(path string) (secret, file string, ok bool) {
 		return parts[1], parts[2], true
 	}
 	return "", "", false
+}
+
+// CleanName is the name that a client means: firmware that reads a name of DHCP as text with a zero at its end sends what
+// comes after it too, and others put blanks, slashes or backslashes around it. Names of ours are ASCII.
+func CleanName(name string) string {
+	if i := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
+		name = name[:i]
+	}
+	return strings.TrimLeft(path.Clean("/"+strings.ReplaceAll(strings.TrimSpace(name), `\`, "/")), "/")
 }
 
 // IsSecret reports whether s is shaped like a record's secret.

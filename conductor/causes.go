@@ -27,7 +27,7 @@ var eventKinds = map[node.BootKind]kindOfEvent{
 	node.DHCPRefused:   {trouble: "DHCP refused the address that it insists on (%s): does it keep an address of another network, or was its lease deleted? It must ask for a new one; power it off and on."},
 	node.OtherServer:   {trouble: "another DHCP server answers on its network, and the machine took that one's offer (%s): switch that server off there, or set dhcp_mode to proxy, so that Billet adds the boot file to what the other server gives."},
 	node.NoAddress:     {trouble: "DHCP has no address for it (%s): make dhcp_range larger, or dhcp_lease_time shorter, and delete what is not used any more."},
-	node.NoRange:       {trouble: "its DHCP requests come from a network without a range of addresses (%s): add that network's range, or correct the relay's address."},
+	node.NoRange:       {trouble: "its DHCP requests come from a network without a range of addresses (%s): add that network to dhcp_ranges, or correct the relay's address."},
 	node.UnknownMAC:    {trouble: "its DHCP requests came when no node had a port with this MAC address (%s): that is so no more, and its next request is answered; power it off and on if it has given up."},
 	node.NotEthernet:   {trouble: "its DHCP requests come from hardware that is not Ethernet, which Billet does not serve (%s): have it boot from an Ethernet card."},
 	node.Malformed:     {trouble: "its DHCP requests cannot be read (%s): is its firmware up to date, and does something between change or cut what it sends?"},

@@ -7,11 +7,12 @@ import (
 )
 
 // phaseNames are the phases of a boot in their order; an event's phase is its place here, counted from 1.
-var phaseNames = []string{"dhcp", "boot loader", "script", "kernel", "ramdisk", "whole ramdisk", "dhcp of the ramdisk", "heartbeat"}
+var phaseNames = []string{"dhcp", "dhcp of an operating system", "boot loader", "script", "kernel", "ramdisk", "whole ramdisk", "dhcp of the ramdisk", "heartbeat"}
 
 const (
 	nowhere = iota
 	dhcpPhase
+	systemPhase // of one that Billet did not load
 	loaderPhase
 	scriptPhase
 	kernelPhase
@@ -63,8 +64,14 @@ func (e evidence) phases(since time.Time) []node.Phase {
 		p.Last, p.What = at, what
 		p.Times++
 	}
+	loaded := false
 	for _, ev := range e.events {
-		saw(phaseOf(ev), ev.At, ev.What)
+		phase := phaseOf(ev)
+		loaded = loaded || phase == wholePhase && !ev.At.Before(since)
+		if phase == addressPhase && !loaded {
+			phase = systemPhase
+		}
+		saw(phase, ev.At, ev.What)
 	}
 	if e.agent.URL != "" {
 		saw(heartbeatPhase, e.agent.LastHeartbeat, "the agent at "+e.agent.URL)

@@ -155,6 +155,8 @@ func (e evidence) place() string {
 		return "the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"
 	case len(files) > 0:
 		return e.fetched(files)
+	case e.ownDisk() != "":
+		return e.ownDisk()
 	case e.trouble() != nil:
 		return e.explain(e.trouble())
 	case len(dhcp) > 0 && len(e.answered(dhcp)) == 0:

@@ -86,7 +86,7 @@ const (
 func (g *loopGuard) count(mac string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.seen == nil {
+	if g.seen == nil || len(g.seen) >= maxHeard { // a flood of made-up MACs
 		g.seen = map[string]loopCount{}
 	}
 	l := g.seen[mac]

@@ -95,6 +95,24 @@ func (s *Server) read(ctx context.Context, sock *socket, d *dispatcher) error {
 	}
 }
 
+// Answer is what one datagram that came to one of our ports is answered with, and where that goes; nil is silence. It sends
+// nothing.
+func (s *Server) Answer(ctx context.Context, datagram []byte, from netip.AddrPort, port uint16) ([]byte, netip.AddrPort) {
+	req, err := parse(datagram)
+	if err != nil {
+		s.dropped(datagram, from, err)
+		return nil, netip.AddrPort{}
+	}
+	if req.OpCode != dhcpv4.OpcodeBootRequest {
+		return nil, netip.AddrPort{}
+	}
+	resp, to := s.answer(ctx, packet{req: req, from: from, port: port})
+	if resp == nil {
+		return nil, to
+	}
+	return format(resp), to
+}
+
 // answer decides about one datagram: what to send and where to. It never blocks longer than
 // the store may take. resp nil is silence.
 func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to netip.AddrPort) {

@@ -3,6 +3,7 @@ package tftp
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,7 +26,14 @@ type file struct {
 // open finds a file by the name a client asks for. mac is the client's; "" when unknown. Every
 // name that is not a configuration, a file of a boot record or a boot loader does not exist.
 func (s *Server) open(ctx context.Context, name, mac string) (file, error) {
-	name = strings.TrimLeft(path.Clean("/"+strings.ReplaceAll(name, `\`, "/")), "/")
+	f, err := s.openAs(ctx, boot.CleanName(name), mac)
+	if lower := strings.ToLower(boot.CleanName(name)); errors.Is(err, fs.ErrNotExist) && lower != boot.CleanName(name) {
+		return s.openAs(ctx, lower, mac)
+	}
+	return f, err
+}
+
+func (s *Server) openAs(ctx context.Context, name, mac string) (file, error) {
 	if secret, which, ok := boot.ParseFilePath(name); ok {
 		return s.openBoot(ctx, secret, which)
 	}

@@ -48,11 +48,8 @@ func parseRequest(b []byte) (request, error) {
 	if op := binary.BigEndian.Uint16(b); op != opRead {
 		return request{}, fmt.Errorf("operation %d: %w", op, errNotRead)
 	}
-	if b[len(b)-1] != 0 {
-		return request{}, errors.New("the last string does not end")
-	}
 	parts := strings.Split(string(bytes.TrimSuffix(b[2:], []byte{0})), "\x00")
-	if len(parts) < 2 || parts[0] == "" {
+	if len(parts) < 2 || parts[0] == "" || parts[1] == "" { // the last string's zero may be missing
 		return request{}, errors.New("no file name and mode")
 	}
 	r := request{file: parts[0], mode: strings.ToLower(parts[1]), options: map[string]string{}}

@@ -31,8 +31,10 @@ type sender struct {
 	timeout time.Duration
 	tries   int
 
-	block  int // bytes
-	window int // blocks
+	block  int    // bytes
+	window int    // blocks
+	proven bool   // the client has answered, so it is where it says it is
+	proof  func() // called once, when it has; may be nil
 	acked  int64
 
 	unacked [][]byte // sent and not acknowledged; unacked[0] is block base+1
@@ -100,11 +102,11 @@ func (s *sender) negotiate(r request, size int64) []byte {
 
 // greet sends the answer to the options until the client acknowledges it as block 0.
 func (s *sender) greet(oack []byte) error {
-	for range s.tries {
+	for range s.triesNow() {
 		if _, err := s.conn.Write(oack); err != nil {
 			return fmt.Errorf("sending: %w", err)
 		}
-		deadline := time.Now().Add(s.timeout)
+		deadline := time.Now().Add(s.patience())
 		for {
 			re, err := s.receive(deadline)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -117,6 +119,7 @@ func (s *sender) greet(oack []byte) error {
 				return err
 			}
 			if re.block == 0 {
+				s.prove()
 				return nil
 			}
 		}
@@ -153,13 +156,13 @@ func (s *sender) buffer() []byte {
 // acknowledgement is never answered: that would double every later block (the sorcerer's
 // apprentice, RFC 1123 section 4.2.3.1).
 func (s *sender) pushWindow() error {
-	for range s.tries {
+	for range s.triesNow() {
 		for _, b := range s.unacked {
 			if _, err := s.conn.Write(b); err != nil {
 				return fmt.Errorf("sending: %w", err)
 			}
 		}
-		deadline := time.Now().Add(s.timeout)
+		deadline := time.Now().Add(s.patience())
 		for {
 			re, err := s.receive(deadline)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -198,6 +201,7 @@ func (s *sender) accept(block uint16) bool {
 	if n == 0 || n > len(s.unacked) {
 		return false
 	}
+	s.prove()
 	for _, b := range s.unacked[:n] {
 		s.acked += int64(len(b) - 4)
 		s.spare = append(s.spare, b)
@@ -205,6 +209,35 @@ func (s *sender) accept(block uint16) bool {
 	s.unacked = s.unacked[:copy(s.unacked, s.unacked[n:])]
 	s.base = block
 	return true
+}
+
+// Anybody can ask in somebody else's name. Until the client has answered, what is sent is one answer to its options, or one
+// block of 512 bytes, a few times.
+const (
+	unprovenTries    = 3
+	unprovenPatience = 2 * time.Second
+)
+
+func (s *sender) prove() {
+	if !s.proven && s.proof != nil {
+		s.proof()
+	}
+	s.proven = true
+}
+
+func (s *sender) triesNow() int {
+	if s.proven {
+		return s.tries
+	}
+	return min(s.tries, unprovenTries)
+}
+
+// patience is how long an answer is waited for before the next try.
+func (s *sender) patience() time.Duration {
+	if s.proven {
+		return s.timeout
+	}
+	return min(s.timeout, unprovenPatience)
 }
 
 // clientError is an ERROR the client sent.

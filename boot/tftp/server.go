@@ -35,8 +35,10 @@ type Server struct {
 
 	tellEvery time.Duration // a long transfer is told of; 0: 20 s
 
-	mu     sync.Mutex
-	active map[netip.AddrPort]bool // clients with a transfer; they may repeat their request
+	mu       sync.Mutex
+	active   map[netip.AddrPort]bool // clients with a transfer; they may repeat their request
+	of       map[netip.Addr]int      // transfers of each address
+	unproven int                     // transfers whose client has not answered yet
 }
 
 const (
@@ -44,6 +46,9 @@ const (
 	defaultTries     = 6
 	defaultTellEvery = 20 * time.Second
 	maxTransfers     = 4096 // at once; a transfer takes at most maxWindow*maxBlock bytes of memory
+	maxOfOne         = 32   // at once, of one address: a machine needs one or two, a room behind address translation more
+	maxUnproven      = 512  // at once, whose client has not answered yet
+	maxTransferTime  = time.Hour
 	maxRequest       = 2048 // bytes
 )
 
@@ -58,7 +63,7 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) serveOn(ctx context.Context, conn *net.UDPConn) error {
-	s.active = map[netip.AddrPort]bool{}
+	s.active, s.of = map[netip.AddrPort]bool{}, map[netip.Addr]int{}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -97,17 +102,29 @@ func refuse(conn *net.UDPConn, client netip.AddrPort, why error) {
 func (s *Server) begin(client netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.active[client] || len(s.active) >= maxTransfers {
+	if s.active[client] || len(s.active) >= maxTransfers || s.of[client.Addr()] >= maxOfOne || s.unproven >= maxUnproven {
 		return false
 	}
 	s.active[client] = true
+	s.of[client.Addr()]++
+	s.unproven++
 	return true
+}
+
+// proven takes a transfer out of those whose client has not answered yet; the transfer calls it once.
+func (s *Server) proven() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unproven--
 }
 
 func (s *Server) end(client netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.active, client)
+	if s.of[client.Addr()]--; s.of[client.Addr()] == 0 {
+		delete(s.of, client.Addr())
+	}
 }
 
 // handle is one transfer from its request to its end.
@@ -118,13 +135,17 @@ func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
 		return
 	}
 	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, maxTransferTime)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	s.transfer(ctx, conn, client, r)
+	proof := sync.OnceFunc(s.proven)
+	defer proof()
+	s.transfer(ctx, conn, client, r, proof)
 }
 
 // transfer sends the file or the reason why not, and tells what happened.
-func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request) {
+func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request, proof func()) {
 	src, err := s.open(ctx, r.file, s.macOf(client.Addr()))
 	about := subject{client.Addr(), src.kind, boot.Redact(r.file)}
 	if err == nil {
@@ -140,7 +161,7 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 		return
 	}
 	began := time.Now()
-	out := &sender{conn: conn, src: src, timeout: s.timeout(), tries: s.tries()}
+	out := &sender{conn: conn, src: src, timeout: s.timeout(), tries: s.tries(), proof: proof}
 	stop := s.stillSending(about)
 	err = out.run(r, src.size)
 	stop()

@@ -84,7 +84,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
 		return h.script(w, r)
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, boot.LoaderPath); ok {
-		return h.loader(w, r, name)
+		return h.loader(w, r, boot.CleanName(name))
 	}
 	secret, file, ok := boot.ParseFilePath(r.URL.Path)
 	if !ok {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/api"
 	"github.com/billet-metal/billet/boot"
@@ -91,11 +93,11 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 		return err
 	}
 	doors := http.NewServeMux()
-	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, Gate: gate, Trace: db, Log: log}))
+	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
 	g.http(machineDoor(l), doors)
 
-	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, Gate: gate, Trace: db, Log: log}
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Trace: db, Log: log}
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{
@@ -110,4 +112,21 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	g.run("DHCP", addresses.Serve)
 	log.Info("boot services serve", "interface", c.ProvisionInterface, "address", base, "dhcp", c.DHCPMode)
 	return nil
+}
+
+// whoseAddress tells which machine has an address: of the own network by its table of neighbours, of a network behind a
+// router by what DHCP lent.
+func whoseAddress(db *store.Store, log *slog.Logger) boot.MACOf {
+	return func(ip netip.Addr) string {
+		if mac := boot.Neighbour(ip); mac != "" {
+			return mac
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		mac, err := db.LentTo(ctx, ip)
+		if err != nil {
+			log.Warn("whose address this is could not be asked", "address", ip, "error", err)
+		}
+		return mac
+	}
 }

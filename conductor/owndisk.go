@@ -1,0 +1,47 @@
+package conductor
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// ownSystem is what a machine shows that starts what is on its disk.
+var ownSystem = regexp.MustCompile(`(?i)\blogin: *$|\bGNU GRUB +version|^Welcome to GRUB!|Booting from Hard Disk|\bBoot[0-9A-F]{4} .*\bHD\(`)
+
+// ownDisk says that the machine started its own disk, though it was to boot over the network: its firmware asked for nothing,
+// and an operating system asked for an address, or shows itself on the console. "" while there is no sign of that.
+func (e evidence) ownDisk() string {
+	if len(e.of("tftp", "http")) > 0 {
+		return ""
+	}
+	var asked *node.BootEvent
+	for i, ev := range e.of("dhcp") {
+		if ev.Who != node.AskedSystem {
+			return ""
+		}
+		asked = &e.of("dhcp")[i]
+	}
+	shown := e.ownConsole()
+	if asked == nil && shown == "" {
+		return ""
+	}
+	sign := "nothing asked over DHCP"
+	if asked != nil {
+		sign = fmt.Sprintf("over DHCP only an operating system asked, and never its firmware; last %s: %s", e.ago(asked.At), asked.What)
+	}
+	return fmt.Sprintf("it started its own disk (%s%s): the BMC accepted the network boot and did not do it, or the firmware went past it. Put network boot first in the firmware's boot order, or mend what the BMC does with a boot device; `ipmitool chassis bootparam get 5` shows what it keeps.",
+		sign, shown)
+}
+
+// ownConsole is the last line of the console, of this wait, that an installed system wrote.
+func (e evidence) ownConsole() string {
+	began := e.now.Add(-e.waited)
+	for i := len(e.serial.Lines) - 1; i >= 0 && !e.serial.Lines[i].At.Before(began); i-- {
+		if l := e.serial.Lines[i]; ownSystem.MatchString(l.Text) {
+			return fmt.Sprintf("; its console showed %q %s", bare(l.Text), e.ago(l.At))
+		}
+	}
+	return ""
+}
