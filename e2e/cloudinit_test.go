@@ -33,7 +33,7 @@ func (s *site) cloudMachine(name string, labArgs ...string) *cloud {
 // ssh runs a command in the instance.
 func (c *cloud) ssh(command string) (string, error) {
 	out, err := exec.Command("ssh", "-i", c.key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
-		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20", "debian@"+c.address, command).CombinedOutput()
+		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "debian@"+c.address, command).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -42,7 +42,7 @@ func (c *cloud) ssh(command string) (string, error) {
 func (c *cloud) answers() {
 	t := c.s.t
 	t.Helper()
-	c.s.eventually(8*time.Minute, c.name+" to answer by SSH at "+c.address, func() (bool, string) {
+	c.s.eventually(15*time.Minute, c.name+" to answer by SSH at "+c.address, func() (bool, string) {
 		out, err := c.ssh("true")
 		return err == nil, fmt.Sprintf("%v: %s\nconsole:\n%s", err, out, tail(c.console(), 3000))
 	})
@@ -76,7 +76,7 @@ func TestLongCloudInitByDHCP(t *testing.T) {
 	began := time.Now()
 	c.arrive("active", 12*time.Minute)
 	active := time.Since(began)
-	c.comesUp("ADDRESS=", 1)
+	c.prints(15*time.Minute, "ADDRESS=")
 	found := regexp.MustCompile(`ADDRESS=([0-9.]*)=`).FindSubmatch(c.console())
 	if found == nil || len(found[1]) == 0 {
 		t.Fatalf("the instance has no address: %s", tail(c.console(), 3000))

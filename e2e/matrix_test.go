@@ -92,8 +92,10 @@ var firstHeartbeat = regexp.MustCompile(`msg="first heartbeat taken".* after=(\S
 // up is what the instance's console shows once at every start.
 func (c cell) up(name string) string {
 	switch c.kind {
-	case "partition", "cloud-init":
+	case "partition":
 		return name + " login:"
+	case "cloud-init":
+		return "Datasource DataSourceConfigDrive" // its last words at every start
 	case "kernel":
 		return "kernel parameter ipa-api-url is missing" // the agent's own ramdisk as an instance
 	}
