@@ -23,6 +23,7 @@ func (f *labFlags) image() *cobra.Command {
 			"  tiny-root  the same program on a root file system with GRUB's tools: a partition image (raw and qcow2), its kernel and initrd beside it\n" +
 			"  tiny-disk  a whole disk with tiny-root's file system, which may be on software RAID\n" +
 			"  debian  Debian 12 with an SSH server\n" +
+			"  debian-cloud  the same with cloud-init and netplan, which apply the config drive (435 MB)\n" +
 			"  debian-root  Debian 12 as a partition image: a root file system with GRUB's programs, its kernel and initrd beside it\n" +
 			"An image is built again only when what it is made from has changed.",
 		RunE: func(c *cobra.Command, args []string) error {
