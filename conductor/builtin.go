@@ -102,9 +102,9 @@ func pause(_ context.Context, t *driver.Task) (driver.Result, error) {
 	seconds, _ := t.Step().Args["seconds"].(float64)
 	since := t.Node.Plan.WaitingSince
 	if since.IsZero() {
-		since = time.Now()
+		since = node.Now()
 	}
-	left := time.Until(since.Add(time.Duration(seconds * float64(time.Second))))
+	left := node.Until(since.Add(time.Duration(seconds * float64(time.Second))))
 	if left <= 0 {
 		return driver.Done(), nil
 	}

@@ -57,6 +57,10 @@ type Config struct {
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3
 	LockInterval time.Duration // between two tries; 1 s
 
+	Clock    *node.Clock          // this process's time, where the service keeps one: it is compared with the host's and the database's
+	Time     TimeStore            // set with Clock
+	TimeMark func() node.TimeMark // where the host stands, set with Clock
+
 	Wakeups <-chan string // UUIDs that other processes sharing the store want looked at; may be nil
 	// Notify tells those other processes of a node while this one does not run flows itself; may be nil.
 	Notify func(ctx context.Context, uuid string) error
@@ -131,6 +135,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 	c.wakeUnfinished(life)
 	c.spawn(c.sweepAllocations)
 	c.spawn(c.sweepLogs)
+	if c.cfg.Clock != nil {
+		c.spawn(c.keepTime)
+	}
 	if c.cfg.PowerSyncInterval > 0 {
 		c.spawn(c.syncPower)
 	}

@@ -176,7 +176,7 @@ func capital(s string) string {
 }
 
 // since says how long ago t was, as people say it.
-func since(t time.Time) string { return spell(time.Since(t)) }
+func since(t time.Time) string { return spell(node.Since(t)) }
 
 func spell(d time.Duration) string {
 	if d < 10*time.Second {

@@ -59,7 +59,7 @@ func (c *Conductor) lostAgent(n *node.Node) bool {
 		return false
 	}
 	if n.Agent.LastHeartbeat.IsZero() {
-		return !n.Agent.TokenGivenAt.IsZero() && time.Since(n.Agent.TokenGivenAt) >= within
+		return !n.Agent.TokenGivenAt.IsZero() && node.Since(n.Agent.TokenGivenAt) >= within
 	}
 	return !n.AgentAlive(within)
 }

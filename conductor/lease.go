@@ -76,7 +76,7 @@ func (c *Conductor) renew(ctx context.Context, held *node.Node) error {
 	case errors.Is(err, node.ErrLeaseLost):
 		c.log.Warn("lease lost, work on the node stops", "node", held.UUID)
 		return node.ErrLeaseLost
-	case !time.Now().Add(c.cfg.LeaseTTL / 3).Before(held.Lease.Until):
+	case !node.Now().Add(c.cfg.LeaseTTL / 3).Before(held.Lease.Until):
 		c.log.Error("lease cannot be renewed, work on the node stops", "node", held.UUID, "error", err)
 		return node.ErrLeaseLost
 	}

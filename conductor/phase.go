@@ -84,7 +84,7 @@ func (r *run) panicked(ctx context.Context) string {
 	if _, heard := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !heard {
 		return ""
 	}
-	e := evidence{waitedFor: r.n.Plan.Await(), waited: time.Since(r.n.Plan.WaitingSince), agent: r.n.Agent, now: time.Now()}
+	e := evidence{waitedFor: r.n.Plan.Await(), waited: node.Since(r.n.Plan.WaitingSince), agent: r.n.Agent, now: node.Now()}
 	if step := r.n.Plan.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}

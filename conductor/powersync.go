@@ -108,7 +108,7 @@ func (c *Conductor) syncNext(lanes, at int) {
 // shown that its BMC can be reached.
 func syncsPower(n *node.Node) bool {
 	idle := n.State.Class() == node.Stable || n.State.Class() == node.Failed
-	if !idle || n.State == node.Enroll || n.Lease.Held(time.Now()) || n.TargetPower != node.PowerUnknown {
+	if !idle || n.State == node.Enroll || n.Lease.Held(node.Now()) || n.TargetPower != node.PowerUnknown {
 		return false
 	}
 	return !n.Maintenance || n.Fault == node.PowerFailure

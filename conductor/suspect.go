@@ -245,7 +245,7 @@ func (r *run) silent(ctx context.Context, why string, until time.Time) {
 	}
 	now.Until, now.Why = until, cut(scrub(r.n, why))
 	keep(p, memoSilent, now)
-	if time.Since(now.Since) >= workQuiet || before.Phase != "" {
+	if node.Since(now.Since) >= workQuiet || before.Phase != "" {
 		r.c.heardSoFar(ctx, r.n.UUID)
 		r.suspect(ctx, r.evidence(ctx))
 	}

@@ -97,7 +97,7 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 	r.lostFirst(ctx, step, result.Lost)
 	r.silent(ctx, result.Silent, result.GivesUp)
 	r.followLife(ctx, step, result)
-	if !time.Now().Before(r.n.Plan.Deadline) {
+	if !node.Now().Before(r.n.Plan.Deadline) {
 		return r.fail(ctx, r.whyTimedOut(ctx))
 	}
 	if reason := r.stalled(ctx); reason != "" {
@@ -138,7 +138,7 @@ func (r *run) setWait(result driver.Result) {
 // must not end hours of work. A step that tells its progress lives by that, whatever its agent's heart does.
 func (r *run) followLife(ctx context.Context, step *node.PlannedStep, result driver.Result) {
 	p := r.n.Plan
-	if result.Alive == 0 || time.Until(p.Deadline) > result.Alive/2 {
+	if result.Alive == 0 || node.Until(p.Deadline) > result.Alive/2 {
 		return
 	}
 	sign := r.n.Agent.LastHeartbeat
@@ -171,13 +171,13 @@ func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error
 	for {
 		next := r.n.Plan.PollAt
 		if next.IsZero() {
-			next = time.Now().Add(r.c.cfg.WorkInterval)
+			next = node.Now().Add(r.c.cfg.WorkInterval)
 		}
 		if next.After(r.n.Plan.Deadline) {
 			next = r.n.Plan.Deadline
 		}
 		select {
-		case <-time.After(max(time.Until(next), time.Millisecond)):
+		case <-time.After(max(node.Until(next), time.Millisecond)):
 		case <-ctx.Done():
 			r.stopWaiting()
 			return r.took(ctx, step, driver.Done(), ctx.Err())
@@ -195,7 +195,7 @@ func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error
 			return r.took(ctx, step, result, err)
 		}
 		r.setWait(result)
-		if !time.Now().Before(r.n.Plan.Deadline) {
+		if !node.Now().Before(r.n.Plan.Deadline) {
 			return true, r.fail(ctx, r.whyTimedOut(ctx))
 		}
 	}

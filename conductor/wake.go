@@ -81,7 +81,7 @@ func (c *Conductor) wakeIn(uuid string, d time.Duration) {
 // alone: whoever lets it go sees for itself whether the machine called meanwhile (see release).
 func (c *Conductor) look(ctx context.Context, uuid string) {
 	n, err := c.store.Node(ctx, uuid)
-	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(time.Now()) {
+	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(node.Now()) {
 		return
 	}
 	// A process so slow that its lease ran out still works on the node, and mostly keeps it.
@@ -114,7 +114,7 @@ func needsConductor(n *node.Node) bool {
 	case node.Busy:
 		return true
 	case node.Waiting:
-		now := time.Now()
+		now := node.Now()
 		return failing || !n.Maintenance || n.Plan == nil || due(n.Plan.PollAt, now) || due(n.Plan.Deadline, now)
 	case node.Held:
 		return failing

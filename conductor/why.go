@@ -37,7 +37,7 @@ func (r *run) evidence(ctx context.Context) evidence {
 // evidence gathers all but the lines.
 func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Port) evidence {
 	p := n.Plan
-	e := evidence{waitedFor: p.Await(), waited: time.Since(p.WaitingSince), agent: n.Agent, now: time.Now(), listens: c.born}
+	e := evidence{waitedFor: p.Await(), waited: node.Since(p.WaitingSince), agent: n.Agent, now: node.Now(), listens: c.born}
 	if step := p.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}

@@ -186,7 +186,7 @@ type Agent struct {
 
 // AgentAlive reports whether an agent has called within the time given; never when that is 0.
 func (n *Node) AgentAlive(within time.Duration) bool {
-	return within > 0 && n.Agent.URL != "" && time.Since(n.Agent.LastHeartbeat) < within
+	return within > 0 && n.Agent.URL != "" && Since(n.Agent.LastHeartbeat) < within
 }
 
 // Capability returns one entry of properties.capabilities, a "k:v,k:v" string, an object or a string that spells

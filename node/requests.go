@@ -1,7 +1,5 @@
 package node
 
-import "time"
-
 // ProvisionRequest is a decoded PUT …/states/provision.
 type ProvisionRequest struct {
 	Event          Event
@@ -134,6 +132,3 @@ const (
 	WorkDeadline                 // a waiting step's deadline has passed
 	WorkPower                    // target_power_state is set and no live lease: its conductor died while switching
 )
-
-// Now is the one clock of what is stored: UTC, microseconds, as both databases keep it.
-func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -107,8 +107,13 @@ func start(t *testing.T, dataDir string, args ...string) *serving {
 func startAt(t *testing.T, address, dataDir string, args ...string) *serving {
 	t.Helper()
 	all := append([]string{"serve", "--listen", address, "--data-dir", dataDir, "--roles", "api,conductor"}, args...)
-	s := &serving{t: t, cmd: exec.Command("billet", all...), url: "http://" + address, log: &syncBuffer{}, done: make(chan struct{})}
-	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	return startCommand(t, address, exec.Command("billet", all...))
+}
+
+func startCommand(t *testing.T, address string, cmd *exec.Cmd) *serving {
+	t.Helper()
+	s := &serving{t: t, cmd: cmd, url: "http://" + address, log: &syncBuffer{}, done: make(chan struct{})}
+	s.cmd.Env = append(s.cmd.Env, "PATH="+os.Getenv("PATH"))
 	s.cmd.Stderr = s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 // The real binary, driven by scripts as a person would drive it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"billet": main})
+	testscript.Main(m, map[string]func(){"billet": main, "billet-clock": func() { hostClock = setClock(); main() }})
 }
 
 func TestScripts(t *testing.T) {

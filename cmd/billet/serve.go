@@ -24,6 +24,7 @@ import (
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/rules"
 	"github.com/billet-metal/billet/store"
 )
@@ -100,6 +101,11 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return err
 	}
 	defer db.Close()
+	clock, err := startClock(ctx, db, log)
+	if err != nil {
+		return err
+	}
+	defer node.KeepTime(clock)()
 
 	has := func(role string) bool { return slices.Contains(c.Roles, role) }
 	var net *provisioning
@@ -133,6 +139,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		LogKeep:       conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
 		FastTrack:     c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
+		Clock: clock, Time: db, TimeMark: hostMark,
 	})
 	rest, err := api.New(api.Config{
 		Conductor: con, Reader: db, Templates: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,

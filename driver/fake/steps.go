@@ -37,7 +37,7 @@ func (p part) poll(ctx context.Context, t *driver.Task, name string, do effect) 
 	if err != nil {
 		return driver.Done(), err
 	}
-	if left := time.Until(t.Node.Plan.WaitingSince.Add(d)); left > 0 {
+	if left := node.Until(t.Node.Plan.WaitingSince.Add(d)); left > 0 {
 		return p.wait(name, left), nil
 	}
 	return p.end(ctx, t, do, nil)

@@ -1,0 +1,71 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
+)
+
+func testTimeMark(t *testing.T, s *store.Store) {
+	m, err := s.TimeMark(t.Context())
+	if ok(t, err); m != (node.TimeMark{}) {
+		t.Errorf("%+v before there is one", m)
+	}
+	for _, want := range []node.TimeMark{
+		{Boot: "a", Uptime: 90 * time.Second, At: node.Now(), Ahead: -time.Hour},
+		{Boot: "b", Uptime: time.Hour, At: node.Now().Add(time.Minute)},
+	} {
+		ok(t, s.SaveTimeMark(t.Context(), want))
+		m, err := s.TimeMark(t.Context())
+		if ok(t, err); !m.At.Equal(want.At) || m.Boot != want.Boot || m.Uptime != want.Uptime || m.Ahead != want.Ahead {
+			t.Errorf("%+v, want %+v", m, want)
+		}
+	}
+}
+
+// Stored moments move together, but not while a plan holds some of them.
+func testMoveTime(t *testing.T, s *store.Store) {
+	const day = 24 * time.Hour
+	n := &node.Node{UUID: uid(1), Driver: "fake", State: node.Available}
+	ok(t, s.CreateNode(t.Context(), n))
+	until := node.Now().Add(time.Hour)
+	ok(t, s.PutRecord(t.Context(), boot.Record{NodeUUID: uid(1), Secret: "0123456789abcdef0123456789abcdef", Until: until, CreatedAt: node.Now()}))
+	given := node.Now()
+	_, err := s.GiveAgentToken(t.Context(), uid(1), "token")
+	ok(t, err)
+	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "https://a", LastHeartbeat: until}))
+	move := func(want bool) {
+		t.Helper()
+		moved, err := s.MoveTime(t.Context(), day)
+		if ok(t, err); moved != want {
+			t.Errorf("moved %v, want %v", moved, want)
+		}
+	}
+	move(true)
+	r, err := s.RecordOf(t.Context(), uid(1))
+	ok(t, err)
+	got, err := s.Node(t.Context(), uid(1))
+	ok(t, err)
+	if r == nil || !r.Until.Equal(until.Add(day)) || !got.Agent.LastHeartbeat.Equal(until.Add(day)) || got.Agent.TokenGivenAt.Before(given.Add(day)) {
+		t.Errorf("record %+v, agent %+v", r, got.Agent)
+	}
+	held, err := s.Reserve(t.Context(), uid(1), "here", time.Minute)
+	ok(t, err)
+	held.State, held.Plan = node.DeployWait, &node.Plan{Flow: node.FlowDeploy, Deadline: until}
+	ok(t, s.Release(t.Context(), held))
+	move(false)
+	if r, err := s.RecordOf(t.Context(), uid(1)); err != nil || !r.Until.Equal(until.Add(day)) {
+		t.Errorf("record %+v, %v", r, err)
+	}
+}
+
+func testSharedTime(t *testing.T, s *store.Store) {
+	now, shared, err := s.SharedTime(t.Context())
+	ok(t, err)
+	if off := time.Until(now); shared && off.Abs() > time.Minute || !shared && !now.IsZero() {
+		t.Errorf("the database is %s ahead, shared %v", off, shared)
+	}
+}
