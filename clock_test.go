@@ -14,8 +14,8 @@ import (
 // hostTime are the files that may read the host's clock in the rooms that know stored times, and what for: they measure
 // how long something of their own takes, with both ends in this process.
 var hostTime = []string{
-	"node/clock.go",                    // is the clock
-	"store/clock.go", "store/check.go", // how long the database takes
+	"node/clock.go",                                      // is the clock
+	"store/clock.go", "store/check.go", "store/sweep.go", // how long the database takes
 	"driver/ipmi/", "driver/drivertest/", // a conversation with a BMC; how long a driver takes
 	"driver/iscsi/write.go",           // how often progress is told
 	"driver/iscsi/finish.go",          // a deadline of a connection
