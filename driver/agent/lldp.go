@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/billet-metal/billet/agent/wire"
@@ -36,6 +37,14 @@ type neighbour struct {
 	portID   string
 }
 
+// What one report may say: a value's length has 9 bits (IEEE 802.1AB-2016 8.4), a frame of the agent's has at most 128 fields,
+// and no machine has a cable in more interfaces than this. More is of a report that no switch and no agent of ours made.
+const (
+	maxLLDPValue      = 511
+	maxLLDPFields     = 128
+	maxLLDPInterfaces = 64
+)
+
 // neighbours reads the LLDP fields of every interface, by name. What cannot be read is left out: it
 // comes from the network, and an inspection does not fail on a switch.
 func neighbours(nics []wire.NIC) map[string]neighbour {
@@ -43,7 +52,10 @@ func neighbours(nics []wire.NIC) map[string]neighbour {
 	for _, nic := range nics {
 		n := neighbour{said: map[string]any{}}
 		fields, _ := nic.LLDP.([]any)
-		for _, field := range fields {
+		if len(fields) > 0 && len(out) == maxLLDPInterfaces {
+			break
+		}
+		for _, field := range fields[:min(len(fields), maxLLDPFields)] {
 			if kind, value, ok := lldpField(field); ok {
 				n.take(kind, value)
 			}
@@ -63,6 +75,9 @@ func lldpField(v any) (kind int, value string, ok bool) {
 	}
 	number, isNumber := pair[0].(float64)
 	digits, isText := pair[1].(string)
+	if len(digits) > 2*maxLLDPValue || number < 0 || number > 127 {
+		return 0, "", false
+	}
 	raw, err := hex.DecodeString(digits)
 	return int(number), string(raw), isNumber && isText && err == nil && len(raw) > 0
 }
@@ -136,7 +151,7 @@ func printable(s string) string {
 		return ""
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) { // controls, and what turns the direction of text around
 			return -1
 		}
 		return r

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"encoding/hex"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -15,6 +17,38 @@ import (
 // field is one field of a switch's frame as the agent reports it.
 func field(kind int, value string) any {
 	return []any{float64(kind), hex.EncodeToString([]byte(value))}
+}
+
+// A report is not a switch's frame: values longer than a field can be, more fields than a frame has and more interfaces than
+// have cables come from somebody else. The rest of such a report counts, and what it makes is bounded.
+func TestLLDPOfAForgedReport(t *testing.T) {
+	long := strings.Repeat("x", 511)
+	var many []any
+	for range 100_000 {
+		many = append(many, field(4, "port"))
+	}
+	many = append(many, field(5, "too late"))
+	nics := []wire.NIC{
+		{Name: "eth0", LLDP: []any{field(5, long), field(6, long+"y"), field(4, strings.Repeat("z", 1<<20)), []any{1e300, "6c"}, []any{-1.0, "6c"}, []any{math.NaN(), "6c"}}},
+		{Name: "eth1", LLDP: many},
+		{Name: "eth2", LLDP: []any{field(5, "a\u009b\u202eb")}},
+	}
+	for i := range 1000 {
+		nics = append(nics, wire.NIC{Name: fmt.Sprintf("vf%d", i), LLDP: []any{field(5, "leaf")}})
+	}
+	got := neighbours(nics)
+	if diff := cmp.Diff(map[string]any{"switch_system_name": long}, got["eth0"].said); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]any{"switch_port_description": "port"}, got["eth1"].said); diff != "" {
+		t.Error(diff)
+	}
+	if name := got["eth2"].said["switch_system_name"]; name != "ab" {
+		t.Errorf("a terminal's controls: %q", name)
+	}
+	if len(got) != 64 || got["vf60"].said == nil || got["vf61"].said != nil {
+		t.Errorf("%d interfaces have neighbours", len(got))
+	}
 }
 
 func TestNeighbours(t *testing.T) {
