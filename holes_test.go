@@ -1,0 +1,58 @@
+package billet
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	holeRow  = regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$`)
+	holeTest = regexp.MustCompile("`([a-z0-9/.]+): ((?:Test|Fuzz)[A-Za-z0-9]+)`")
+)
+
+// Each hole of docs/security.md names the tests that attack it, and they are there.
+func TestEveryHoleHasItsTests(t *testing.T) {
+	page, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "## The field's holes of 2026")
+	rows := holeRow.FindAllStringSubmatch(table, -1)
+	if !found || len(rows) < 9 {
+		t.Fatalf("the table has %d rows", len(rows))
+	}
+	for _, row := range rows[1:] {
+		if row[1] == "---" {
+			continue
+		}
+		tests := holeTest.FindAllStringSubmatch(row[3], -1)
+		if len(tests) == 0 {
+			t.Errorf("%s: no test", row[1])
+		}
+		for _, test := range tests {
+			if !hasTest(t, test[1], test[2]) {
+				t.Errorf("%s: there is no %s in %s", row[1], test[2], test[1])
+			}
+		}
+	}
+}
+
+func hasTest(t *testing.T, folder, name string) bool {
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+name+"(") {
+			return true
+		}
+	}
+	return false
+}
