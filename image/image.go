@@ -18,9 +18,10 @@ const (
 // Info is what an image is.
 type Info struct {
 	Format         Format
-	VirtualSize    int64  // bytes a disk needs to hold it
+	VirtualSize    int64  // bytes a disk needs to hold it; of a compressed file what it says, at least, or 0
 	Size           int64  // bytes of the file itself
 	PartitionTable string // "gpt", "mbr" or "" of a byte-for-byte image
+	Packed         Packing
 
 	// Of a qcow2 image only.
 	Version     int         // 2 or 3
@@ -29,7 +30,7 @@ type Info struct {
 	Snapshots   int         // internal snapshots; they are not read
 }
 
-// ByteForByte reports whether the file is the disk's content as it is.
+// ByteForByte reports whether the file, once it is unpacked, is the disk's content as it is.
 func (i Info) ByteForByte() bool { return i.Format != QCOW2 }
 
 // Refusal says why an image is not written: it is of another format, unsafe, or lies about itself.

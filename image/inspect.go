@@ -28,6 +28,7 @@ func Inspect(r io.ReaderAt, size int64) (Info, error) {
 // ends is what Inspect judges a file by. An empty tail means it could not be read.
 type ends struct {
 	head, tail []byte
+	inner      []byte // of a compressed file: the head of what it holds
 	size       int64
 }
 
@@ -44,7 +45,9 @@ func readEnds(r io.ReaderAt, size int64) (ends, error) {
 	if err := readAt(r, e.tail, size-int64(len(e.tail))); err != nil {
 		return e, fmt.Errorf("reading the image's last %d bytes: %w", len(e.tail), err)
 	}
-	return e, nil
+	var err error
+	e.inner, err = inside(packingOf(e.head), io.NewSectionReader(r, 0, size), true)
+	return e, err
 }
 
 // readAt fills p or says why not; a full read with io.EOF is a full read.
@@ -61,6 +64,10 @@ func readAt(r io.ReaderAt, p []byte, offset int64) error {
 
 // inspect judges a file by its ends; the header is set for qcow2 only.
 func inspect(e ends) (Info, *header, error) {
+	if p := packingOf(e.head); p != Unpacked {
+		info, err := inspectPacked(e, p)
+		return info, nil, err
+	}
 	if err := refuseForeign(e); err != nil {
 		return Info{}, nil, err
 	}

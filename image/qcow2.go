@@ -17,6 +17,8 @@ const (
 	headerLengthV3 = 104
 	maxL1Entries   = (32 << 20) / 8 // as in QEMU
 	maxSnapshots   = 65536
+
+	minExtendedBits = 14 // 32 subclusters of 512 bytes
 )
 
 // Incompatible feature bits of version 3.
@@ -44,10 +46,22 @@ type header struct {
 	l1Offset    int64
 	l1Entries   int64 // those the virtual size needs; what is beyond holds states of virtual machines
 	compression Compression
+	subclusters bool // L2 entries are extended: each cluster is 32 subclusters
 	snapshots   int
 }
 
 func (h *header) clusterSize() int64 { return 1 << h.clusterBits }
+
+// entrySize is the length of an L2 entry.
+func (h *header) entrySize() int64 {
+	if h.subclusters {
+		return 16
+	}
+	return 8
+}
+
+// perTable is how many bytes of the disk one L2 table describes.
+func (h *header) perTable() int64 { return h.clusterSize() * (h.clusterSize() / h.entrySize()) }
 
 // refuse builds the refusal of a qcow2 image.
 func refuse(format string, args ...any) *Refusal {
@@ -131,6 +145,10 @@ func (h *header) parseFeatures(head []byte) (int64, error) {
 	if err := refuseFeatures(be.Uint64(head[72:])); err != nil {
 		return 0, err
 	}
+	h.subclusters = be.Uint64(head[72:])&featureExtendedL2 != 0
+	if h.subclusters && h.clusterBits < minExtendedBits {
+		return 0, refuse("it has subclusters (extended L2 entries) in clusters of 2^%d bytes; 2^%d to 2^21 are allowed", h.clusterBits, minExtendedBits)
+	}
 	kind := byte(0)
 	if length > headerLengthV3 {
 		kind = head[104]
@@ -154,8 +172,6 @@ func refuseFeatures(bits uint64) error {
 		return refuse("it is marked corrupt; repair it first (qemu-img check -r all)")
 	case bits&featureExternalData != 0:
 		return refuse("its data lies in an external file; an image must stand alone (qemu-img convert makes it so)")
-	case bits&featureExtendedL2 != 0:
-		return refuse("it has subclusters (extended L2 entries), which are not supported; convert it with qemu-img convert -o extended_l2=off")
 	case bits&^uint64(featuresKnown) != 0:
 		return refuse("it needs unknown features (incompatible bits 0x%x)", bits&^uint64(featuresKnown))
 	}
@@ -170,8 +186,7 @@ func (h *header) parseSizes(head []byte, size int64) error {
 		return refuse("it claims a virtual size of %d bytes; 1 to %d are allowed", virtual, int64(MaxVirtualSize))
 	}
 	h.virtualSize = int64(virtual)
-	perEntry := h.clusterSize() * (h.clusterSize() / 8)
-	h.l1Entries = (h.virtualSize + perEntry - 1) / perEntry
+	h.l1Entries = (h.virtualSize + h.perTable() - 1) / h.perTable()
 	claimed := int64(be.Uint32(head[36:]))
 	if claimed > maxL1Entries {
 		return refuse("the L1 table claims %d entries; at most %d are allowed", claimed, maxL1Entries)

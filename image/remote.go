@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,9 +147,32 @@ func (s *Store) fetchEnds(ctx context.Context, source string, ref Ref) (ends, er
 		return ends{}, unknownSize(e)
 	}
 	if resp.StatusCode == http.StatusPartialContent && size > headSize {
-		e.tail, err = s.fetchTail(ctx, source, ref, size)
+		if e.tail, err = s.fetchTail(ctx, source, ref, size); err != nil {
+			return e, err
+		}
 	}
+	e.inner, err = s.lookInside(ctx, source, ref, e)
 	return e, err
+}
+
+// packedHead is how much of a compressed file is read to know what is in it.
+const packedHead = 1 << 20
+
+// lookInside reads the head of what a compressed image holds.
+func (s *Store) lookInside(ctx context.Context, source string, ref Ref, e ends) ([]byte, error) {
+	p := packingOf(e.head)
+	if p == Unpacked || e.size <= int64(len(e.head)) {
+		return inside(p, bytes.NewReader(e.head), true)
+	}
+	resp, err := s.get(ctx, source, ref, fmt.Sprintf("bytes=0-%d", min(e.size, packedHead)-1))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
+		return nil, fmt.Errorf("the server answered %s", resp.Status)
+	}
+	return inside(p, io.LimitReader(resp.Body, packedHead), e.size <= packedHead)
 }
 
 // unknownSize explains why an image without a length is not taken.

@@ -29,10 +29,7 @@ var foreign = []signature{
 	{"bochs", 0, "Bochs Virtual HD Image", ""},
 	{"cow", 0, "OOOM", ""},
 	{"luks", 0, "LUKS\xba\xbe", "it is encrypted; give the decrypted image"},
-	{"gzip", 0, "\x1f\x8b\x08", "decompress it first (gunzip)"},
-	{"xz", 0, "\xfd7zXZ\x00", "decompress it first (unxz)"},
 	{"bzip2", 0, "BZh", "decompress it first (bunzip2)"},
-	{"zstd", 0, "\x28\xb5\x2f\xfd", "decompress it first (unzstd)"},
 	{"lz4", 0, "\x04\x22\x4d\x18", "decompress it first (unlz4)"},
 	{"zip", 0, "PK\x03\x04", "unpack it first (unzip)"},
 	{"7z", 0, "7z\xbc\xaf\x27\x1c", "unpack it first (7z x)"},
@@ -47,6 +44,9 @@ var footers = []signature{
 
 // refuseForeign refuses every known format that is not written to disks.
 func refuseForeign(e ends) error {
+	if p := packingOf(e.head); p != Unpacked {
+		return &Refusal{Format: Format(p), Reason: "it is packed twice; pack it once"}
+	}
 	for _, s := range foreign {
 		if hasAt(e.head, s.offset, s.magic) {
 			return s.refusal()

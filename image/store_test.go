@@ -109,7 +109,7 @@ func TestResolveHTTP(t *testing.T) {
 		{"footer", Ref{Source: s.URL + "/d.vhd", Checksum: sha256Of(content)}, Resolved{},
 			"image http://" + host + "/d.vhd: vhd image refused: this format is not written to disks, only raw, gpt, iso and qcow2: convert it first (qemu-img convert -O qcow2)"},
 		{"compressed", Ref{Source: s.URL + "/d.raw.gz", Checksum: sha256Of(content)}, Resolved{},
-			"image http://" + host + "/d.raw.gz: gzip image refused: this format is not written to disks, only raw, gpt, iso and qcow2: decompress it first (gunzip)"},
+			"image http://" + host + "/d.raw.gz: gzip image refused: it cannot be unpacked: unexpected EOF"},
 		{"page", Ref{Source: s.URL + "/page", Checksum: sha256Of(content)}, Resolved{},
 			"image http://" + host + "/page: image refused: it is a web page or an XML document, not a disk image: is the URL right?"},
 		{"not what it is said to be", Ref{Source: s.URL + "/tiny.qcow2", Checksum: sha256Of(content), DiskFormat: "raw"}, Resolved{},

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 )
 
@@ -32,6 +33,9 @@ func ReadLayout(r io.ReaderAt, size int64) (*Layout, error) {
 	info, h, err := inspect(e)
 	if err != nil {
 		return nil, err
+	}
+	if info.Packed != Unpacked {
+		return nil, fmt.Errorf("a file that is packed with %s has no layout: it is unpacked from its start to its end", info.Packed)
 	}
 	if info.ByteForByte() {
 		return &Layout{VirtualSize: size, Extents: []Extent{{FileLength: size, GuestLength: size}}}, nil
@@ -90,14 +94,67 @@ func (t *tables) readL1Entry(i int64, entry uint64, l2 []byte) error {
 		return fmt.Errorf("reading the L2 table at byte %d: %w", offset, err)
 	}
 	t.addMetadata(Range{offset, t.clusterSize()})
-	guest := i * t.clusterSize() * (t.clusterSize() / 8)
-	for at := 0; at < len(l2) && guest < t.virtualSize; at += 8 {
-		if entry := binary.BigEndian.Uint64(l2[at:]); entry != 0 {
-			if err := t.readL2Entry(guest, entry); err != nil {
-				return err
-			}
+	guest := i * t.perTable()
+	for at := int64(0); at < int64(len(l2)) && guest < t.virtualSize; at += t.entrySize() {
+		entry := binary.BigEndian.Uint64(l2[at:])
+		var err error
+		switch {
+		case t.subclusters:
+			err = t.readExtendedEntry(guest, entry, binary.BigEndian.Uint64(l2[at+8:]))
+		case entry != 0:
+			err = t.readL2Entry(guest, entry)
+		}
+		if err != nil {
+			return err
 		}
 		guest += t.clusterSize()
+	}
+	return nil
+}
+
+// readExtendedEntry adds the extents of a guest cluster that has subclusters. The bitmap's low half says which are
+// in the file, the high half which read as zeros, as those do that are in neither (QEMU's qcow2.rst, "Extended L2
+// Entries").
+func (t *tables) readExtendedEntry(guest int64, entry, bitmap uint64) error {
+	if entry&entryCompressed != 0 {
+		if bitmap != 0 {
+			return refuse("the L2 entry of disk byte %d is 0x%016x: a compressed cluster with subclusters", guest, entry)
+		}
+		return t.readL2Entry(guest, entry)
+	}
+	inFile, zero := uint32(bitmap), uint32(bitmap>>32)
+	if inFile&zero != 0 {
+		return refuse("the L2 entry of disk byte %d has subclusters that hold data and are zeros (0x%016x)", guest, bitmap)
+	}
+	if entry&^uint64(offsetMask|entryCopied) != 0 {
+		return refuse("the L2 entry of disk byte %d is 0x%016x: reserved bits are set", guest, entry)
+	}
+	offset, size := int64(entry&offsetMask), t.clusterSize()/32
+	if inFile == 0 {
+		return nil
+	}
+	if offset == 0 || offset%t.clusterSize() != 0 {
+		return refuse("the data of disk byte %d lies at byte %d, which is not a cluster's start", guest, offset)
+	}
+	for n := int64(0); n < 32; {
+		run := int64(bits.TrailingZeros32(^(inFile >> n)))
+		if run == 0 {
+			n++
+			continue
+		}
+		e := Extent{FileOffset: offset + n*size, GuestOffset: guest + n*size}
+		n += run
+		if e.GuestOffset >= t.virtualSize {
+			break
+		}
+		if e.FileOffset >= t.size {
+			return refuse("the data of disk byte %d lies at byte %d, but the file ends at %d", e.GuestOffset, e.FileOffset, t.size)
+		}
+		e.GuestLength = min(run*size, t.virtualSize-e.GuestOffset, t.size-e.FileOffset) // a file may end within its last cluster
+		e.FileLength = e.GuestLength
+		if err := t.add(e); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Fatalf("%s is needed: apt-get install qemu-utils gdisk fdisk util-linux dosfstools mtools genisoimage", name)
+		t.Fatalf("%s is needed: apt-get install qemu-utils gdisk fdisk util-linux dosfstools mtools genisoimage xz-utils zstd", name)
 	}
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

@@ -65,6 +65,14 @@ func (p *partImage) room(img wire.ImageInfo, info image.Info, d Disk, drive int6
 	return nil
 }
 
+// reserve is how much of the target must stay free: a whole disk has its config drive behind the image.
+func (p *partImage) reserve(drive int64) int64 {
+	if p == nil {
+		return drive
+	}
+	return 0
+}
+
 func errWholeDisk(img wire.ImageInfo) error {
 	return fmt.Errorf("image %s is deployed as a partition image, but it holds a whole disk with partitions of its own: set image_type to whole-disk", img.ID)
 }

@@ -112,7 +112,7 @@ func pipeline(ctx context.Context, p *pool, r func(context.Context) io.Reader, f
 
 // fill reads whole chunks; only the last may be short.
 func fill(ctx context.Context, r io.Reader, free <-chan *chunk, out chan<- *chunk) error {
-	if c, ok := r.(*stream); ok {
+	if c, ok := r.(io.Closer); ok {
 		defer c.Close()
 	}
 	for off := int64(0); ; {

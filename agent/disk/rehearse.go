@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/image"
@@ -12,7 +13,7 @@ import (
 // partition table is fitted, the config drive gets its place, and what firmware starts is looked for. What
 // fails here fails while the disk still holds what it held. What cannot be seen of the image yet is judged
 // when it is there.
-func (w *Writer) rehearse(d Disk, img wire.ImageInfo, info image.Info, g *guest, parts *partImage, drive []byte) error {
+func (w *Writer) rehearse(d Disk, img wire.ImageInfo, info image.Info, g io.ReaderAt, parts *partImage, drive []byte) error {
 	c := &picture{image: g, size: d.Size(), sector: d.SectorSize()}
 	if parts != nil {
 		root, _ := find(parts.plan.parts, Root)

@@ -256,12 +256,13 @@ func (s *stream) position(resp *http.Response) error {
 }
 
 // Close drops the connection; reading again makes a new one.
-func (s *stream) Close() {
+func (s *stream) Close() error {
 	if s.body == nil {
-		return
+		return nil
 	}
 	s.stall.Stop()
 	s.cancel()
 	s.body.Close()
 	s.body = nil
+	return nil
 }

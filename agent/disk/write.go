@@ -67,8 +67,12 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err == nil {
 		err = parts.room(img, info, d, int64(len(drive)))
 	}
+	var ahead io.ReaderAt
 	if err == nil {
-		err = w.rehearse(d, img, info, newGuest(meta, layout), parts, drive)
+		ahead, err = lookInto(meta, info, layout)
+	}
+	if err == nil {
+		err = w.rehearse(d, img, info, ahead, parts, drive)
 	}
 	if err != nil {
 		return Written{}, err
@@ -79,7 +83,12 @@ func (w *Writer) WriteImage(ctx context.Context, d Disk, img wire.ImageInfo, con
 	if err != nil {
 		return Written{}, err
 	}
-	if err := w.copy(ctx, parts.target(h), src, meta, layout, sum); err != nil {
+	if info.Packed != image.Unpacked {
+		info.VirtualSize, err = w.copyPacked(ctx, parts.target(h), src, meta, sum, img, info.Packed, parts.reserve(int64(len(drive))))
+	} else {
+		err = w.copy(ctx, parts.target(h), src, meta, layout, sum)
+	}
+	if err != nil {
 		return Written{}, err
 	}
 	if err := sum.verify(shown(src.url)); err != nil {
@@ -122,12 +131,24 @@ func (w *Writer) inspect(r io.ReaderAt, img wire.ImageInfo) (image.Info, *image.
 	if err := w.permitted(img, info.Format); err != nil {
 		return image.Info{}, nil, err
 	}
+	if info.Packed != image.Unpacked {
+		w.Log.Info("image inspected", "image", img.ID, "format", info.Format, "packed", info.Packed, "file_bytes", size, "disk_bytes_at_least", info.VirtualSize)
+		return info, nil, nil
+	}
 	layout, err := image.ReadLayout(r, size)
 	if err != nil {
 		return image.Info{}, nil, fmt.Errorf("reading the tables of image %s: %w", img.ID, err)
 	}
 	w.Log.Info("image inspected", "image", img.ID, "format", info.Format, "file_bytes", size, "disk_bytes", info.VirtualSize, "extents", len(layout.Extents))
 	return info, layout, nil
+}
+
+// lookInto reads what the image will put on the disk, as far as that can be known.
+func lookInto(meta *blocks, info image.Info, layout *image.Layout) (io.ReaderAt, error) {
+	if info.Packed == image.Unpacked {
+		return newGuest(meta, layout), nil
+	}
+	return lookAhead(meta, meta.src.size, info.Packed)
 }
 
 // fitsDisk refuses a whole-disk image that is larger than the disk.

@@ -81,6 +81,9 @@ func TestWriteImageGivesTheImageByteForByte(t *testing.T) {
 		{"qcow2, clusters of 512 bytes", "qcow2", convert(t, raw, "-O", "qcow2", "-o", "cluster_size=512"), 20 << 20},
 		{"qcow2, clusters of 2 MiB", "qcow2", convert(t, raw, "-O", "qcow2", "-o", "cluster_size=2M"), 20 << 20},
 		{"qcow2 with deflate, clusters of 2 MiB", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "cluster_size=2M"), 20 << 20},
+		{"qcow2 with subclusters", "qcow2", convert(t, raw, "-O", "qcow2", "-o", "extended_l2=on"), 20 << 20},
+		{"qcow2 with subclusters, deflate", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "extended_l2=on"), 20 << 20},
+		{"qcow2 with subclusters, zstd, 2 MiB", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=2M,compression_type=zstd"), 20 << 20},
 		{"qcow2, everything allocated", "qcow2", convert(t, raw, "-S", "0", "-O", "qcow2"), 20 << 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,8 +25,20 @@ func imageCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s is refused: %w", args[0], err)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "format %s, %d bytes in the file, %d bytes on the disk\n", info.Format, info.Size, info.VirtualSize)
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), describe(info))
 		return err
 	}})
 	return cmd
+}
+
+// describe is what people are told of an image.
+func describe(info image.Info) string {
+	text := fmt.Sprintf("format %s, %d bytes in the file, ", info.Format, info.Size)
+	switch {
+	case info.Packed == image.Unpacked:
+		return text + fmt.Sprintf("%d bytes on the disk", info.VirtualSize)
+	case info.VirtualSize == 0:
+		return text + fmt.Sprintf("packed with %s, which does not say how many bytes it needs on the disk", info.Packed)
+	}
+	return text + fmt.Sprintf("packed with %s, at least %d bytes on the disk", info.Packed, info.VirtualSize)
 }

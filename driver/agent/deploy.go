@@ -98,6 +98,9 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 	if err != nil {
 		return wire.ImageInfo{}, err
 	}
+	if err := unpacks(n, resolved.Info); err != nil {
+		return wire.ImageInfo{}, err
+	}
 	url, err := d.imageURL(ctx, n, resolved)
 	if err != nil {
 		return wire.ImageInfo{}, err
@@ -128,6 +131,18 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 	}
 	return info, nil
 }
+
+// unpacks refuses a compressed image for an agent that may write it to the disk as it is: nothing in the protocol
+// tells an agent that a raw image is compressed, and nothing tells the service what an agent makes of it.
+func unpacks(n *node.Node, info image.Info) error {
+	if info.Packed == image.Unpacked || strings.HasPrefix(n.Agent.Version, ownAgent) {
+		return nil
+	}
+	return invalid(n, "its image is packed with %s, and the agent in its ramdisk (version %q) is not Billet's, so that whether it unpacks it is not known: unpack the image, or use Billet's ramdisk", info.Packed, n.Agent.Version)
+}
+
+// ownAgent is how the version of Billet's own agent begins.
+const ownAgent = "billet-agent "
 
 // imageURL is where the machine reads the image: its own URL, or this service.
 func (d *Direct) imageURL(ctx context.Context, n *node.Node, r image.Resolved) (string, error) {
