@@ -39,6 +39,8 @@ type Agent struct {
 
 	install func(context.Context) (string, error) // what installs the boot loader in iSCSI mode; nil: installLoader
 
+	noPrograms bool // of the command under way: no program of the image may run
+
 	client    *client
 	images    *http.Client
 	inventory inventory.Machine

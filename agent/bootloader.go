@@ -49,7 +49,8 @@ func (a *Agent) partitionUUIDs(ctx context.Context, _ params) (any, error) {
 func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	var mode, rootUUID string
 	var ignore bool
-	for key, out := range map[string]any{"target_boot_mode": &mode, "root_uuid": &rootUUID, "ignore_bootloader_failure": &ignore} {
+	programs := true
+	for key, out := range map[string]any{"target_boot_mode": &mode, "root_uuid": &rootUUID, "ignore_bootloader_failure": &ignore, "run_image_bootloader": &programs} {
 		if err := p.decode(key, out); err != nil {
 			return nil, err
 		}
@@ -57,6 +58,7 @@ func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	if mode == "" {
 		mode = a.inventory.BootMode()
 	}
+	a.noPrograms = !programs
 	text, err := a.makeBootable(ctx, mode, rootUUID)
 	if err != nil && (ignore || a.Config.AnyBoot) {
 		a.Log.Warn("no boot entry was made, which is to be ignored", "error", err)
@@ -137,6 +139,9 @@ func (a *Agent) installGRUB(ctx context.Context, mode, rootUUID string) (string,
 
 // runGRUB has the GRUB of the root file system on a partition installed where t says.
 func (a *Agent) runGRUB(ctx context.Context, t grub.Target, root string, fs disk.FS) (string, error) {
+	if a.noPrograms {
+		return "", fmt.Errorf("the image on %s needs its own GRUB run as root in this ramdisk, which the service forbids (run_image_bootloader): nothing of it was run", root)
+	}
 	t.Root, t.RootFS, t.RootUUID, t.Dir, t.Log = root, fs.Type, fs.UUID, "/mnt/instance", a.Log
 	if a.LoadModule != nil {
 		a.LoadModule(fs.Type)

@@ -830,6 +830,11 @@ func TestArrayThatCannotBeMadeBootable(t *testing.T) {
 			program(k.t, "sgdisk", "--delete=1", "--new=1:4096:+600M", "--typecode=1:ef00", k.path("dev/md0"))
 		}, "moving the EFI system partition out of the array: partition 1 has 629145600 bytes (600.0 MiB), but where it is to go there are"},
 		{"BIOS without a root file system", "bios", func(k *md) { k.loaded("md0") }, "the image on /dev/md0 has no file system that could be its root (ext4, xfs, btrfs)"},
+		{"what may not be run", "bios fs-9 forbidden", func(k *md) {
+			k.loaded("md0")
+			program(k.t, "sgdisk", "--new=2:8192:12287", k.path("dev/md0"))
+			k.write("md0", 4<<20+0x438, "\x53\xef") // ext4's
+		}, "which the service forbids (run_image_bootloader): nothing of it was run"},
 		{"BIOS with another root file system", "bios fs-1", func(k *md) { k.loaded("md0") }, "no partition of /dev/md0 holds the root file system fs-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -842,6 +847,9 @@ func TestArrayThatCannotBeMadeBootable(t *testing.T) {
 			a.written = &d
 			mode, uuid, _ := strings.Cut(tt.mode, " ")
 			p := params{"target_boot_mode": json.RawMessage(`"` + mode + `"`), "root_uuid": json.RawMessage(`"` + uuid + `"`)}
+			if uuid == "fs-9 forbidden" {
+				p["root_uuid"], p["run_image_bootloader"] = nil, json.RawMessage("false")
+			}
 			if _, err := a.installBootloader(t.Context(), p); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}

@@ -11,7 +11,8 @@ import (
 )
 
 // cell is one way to deploy a machine; its name is the path of its test, such as
-// bios/direct/partition/netboot/qcow2. disk is "4kn" for one with sectors of 4096 bytes.
+// bios/direct/partition/netboot/qcow2. disk is "4kn" for one with sectors of 4096 bytes,
+// "multipath" for one behind two controllers.
 type cell struct{ firmware, deploy, kind, boot, format, disk string }
 
 func (c cell) name() string {
@@ -36,7 +37,8 @@ func matrix() []cell {
 	for _, deploy := range []string{"direct", "iscsi"} { // no BIOS starts from such a disk, but over the network it starts anything
 		cells = append(cells, cell{"uefi", deploy, "partition", "local", "qcow2", "4kn"})
 	}
-	return append(cells, cell{"bios", "direct", "partition", "netboot", "raw", "4kn"})
+	return append(cells, cell{"bios", "direct", "partition", "netboot", "raw", "4kn"},
+		cell{"bios", "direct", "whole-disk", "local", "raw", "multipath"}, cell{"uefi", "iscsi", "whole-disk", "local", "qcow2", "multipath"})
 }
 
 // TestLongMatrix deploys a machine in every way (make matrix; one cell: make matrix CELL=NAME). A cell is
@@ -56,7 +58,14 @@ func (c cell) run(t *testing.T) {
 		name += "-4kn"
 		options = append(options, "--sector-size", "4096")
 	}
+	if c.disk == "multipath" {
+		name += "-mp"
+		options = append(options, "--disk-model", "scsi", "--disk-paths", "2")
+	}
 	m := s.machine(name, options...)
+	if c.disk == "multipath" { // on a storage network only a hint chooses
+		m.patch("/properties/root_device", map[string]any{"serial": m.Disks[0].Serial})
+	}
 	m.patch("/properties/capabilities", "boot_mode:"+c.firmware)
 	m.patch("/deploy_interface", c.deploy)
 	m.available()

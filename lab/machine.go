@@ -50,6 +50,7 @@ type Disk struct {
 	WWN    string `json:"wwn,omitempty"` // ahci and scsi only; 0x and 16 hex digits
 
 	SectorSize int64 `json:"sector_size,omitempty"` // bytes of a logical sector; 0: 512
+	Paths      int   `json:"paths,omitempty"`       // ways to it, each through a controller of its own; 0: one
 
 	Pulled bool  `json:"pulled,omitempty"` // not in the machine now
 	BadAt  int64 `json:"bad_at,omitempty"` // a byte that cannot be written; 0: none
@@ -73,6 +74,7 @@ type MachineOptions struct {
 	Disks       []int64  // bytes [one of 6 GiB]; an empty list that is not nil makes a machine without disks
 	DiskModel   string   // ["virtio"], "nvme", "ahci", "scsi"
 	SectorSize  int64    // of the disks, logical and physical [512], 4096; not with ahci
+	DiskPaths   int      // to each disk [1], 2; scsi only
 	CDROM       string   // file in a CD drive, absolute [no drive]
 	NICs        int      // [1]
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
@@ -169,6 +171,9 @@ func (o *MachineOptions) checkDisks() error {
 	if sector != 512 && o.DiskModel == "ahci" {
 		return errors.New("sector size 4096: QEMU's disks of the model ahci have 512; allowed with it are virtio, nvme, scsi")
 	}
+	if o.DiskPaths > 2 || o.DiskPaths < 0 || o.DiskPaths == 2 && o.DiskModel != "scsi" {
+		return fmt.Errorf("%d paths to disks of the model %s: allowed are 1, and with scsi 2", o.DiskPaths, o.DiskModel)
+	}
 	for _, size := range o.Disks {
 		if size < 1<<20 || size%sector != 0 {
 			return fmt.Errorf("disk size %d bytes: at least 1 MiB and a multiple of %d is wanted", size, sector)
@@ -260,7 +265,7 @@ func newMachine(o MachineOptions, dir string) Machine {
 	}
 	for i, size := range o.Disks {
 		d := Disk{
-			Path: filepath.Join(dir, fmt.Sprintf("disk%d.raw", i)), Size: size, Model: o.DiskModel, SectorSize: o.SectorSize,
+			Path: filepath.Join(dir, fmt.Sprintf("disk%d.raw", i)), Size: size, Model: o.DiskModel, SectorSize: o.SectorSize, Paths: o.DiskPaths,
 			Serial: fmt.Sprintf("BILLET%s%d", strings.ToUpper(h[:8]), i),
 		}
 		if o.DiskModel == "ahci" || o.DiskModel == "scsi" {

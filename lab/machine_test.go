@@ -41,6 +41,9 @@ func TestMachineOptionsCheck(t *testing.T) {
 		{MachineOptions{Name: "m1", SectorSize: 2048}, `sector size 2048: allowed are 512, 4096`},
 		{MachineOptions{Name: "m1", SectorSize: 4096, DiskModel: "ahci"}, `sector size 4096: QEMU's disks of the model ahci have 512; allowed with it are virtio, nvme, scsi`},
 		{MachineOptions{Name: "m1", SectorSize: 4096, Disks: []int64{1<<20 + 512}}, `disk size 1049088 bytes: at least 1 MiB and a multiple of 4096 is wanted`},
+		{MachineOptions{Name: "m1", DiskPaths: 2, DiskModel: "scsi"}, ""},
+		{MachineOptions{Name: "m1", DiskPaths: 2}, `2 paths to disks of the model virtio: allowed are 1, and with scsi 2`},
+		{MachineOptions{Name: "m1", DiskPaths: 3, DiskModel: "scsi"}, `3 paths to disks of the model scsi: allowed are 1, and with scsi 2`},
 		{MachineOptions{Name: "m1", Disks: []int64{1000}}, `disk size 1000 bytes: at least 1 MiB and a multiple of 512 is wanted`},
 	} {
 		got := ""

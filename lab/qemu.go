@@ -127,12 +127,19 @@ func arguments(m Machine, order []string) []string {
 	if m.CDROM != "" || slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Model == "scsi" }) {
 		args = append(args, "-device", "virtio-scsi-pci,id=scsi0")
 	}
+	if slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Paths > 1 }) {
+		args = append(args, "-device", "virtio-scsi-pci,id=scsi1")
+	}
 	for i, d := range m.Disks {
 		if d.Pulled {
 			continue
 		}
+		if d.Paths > 1 { // nobody but this machine has the file, so both paths may write it
+			args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%db,format=raw,cache=unsafe,discard=unmap,file.locking=off,%s", i, driveFile(d)),
+				"-device", fmt.Sprintf("scsi-hd,bus=scsi1.0,scsi-id=%d,wwn=%s,share-rw=on,id=%sb,drive=drive%db,serial=%s", i, d.WWN, diskID(i), i, d.Serial))
+		}
 		// The host does not crash with the machine, so the guest's flushes may be ignored.
-		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,%s", i, driveFile(d)),
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,%s%s", i, unlocked(d), driveFile(d)),
 			"-device", diskDevice(d, i)+",bootindex="+index(diskID(i)))
 	}
 	if m.CDROM != "" { // on the one bus that every kernel of the lab has a driver for
@@ -155,9 +162,20 @@ func diskDevice(d Disk, i int) string {
 	case "ahci":
 		return fmt.Sprintf("ide-hd,bus=ide.%d,wwn=%s,%s", i, d.WWN, drive)
 	case "scsi":
+		if d.Paths > 1 {
+			drive += ",share-rw=on"
+		}
 		return fmt.Sprintf("scsi-hd,bus=scsi0.0,scsi-id=%d,wwn=%s,%s", i, d.WWN, drive)
 	}
 	return "virtio-blk-pci," + drive
+}
+
+// unlocked lets two drives open one file.
+func unlocked(d Disk) string {
+	if d.Paths > 1 {
+		return "file.locking=off,"
+	}
+	return ""
 }
 
 func nicID(i int) string  { return "nic" + strconv.Itoa(i) }

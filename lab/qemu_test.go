@@ -52,6 +52,12 @@ func TestArguments(t *testing.T) {
 -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd -drive if=pflash,format=raw,unit=1,file=vars.fd
 -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1
 -netdev tap,id=net0,ifname=t0,script=no,downscript=no -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=`},
+		{"scsi over two paths", func(m *Machine) {
+			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000", Paths: 2}}
+		}, bmc.BootDevice{Device: "disk", Persistent: true}, `
+-device virtio-scsi-pci,id=scsi0 -device virtio-scsi-pci,id=scsi1
+-drive if=none,id=drive0b,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw -device scsi-hd,bus=scsi1.0,scsi-id=0,wwn=0x5000,share-rw=on,id=disk0b,drive=drive0b,serial=S0
+-drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw -device scsi-hd,bus=scsi0.0,scsi-id=0,wwn=0x5000,id=disk0,drive=drive0,serial=S0,share-rw=on,bootindex=1`},
 		{"scsi and no card", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000"}, {Path: "/lab/disk1.raw", Model: "scsi", Serial: "S1", WWN: "0x5001"}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -91,7 +90,7 @@ func (f *fat) csv(files []fatEntry, arch string) []string {
 			if file.folder || !strings.EqualFold(file.name, want) {
 				continue
 			}
-			raw, err := f.read(file)
+			raw, err := f.file(file)
 			if err != nil {
 				continue // a list that cannot be read names nothing
 			}
@@ -126,30 +125,4 @@ func csvText(raw []byte) string {
 		}
 	}
 	return string(utf16.Decode(units))
-}
-
-// maxList bounds a list of loaders; real ones have some hundred bytes.
-const maxList = 64 << 10
-
-// read reads a small file.
-func (f *fat) read(e fatEntry) ([]byte, error) {
-	if e.size > maxList {
-		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", e.name, e.size, maxList)
-	}
-	var out []byte
-	for cluster := e.cluster; len(out) < int(e.size); {
-		if cluster < 2 || cluster >= f.clusters+2 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		piece := make([]byte, f.clusterSize)
-		if _, err := f.r.ReadAt(piece, f.dataStart+int64(cluster-2)*f.clusterSize); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", e.name, err)
-		}
-		out = append(out, piece...)
-		var err error
-		if cluster, err = f.next(cluster); err != nil {
-			return nil, err
-		}
-	}
-	return out[:e.size], nil
 }

@@ -133,3 +133,23 @@ func FuzzMediaFile(f *testing.F) {
 		}
 	})
 }
+
+// A medium's links and names lead nowhere: it is read by its blocks, and what it holds never becomes a path here.
+func TestMediaLeadNowhere(t *testing.T) {
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "medium")
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "token")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "genisoimage", "-R", "-quiet", "-V", "ir-vfd-dev", "-o", path, dir)
+	if data, _, err := MediaFile(bytes.NewReader(read(t, path)), "ir-vfd-dev", "token"); len(data) > 0 || err != nil {
+		t.Errorf("a link was followed: %q, %v", data, err)
+	}
+	iso := medium(t, "iso", "ir-vfd-dev", map[string]string{"token": "secret"})
+	at := bytes.Index(iso, []byte("TOKEN.;1"))
+	copy(iso[at:], "../../x;")
+	for _, name := range []string{"token", "../../x", "x"} {
+		if data, found, err := MediaFile(bytes.NewReader(iso), "ir-vfd-dev", name); found && name != "../../x" || err != nil || found && string(data) != "secret" {
+			t.Errorf("%s: %q, %v, %v", name, data, found, err)
+		}
+	}
+}

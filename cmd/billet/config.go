@@ -77,6 +77,7 @@ type Config struct {
 	EraseContinue         bool
 	EraseATA, EraseNVMe   bool
 	EraseSkipReadOnly     bool
+	RunImageBootloader    bool
 	EraseConcurrency      int
 	DeployTimeout         time.Duration
 	CleanTimeout          time.Duration
@@ -173,6 +174,7 @@ func (c *Config) keys() []key {
 		{"continue_if_disk_secure_erase_fails", "false", "a disk that fails to erase itself is overwritten; false: it fails the step", boolean(&c.EraseContinue)},
 		{"shred_random_overwrite_iterations", "0", "passes of random data when a disk is overwritten", number(&c.EraseIterations, 0, 100)},
 		{"shred_final_overwrite_with_zeros", "true", "a pass of zeros when a disk is overwritten, after the random ones", boolean(&c.EraseZeros)},
+		{"run_image_bootloader", "true", "the GRUB of partition images, and of images on software RAID for BIOS, is run as root in the deploy ramdisk; false: such images are refused. Never for a node with a lessee, unless its driver_info/run_image_bootloader is true, which wins over this key", boolean(&c.RunImageBootloader)},
 		{"erase_skip_read_only", "false", "a read-only disk is left alone; false: it fails erase_devices before any disk is touched", boolean(&c.EraseSkipReadOnly)},
 		{"disk_erasure_concurrency", "4", "disks of a machine that are erased side by side", number(&c.EraseConcurrency, 1, 1000)},
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},

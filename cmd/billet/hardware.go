@@ -36,6 +36,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			"deploy.erase_devices": c.EraseDevicesPriority, "deploy.erase_devices_metadata": c.EraseMetadataPriority,
 			"raid.create_configuration": c.CreateRAIDPriority, "raid.delete_configuration": c.DeleteRAIDPriority,
 		},
+		NoImagePrograms: !c.RunImageBootloader,
 		Erase: &agent.Erase{
 			ATA: c.EraseATA, NVMe: c.EraseNVMe, Overwrite: c.EraseContinue, SkipReadOnly: c.EraseSkipReadOnly, AtOnce: c.EraseConcurrency,
 			RandomPasses: c.EraseIterations, NoZerosAfterAll: !c.EraseZeros,

@@ -121,6 +121,7 @@ func (f *labFlags) create() *cobra.Command {
 	p.StringArrayVar(&disks, "disk", []string{"6G"}, "disk size (sparse), again for another disk; none: no disk")
 	p.StringVar(&o.DiskModel, "disk-model", "virtio", "virtio, nvme, ahci or scsi")
 	p.Int64Var(&o.SectorSize, "sector-size", 512, "bytes of a disk's sectors: 512 or 4096 (firmware uefi starts from these; not with ahci)")
+	p.IntVar(&o.DiskPaths, "disk-paths", 1, "ways to each disk, each through a controller of its own: 1, or 2 with scsi (multipath)")
 	p.StringVar(&o.CDROM, "cdrom", "", "file to have in a CD drive, such as an ISO image (default: no drive)")
 	p.IntVar(&o.NICs, "nics", 1, "network cards")
 	p.StringVar(&o.NICModel, "nic-model", "virtio", "virtio, e1000e or e1000")

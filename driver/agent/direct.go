@@ -34,6 +34,8 @@ type Direct struct {
 	Priorities map[string]int
 
 	Erase *Erase // nil: agents erase as they think best
+
+	NoImagePrograms bool // the GRUB of images is not run in the deploy ramdisk
 }
 
 // DefaultPriorities leave automated cleaning with erasing metadata alone: overwriting whole disks
@@ -47,6 +49,7 @@ func (d *Direct) Name() string { return "direct" }
 func (d *Direct) Properties() map[string]string {
 	return map[string]string{
 		"fast_track":               "Whether a ramdisk that still runs is used on by the next flow without a reboot, in place of the service's own setting. Optional.",
+		programsKey:                "Whether an image's own GRUB is run as root in the deploy ramdisk, which partition images with local boot need. Optional, default the service's setting, but false where the node has a lessee.",
 		wipeKey:                    "Whether disks with file systems that other machines may share (VMFS, GPFS, GFS2, OCFS2, vSAN, Oracle ASM), and disks on a storage network, are erased and overwritten too. Optional, default false.",
 		"deploy_forces_oob_reboot": "Whether the machine is always switched off through its BMC after the image is written, rather than by the agent. Optional.",
 		"image_download_source":    "How the machine gets an http(s) image: \"http\", from its own URL, is the one supported. Optional.",

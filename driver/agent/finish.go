@@ -66,6 +66,9 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
 				"target_boot_mode": mode,
 			}
+			if may, _ := d.mayRunPrograms(t.Node); !may && (isPartition(t.Node) || raid.IsSoftware(t.Node.RAIDConfig)) {
+				params[programsKey] = false // agents of the field know no such parameter, and then do nothing
+			}
 			switch {
 			case known:
 			case !isPartition(t.Node) && !raid.IsSoftware(t.Node.RAIDConfig):

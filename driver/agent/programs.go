@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"github.com/billet-metal/billet/agent/raid"
+	"github.com/billet-metal/billet/node"
+)
+
+// programsKey is the key of driver_info that says whether an image's own programs may run in the deploy ramdisk.
+const programsKey = "run_image_bootloader"
+
+// mayRunPrograms reports whether the image's grub-install and update-grub may run, as root, in the deploy
+// ramdisk. The node's key decides; without it the service's, but never for an image of somebody who only
+// leases the node: there the machine's owner must have said so. why tells what forbids it.
+func (d *Direct) mayRunPrograms(n *node.Node) (may bool, why string) {
+	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
+		yes, _ := boolean(v)
+		return yes, "driver_info/" + programsKey + " is false"
+	}
+	if n.Lessee != "" {
+		return false, "the node has a lessee, whose images are not trusted"
+	}
+	return !d.NoImagePrograms, "the service's " + programsKey + " is false"
+}
+
+// validatePrograms refuses, before anything boots, an instance that would need what may not run.
+func (d *Direct) validatePrograms(n *node.Node) error {
+	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
+		if _, ok := boolean(v); !ok {
+			return invalid(n, "driver_info/%s is %v; true and false are allowed", programsKey, v)
+		}
+	}
+	if n.InstanceInfo.String("image_source") == "" || !deployable(n) {
+		return nil
+	}
+	may, why := d.mayRunPrograms(n)
+	if may {
+		return nil
+	}
+	const otherwise = "use a whole-disk image%s, or let an administrator set driver_info/" + programsKey + " to true"
+	if isPartition(n) && !isNetboot(n) {
+		return invalid(n, "its image is a partition image, whose own GRUB would be run as root in the deploy ramdisk, which is switched off (%s): "+otherwise, why, " or boot_option netboot")
+	}
+	if mode, known := d.bootMode(n); !isPartition(n) && raid.IsSoftware(n.RAIDConfig) && known && mode == "bios" {
+		return invalid(n, "its root disk is software RAID, for which a BIOS needs the image's own GRUB run as root in the deploy ramdisk, which is switched off (%s): "+otherwise, why, " without software RAID, or UEFI boot mode")
+	}
+	return nil
+}
