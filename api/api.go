@@ -84,7 +84,7 @@ func New(cfg Config) (*API, error) {
 	default:
 		return nil, fmt.Errorf("api: unknown auth %q; allowed are noauth and http_basic", cfg.Auth)
 	}
-	a.calls, a.reports = newGate(64, 16, 512, 10*time.Second), newGate(8, 2, 128, time.Minute)
+	a.calls, a.reports = newGate(64, 32, 512, 10*time.Second), newGate(8, 2, 128, time.Minute)
 	a.people = a.door(a.routes(), peopleDoor)
 	a.machine = a.door(machineRoutes(a.routes()), machineDoor)
 	return a, nil

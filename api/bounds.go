@@ -20,6 +20,17 @@ const (
 	maxMachineBody    = 512 << 10 // what else a machine says, an inventory and its last lines included
 )
 
+// maxAddresses is how many network interfaces one machine may have.
+const maxAddresses = 512
+
+// fewAddresses refuses a machine with more interfaces than there are machines with: each is looked for in the store.
+func fewAddresses(n int) error {
+	if n <= maxAddresses {
+		return nil
+	}
+	return invalid("A machine may have at most %d network interfaces here, not %d.", maxAddresses, n)
+}
+
 // takePlace waits for a place among the calls of machines, who do not log in: so many of all, so many of one address,
 // and fewer with large bodies. People's calls need none: they have been admitted.
 func (a *API) takePlace(r *http.Request, rt route) (leave func(), err error) {

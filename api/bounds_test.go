@@ -160,3 +160,20 @@ func TestSourcesOfRequests(t *testing.T) {
 		}
 	}
 }
+
+// A machine with more interfaces than machines have is refused before anybody looks for them, whichever way it says so.
+func TestAMachineHasSoManyInterfaces(t *testing.T) {
+	s := newServer(t)
+	many := strings.Repeat(`{"mac_address":"52:54:00:00:00:77"},`, maxAddresses) + `{"mac_address":"52:54:00:00:00:78"}`
+	const want = "A machine may have at most 512 network interfaces here, not 513."
+	for _, tt := range []struct{ method, path, body string }{
+		{"GET", "/v1/lookup?addresses=" + strings.Repeat("52:54:00:00:00:77,", maxAddresses) + "52:54:00:00:00:78", ""},
+		{"POST", "/v1/continue_inspection", `{"inventory":{"interfaces":[` + many + `]}}`},
+		{"POST", "/v1/drivers/ipmi/vendor_passthru/lookup", `{"inventory":{"interfaces":[` + many + `]}}`},
+	} {
+		resp, body := send(s.api.MachineHandler(), "1.90", tt.method, tt.path, tt.body)
+		if resp.StatusCode != 400 || faultstring(t, body) != want || len(s.calls) > 0 {
+			t.Errorf("%s %.40s: %d %s", tt.method, tt.path, resp.StatusCode, body)
+		}
+	}
+}

@@ -25,8 +25,8 @@ func (a *API) foreign(r *http.Request, kind doorKind) error {
 		return a.notOfMachine(r)
 	}
 	if a.users == nil && !a.ownHost(r) {
-		return node.Errorf(node.Forbidden, "The API is asked for as %q. Without a login it answers only to the address it listens on, to localhost "+
-			"and to the names in allowed_hosts, since a web page could have any other name lead here.", r.Host)
+		return node.Errorf(node.Forbidden, "The API is asked for as %q. Without a login it answers only to the address it listens on, "+
+			"to localhost and to the names in allowed_hosts, since a web page could have any other name lead here.", r.Host)
 	}
 	if a.crossSite.Check(r) != nil || crossRead(r) {
 		return node.Errorf(node.Forbidden, "A web page of another site makes this request; the API takes none of those.")

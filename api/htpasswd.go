@@ -56,8 +56,9 @@ func readUsers(file string) (u *users, warnings []string, err error) {
 			return nil, nil, fmt.Errorf("%s line %d: %w", file, n, err)
 		}
 		if h.cost < goodCost {
-			warnings = append(warnings, fmt.Sprintf("%s line %d: the hash of %q has a cost of %d, which is tried out quickly when the file is stolen; `htpasswd -B -C %d` makes a better one",
-				file, n, name, h.cost, goodCost))
+			const low = "%s line %d: the hash of %q has a cost of %d, which is tried out quickly when the file is stolen; " +
+				"`htpasswd -B -C %d` makes a better one"
+			warnings = append(warnings, fmt.Sprintf(low, file, n, name, h.cost, goodCost))
 		}
 		u.hashes[name], u.most = h, max(u.most, h.cost)
 	}
@@ -75,7 +76,8 @@ func readUser(line string) (name string, h hashed, err error) {
 	case !utf8.ValidString(line):
 		return "", h, fmt.Errorf("it is not UTF-8 text")
 	case ok && name != "" && strings.HasPrefix(hash, "$2") && !bcryptForm.MatchString(hash):
-		return "", h, fmt.Errorf("the hash of %q is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has %d", name, len(hash))
+		return "", h, fmt.Errorf("the hash of %q is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has %d",
+			name, len(hash))
 	case !ok || name == "" || costErr != nil:
 		return "", h, fmt.Errorf("expected name:hash with a bcrypt hash, as `htpasswd -B` writes it")
 	case cost > mostCost:

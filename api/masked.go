@@ -88,7 +88,8 @@ func pair(old []any, i int, v any) any {
 func kept(at string, old any) (any, error) {
 	switch old.(type) {
 	case nil, bool:
-		return nil, invalid("%s is %q, which stands for a secret in answers, and there is none to keep. Send the secret itself, or leave the key out.", at, node.Mask)
+		return nil, invalid("%s is %q, which stands for a secret in answers, and there is none to keep. "+
+			"Send the secret itself, or leave the key out.", at, node.Mask)
 	}
 	return old, nil
 }

@@ -32,6 +32,9 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 			macs = append(macs, mac)
 		}
 	}
+	if err := fewAddresses(len(macs)); err != nil {
+		return err
+	}
 	uuid, err := optionalUUID("node_uuid", q.Get("node_uuid"))
 	if err != nil {
 		return err
@@ -208,6 +211,10 @@ func (a *API) readInspection(c *call) (node.InspectionData, error) {
 
 func readReport(body map[string]any, data *node.InspectionData) (err error) {
 	if data.Inventory, err = object("inventory", body["inventory"]); err != nil {
+		return err
+	}
+	interfaces, _ := data.Inventory["interfaces"].([]any)
+	if err := fewAddresses(len(interfaces)); err != nil {
 		return err
 	}
 	if data.Error, err = text("error", body["error"], 1<<20); err != nil {

@@ -139,6 +139,9 @@ func inventoryMACs(body map[string]any) ([]string, error) {
 		list, _ = body["hardware"].([]any)
 		key = "id"
 	}
+	if err := fewAddresses(len(list)); err != nil {
+		return nil, err
+	}
 	var macs []string
 	for _, item := range list {
 		nic, ok := item.(map[string]any)

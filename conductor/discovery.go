@@ -40,7 +40,11 @@ func (c *Conductor) enrolStranger(ctx context.Context, data node.InspectionData)
 }
 
 func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (*node.Node, error) {
-	if err := c.roomForStranger(ctx); err != nil {
+	err := c.roomForStranger(ctx)
+	if err == nil {
+		err = modest(data)
+	}
+	if err != nil {
 		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "reason", err)
 		return nil, err
 	}
@@ -128,6 +132,9 @@ func flagged(data node.InspectionData) node.InspectionData {
 
 // rediscover takes a further report of a machine that discovery has enrolled and nobody has touched since.
 func (c *Conductor) rediscover(ctx context.Context, found *node.Node, data node.InspectionData) (*node.Node, error) {
+	if err := modest(data); err != nil {
+		return nil, err
+	}
 	n, err := c.reserve(ctx, found.UUID)
 	if err != nil {
 		return nil, err

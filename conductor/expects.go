@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -32,6 +33,22 @@ func (c *Conductor) ExpectsReport(ctx context.Context, uuid string) error {
 	return node.Errorf(node.NotFound, "No node waits for an inspection report.")
 }
 
+// maxStrangersReport bounds what is kept of the report of a machine that nobody has enrolled.
+const maxStrangersReport = 2 << 20
+
+// modest refuses a stranger's report that is larger than what machines report.
+func modest(data node.InspectionData) error {
+	b, err := json.Marshal([]any{data.Inventory, data.PluginData})
+	if err != nil {
+		return err
+	}
+	if len(b) > maxStrangersReport {
+		return node.Errorf(node.Invalid, "The machine was not enrolled: its report has %d bytes; of a machine that nobody has enrolled at most %d are kept.",
+			len(b), maxStrangersReport)
+	}
+	return nil
+}
+
 // roomForStranger says whether discovery may enrol one more machine: anybody on the network can report machines that
 // there are not.
 func (c *Conductor) roomForStranger(ctx context.Context) error {
@@ -51,6 +68,6 @@ func (c *Conductor) roomForStranger(ctx context.Context) error {
 	if found < c.cfg.DiscoveryLimit {
 		return nil
 	}
-	return node.Errorf(node.Unavailable, "The machine was not enrolled: %d discovered machines wait in the state enroll, as many as discovery_limit allows. "+
-		"Manage or delete them, or raise the limit.", found)
+	return node.Errorf(node.Unavailable, "The machine was not enrolled: %d discovered machines wait in the state enroll, "+
+		"as many as discovery_limit allows. Manage or delete them, or raise the limit.", found)
 }

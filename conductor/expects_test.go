@@ -24,6 +24,11 @@ func TestDiscoveryHasACap(t *testing.T) {
 		if got := w.nodes(); len(got) != 2 {
 			t.Errorf("%d nodes", len(got))
 		}
+		large := stranger("192.0.2.77")
+		large.PluginData["noise"] = strings.Repeat("x", maxStrangersReport)
+		if _, err := c.ContinueInspection(w.t.Context(), large); node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), "at most 2097152 are kept") {
+			t.Errorf("a large report of the first: %v", err)
+		}
 		if _, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77")); err != nil {
 			t.Errorf("the first again: %v", err)
 		}

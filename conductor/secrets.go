@@ -113,7 +113,9 @@ func secretLines(text string) (found []string) {
 		found = append(found, line)
 		if i := strings.IndexAny(line, ":="); i > 0 {
 			value := strings.Trim(strings.TrimSpace(line[i+1:]), `"'`)
-			if name := strings.TrimLeft(line[:i], "- "); node.SecretKey(name) || !strings.Contains(name, " ") && len(value) >= 8 && !strings.Contains(value, " ") {
+			name := strings.TrimLeft(line[:i], "- ")
+			telling := !strings.Contains(name, " ") && len(value) >= 8 && !strings.Contains(value, " ")
+			if node.SecretKey(name) || telling {
 				found = append(found, value)
 			}
 		}

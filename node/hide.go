@@ -96,7 +96,8 @@ func encodings(s string) []string {
 		forms = append(forms, u, percent.ReplaceAllStringFunc(u, strings.ToLower))
 	}
 	digits := hex.EncodeToString([]byte(s))
-	forms = append(forms, digits, strings.ToUpper(digits), base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
+	forms = append(forms, digits, strings.ToUpper(digits))
+	forms = append(forms, base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
 	return append(forms, insideBase64(s)...)
 }
 
