@@ -2,6 +2,7 @@ package boot_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -62,6 +63,10 @@ func TestMain(m *testing.M) {
 type services struct {
 	Mode     dhcp.Mode
 	Machines map[string]boot.Machine // by MAC
+	Pools    []dhcp.Pool             // behind relays
+	Own      []dhcp.Pool             // of the own network; none: 100 to 200
+	Database string                  // "": one of its own
+	IP, NIC  string                  // "": the first namespace's
 }
 
 func (s services) Machine(_ context.Context, mac string) (boot.Machine, error) {
@@ -98,29 +103,34 @@ func serveBoot(config []byte, out io.Writer) error {
 	defer stop()
 	trace := &jsonTrace{to: json.NewEncoder(out)}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	base := "http://" + serverIP + ":8080"
+	ip, nic := cmp.Or(s.IP, serverIP), cmp.Or(s.NIC, "br0")
+	base := "http://" + ip + ":8080"
 	dir, err := os.MkdirTemp("", "billet-leases-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	leases, err := store.Open(ctx, store.Config{DataDir: dir, Host: "boot"})
+	leases, err := store.Open(ctx, store.Config{DataDir: dir, Host: "boot " + ip, URL: s.Database, Key: make([]byte, store.KeySize)})
 	if err != nil {
 		return err
 	}
 	defer leases.Close()
+	own := s.Own
+	if own == nil {
+		own = []dhcp.Pool{{
+			Prefix: netip.MustParsePrefix("10.99.0.0/24"),
+			First:  netip.MustParseAddr("10.99.0.100"), Last: netip.MustParseAddr("10.99.0.200"),
+		}}
+	}
 	d := &dhcp.Server{
 		Config: dhcp.Config{
-			Interface: "br0", ServerIP: netip.MustParseAddr(serverIP), Mode: s.Mode, BaseURL: base,
-			Pools: []dhcp.Pool{{
-				Prefix: netip.MustParsePrefix("10.99.0.0/24"),
-				First:  netip.MustParseAddr("10.99.0.100"), Last: netip.MustParseAddr("10.99.0.200"),
-			}},
+			Interface: nic, ServerIP: netip.MustParseAddr(ip), Mode: s.Mode, BaseURL: base,
+			Pools: append(own, s.Pools...),
 		},
 		Lookup: s, Leases: leases, Trace: trace, Log: log,
 	}
-	t := &tftp.Server{Addr: netip.MustParseAddrPort(serverIP + ":69"), Lookup: s, Trace: trace, Gate: fetch.Loopback("/"), Log: log}
-	h := &http.Server{Addr: serverIP + ":8080", Handler: &web.Handler{Lookup: s, BaseURL: base, Trace: trace, Gate: fetch.Loopback("/"), Log: log}}
+	t := &tftp.Server{Addr: netip.MustParseAddrPort(ip + ":69"), Lookup: s, Trace: trace, Gate: fetch.Loopback("/"), Log: log}
+	h := &http.Server{Addr: ip + ":8080", Handler: &web.Handler{Lookup: s, BaseURL: base, Trace: trace, Gate: fetch.Loopback("/"), Log: log}}
 	failed := make(chan error, 3)
 	go func() { failed <- d.Serve(ctx) }()
 	go func() { failed <- t.Serve(ctx) }()
@@ -350,13 +360,15 @@ func (r *running) story() string {
 }
 
 // serve starts the boot services and waits until the three of them answer.
-func (n *network) serve(s services) *running {
+func (n *network) serve(s services) *running { return n.serveIn(n.ns, s) }
+
+func (n *network) serveIn(ns string, s services) *running {
 	n.t.Helper()
 	config, err := json.Marshal(s)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	r := n.start(n.ns, []string{serviceEnv + "=" + string(config)}, n.self())
+	r := n.start(ns, []string{serviceEnv + "=" + string(config)}, n.self())
 	up := func(text string) bool {
 		return strings.Contains(text, "dhcp serves") && strings.Contains(text, "tftp serves")
 	}
