@@ -188,12 +188,12 @@ func TestWhatCannotBeTakenIsRefusedFirst(t *testing.T) {
 		{"no loader for UEFI", partitioned(t, 8<<20), false, "uefi", "would not start in UEFI mode: reading the EFI system partition (partition 1): there is no FAT file system"},
 		{"no system partition", tabled(t, fourPrimaries), false, "uefi", "would not start in UEFI mode: the image has no EFI system partition"},
 	} {
-		for format, file := range map[string][]byte{"raw": tt.image, "qcow2": convert(t, tt.image, "-c", "-O", "qcow2")} {
+		for format, file := range map[string][]byte{"raw": tt.image, "qcow2": convert(t, tt.image, "-c", "-O", "qcow2"), "raw, packed": packedBy(t, tt.image, "gzip -1")} {
 			for how, serve := range map[string]func(testing.TB, []byte) *httptest.Server{"ranges": serveFile, "no ranges": noRanges} {
 				t.Run(tt.name+", "+format+", "+how, func(t *testing.T) {
 					s := serve(t, file)
 					d := dirtyDisk(t, 20<<20)
-					img := imageOf(s.URL, format, file)
+					img := imageOf(s.URL, strings.TrimSuffix(format, ", packed"), file)
 					img.BootMode = tt.mode
 					drive := ""
 					if tt.drive {
