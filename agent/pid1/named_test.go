@@ -24,3 +24,27 @@ func TestLoadNamed(t *testing.T) {
 		t.Errorf("loaded %q, want %q", got, want)
 	}
 }
+
+// What tells good paths to a disk from bad ones is there before the disks are.
+func TestPathsAreToldApartBeforeDisksAreFound(t *testing.T) {
+	dir, sys := t.TempDir(), t.TempDir()
+	for path, text := range map[string]string{
+		filepath.Join(dir, "modules.dep"): "lpfc.ko:\nscsi_dh_alua.ko:\n", filepath.Join(dir, "modules.alias"): "alias pci:v10DF* lpfc\n",
+		filepath.Join(sys, "bus/pci/devices/0/modalias"): "pci:v10DFd1\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	m := Modules{Dir: dir, Sys: sys, Log: slog.New(slog.DiscardHandler), Load: func(f string) error { got = append(got, filepath.Base(f)); return nil }}
+	if err := m.LoadAll(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"scsi_dh_alua.ko", "lpfc.ko"}; !slices.Equal(got, want) {
+		t.Errorf("loaded %q, want %q", got, want)
+	}
+}
