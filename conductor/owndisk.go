@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -31,8 +32,19 @@ func (e evidence) ownDisk() string {
 	if asked != nil {
 		sign = fmt.Sprintf("over DHCP only an operating system asked, and never its firmware; last %s: %s", e.ago(asked.At), asked.What)
 	}
-	return fmt.Sprintf("it started its own disk (%s%s): the BMC accepted the network boot and did not do it, or the firmware went past it. Put network boot first in the firmware's boot order, or mend what the BMC does with a boot device; `ipmitool chassis bootparam get 5` shows what it keeps.",
-		sign, shown)
+	return fmt.Sprintf("it started its own disk (%s%s): %s. Put network boot first in the firmware's boot order, or mend what the BMC does with a boot device; `ipmitool chassis bootparam get 5` shows what it keeps.",
+		sign, shown, e.overrideTold())
+}
+
+// overrideTold is what the BMC said of the boot device when it was asked for it before the start.
+func (e evidence) overrideTold() string {
+	switch o := e.override; o.Answer {
+	case driver.OverrideLost:
+		return fmt.Sprintf("the BMC took the boot device %s and forgot it, also when it was told again", o.Asked.Device)
+	case driver.OverrideKept:
+		return fmt.Sprintf("the BMC took the boot device %s and still named it right before the start, so the firmware did not hear of it or went past it", o.Asked.Device)
+	}
+	return "the BMC accepted the network boot and did not do it, or the firmware went past it"
 }
 
 // ownConsole is the last line of the console, of this wait, that an installed system wrote.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -18,8 +19,9 @@ type evidence struct {
 	agent     node.Agent       // zero when no agent called since the flow began
 	stepBegan time.Time
 	now       time.Time
-	listens   time.Time // since when this process hears machines
-	unread    bool      // the store did not tell what the boot services saw
+	listens   time.Time           // since when this process hears machines
+	unread    bool                // the store did not tell what the boot services saw
+	override  driver.BootOverride // what the BMC said of the boot device that it was told
 
 	serial, agentLog node.MachineLines // since the flow began
 }
@@ -41,6 +43,7 @@ func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Por
 	if step := p.Current(); step != nil {
 		e.stepBegan = step.StartedAt
 	}
+	e.override, _ = driver.OverrideOf(p)
 	for _, port := range ports {
 		e.macs = append(e.macs, port.Address)
 	}
