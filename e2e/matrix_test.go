@@ -11,12 +11,13 @@ import (
 )
 
 // cell is one way to deploy a machine; its name is the path of its test, such as
-// bios/direct/partition/netboot/qcow2. disk is "4kn" for one with sectors of 4096 bytes,
-// "multipath" for one behind two controllers.
+// bios/direct/partition/netboot/qcow2. disk is "4kn" for one with sectors of 4096 bytes, "multipath" for one
+// behind two controllers; the name begins with that, since go test -run with the name of the cell for
+// ordinary disks would run this one too.
 type cell struct{ firmware, deploy, kind, boot, format, disk string }
 
 func (c cell) name() string {
-	return strings.TrimSuffix(strings.Join([]string{c.firmware, c.deploy, c.kind, c.boot, c.format, c.disk}, "/"), "/")
+	return strings.TrimPrefix(strings.Join([]string{c.disk, c.firmware, c.deploy, c.kind, c.boot, c.format}, "/"), "/")
 }
 
 // matrix lists every way there is. A whole-disk image boots from its disk only, and an instance in memory
