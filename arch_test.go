@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"image":             {"fetch"},
 	"network":           {"driver", "node"},
 	"agent/rescue":      {"crypt"},
-	"agent":             {"agent/wire", "agent/benchmark", "agent/bootmenu", "agent/disk", "agent/efi", "agent/inroot", "agent/grub", "agent/inventory", "agent/raid", "agent/rescue", "crypt", "image", "iscsi"},
+	"agent":             {"agent/wire", "agent/benchmark", "agent/bootmenu", "agent/disk", "agent/efi", "agent/inroot", "agent/grub", "agent/inventory", "agent/raid", "agent/rescue", "crypt", "fetch", "image", "iscsi"},
 	"iscsi":             {},
 	"agent/wire":        {},
 	"agent/disk":        {"agent/ata", "agent/efi", "agent/nvme", "agent/scsi", "agent/wire", "configdrive", "image"},

@@ -9,13 +9,16 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/agent/inventory"
 	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/fetch"
 )
 
 // Machine is what the agent does to the machine as a whole. In tests it is a fake.
@@ -95,12 +98,7 @@ func (a *Agent) prepare() {
 	a.client = &client{
 		http: &http.Client{Transport: transport, CheckRedirect: stay}, urls: a.Config.APIURLs, requestID: a.Config.RequestID, log: a.Log,
 	}
-	// Images are large: their transport must not unpack, and has its own deadlines.
-	images := transport.Clone()
-	images.DisableCompression = true
-	images.ResponseHeaderTimeout = time.Minute
-	images.ReadBufferSize = 256 << 10
-	a.images = &http.Client{Transport: images, CheckRedirect: safely}
+	a.images = a.gate(a.Config.Insecure).Client()
 	a.letIn, a.rescued = make(chan struct{}), sync.Once{}
 	a.open, a.opened = make(chan struct{}), sync.Once{}
 	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
@@ -110,16 +108,33 @@ func (a *Agent) prepare() {
 // service alone.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// safely follows redirects to mirrors, but never from https to http: net/http would send a password
-// along in clear text when the host stays the same.
-func safely(r *http.Request, via []*http.Request) error {
-	if len(via) >= 10 {
-		return errors.New("the server redirects without end")
+// gate says which URLs this machine asks for somebody: an image's, a config drive's, those of files to put in. They
+// come from users, and this machine is in a network that users are not in: it does not ask itself, nor make the
+// service's calls, whose answers hold other machines' tokens.
+func (a *Agent) gate(insecure bool) *fetch.Gate {
+	g := &fetch.Gate{
+		Near: a.Config.URLAllowed, Closed: map[string][]string{}, Buffer: 256 << 10,
+		TLS: &tls.Config{InsecureSkipVerify: insecure, MinVersion: tls.VersionTLS12},
 	}
-	if r.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https" {
-		return fmt.Errorf("the server redirects from https to %s at %s, which is not followed", r.URL.Scheme, r.URL.Host)
+	if a.Config.ListenPort > 0 {
+		g.Ports = []uint16{uint16(a.Config.ListenPort)}
 	}
-	return nil
+	for _, service := range append(slices.Clone(a.Config.APIURLs), a.Config.InspectionCallback) {
+		u, err := url.Parse(service)
+		if err != nil || u.Host == "" {
+			continue
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		base := strings.TrimSuffix(u.Path, "/")
+		if i := strings.Index(base+"/", "/v1/"); i >= 0 {
+			base = base[:i]
+		}
+		g.Closed[net.JoinHostPort(strings.ToLower(u.Hostname()), port)] = []string{base + "/v1", base + "/billet"}
+	}
+	return g
 }
 
 // addresses are an interface's IP addresses.

@@ -176,7 +176,7 @@ func startAgent(t *testing.T, s *service, change func(*Config)) (Config, fakeMac
 	t.Helper()
 	cfg := Config{
 		APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: filepath.Join(t.TempDir(), "state"),
-		LookupTimeout: time.Minute, LookupInterval: time.Millisecond, BootMAC: "52:54:00:00:00:01",
+		URLAllowed: loopback, LookupTimeout: time.Minute, LookupInterval: time.Millisecond, BootMAC: "52:54:00:00:00:01",
 	}
 	if change != nil {
 		change(&cfg)
@@ -529,7 +529,7 @@ func TestOtherCommands(t *testing.T) {
 // and certificate and would take no others.
 func TestRestartedAgentIsTheSameAgent(t *testing.T) {
 	s := newService(t)
-	cfg := Config{APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: t.TempDir(), LookupTimeout: time.Minute, LookupInterval: time.Millisecond}
+	cfg := Config{APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: t.TempDir(), URLAllowed: loopback, LookupTimeout: time.Minute, LookupInterval: time.Millisecond}
 	stop := runAgent(t, cfg, fakeMachine{})
 	first := receive(t, s.heartbeats)
 	stop()

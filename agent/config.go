@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // Version is what the agent says of itself in heartbeats. The build sets it to the service's (-ldflags "-X …/agent.Version=…").
@@ -44,6 +46,7 @@ type Config struct {
 	Root               string        // billet-root: read the machine below this folder, for tests
 	StateDir           string        // billet-state-dir: token and certificate survive a restart of the agent here
 	ISCSI              *ISCSI        // iscsi_target_iqn and its like; nil: the agent works itself
+	URLAllowed         []fetch.Place // billet-url-allowed-networks: as the service's key url_allowed_networks
 	DonePort           string        // where it waits for "done" in that mode; "": 10000
 }
 
@@ -105,6 +108,13 @@ func NewConfig(params map[string]string) (Config, error) {
 	}
 	if c.ISCSI = iscsiMode(params); c.ISCSI != nil && len(c.APIURLs) == 0 {
 		c.APIURLs = p.list("ironic_api_url")
+	}
+	for _, item := range p.list("billet-url-allowed-networks") {
+		place, err := fetch.ParsePlace(item)
+		if err != nil {
+			p.fail("kernel parameter billet-url-allowed-networks: %w", err)
+		}
+		c.URLAllowed = append(c.URLAllowed, place)
 	}
 	for _, u := range append(c.APIURLs, c.InspectionCallback) {
 		p.checkURL(u)

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inroot"
+	"github.com/billet-metal/billet/fetch"
 )
 
 // injectTime bounds the download of one file's content.
@@ -72,7 +72,7 @@ func (a *Agent) injectFiles(ctx context.Context, c stepCall) (any, error) {
 	}
 	i := injector{agent: a, client: a.images, about: about}
 	if !verify {
-		i.client = unverified(a.images)
+		i.client = a.gate(true).Client()
 	}
 	var said []string
 	for _, f := range files {
@@ -84,17 +84,6 @@ func (a *Agent) injectFiles(ctx context.Context, c stepCall) (any, error) {
 		said = append(said, text)
 	}
 	return strings.Join(said, "; "), nil
-}
-
-// unverified is the client for servers whose certificates nobody vouches for.
-func unverified(c *http.Client) *http.Client {
-	open := *c
-	if t, ok := c.Transport.(*http.Transport); ok {
-		t = t.Clone()
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
-		open.Transport = t
-	}
-	return &open
 }
 
 // readInjections checks the files of the property and of the step; the error names all that is wrong.
@@ -385,10 +374,7 @@ func (i injector) open(ctx context.Context, content string) (io.ReadCloser, erro
 	resp, err := i.client.Do(req)
 	if err != nil {
 		cancel()
-		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-			err = wrapped.Err // the URL may carry a password
-		}
-		return nil, fmt.Errorf("content from %s: %w", u.Host, err)
+		return nil, fmt.Errorf("content from %s: %w", u.Host, fetch.Scrub(err)) // the URL may carry a password
 	}
 	body := &closer{resp.Body, cancel}
 	if resp.StatusCode != http.StatusOK {

@@ -92,7 +92,8 @@ func TestReadInjectionsRefuses(t *testing.T) {
 
 func newInjector(t *testing.T) injector {
 	about := parsed(t, `{"node": {"uuid": "n-1", "extra": {"rack": 7, "spare": false, "deep": {}}}, "ports": [{"address": "52:54:00:00:00:01"}]}`)
-	return injector{agent: &Agent{Log: slog.New(slog.DiscardHandler)}, client: http.DefaultClient, about: about.(map[string]any)}
+	a := &Agent{Log: slog.New(slog.DiscardHandler), Config: Config{URLAllowed: loopback}}
+	return injector{agent: a, client: a.gate(false).Client(), about: about.(map[string]any)}
 }
 
 func TestFillIn(t *testing.T) {
@@ -284,12 +285,8 @@ func TestInjectFromURL(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant %s", tt.content, got, tt.want)
 		}
 	}
-	i.client = unverified(http.DefaultClient)
 	f.content = secure.URL + "/n-1"
-	if _, err := i.act(t.Context(), dir, f); err == nil {
-		t.Error("a client without a transport of its own skips the verification") // it has nothing to clone
-	}
-	i.client = unverified(&http.Client{Transport: http.DefaultTransport})
+	i.client = i.agent.gate(true).Client()
 	if got, err := i.act(t.Context(), dir, f); err != nil || got != "written, 1048576 bytes," {
 		t.Errorf("verify_ca false: %s, %v", got, err)
 	}

@@ -105,7 +105,7 @@ func TestAgentDiesWhileWriting(t *testing.T) {
 	image := newSlowImage(t, startable("deadly. ", 12<<20))
 	cfg := Config{
 		APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: filepath.Join(t.TempDir(), "state"),
-		LookupTimeout: time.Minute, LookupInterval: time.Millisecond, BootMAC: "52:54:00:00:00:01",
+		URLAllowed: loopback, LookupTimeout: time.Minute, LookupInterval: time.Millisecond, BootMAC: "52:54:00:00:00:01",
 	}
 	stop := runAgent(t, cfg, fakeMachine{did: make(chan string, 10)})
 	first := receive(t, s.heartbeats)

@@ -21,11 +21,14 @@ type Gate struct {
 	Files   []string // single files that are read, such as the deploy ramdisk of the configuration
 	Secrets []string // files and directories of the service; only a directory of Dirs inside one is read
 
-	Near   []Place                               // addresses that are asked although they are near, or this service's own
-	Denied []netip.Prefix                        // addresses that are never asked
-	Ports  []uint16                              // TCP ports of this service's listeners, on whatever address of this machine
-	Proxy  func(*http.Request) (*url.URL, error) // nil: http.ProxyFromEnvironment
-	TLS    *tls.Config                           // nil: the system's authorities
+	Near   []Place             // addresses that are asked although they are near, or this service's own
+	Denied []netip.Prefix      // addresses that are never asked
+	Ports  []uint16            // TCP ports of this service's listeners, on whatever address of this machine
+	Closed map[string][]string // host:port of a URL → beginnings of paths that are not asked there
+	Buffer int                 // bytes read from a connection at once; 0: net/http's own
+
+	Proxy func(*http.Request) (*url.URL, error) // nil: http.ProxyFromEnvironment
+	TLS   *tls.Config                           // nil: the system's authorities
 
 	strange bool // the proxy is not the operator's
 	once    sync.Once

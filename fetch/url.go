@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,6 +40,11 @@ func (g *Gate) checkURL(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return &Denial{fmt.Sprintf("a URL of the scheme %q is not of the form http(s)://host/path", u.Scheme)}
 	}
+	for _, begin := range g.closed(u) {
+		if p := path.Clean("/" + u.Path); p == "/" || p == begin || strings.HasPrefix(p, begin+"/") {
+			return &Denial{fmt.Sprintf("%s is the service itself, whose own calls are made for nobody", u.Host)}
+		}
+	}
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761, section 6.3
 		host = "127.0.0.1"
@@ -48,6 +54,13 @@ func (g *Gate) checkURL(u *url.URL) error {
 		return nil
 	}
 	return g.checkAddress(u.Hostname(), ip, portOf(u))
+}
+
+func (g *Gate) closed(u *url.URL) []string {
+	if g == nil {
+		return nil
+	}
+	return g.Closed[net.JoinHostPort(strings.ToLower(u.Hostname()), strconv.Itoa(int(portOf(u))))]
 }
 
 func portOf(u *url.URL) uint16 {
@@ -157,6 +170,7 @@ func (g *Gate) Client() *http.Client {
 			TLSHandshakeTimeout:    dialTimeout,
 			ResponseHeaderTimeout:  firstByte,
 			MaxResponseHeaderBytes: 256 << 10,
+			ReadBufferSize:         g.Buffer,
 			IdleConnTimeout:        30 * time.Second,
 			MaxIdleConnsPerHost:    8,
 			DisableCompression:     true, // sizes and checksums are of the file as it is stored
@@ -193,6 +207,9 @@ func (g *Gate) dial(ctx context.Context, network, address string) (net.Conn, err
 			a, err := netip.ParseAddrPort(resolved)
 			if err != nil {
 				return &Denial{fmt.Sprintf("%s leads to what is no address", host)}
+			}
+			if _, closed := g.Closed[resolved]; closed && resolved != address { // by a name that no path is known of
+				return &Denial{fmt.Sprintf("%s leads to the service itself", host)}
 			}
 			return g.checkAddress(host, a.Addr(), a.Port())
 		}
