@@ -464,6 +464,10 @@ func (w *world) Inventory(_ context.Context, uuid string) (node.Inventory, error
 
 func (w *world) Progress(context.Context, string) (*node.Progress, error) { return w.progress, nil }
 
+func (w *world) Strangers(context.Context) ([]node.BootEvent, error) {
+	return []node.BootEvent{{MAC: "52:54:00:00:00:99", Service: "dhcp", Kind: node.UnknownMAC, Who: node.AskedIPXE, What: "DISCOVER: ignored", At: epoch}}, w.lost
+}
+
 func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
 	w.since = since
 	var out []node.BootEvent

@@ -165,6 +165,7 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"agent-log", "", "POST", "/billet/v1/log/" + nodeA, `{"agent_token":"` + agentToken + `","lines":[{"age_ms":5,"text":"billet-agent starts"}]}`},
 	{"why-running", "", "GET", "/billet/v1/nodes/rack1-u7/why", ""},
 	{"why-failed", "", "GET", "/billet/v1/nodes/" + nodeB + "/why", ""},
+	{"strangers", "", "GET", "/billet/v1/strangers", ""},
 	{"progress-idle", "", "GET", "/billet/v1/nodes/" + nodeB + "/progress", ""},
 }
 

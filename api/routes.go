@@ -85,6 +85,7 @@ func (a *API) nodeRoutes() []route {
 		{pattern: "GET /v1/nodes/{ident}/inventory", serve: a.showInventory},
 		{pattern: "GET /billet/v1/nodes/{ident}/progress", serve: a.showProgress},
 		{pattern: "GET /billet/v1/nodes/{ident}/why", serve: a.showWhy},
+		{pattern: "GET /billet/v1/strangers", serve: a.listStrangers},
 	}
 }
 

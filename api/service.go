@@ -97,4 +97,5 @@ type Reader interface {
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
 	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
+	Strangers(ctx context.Context) ([]node.BootEvent, error) // the newest event of each MAC that no node has
 }

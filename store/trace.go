@@ -166,8 +166,27 @@ func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) 
 	q.args = append(q.args, eventsAnswered)
 	text := `SELECT mac, service, kind, file, who, what, seen_at FROM (SELECT * FROM boot_events WHERE ` +
 		strings.Join(q.where, " AND ") + fmt.Sprintf(` ORDER BY seen_at DESC, id DESC LIMIT $%d) AS newest ORDER BY seen_at, id`, len(q.args))
+	return s.events(ctx, text, q.args)
+}
+
+// strangersAnswered is how many strangers are listed.
+const strangersAnswered = 100
+
+// Strangers returns the newest event of each MAC that belongs to no port and no portgroup, the newest first, at most 100. What
+// came from no MAC that could be made out is one of them.
+func (s *Store) Strangers(ctx context.Context) ([]node.BootEvent, error) {
+	if err := s.trace.flush(ctx); err != nil {
+		return nil, err
+	}
+	const text = `SELECT mac, service, kind, file, who, what, seen_at FROM boot_events e
+		WHERE id IN (SELECT MAX(id) FROM boot_events GROUP BY mac) AND NOT EXISTS (SELECT 1 FROM ports p WHERE p.address = e.mac)
+			AND NOT EXISTS (SELECT 1 FROM portgroups g WHERE g.address = e.mac AND g.address <> '') ORDER BY id DESC LIMIT $1`
+	return s.events(ctx, text, []any{strangersAnswered})
+}
+
+func (s *Store) events(ctx context.Context, text string, args []any) ([]node.BootEvent, error) {
 	var events []node.BootEvent
-	err := collect(ctx, s.read, text, q.args, func(r *sql.Rows) error {
+	err := collect(ctx, s.read, text, args, func(r *sql.Rows) error {
 		var e node.BootEvent
 		err := r.Scan(&e.MAC, &e.Service, &e.Kind, &e.File, &e.Who, &e.What, micros{&e.At})
 		events = append(events, e)

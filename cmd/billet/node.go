@@ -16,7 +16,7 @@ func nodeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "node", Short: "Enrol, deploy, watch and take back machines"}
 	cmd.PersistentFlags().String("api", "", "base URL of the service (default $BILLET_API or http://127.0.0.1:6385)")
 	cmd.PersistentPreRun = func(cmd *cobra.Command, _ []string) { cmd.SetOut(terminal{cmd.OutOrStdout()}) }
-	cmd.AddCommand(nodeList(), nodeShow(), nodeCreate(), nodeDelete(), nodeDeploy(), nodePower(), nodeWatch(), nodeWhy(), nodeErased())
+	cmd.AddCommand(nodeList(), nodeShow(), nodeCreate(), nodeDelete(), nodeDeploy(), nodePower(), nodeWatch(), nodeWhy(), nodeErased(), nodeStrangers())
 	for _, v := range []struct{ use, target, short string }{
 		{"manage", "manage", "verify a new node, or take one back to manageable"},
 		{"inspect", "inspect", "boot the agent and record what is in the machine"},

@@ -109,6 +109,12 @@ func testBootEvents(t *testing.T, s *store.Store) {
 	ask([]string{mac(9)}, time.Time{})
 	ask(nil, time.Time{})
 
+	add(t, s, 1, nil)
+	addPort(t, s, 2, node.Port{NodeUUID: uid(1)})
+	strangers, err := s.Strangers(t.Context())
+	ok(t, err)
+	same(t, "strangers", strangers, []node.BootEvent{events[5], events[3], events[2]})
+
 	before := node.Now()
 	s.Saw(node.BootEvent{MAC: mac(4), What: strings.Repeat("x", 5000)})
 	got, err := s.BootEvents(t.Context(), []string{mac(4)}, before)
