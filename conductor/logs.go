@@ -3,6 +3,7 @@ package conductor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,6 +59,9 @@ func (c *Conductor) writeLogs(name string, logs []byte) (string, error) {
 // makeRoom removes the oldest logs until no more than is allowed is left; the newest stays whatever its size.
 func (k LogKeep) makeRoom(dir string, now time.Time) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // no flow has failed yet
+	}
 	if err != nil {
 		return fmt.Errorf("looking at the logs kept: %w", err)
 	}
