@@ -23,6 +23,11 @@ const maxSumFile = 4 << 20
 // resolveHTTP settles the checksum and looks at the image's head. One ranged GET gives size and
 // head at once, and works with URLs signed for GET alone, where HEAD is refused.
 func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolved, error) {
+	leave, err := s.turnAt(ctx, source)
+	if err != nil {
+		return Resolved{}, err
+	}
+	defer leave()
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	algo, value, err := s.settleSum(ctx, ref, source)
@@ -50,6 +55,37 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 		timeout = defaultTimeout
 	}
 	return context.WithTimeout(ctx, timeout)
+}
+
+// Of one server so many images are looked at at once, and so long is waited for a turn: a server that takes its
+// time must not have all the workers of this service.
+const (
+	turnsAtOnce = 4
+	turnWait    = 10 * time.Second
+)
+
+// turnAt waits for a turn at the server of an image.
+func (s *Store) turnAt(ctx context.Context, source string) (leave func(), err error) {
+	host := source
+	if u, err := url.Parse(source); err == nil {
+		host = strings.ToLower(u.Host)
+	}
+	v, _ := s.turns.LoadOrStore(host, make(chan struct{}, turnsAtOnce))
+	turns := v.(chan struct{})
+	wait := s.turnWait
+	if wait <= 0 {
+		wait = turnWait
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case turns <- struct{}{}:
+		return func() { <-turns }, nil
+	case <-timer.C:
+		return nil, fmt.Errorf("%d other images of %s are being looked at, and it does not answer them in time: try again when the server is faster", turnsAtOnce, host)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // pathOf is the path of a source, a URL or a path, by whose end its file is found in a checksum file.

@@ -41,8 +41,10 @@ type Store struct {
 	Timeout time.Duration // for everything asked of an HTTP server but an Import's body; 0: 60 s
 	MD5     MD5Policy
 
-	sums  sync.Map // path → *hashing, so that a hundred deploys hash one file once
-	cache sync.Map // path → cachedSum, when there is no Dir
+	sums     sync.Map      // path → *hashing, so that a hundred deploys hash one file once
+	turns    sync.Map      // host → chan struct{}, as many places as look-ups at once
+	turnWait time.Duration // 0: turnWait
+	cache    sync.Map      // path → cachedSum, when there is no Dir
 }
 
 // MD5Policy says whether an MD5 is checksum enough for an image read over HTTP.

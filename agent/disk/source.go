@@ -18,6 +18,10 @@ import (
 const (
 	maxAttempts  = 9
 	stallTimeout = 60 * time.Second
+
+	// A server that is never silent and never done: so little within stallTimeout, so many times in a row.
+	leastProgress = 64 << 10
+	slowWindows   = 3
 )
 
 // source is an image file behind http(s).
@@ -169,6 +173,35 @@ type stream struct {
 	cancel   context.CancelFunc
 	stall    *time.Timer
 	attempts int
+	pace     pace
+}
+
+// pace judges how fast a server sends, by the time it was waited for: a slow disk is not its fault.
+type pace struct {
+	window time.Duration // 0: stallTimeout
+	waited time.Duration
+	gained int
+	slow   int
+}
+
+var errSlow = fmt.Errorf("the server sends less than %d bytes a minute", leastProgress)
+
+func (p *pace) took(n int, d time.Duration) error {
+	window := p.window
+	if window == 0 {
+		window = stallTimeout
+	}
+	p.gained, p.waited = p.gained+n, p.waited+d
+	switch {
+	case p.gained >= leastProgress:
+		*p = pace{window: p.window}
+	case p.waited >= window:
+		*p = pace{window: p.window, slow: p.slow + 1}
+	}
+	if p.slow >= slowWindows {
+		return errSlow
+	}
+	return nil
 }
 
 func (s *source) stream(ctx context.Context) *stream { return &stream{source: s, ctx: ctx} }
@@ -184,7 +217,12 @@ func (s *stream) Read(p []byte) (int, error) {
 		if err == nil {
 			s.stall.Reset(stallTimeout)
 			var n int
+			began := time.Now()
 			n, err = s.body.Read(p[:min(int64(len(p)), s.size-s.pos)])
+			if slow := s.pace.took(n, time.Since(began)); slow != nil {
+				s.Close()
+				return 0, fmt.Errorf("at byte %d of %d of %s: %w", s.pos, s.size, shown(s.url), slow)
+			}
 			if n > 0 {
 				s.pos += int64(n)
 				s.attempts = 0
