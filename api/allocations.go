@@ -36,6 +36,7 @@ var allocations = &records[node.Allocation]{
 	},
 	once:     []string{"resource_class", "owner", "node", "traits", "candidate_nodes"},
 	uuid:     func(a *node.Allocation) *string { return &a.UUID },
+	hurt:     func(a *node.Allocation) node.Unreadable { return a.Unreadable },
 	defaults: func() node.Allocation { return node.Allocation{} },
 }
 

@@ -37,6 +37,7 @@ var chassis = &records[node.Chassis]{
 		"extra":       documentField("extra", func(c *node.Chassis) *node.Document { return &c.Extra }),
 	},
 	uuid:     func(c *node.Chassis) *string { return &c.UUID },
+	hurt:     func(c *node.Chassis) node.Unreadable { return c.Unreadable },
 	defaults: func() node.Chassis { return node.Chassis{} },
 }
 

@@ -45,6 +45,7 @@ var portgroups = &records[node.Portgroup]{
 	},
 	required: []string{"node_uuid"},
 	uuid:     func(g *node.Portgroup) *string { return &g.UUID },
+	hurt:     func(g *node.Portgroup) node.Unreadable { return g.Unreadable },
 	defaults: func() node.Portgroup {
 		return node.Portgroup{Mode: node.DefaultPortgroupMode, StandalonePortsSupported: true}
 	},

@@ -29,6 +29,7 @@ type records[T any] struct {
 	once     []string // those of them that only a POST may write
 	required []string
 	uuid     func(*T) *string
+	hurt     func(*T) node.Unreadable
 	// bare are the fields whose columns mask secrets, as they are: what a patch is applied to.
 	bare     map[string]func(*T) any
 	defaults func() T
@@ -40,6 +41,11 @@ func (k *records[T]) json(c *call, items []T, fields []string) []map[string]any 
 	out := make([]map[string]any, len(items))
 	for i := range items {
 		out[i] = render(cols, view[T]{&items[i], c})
+		for field := range k.hurt(&items[i]) {
+			if _, shown := out[i][field]; shown {
+				out[i][field] = nil // what is not known is not shown as empty
+			}
+		}
 	}
 	return out
 }
@@ -68,6 +74,9 @@ func (k *records[T]) show(w http.ResponseWriter, c *call, get func() (T, error))
 		return err
 	}
 	x, err := get()
+	if err == nil {
+		err = k.hurt(&x).Damage(k.noun, *k.uuid(&x))
+	}
 	if err != nil {
 		return err
 	}
@@ -164,6 +173,10 @@ func (k *records[T]) patch(c *call) (func(*T) error, error) {
 func (k *records[T]) apply(c *call, x *T, ops []patchOp) error {
 	form := map[string]any{}
 	for _, f := range touched(ops) {
+		if _, hurt := k.hurt(x)[f]; hurt { // it can be written anew, and not in part
+			form[f] = nil
+			continue
+		}
 		if bare := k.bare[f]; bare != nil {
 			form[f] = bare(x)
 			continue

@@ -31,6 +31,11 @@ func (a *API) plugs(c *call) (p plugs, err error) {
 		}
 	}
 	p.groups, err = a.Reader.Portgroups(c.Context(), node.PortgroupFilter{NodeUUID: p.node.UUID}, noPage)
+	for _, g := range p.groups {
+		if _, hurt := g.Unreadable["internal_info"]; hurt {
+			return p, g.Damage()
+		}
+	}
 	return p, err
 }
 

@@ -32,6 +32,7 @@ var volumeConnectors = &records[node.VolumeConnector]{
 	},
 	required: []string{"node_uuid", "type", "connector_id"},
 	uuid:     func(v *node.VolumeConnector) *string { return &v.UUID },
+	hurt:     func(v *node.VolumeConnector) node.Unreadable { return v.Unreadable },
 	defaults: func() node.VolumeConnector { return node.VolumeConnector{} },
 }
 
@@ -70,6 +71,7 @@ var volumeTargets = &records[node.VolumeTarget]{
 	},
 	required: []string{"node_uuid", "volume_type", "boot_index", "volume_id"},
 	uuid:     func(v *node.VolumeTarget) *string { return &v.UUID },
+	hurt:     func(v *node.VolumeTarget) node.Unreadable { return v.Unreadable },
 	bare:     map[string]func(*node.VolumeTarget) any{"properties": func(v *node.VolumeTarget) any { return document(v.Properties) }},
 	defaults: func() node.VolumeTarget { return node.VolumeTarget{} },
 }

@@ -110,6 +110,9 @@ func (c *Conductor) findNode(ctx context.Context, a node.Allocation) (got *node.
 
 // fitting are the nodes that a could have; and what the others lack, for people.
 func fitting(all []*node.Node, a node.Allocation) (fit []*node.Node, reason string) {
+	if err := a.Damage(); err != nil { // without the traits or candidates it asked for, any node would fit
+		return nil, err.Error()
+	}
 	free := slices.DeleteFunc(slices.Clone(all), func(n *node.Node) bool { return !isFree(n) || n.ResourceClass != a.ResourceClass })
 	if len(free) == 0 {
 		return nil, fmt.Sprintf("no available node has the resource class %s.", a.ResourceClass)

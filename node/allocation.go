@@ -18,6 +18,7 @@ type Allocation struct {
 	Extra          Document
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+	Unreadable     Unreadable
 }
 
 // States of an allocation.

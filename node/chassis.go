@@ -10,6 +10,7 @@ type Chassis struct {
 	Extra       Document
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	Unreadable  Unreadable
 }
 
 // ChassisNotFound is the API's answer for an unknown chassis.

@@ -32,6 +32,11 @@ func (u Unreadable) damage(what, uuid, then string) error {
 		"restore the database or its sealing key, or delete the %s.", what, uuid, text, then, what)
 }
 
+// Damage is the error for whoever asks for one record, of a kind that nothing else depends on; nil when all is there.
+func (u Unreadable) Damage(what, uuid string) error {
+	return u.damage(what, uuid, "It is not shown")
+}
+
 // Damage is the error for whoever would use a deploy template of which something is unreadable; nil when all is there.
 func (t *DeployTemplate) Damage() error {
 	return t.Unreadable.damage("deploy template", t.Name+" ("+t.UUID+")", "No deploy gets its steps")
@@ -45,4 +50,14 @@ func (r *InspectionRule) Damage() error {
 // Damage is the error for whoever would use a port of which something is unreadable; nil when all is there.
 func (p *Port) Damage() error {
 	return p.Unreadable.damage("port", p.UUID, "Nothing is done with the machine of node "+p.NodeUUID)
+}
+
+// Damage is the error for whoever would use a portgroup of which something is unreadable; nil when all is there.
+func (g *Portgroup) Damage() error {
+	return g.Unreadable.damage("portgroup", g.UUID, "No virtual interface is plugged into it")
+}
+
+// Damage is the error for whoever would give an allocation a node when what it asks for is unreadable; nil when all is there.
+func (a *Allocation) Damage() error {
+	return a.Unreadable.damage("allocation", a.UUID, "It gets no node")
 }

@@ -19,6 +19,7 @@ type Portgroup struct {
 	InternalInfo             Document
 	CreatedAt                time.Time
 	UpdatedAt                time.Time
+	Unreadable               Unreadable
 }
 
 // DefaultPortgroupMode is the mode of a portgroup that names none: it needs nothing of the switch.

@@ -12,6 +12,7 @@ type VolumeConnector struct {
 	Extra       Document
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	Unreadable  Unreadable
 }
 
 // VolumeConnectorTypes are the kinds of names that storage networks know a machine by.
@@ -29,6 +30,7 @@ type VolumeTarget struct {
 	Extra      Document
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	Unreadable Unreadable
 }
 
 // VolumeConnectorNotFound is the API's answer for an unknown volume connector.

@@ -15,10 +15,10 @@ var allocationColumns = []string{
 }
 
 func allocationFields(a *node.Allocation) []any {
-	return []any{
+	return forgive(allocationColumns, []any{
 		&a.UUID, micros{&a.CreatedAt}, micros{&a.UpdatedAt}, &a.Name, &a.State, &a.LastError, &a.ResourceClass, &a.Owner,
 		document{&a.Traits}, document{&a.CandidateNodes}, document{&a.Extra},
-	}
+	}, &a.Unreadable)
 }
 
 var allocationListing = listing{table: "allocations", alias: "p", notFound: node.AllocationNotFound, sortKeys: sortKeysOf(allocationColumns[:8])}
@@ -29,9 +29,10 @@ const allocationState = `CASE WHEN n.uuid IS NOT NULL THEN 'active' WHEN p.state
 var allocationSelect = strings.Replace("SELECT p.id, COALESCE(n.uuid, ''), p."+strings.Join(allocationColumns, ", p."), "p.state", allocationState, 1) +
 	" FROM allocations p LEFT JOIN nodes n ON n.instance_uuid = p.uuid AND n.instance_uuid <> '' AND n.allocation_uuid = p.uuid"
 
-func scanAllocation(r scanner) (node.Allocation, error) {
+func (s *Store) scanAllocation(r scanner) (node.Allocation, error) {
 	a := node.Allocation{Extra: node.Document{}}
 	err := r.Scan(append([]any{&a.ID, &a.NodeUUID}, allocationFields(&a)...)...)
+	s.tellDamage("a value of an allocation cannot be read; it gets no node", "allocation", a.UUID, a.Unreadable)
 	if a.State == node.AllocationError && a.LastError == "" {
 		a.LastError = "The node of this allocation was taken from it, or the service stopped while it was being deleted."
 	}
@@ -52,7 +53,7 @@ func (s *Store) CreateAllocation(ctx context.Context, a *node.Allocation) error 
 // Allocation returns an allocation by UUID or name.
 func (s *Store) Allocation(ctx context.Context, ident string) (node.Allocation, error) {
 	cond, arg := named("p.", ident)
-	a, err := scanAllocation(row(ctx, s.read, allocationSelect+" WHERE "+cond, arg))
+	a, err := s.scanAllocation(row(ctx, s.read, allocationSelect+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Allocation{}, node.AllocationNotFound(ident)
 	}
@@ -79,14 +80,19 @@ func (s *Store) Allocations(ctx context.Context, f node.AllocationFilter, p node
 	if err != nil {
 		return nil, err
 	}
-	return collectAll(ctx, s.read, "allocations", allocationSelect+tail, q.args, scanAllocation)
+	return collectAll(ctx, s.read, "allocations", allocationSelect+tail, q.args, s.scanAllocation)
 }
 
 // SaveAllocation writes the name and extra of a, and sets its UpdatedAt.
 func (s *Store) SaveAllocation(ctx context.Context, a *node.Allocation) error {
 	a.UpdatedAt = node.Now()
-	const query = `UPDATE allocations SET name = $1, extra = $2, updated_at = $3 WHERE uuid = $4`
-	saved, err := changedOne(ctx, s.write, query, a.Name, document{&a.Extra}, a.UpdatedAt, strings.ToLower(a.UUID))
+	columns := []string{"name", "updated_at", "extra"}
+	columns, values := written(columns, forgive(columns, []any{a.Name, a.UpdatedAt, document{&a.Extra}}, &a.Unreadable))
+	query := updateSQL("allocations", columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
+	saved, err := changedOne(ctx, s.write, query, append(values, strings.ToLower(a.UUID))...)
+	if err == nil && saved {
+		mended(values)
+	}
 	if err == nil && !saved {
 		return node.AllocationNotFound(a.UUID)
 	}

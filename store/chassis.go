@@ -13,16 +13,17 @@ import (
 var chassisColumns = []string{"uuid", "created_at", "updated_at", "description", "extra"}
 
 func chassisFields(c *node.Chassis) []any {
-	return []any{&c.UUID, micros{&c.CreatedAt}, micros{&c.UpdatedAt}, &c.Description, document{&c.Extra}}
+	return forgive(chassisColumns, []any{&c.UUID, micros{&c.CreatedAt}, micros{&c.UpdatedAt}, &c.Description, document{&c.Extra}}, &c.Unreadable)
 }
 
 var chassisListing = listing{table: "chassis", alias: "p", notFound: node.ChassisNotFound, sortKeys: sortKeysOf(chassisColumns[:4])}
 
 var chassisSelect = "SELECT p.id, p." + strings.Join(chassisColumns, ", p.") + " FROM chassis p"
 
-func scanChassis(r scanner) (node.Chassis, error) {
+func (s *Store) scanChassis(r scanner) (node.Chassis, error) {
 	c := node.Chassis{Extra: node.Document{}}
 	err := r.Scan(append([]any{&c.ID}, chassisFields(&c)...)...)
+	s.tellDamage("a value of a chassis cannot be read", "chassis", c.UUID, c.Unreadable)
 	return c, err
 }
 
@@ -45,7 +46,7 @@ func (s *Store) CreateChassis(ctx context.Context, c *node.Chassis) error {
 
 // Chassis returns a chassis by its UUID.
 func (s *Store) Chassis(ctx context.Context, uuid string) (node.Chassis, error) {
-	c, err := scanChassis(row(ctx, s.read, chassisSelect+" WHERE p.uuid = $1", strings.ToLower(uuid)))
+	c, err := s.scanChassis(row(ctx, s.read, chassisSelect+" WHERE p.uuid = $1", strings.ToLower(uuid)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Chassis{}, node.ChassisNotFound(uuid)
 	}
@@ -62,7 +63,7 @@ func (s *Store) ListChassis(ctx context.Context, p node.Page) ([]node.Chassis, e
 	if err != nil {
 		return nil, err
 	}
-	return collectAll(ctx, s.read, "chassis", chassisSelect+tail, q.args, scanChassis)
+	return collectAll(ctx, s.read, "chassis", chassisSelect+tail, q.args, s.scanChassis)
 }
 
 // SaveChassis writes all of c but its UUID and CreatedAt, and sets its UpdatedAt.

@@ -172,6 +172,41 @@ func (s *Store) unreadable(ctx context.Context) (faults []string, err error) {
 			return err
 		},
 		func() error {
+			all, err := s.Portgroups(ctx, node.PortgroupFilter{}, node.Page{})
+			for _, g := range all {
+				faults = append(faults, say("portgroup", g.UUID, g.Unreadable)...)
+			}
+			return err
+		},
+		func() error {
+			all, err := s.VolumeConnectors(ctx, "", node.Page{})
+			for _, v := range all {
+				faults = append(faults, say("volume connector", v.UUID, v.Unreadable)...)
+			}
+			return err
+		},
+		func() error {
+			all, err := s.VolumeTargets(ctx, "", node.Page{})
+			for _, v := range all {
+				faults = append(faults, say("volume target", v.UUID, v.Unreadable)...)
+			}
+			return err
+		},
+		func() error {
+			all, err := s.ListChassis(ctx, node.Page{})
+			for _, c := range all {
+				faults = append(faults, say("chassis", c.UUID, c.Unreadable)...)
+			}
+			return err
+		},
+		func() error {
+			all, err := s.Allocations(ctx, node.AllocationFilter{}, node.Page{})
+			for _, a := range all {
+				faults = append(faults, say("allocation", a.UUID, a.Unreadable)...)
+			}
+			return err
+		},
+		func() error {
 			all, err := s.DeployTemplates(ctx, node.Page{})
 			for _, t := range all {
 				faults = append(faults, say("deploy template", t.UUID, t.Unreadable)...)

@@ -17,10 +17,10 @@ var portgroupColumns = []string{
 
 // portgroupFields are g's fields in the order of portgroupColumns; nodeRef stands in node_id's place.
 func portgroupFields(g *node.Portgroup, nodeRef any) []any {
-	return []any{
+	return forgive(portgroupColumns, []any{
 		&g.UUID, micros{&g.CreatedAt}, micros{&g.UpdatedAt}, nodeRef, &g.Name, &g.Address, &g.Mode, &g.StandalonePortsSupported,
 		&g.PhysicalNetwork, &g.Category, document{&g.Properties}, document{&g.Extra}, document{&g.InternalInfo},
-	}
+	}, &g.Unreadable)
 }
 
 var portgroupListing = listing{table: "portgroups", alias: "p", notFound: node.PortgroupNotFound, sortKeys: sortKeysOf(portgroupColumns[:10])}
@@ -44,9 +44,10 @@ func ofNode(table string, columns []string) string {
 
 var portgroupSelect = ofNode("portgroups", portgroupColumns)
 
-func scanPortgroup(r scanner) (node.Portgroup, error) {
+func (s *Store) scanPortgroup(r scanner) (node.Portgroup, error) {
 	g := node.Portgroup{Properties: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{}}
 	err := r.Scan(append([]any{&g.ID}, portgroupFields(&g, &g.NodeUUID)...)...)
+	s.tellDamage("a value of a portgroup cannot be read", "portgroup", g.UUID, g.Unreadable)
 	return g, err
 }
 
@@ -72,7 +73,7 @@ func (s *Store) Portgroup(ctx context.Context, ident string) (node.Portgroup, er
 	if isMAC(ident) {
 		cond, arg = "p.address = $1", strings.ToLower(ident)
 	}
-	g, err := scanPortgroup(row(ctx, s.read, portgroupSelect+" WHERE "+cond, arg))
+	g, err := s.scanPortgroup(row(ctx, s.read, portgroupSelect+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Portgroup{}, node.PortgroupNotFound(ident)
 	}
@@ -101,7 +102,7 @@ func (s *Store) Portgroups(ctx context.Context, f node.PortgroupFilter, p node.P
 	if err != nil {
 		return nil, err
 	}
-	return collectAll(ctx, s.read, "portgroups", portgroupSelect+tail, q.args, scanPortgroup)
+	return collectAll(ctx, s.read, "portgroups", portgroupSelect+tail, q.args, s.scanPortgroup)
 }
 
 // SavePortgroup writes all of g but its UUID and CreatedAt, and sets its UpdatedAt in the database.

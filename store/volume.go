@@ -17,6 +17,7 @@ type volumes[T any] struct {
 	columns  []string
 	fields   func(s *Store, v *T, nodeRef any) []any // in the order of columns; nodeRef stands in node_id's place
 	ids      func(v *T) (id *int64, uuid, nodeUUID *string)
+	damage   func(v *T) node.Unreadable
 	empty    func() T
 	conflict func(v *T, index string) error // nil: index is not one of its own
 }
@@ -27,10 +28,11 @@ var connectors = volumes[node.VolumeConnector]{
 	what: "volume connector", columns: connectorColumns,
 	listing: listing{table: "volume_connectors", alias: "p", notFound: node.VolumeConnectorNotFound, sortKeys: sortKeysOf(connectorColumns[:6])},
 	fields: func(_ *Store, v *node.VolumeConnector, nodeRef any) []any {
-		return []any{&v.UUID, micros{&v.CreatedAt}, micros{&v.UpdatedAt}, nodeRef, &v.Type, &v.ConnectorID, document{&v.Extra}}
+		return forgive(connectorColumns, []any{&v.UUID, micros{&v.CreatedAt}, micros{&v.UpdatedAt}, nodeRef, &v.Type, &v.ConnectorID, document{&v.Extra}}, &v.Unreadable)
 	},
-	ids:   func(v *node.VolumeConnector) (*int64, *string, *string) { return &v.ID, &v.UUID, &v.NodeUUID },
-	empty: func() node.VolumeConnector { return node.VolumeConnector{Extra: node.Document{}} },
+	ids:    func(v *node.VolumeConnector) (*int64, *string, *string) { return &v.ID, &v.UUID, &v.NodeUUID },
+	damage: func(v *node.VolumeConnector) node.Unreadable { return v.Unreadable },
+	empty:  func() node.VolumeConnector { return node.VolumeConnector{Extra: node.Document{}} },
 	conflict: func(v *node.VolumeConnector, index string) error {
 		if index != "volume_connectors_connector_id" {
 			return nil
@@ -46,12 +48,13 @@ var targets = volumes[node.VolumeTarget]{
 	what: "volume target", columns: targetColumns,
 	listing: listing{table: "volume_targets", alias: "p", notFound: node.VolumeTargetNotFound, sortKeys: sortKeysOf(targetColumns[:7])},
 	fields: func(s *Store, v *node.VolumeTarget, nodeRef any) []any {
-		return []any{
+		return forgive(targetColumns, []any{
 			&v.UUID, micros{&v.CreatedAt}, micros{&v.UpdatedAt}, nodeRef, &v.VolumeType, &v.VolumeID, &v.BootIndex, document{&v.Extra},
 			sealed{s.seal, &v.UUID, "volume_target.properties", &v.Properties},
-		}
+		}, &v.Unreadable)
 	},
-	ids: func(v *node.VolumeTarget) (*int64, *string, *string) { return &v.ID, &v.UUID, &v.NodeUUID },
+	ids:    func(v *node.VolumeTarget) (*int64, *string, *string) { return &v.ID, &v.UUID, &v.NodeUUID },
+	damage: func(v *node.VolumeTarget) node.Unreadable { return v.Unreadable },
 	empty: func() node.VolumeTarget {
 		return node.VolumeTarget{Properties: node.Document{}, Extra: node.Document{}}
 	},
@@ -68,8 +71,9 @@ func (k volumes[T]) text() string { return ofNode(k.listing.table, k.columns) }
 func (k volumes[T]) scan(s *Store) func(scanner) (T, error) {
 	return func(r scanner) (T, error) {
 		v := k.empty()
-		id, _, owner := k.ids(&v)
+		id, uuid, owner := k.ids(&v)
 		err := r.Scan(append([]any{id}, k.fields(s, &v, owner)...)...)
+		s.tellDamage("a value of a "+k.what+" cannot be read", strings.ReplaceAll(k.what, " ", "_"), *uuid, k.damage(&v))
 		return v, err
 	}
 }
