@@ -209,6 +209,9 @@ func (d *Direct) stepWork(t *driver.Task) work {
 		name: verb(flow) + ".execute_" + verb(flow) + "_step", what: s.Step, within: orElse(d.StepTimeout, DefaultStepTimeout),
 		params: func(context.Context) (map[string]any, error) {
 			params := about(t)
+			if writesConfigDrive(t) {
+				params["node"].(map[string]any)["instance_info"].(map[string]any)["configdrive"] = t.Node.ConfigDrive
+			}
 			params["step"] = wire.Step{
 				Step: s.Step, Interface: string(s.Interface), Priority: s.Priority, Args: s.Args,
 				RebootRequested: s.Reboot, Abortable: s.Abortable,

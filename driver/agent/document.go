@@ -5,15 +5,12 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// nodeDocument is the node as an agent reads it: the API's field names, no secrets but, in
-// instance_info, the config drive it is to write.
+// nodeDocument is the node as an agent reads it: the API's field names, and no secrets. What a step is to write, its
+// arguments have.
 func nodeDocument(n *node.Node) map[string]any {
 	instance := node.MaskedDocument(n.InstanceInfo)
 	if _, ok := instance["image_url"]; ok {
 		instance["image_url"] = node.Mask // may carry a signature
-	}
-	if n.ConfigDrive != "" {
-		instance["configdrive"] = n.ConfigDrive
 	}
 	doc := map[string]any{
 		"uuid": n.UUID, "name": n.Name, "driver": n.Driver,
@@ -27,6 +24,16 @@ func nodeDocument(n *node.Node) map[string]any {
 		doc[string(iface)+"_interface"] = name
 	}
 	return doc
+}
+
+// writesConfigDrive reports whether the step under way puts the config drive on the disk, and is to find it in the
+// node: a write_image that people asked for, and, where an agent of their own writes the instance, each of its steps.
+func writesConfigDrive(t *driver.Task) bool {
+	s := t.Step()
+	if t.Node.ConfigDrive == "" || s == nil || t.Node.Plan.Flow != node.FlowDeploy || s.Interface != node.Deploy {
+		return false
+	}
+	return s.Step == "write_image" || t.Hardware.Deploy.Name() == (Custom{}).Name()
 }
 
 // portDocuments are the ports as an agent reads them.
