@@ -105,7 +105,7 @@ func TestADamagedFieldWrittenAnew(t *testing.T) {
 func TestADamagedAgentToken(t *testing.T) {
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, Name: "hurt", State: node.DeployWait})
-	if _, err := s.db.GiveAgentToken(t.Context(), nodeA, strings.Repeat("a", 43)); err != nil {
+	if _, err := s.db.GiveAgentToken(t.Context(), nodeA, strings.Repeat("a", 43), node.Caller{}); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")

@@ -12,6 +12,7 @@ import (
 // world is a conductor and a reader in memory: it keeps what it is told and refuses nothing by
 // itself but what a test puts in fail. A test owns it; it is not safe for concurrent use.
 type world struct {
+	callers    []node.Caller // of what machines called
 	nodes      []*node.Node
 	ports      []node.Port
 	groups     []node.Portgroup
@@ -345,18 +346,21 @@ func (w *world) Driver(_ context.Context, name string) (node.DriverInfo, error) 
 	return node.DriverInfo{}, node.Errorf(node.NotFound, "Could not find the following driver(s) or hardware type(s): %s.", name)
 }
 
-func (w *world) LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error) {
-	if err := w.did(looked{macs, uuid, wantToken}); err != nil {
+func (w *world) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error) {
+	w.callers = append(w.callers, l.Caller)
+	if err := w.did(looked{l.MACs, l.UUID, l.WantToken}); err != nil {
 		return nil, "", err
 	}
 	token := ""
-	if wantToken {
+	if l.WantToken {
 		token = agentToken
 	}
 	return w.nodes[0], token, nil
 }
 
 func (w *world) Heartbeat(_ context.Context, ident string, hb node.Heartbeat) error {
+	w.callers = append(w.callers, hb.Caller)
+	hb.Caller = node.Caller{}
 	return w.did(beat{ident, hb})
 }
 
@@ -378,6 +382,8 @@ func (w *world) Why(_ context.Context, ident string) (running, failed *node.Evid
 func (w *world) ExpectsReport(context.Context, string) error { return w.fail }
 
 func (w *world) ContinueInspection(_ context.Context, data node.InspectionData) (*node.Node, error) {
+	w.callers = append(w.callers, data.Caller)
+	data.Caller = node.Caller{}
 	return w.nodes[0], w.did(data)
 }
 

@@ -42,7 +42,7 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs at least one valid MAC address in \"addresses\", or \"node_uuid\".")
 	}
-	n, token, err := a.Conductor.LookupAgent(c.Context(), macs, uuid, c.version.knows("agent token"))
+	n, token, err := a.Conductor.LookupAgent(c.Context(), node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version.knows("agent token")})
 	if err != nil {
 		if node.KindOf(err) == node.NotFound {
 			return notFoundForAgent
@@ -99,6 +99,7 @@ func (a *API) heartbeat(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	hb.Caller = c.caller()
 	if err := a.Conductor.Heartbeat(c.Context(), ident, hb); err != nil {
 		return err
 	}
@@ -177,6 +178,7 @@ func (a *API) continueInspection(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	data.Caller = c.caller()
 	n, err := a.Conductor.ContinueInspection(c.Context(), data)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ type call struct {
 	*http.Request
 	version version
 	base    string // public base of links
+	bootKey string // of the boot whose ramdisk calls; "" when its path has none
 	body    []byte
 	log     *slog.Logger
 }
@@ -73,7 +74,8 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		}
 		ctx, end := answered(r.Context())
 		defer end()
-		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id})), v)
+		r, key := withoutBootKey(r)
+		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id, key})), v)
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
@@ -115,6 +117,7 @@ type request struct {
 	err     error // the version's
 	log     *slog.Logger
 	id      string
+	bootKey string
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
@@ -129,7 +132,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		return
 	}
 	defer leave()
-	c := &call{Request: r, version: in.version, base: a.baseOf(r), log: in.log}
+	c := &call{Request: r, version: in.version, base: a.baseOf(r), log: in.log, bootKey: in.bootKey}
 	if rt.expected != nil {
 		err = rt.expected(c)
 	}
@@ -158,6 +161,9 @@ func (a *API) admit(r *http.Request, rt route, in request) error {
 	if rt.access == people {
 		if err := a.authenticate(r); err != nil {
 			return err
+		}
+		if in.bootKey != "" { // the key of a boot is no way for people
+			return node.Errorf(node.NotFound, "The resource could not be found.")
 		}
 	}
 	if rt.access == ramdisk && ofBrowser(r) { // a GET may be more than reading: lookup gives the token away
@@ -203,7 +209,7 @@ func (a *API) identify(w http.ResponseWriter, r *http.Request) (*slog.Logger, st
 	id := "req-" + newUUID()
 	w.Header().Set("Openstack-Request-Id", id)
 	w.Header().Set("X-Openstack-Request-Id", id)
-	log := a.Log.With("request", id, "method", r.Method, "path", r.URL.Path)
+	log := a.Log.With("request", id, "method", r.Method, "path", node.MaskBootKeys(r.URL.Path))
 	if global := r.Header.Get("X-Openstack-Request-Id"); requestID.MatchString(global) {
 		log = log.With("global_request", global)
 	}
@@ -218,6 +224,19 @@ func recovered(w http.ResponseWriter, log *slog.Logger) {
 		log.Error("handler panicked", "stack", string(debug.Stack()))
 		writeError(w, log, fmt.Errorf("handler panicked: %v", p))
 	}
+}
+
+// withoutBootKey takes the key of a boot off the path (node.WithBootKey), so that no handler sees it there.
+func withoutBootKey(r *http.Request) (*http.Request, string) {
+	key, rest, ok := node.CutBootKey(r.URL.Path)
+	if !ok {
+		return r, ""
+	}
+	u := *r.URL
+	u.Path, u.RawPath = rest, ""
+	r = r.Clone(r.Context())
+	r.URL = &u
+	return r, key
 }
 
 // tidy brings the forms of a path that clients use to one: no trailing slash, /v1 in front (links

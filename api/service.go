@@ -58,12 +58,11 @@ type Conductor interface {
 	Drivers(ctx context.Context) ([]node.DriverInfo, error)
 	Driver(ctx context.Context, name string) (node.DriverInfo, error)
 
-	// LookupAgent finds the node a ramdisk runs on, by MACs or UUID, in a state that allows it, and
-	// hands out the agent token the first time ("******" later). When wantToken is false (API
-	// below 1.62) no token is made.
-	LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error)
+	// LookupAgent finds the node a ramdisk runs on, by the key of its boot, MACs or UUID, in a state that allows it, and
+	// hands out the agent token the first time ("******" later). When WantToken is false (API below 1.62) no token is made.
+	LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error)
 	Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error
-	AgentProgress(ctx context.Context, ident, token string, p node.Progress) error
+	AgentProgress(ctx context.Context, ident, token string, p node.Progress) error // of an agent with the token
 	// AgentLines replaces the last lines of the agent's log.
 	AgentLines(ctx context.Context, ident, token string, lines []node.Line) error
 	// Why says what is known of a node's machine: of the flow under way and of its last failure, each nil for none.

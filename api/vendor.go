@@ -43,7 +43,7 @@ func (a *API) machineCall(method string) handler {
 				return err
 			}
 		}
-		err = caller.MachineCall(c.Context(), ident, node.MachineCall{Method: method, Token: c.Header.Get("X-Auth-Token"), Body: body})
+		err = caller.MachineCall(c.Context(), ident, node.MachineCall{Method: method, Token: c.Header.Get("X-Auth-Token"), Body: body, Caller: c.caller()})
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (a *API) oldHeartbeat(w http.ResponseWriter, c *call) error {
 	if values["agent_url"] == "" {
 		return invalid("For heartbeat operation, \"agent_url\" must be specified.")
 	}
-	hb := node.Heartbeat{CallbackURL: values["agent_url"], AgentToken: values["agent_token"], AgentVersion: values["agent_version"]}
+	hb := node.Heartbeat{CallbackURL: values["agent_url"], AgentToken: values["agent_token"], AgentVersion: values["agent_version"], Caller: c.caller()}
 	if hb.AgentToken == "" {
 		hb.AgentToken = c.Header.Get("X-Auth-Token")
 	}
@@ -113,7 +113,7 @@ func (a *API) oldLookup(w http.ResponseWriter, c *call) error {
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs \"inventory\" with at least one interface that has a mac_address, or \"node_uuid\".")
 	}
-	n, token, err := a.Conductor.LookupAgent(c.Context(), macs, uuid, true)
+	n, token, err := a.Conductor.LookupAgent(c.Context(), node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: true})
 	if node.KindOf(err) == node.NotFound && err != nil {
 		return notFoundForAgent
 	}

@@ -17,6 +17,8 @@ type machineCalled struct {
 }
 
 func (w *world) MachineCall(_ context.Context, ident string, call node.MachineCall) error {
+	w.callers = append(w.callers, call.Caller)
+	call.Caller = node.Caller{}
 	w.calls = append(w.calls, machineCalled{ident, call})
 	return w.fail
 }

@@ -29,7 +29,10 @@ type Record struct {
 	Ramdisk     string // absolute path of a file, or http(s) URL; "": Kernel is a medium
 	CommandLine string // kernel parameters; the boot services add initrd= and BOOTIF=
 	Image       string // absolute path of the image file this node may read, or ""
-	Secret      string // 32 hex digits; every URL of this boot carries it
+	Secret      string // 32 hex digits; every URL of this boot's files carries it
+	Key         string // 32 hex digits; the URL that its ramdisk calls carries it. "" in records from before there were keys
+	Hidden      string // 32 hex digits that are in no script and in no URL: see DeployToken
+	AskedBy     string // which address asked first for this boot's script: see Keeper
 	Until       time.Time
 	CreatedAt   time.Time
 }

@@ -31,7 +31,8 @@ func (s ImageShelf) ServeImage(ctx context.Context, nodeUUID, path string) (stri
 		return "", fmt.Errorf("reading the boot record of node %s: %w", nodeUUID, err)
 	}
 	if r == nil {
-		r = &Record{NodeUUID: nodeUUID, Secret: NewSecret(), CreatedAt: node.Now()}
+		fresh := NewRecord(nodeUUID)
+		r = &fresh
 	}
 	r.Image = path
 	r.Until = End(s.Life)
@@ -39,6 +40,11 @@ func (s ImageShelf) ServeImage(ctx context.Context, nodeUUID, path string) (stri
 		return "", fmt.Errorf("serving an image to node %s: %w", nodeUUID, err)
 	}
 	return ImagePath(r.Secret), nil
+}
+
+// NewRecord is a record with secrets of its own, and nothing to boot yet.
+func NewRecord(nodeUUID string) Record {
+	return Record{NodeUUID: nodeUUID, Secret: NewSecret(), Key: NewSecret(), Hidden: NewSecret(), CreatedAt: node.Now()}
 }
 
 // NewSecret makes the secret of a record: 32 hex digits, 128 random bits.

@@ -12,15 +12,19 @@ import (
 // token: "token-<deployment id>", by TFTP or on its virtual medium.
 const tokenPrefix = "token-"
 
-// DeployToken is what the ramdisk of this boot shows as X-Auth-Token. It is made of the record's
-// secret, so it needs no place of its own and ends with the record.
+// DeployToken is what the ramdisk of this boot shows as X-Auth-Token. It is made of what the record hides, not of
+// what its script shows, so that whoever has read the script still lacks it; it ends with the record.
 func (r *Record) DeployToken() string { return r.derive("token") }
 
 // DeployKey is what the ramdisk of this boot gives back as the key of its kernel parameters.
 func (r *Record) DeployKey() string { return r.derive("key")[:32] }
 
 func (r *Record) derive(purpose string) string {
-	h := hmac.New(sha256.New, []byte(r.Secret))
+	from := r.Hidden
+	if from == "" { // a record from before there was anything hidden in one
+		from = r.Secret
+	}
+	h := hmac.New(sha256.New, []byte(from))
 	h.Write([]byte("iscsi " + purpose + " " + r.NodeUUID))
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -5,8 +5,12 @@ import "testing"
 func TestToken(t *testing.T) {
 	const uuid = "7b9f3c64-8f2a-4a53-9f52-0d2a5a7c9e11"
 	r := &Record{NodeUUID: uuid, Secret: "00112233445566778899aabbccddeeff", Kernel: "/k", CommandLine: "a deployment_id=" + uuid + " b"}
+	r.Key, r.Hidden = "10112233445566778899aabbccddeeff", "20112233445566778899aabbccddeeff"
 	other := *r
-	other.Secret = "ff112233445566778899aabbccddeeff"
+	other.Hidden = "ff112233445566778899aabbccddeeff" // all that a script shows is the same
+	if IPXEScript("http://b", "52:54:00:00:00:01", r) != IPXEScript("http://b", "52:54:00:00:00:01", &other) {
+		t.Error("what is hidden shows in the script")
+	}
 	if r.DeployToken() == other.DeployToken() || r.DeployKey() == other.DeployKey() || r.DeployToken()[:32] == r.DeployKey() || len(r.DeployKey()) != 32 {
 		t.Error("tokens and keys must differ between boots and from each other")
 	}

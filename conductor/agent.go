@@ -21,19 +21,32 @@ var lookupStates = []node.State{
 const tokenGiven = node.Mask
 
 // LookupAgent finds the node that a ramdisk runs on. A node that does not expect one is not found, in the
-// same words as one that does not exist. It never waits for the node's lease.
-func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string, wantToken bool) (*node.Node, string, error) {
-	n, err := c.findForAgent(ctx, macs, uuid)
+// same words as one that does not exist; so is one for a caller that does not have the key of its boot. It never
+// waits for the node's lease.
+func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error) {
+	n, err := c.findForAgent(ctx, l)
 	if err != nil {
 		return nil, "", err
 	}
 	if !c.expectsAgent(n) {
-		return nil, "", noSuchMachine(macs, uuid)
+		return nil, "", noSuchMachine(l)
 	}
-	if !wantToken {
+	how, err := c.prove(ctx, n, l.Caller)
+	if err != nil {
+		return nil, "", err
+	}
+	if how == refuted {
+		c.log.Warn("a lookup without the key of the node's boot is refused", "node", n.UUID, "from", l.Address)
+		return nil, "", noSuchMachine(l)
+	}
+	if !l.WantToken {
 		return n, "", nil
 	}
 	if n.Agent.TokenGiven && !c.lostAgent(n) {
+		if how == unproven && l.Address.IsValid() && n.Agent.CalledFrom != l.Address.String() {
+			c.log.Warn("a lookup from another address than the one that got the token", "node", n.UUID, "from", l.Address, "token_given_to", n.Agent.CalledFrom)
+			return n, tokenGiven, nil // it may be anybody: it is no sign of the machine
+		}
 		return n, tokenGiven, c.refuseToken(ctx, n)
 	}
 	if n.Agent.TokenGiven {
@@ -43,7 +56,7 @@ func (c *Conductor) LookupAgent(ctx context.Context, macs []string, uuid string,
 		}
 	}
 	token := newToken()
-	first, err := c.store.GiveAgentToken(ctx, n.UUID, token)
+	first, err := c.store.GiveAgentToken(ctx, n.UUID, token, l.Caller)
 	if err != nil {
 		return nil, "", err
 	}
@@ -77,28 +90,29 @@ func lookedUp(n *node.Node) time.Time {
 	return n.Agent.RefusedAt
 }
 
-func (c *Conductor) findForAgent(ctx context.Context, macs []string, uuid string) (*node.Node, error) {
-	if len(macs) == 0 && uuid == "" {
+// findForAgent goes by the strongest evidence there is: the key of the boot, then the node's UUID, then addresses.
+func (c *Conductor) findForAgent(ctx context.Context, l node.AgentLookup) (n *node.Node, err error) {
+	switch {
+	case len(l.MACs) == 0 && l.UUID == "":
 		return nil, node.Errorf(node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address.")
-	}
-	var n *node.Node
-	var err error
-	if uuid != "" {
-		n, err = c.store.Node(ctx, uuid)
-	} else {
-		n, err = c.store.NodeByMACs(ctx, macs)
+	case l.BootKey != "":
+		n, err = c.store.NodeByBootKey(ctx, l.BootKey)
+	case l.UUID != "":
+		n, err = c.store.Node(ctx, l.UUID)
+	default:
+		n, err = c.byAddresses(ctx, claim{macs: l.MACs})
 	}
 	if node.KindOf(err) == node.NotFound && err != nil {
-		return nil, noSuchMachine(macs, uuid)
+		return nil, noSuchMachine(l)
 	}
 	return n, err
 }
 
-func noSuchMachine(macs []string, uuid string) error {
-	if uuid != "" {
-		return node.NodeNotFound(uuid)
+func noSuchMachine(l node.AgentLookup) error {
+	if l.UUID != "" {
+		return node.NodeNotFound(l.UUID)
 	}
-	return node.Errorf(node.NotFound, "No node that expects a ramdisk has a port with one of the addresses %s.", strings.Join(macs, ", "))
+	return node.Errorf(node.NotFound, "No node that expects a ramdisk has a port with one of the addresses %s.", strings.Join(l.MACs, ", "))
 }
 
 // newToken returns 43 characters that nobody can guess.
@@ -115,7 +129,7 @@ func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbe
 	if err != nil {
 		return err
 	}
-	if err := c.acceptHeartbeat(n, hb); err != nil {
+	if err := c.acceptHeartbeat(ctx, n, hb); err != nil {
 		c.log.Warn("heartbeat refused", "node", n.UUID, "error", err)
 		return err
 	}
@@ -135,11 +149,11 @@ func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbe
 	return nil
 }
 
-func (c *Conductor) acceptHeartbeat(n *node.Node, hb node.Heartbeat) error {
+func (c *Conductor) acceptHeartbeat(ctx context.Context, n *node.Node, hb node.Heartbeat) error {
 	known := n.Agent
 	tls := strings.HasPrefix(hb.CallbackURL, "https://")
 	switch {
-	case !tokenIs(n, hb.AgentToken):
+	case !tokenIs(n, hb.AgentToken), !ofAgent(n, hb.Caller):
 		return node.Errorf(node.Invalid, "Invalid or missing agent token received.")
 	case hb.AgentVersion == "":
 		return node.Errorf(node.Invalid, "A heartbeat needs agent_version.")
@@ -152,7 +166,10 @@ func (c *Conductor) acceptHeartbeat(n *node.Node, hb node.Heartbeat) error {
 	case known.VerifyCA != "" && known.VerifyCA != hb.VerifyCA:
 		return node.Errorf(node.Invalid, "agent_verify_ca of node %s can not change without a new lookup.", n.UUID)
 	}
-	return nil
+	if known.URL == hb.CallbackURL {
+		return nil
+	}
+	return c.callableURL(ctx, n, hb.Caller, hb.CallbackURL)
 }
 
 func tokenIs(n *node.Node, token string) bool {

@@ -17,12 +17,12 @@ func TestLookupGivesTheTokenOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.DeployWait)
 		c := New(w.cfg)
-		n, token, err := c.LookupAgent(w.t.Context(), []string{"52:54:00:00:00:77", mac1}, "", true)
+		n, token, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{"52:54:00:00:00:77", mac1}, WantToken: true})
 		if err != nil || n.UUID != uuid1 || len(token) != 43 {
 			t.Fatalf("%v, token of %d characters, %v", n, len(token), err)
 		}
 		for _, uuid := range []string{"", uuid1} {
-			if _, again, err := c.LookupAgent(w.t.Context(), []string{mac1}, uuid, true); again != "******" || err != nil {
+			if _, again, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, UUID: uuid, WantToken: true}); again != "******" || err != nil {
 				t.Errorf("a second lookup got %q, %v", again, err)
 			}
 		}
@@ -38,7 +38,7 @@ func TestLookupGivesTheTokenOnce(t *testing.T) {
 func TestLookupWithoutAToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.DeployWait)
-		_, token, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", false)
+		_, token, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: false})
 		if token != "" || err != nil || w.node().Agent.TokenGiven {
 			t.Errorf("token %q, %v", token, err)
 		}
@@ -52,7 +52,7 @@ func TestLookupOfAHeldNode(t *testing.T) {
 		if _, err := w.store.Reserve(w.t.Context(), uuid1, "host-9", time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if _, token, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil || len(token) != 43 {
+		if _, token, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true}); err != nil || len(token) != 43 {
 			t.Errorf("%q, %v", token, err)
 		}
 	})
@@ -63,7 +63,7 @@ func TestLookupInEveryState(t *testing.T) {
 	for _, s := range node.States {
 		inWorld(t, func(w *world) {
 			w.enroll("test", s)
-			_, _, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", true)
+			_, _, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 			if (err == nil) != slices.Contains(allowed, s) {
 				t.Errorf("%s: %v", s, err)
 			}
@@ -89,7 +89,7 @@ func TestLookupErrors(t *testing.T) {
 			{nil, "nobody", node.NotFound, "Node nobody could not be found."},
 			{nil, uuid1, node.NotFound, "Node " + uuid1 + " could not be found."}, // a wrong state looks like no node
 		} {
-			_, _, err := c.LookupAgent(w.t.Context(), tt.macs, tt.uuid, true)
+			_, _, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: tt.macs, UUID: tt.uuid, WantToken: true})
 			if err == nil || err.Error() != tt.want || node.KindOf(err) != tt.kind {
 				t.Errorf("%v %q: got %v", tt.macs, tt.uuid, err)
 			}
@@ -278,7 +278,7 @@ func TestLookupsAfterTheTokenWasGiven(t *testing.T) {
 		lookup := func() {
 			t.Helper()
 			time.Sleep(time.Second)
-			if _, _, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil {
+			if _, _, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -326,7 +326,7 @@ func TestLookupsAfterTheTokenWasGiven(t *testing.T) {
 func TestARamdiskThatStartsAnewBeforeItCalled(t *testing.T) {
 	lookup := func(w *world, c *Conductor) (token string) {
 		w.t.Helper()
-		_, token, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
+		_, token, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 		if err != nil {
 			w.t.Fatal(err)
 		}

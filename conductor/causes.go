@@ -47,7 +47,9 @@ var eventKinds = map[node.BootKind]kindOfEvent{
 	node.FileMissing: {trouble: "it asked for a file that Billet does not have (%s): is the package with that boot loader installed, and are the deploy kernel and ramdisk still where they were?"},
 	node.FileRefused: {trouble: "it asked for a file in a way that Billet does not serve (%s): is its firmware's boot file name set by somebody else?"},
 	node.FileFailed:  {trouble: "Billet could not get the file that it asked for (%s): is the file, or the server that has it, there and readable? The log of this service has the reason."},
-	node.BootEnded:   {trouble: "it asked for the files of a boot that has ended (%s): it still runs what an earlier flow gave it; power it off and on."},
+	node.NotItsOwn: {trouble: "another than the machine asked for what it boots, and was refused (%s): if it was the machine itself, its address is not the one that it is known by: " +
+		"set boot_address_check to false, or find out who asks."},
+	node.BootEnded: {trouble: "it asked for the files of a boot that has ended (%s): it still runs what an earlier flow gave it; power it off and on."},
 }
 
 // needed reports whether a machine cannot boot without the file. Loaders ask for many others that need not be there.
@@ -62,7 +64,7 @@ func needed(f node.BootFile) bool {
 // trouble is the event that tells why the machine does not get on; nil when none does. What DHCP said before the newest
 // file was asked for did not hold the machine up.
 func (e evidence) trouble() *node.BootEvent {
-	files, dhcp := e.of("tftp", "http"), e.of("dhcp")
+	files, dhcp := withoutStrangers(e.of("tftp", "http")), e.of("dhcp")
 	if len(files) == 0 {
 		return dhcpTrouble(dhcp)
 	}
@@ -72,6 +74,17 @@ func (e evidence) trouble() *node.BootEvent {
 		return t
 	}
 	return fileTrouble(files)
+}
+
+// withoutStrangers leaves out who asked for the machine's script in vain, when the machine itself got what it asked for.
+func withoutStrangers(files []node.BootEvent) []node.BootEvent {
+	served := slices.ContainsFunc(files, func(ev node.BootEvent) bool {
+		return ev.Bound() && phaseOf(ev) >= scriptPhase && ev.Kind != node.FileMissing
+	})
+	if !served {
+		return files
+	}
+	return slices.DeleteFunc(files, func(ev node.BootEvent) bool { return ev.Kind == node.NotItsOwn })
 }
 
 // fileTrouble is the newest event of a file that went wrong, unless that file, or one that comes after it in a boot, was

@@ -7,6 +7,7 @@ package conductor
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -47,6 +48,9 @@ type Config struct {
 	ConductorGroup       string
 	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
 	LogKeep              LogKeep
+
+	AgentNetworks []netip.Prefix   // where agents may be called at other addresses than they call from
+	Listeners     []netip.AddrPort // this service's own, which are no agents
 
 	BuiltInRules    []node.InspectionRule                   // inspection rules beside those in the store
 	RuleCalls       func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does

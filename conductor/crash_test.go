@@ -154,7 +154,7 @@ func (w *world) call(tr trip, c *Conductor) {
 	}
 	token := w.node().Agent.Token
 	if token == "" {
-		_, token, _ = c.LookupAgent(ctx, []string{mac1}, "", true)
+		_, token, _ = c.LookupAgent(ctx, node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 	}
 	_ = c.Heartbeat(ctx, uuid1, node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1"})
 }

@@ -68,6 +68,9 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 	for _, p := range found.Ports {
 		macs = append(macs, p.Address)
 	}
+	for _, text := range found.Notes {
+		c.note(ctx, n, string(node.FlowInspect), infoSeverity, text)
+	}
 	c.note(ctx, n, string(node.FlowInspect), infoSeverity, fmt.Sprintf("Enrolled by discovery: a machine with the MAC addresses %s reported.", strings.Join(macs, ", ")))
 	return n, nil
 }
@@ -76,8 +79,8 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 // since the caller looked, or by its BMC's address. A node with that BMC that discovery did not make is an
 // error: a second node would be the same machine.
 func (c *Conductor) knownStranger(ctx context.Context, data node.InspectionData) (*node.Node, error) {
-	if macs := reportedMACs(data); len(macs) > 0 {
-		n, err := c.store.NodeByMACs(ctx, macs)
+	if len(reportedMACs(data)) > 0 {
+		n, err := c.byAddresses(ctx, claimOf(data))
 		if err == nil && (!discovered(n) || n.State != node.Enroll) {
 			err = notInspectingYet(n)
 		}

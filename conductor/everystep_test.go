@@ -313,7 +313,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 				c, _ := w.start(w.cfg)
 				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 				w.reach(node.DeployWait)
-				_, token, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
+				_, token, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 				if err != nil {
 					t.Fatal(err)
 				}

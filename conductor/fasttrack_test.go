@@ -55,7 +55,7 @@ func TestFastTrackLookup(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("test", s)
 			w.edit(func(n *node.Node) { n.DriverInfo["fast_track"] = true })
-			_, token, err := New(w.cfg).LookupAgent(w.t.Context(), []string{mac1}, "", true)
+			_, token, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 			if (err == nil) != slices.Contains(allowed, s) || err == nil && len(token) != 43 {
 				t.Errorf("%s: token of %d characters, %v", s, len(token), err)
 			}
@@ -87,7 +87,7 @@ func TestTokenOfALostAgent(t *testing.T) {
 				w.enroll("test", tt.state)
 				w.edit(func(n *node.Node) { n.DriverInfo["fast_track"] = tt.fast })
 				c := New(w.cfg)
-				_, first, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
+				_, first, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -98,7 +98,7 @@ func TestTokenOfALostAgent(t *testing.T) {
 				if tt.last < 0 {
 					time.Sleep(-tt.last)
 				}
-				_, second, err := c.LookupAgent(w.t.Context(), []string{mac1}, "", true)
+				_, second, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true})
 				if err != nil || second == first || (len(second) == 43) != tt.again {
 					t.Errorf("a second token: %v, %v", len(second) == 43, err)
 				}

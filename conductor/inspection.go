@@ -22,6 +22,9 @@ import (
 // returns the node that reported.
 func (c *Conductor) ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	found, err := c.reporter(ctx, data)
+	if err == nil && found != nil {
+		data.Bound, err = c.boundReport(ctx, found, data)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -56,16 +59,37 @@ func (c *Conductor) ContinueInspection(ctx context.Context, data node.Inspection
 	return n, nil
 }
 
-// reporter finds the node of a report, in whatever state: by UUID, by the MACs, or, of those that wait for
-// a report, by the BMC's address. nil when no node is known by any.
+// boundReport reports whether a report comes from the boot that the node waits for. One without the key of that boot
+// is refused, in the words for a machine that nobody knows.
+func (c *Conductor) boundReport(ctx context.Context, n *node.Node, data node.InspectionData) (bool, error) {
+	if n.State != node.InspectWait && n.State != node.Inspecting {
+		return false, nil
+	}
+	how, err := c.prove(ctx, n, data.Caller)
+	if err == nil && how == refuted {
+		c.log.Warn("an inspection report without the key of the node's boot is refused", "node", n.UUID, "from", data.Caller.Address)
+		err = noReporter(reportedMACs(data))
+	}
+	return how == proven, err
+}
+
+// reporter finds the node of a report, in whatever state: by the key of its boot, by UUID, by the MACs, or, of those
+// that wait for a report, by the BMC's address. nil when no node is known by any.
 func (c *Conductor) reporter(ctx context.Context, data node.InspectionData) (*node.Node, error) {
+	if data.Caller.BootKey != "" {
+		n, err := c.store.NodeByBootKey(ctx, data.Caller.BootKey)
+		if err != nil && node.KindOf(err) == node.NotFound {
+			err = noReporter(reportedMACs(data))
+		}
+		return n, err
+	}
 	if data.NodeUUID != "" {
 		return c.store.Node(ctx, data.NodeUUID)
 	}
 	macs := reportedMACs(data)
 	var byMAC *node.Node
 	if len(macs) > 0 {
-		n, err := c.store.NodeByMACs(ctx, macs)
+		n, err := c.byAddresses(ctx, claimOf(data))
 		if err != nil && node.KindOf(err) != node.NotFound {
 			return nil, err
 		}
@@ -218,6 +242,9 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 		}
 	}
 	if err == nil {
+		err = c.dropForeign(ctx, t, &found)
+	}
+	if err == nil {
 		err = c.applyRules(ctx, t, &found)
 	}
 	if err != nil {
@@ -322,6 +349,9 @@ func (c *Conductor) fits(ctx context.Context, before, after *node.Node) error {
 
 // keep stores what was found, but for the node itself.
 func (c *Conductor) keep(ctx context.Context, t *driver.Task, found driver.Findings) error {
+	for _, text := range found.Notes {
+		c.note(ctx, t.Node, string(node.FlowInspect), infoSeverity, text)
+	}
 	for _, p := range found.Gone {
 		if err := c.store.DeletePort(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
 			return err

@@ -116,6 +116,8 @@ var secretTexts = []struct {
 	replace string
 }{
 	{regexp.MustCompile(`(/?\bboot/)[0-9a-f]{16,}(/)`), "${1}…${2}"},
+	{regexp.MustCompile(`(/b/)[0-9a-f]{32}\b`), "${1}…"}, // node.WithBootKey
+	{regexp.MustCompile(`(\bdeployment_key=)[0-9a-f]+`), "${1}…"},
 	{regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`), "${1}******@"},
 	{regexp.MustCompile(`(?i)\b([\w-]*(?:token|passw(?:or)?d|secret|configdrive|private_key)[\w-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&,;]+)`), "${1}******"},
 }

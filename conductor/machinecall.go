@@ -35,10 +35,18 @@ func (c *Conductor) MachineCall(ctx context.Context, ident string, call node.Mac
 }
 
 func (c *Conductor) takeCall(ctx context.Context, n *node.Node, call node.MachineCall) error {
+	how, err := c.prove(ctx, n, call.Caller)
+	if err != nil {
+		return err
+	}
+	if how == refuted {
+		return node.Errorf(node.Forbidden, "The call %s is not from the ramdisk that node %s boots now.", call.Method, n.UUID)
+	}
 	task, err := c.task(ctx, n)
 	if err != nil {
 		return err
 	}
+	call.Reachable = func(address string) error { return c.callable(ctx, n, call.Caller, address, 0) }
 	callee, ok := task.Hardware.Deploy.(driver.MachineCallee)
 	if !ok {
 		return node.Errorf(node.Invalid, "The deploy interface %s of node %s has no method %s.", task.Hardware.Deploy.Name(), n.UUID, call.Method)

@@ -26,6 +26,8 @@ type memStore struct {
 	inventory   map[string]node.Inventory
 	progress    map[string]node.Progress
 	boots       []node.BootEvent
+	keys        map[string]string // keys of boots, by node
+	lent        map[string]string // addresses lent, by MAC
 	lines       map[string]map[node.LineSource]node.MachineLines
 	failures    map[string]node.Evidence
 	lineSaves   int
@@ -119,10 +121,17 @@ func (s *memStore) Nodes(_ context.Context, f node.NodeFilter, p node.Page) ([]*
 func (s *memStore) NodeByMACs(_ context.Context, macs []string) (*node.Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	found := ""
 	for _, p := range s.ports {
 		if slices.Contains(macs, p.Address) {
-			return s.nodes[p.NodeUUID].Clone(), nil
+			if found != "" && found != p.NodeUUID {
+				return nil, node.Errorf(node.Conflict, "the addresses belong to several nodes")
+			}
+			found = p.NodeUUID
 		}
+	}
+	if found != "" {
+		return s.nodes[found].Clone(), nil
 	}
 	return nil, node.Errorf(node.NotFound, "no node has these addresses")
 }
@@ -233,11 +242,12 @@ func (s *memStore) SaveAgent(_ context.Context, uuid string, a node.Agent) error
 		return node.Errorf(node.Invalid, "the token was forgotten")
 	}
 	a.Token, a.TokenGiven, a.TokenGivenAt = n.Agent.Token, n.Agent.TokenGiven, n.Agent.TokenGivenAt
+	a.BootKey, a.CalledFrom = n.Agent.BootKey, n.Agent.CalledFrom
 	n.Agent = a
 	return nil
 }
 
-func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string) (bool, error) {
+func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string, to node.Caller) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[uuid]
@@ -245,6 +255,10 @@ func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string) (bool, 
 		return false, nil
 	}
 	n.Agent.Token, n.Agent.TokenGiven, n.Agent.TokenGivenAt = token, true, node.Now()
+	n.Agent.BootKey = to.BootKey
+	if to.Address.IsValid() {
+		n.Agent.CalledFrom = to.Address.String()
+	}
 	return true, nil
 }
 
@@ -264,6 +278,35 @@ func (s *memStore) ForgetAgent(_ context.Context, uuid string) error {
 	defer s.mu.Unlock()
 	s.nodes[uuid].Agent = node.Agent{}
 	return nil
+}
+
+func (s *memStore) BootKey(_ context.Context, uuid string) (string, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, boots := s.keys[uuid]
+	return key, boots, nil
+}
+
+func (s *memStore) NodeByBootKey(_ context.Context, key string) (*node.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uuid, n := range s.nodes {
+		if key != "" && (s.keys[uuid] == key || n.Agent.BootKey == key) {
+			return n.Clone(), nil
+		}
+	}
+	return nil, node.Errorf(node.NotFound, "no node boots with this key")
+}
+
+func (s *memStore) LentAddresses(_ context.Context, macs []string) (lent []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, mac := range macs {
+		if ip := s.lent[mac]; ip != "" {
+			lent = append(lent, ip)
+		}
+	}
+	return lent, nil
 }
 
 func (s *memStore) SavePower(_ context.Context, uuid string, p node.PowerState, failures int) error {
@@ -302,6 +345,11 @@ func (s *memStore) Port(_ context.Context, ident string) (node.Port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.ports[ident]
+	for _, other := range s.ports {
+		if other.Address == ident {
+			p, ok = other, true
+		}
+	}
 	if !ok {
 		return p, node.PortNotFound(ident)
 	}

@@ -53,7 +53,7 @@ const (
 // switchedOff says that the machine waited for is off, although it was switched on; "" while it is not for certain.
 func (r *run) switchedOff(ctx context.Context, e evidence) string {
 	last := e.now.Add(-e.waited)
-	for _, ev := range e.events {
+	for _, ev := range e.own().events {
 		if ev.At.After(last) {
 			last = ev.At
 		}
@@ -99,38 +99,39 @@ func (r *run) panicked(ctx context.Context) string {
 }
 
 // stalled judges the signs of life since the wait began: what came before belongs to an earlier boot, after
-// which firmware starts from the beginning. In doubt it keeps silent, and the step's deadline decides.
+// which firmware starts from the beginning. Only the machine's own signs count. In doubt it keeps silent, and the step's deadline decides.
 func (e evidence) stalled(phase, firmware time.Duration) string {
 	began := e.now.Add(-e.waited)
 	if e.unread || !e.waitedFor.For.Boots() || e.agent.LastHeartbeat.After(began) {
 		return ""
 	}
-	signs := e.since(began)
+	seen := e.since(began)
+	signs := seen.own()
 	if at := e.agent.RefusedAt; !at.IsZero() && at.After(began) && e.quiet(at) > phase { // the agent with the token would have called
-		return signs.gaveUp(fmt.Sprintf("%s after an agent asked for the node that does not have its token", spell(e.now.Sub(at))), signs.cause())
+		return signs.gaveUp(fmt.Sprintf("%s after an agent asked for the node that does not have its token", spell(e.now.Sub(at))), seen.cause())
 	}
 	if s := signs.stuckAt(phase); s != nil && !signs.loading() {
 		what := "said that it cannot go on"
 		if s.who == secureBoot {
 			what = "refused to start something"
 		}
-		return signs.gaveUp(fmt.Sprintf("%s after %s %s", spell(e.now.Sub(s.first)), s.who, what), signs.cause())
+		return signs.gaveUp(fmt.Sprintf("%s after %s %s", spell(e.now.Sub(s.first)), s.who, what), seen.cause())
 	}
 	if len(signs.events) == 0 {
 		if firmware == 0 || e.quiet(began) <= firmware {
 			return ""
 		}
-		return signs.gaveUp("without a sign of life from the machine", signs.cause())
+		return signs.gaveUp("without a sign of life from the machine", seen.cause())
 	}
 	if n := signs.ramdisks(); n > loadsTooOften {
 		return signs.gaveUp("in which the machine loaded its ramdisk "+times(n),
 			signs.withConsole("it starts over each time: does its kernel panic, or does something reset the machine?"+readConsole))
 	}
-	return signs.silent(phase)
+	return signs.silent(phase, seen.cause)
 }
 
 // silent is the reason when the last sign of life is too old, or DHCP alone goes round in circles.
-func (e evidence) silent(phase time.Duration) string {
+func (e evidence) silent(phase time.Duration, cause func() string) string {
 	last, limit := e.patience(phase, 0)
 	quiet := e.quiet(last)
 	if e.loading() || limit == 0 || quiet <= limit {
@@ -140,7 +141,7 @@ func (e evidence) silent(phase time.Duration) string {
 	if last.Before(e.events[len(e.events)-1].At) {
 		what = "DHCP was answered first"
 	}
-	return e.gaveUp(fmt.Sprintf("%s after %s", spell(quiet), what), e.cause())
+	return e.gaveUp(fmt.Sprintf("%s after %s", spell(quiet), what), cause())
 }
 
 // quiet is how long nothing came since t. Only the time counts in which this process was there to hear it:

@@ -24,10 +24,10 @@ func TestStalledPhases(t *testing.T) {
 	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
 	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, Proof: node.ProofNeighbour, What: what, At: ago(s)}
 	}
 	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, Proof: node.ProofHandshake, What: what, At: ago(s)}
 	}
 	offer := func(s int) node.BootEvent {
 		return asked(s, node.DHCPOffered, node.AskedFirmware, "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
@@ -41,6 +41,12 @@ func TestStalledPhases(t *testing.T) {
 	}
 	first, report := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, node.Await{For: node.Report, Text: "the inspection report"}
 	target := node.Await{For: node.DeployInfo, Text: "the deploy ramdisk's pass_deploy_info"}
+	forged := func(events ...node.BootEvent) []node.BootEvent {
+		for i := range events {
+			events[i].Proof = ""
+		}
+		return events
+	}
 	for _, tt := range []struct {
 		name   string
 		waits  node.Await
@@ -63,6 +69,12 @@ func TestStalledPhases(t *testing.T) {
 		{"DHCP again, not for long yet", first, 600, node.Agent{}, []node.BootEvent{offer(100), offer(9)}, ""},
 		{"DHCP that is left to another server", first, 600, node.Agent{}, []node.BootEvent{asked(300, node.OtherAnswers, node.AskedFirmware, "DISCOVER: left to the other DHCP server"), asked(9, node.OtherAnswers, node.AskedFirmware, "DISCOVER: left to the other DHCP server")}, ""},
 		{"DHCP again after a boot loader", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(290, "tftp", node.FileSent, node.LoaderFile, "undionly.kpxe: complete, 9 bytes"), offer(9)}, ""},
+
+		{"a stranger names its MAC address", first, 499, node.Agent{}, forged(loaded(400)...), ""},
+		{"a stranger has it load its ramdisk all the time", first, 499, node.Agent{}, forged(slices.Concat(loaded(130), loaded(90), loaded(50), loaded(10))...), ""},
+		{"a stranger keeps no dead machine alive", first, 600, node.Agent{}, append([]node.BootEvent{offer(300), at(120, "tftp", node.FileSent, node.LoaderFile, "ipxe.efi: complete, 9 bytes")}, forged(at(5, "http", node.FileBegun, node.RamdiskFile, "ramdisk: first byte sent"))...),
+			"120 s after the machine's last sign of life: the ramdisk was asked for but never sent whole (last 5.0 s ago: ramdisk: first byte sent): does the machine have enough memory, and is its network sound?"},
+		{"a lone DISCOVER, which anybody can send", first, 499, node.Agent{}, forged(offer(300), offer(200)), ""},
 
 		{"boot loader and silence", first, 600, node.Agent{}, []node.BootEvent{offer(300), at(120, "tftp", node.FileSent, node.LoaderFile, "ipxe.efi: complete, 9 bytes")},
 			"120 s after the machine's last sign of life: boot files were asked for (last 120 s ago: ipxe.efi: complete, 9 bytes), " + neverTaken},
@@ -229,7 +241,7 @@ func TestAMachineThatIsSwitchedOff(t *testing.T) {
 				w.m.mu.Unlock()
 				for tt.seen && time.Since(began) < 29*time.Minute {
 					w.store.mu.Lock()
-					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", Kind: node.FileSending, File: node.RamdiskFile, What: "boot/…/ramdisk: still being sent", At: node.Now()})
+					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", Kind: node.FileSending, File: node.RamdiskFile, Proof: node.ProofNeighbour, What: "boot/…/ramdisk: still being sent", At: node.Now()})
 					w.store.mu.Unlock()
 					time.Sleep(20 * time.Second)
 				}

@@ -36,13 +36,20 @@ type Store interface {
 	Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error)
 
 	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token, TokenGiven and
-	// TokenGivenAt, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token and returns
-	// true only for the first caller; RefuseAgent sets RefusedAt where it is zero and the token was given, and returns
+	// TokenGivenAt, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token, BootKey and
+	// CalledFrom and returns true only for the first caller; RefuseAgent sets RefusedAt where it is zero and the token was given, and returns
 	// whether it did; ForgetAgent clears the row.
 	SaveAgent(ctx context.Context, uuid string, a node.Agent) error
-	GiveAgentToken(ctx context.Context, uuid, token string) (bool, error)
+	GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (bool, error)
 	RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error)
 	ForgetAgent(ctx context.Context, uuid string) error
+
+	// BootKey is the key that the ramdisk which the node boots shows in each call, "" when it has none; boots says whether
+	// it boots any. NodeByBootKey
+	// returns the node that boots with a key, or whose agent did (NotFound). LentAddresses are those that DHCP has lent.
+	BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error)
+	NodeByBootKey(ctx context.Context, key string) (*node.Node, error)
+	LentAddresses(ctx context.Context, macs []string) ([]string, error)
 
 	// SavePower writes what the BMC said, without the lease: only power_state and power_failures.
 	SavePower(ctx context.Context, uuid string, p node.PowerState, failures int) error

@@ -104,8 +104,9 @@ func (e evidence) suspicion(p *node.Plan, phase, firmware time.Duration) suspici
 	if signs.loading() {
 		return suspicion{}
 	}
-	last, limit := signs.patience(phase, firmware)
-	s := suspicion{Since: last, Phase: "firmware"}
+	last, limit := signs.own().patience(phase, firmware)
+	seenLast, _ := signs.patience(phase, firmware)
+	s := suspicion{Since: seenLast, Phase: "firmware"}
 	if seen := signs.phases(began); len(seen) > 0 {
 		s.Phase = seen[len(seen)-1].Name
 	} else if len(signs.events) > 0 {
@@ -204,6 +205,12 @@ func (e evidence) quietText(since time.Time, seen, cause string, fails time.Time
 // since leaves only the signs of life from t on.
 func (e evidence) since(t time.Time) evidence {
 	e.events = slices.DeleteFunc(slices.Clone(e.events), func(ev node.BootEvent) bool { return ev.At.Before(t) })
+	return e
+}
+
+// own leaves only the signs that are the machine's own: what anybody could have caused explains, and decides nothing.
+func (e evidence) own() evidence {
+	e.events = slices.DeleteFunc(slices.Clone(e.events), func(ev node.BootEvent) bool { return !ev.Bound() })
 	return e
 }
 

@@ -18,10 +18,10 @@ func TestSuspicion(t *testing.T) {
 	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
 	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, Proof: node.ProofNeighbour, What: what, At: ago(s)}
 	}
 	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, Proof: node.ProofHandshake, What: what, At: ago(s)}
 	}
 	offer := func(s int) node.BootEvent {
 		return asked(s, node.DHCPOffered, node.AskedFirmware, "DISCOVER from x86-64 BIOS: 10.0.0.9 and undionly.kpxe")
@@ -93,6 +93,7 @@ func TestSuspicion(t *testing.T) {
 
 // saw has a boot service see the machine now.
 func (w *world) saw(ev node.BootEvent) {
+	ev.Proof = node.ProofNeighbour
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	ev.MAC, ev.At = mac1, node.Now()

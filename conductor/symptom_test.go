@@ -95,10 +95,10 @@ func TestStalledByItsConsole(t *testing.T) {
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
 	said := func(s int, text string) node.Line { return node.Line{At: ago(s), Text: text} }
 	at := func(s int, service string, kind node.BootKind, file node.BootFile, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, Proof: node.ProofNeighbour, What: what, At: ago(s)}
 	}
 	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
+		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, Proof: node.ProofHandshake, What: what, At: ago(s)}
 	}
 	first := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
 	const timedOut = "x... Connection timed out (https://ipxe.org/4c0a6092)"

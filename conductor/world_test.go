@@ -426,7 +426,7 @@ func (w *world) heartbeat(c *Conductor) {
 	token := w.node().Agent.Token
 	if token == "" {
 		var err error
-		if _, token, err = c.LookupAgent(w.t.Context(), []string{mac1}, "", true); err != nil {
+		if _, token, err = c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

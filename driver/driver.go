@@ -109,6 +109,7 @@ type Findings struct {
 	Inventory node.Inventory
 	Ports     []node.Port // to add (ID 0), or of the node and to be saved anew
 	Gone      []node.Port // of the node and to be removed
+	Notes     []string    // what people should know of how it was read
 }
 
 // Reported is the memo key that the conductor sets, to the time (RFC 3339), when an inspection

@@ -11,9 +11,10 @@ type BootEvent struct {
 	MAC     string // lower case with colons; "" when only the address is known
 	Service string // "dhcp", "tftp", "http"
 	Kind    BootKind
-	File    BootFile // what was asked for; "" for DHCP
-	Who     BootWho  // who asked; "" when the protocol does not tell
-	What    string   // "DISCOVER from x86-64 UEFI, offered 10.99.0.20"
+	File    BootFile  // what was asked for; "" for DHCP
+	Who     BootWho   // who asked; "" when the protocol does not tell
+	Proof   BootProof // what binds it to the machine; "": anybody could have caused it
+	What    string    // "DISCOVER from x86-64 UEFI, offered 10.99.0.20"
 	At      time.Time
 }
 
@@ -50,17 +51,18 @@ const (
 	FileSized   BootKind = "sized"   // only its size was asked for
 	FileSent    BootKind = "sent"    // whole
 	FileBroken  BootKind = "broken off"
-	FileMissing BootKind = "missing"    // there is no such file
-	FileRefused BootKind = "not served" // it asked for what is not served in that way
-	FileFailed  BootKind = "unreadable" // the file is there to be had, and could not be got: Billet's disk, or the server that has it
-	BootEnded   BootKind = "boot ended" // it asked for the files of a boot that has ended, or never was
+	FileMissing BootKind = "missing"     // there is no such file
+	FileRefused BootKind = "not served"  // it asked for what is not served in that way
+	NotItsOwn   BootKind = "not its own" // somebody asked for the machine's script or menu who is not the machine
+	FileFailed  BootKind = "unreadable"  // the file is there to be had, and could not be got: Billet's disk, or the server that has it
+	BootEnded   BootKind = "boot ended"  // it asked for the files of a boot that has ended, or never was
 )
 
 // BootKinds are all kinds.
 var BootKinds = []BootKind{
 	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer, PeerAnswers, OtherAnswers, NoAddress, NoRange, UnknownMAC,
 	DHCPPointless, DHCPReleased, DHCPDeclined, NotEthernet, Malformed, Overloaded, ServiceFault,
-	FileBegun, FileSending, FileSized, FileSent, FileBroken, FileMissing, FileRefused, FileFailed, BootEnded,
+	FileBegun, FileSending, FileSized, FileSent, FileBroken, FileMissing, FileRefused, NotItsOwn, FileFailed, BootEnded,
 }
 
 // Known reports whether the kind is one of BootKinds. Events of before kinds were kept have none.
@@ -82,6 +84,21 @@ const (
 	TokenFile   BootFile = "token" // of a ramdisk of the iSCSI family
 	OtherFile   BootFile = "other" // whatever else loaders ask for, such as their modules
 )
+
+// BootProof is what binds an event to the machine whose MAC address it has. An event without proof explains what
+// happened; it never decides that a machine is stuck or lives.
+type BootProof string
+
+// The proofs.
+const (
+	ProofSecret    BootProof = "secret"    // it knew the secret that is in the script of this boot alone
+	ProofLease     BootProof = "lease"     // it came over a connection from the address that DHCP lent to this MAC
+	ProofNeighbour BootProof = "neighbour" // the network itself says that the address of the connection is this MAC's
+	ProofHandshake BootProof = "handshake" // it took the address that DHCP offered; whoever can send with its MAC address can
+)
+
+// Bound reports whether the event is the machine's own.
+func (e BootEvent) Bound() bool { return e.Proof != "" }
 
 // BootWho is the program that asks.
 type BootWho string

@@ -182,6 +182,8 @@ type Agent struct {
 	RefusedAt     time.Time // when a lookup first got no token since LastHeartbeat, or since the token was given
 	VerifyCA      string    // PEM of the agent's own certificate
 	LastHeartbeat time.Time
+	BootKey       string // with which it asked for its token; "": its boot has none
+	CalledFrom    string // the address from which it asked
 }
 
 // AgentAlive reports whether an agent has called within the time given; never when that is 0.

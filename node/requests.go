@@ -27,6 +27,7 @@ type Heartbeat struct {
 	AgentToken   string
 	AgentVersion string
 	VerifyCA     string
+	Caller       Caller
 }
 
 // InspectionData is a decoded POST /v1/continue_inspection.
@@ -38,6 +39,10 @@ type InspectionData struct {
 	BootInterface string   // MAC
 	Logs          string   // base64, may be empty
 	Previous      Document // the inventory of the inspection before; nil when there was none
+	Caller        Caller
+	// Bound says that the report comes from the boot under way, as the key in its path has shown: it may change which
+	// port the node boots from. Any other report only adds to what is known.
+	Bound bool
 }
 
 // Validation is the result of checking one interface: OK nil means "not supported".

@@ -29,15 +29,20 @@ func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error 
 	return nil
 }
 
-// GiveAgentToken keeps token as the agent's and returns true, for the first caller only. Later
-// callers get false until ForgetAgent.
-func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string) (bool, error) {
+// GiveAgentToken keeps token as the agent's, and with what it asked for it, and returns true, for the first caller
+// only. Later callers get false until ForgetAgent.
+func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (bool, error) {
 	uuid = strings.ToLower(uuid)
-	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token, token_given_at, token_given)
-		SELECT id, '', '', '', 0, $2, $3, TRUE FROM nodes WHERE uuid = $1
-		ON CONFLICT (node_id) DO UPDATE SET token = excluded.token, token_given_at = excluded.token_given_at, token_given = TRUE
+	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token, token_given_at, token_given, boot_key, called_from)
+		SELECT id, '', '', '', 0, $2, $3, TRUE, $4, $5 FROM nodes WHERE uuid = $1
+		ON CONFLICT (node_id) DO UPDATE SET token = excluded.token, token_given_at = excluded.token_given_at, token_given = TRUE,
+			boot_key = excluded.boot_key, called_from = excluded.called_from
 		WHERE NOT node_agent.token_given`
-	given, err := changedOne(ctx, s.write, query, uuid, s.agentToken(&uuid, &token), node.Now())
+	from := ""
+	if to.Address.IsValid() {
+		from = to.Address.String()
+	}
+	given, err := changedOne(ctx, s.write, query, uuid, s.agentToken(&uuid, &token), node.Now(), to.BootKey, from)
 	if err != nil {
 		return false, fmt.Errorf("give the agent of node %s its token: %w", uuid, err)
 	}

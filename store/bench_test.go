@@ -43,7 +43,7 @@ func BenchmarkStore(b *testing.B) {
 			})
 		})
 		b.Run(name+"/heartbeat", func(b *testing.B) {
-			if _, err := s.GiveAgentToken(b.Context(), first, "token"); err != nil {
+			if _, err := s.GiveAgentToken(b.Context(), first, "token", node.Caller{}); err != nil {
 				b.Fatal(err)
 			}
 			each(b, func() error { return s.SaveAgent(b.Context(), first, node.Agent{URL: "u", LastHeartbeat: node.Now()}) })

@@ -189,7 +189,7 @@ const fullFrom = hotFrom + ` JOIN node_documents d ON d.node_id = n.id LEFT JOIN
 var hotSelect = "SELECT n.id, n.lease_holder, n.lease_token, n.lease_until, n." + strings.Join(names(hotColumns), ", n.")
 
 var fullSelect = hotSelect +
-	", COALESCE(a.url, ''), COALESCE(a.version, ''), COALESCE(a.verify_ca, ''), a.last_heartbeat, a.token_given_at, a.refused_at, COALESCE(a.token_given, FALSE), a.token, c.config_drive, d." +
+	", COALESCE(a.url, ''), COALESCE(a.version, ''), COALESCE(a.verify_ca, ''), a.last_heartbeat, a.token_given_at, a.refused_at, COALESCE(a.boot_key, ''), COALESCE(a.called_from, ''), COALESCE(a.token_given, FALSE), a.token, c.config_drive, d." +
 	strings.Join(names((*Store)(nil).documentColumns()), ", d.")
 
 type scanner interface{ Scan(dest ...any) error }
@@ -215,7 +215,7 @@ func (s *Store) scanFull(r scanner) (*node.Node, error) {
 	}
 	into := append(hotFields(n),
 		&n.Agent.URL, &n.Agent.Version, &n.Agent.VerifyCA, micros{&n.Agent.LastHeartbeat}, micros{&n.Agent.TokenGivenAt},
-		micros{&n.Agent.RefusedAt}, &n.Agent.TokenGiven,
+		micros{&n.Agent.RefusedAt}, &n.Agent.BootKey, &n.Agent.CalledFrom, &n.Agent.TokenGiven,
 		forgiving{s.agentToken(&n.UUID, &n.Agent.Token), &n.Unreadable, "agent_token"}, forgiving{s.configDrive(n), &n.Unreadable, "config_drive"})
 	if err := r.Scan(append(into, fields(s.documentColumns(), n)...)...); err != nil {
 		return nil, fmt.Errorf("read node %s: %w", n.UUID, err)

@@ -37,7 +37,7 @@ func twoNodes(t *testing.T) store.Config {
 		if err := s.CreateNode(t.Context(), n); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.GiveAgentToken(t.Context(), uuid, "hunter2"); err != nil {
+		if _, err := s.GiveAgentToken(t.Context(), uuid, "hunter2", node.Caller{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -162,10 +162,10 @@ func TestNewerPostgres(t *testing.T) {
 	cfg := store.Config{URL: pg.Database(t), DataDir: t.TempDir(), Host: "one"}
 	shut(t, open(t, cfg))
 	database := strings.TrimPrefix(strings.Split(cfg.URL, "?")[0], "postgres://postgres@/")
-	if err := pg.Exec(t.Context(), database, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, TRUE)`); err != nil {
+	if err := pg.Exec(t.Context(), database, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)`); err != nil {
 		t.Fatal(err)
 	}
-	notOpened(t, cfg, "database "+database+" at "+pg.Dir+": its schema is version 99 and this billet knows versions up to "+newestSchema(t)+"; run the newer billet that wrote it")
+	notOpened(t, cfg, "database "+database+" at "+pg.Dir+": its schema is version 99999 and this billet knows versions up to "+newestSchema(t)+"; run the newer billet that wrote it")
 }
 
 // The second process needs the first one's key; it does not make one of its own.

@@ -44,7 +44,7 @@ func writeSecrets(t *testing.T, s *store.Store) {
 	if err := s.Save(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if given, err := s.GiveAgentToken(t.Context(), n.UUID, secrets["agent token"]); err != nil || !given {
+	if given, err := s.GiveAgentToken(t.Context(), n.UUID, secrets["agent token"], node.Caller{}); err != nil || !given {
 		t.Fatal(given, err)
 	}
 	if err := s.SaveLines(t.Context(), node.MachineLines{NodeUUID: n.UUID, Source: node.SerialLine, Lines: []node.Line{{Text: secrets["serial line"]}}}); err != nil {

@@ -70,10 +70,10 @@ func (s *Store) sweep(ctx context.Context) (gone int64, err error) {
 		return gone, fmt.Errorf("take away boot events: %w", err)
 	}
 	for _, of := range []struct {
-		table, column string
-		most          int
-	}{{"boot_events", "mac", s.keep.EventsOfMachine}, {"history", "node_id", s.keep.History}} {
-		n, err := s.sweepOwners(ctx, of.table, of.column, of.most)
+		table, class, column string
+		most                 int
+	}{{"boot_events", eventClasses[0], "mac", s.keep.EventsOfMachine}, {"boot_events", eventClasses[1], "mac", s.keep.EventsOfMachine}, {"history", "1 = 1", "node_id", s.keep.History}} {
+		n, err := s.sweepOwners(ctx, of.table, of.class, of.column, of.most)
 		if gone += n; err != nil {
 			return gone, fmt.Errorf("take away rows of %s: %w", of.table, err)
 		}
@@ -81,10 +81,10 @@ func (s *Store) sweep(ctx context.Context) (gone int64, err error) {
 	return gone, nil
 }
 
-// sweepOwners takes away the oldest rows of those owners, named in a column of a table, that have more than most.
-func (s *Store) sweepOwners(ctx context.Context, table, column string, most int) (gone int64, err error) {
+// sweepOwners takes away the oldest rows of a class of those owners, named in a column of a table, that have more than most.
+func (s *Store) sweepOwners(ctx context.Context, table, class, column string, most int) (gone int64, err error) {
 	var owners []any
-	query := fmt.Sprintf(`SELECT %s FROM %s GROUP BY %s HAVING COUNT(*) > $1`, column, table, column)
+	query := fmt.Sprintf(`SELECT %s FROM %s WHERE %s GROUP BY %s HAVING COUNT(*) > $1`, column, table, class, column)
 	err = collect(ctx, s.read, query, []any{most}, func(r *sql.Rows) error {
 		var owner any
 		err := r.Scan(&owner)
@@ -93,8 +93,8 @@ func (s *Store) sweepOwners(ctx context.Context, table, column string, most int)
 	})
 	for i := 0; err == nil && i < len(owners); i++ {
 		var n int64
-		n, err = s.inBatches(ctx, fmt.Sprintf(`DELETE FROM %s WHERE id IN (SELECT id FROM %s WHERE %s = $1 AND id <=
-			(SELECT id FROM %s WHERE %s = $1 ORDER BY id DESC LIMIT 1 OFFSET $2) LIMIT $3)`, table, table, column, table, column), owners[i], most)
+		n, err = s.inBatches(ctx, fmt.Sprintf(`DELETE FROM %[1]s WHERE id IN (SELECT id FROM %[1]s WHERE %[2]s = $1 AND %[3]s AND id <=
+			(SELECT id FROM %[1]s WHERE %[2]s = $1 AND %[3]s ORDER BY id DESC LIMIT 1 OFFSET $2) LIMIT $3)`, table, column, class), owners[i], most)
 		gone += n
 	}
 	return gone, err

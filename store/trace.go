@@ -112,13 +112,13 @@ func (t *trace) flush(ctx context.Context) error {
 }
 
 func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error {
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, kind, file, who, what, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`)
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, kind, file, who, what, seen_at, proof) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
 	if err != nil {
 		return err
 	}
 	defer insert.Close()
 	for _, e := range batch {
-		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.Kind, e.File, e.Who, e.What, e.At})...); err != nil {
+		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.Kind, e.File, e.Who, e.What, e.At, e.Proof})...); err != nil {
 			return err
 		}
 	}
@@ -138,9 +138,11 @@ func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEve
 		macs[strings.ToLower(e.MAC)] = true
 	}
 	for mac := range macs {
-		const tooMany = `DELETE FROM boot_events WHERE mac = $1 AND id <= (SELECT id FROM boot_events WHERE mac = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
-		if _, err := exec(ctx, tx, tooMany, mac, s.keep.EventsOfMachine); err != nil {
-			return err
+		for _, class := range eventClasses {
+			tooMany := `DELETE FROM boot_events WHERE mac = $1 AND ` + class + ` AND id <= (SELECT id FROM boot_events WHERE mac = $1 AND ` + class + ` ORDER BY id DESC LIMIT 1 OFFSET $2)`
+			if _, err := exec(ctx, tx, tooMany, mac, s.keep.EventsOfMachine); err != nil {
+				return err
+			}
 		}
 	}
 	if !countAll {
@@ -151,8 +153,11 @@ func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEve
 	return err
 }
 
+// eventClasses are the events that anybody could have caused, and the machines' own.
+var eventClasses = []string{"proof = ''", "proof <> ''"}
+
 // BootEvents returns what boot services saw of the MACs since then, oldest first, at most the
-// newest 500. It includes what is not written yet.
+// newest 500 of each class. It includes what is not written yet.
 func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
 	if len(macs) == 0 {
 		return nil, nil
@@ -164,8 +169,12 @@ func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) 
 	q.in("mac", lower(macs))
 	q.and("seen_at >= $?", since)
 	q.args = append(q.args, eventsAnswered)
-	text := `SELECT mac, service, kind, file, who, what, seen_at FROM (SELECT * FROM boot_events WHERE ` +
-		strings.Join(q.where, " AND ") + fmt.Sprintf(` ORDER BY seen_at DESC, id DESC LIMIT $%d) AS newest ORDER BY seen_at, id`, len(q.args))
+	var newest []string
+	for i, class := range eventClasses {
+		newest = append(newest, fmt.Sprintf(`SELECT * FROM (SELECT * FROM boot_events WHERE %s AND %s ORDER BY seen_at DESC, id DESC LIMIT $%d) AS class%d`,
+			strings.Join(q.where, " AND "), class, len(q.args), i))
+	}
+	text := `SELECT mac, service, kind, file, who, what, seen_at, proof FROM (` + strings.Join(newest, " UNION ALL ") + `) AS newest ORDER BY seen_at, id`
 	return s.events(ctx, text, q.args)
 }
 
@@ -178,7 +187,7 @@ func (s *Store) Strangers(ctx context.Context) ([]node.BootEvent, error) {
 	if err := s.trace.flush(ctx); err != nil {
 		return nil, err
 	}
-	const text = `SELECT mac, service, kind, file, who, what, seen_at FROM boot_events e
+	const text = `SELECT mac, service, kind, file, who, what, seen_at, proof FROM boot_events e
 		WHERE id IN (SELECT MAX(id) FROM boot_events GROUP BY mac) AND NOT EXISTS (SELECT 1 FROM ports p WHERE p.address = e.mac)
 			AND NOT EXISTS (SELECT 1 FROM portgroups g WHERE g.address = e.mac AND g.address <> '') ORDER BY id DESC LIMIT $1`
 	return s.events(ctx, text, []any{strangersAnswered})
@@ -188,7 +197,7 @@ func (s *Store) events(ctx context.Context, text string, args []any) ([]node.Boo
 	var events []node.BootEvent
 	err := collect(ctx, s.read, text, args, func(r *sql.Rows) error {
 		var e node.BootEvent
-		err := r.Scan(&e.MAC, &e.Service, &e.Kind, &e.File, &e.Who, &e.What, micros{&e.At})
+		err := r.Scan(&e.MAC, &e.Service, &e.Kind, &e.File, &e.Who, &e.What, micros{&e.At}, &e.Proof)
 		events = append(events, e)
 		return err
 	})

@@ -159,7 +159,23 @@ func (s *Server) tell(p packet, c client, is seen) {
 		is = saw(node.ServiceFault, "not answered: an error of the service, see its log")
 	}
 	what := fmt.Sprintf("%s from %s%s%s: %s", p.req.MessageType(), c, s.heard.note(c), through(p.req), is.text)
-	s.saw(node.BootEvent{MAC: c.mac, Kind: is.kind, Who: c.who(), What: what})
+	s.saw(node.BootEvent{MAC: c.mac, Kind: is.kind, Who: c.who(), Proof: s.proof(p, is.kind), What: what})
+}
+
+// proof is that of a client that takes what it was offered, as only one does that has heard the offer. A lone message
+// may come from anybody: neither its hardware address nor its sender is checked by anything.
+func (s *Server) proof(p packet, kind node.BootKind) node.BootProof {
+	giaddr := addrOf(p.req.GatewayIPAddr)
+	switch {
+	case s.Config.Mode != Full, p.req.MessageType() != dhcpv4.MessageTypeRequest, addrOf(p.req.ServerIdentifier()) != s.Config.ServerIP,
+		giaddr.IsValid() && giaddr != p.from.Addr().Unmap():
+		return ""
+	}
+	switch kind {
+	case node.DHCPAcked, node.OwnDisk, node.NoLoader:
+		return node.ProofHandshake
+	}
+	return ""
 }
 
 // dispatcher spreads requests over workers by MAC, so that one client's are answered in order.

@@ -23,21 +23,27 @@ type file struct {
 	ownDisk bool // a menu that starts the machine's own disk
 }
 
-// open finds a file by the name a client asks for. mac is the client's; "" when unknown. Every
+// notItsOwn is the error for a client that asks for another machine's menu.
+type notItsOwn struct{ mac, why string }
+
+func (e notItsOwn) Error() string { return "the menu of " + e.mac + " is refused: " + e.why }
+
+// open finds a file by the name a client asks for. Every
 // name that is not a configuration, a file of a boot record or a boot loader does not exist.
-func (s *Server) open(ctx context.Context, name, mac string) (file, error) {
-	f, err := s.openAs(ctx, boot.CleanName(name), mac)
+func (s *Server) open(ctx context.Context, name string, client netip.Addr) (file, error) {
+	f, err := s.openAs(ctx, boot.CleanName(name), client)
 	if lower := strings.ToLower(boot.CleanName(name)); errors.Is(err, fs.ErrNotExist) && lower != boot.CleanName(name) {
-		return s.openAs(ctx, lower, mac)
+		return s.openAs(ctx, lower, client)
 	}
 	return f, err
 }
 
-func (s *Server) openAs(ctx context.Context, name, mac string) (file, error) {
+func (s *Server) openAs(ctx context.Context, name string, client netip.Addr) (file, error) {
+	mac := s.macOf(client)
 	if secret, which, ok := boot.ParseFilePath(name); ok {
 		return s.openBoot(ctx, secret, which)
 	}
-	if text, ok, err := s.config(ctx, name, mac); ok || err != nil {
+	if text, ok, err := s.config(ctx, name, mac, client); ok || err != nil {
 		return text, err
 	}
 	if id, ok := boot.DeploymentID(name); ok {
@@ -95,7 +101,7 @@ func (s *Server) openToken(ctx context.Context, id, mac string) (file, error) {
 // config answers the names PXELINUX and GRUB look for their configuration under. PXELINUX asks for
 // its system identifier, pxelinux.cfg/01-<mac>, pxelinux.cfg/<address in hex>, shorter and
 // shorter, and pxelinux.cfg/default; GRUB for <prefix>/grub.cfg and then for what that names.
-func (s *Server) config(ctx context.Context, name, mac string) (f file, ok bool, err error) {
+func (s *Server) config(ctx context.Context, name, mac string, client netip.Addr) (f file, ok bool, err error) {
 	dir, base := path.Split(name)
 	grub := false
 	switch {
@@ -122,16 +128,25 @@ func (s *Server) config(ctx context.Context, name, mac string) (f file, ok bool,
 	default:
 		return file{}, false, nil
 	}
-	f, err = s.machineConfig(ctx, mac, grub)
+	f, err = s.machineConfig(ctx, mac, client, grub)
 	return f, true, err
 }
 
 // machineConfig writes the configuration of one machine. A machine that is to boot by iPXE and
 // asks here all the same is not turned away: the record has all it needs.
-func (s *Server) machineConfig(ctx context.Context, mac string, grub bool) (file, error) {
+func (s *Server) machineConfig(ctx context.Context, mac string, client netip.Addr, grub bool) (file, error) {
 	m, err := s.Lookup.Machine(ctx, mac)
 	if err != nil {
 		return file{kind: node.MenuFile}, fmt.Errorf("looking up the machine %s: %w", mac, err)
+	}
+	if s.Keeper != nil {
+		who, err := s.Keeper.Ask(ctx, mac, m.Boots(), client)
+		if err != nil {
+			return file{kind: node.MenuFile}, fmt.Errorf("finding out whether %s is the machine %s: %w", client, mac, err)
+		}
+		if who.Refused != "" {
+			return file{kind: node.MenuFile}, notItsOwn{mac, who.Refused}
+		}
 	}
 	text := boot.PXELinuxConfig(m.Boots())
 	if grub {

@@ -25,8 +25,9 @@ type Server struct {
 	Addr    netip.AddrPort // where machines reach us; port 69 but in tests. Not 0.0.0.0: answers must come from the address asked
 	Lookup  boot.Lookup
 	Loaders boot.Loaders
-	MACOf   boot.MACOf  // nil: boot.Neighbour
-	Gate    *fetch.Gate // which files and URLs of a record are read; nil: no file of this machine
+	MACOf   boot.MACOf   // nil: boot.Neighbour
+	Gate    *fetch.Gate  // which files and URLs of a record are read; nil: no file of this machine
+	Keeper  *boot.Keeper // who may read a machine's menu; nil: everybody
 	Trace   boot.Trace
 	Log     *slog.Logger
 
@@ -146,8 +147,8 @@ func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
 
 // transfer sends the file or the reason why not, and tells what happened.
 func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request, proof func()) {
-	src, err := s.open(ctx, r.file, s.macOf(client.Addr()))
-	about := subject{client.Addr(), src.kind, boot.Redact(r.file)}
+	src, err := s.open(ctx, r.file, client.Addr())
+	about := subject{client: client.Addr(), kind: src.kind, name: boot.Redact(r.file)}
 	if err == nil {
 		defer src.Close()
 	}
@@ -165,6 +166,7 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 	stop := s.stillSending(about)
 	err = out.run(r, src.size)
 	stop()
+	about.answers = out.acked > 0 || err == nil
 	whole := node.FileSent
 	if src.ownDisk {
 		whole = node.OwnDisk
@@ -184,7 +186,15 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 // refuseFile tells the client that it does not get the file, and people why.
 func (s *Server) refuseFile(conn *net.UDPConn, about subject, why error) {
 	kind, code, text := node.FileFailed, codeUndefined, "the server could not open the file"
+	var other notItsOwn
 	switch {
+	case errors.As(why, &other):
+		kind, code, text = node.NotItsOwn, codeAccess, "this menu is another machine's"
+		about.mac = other.mac
+		s.Log.Warn("a boot menu was asked for by another than its machine", "mac", other.mac, "client", about.client.String(), "why", other.why)
+		_, _ = conn.Write(errorPacket(uint16(code), text))
+		s.tell(about, kind, "refused: %s", other.why)
+		return
 	case errors.Is(why, errBootEnded):
 		kind, code, text = node.BootEnded, codeNotFound, "no such file"
 	case errors.Is(why, os.ErrNotExist):
@@ -198,9 +208,11 @@ func (s *Server) refuseFile(conn *net.UDPConn, about subject, why error) {
 
 // subject is what an event is about.
 type subject struct {
-	client netip.Addr
-	kind   node.BootFile
-	name   string // for people
+	client  netip.Addr
+	kind    node.BootFile
+	name    string // for people
+	mac     string // whom it is about; "": the machine at the client's address
+	answers bool   // the client has acknowledged what was sent to its address: it is there
 }
 
 // stillSending tells now and then, until stop is called, that a long transfer goes on: to whoever waits for the
@@ -216,7 +228,9 @@ func (s *Server) stillSending(about subject) (stop func()) {
 			case <-ended:
 				return
 			case <-tick.C:
-				s.tell(about, node.FileSending, "still being sent")
+				going := about
+				going.answers = true // or it had ended
+				s.tell(going, node.FileSending, "still being sent")
 			}
 		}
 	})
@@ -247,12 +261,15 @@ func (s *Server) tries() int {
 }
 
 func (s *Server) tell(about subject, kind node.BootKind, format string, args ...any) {
-	mac := s.macOf(about.client)
+	mac, proof := cmp.Or(about.mac, s.macOf(about.client)), node.BootProof("")
+	if about.answers && about.mac == "" {
+		proof = node.ProofNeighbour
+	}
 	what := about.name + ": " + fmt.Sprintf(format, args...)
 	if mac == "" {
 		what = about.client.String() + " " + what
 	}
-	s.Trace.Saw(node.BootEvent{MAC: mac, Service: "tftp", Kind: kind, File: about.kind, What: what, At: node.Now()})
+	s.Trace.Saw(node.BootEvent{MAC: mac, Service: "tftp", Kind: kind, File: about.kind, Proof: proof, What: what, At: node.Now()})
 	s.Log.Debug("tftp", "mac", mac, "client", about.client.String(), "what", what)
 }
 

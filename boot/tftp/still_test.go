@@ -13,7 +13,7 @@ func TestALongTransferIsToldOf(t *testing.T) {
 	trace := fakeTrace{make(chan string, 1000)}
 	s, _, _ := start(t, 0)
 	s.Trace, s.tellEvery = trace, time.Millisecond
-	stop := s.stillSending(subject{s.Addr.Addr(), node.RamdiskFile, "boot/…/ramdisk"})
+	stop := s.stillSending(subject{client: s.Addr.Addr(), kind: node.RamdiskFile, name: "boot/…/ramdisk"})
 	for range 2 {
 		if got, want := trace.next(t), ourMAC+" tftp: boot/…/ramdisk: still being sent"; got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -36,7 +36,7 @@ func TestALongTransferIsToldOf(t *testing.T) {
 // quickTransfer begins and ends at once, and returns what was told of it.
 func (s *Server) quickTransfer(t *testing.T, trace fakeTrace) string {
 	t.Helper()
-	s.stillSending(subject{s.Addr.Addr(), node.RamdiskFile, "one-block"})()
+	s.stillSending(subject{client: s.Addr.Addr(), kind: node.RamdiskFile, name: "one-block"})()
 	if len(trace.said) == 0 {
 		return ""
 	}

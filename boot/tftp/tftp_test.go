@@ -451,7 +451,7 @@ func TestConfigurations(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"pxelinux.cfg/7F0000", "pxelinux.cfg/44454c4c-0000-0000-0000-000000000000", "grub/machine/x", "grub/grub.cfg-x", "pxelinux.cfg/"} {
-		if f, err := s.open(t.Context(), name, ourMAC); !errors.Is(err, os.ErrNotExist) {
+		if f, err := s.open(t.Context(), name, s.Addr.Addr()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v, %v; want that it does not exist", name, f, err)
 		}
 	}

@@ -2,6 +2,7 @@ package tftp
 
 import (
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,8 @@ func TestToken(t *testing.T) {
 		{"token-node-1", "52:54:00:00:00:02", ""},
 		{"token-node-1", "", ""},
 	} {
-		f, err := s.open(t.Context(), tt.name, tt.mac)
+		s.MACOf = func(netip.Addr) string { return tt.mac }
+		f, err := s.open(t.Context(), tt.name, s.Addr.Addr())
 		if tt.want == "" {
 			if err == nil {
 				t.Errorf("%s for %q is given", tt.name, tt.mac)
@@ -36,7 +38,8 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: got %q, size %d", tt.name, got, f.size)
 		}
 	}
-	if _, err := s.open(t.Context(), "token-node-1", "52:54:00:00:00:66"); err == nil || !strings.Contains(err.Error(), "looking up the machine") {
+	s.MACOf = func(netip.Addr) string { return "52:54:00:00:00:66" }
+	if _, err := s.open(t.Context(), "token-node-1", s.Addr.Addr()); err == nil || !strings.Contains(err.Error(), "looking up the machine") {
 		t.Errorf("a lost database: %v", err)
 	}
 }

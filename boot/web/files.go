@@ -113,7 +113,11 @@ type about struct {
 // everything else out of what is kept of a boot.
 func (h *Handler) watched(w http.ResponseWriter, r *http.Request, of about, serve func(http.ResponseWriter) error) {
 	mac, what := h.macOf(r), of.name
-	tell := func(kind node.BootKind, how string) { h.tell(mac, kind, of.kind, what+": "+how) }
+	proof := node.ProofNeighbour // who reads the answer is at the address it was sent to
+	if of.nodeUUID != "" {
+		proof = node.ProofSecret
+	}
+	tell := func(kind node.BootKind, how string) { h.tell(mac, proof, kind, of.kind, what+": "+how) }
 	quiet := false
 	if v := r.Header.Get("Range"); v != "" {
 		what += " (" + boot.Redact(v) + ")"

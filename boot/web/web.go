@@ -26,8 +26,9 @@ type Handler struct {
 	Lookup  boot.Lookup
 	BaseURL string // as machines reach this handler: "http://10.99.0.1:8080"
 	Loaders boot.Loaders
-	MACOf   boot.MACOf  // nil: boot.Neighbour
-	Gate    *fetch.Gate // which files and URLs of a record are read; nil: no file of this machine
+	MACOf   boot.MACOf   // nil: boot.Neighbour
+	Gate    *fetch.Gate  // which files and URLs of a record are read; nil: no file of this machine
+	Keeper  *boot.Keeper // who may read a machine's script; nil: everybody
 	Trace   boot.Trace
 	Log     *slog.Logger
 }
@@ -75,7 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason", node.FileFailed, cmp.Or(about.file, node.OtherFile)}
 		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "err", err)
 	}
-	h.tell(h.macOf(r), a.kind, a.file, fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
+	h.tell(h.macOf(r), node.ProofNeighbour, a.kind, a.file, fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
 	http.Error(w, a.text, a.status)
 }
 
@@ -103,6 +104,16 @@ func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return failure(node.ScriptFile, "looking up the machine %s: %w", mac, err)
 	}
+	who, err := h.admit(r, mac, m.Boots())
+	if err != nil {
+		return failure(node.ScriptFile, "finding out whether %s is the machine %s: %w", r.RemoteAddr, mac, err)
+	}
+	if who.Refused != "" {
+		h.tell(mac, "", node.NotItsOwn, node.ScriptFile, "script: refused: "+who.Refused)
+		h.Log.Warn("a boot script was asked for by another than its machine", "mac", mac, "client", r.RemoteAddr, "why", who.Refused)
+		http.Error(w, "this script is another machine's", http.StatusForbidden)
+		return nil
+	}
 	text := boot.IPXEScript(h.BaseURL, mac, m.Boots())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
@@ -114,8 +125,23 @@ func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	case b.Medium():
 		what = "script: boot a medium"
 	}
-	h.tell(mac, kind, node.ScriptFile, what)
+	if who.Note != "" {
+		what += " (" + who.Note + ")"
+	}
+	h.tell(mac, who.Proof, kind, node.ScriptFile, what)
 	return nil
+}
+
+// admit asks the keeper about who asks for a machine's script.
+func (h *Handler) admit(r *http.Request, mac string, b *boot.Record) (boot.Verdict, error) {
+	if h.Keeper == nil {
+		return boot.Verdict{}, nil
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return boot.Verdict{}, err
+	}
+	return h.Keeper.Ask(r.Context(), mac, b, from.Addr())
 }
 
 func (h *Handler) loader(w http.ResponseWriter, r *http.Request, name string) error {
@@ -158,8 +184,8 @@ func (h *Handler) macOf(r *http.Request) string {
 	return boot.Neighbour(ip)
 }
 
-func (h *Handler) tell(mac string, kind node.BootKind, file node.BootFile, what string) {
-	h.Trace.Saw(node.BootEvent{MAC: mac, Service: "http", Kind: kind, File: file, What: what, At: node.Now()})
+func (h *Handler) tell(mac string, proof node.BootProof, kind node.BootKind, file node.BootFile, what string) {
+	h.Trace.Saw(node.BootEvent{MAC: mac, Service: "http", Kind: kind, File: file, Proof: proof, What: what, At: node.Now()})
 	h.Log.Debug("boot http", "mac", mac, "what", what)
 }
 

@@ -93,6 +93,8 @@ type Config struct {
 	CPUCapabilities       map[string]string
 	PCIAliases            map[string]string
 	PhysicalNetworks      map[netip.Prefix]string
+	AgentNetworks         []netip.Prefix
+	BootAddressCheck      bool
 	RescueTimeout         time.Duration
 	ServiceTimeout        time.Duration
 	PowerTimeout          time.Duration
@@ -149,6 +151,8 @@ func (c *Config) keys() []key {
 		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},
 		{"tftp_port", "69", "UDP port of TFTP; firmware only knows 69", number(&c.TFTPPort, 1, 65535)},
 		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},
+		{"boot_address_check", "true", "a machine's boot script and menu go only to the address that DHCP lent to it, or that the network knows it by; false where addresses change on the way", boolean(&c.BootAddressCheck)},
+		{"agent_networks", "", "comma list of networks in which an agent may be called at another address than the one it calls from: behind NAT, or where the API is behind a proxy; loopback and link-local addresses only when they are in it", prefixes(&c.AgentNetworks)},
 		{"discovery", "false", "boot machines that belong to no node into the inspection ramdisk, and enrol those that report", boolean(&c.Discovery)},
 		{"discovery_driver", "ipmi", "hardware type of the nodes that discovery enrols", oneOf(&c.DiscoveryDriver, "ipmi", "fake-hardware")},
 		{"discovery_limit", "1000", "most nodes in state enroll that discovery has made: more machines are not enrolled until some of them are managed or deleted; 0: no limit", number(&c.DiscoveryLimit, 0, 1_000_000)},

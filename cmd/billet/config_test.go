@@ -78,7 +78,7 @@ func TestConfigRefuses(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are allow_deleting_available_nodes, allowed_hosts, auth,`},
+		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are agent_networks, allow_deleting_available_nodes, allowed_hosts, auth,`},
 		{environ: []string{"BILLET_LISTN=x"}, want: `environment (BILLET_…): unknown key "listn"`},
 		{yaml: "roles: [api, cook]\n", want: `roles: "cook" is not allowed; use any of api, conductor, boot`},
 		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},

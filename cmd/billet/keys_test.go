@@ -41,6 +41,8 @@ var keyCases = map[string]struct {
 	"dhcp_lease_time":                {[3]string{"1h", "90", "30m10s"}, map[string]string{"1 hour": `"1 hour" is not a duration such as 90s or 30m`, "-5m": `"-5m" is not a duration such as 90s or 30m`, "1.5": `"1.5" is not a duration such as 90s or 30m`, "": `"" is not a duration such as 90s or 30m`}},
 	"tftp_port":                      {[3]string{"69", "6969", "1"}, map[string]string{"70000": `"70000" is not a number from 1 to 65535`}},
 	"loader_dirs":                    {[3]string{"/a", "/a,/b", ""}, nil},
+	"agent_networks":                 {[3]string{"10.0.0.0/8", "10.1.0.0/16,fd00::/8", ""}, map[string]string{"rack1": `"rack1" is neither an address nor a network`}},
+	"boot_address_check":             {[3]string{"true", "false", "t"}, map[string]string{"on": `"on" is not true or false`}},
 	"discovery":                      {[3]string{"true", "false", "t"}, map[string]string{"on": `"on" is not true or false`}},
 	"deploy_kernel":                  {[3]string{"/a", "http://b/k", "file:///c"}, nil},
 	"deploy_ramdisk":                 {[3]string{"/a", "http://b/r", "file:///c"}, nil},

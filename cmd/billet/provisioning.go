@@ -93,11 +93,12 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 		return err
 	}
 	doors := http.NewServeMux()
-	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Trace: db, Log: log}))
+	keeper := &boot.Keeper{Addresses: db, Loose: !c.BootAddressCheck}
+	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Keeper: keeper, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
 	g.http(machineDoor(l), doors)
 
-	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Trace: db, Log: log}
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Keeper: keeper, Trace: db, Log: log}
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{

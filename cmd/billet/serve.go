@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,9 +136,10 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		BootPhaseTimeout: c.BootPhaseTimeout, FirmwareTimeout: c.FirmwareTimeout,
 		PowerTimeout: c.PowerTimeout, PowerSyncInterval: c.PowerSyncInterval,
 		CaptureSerial: c.CaptureSerial,
-		LogDir:        filepath.Join(c.DataDir, "deploy-logs"),
-		LogKeep:       conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
-		FastTrack:     c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
+		AgentNetworks: c.AgentNetworks, Listeners: ownListeners(c, net),
+		LogDir:    filepath.Join(c.DataDir, "deploy-logs"),
+		LogKeep:   conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
+		FastTrack: c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
 	})
@@ -178,6 +180,17 @@ func discoveryDriver(c *Config) string {
 		return ""
 	}
 	return c.DiscoveryDriver
+}
+
+// ownListeners are the addresses this process serves at: no machine's agent is there.
+func ownListeners(c *Config, net *provisioning) (own []netip.AddrPort) {
+	if at, err := netip.ParseAddrPort(c.Listen); err == nil {
+		own = append(own, at)
+	}
+	if net != nil {
+		own = append(own, netip.AddrPortFrom(net.ip, uint16(c.ProvisionPort)))
+	}
+	return own
 }
 
 // machineURL is what machines are told to call: the provisioning listener, or the API where this

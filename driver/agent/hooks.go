@@ -24,6 +24,7 @@ type reading struct {
 	plugin    node.Document // what the machine sent beside the inventory, and what hooks make of it
 	nics      []nic         // that may be ports
 	chosen    []nic         // that add_ports is for
+	notes     []string      // for people
 	booted    string        // MAC of the interface it booted from; "" when that is not known
 }
 
@@ -127,11 +128,11 @@ type nic struct {
 // findInterfaces is the hook validate-interfaces: which interfaces are usable, and which of them add_ports
 // is for. The plugin data has them as all_interfaces and valid_interfaces, and the latter's addresses as macs.
 func findInterfaces(i *Inspect, r *reading) error {
-	r.nics = usable(r.inventory.Interfaces, r.data.Inventory)
+	r.booted = bootedFrom(r.data.BootInterface, r.inventory)
+	r.nics = r.withoutBMCs(usable(r.inventory.Interfaces, r.data.Inventory))
 	if len(r.nics) == 0 {
 		return node.Errorf(node.Invalid, "The inspection found no network interface with a MAC address among %d.", len(r.inventory.Interfaces))
 	}
-	r.booted = bootedFrom(r.data.BootInterface, r.inventory)
 	if !slices.ContainsFunc(r.nics, func(n nic) bool { return n.mac == r.booted }) {
 		r.booted = "" // it booted from something that it does not have
 	}
@@ -224,11 +225,13 @@ func changePorts(i *Inspect, r *reading) error {
 	if i.AddPorts != AddNone {
 		r.addPorts()
 	}
-	r.removePorts(i.KeepPorts)
+	if r.decides() {
+		r.removePorts(i.KeepPorts)
+	}
 	for k := range r.ports {
 		p := &r.ports[k]
 		mac := strings.ToLower(p.Address)
-		if p.ID != 0 && r.booted != "" && i.PXEPorts != KeepPXEPorts {
+		if p.ID != 0 && r.booted != "" && i.PXEPorts != KeepPXEPorts && r.decides() {
 			p.PXEEnabled = mac == r.booted
 		}
 		for _, n := range r.nics {
@@ -251,7 +254,7 @@ func (r *reading) addPorts() {
 		if !known[n.mac] {
 			known[n.mac] = true
 			r.ports = append(r.ports, node.Port{
-				NodeUUID: r.node.UUID, Address: n.mac, PXEEnabled: r.booted == "" || n.mac == r.booted,
+				NodeUUID: r.node.UUID, Address: n.mac, PXEEnabled: (r.booted == "" || n.mac == r.booted) && r.mayBoot(),
 				LocalLinkConnection: node.Document{}, Extra: node.Document{}, InternalInfo: node.Document{},
 				Description: fmt.Sprintf("%s, found by inspection", n.name),
 			})

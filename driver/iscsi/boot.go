@@ -81,7 +81,7 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
 }
 
 // record returns the boot record of this flow. It is made before the boot interface fills it: the
-// key among the kernel parameters comes out of its secret.
+// key among the kernel parameters is made of what it hides.
 func (d *Deploy) record(ctx context.Context, t *driver.Task) (*boot.Record, error) {
 	r, err := d.Records.RecordOf(ctx, t.Node.UUID)
 	if err != nil {
@@ -95,11 +95,12 @@ func (d *Deploy) record(ctx context.Context, t *driver.Task) (*boot.Record, erro
 	if created.Before(began) { // the flow was started by another server, with a faster clock
 		created = began
 	}
-	r = &boot.Record{NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), CreatedAt: created, Until: boot.End(0)}
-	if err := d.Records.PutRecord(ctx, *r); err != nil {
+	fresh := boot.NewRecord(t.Node.UUID)
+	fresh.CreatedAt, fresh.Until = created, boot.End(0)
+	if err := d.Records.PutRecord(ctx, fresh); err != nil {
 		return nil, fmt.Errorf("writing the boot record: %w", err)
 	}
-	return r, nil
+	return &fresh, nil
 }
 
 // kernelParams is all a deploy ramdisk of the iSCSI family is told.

@@ -19,9 +19,9 @@ func (d *Deploy) TakeCall(ctx context.Context, t *driver.Task, call node.Machine
 	}
 	switch call.Method {
 	case "pass_deploy_info":
-		return d.takeDeployInfo(t, call.Body)
+		return d.takeDeployInfo(t, call)
 	case "pass_bootloader_install_info":
-		return d.takeLoaderInfo(t, call.Body)
+		return d.takeLoaderInfo(t, call)
 	}
 	return node.Errorf(node.Invalid, "The deploy interface iscsi has no method %s; pass_deploy_info and pass_bootloader_install_info are allowed.", call.Method)
 }
@@ -56,7 +56,8 @@ func (d *Deploy) authenticate(ctx context.Context, t *driver.Task, call node.Mac
 func same(got, want string) bool { return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 }
 
 // takeDeployInfo remembers where the disk is. A second call with the same words changes nothing.
-func (d *Deploy) takeDeployInfo(t *driver.Task, body node.Document) error {
+func (d *Deploy) takeDeployInfo(t *driver.Task, call node.MachineCall) error {
+	body := call.Body
 	if err := awaited(t, "deploy", "pass_deploy_info"); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (d *Deploy) takeDeployInfo(t *driver.Task, body node.Document) error {
 	if auth != "" && auth != "CHAP" {
 		return node.Errorf(node.Invalid, "\"auth_method\" is %q; CHAP is allowed.", auth)
 	}
-	if err := takeAddress(t, body); err != nil {
+	if err := takeAddress(t, call); err != nil {
 		return err
 	}
 	t.Remember(memoMode, mode)
@@ -83,11 +84,19 @@ func (d *Deploy) takeDeployInfo(t *driver.Task, body node.Document) error {
 	return nil
 }
 
-// takeAddress remembers where the ramdisk is.
-func takeAddress(t *driver.Task, body node.Document) error {
-	ip := net.ParseIP(body.String("address"))
-	if ip == nil || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
-		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk is needed.", body.String("address"))
+// takeAddress remembers where the ramdisk is. This service logs in there and writes what may be secret, so it must be
+// where the call came from.
+func takeAddress(t *driver.Task, call node.MachineCall) error {
+	ip := net.ParseIP(call.Body.String("address"))
+	if ip == nil || ip.IsUnspecified() || ip.IsMulticast() {
+		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk is needed.", call.Body.String("address"))
+	}
+	if call.Reachable != nil {
+		if err := call.Reachable(ip.String()); err != nil {
+			return node.Errorf(node.Invalid, "\"address\" is refused: %v", err)
+		}
+	} else if ip.IsLoopback() || ip.IsLinkLocalUnicast() {
+		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk is needed.", call.Body.String("address"))
 	}
 	t.Remember(memoHost, ip.String())
 	return nil
@@ -100,7 +109,8 @@ const (
 )
 
 // takeLoaderInfo remembers how the installation of the boot loader ended.
-func (d *Deploy) takeLoaderInfo(t *driver.Task, body node.Document) error {
+func (d *Deploy) takeLoaderInfo(t *driver.Task, call node.MachineCall) error {
+	body := call.Body
 	local, err := d.needsLoader(t.Node)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func (d *Deploy) takeLoaderInfo(t *driver.Task, body node.Document) error {
 	}
 	switch status := body.String("status"); status {
 	case installed:
-		if err := takeAddress(t, body); err != nil {
+		if err := takeAddress(t, call); err != nil {
 			return err
 		}
 	case failed:

@@ -249,7 +249,7 @@ func TestTakeLoaderCall(t *testing.T) {
 		says   string
 	}{
 		{"another key", nil, map[string]any{"key": "guessed"}, node.Invalid, "key is not that"},
-		{"another's token", func(w *world) { w.record.Secret = strings.Repeat("0", 32) }, nil, node.Forbidden, "X-Auth-Token"},
+		{"another's token", func(w *world) { w.record.Hidden = strings.Repeat("0", 32) }, nil, node.Forbidden, "X-Auth-Token"},
 		{"while the image is written", func(w *world) { w.task.Node.Plan.Steps[0].Step = "write_image" }, nil, node.Conflict, "does not wait for pass_bootloader_install_info"},
 		{"after all", func(w *world) { w.record = nil }, nil, node.Conflict, "boots no deploy ramdisk"},
 		{"no status", nil, map[string]any{"status": nil}, node.Invalid, `"status" is ""; SUCCEEDED and FAILED are allowed.`},

@@ -63,8 +63,8 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	return driver.Done(), nil
 }
 
-// credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of the boot
-// record's secret, so that they need no place of their own and end with it.
+// credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of what the
+// boot record hides, so that they need no place of their own, end with it, and are in no script that it gives out.
 func (d *Deploy) credentials(ctx context.Context, t *driver.Task) (*iscsi.CHAP, error) {
 	if t.Recall(memoAuth) == "" {
 		return nil, nil

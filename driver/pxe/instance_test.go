@@ -38,7 +38,7 @@ func TestInstanceInMemory(t *testing.T) {
 		t.Errorf("the record ends in %s", left)
 	}
 	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Ramdisk: dir + "/rescue", CommandLine: "console=ttyS0 a=b",
-		Secret: r.Secret, Until: r.Until, CreatedAt: r.CreatedAt}
+		Secret: r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)
 	}
@@ -104,7 +104,7 @@ func TestInstanceMedium(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := w.records[uuid]
-	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Secret: r.Secret, Until: r.Until, CreatedAt: r.CreatedAt}
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Secret: r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt}
 	if d := cmp.Diff(want, r); d != "" || !r.Medium() || time.Until(r.Until) < 50*365*24*time.Hour {
 		t.Errorf("until %s, record (-want +got):\n%s", r.Until, d)
 	}

@@ -12,12 +12,13 @@ import (
 )
 
 // commandLine is the service's or the node's own parameters, then the API's address, then what the
-// flow asks for, sorted by name.
-func (b *Boot) commandLine(t *driver.Task, params map[string]string) (string, error) {
+// flow asks for, sorted by name. Where the ramdisk is to call, the key of its boot is in the path.
+func (b *Boot) commandLine(t *driver.Task, bootKey string, params map[string]string) (string, error) {
+	params = b.keyed(params, bootKey)
 	own, key := appendParams(t.Node, b.defaults())
 	words := []string{own}
 	if _, given := params["ipa-api-url"]; !given && b.APIURL != "" {
-		words = append(words, "ipa-api-url="+b.APIURL)
+		words = append(words, "ipa-api-url="+b.withKey(b.APIURL, bootKey))
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
 		word, err := param(k, params[k])
@@ -38,7 +39,7 @@ func (b *Boot) commandLine(t *driver.Task, params map[string]string) (string, er
 func spell(l boot.Loader, line, key string) (string, error) {
 	line, err := boot.CommandLine(l, line)
 	if err != nil {
-		return "", node.Errorf(node.Invalid, "%s: the kernel parameters %v.", key, err)
+		return "", node.Errorf(node.Invalid, "%s: the kernel parameters %s.", key, node.MaskBootKeys(err.Error()))
 	}
 	return line, nil
 }
@@ -50,6 +51,34 @@ func param(name, value string) (string, error) {
 		return "", node.Errorf(node.Invalid, "The kernel parameter %s cannot be %q: blanks, double quotes and what is not printable ASCII would begin another one.", name, value)
 	}
 	return word, nil
+}
+
+// reportPath ends the URL of an inspection report, also where it is not this service's own, but an address that it
+// shares with others.
+const reportPath = "/v1/continue_inspection"
+
+// keyed are the parameters with the boot's key in each URL of this service.
+func (b *Boot) keyed(params map[string]string, key string) map[string]string {
+	out := map[string]string{}
+	for name, value := range params {
+		out[name] = b.withKey(value, key)
+	}
+	return out
+}
+
+func (b *Boot) withKey(value, key string) string {
+	base := strings.TrimSuffix(b.APIURL, "/")
+	rest, ours := strings.CutPrefix(value, base)
+	switch {
+	case key == "":
+		return value
+	case base != "" && ours && (rest == "" || rest[0] == '/'):
+		return node.WithBootKey(base, key) + rest
+	}
+	if rest, reports := strings.CutSuffix(value, reportPath); reports {
+		return node.WithBootKey(rest, key) + reportPath
+	}
+	return value
 }
 
 // serialParams make the kernel and the agent speak on a serial line that is heard, unless the node's own parameters

@@ -43,7 +43,10 @@ const UEFIHTTP Firmware = "uefihttp"
 // Bare Metal service has them.
 const DefaultAppendParams = "nofb vga=normal"
 
-var _ driver.Boot = (*Boot)(nil)
+var (
+	_ driver.Boot  = (*Boot)(nil)
+	_ driver.Keyed = (*Boot)(nil)
+)
 
 // Name is described on driver.Implementation.
 func (b *Boot) Name() string {
@@ -61,6 +64,7 @@ func (b *Boot) Properties() map[string]string {
 		"rescue_kernel":                "Kernel of the rescue ramdisk; the deploy kernel when not set. Optional.",
 		"rescue_ramdisk":               "Rescue ramdisk; the deploy ramdisk when not set. Optional.",
 		"kernel_append_params":         "Kernel parameters in place of the service's own, which %default% stands for. Optional.",
+		foreignRamdisk:                 "Whether the machine's ramdisk comes from a medium of its own instead of the boot record, so that its agent cannot show the key of its boot and is believed by its address. True unless it says otherwise for machines that nobody but their own agent can reboot. Optional.",
 		"force_persistent_boot_device": "Always: set every boot device to stay; Never: set none to stay; Default: only the disk of a deployed instance. Optional.",
 	}
 }
@@ -76,7 +80,7 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	if _, err := b.ramdisk(t); err != nil {
 		return err
 	}
-	if _, err := b.commandLine(t, nil); err != nil {
+	if _, err := b.commandLine(t, boot.NewSecret(), nil); err != nil {
 		return err
 	}
 	if err := b.checkSecureBoot(t); err != nil {
@@ -110,19 +114,22 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err != nil {
 		return err
 	}
-	line, err := b.commandLine(t, params)
+	r, err := b.recordOfFlow(ctx, t)
+	if err != nil {
+		return err
+	}
+	if !b.GivesKey(t.Node, t.Hardware) {
+		r.Key = ""
+	}
+	line, err := b.commandLine(t, r.Key, params)
 	if err != nil {
 		return err
 	}
 	if err := b.reachable(ctx, files); err != nil {
 		return err
 	}
-	r, err := b.recordOfFlow(ctx, t)
-	if err != nil {
-		return err
-	}
 	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine = b.ramdiskLoader(t), files.kernel.place, files.ramdisk.place, line
-	r.Until = boot.End(b.RecordLife)
+	r.Until, r.AskedBy = boot.End(b.RecordLife), ""
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the boot record: %w", err)
 	}
@@ -157,7 +164,9 @@ func (b *Boot) recordOfFlow(ctx context.Context, t *driver.Task) (boot.Record, e
 	if created.Before(began) { // the flow was started by another server, with a faster clock
 		created = began
 	}
-	return boot.Record{NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), CreatedAt: created}, nil
+	r := boot.NewRecord(t.Node.UUID)
+	r.CreatedAt = created
+	return r, nil
 }
 
 // CleanUpRamdisk is described on driver.Boot.
@@ -230,10 +239,9 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	r := boot.Record{
-		NodeUUID: t.Node.UUID, Secret: boot.NewSecret(), Loader: b.instanceLoader(t), Kernel: kernel.place, Ramdisk: ramdisk.place,
-		CommandLine: line, Until: boot.End(instanceLife), CreatedAt: node.Now(),
-	}
+	r := boot.NewRecord(t.Node.UUID)
+	r.Loader, r.Kernel, r.Ramdisk, r.Until = b.instanceLoader(t), kernel.place, ramdisk.place, boot.End(instanceLife)
+	r.CommandLine = line
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the instance's boot record: %w", err)
 	}

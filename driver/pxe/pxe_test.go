@@ -144,8 +144,8 @@ func TestPrepareRamdisk(t *testing.T) {
 	want := boot.Record{
 		NodeUUID: uuid, Loader: boot.IPXE, Kernel: task.Node.DriverInfo.String("deploy_kernel"),
 		Ramdisk:     strings.TrimPrefix(task.Node.DriverInfo.String("deploy_ramdisk"), "file://"),
-		CommandLine: "nofb vga=normal ipa-api-url=http://10.99.0.1:6385 ipa-inspection-callback-url=http://10.99.0.1:6385/v1/continue_inspection",
-		Secret:      r.Secret, Until: r.Until, CreatedAt: r.CreatedAt,
+		CommandLine: "nofb vga=normal ipa-api-url=http://10.99.0.1:6385/b/" + r.Key + " ipa-inspection-callback-url=http://10.99.0.1:6385/b/" + r.Key + "/v1/continue_inspection",
+		Secret:      r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt,
 	}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)
@@ -208,10 +208,10 @@ func TestCommandLine(t *testing.T) {
 		{name: "quotes in GRUB", inst: `a="b c"`, err: `instance_info/kernel_append_params: the kernel parameters cannot have a="b c" for GRUB, which puts double quotes around a word with blanks: write "name=value", with the quotes around the whole.`},
 		{name: "quotes around a word", inst: `"a=b c" d`, want: `"a=b c" d ` + api},
 		{name: "a backslash in GRUB", inst: `a=\b`, err: `instance_info/kernel_append_params: the kernel parameters cannot have quotes or a backslash in a=\b: GRUB puts a backslash before each.`},
-		{name: "an open quote", service: `a="b`, err: `The service's kernel_append_params: the kernel parameters have a double quote without its second one: "a=\"b ` + api + `".`},
+		{name: "an open quote", service: `a="b`, err: `The service's kernel_append_params: the kernel parameters have a double quote without its second one: "a=\"b ` + api + `/b/******".`},
 		{name: "another ramdisk", inst: `initrd=http://c/`, err: `instance_info/kernel_append_params: the kernel parameters cannot have "initrd=http://c/": boot loaders read it as the name of a file to load, which Billet sets.`},
 		{name: "two words of one parameter", params: map[string]string{"boot_mode": "uefi init=/bin/sh"}, err: `The kernel parameter boot_mode cannot be "uefi init=/bin/sh": blanks, double quotes and what is not printable ASCII would begin another one.`},
-		{name: "long", driverInfo: strings.Repeat("x", 1900), err: "driver_info/kernel_append_params: the kernel parameters make a command line of 1934 characters; at most 1856 are allowed."},
+		{name: "long", driverInfo: strings.Repeat("x", 1900), err: "driver_info/kernel_append_params: the kernel parameters make a command line of 1969 characters; at most 1856 are allowed."},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestCommandLine(t *testing.T) {
 				}
 				return
 			}
-			if got := w.records[uuid].CommandLine; err != nil || got != tt.want {
+			if got := keyless(w.records[uuid]); err != nil || got != tt.want {
 				t.Errorf("got %q, %v; want %q", got, err, tt.want)
 			}
 		})
@@ -487,7 +487,7 @@ func TestNetbootInstance(t *testing.T) {
 	if r.Secret == before.Secret || len(r.Secret) != 32 || time.Until(r.Until) < 50*365*24*time.Hour {
 		t.Errorf("secret %q (was %q) until %s", r.Secret, before.Secret, r.Until)
 	}
-	r.Secret, r.Until, r.CreatedAt = "", time.Time{}, time.Time{}
+	r.Secret, r.Key, r.Hidden, r.Until, r.CreatedAt = "", "", "", time.Time{}, time.Time{}
 	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: kernel, Ramdisk: initrd, CommandLine: "root=UUID=6f0c ro console=ttyS0 nofb vga=normal"}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)

@@ -46,7 +46,7 @@ func TestTheRamdiskSpeaksOnTheSerialLine(t *testing.T) {
 			if err := b.PrepareRamdisk(t.Context(), task, nil); err != nil {
 				t.Fatal(err)
 			}
-			if got := w.records[uuid].CommandLine; got != tt.want {
+			if got := keyless(w.records[uuid]); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})

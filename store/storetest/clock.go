@@ -34,7 +34,7 @@ func testMoveTime(t *testing.T, s *store.Store) {
 	until := node.Now().Add(time.Hour)
 	ok(t, s.PutRecord(t.Context(), boot.Record{NodeUUID: uid(1), Secret: "0123456789abcdef0123456789abcdef", Until: until, CreatedAt: node.Now()}))
 	given := node.Now()
-	_, err := s.GiveAgentToken(t.Context(), uid(1), "token")
+	_, err := s.GiveAgentToken(t.Context(), uid(1), "token", node.Caller{})
 	ok(t, err)
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "https://a", LastHeartbeat: until}))
 	move := func(want bool) {

@@ -81,7 +81,7 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		"SaveChassis":         func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
 		"DeleteChassis":       func() error { return s.DeleteChassis(gone, ch.UUID) },
 		"SaveAgent":           func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
-		"GiveAgentToken":      func() error { _, err := s.GiveAgentToken(gone, uid(1), "x"); return err },
+		"GiveAgentToken":      func() error { _, err := s.GiveAgentToken(gone, uid(1), "x", node.Caller{}); return err },
 		"ForgetAgent":         func() error { return s.ForgetAgent(gone, uid(1)) },
 		"AddHistory":          func() error { return s.AddHistory(gone, node.HistoryEvent{NodeUUID: uid(1)}) },
 		"History":             func() error { _, err := s.History(gone, uid(1), node.Page{}); return err },

@@ -120,7 +120,7 @@ func testNodeRefusals(t *testing.T, s *store.Store) {
 	want := "Node " + missing + " could not be found."
 	refused(t, s.SavePower(t.Context(), missing, node.PowerOn, 0), node.NotFound, want)
 	refused(t, s.SaveAgent(t.Context(), missing, node.Agent{}), node.NotFound, want)
-	_, err := s.GiveAgentToken(t.Context(), missing, "token")
+	_, err := s.GiveAgentToken(t.Context(), missing, "token", node.Caller{})
 	refused(t, err, node.NotFound, want)
 	refused(t, s.CreatePort(t.Context(), &node.Port{NodeUUID: missing, Address: mac(1)}), node.NotFound, want)
 	refused(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: missing}), node.NotFound, want)

@@ -233,7 +233,7 @@ func testTokenRace(t *testing.T, s *store.Store) {
 		var which atomic.Value
 		together(t, 10, func(i int) error {
 			token := fmt.Sprintf("token-%d-%d", round, i)
-			got, err := s.GiveAgentToken(t.Context(), uid(1), token)
+			got, err := s.GiveAgentToken(t.Context(), uid(1), token, node.Caller{})
 			if got {
 				given.Add(1)
 				which.Store(token)
@@ -268,7 +268,7 @@ func testWritesBesideTheLease(t *testing.T, s *store.Store) {
 			case 3:
 				err = s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: fmt.Sprint(r)})
 			case 4:
-				_, err = s.GiveAgentToken(t.Context(), uid(1), "the token")
+				_, err = s.GiveAgentToken(t.Context(), uid(1), "the token", node.Caller{})
 			default:
 				err = s.PutRecord(t.Context(), record(1))
 			}
@@ -310,7 +310,7 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 				case 1:
 					err = s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: "x"})
 				case 2:
-					if _, err = s.GiveAgentToken(t.Context(), uid(1), "token"); err == nil {
+					if _, err = s.GiveAgentToken(t.Context(), uid(1), "token", node.Caller{}); err == nil {
 						err = s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "u"})
 					}
 				case 3:

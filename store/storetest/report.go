@@ -40,7 +40,7 @@ var notTheAgent = "The agent of node " + uid(1) + " is not the one that has its 
 
 func giveToken(t *testing.T, s *store.Store, i int, token string) {
 	t.Helper()
-	if given, err := s.GiveAgentToken(t.Context(), uid(i), token); !given || err != nil {
+	if given, err := s.GiveAgentToken(t.Context(), uid(i), token, node.Caller{}); !given || err != nil {
 		t.Fatalf("giving the token: %v, %v", given, err)
 	}
 }
@@ -49,7 +49,7 @@ func testAgentToken(t *testing.T, s *store.Store) {
 	add(t, s, 1, nil)
 	give := func(token string, want bool) {
 		t.Helper()
-		if got, err := s.GiveAgentToken(t.Context(), uid(1), token); got != want || err != nil {
+		if got, err := s.GiveAgentToken(t.Context(), uid(1), token, node.Caller{}); got != want || err != nil {
 			t.Errorf("give %s: %t, %v; want %t", token, got, err, want)
 		}
 	}
@@ -91,7 +91,7 @@ func testRefusedAgent(t *testing.T, s *store.Store) {
 	}
 	refuse(1, 1, false) // no token was given
 	for range 2 {
-		if given, err := s.GiveAgentToken(t.Context(), uid(1), "token"); !given || err != nil {
+		if given, err := s.GiveAgentToken(t.Context(), uid(1), "token", node.Caller{}); !given || err != nil {
 			t.Fatal(given, err)
 		}
 		is(time.Time{})

@@ -84,6 +84,8 @@ func Run(t *testing.T, open Open) {
 		{"lines of a machine", testLines},
 		{"last failure", testFailure},
 		{"boot records", testBootRecords},
+		{"boot keys", testBootKeys},
+		{"boot event proofs", testBootEventProofs},
 		{"boot events", testBootEvents},
 		{"boot events are kept short", testBootEventsTrim},
 		{"saw never blocks", testSawNeverBlocks},

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// interfacesOf is a report of a machine with these interfaces ("name mac driver"), booted from the first.
+func interfacesOf(t *testing.T, lines ...string) node.InspectionData {
+	return report(t, func(body map[string]any) {
+		var nics []any
+		for i, line := range lines {
+			f := strings.Fields(line)
+			nic := map[string]any{"name": f[0], "mac_address": f[1], "ipv4_address": "10.0.0.5"}
+			if len(f) > 2 {
+				nic["driver"] = f[2]
+			}
+			nics = append(nics, nic)
+			if i == 0 {
+				body["boot_interface"] = f[1]
+			}
+		}
+		inventoryOf(body)["interfaces"] = nics
+	})
+}
+
+// An interface between the machine and its BMC becomes no port, and people are told.
+func TestTheBMCsInterfaceBecomesNoPort(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		port bool
+	}{
+		{"eno2 3c:ec:ef:00:00:02 igb", true},
+		{"enp0s20f0u1u6 3c:ec:ef:00:00:03 cdc_ether", false},
+		{"usb0 b6:df:01:02:03:04 rndis_host", false},
+		{"enx0a0b0c0d0e0f 0a:0b:0c:0d:0e:0f cdc-ncm", false},
+		{"idrac 5c:f9:dd:00:00:01 cdc_ether", false},
+		{"usb0 b6:df:01:02:03:04", false},
+		{"enp0s20f0u1u6 b6:df:01:02:03:04", false},
+		{"enp0s20f0u1u6 3c:ec:ef:00:00:03", true}, // a card on USB whose maker gave it an address, and no driver is told
+		{"eth1 52:54:00:00:00:02", true},
+		{"eth1 52:54:00:00:00:02 virtio_net", true},
+		{"enp0s20f0u2 3c:ec:ef:00:00:03 r8152", true},
+	} {
+		w := newWorld(t)
+		w.ports = nil
+		task := w.task()
+		task.Ports = nil
+		found, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), task, interfacesOf(t, "eno1 3c:ec:ef:00:00:01 igb", tt.line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(found.Ports) == 2) != tt.port || (len(found.Notes) == 0) != tt.port {
+			t.Errorf("%s: ports %+v, notes %q", tt.line, found.Ports, found.Notes)
+		}
+	}
+	task := newWorld(t).task()
+	task.Ports = nil
+	found, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), task, interfacesOf(t, "usb0 b6:df:01:02:03:04 cdc_ether"))
+	if err != nil || len(found.Ports) != 1 || !found.Ports[0].PXEEnabled {
+		t.Errorf("the interface it booted from is none of the BMC's: %+v, %v", found, err)
+	}
+}
+
+// A report that nothing binds to the machine neither changes which port its node boots from nor takes one away.
+func TestAnUnboundReportMovesNoNetworkBoot(t *testing.T) {
+	for _, bound := range []bool{false, true} {
+		w := newWorld(t)
+		task := w.task()
+		task.Node.ID = 7
+		task.Ports = []node.Port{
+			{ID: 1, UUID: "p1", Address: "3c:ec:ef:00:00:01", PXEEnabled: true, Extra: node.Document{}, LocalLinkConnection: node.Document{}},
+			{ID: 2, UUID: "p2", Address: "3c:ec:ef:00:00:02", Extra: node.Document{}, LocalLinkConnection: node.Document{}},
+		}
+		data := interfacesOf(t, "eth9 66:66:66:66:66:66 igb")
+		data.Bound = bound
+		found, err := (&Inspect{AddPorts: AddAll, KeepPorts: KeepPresent}).Inspected(t.Context(), task, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range found.Ports {
+			if p.Address == "66:66:66:66:66:66" && p.PXEEnabled != bound || p.ID != 0 && !bound {
+				t.Errorf("bound %v: port %+v", bound, p)
+			}
+		}
+		if (len(found.Gone) > 0) != bound {
+			t.Errorf("bound %v: gone %+v", bound, found.Gone)
+		}
+	}
+}
