@@ -378,6 +378,19 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 			t.Errorf("told %q, want %q", got, want)
 		}
 	})
+	t.Run("closed before the empty block at the end", func(t *testing.T) { // GRUB
+		c := dial(t)
+		c.ask(addr, "one-block", "tsize", "0")
+		c.read()
+		c.ack(0)
+		c.read()
+		c.ack(1)
+		c.read()
+		c.send(errorPacket(codeUndefined, "closed"))
+		if got := trace.next(t); !strings.HasPrefix(got, ourMAC+" tftp: one-block: complete, 512 bytes in ") {
+			t.Errorf("told %q", got)
+		}
+	})
 	t.Run("silent after the options", func(t *testing.T) {
 		c := dial(t)
 		c.ask(addr, "snponly.efi", "tsize", "0")
