@@ -869,7 +869,11 @@ func TestDiskBesideRAIDBootsAsEver(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "a BIOS would not start /dev/vdc") {
 		t.Error(err)
 	}
-	k.check(os.WriteFile(k.path("dev/vdc"), startable("boot", int(d.Size)), 0o600))
+	head := startable("boot", 1<<20)
+	f, err := os.OpenFile(k.path("dev/vdc"), os.O_WRONLY, 0)
+	k.check(err)
+	_, err = f.WriteAt(head, 0) // the rest of the disk is zero already
+	k.check(errors.Join(err, f.Close()))
 	got, err := a.installBootloader(t.Context(), params{"target_boot_mode": json.RawMessage(`"bios"`)})
 	if err != nil || got != "the disk's boot sector and what it starts are there" {
 		t.Errorf("%v, %v", got, err)
