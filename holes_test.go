@@ -19,7 +19,7 @@ func TestEveryHoleHasItsTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(string(page), "## The field's holes of 2026")
+	_, table, found := strings.Cut(string(page), "## Holes of 2026 in other provisioners")
 	rows := holeRow.FindAllStringSubmatch(table, -1)
 	if !found || len(rows) < 9 {
 		t.Fatalf("the table has %d rows", len(rows))
