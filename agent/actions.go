@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // rootDiskWait is how long a root disk may take to appear: some controllers scan for a minute.

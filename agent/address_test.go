@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // The address that is told to the service is the one it can reach this machine by.

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/inventory"
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/fetch"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Machine is what the agent does to the machine as a whole. In tests it is a fake.

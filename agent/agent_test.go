@@ -26,7 +26,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 const testNode = "11111111-2222-4333-8444-555555555555"

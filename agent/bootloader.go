@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/efi"
 	"github.com/billet-metal/billet/agent/grub"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/efi"
+	"github.com/billet-metal/billet/wire"
 )
 
 // rootDisk opens the disk the instance is on: the one this agent wrote, rather than what choosing

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // requestTimeout bounds each call to the service.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // unpack reads logs as a service would.

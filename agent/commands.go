@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // params are a command's parameters, not decoded yet.

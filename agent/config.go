@@ -1,6 +1,6 @@
 // Package agent owns the life of the agent in the deploy ramdisk: it finds its node, serves the
 // command API, heartbeats, and carries out steps. It speaks the ironic-python-agent protocol
-// (agent/wire) and refuses to decide anything the conductor should: it does what it is told, says
+// (wire) and refuses to decide anything the conductor should: it does what it is told, says
 // what came of it, and keeps knocking while the service is away.
 package agent
 

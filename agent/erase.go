@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // eraseSettings are the service's wishes in driver_internal_info, by the field's names.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 func TestEraseSettings(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inroot"
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/fetch"
 )
 

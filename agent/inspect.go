@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/benchmark"
-	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inventory"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // inspectionAttempts × up to 30 s: a service that is restarted in between still gets the data.

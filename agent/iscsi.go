@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/iscsi"
+	"github.com/billet-metal/billet/wire"
 )
 
 // ISCSI is what the kernel parameters of a deploy through iSCSI say. In this mode the agent exports

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/efi"
+	"github.com/billet-metal/billet/disk/efi"
 	"github.com/billet-metal/billet/iscsi"
 )
 

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/billet-metal/billet/agent/bootmenu"
-	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inroot"
+	"github.com/billet-metal/billet/disk"
 )
 
 // Kexecer is implemented by machines that can start another kernel without their firmware.

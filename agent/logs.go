@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // LogBuffer keeps the latest of what the agent logged, for the service to collect, and its last lines, which are

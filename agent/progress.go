@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // progressEvery is the shortest time between two messages.

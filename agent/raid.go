@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // The agent starts the arrays that the node's raid_config names, by their UUIDs, and no others: what an

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // md plays the kernel and mdadm on a recorded machine whose disks are files: it shows the partitions

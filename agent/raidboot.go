@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/grub"
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // makeArrayBootable makes every member disk of the array root boot the image that was written to it.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Software RAID outlives cleaning, as the arrays of a RAID controller do.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // slowImage serves an image and stops in its middle until it is let go on.

@@ -18,9 +18,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
 	"github.com/billet-metal/billet/agent/inventory"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // put writes a file of a recorded machine.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // maxBody bounds a command: the largest carries a config drive of 64 MiB, gzipped, in base64.

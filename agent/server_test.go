@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 const testToken = "0123456789012345678901234567890123456789012"

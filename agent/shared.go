@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 const wipeKey = wire.WipeShared

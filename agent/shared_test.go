@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // mark writes a few bytes somewhere on a disk of a recorded machine.

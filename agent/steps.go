@@ -8,7 +8,7 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // The one hardware manager of this agent; its version changes when steps change.

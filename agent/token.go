@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/disk"
 )
 
 // Where a BMC's virtual medium has the token: in this file, on a medium with this label.

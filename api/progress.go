@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Billet's own additions to the API live under /billet/v1/ and have no microversions.

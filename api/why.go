@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // maxAge is how old a line of an agent may be: a machine does not run a ramdisk for longer.

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // targetSize is the disk written to: a little larger than the image, as disks are.

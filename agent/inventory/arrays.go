@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Array is a software RAID array that the kernel has started.

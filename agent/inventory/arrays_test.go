@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/disk"
 )
 
 const arrayUUID = "00010203:04050607:08090a0b:0c0d0e0f"

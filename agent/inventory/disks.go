@@ -5,7 +5,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // notDisks are kernel block devices that are no hardware, or nothing to install on.

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Machine is where to read.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // machine is a recorded /sys and /proc: path → content, or "-> target" for a link.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/wire"
 )
 
 // attached is what choosing a disk stands on, one line for each disk.

@@ -4,7 +4,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // NICs lists the network interfaces that are hardware, by name.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // lun is one path to a disk, as the kernel shows it.

@@ -3,7 +3,7 @@ package inventory
 import (
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 // PCIDevices lists the functions on the PCI buses, by address. One whose identity cannot be read is

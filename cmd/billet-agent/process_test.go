@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/wire"
 )
 
 const (

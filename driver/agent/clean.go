@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // tearDown ends an instance's hold on the machine. What its disk holds is cleaning's business.

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // maxAnswer bounds an agent's answer; collected logs are the largest.

@@ -6,10 +6,10 @@ import (
 	"path"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // firstCall is what a booting ramdisk is waited for with.

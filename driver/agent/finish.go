@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 var untilOff = node.Await{For: node.SelfOff, Text: "the machine to switch itself off"}

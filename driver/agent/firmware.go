@@ -3,9 +3,9 @@ package agent
 import (
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // bootMode is "bios", "uefi", or "" when the machine does not say.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // What a machine says of its boot is noted; what it leaves out stays as it was known.

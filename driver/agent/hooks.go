@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // reading is a machine's report on its way through the hooks. They work on copies.

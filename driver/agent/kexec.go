@@ -7,9 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // memoKexec is how far kexec_instance is: "" (the kernel is being loaded), kexecJumping, kexecJumped,

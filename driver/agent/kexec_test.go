@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // kexecWorld is a deploy that asks for kexec_instance.

@@ -9,8 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Types of LLDP fields, IEEE 802.1AB-2016 8.5, and of organisations' own, 8.6.

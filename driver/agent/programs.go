@@ -1,8 +1,8 @@
 package agent
 
 import (
-	"github.com/billet-metal/billet/agent/raid"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/raid"
 )
 
 // programsKey is the key of driver_info that says whether an image's own programs may run in the deploy ramdisk.

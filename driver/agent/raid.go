@@ -7,10 +7,10 @@ import (
 	"maps"
 	"time"
 
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // RAID is the raid interface "agent": the agent in the ramdisk builds software RAID of the machine's

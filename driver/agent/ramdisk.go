@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // callPath is where the agent of an inspection posts its report.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // memoFinalizing is when the agent was first asked to let people in.

@@ -10,13 +10,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/billet-metal/billet/agent/raid"
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/raid"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Sources finds images; image.Store does.

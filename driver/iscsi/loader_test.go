@@ -11,10 +11,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // ears is a ramdisk's port 10000.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 const rootUUID = "6f0cbb5f-7a3a-4d2b-9a3a-0123456789ab"

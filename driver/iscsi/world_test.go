@@ -14,13 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/agent/wire"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/fake"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 const testUUID = "7b9f3c64-8f2a-4a53-9f52-0d2a5a7c9e11"

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/agent/disk"
-	"github.com/billet-metal/billet/agent/wire"
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/iscsi"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // writeImage writes the image and the config drive into the ramdisk's disk, and reads all of it

@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/billet-metal/billet/agent/disk"
+	"github.com/billet-metal/billet/disk"
 )
 
 // tool runs a real program; a missing one fails the test and says where it comes from.

@@ -1,0 +1,309 @@
+package disk
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/billet-metal/billet/disk/efi"
+	"github.com/billet-metal/billet/wire"
+)
+
+func named(disks []wire.Disk) string {
+	var names []string
+	for _, d := range disks {
+		names = append(names, strings.TrimPrefix(d.Name, "/dev/"))
+	}
+	return strings.Join(names, " ")
+}
+
+func TestSelectMembers(t *testing.T) {
+	gib := func(name string, n int64, change func(*wire.Disk)) wire.Disk {
+		d := wire.Disk{Name: "/dev/" + name, Serial: "s-" + name, Size: n << 30, LogicalSectors: 512, Tran: "sata"}
+		if change != nil {
+			change(&d)
+		}
+		return d
+	}
+	all := []wire.Disk{
+		gib("sdd", 400, nil), gib("sda", 100, nil), gib("sdb", 100, nil), gib("sdc", 400, nil), gib("sde", 1, nil),
+		gib("sdf", 100, func(d *wire.Disk) { d.Tran = "usb" }), gib("sdg", 100, func(d *wire.Disk) { d.Removable = true }),
+		gib("md0", 100, func(d *wire.Disk) { d.RAID = "raid1" }), gib("sdh", 100, func(d *wire.Disk) { d.MemberOf = "/dev/md0" }),
+		gib("nvme0n1", 800, func(d *wire.Disk) { d.LogicalSectors = 4096 }),
+	}
+	any100 := map[string]any{"size": "> 99"}
+	for _, tt := range []struct {
+		name  string
+		disks []wire.Disk
+		hints []map[string]any
+		want  string
+		err   string
+	}{
+		{"all that could be a root disk", all[:9], nil, "sda sdb sdc sdd", ""},
+		{"two of any size take the smallest", all, []map[string]any{any100, any100}, "sda sdb", ""},
+		{"in the order of the hints", all, []map[string]any{{"serial": "s-sdd"}, any100}, "sdd sda", ""},
+		{"a hint takes what is not there without one", all, []map[string]any{{"serial": "s-sdf"}, {"serial": "s-sde"}}, "sdf sde", ""},
+		{"one disk is not two", all, []map[string]any{{"serial": "s-sda"}, {"serial": "s-sda"}}, "", "physical_disks[1]: no disk matches the root device hints (serial: s-sda)"},
+		{"an array is no member", all, []map[string]any{{"serial": "s-md0"}, any100}, "", "serial s-md0: it is an array itself"},
+		{"nor is a member of another", all, []map[string]any{{"serial": "s-sdh"}, any100}, "", "serial s-sdh: part of the software RAID /dev/md0"},
+		{"removable", all, []map[string]any{{"serial": "s-sdg"}, any100}, "", "serial s-sdg: removable"},
+		{"sectors that differ", all, nil, "", "/dev/sda has sectors of 512 bytes and /dev/nvme0n1 of 4096: the disks of software RAID must have the same; choose them with physical_disks"},
+		{"too few", all[4:9], nil, "", "software RAID needs at least 2 disks, but this machine has 0 that can be taken without physical_disks; not taken: /dev/sde, 1.0 GiB, serial s-sde: smaller than 4 GiB; /dev/md0"},
+		{"none", nil, nil, "", "but this machine has 0 that can be taken"},
+		{"a hint that cannot be read", all, []map[string]any{{"size": "> big"}, any100}, "", `physical_disks[0]: root device hint size: "> big": "big" is not a number`},
+	} {
+		before := fmt.Sprint(tt.disks)
+		got, err := SelectMembers(tt.disks, tt.hints)
+		if tt.err == "" && (err != nil || named(got) != tt.want) {
+			t.Errorf("%s: %s, %v; want %s", tt.name, named(got), err, tt.want)
+		}
+		if tt.err != "" {
+			wantError(t, err, tt.err)
+		}
+		if fmt.Sprint(tt.disks) != before {
+			t.Errorf("%s: the caller's list was changed", tt.name)
+		}
+	}
+}
+
+func TestOccupied(t *testing.T) {
+	blank := func() *Device {
+		d := dirtyDisk(t, 8<<20)
+		if err := d.Zero(0, d.Size()); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, tt := range []struct {
+		name, want string
+		make       func(d *Device)
+	}{
+		{"blank", "", func(*Device) {}},
+		{"dirt that is nothing", "", func(d *Device) { d.WriteAt(bytes.Repeat([]byte{dirt}, 1<<20), 1<<20) }},
+		{"a GPT", "a partition table with 1 partitions", func(d *Device) { run(t, "sgdisk", "--new=1:2048:4095", d.Path()) }},
+		{"an empty GPT", "an empty partition table", func(d *Device) { run(t, "sgdisk", "--clear", d.Path()) }},
+		{"an MBR", "a partition table with 1 partitions", func(d *Device) { feed(t, "2048,2048,83\n", "sfdisk", "--label", "dos", d.Path()) }},
+		{"ext4", "a file system or volume (ext4)", func(d *Device) { run(t, "mke2fs", "-q", "-t", "ext4", d.Path()) }},
+		{"LVM", "a file system or volume (lvm)", func(d *Device) { d.WriteAt([]byte("LVM2 001"), 0x218) }},
+		{"RAID", "a file system or volume (linux_raid_member)", func(d *Device) { d.WriteAt([]byte("\xfc\x4e\x2b\xa9"), 4096) }},
+	} {
+		d := blank()
+		tt.make(d)
+		if got, err := Occupied(d); err != nil || got != tt.want {
+			t.Errorf("%s: %q, %v; want %q", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+// Partitions of a divided disk hold nothing at their ends, and sgdisk finds no fault with the table.
+func TestDivide(t *testing.T) {
+	d := dirtyDisk(t, 32<<20)
+	parts := []Partition{
+		{Role: BIOSBoot, Number: 1, Offset: 1 << 20, Length: 1 << 20}, {Role: ESPRole, Number: 2, Offset: 2 << 20, Length: 8 << 20},
+		{Role: RAIDMember, Number: 3, Offset: 10 << 20, Length: 20 << 20},
+	}
+	for range 2 {
+		if err := Divide(d, parts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := contents(t, d)
+	for _, p := range parts {
+		for _, at := range []int64{p.Offset, p.Offset + p.Length - 1<<20} {
+			if len(bytes.Trim(b[at:at+1<<20], "\x00")) != 0 {
+				t.Errorf("partition %d is not empty at byte %d", p.Number, at)
+			}
+		}
+	}
+	if b[20<<20] != dirt {
+		t.Error("the middle of a partition was written, which takes hours on a large disk")
+	}
+	if out := run(t, "sgdisk", "--verify", d.Path()); !strings.Contains(out, "No problems found") {
+		t.Error(out)
+	}
+	for n, code := range map[int]string{1: "EF02", 2: "EF00", 3: "FD00"} {
+		if out := run(t, "sgdisk", "--print", d.Path()); !strings.Contains(out, code) {
+			t.Errorf("partition %d is no %s:\n%s", n, code, out)
+		}
+	}
+	before := contents(t, d)
+	for _, bad := range []Partition{{Number: 1, Offset: 31 << 20, Length: 2 << 20}, {Number: 1, Offset: 1 << 62, Length: 1 << 62}, {Number: 1, Offset: -1, Length: 5}} {
+		wantError(t, Divide(d, []Partition{bad}), "ends behind the disk's 33554432 bytes")
+	}
+	if firstDifference(before, contents(t, d)) >= 0 {
+		t.Error("a refused division changed the disk")
+	}
+}
+
+// Unboot takes what boots, and leaves the table and the arrays.
+func TestUnboot(t *testing.T) {
+	d := dirtyDisk(t, 32<<20)
+	parts := []Partition{
+		{Role: BIOSBoot, Number: 1, Offset: 1 << 20, Length: 1 << 20}, {Role: ESPRole, Number: 2, Offset: 2 << 20, Length: 8 << 20},
+		{Role: RAIDMember, Number: 3, Offset: 10 << 20, Length: 20 << 20},
+	}
+	if err := Divide(d, parts); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{0, 1<<20 + 5, 6 << 20, 10<<20 + 7} {
+		if _, err := d.WriteAt([]byte("code"), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table := run(t, "sgdisk", "--print", d.Path())
+	if err := Unboot(d); err != nil {
+		t.Fatal(err)
+	}
+	b := contents(t, d)
+	if len(bytes.Trim(b[:440], "\x00")) != 0 || len(bytes.Trim(b[1<<20:10<<20], "\x00")) != 0 {
+		t.Error("something that boots is left")
+	}
+	if string(b[10<<20+7:][:4]) != "code" || run(t, "sgdisk", "--print", d.Path()) != table {
+		t.Error("the array or the table was touched")
+	}
+	plain := dirtyDisk(t, 8<<20)
+	wantError(t, Unboot(plain), "no GUID partition table")
+}
+
+// A partition moves to a disk of its own, whole, and is empty where it was.
+func TestMove(t *testing.T) {
+	from, to := dirtyDisk(t, 16<<20), dirtyDisk(t, 8<<20)
+	p := Partition{Number: 2, Offset: 4 << 20, Length: 5<<20 + 512}
+	fat := fatImage(t, 12, 1<<20, "EFI/BOOT/BOOTX64.EFI")
+	if _, err := from.WriteAt(fat, p.Offset); err != nil {
+		t.Fatal(err)
+	}
+	if !HasFAT(from, p) {
+		t.Error("no FAT is seen before")
+	}
+	if err := Move(to, from, p); err != nil {
+		t.Fatal(err)
+	}
+	if at := firstDifference(fat, contents(t, to)[:len(fat)]); at >= 0 {
+		t.Errorf("byte %d differs", at)
+	}
+	if HasFAT(from, p) || !HasFAT(to, Partition{Length: to.Size()}) {
+		t.Error("the file system is not where it should be")
+	}
+	b := contents(t, from)
+	if b[p.Offset-1] != dirt || b[p.Offset+p.Length] != dirt {
+		t.Error("something beside the partition was written")
+	}
+	before := contents(t, to)
+	wantError(t, Move(to, from, Partition{Number: 7, Offset: 0, Length: 9 << 20}), "partition 7 has 9437184 bytes (9.0 MiB), but where it is to go there are 8388608 (8.0 MiB)")
+	if firstDifference(before, contents(t, to)) >= 0 {
+		t.Error("a refused move wrote something")
+	}
+}
+
+// A disk that is open to be read cannot be written.
+func TestOpenToRead(t *testing.T) {
+	d := dirtyDisk(t, 1<<20)
+	r, err := OpenToRead(d.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b := make([]byte, 10)
+	if _, err := r.ReadAt(b, 77); err != nil || b[0] != dirt {
+		t.Errorf("% x, %v", b, err)
+	}
+	if _, err := r.WriteAt(b, 0); err == nil {
+		t.Error("it was written")
+	}
+}
+
+// Every disk of a mirror has its entry, the first disk's first; entries of disks that an earlier
+// deployment had more are gone, and an ordinary deployment leaves but its own.
+func TestInstallLoaders(t *testing.T) {
+	v := efi.Variables{Dir: t.TempDir()}
+	one, two, three := bootable(t), bootable(t), bootable(t)
+	entries := func() string {
+		order, err := v.BootOrder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(v.Dir, "Boot0*"))
+		if err != nil || len(files) != len(order) {
+			t.Errorf("the firmware has the entries %v, but the order %v (%v)", files, order, err)
+		}
+		var texts []string
+		for _, n := range order {
+			raw, err := os.ReadFile(filepath.Join(v.Dir, fmt.Sprintf("Boot%04X-8be4df61-93ca-11d2-aa0d-00e098032b8c", n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := efi.Description(raw[4:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts = append(texts, text)
+		}
+		return strings.Join(texts, "; ")
+	}
+	for _, tt := range []struct {
+		disks []Disk
+		want  string
+	}{
+		{[]Disk{one, two, three}, "Billet instance; Billet instance, disk 2; Billet instance, disk 3"},
+		{[]Disk{three, one}, "Billet instance; Billet instance, disk 2"},
+		{[]Disk{three, one}, "Billet instance; Billet instance, disk 2"},
+	} {
+		loaders, numbers, err := InstallLoaders(tt.disks, v)
+		if err != nil || len(loaders) != len(tt.disks) || len(numbers) != len(tt.disks) {
+			t.Fatalf("%v, %v, %v", loaders, numbers, err)
+		}
+		order, err := v.BootOrder()
+		if got := entries(); err != nil || got != tt.want || fmt.Sprint(order) != fmt.Sprint(numbers) {
+			t.Errorf("entries %s in the order %v, want %s in the order %v (%v)", got, order, tt.want, numbers, err)
+		}
+		for i, d := range tt.disks {
+			if loaders[i].PartUUID != ESP(d) {
+				t.Errorf("loader %d is on %s, want %s", i, loaders[i].PartUUID, ESP(d))
+			}
+		}
+	}
+	if _, _, err := InstallLoader(one, v); err != nil || entries() != "Billet instance" {
+		t.Errorf("an ordinary deployment leaves %s, %v", entries(), err)
+	}
+	before := entries()
+	_, _, err := InstallLoaders([]Disk{one, dirtyDisk(t, 8<<20)}, v)
+	wantError(t, err, "disk 2 of 2: the image has no EFI system partition")
+	if entries() != before {
+		t.Error("entries were made though one disk cannot boot")
+	}
+}
+
+func FuzzOccupied(f *testing.F) {
+	f.Add(make([]byte, 4096))
+	f.Add(append(make([]byte, 510), 0x55, 0xaa))
+	f.Add(append(make([]byte, 512), "EFI PART"...))
+	path := filepath.Join(f.TempDir(), "disk")
+	f.Fuzz(func(t *testing.T, head []byte) {
+		if len(head) > 1<<20 {
+			return
+		}
+		if err := os.WriteFile(path, append(head, make([]byte, 1<<20)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 2<<20); err != nil {
+			t.Fatal(err)
+		}
+		d := openDevice(t, path)
+		what, err := Occupied(d)
+		if err != nil {
+			return
+		}
+		// What divides a disk leaves one that counts as taken.
+		parts := []Partition{{Role: BIOSBoot, Number: 1, Offset: 1 << 19, Length: 1 << 18}}
+		if err := Divide(d, parts); err != nil {
+			t.Fatalf("a disk that holds %q cannot be divided: %v", what, err)
+		}
+		if what, err := Occupied(d); err != nil || what != "a partition table with 1 partitions" {
+			t.Errorf("after dividing: %q, %v", what, err)
+		}
+	})
+}
