@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/google/uuid"
 
 	"github.com/billet-metal/billet/wire"
 )
@@ -112,7 +113,7 @@ func (c *commands) enter(name string) (*record, error) {
 		}
 	}
 	r := &record{
-		result: wire.CommandResult{ID: newUUID(), Name: name, Status: wire.Running},
+		result: wire.CommandResult{ID: uuid.NewString(), Name: name, Status: wire.Running},
 		ended:  make(chan struct{}),
 	}
 	c.list = append(c.list, r)
@@ -199,13 +200,4 @@ func (c *commands) find(id string) *record {
 		return nil
 	}
 	return c.list[i]
-}
-
-// newUUID is a random UUID, RFC 9562, version 4.
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -1,11 +1,11 @@
 package api
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net"
 	"regexp"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 var (
@@ -18,13 +18,10 @@ var (
 )
 
 // newUUID makes a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // crypto/rand never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
+func newUUID() string { return uuid.NewString() }
 
+// isUUID goes by a form of its own: Ironic takes a UUID with or without any of its dashes, and neither the braces nor the
+// "urn:uuid:" that package uuid takes.
 func isUUID(s string) bool { return uuidForm.MatchString(s) }
 
 // canonicalUUID gives a UUID in the one form stored: lower case with dashes.

@@ -112,7 +112,9 @@ func TestUUIDs(t *testing.T) {
 	}
 	for in, want := range map[string]bool{
 		nodeA: true, strings.ToUpper(nodeA): true, strings.ReplaceAll(nodeA, "-", ""): true,
+		strings.Replace(nodeA, "-", "", 1): true, strings.Replace(strings.ToUpper(nodeA), "-", "", 2): true,
 		nodeA[1:]: false, nodeA + "0": false, "g" + nodeA[1:]: false, "": false,
+		"{" + nodeA + "}": false, "urn:uuid:" + nodeA: false, nodeA + "\n": false, strings.Replace(nodeA, "-", "--", 1): false,
 	} {
 		if isUUID(in) != want {
 			t.Errorf("%s: %v", in, !want)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -102,7 +104,7 @@ func (c *Conductor) knownStranger(ctx context.Context, data node.InspectionData)
 // stranger is a task on the node that a machine would become. It is in no store yet.
 func (c *Conductor) stranger(data node.InspectionData) (*driver.Task, error) {
 	n := &node.Node{
-		UUID: newUUID(), Driver: c.cfg.DiscoveryDriver, State: node.Enroll, ConductorGroup: strings.ToLower(c.cfg.ConductorGroup),
+		UUID: uuid.NewString(), Driver: c.cfg.DiscoveryDriver, State: node.Enroll, ConductorGroup: strings.ToLower(c.cfg.ConductorGroup),
 		Interfaces: map[node.Interface]string{}, Properties: node.Document{}, DriverInfo: node.Document{}, InstanceInfo: node.Document{},
 		Extra: node.Document{}, DriverInternalInfo: node.Document{autoDiscovered: true},
 		InspectionStartedAt: node.Now(), InspectionFinishedAt: node.Now(),

@@ -2,13 +2,14 @@ package conductor
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -125,7 +126,7 @@ func (r *run) noteStep(ctx context.Context, step *node.PlannedStep, what string)
 // stops nothing.
 func (c *Conductor) note(ctx context.Context, n *node.Node, kind, severity, text string) {
 	e := node.HistoryEvent{
-		UUID: newUUID(), NodeUUID: n.UUID, Conductor: c.cfg.Host, EventType: kind,
+		UUID: uuid.NewString(), NodeUUID: n.UUID, Conductor: c.cfg.Host, EventType: kind,
 		Severity: severity, Event: cut(scrub(n, text)), CreatedAt: node.Now(),
 	}
 	if err := c.store.AddHistory(ctx, e); err != nil && ctx.Err() == nil {
@@ -183,12 +184,4 @@ func spell(d time.Duration) string {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	return fmt.Sprintf("%.0f s", d.Seconds())
-}
-
-// newUUID returns a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

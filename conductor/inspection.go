@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/rules"
@@ -238,7 +240,7 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 	})
 	for i := range found.Ports {
 		if found.Ports[i].UUID == "" {
-			found.Ports[i].UUID = newUUID()
+			found.Ports[i].UUID = uuid.NewString()
 		}
 	}
 	if err == nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -14,7 +16,7 @@ import (
 func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, error) {
 	n = n.Clone()
 	if n.UUID == "" {
-		n.UUID = newUUID()
+		n.UUID = uuid.NewString()
 	}
 	if n.State == "" {
 		n.State = node.Enroll

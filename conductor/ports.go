@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/billet-metal/billet/node"
 )
 
@@ -18,7 +20,7 @@ func (c *Conductor) CreatePort(ctx context.Context, p node.Port) (node.Port, err
 		return p, err
 	}
 	if p.UUID == "" {
-		p.UUID = newUUID()
+		p.UUID = uuid.NewString()
 	}
 	p.NodeUUID = n.UUID
 	if err = c.mayJoin(ctx, p); err == nil {

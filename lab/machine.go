@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Machine is one virtual machine as `billet lab create` prints it.
@@ -246,12 +248,10 @@ func socketsFit(dir string) error {
 }
 
 func newMachine(o MachineOptions, dir string) Machine {
-	id := make([]byte, 16)
-	rand.Read(id)
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // RFC 9562: version 4
-	h := hex.EncodeToString(id)
+	id := uuid.New()
+	h := hex.EncodeToString(id[:])
 	m := Machine{
-		Name: o.Name, UUID: h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:],
+		Name: o.Name, UUID: id.String(),
 		Firmware: o.Firmware, SecureBoot: o.SecureBoot, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
 		BMC: BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
 	}

@@ -42,19 +42,22 @@ func FuzzDocument(f *testing.F) {
 
 func TestNames(t *testing.T) {
 	for s, want := range map[string][2]bool{ // UUID, MAC
-		"1be26c0b-03f2-4d2e-ae87-c02d7f33c123":  {true, false},
-		"1BE26C0B-03F2-4D2E-AE87-C02D7F33C123":  {true, false},
-		"1be26c0b-03f2-4d2e-ae87-c02d7f33c12":   {},
-		"1be26c0b-03f2-4d2e-ae87-c02d7f33c12g":  {},
-		"1be26c0b003f2-4d2e-ae87-c02d7f33c123":  {},
-		"{1be26c0b-03f2-4d2e-ae87-c02d7f33c12}": {},
-		"52:54:00:ab:CD:ef":                     {false, true},
-		"52-54-00-ab-cd-ef":                     {},
-		"52:54:00:ab:cd:e":                      {},
-		"52:54:00:ab:cd:eg":                     {},
-		"52:54:00:ab:cd:ef:":                    {},
-		"":                                      {},
-		"rack1-u07":                             {},
+		"1be26c0b-03f2-4d2e-ae87-c02d7f33c123":          {true, false},
+		"1BE26C0B-03F2-4D2E-AE87-C02D7F33C123":          {true, false},
+		"1be26c0b-03f2-4d2e-ae87-c02d7f33c12":           {},
+		"1be26c0b-03f2-4d2e-ae87-c02d7f33c12g":          {},
+		"1be26c0b003f2-4d2e-ae87-c02d7f33c123":          {},
+		"{1be26c0b-03f2-4d2e-ae87-c02d7f33c12}":         {},
+		"{1be26c0b-03f2-4d2e-ae87-c02d7f33c123}":        {},
+		"urn:uuid:1be26c0b-03f2-4d2e-ae87-c02d7f33c123": {},
+		"1be26c0b03f24d2eae87c02d7f33c123":              {},
+		"52:54:00:ab:CD:ef":                             {false, true},
+		"52-54-00-ab-cd-ef":                             {},
+		"52:54:00:ab:cd:e":                              {},
+		"52:54:00:ab:cd:eg":                             {},
+		"52:54:00:ab:cd:ef:":                            {},
+		"":                                              {},
+		"rack1-u07":                                     {},
 	} {
 		if got := [2]bool{isUUID(s), isMAC(s)}; got != want {
 			t.Errorf("%q: UUID and MAC %v, want %v", s, got, want)
