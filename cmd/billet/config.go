@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -11,10 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
 	"github.com/billet-metal/billet/boot/dhcp"
@@ -247,71 +242,25 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, texts map[st
 	c, texts = &Config{}, map[string]string{}
 	known := c.keys()
 	path, _ := flags.GetString("config")
-	k := koanf.New("\x00") // no nesting: keys hold no NUL
 	if path == "" {
 		path = lookupEnv(environ, "BILLET_CONFIG")
 	}
-	from := map[string]string{}
-	merge := func(source string, load func() error) error {
-		before := k.All()
-		if err := load(); err != nil {
-			return fmt.Errorf("%s: %w", source, err)
-		}
-		for name, v := range k.All() {
-			if old, had := before[name]; had && fmt.Sprint(old) == fmt.Sprint(v) {
-				continue
-			}
-			if !slices.ContainsFunc(known, func(k key) bool { return k.name == name }) {
-				return unknownKey(source, name, known)
-			}
-			from[name] = source
-		}
-		return nil
-	}
 	c.File = path
-	if path != "" {
-		if err := merge("configuration file "+path, func() error { return k.Load(file.Provider(path), yaml.Parser()) }); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := merge("environment (BILLET_…)", func() error { return k.Load(environment(environ), nil) }); err != nil {
+	set, err := sources(flags, environ, path, known)
+	if err != nil {
 		return nil, nil, err
 	}
-	flags.Visit(func(f *pflag.Flag) {
-		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "config" {
-			k.Set(name, f.Value.String())
-			from[name] = "flag --" + f.Name
-		}
-	})
 	for _, key := range known {
-		value := key.def
-		if k.Exists(key.name) {
-			value = scalar(k.Get(key.name))
-			texts[key.name] = value
+		value := setting{text: key.def}
+		if given, ok := set[key.name]; ok {
+			value, texts[key.name] = given, given.text
 		}
-		if err := key.set(value); err != nil {
-			return nil, nil, fmt.Errorf("%s: %s: %w", from[key.name], key.name, err)
+		if err := key.set(value.text); err != nil {
+			return nil, nil, fmt.Errorf("%s: %s: %w", value.source, key.name, err)
 		}
 	}
 	return c, texts, c.fill()
 }
-
-// environment reads BILLET_… variables; BILLET_CONFIG and the client's own are not keys.
-func environment(environ []string) koanf.Provider {
-	return env.Provider("\x00", env.Opt{
-		Prefix:      "BILLET_",
-		EnvironFunc: func() []string { return environ },
-		TransformFunc: func(k, v string) (string, any) {
-			if slices.Contains(clientVariables, k) {
-				return "", nil
-			}
-			return strings.ToLower(strings.TrimPrefix(k, "BILLET_")), v
-		},
-	})
-}
-
-// clientVariables are for the operator's commands, not keys of the service.
-var clientVariables = []string{"BILLET_CONFIG", "BILLET_API", "BILLET_USER", "BILLET_PASSWORD", "BILLET_LAB_DIR"}
 
 // fill puts in what depends on other keys and refuses what cannot work together.
 func (c *Config) fill() error {
@@ -366,33 +315,5 @@ func unknownKey(source, name string, known []key) error {
 		names = append(names, k.name)
 	}
 	slices.Sort(names)
-	name = strings.ReplaceAll(name, "\x00", ".") // a key below another; there are none
 	return fmt.Errorf("%s: unknown key %q; the keys are %s", source, name, strings.Join(names, ", "))
-}
-
-func lookupEnv(environ []string, name string) string {
-	for _, kv := range environ {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
-// scalar turns a YAML value into the text its key parses; a list becomes a comma list.
-func scalar(v any) string {
-	if items, ok := v.([]any); ok {
-		texts := make([]string, len(items))
-		for i, item := range items {
-			texts[i] = fmt.Sprint(item)
-		}
-		return strings.Join(texts, ",")
-	}
-	if m, ok := v.(map[string]any); ok {
-		return fmt.Sprintf("a mapping with %s", slices.Sorted(maps.Keys(m)))
-	}
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprint(v)
 }
