@@ -1,6 +1,8 @@
 // Package crypt owns password hashes as Unix systems keep them: SHA-crypt, "$6$salt$hash" (SHA-512)
 // and "$5$salt$hash" (SHA-256). It makes the first and checks both. It refuses every other scheme.
 //
+// The function itself is go-crypt's; the form, and how much work a hash may ask for, are checked here.
+//
 // Source: Ulrich Drepper, "Unix crypt using SHA-256 and SHA-512", version 0.6.
 package crypt
 
@@ -14,6 +16,8 @@ import (
 	"hash"
 	"strconv"
 	"strings"
+
+	shacrypt "github.com/go-crypt/x/crypt"
 )
 
 const (
@@ -30,36 +34,13 @@ const alphabet = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 // ErrForm is returned for a hash that is not SHA-crypt.
 var ErrForm = errors.New("the password hash is not of the form $6$salt$hash or $5$salt$hash")
 
-// scheme is one of the two functions. last is the order in which the digest's bytes are written.
+// scheme is one of the two functions.
 type scheme struct {
-	id   string
-	new  func() hash.Hash
-	last [][]int
+	id  string
+	new func() hash.Hash
 }
 
-var schemes = []scheme{
-	{"6", sha512.New, triples(21, 21, 64)},
-	{"5", sha256.New, triples(10, -10, 32)},
-}
-
-// triples is the byte order of the encoding: of each group of three, the next group's bytes are
-// those of this one moved on by one and turned round. SHA-512 turns left, SHA-256 right.
-func triples(step, turn, size int) [][]int {
-	var order [][]int
-	g := []int{0, step, 2 * step}
-	for i := 0; i < size/3; i++ {
-		order = append(order, []int{g[0], g[1], g[2]})
-		if turn > 0 {
-			g = []int{g[1] + 1, g[2] + 1, g[0] + 1}
-		} else {
-			g = []int{g[2] + 1, g[0] + 1, g[1] + 1}
-		}
-	}
-	if size == 64 {
-		return append(order, []int{63})
-	}
-	return append(order, []int{31, 30})
-}
+var schemes = []scheme{{"6", sha512.New}, {"5", sha256.New}}
 
 // Hash returns the SHA-512 crypt hash of a password under a salt of its own.
 func Hash(password string) string {
@@ -136,84 +117,7 @@ func saltShape(salt string) bool {
 // length is that of the hash alone: a shorter one has been cut, and no password is its.
 func (s scheme) length() int { return (s.new().Size()*8 + 5) / 6 }
 
-// digest is steps 1 to 22 of the specification; the numbers below are its.
+// digest is the hash alone. The library has no bounds of its own: parse holds them.
 func (s scheme) digest(password, salt string, rounds int) string {
-	key, pepper := []byte(password), []byte(salt)
-	b := s.sum(key, pepper, key)        // 4-8
-	a := s.new()                        // 1
-	a.Write(key)                        // 2
-	a.Write(pepper)                     // 3
-	a.Write(stretch(b, len(key)))       // 9-10
-	for n := len(key); n > 0; n >>= 1 { // 11
-		if n&1 == 1 {
-			a.Write(b)
-		} else {
-			a.Write(key)
-		}
-	}
-	digest := a.Sum(nil) // 12
-	dp := s.new()        // 13-15
-	for range key {
-		dp.Write(key)
-	}
-	p := stretch(dp.Sum(nil), len(key)) // 16
-	ds := s.new()                       // 17-19
-	for range 16 + int(digest[0]) {
-		ds.Write(pepper)
-	}
-	q := stretch(ds.Sum(nil), len(pepper)) // 20
-	for i := range rounds {                // 21
-		digest = s.round(i, digest, p, q)
-	}
-	return s.encode(digest) // 22
-}
-
-func (s scheme) round(i int, before, p, q []byte) []byte {
-	c := s.new()
-	first, last := before, p
-	if i&1 == 1 {
-		first, last = p, before
-	}
-	c.Write(first)
-	if i%3 != 0 {
-		c.Write(q)
-	}
-	if i%7 != 0 {
-		c.Write(p)
-	}
-	c.Write(last)
-	return c.Sum(nil)
-}
-
-func (s scheme) sum(parts ...[]byte) []byte {
-	h := s.new()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return h.Sum(nil)
-}
-
-// stretch repeats b until it is n bytes long.
-func stretch(b []byte, n int) []byte {
-	out := make([]byte, 0, n+len(b))
-	for len(out) < n {
-		out = append(out, b...)
-	}
-	return out[:n]
-}
-
-// encode writes three bytes as four characters, least significant six bits first.
-func (s scheme) encode(d []byte) string {
-	var out strings.Builder
-	for _, group := range s.last {
-		v := 0
-		for _, i := range group {
-			v = v<<8 | int(d[i])
-		}
-		for range (len(group)*8 + 5) / 6 {
-			out.WriteByte(alphabet[v&63])
-			v >>= 6
-		}
-	}
-	return out.String()
+	return string(shacrypt.KeySHACrypt(s.new, []byte(password), []byte(salt), rounds))
 }
