@@ -217,7 +217,7 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 		return r.wait(ctx, step, result)
 	}
 	step.EndedAt = node.Now()
-	r.wentOn(ctx, recall[suspicion](r.n.Plan, memoSuspect))
+	r.wentOn(ctx, recall[suspected](r.n.Plan, memoSuspect))
 	for _, memo := range []string{memoSuspect, memoSilent, memoLost} {
 		delete(r.n.Plan.Memo, memo)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -177,11 +178,4 @@ func capital(s string) string {
 }
 
 // since says how long ago t was, as people say it.
-func since(t time.Time) string { return spell(node.Since(t)) }
-
-func spell(d time.Duration) string {
-	if d < 10*time.Second {
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return fmt.Sprintf("%.0f s", d.Seconds())
-}
+func since(t time.Time) string { return diagnosis.Spell(node.Since(t)) }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -151,12 +152,10 @@ func (e *ear) hearOnce(ctx context.Context) (err error) {
 func (e *ear) heard(p []byte) {
 	whole := e.lines.write(node.Now(), p)
 	e.say("")
-	for _, s := range symptoms(whole, time.Time{}) {
-		if s.fatal {
-			select {
-			case e.urgent <- struct{}{}:
-			default:
-			}
+	if diagnosis.Fatal(whole) {
+		select {
+		case e.urgent <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -2,9 +2,8 @@ package conductor
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -35,69 +34,23 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
 	p := n.Plan
 	e := c.evidence(ctx, n, ports)
-	e.serial, e.agentLog = c.lines(ctx, n.UUID, node.SerialLine), c.lines(ctx, n.UUID, node.AgentLog)
 	quiet := ""
 	if !n.Maintenance && p.Waiting() {
-		quiet = e.suspicion(p, c.cfg.BootPhaseTimeout, c.cfg.FirmwareTimeout).Text
+		quiet = diagnosis.Judge(e).Suspect.Text
 	}
 	report := node.Evidence{
-		NodeUUID: n.UUID, Flow: p.Flow, Sentence: e.soFar(n, quiet), StartedAt: p.StartedAt,
+		NodeUUID: n.UUID, Flow: p.Flow, Step: e.Step, Sentence: e.SoFar(quiet), StartedAt: p.StartedAt,
 		Awaits: p.Awaits, WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
-		Serial: e.serial, AgentLog: e.agentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
+		Serial: e.Serial, AgentLog: e.AgentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
 	}
 	for _, s := range p.Steps {
 		report.Steps = append(report.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})
 	}
-	if step := p.Current(); step != nil {
-		report.Step = name(step)
+	if all, err := c.store.BootEvents(ctx, e.MACs, p.StartedAt); err == nil {
+		e.Events = all
 	}
-	if all, err := c.store.BootEvents(ctx, e.macs, p.StartedAt); err == nil {
-		e.events = all
-	}
-	report.BootEvents, report.Phases = e.events, e.phases(p.StartedAt)
+	report.BootEvents, report.Phases = e.Events, e.Phases(p.StartedAt)
 	return report
-}
-
-// soFar says of a running flow what it does, how far the machine has come, where a step lost it, and what a quiet one is
-// suspected of.
-func (e evidence) soFar(n *node.Node, quiet string) string {
-	p, f := n.Plan, flowOf(n)
-	noun := "the flow"
-	if f != nil {
-		noun = f.noun
-	}
-	text := fmt.Sprintf("%s has run for %s", capital(noun), spell(e.now.Sub(p.StartedAt)))
-	step := p.Current()
-	switch {
-	case step == nil || step.StartedAt.IsZero():
-		return text + "."
-	case !p.Waiting():
-		return fmt.Sprintf("%s; step %s has been under way for %s.", text, name(step), spell(e.now.Sub(step.StartedAt)))
-	}
-	text += fmt.Sprintf("; step %s has waited %s for %s", name(step), spell(e.waited), p.WaitingFor)
-	if !p.Deadline.IsZero() {
-		text += fmt.Sprintf(", and will for %s more at most", spell(max(0, p.Deadline.Sub(e.now))))
-	}
-	text += "."
-	if !e.waitedFor.For.OfRamdisk() {
-		return text
-	}
-	if phases := e.phases(e.stepBegan); len(phases) > 0 {
-		last := phases[len(phases)-1]
-		text += fmt.Sprintf(" It has come as far as %s (%s: %s).", strings.ReplaceAll(last.Name, "dhcp", "DHCP"), e.ago(last.Last), last.What)
-	} else if p.Awaits.Boots() && len(e.events) == 0 {
-		text += " DHCP, TFTP and HTTP have seen nothing of it yet."
-	}
-	if lost := p.Memo[memoLost]; lost != "" {
-		text += " " + lost
-	}
-	if quiet == "" {
-		quiet = e.lastWords()
-	}
-	if quiet != "" {
-		text += " " + quiet
-	}
-	return text
 }
 
 // Why returns what is known of a node's machine: of the flow under way (nil when none is), and of its last

@@ -2,66 +2,31 @@ package conductor
 
 import (
 	"testing"
-	"time"
 
+	"github.com/billet-metal/billet/diagnosis"
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
-func TestWhyAMachineDidNotCall(t *testing.T) {
-	now := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
-	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
-	event := func(service string, kind node.BootKind, file node.BootFile, what string, s int) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: service, Kind: kind, File: file, What: what, At: ago(s)}
-	}
-	asked := func(s int, kind node.BootKind, who node.BootWho, what string) node.BootEvent {
-		return node.BootEvent{MAC: mac1, Service: "dhcp", Kind: kind, Who: who, What: what, At: ago(s)}
-	}
-	first := node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
+// What the BMC said of its boot device reaches the diagnosis.
+func TestTheDiagnosisHearsWhatTheBMCSaid(t *testing.T) {
+	pxe := node.BootDevice{Device: "pxe"}
 	for _, tt := range []struct {
-		name string
-		e    evidence
-		want string
+		answer driver.OverrideAnswer
+		want   diagnosis.OverrideAnswer
 	}{
-		{"not about the machine", evidence{waitedFor: node.Await{For: node.Pause, Text: "the fake machine's erase_devices"}, macs: []string{mac1}},
-			"Timed out after 120 s waiting for the fake machine's erase_devices."},
-		{"no ports", evidence{waitedFor: first},
-			"Timed out after 120 s waiting for the agent's first heartbeat: the node has no ports, so no boot service can know the machine: add a port with its MAC address."},
-		{"nothing seen", evidence{waitedFor: first, macs: []string{mac1, "52:54:00:00:00:02"}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: no DHCP request was seen from any of the node's ports (52:54:00:00:00:01, 52:54:00:00:00:02): is the machine on and set to boot from the network, is the cable on the provisioning network, and is the MAC address right?"},
-		{"DHCP only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{asked(90, node.DHCPOffered, node.AskedFirmware, "DISCOVER"), asked(60, node.DHCPAcked, node.AskedFirmware, "REQUEST"), asked(9, node.DHCPOffered, node.AskedFirmware, "DISCOVER")}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: DHCP answered 52:54:00:00:00:01 3 times (last 9.0 s ago), but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?"},
-		{"DHCP silent", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{asked(90, node.DHCPPointless, node.AskedFirmware, "DISCOVER from x86-64 UEFI: ignored: it asks for no address")}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: its DHCP requests were seen, but not answered by Billet (last 90 s ago: DISCOVER from x86-64 UEFI: ignored: it asks for no address)."},
-		{"DHCP once", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{asked(90, node.DHCPOffered, node.AskedFirmware, "DISCOVER: 10.0.0.9 and ipxe.efi"), asked(80, node.OtherAnswers, node.AskedFirmware, "INFORM: left to the other DHCP server")}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: DHCP answered 52:54:00:00:00:01 once (last 90 s ago), but no boot file was fetched over TFTP or HTTP: is the boot server reachable from the machine's network, and do firewalls let UDP port 69 and the boot server's HTTP port through?"},
-		{"boot loader only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{asked(90, node.DHCPOffered, node.AskedFirmware, "DISCOVER"), event("tftp", node.FileSent, node.LoaderFile, "ipxe.efi: complete", 80)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: boot files were asked for (last 80 s ago: ipxe.efi: complete), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?"},
-		{"GRUB only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("tftp", node.FileSent, node.LoaderFile, "shimx64.efi.signed: complete", 85), event("tftp", node.FileSent, node.GRUBFile, "grubx64.efi: complete, 3843520 bytes in 6.3s", 80)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: GRUB was fetched (last 80 s ago: grubx64.efi: complete, 3843520 bytes in 6.3s), but never its configuration: does the firmware accept it (with Secure Boot only a signed one), and, where another DHCP server gives the addresses, does that one name this server as its next server?"},
-		{"half of GRUB", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("tftp", node.FileBroken, node.GRUBFile, "grubnetx64.efi: the client stopped", 80)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: it broke off a download (last 80 s ago: grubnetx64.efi: the client stopped): is its network sound, and has it enough memory?"},
-		{"GRUB's configuration", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("tftp", node.FileSent, node.GRUBFile, "grubx64.efi: complete", 80), event("tftp", node.FileSent, node.MenuFile, "/grub/grub.cfg: complete", 79)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: boot files were asked for (last 79 s ago: /grub/grub.cfg: complete), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?"},
-		{"script only", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", node.FileSent, node.ScriptFile, "script: load kernel and ramdisk", 80)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: boot files were asked for (last 80 s ago: script: load kernel and ramdisk), but never the ramdisk: does the firmware accept the boot loader (with Secure Boot only a signed one), and can it reach the boot server over HTTP?"},
-		{"half a ramdisk", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", node.FileSent, node.KernelFile, "kernel: complete", 80), event("http", node.FileBroken, node.RamdiskFile, "ramdisk: broken off after 5 of 9 bytes", 70)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: the ramdisk was asked for but never sent whole (last 70 s ago: ramdisk: broken off after 5 of 9 bytes): does the machine have enough memory, and is its network sound?"},
-		{"kernel and ramdisk", evidence{waitedFor: first, macs: []string{mac1}, events: []node.BootEvent{event("http", node.FileSent, node.KernelFile, "kernel: complete", 80), event("http", node.FileSent, node.RamdiskFile, "ramdisk: complete, 9 bytes", 70)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: kernel and ramdisk were fetched (last 70 s ago), but the agent never called, and no address was asked for: did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more."},
-		{"lookup only", evidence{waitedFor: first, macs: []string{mac1}, agent: node.Agent{TokenGiven: true}, events: []node.BootEvent{event("http", node.FileSent, node.RamdiskFile, "ramdisk: complete", 70)}},
-			"Timed out after 120 s waiting for the agent's first heartbeat: the agent asked for its node and got its token, but sent no heartbeat: can the API reach the agent, and does its console show an error?"},
-		{"agent silent", evidence{waitedFor: works, macs: []string{mac1}, agent: node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(150)}},
-			"Timed out after 120 s waiting for the agent to finish write_image: the agent at https://10.0.0.5:9999 called last 150 s ago, and no more since this step began: was the machine powered off, or did it lose its network?"},
-		{"agent alive", evidence{waitedFor: works, macs: []string{mac1}, agent: node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: ago(20)}},
-			"Timed out after 120 s waiting for the agent to finish write_image: the agent at https://10.0.0.5:9999 still calls (last 20 s ago), but this never came: what does its console say?"},
-		{"no report", evidence{waitedFor: node.Await{For: node.Report, Text: "the machine's inspection report"}, macs: []string{mac1}},
-			"Timed out after 120 s waiting for the machine's inspection report: no DHCP request was seen from any of the node's ports (52:54:00:00:00:01): is the machine on and set to boot from the network, is the cable on the provisioning network, and is the MAC address right?"},
+		{driver.OverrideUntold, diagnosis.OverrideUntold},
+		{driver.OverrideLost, diagnosis.OverrideLost},
+		{driver.OverrideKept, diagnosis.OverrideKept},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			tt.e.now, tt.e.waited, tt.e.stepBegan = now, 2*time.Minute, ago(120)
-			if got := tt.e.sentence(); got != tt.want {
-				t.Errorf("got  %s\nwant %s", got, tt.want)
-			}
-		})
+		n := &node.Node{Plan: &node.Plan{}}
+		(&driver.Task{Node: n}).SetOverride(driver.BootOverride{Asked: pxe, Answer: tt.answer})
+		want := diagnosis.Override{Device: "pxe", Answer: tt.want}
+		if got := (&Conductor{}).waitOf(n).Override; got != want {
+			t.Errorf("%s: %+v, want %+v", tt.answer, got, want)
+		}
+	}
+	if got := (&Conductor{}).waitOf(&node.Node{Plan: &node.Plan{}}).Override; got != (diagnosis.Override{}) {
+		t.Errorf("of nothing: %+v", got)
 	}
 }

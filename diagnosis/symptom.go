@@ -1,8 +1,9 @@
-package conductor
+package diagnosis
 
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,12 +27,16 @@ var ailments = []struct {
 	find  *regexp.Regexp
 }{
 	{"the kernel", true, regexp.MustCompile(`Kernel panic - not syncing`)},
-	{secureBoot, false, regexp.MustCompile(`(?i)failed to (?:load|start) Boot[0-9A-F]{4}\b.*(?:Access Denied|Security Violation)|Verification failed: \(?0x1A|secure ?boot (?:policy|violation)|\bbad shim signature|: Security Violation$`)},
+	{secureBoot, false, regexp.MustCompile(`(?i)failed to (?:load|start) Boot[0-9A-F]{4}\b.*(?:Access Denied|Security Violation)|` +
+		`Verification failed: \(?0x1A|secure ?boot (?:policy|violation)|\bbad shim signature|: Security Violation$`)},
 	{"iPXE", false, regexp.MustCompile(`ipxe\.org/(?:err/)?[0-9a-f]{6,8}\b`)},
-	{"the firmware", false, regexp.MustCompile(`(?i)PXE-[EM][0-9A-F]{2}\b|no bootable (?:device|option)|no boot(?:able)? device (?:available|found)|reboot and select proper boot device|operating system not found|nothing to boot`)},
-	{"GRUB", false, regexp.MustCompile(`^grub rescue>|^grub>|^error: .*(?:no such (?:device|partition)|unknown filesystem|file .* not found)`)},
+	{"the firmware", false, regexp.MustCompile(`(?i)PXE-[EM][0-9A-F]{2}\b|no bootable (?:device|option)|` +
+		`no boot(?:able)? device (?:available|found)|reboot and select proper boot device|operating system not found|nothing to boot`)},
+	{"GRUB", false, regexp.MustCompile(`^grub rescue>|^grub>|` +
+		`^error: .*(?:no such (?:device|partition)|unknown filesystem|file .* not found)`)},
 	{"SYSLINUX", false, regexp.MustCompile(`(?i)^Failed to load (?:ldlinux|libcom32|COM32)|Unable to locate configuration file`)},
-	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|\bmsg="(?:heartbeat not taken|inspection data not taken|fetching the token|telling the service pass_deploy_info)" error=`)},
+	{"the agent", false, regexp.MustCompile(`\bmsg=lookup error=|msg="the agent cannot go on|` +
+		`\bmsg="(?:heartbeat not taken|inspection data not taken|fetching the token|telling the service pass_deploy_info)" error=`)},
 }
 
 // secureBoot is who says that something was not started because it is not signed.
@@ -86,20 +91,20 @@ func (s symptom) says(now time.Time) string {
 	if who == secureBoot { // firmware, shim and GRUB all speak for it
 		who = "the machine"
 	}
-	return fmt.Sprintf("%s said %s ago: %q", who, spell(now.Sub(s.last)), s.text)
+	return fmt.Sprintf("%s said %s ago: %q", who, Spell(now.Sub(s.last)), s.text)
 }
 
 // panicked returns the panic of the machine's kernel that ends the wait; nil when there was none, or the agent has
 // called since.
-func (e evidence) panicked() *symptom {
-	began := e.stepBegan
-	if e.waitedFor.For.Boots() { // what is heard before the machine was switched on is an earlier system's
-		began = e.now.Add(-e.waited)
+func (e Evidence) panicked() *symptom {
+	began := e.StepBegan
+	if e.WaitedFor.For.Boots() { // what is heard before the machine was switched on is an earlier system's
+		began = e.Now.Add(-e.Waited)
 	}
-	if e.agent.LastHeartbeat.After(began) {
-		began = e.agent.LastHeartbeat
+	if e.Agent.LastHeartbeat.After(began) {
+		began = e.Agent.LastHeartbeat
 	}
-	for _, s := range symptoms(e.serial.Lines, began) {
+	for _, s := range symptoms(e.Serial.Lines, began) {
 		if s.fatal {
 			return &s
 		}
@@ -109,12 +114,12 @@ func (e evidence) panicked() *symptom {
 
 // stuckAt returns the symptom after which the machine has come no further; nil when there is none, or the machine
 // may still go on.
-func (e evidence) stuckAt(phase time.Duration) *symptom {
-	for _, s := range symptoms(e.serial.Lines, e.now.Add(-e.waited)) {
-		if s.who == "the agent" && e.agent.TokenGiven || e.cameFurther(s.first) {
+func (e Evidence) stuckAt(phase time.Duration) *symptom {
+	for _, s := range symptoms(e.Serial.Lines, e.Now.Add(-e.Waited)) {
+		if s.who == "the agent" && e.Agent.TokenGiven || e.cameFurther(s.first) {
 			continue
 		}
-		lines := e.serial.Lines
+		lines := e.Serial.Lines
 		quiet := e.quiet(lines[len(lines)-1].At) > phase
 		if e.quiet(s.first) > phase && (s.times > 1 || quiet) {
 			return &s
@@ -125,9 +130,9 @@ func (e evidence) stuckAt(phase time.Duration) *symptom {
 
 // refused returns what Secure Boot refused to start during the wait; nil when it refused nothing, or the machine has
 // come further since.
-func (e evidence) refused() *symptom {
-	for _, s := range symptoms(e.serial.Lines, e.now.Add(-e.waited)) {
-		if s.who == secureBoot && !e.agent.TokenGiven && !e.cameFurther(s.first) {
+func (e Evidence) refused() *symptom {
+	for _, s := range symptoms(e.Serial.Lines, e.Now.Add(-e.Waited)) {
+		if s.who == secureBoot && !e.Agent.TokenGiven && !e.cameFurther(s.first) {
 			return &s
 		}
 	}
@@ -135,9 +140,9 @@ func (e evidence) refused() *symptom {
 }
 
 // cameFurther reports whether the machine showed a later phase of its boot after t than before.
-func (e evidence) cameFurther(t time.Time) bool {
+func (e Evidence) cameFurther(t time.Time) bool {
 	before, after := 0, 0
-	for _, ev := range e.events {
+	for _, ev := range e.Events {
 		if ev.At.After(t) {
 			after = max(after, phaseOf(ev))
 		} else {
@@ -145,4 +150,9 @@ func (e evidence) cameFurther(t time.Time) bool {
 		}
 	}
 	return after > before
+}
+
+// Fatal reports whether the lines tell that the machine will not go on by itself.
+func Fatal(lines []node.Line) bool {
+	return slices.ContainsFunc(symptoms(lines, time.Time{}), func(s symptom) bool { return s.fatal })
 }

@@ -1,30 +1,13 @@
-package conductor
+package diagnosis_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/node"
 )
-
-// Each kind of boot event has its row, and a row that tells of trouble says what was seen, once, and how it is mended.
-func TestEveryKindOfBootEventHasItsRow(t *testing.T) {
-	for _, kind := range node.BootKinds {
-		row, ok := eventKinds[kind]
-		if !ok {
-			t.Errorf("no row for %q", kind)
-		}
-		if row.trouble != "" && (strings.Count(row.trouble, "%") != 1 || !strings.Contains(row.trouble, "(%s): ") || !strings.ContainsAny(row.trouble[len(row.trouble)-1:], ".?")) {
-			t.Errorf("%q: %s", kind, row.trouble)
-		}
-	}
-	for kind := range eventKinds {
-		if !kind.Known() {
-			t.Errorf("a row for %q, which is no kind", kind)
-		}
-	}
-}
 
 // A machine whose BMC took the network boot and forgot it starts its own disk: that is said, and never a firewall.
 func TestItStartedItsOwnDisk(t *testing.T) {
@@ -52,11 +35,11 @@ func TestItStartedItsOwnDisk(t *testing.T) {
 		{"it was given a loader", []node.BootEvent{loader, system}, "host-7 login:", []string{"boot files were asked for"}},
 		{"nothing at all", nil, "Press F12", []string{"no DHCP request was seen"}},
 	} {
-		e := evidence{waitedFor: heartbeat, waited: 100 * time.Second, macs: []string{mac1}, events: tt.events, now: now, stepBegan: ago(100)}
+		e := diagnosis.Evidence{WaitedFor: heartbeat, Waited: 100 * time.Second, MACs: []string{mac1}, Events: tt.events, Now: now, StepBegan: ago(100)}
 		if tt.line != "" {
-			e.serial.Lines = []node.Line{{At: ago(10), Text: tt.line}}
+			e.Serial.Lines = []node.Line{{At: ago(10), Text: tt.line}}
 		}
-		got := e.sentence()
+		got := diagnosis.Judge(e).TimedOut
 		for _, part := range tt.want {
 			if !strings.Contains(got, part) {
 				t.Errorf("%s: %s\nwant %s", tt.name, got, part)
@@ -64,6 +47,27 @@ func TestItStartedItsOwnDisk(t *testing.T) {
 		}
 		if strings.Contains(got, own) != strings.HasPrefix(tt.want[0], own) || strings.Contains(got, own) && strings.Contains(got, "firewall") {
 			t.Errorf("%s: %s", tt.name, got)
+		}
+	}
+}
+
+// What the BMC said of its boot device is part of the sentence: it forgot, or it still had it.
+func TestTheSentenceSaysWhatTheBMCSaid(t *testing.T) {
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		override diagnosis.Override
+		want     string
+	}{
+		{diagnosis.Override{}, "the BMC accepted the network boot and did not do it, or the firmware went past it"},
+		{diagnosis.Override{Device: "pxe", Answer: diagnosis.OverrideUntold}, "the BMC accepted the network boot and did not do it, or the firmware went past it"},
+		{diagnosis.Override{Device: "pxe", Answer: diagnosis.OverrideLost}, "the BMC took the boot device pxe and forgot it, also when it was told again"},
+		{diagnosis.Override{Device: "pxe", Answer: diagnosis.OverrideKept},
+			"the BMC took the boot device pxe and still named it right before the start, so the firmware did not hear of it or went past it"},
+	} {
+		e := diagnosis.Evidence{WaitedFor: heartbeat, Override: tt.override, Now: at, Waited: time.Minute, MACs: []string{mac1},
+			Events: []node.BootEvent{{MAC: mac1, Service: "dhcp", Kind: node.DHCPAcked, Who: node.AskedSystem, What: "REQUEST from an operating system", At: at}}}
+		if got := diagnosis.Judge(e).TimedOut; !strings.Contains(got, ": it started its own disk (") || !strings.Contains(got, "): "+tt.want+". Put network boot first") {
+			t.Errorf("%+v: %s", tt.override, got)
 		}
 	}
 }

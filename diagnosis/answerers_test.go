@@ -1,4 +1,4 @@
-package conductor
+package diagnosis
 
 import (
 	"context"
@@ -27,7 +27,7 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
-const bootSecret = "0123456789abcdef0123456789abcdef"
+const uuid1, mac1, bootSecret = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123", "52:54:00:00:00:01", "0123456789abcdef0123456789abcdef"
 
 // answerers are the boot services as they are, on loopback, without a network to broadcast on. One machine is known.
 type answerers struct {
@@ -201,11 +201,10 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 	from := func(ip string) dhcpv4.Modifier { return dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(ip))) }
 	const discover, request = dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest
 	for _, tt := range []struct {
-		name string
-		do   func(a *answerers)
-		kind node.BootKind // of the last event
-		want string
-		mend string
+		name       string
+		do         func(a *answerers)
+		kind       node.BootKind // of the last event
+		want, mend string
 	}{
 		{"answered, and nothing fetched", func(a *answerers) {
 			a.ask(mac1, discover, bios)
@@ -273,25 +272,25 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 			tt.do(a)
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			e := evidence{waitedFor: heartbeat, waited: time.Minute, macs: []string{mac1}, now: time.Now(), stepBegan: time.Now().Add(-time.Minute)}
+			e := Evidence{WaitedFor: node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, Waited: time.Minute, MACs: []string{mac1}, Now: time.Now(), StepBegan: time.Now().Add(-time.Minute),
+				Deadline: time.Now().Add(time.Hour), BootPhaseTimeout: 110 * time.Second, FirmwareTimeout: time.Hour}
 			for _, ev := range a.events {
-				if ev.At = e.now; ev.MAC == mac1 {
-					e.events = append(e.events, ev)
+				if ev.At = e.Now; ev.MAC == mac1 {
+					e.Events = append(e.Events, ev)
 				}
 			}
-			if len(e.events) == 0 || e.events[len(e.events)-1].Kind != tt.kind {
+			if len(e.Events) == 0 || e.Events[len(e.Events)-1].Kind != tt.kind {
 				t.Fatalf("told %+v", a.events)
 			}
-			got := e.sentence()
+			got := Judge(e).TimedOut
 			if !strings.Contains(got, ": "+tt.want) || !strings.Contains(got, tt.mend) || strings.Contains(got, "firewall") != (tt.mend == "firewalls") {
 				t.Errorf("%s\nwant %s … %s", got, tt.want, tt.mend)
 			}
-			p := &node.Plan{Deadline: e.now.Add(time.Hour)}
-			if s := e.suspicion(p, 110*time.Second, time.Hour); s.Text != "" {
+			if s := Judge(e).Suspect; s.Text != "" {
 				t.Errorf("said at once: %s", s.Text)
 			}
-			e.now, e.waited = e.now.Add(21*time.Second), e.waited+21*time.Second
-			told := e.suspicion(p, 110*time.Second, time.Hour).Text
+			e.Now, e.Waited = e.Now.Add(21*time.Second), e.Waited+21*time.Second
+			told := Judge(e).Suspect.Text
 			if e.trouble() != nil && e.ownDisk() == "" && !strings.Contains(told, strings.Split(tt.want, " (last")[0]) && tt.kind != node.FileBroken {
 				t.Errorf("after 21 s `why` says %q", told)
 			}

@@ -1,19 +1,19 @@
-package conductor
+package diagnosis
 
 import (
 	"fmt"
 	"regexp"
 
-	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
 // ownSystem is what a machine shows that starts what is on its disk.
-var ownSystem = regexp.MustCompile(`(?i)\blogin: *$|\bGNU GRUB +version|^Welcome to GRUB!|Booting from Hard Disk|\bBoot[0-9A-F]{4} .*\bHD\(`)
+var ownSystem = regexp.MustCompile(`(?i)\blogin: *$|\bGNU GRUB +version|^Welcome to GRUB!|` +
+	`Booting from Hard Disk|\bBoot[0-9A-F]{4} .*\bHD\(`)
 
 // ownDisk says that the machine started its own disk, though it was to boot over the network: its firmware asked for nothing,
 // and an operating system asked for an address, or shows itself on the console. "" while there is no sign of that.
-func (e evidence) ownDisk() string {
+func (e Evidence) ownDisk() string {
 	if len(e.of("tftp", "http")) > 0 {
 		return ""
 	}
@@ -32,26 +32,28 @@ func (e evidence) ownDisk() string {
 	if asked != nil {
 		sign = fmt.Sprintf("over DHCP only an operating system asked, and never its firmware; last %s: %s", e.ago(asked.At), asked.What)
 	}
-	return fmt.Sprintf("it started its own disk (%s%s): %s. Put network boot first in the firmware's boot order, or mend what the BMC does with a boot device; `ipmitool chassis bootparam get 5` shows what it keeps.",
+	return fmt.Sprintf("it started its own disk (%s%s): %s. Put network boot first in the firmware's boot order, "+
+		"or mend what the BMC does with a boot device; `ipmitool chassis bootparam get 5` shows what it keeps.",
 		sign, shown, e.overrideTold())
 }
 
 // overrideTold is what the BMC said of the boot device when it was asked for it before the start.
-func (e evidence) overrideTold() string {
-	switch o := e.override; o.Answer {
-	case driver.OverrideLost:
-		return fmt.Sprintf("the BMC took the boot device %s and forgot it, also when it was told again", o.Asked.Device)
-	case driver.OverrideKept:
-		return fmt.Sprintf("the BMC took the boot device %s and still named it right before the start, so the firmware did not hear of it or went past it", o.Asked.Device)
+func (e Evidence) overrideTold() string {
+	switch o := e.Override; o.Answer {
+	case OverrideLost:
+		return fmt.Sprintf("the BMC took the boot device %s and forgot it, also when it was told again", o.Device)
+	case OverrideKept:
+		return fmt.Sprintf("the BMC took the boot device %s and still named it right before the start, "+
+			"so the firmware did not hear of it or went past it", o.Device)
 	}
 	return "the BMC accepted the network boot and did not do it, or the firmware went past it"
 }
 
 // ownConsole is the last line of the console, of this wait, that an installed system wrote.
-func (e evidence) ownConsole() string {
-	began := e.now.Add(-e.waited)
-	for i := len(e.serial.Lines) - 1; i >= 0 && !e.serial.Lines[i].At.Before(began); i-- {
-		if l := e.serial.Lines[i]; ownSystem.MatchString(l.Text) {
+func (e Evidence) ownConsole() string {
+	began := e.Now.Add(-e.Waited)
+	for i := len(e.Serial.Lines) - 1; i >= 0 && !e.Serial.Lines[i].At.Before(began); i-- {
+		if l := e.Serial.Lines[i]; ownSystem.MatchString(l.Text) {
 			return fmt.Sprintf("; its console showed %q %s", bare(l.Text), e.ago(l.At))
 		}
 	}

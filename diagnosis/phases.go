@@ -1,4 +1,4 @@
-package conductor
+package diagnosis
 
 import (
 	"time"
@@ -7,7 +7,8 @@ import (
 )
 
 // phaseNames are the phases of a boot in their order; an event's phase is its place here, counted from 1.
-var phaseNames = []string{"dhcp", "dhcp of an operating system", "boot loader", "script", "kernel", "ramdisk", "whole ramdisk", "dhcp of the ramdisk", "heartbeat"}
+var phaseNames = []string{"dhcp", "dhcp of an operating system", "boot loader", "script", "kernel", "ramdisk",
+	"whole ramdisk", "dhcp of the ramdisk", "heartbeat"}
 
 const (
 	nowhere = iota
@@ -50,8 +51,8 @@ func filePhase(ev node.BootEvent) int {
 	return nowhere
 }
 
-// phases are those that were seen since a time, in the order of a boot.
-func (e evidence) phases(since time.Time) []node.Phase {
+// Phases are those that were seen since a time, in the order of a boot.
+func (e Evidence) Phases(since time.Time) []node.Phase {
 	seen := make([]node.Phase, len(phaseNames)+1)
 	saw := func(phase int, at time.Time, what string) {
 		p := &seen[phase]
@@ -65,7 +66,7 @@ func (e evidence) phases(since time.Time) []node.Phase {
 		p.Times++
 	}
 	loaded := false
-	for _, ev := range e.events {
+	for _, ev := range e.Events {
 		phase := phaseOf(ev)
 		loaded = loaded || phase == wholePhase && !ev.At.Before(since)
 		if phase == addressPhase && !loaded {
@@ -73,8 +74,8 @@ func (e evidence) phases(since time.Time) []node.Phase {
 		}
 		saw(phase, ev.At, ev.What)
 	}
-	if e.agent.URL != "" {
-		saw(heartbeatPhase, e.agent.LastHeartbeat, "the agent at "+e.agent.URL)
+	if e.Agent.URL != "" {
+		saw(heartbeatPhase, e.Agent.LastHeartbeat, "the agent at "+e.Agent.URL)
 	}
 	all := []node.Phase{}
 	for i, name := range phaseNames {
