@@ -23,7 +23,8 @@ func TestNobodyStartsAShell(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if name := d.Name(); d.IsDir() && path != "." && (strings.HasPrefix(name, ".") || name == "testdata" || slices.Contains([]string{"e2e", "compat", "bench", "lab", "ramdisk", "scripts", "store/storetest"}, filepath.ToSlash(path))) {
+		if name := d.Name(); d.IsDir() && path != "." && (strings.HasPrefix(name, ".") || name == "testdata" ||
+			slices.Contains([]string{"e2e", "compat", "bench", "lab", "ramdisk", "scripts", "store/storetest"}, filepath.ToSlash(path))) {
 			return filepath.SkipDir // what builds and tests, on a developer's machine
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
@@ -64,5 +65,6 @@ func TestNobodyStartsAShell(t *testing.T) {
 
 func isExec(f *ast.SelectorExpr) bool {
 	from, ok := f.X.(*ast.Ident)
-	return ok && (from.Name == "exec" && (f.Sel.Name == "Command" || f.Sel.Name == "CommandContext") || from.Name == "syscall" && f.Sel.Name == "Exec" || from.Name == "os" && f.Sel.Name == "StartProcess")
+	return ok && (from.Name == "exec" && (f.Sel.Name == "Command" || f.Sel.Name == "CommandContext") ||
+		from.Name == "syscall" && f.Sel.Name == "Exec" || from.Name == "os" && f.Sel.Name == "StartProcess")
 }

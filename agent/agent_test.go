@@ -487,7 +487,8 @@ func TestOtherCommands(t *testing.T) {
 		t.Error(got)
 	}
 	r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "bios"})
-	if r.Error == nil || !strings.Contains(r.Error.Details, `a BIOS would not start /dev/vdb (serial "disk-2"): its first sector is no boot sector`) {
+	if r.Error == nil ||
+		!strings.Contains(r.Error.Details, `a BIOS would not start /dev/vdb (serial "disk-2"): its first sector is no boot sector`) {
 		t.Errorf("%+v", r.Error)
 	}
 	r = c.do("image.install_bootloader", map[string]any{"target_boot_mode": "uefi"})
@@ -529,7 +530,8 @@ func TestOtherCommands(t *testing.T) {
 // and certificate and would take no others.
 func TestRestartedAgentIsTheSameAgent(t *testing.T) {
 	s := newService(t)
-	cfg := Config{APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: t.TempDir(), URLAllowed: loopback, LookupTimeout: time.Minute, LookupInterval: time.Millisecond}
+	cfg := Config{APIURLs: []string{s.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), StateDir: t.TempDir(), URLAllowed: loopback,
+		LookupTimeout: time.Minute, LookupInterval: time.Millisecond}
 	stop := runAgent(t, cfg, fakeMachine{})
 	first := receive(t, s.heartbeats)
 	stop()

@@ -50,7 +50,9 @@ func (a *Agent) installBootloader(ctx context.Context, p params) (any, error) {
 	var mode, rootUUID string
 	var ignore bool
 	programs := true
-	for key, out := range map[string]any{"target_boot_mode": &mode, "root_uuid": &rootUUID, "ignore_bootloader_failure": &ignore, "run_image_bootloader": &programs} {
+	for key, out := range map[string]any{
+		"target_boot_mode": &mode, "root_uuid": &rootUUID, "ignore_bootloader_failure": &ignore, "run_image_bootloader": &programs,
+	} {
 		if err := p.decode(key, out); err != nil {
 			return nil, err
 		}
@@ -140,7 +142,8 @@ func (a *Agent) installGRUB(ctx context.Context, mode, rootUUID string) (string,
 // runGRUB has the GRUB of the root file system on a partition installed where t says.
 func (a *Agent) runGRUB(ctx context.Context, t grub.Target, root string, fs disk.FS) (string, error) {
 	if a.noPrograms {
-		return "", fmt.Errorf("the image on %s needs its own GRUB run as root in this ramdisk, which the service forbids (run_image_bootloader): nothing of it was run", root)
+		return "", fmt.Errorf("the image on %s needs its own GRUB run as root in this ramdisk, "+
+			"which the service forbids (run_image_bootloader): nothing of it was run", root)
 	}
 	t.Root, t.RootFS, t.RootUUID, t.Dir, t.Log = root, fs.Type, fs.UUID, "/mnt/instance", a.Log
 	if a.LoadModule != nil {
@@ -184,7 +187,8 @@ func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
 	loader, number, err := disk.InstallLoader(dev, a.firmware())
 	if errors.Is(err, efi.ErrFull) && loader.Removable != "" {
 		a.Log.Warn("no boot entry was made; the firmware starts the disk by itself", "loader", loader.Removable, "error", err)
-		return fmt.Sprintf("no boot entry was made (%v), so the firmware has to start %s of %s by itself, as it does with disks that have no entry: remove what fills it",
+		return fmt.Sprintf("no boot entry was made (%v), so the firmware has to start %s of %s by itself, "+
+			"as it does with disks that have no entry: remove what fills it",
 			err, loader.Removable, root.Name), nil
 	}
 	if err != nil {

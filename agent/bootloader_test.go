@@ -93,7 +93,8 @@ func TestNoRoomForABootEntry(t *testing.T) {
 		c := conductorFor(t, receive(t, s.heartbeats))
 		r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "uefi"})
 		const full = "making a boot entry: the firmware's memory for variables is full (0 boot entries of others are left)"
-		if removable && (r.Error != nil || !strings.Contains(string(r.Result), "the firmware has to start \\\\EFI\\\\BOOT\\\\BOOTX64.EFI of /dev/vdb by itself")) {
+		if removable && (r.Error != nil ||
+			!strings.Contains(string(r.Result), "the firmware has to start \\\\EFI\\\\BOOT\\\\BOOTX64.EFI of /dev/vdb by itself")) {
 			t.Errorf("%v, %s", r.Error, r.Result)
 		}
 		if !removable && (r.Error == nil || !strings.Contains(r.Error.Details, full)) {

@@ -65,7 +65,9 @@ func TestURLsOfUsersOnTheMachine(t *testing.T) {
 			}
 		}
 	}
-	for service, closed := range map[string]string{"http://h": "http://h:80/v1/x", "https://h/baremetal/v1": "https://h/baremetal/v1/lookup", "http://h:6385/v1/": "http://h:6385/v1"} {
+	for service, closed := range map[string]string{
+		"http://h": "http://h:80/v1/x", "https://h/baremetal/v1": "https://h/baremetal/v1/lookup", "http://h:6385/v1/": "http://h:6385/v1",
+	} {
 		a := &Agent{Config: Config{APIURLs: []string{service}}}
 		if err := a.gate(false).CheckURL(closed); err == nil {
 			t.Errorf("%s: %s is asked", service, closed)

@@ -151,7 +151,8 @@ func newExporting(t *testing.T, root string) *exporting {
 	l.Close()
 	e.Agent = &Agent{
 		Config: Config{
-			APIURLs: []string{api.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), URLAllowed: loopback, LookupTimeout: time.Minute, LookupInterval: time.Millisecond, DonePort: port,
+			APIURLs: []string{api.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), URLAllowed: loopback, LookupTimeout: time.Minute,
+			LookupInterval: time.Millisecond, DonePort: port,
 			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"), RootDevice: root},
 		},
 		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),

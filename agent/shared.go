@@ -45,7 +45,8 @@ func (a *Agent) guardShared(disks []wire.Disk, n wire.Node) error {
 		case kind != "":
 			found = append(found, fmt.Sprintf("%s (serial %q) holds %s", d.Name, d.Serial, kind))
 		case a.onSAN(d) && !a.isHinted(d, n):
-			found = append(found, fmt.Sprintf("%s (serial %q) is reached over a storage network (%s) and no root device hint names it", d.Name, d.Serial, strings.TrimSpace(d.Tran+" "+a.otherPaths(d))))
+			found = append(found, fmt.Sprintf("%s (serial %q) is reached over a storage network (%s) and no root device hint names it",
+				d.Name, d.Serial, strings.TrimSpace(d.Tran+" "+a.otherPaths(d))))
 		}
 	}
 	if len(found) == 0 {
@@ -105,7 +106,8 @@ func (a *Agent) guardRoot(root wire.Disk, n wire.Node) error {
 		return err
 	}
 	if kind := a.sharedOn(root); kind != "" {
-		return fmt.Errorf("nothing was written: %s (serial %q) holds %s, which other machines may be using; choose another disk with root device hints, or set driver_info/%s to true", root.Name, root.Serial, kind, wipeKey)
+		return fmt.Errorf("nothing was written: %s (serial %q) holds %s, which other machines may be using; "+
+			"choose another disk with root device hints, or set driver_info/%s to true", root.Name, root.Serial, kind, wipeKey)
 	}
 	return nil
 }

@@ -38,9 +38,12 @@ func TestSharedFileSystemsAreNotErased(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := still(root, 0)
-		for _, n := range []wire.Node{{}, {DriverInfo: map[string]any{wipeKey: "False"}}, {DriverInfo: map[string]any{}, DriverInternalInfo: map[string]any{wipeKey: true}}} {
+		for _, n := range []wire.Node{
+			{}, {DriverInfo: map[string]any{wipeKey: "False"}}, {DriverInfo: map[string]any{}, DriverInternalInfo: map[string]any{wipeKey: true}},
+		} {
 			_, err := step(a, t.Context(), stepCall{node: n, report: noReport})
-			want := `nothing was erased: /dev/vdb (serial "disk-2") holds VMFS volume (VMware): other machines may be using it; protect the disk with the node's property skip_block_devices, or set driver_info/wipe_special_filesystems to true to erase it`
+			want := `nothing was erased: /dev/vdb (serial "disk-2") holds VMFS volume (VMware): other machines may be using it; ` +
+				`protect the disk with the node's property skip_block_devices, or set driver_info/wipe_special_filesystems to true to erase it`
 			if err == nil || err.Error() != want {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -81,7 +84,8 @@ func TestNoImageOverASharedFileSystem(t *testing.T) {
 	a := still(root, 0)
 	n := wire.Node{Properties: map[string]any{"root_device": map[string]any{"serial": "disk-2"}}}
 	_, err := a.write(t.Context(), stepCall{node: n, report: noReport}, wire.ImageInfo{ID: "img", URLs: []string{"http://127.0.0.1:1/"}}, "")
-	want := `nothing was written: /dev/vdb (serial "disk-2") holds GFS2 or GFS (Red Hat), which other machines may be using; choose another disk with root device hints, or set driver_info/wipe_special_filesystems to true`
+	want := `nothing was written: /dev/vdb (serial "disk-2") holds GFS2 or GFS (Red Hat), which other machines may be using; ` +
+		`choose another disk with root device hints, or set driver_info/wipe_special_filesystems to true`
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
@@ -114,7 +118,8 @@ func TestDisksOfAStorageNetwork(t *testing.T) {
 		node    wire.Node
 		want    string
 	}{
-		{"Fibre Channel", []string{"host0/rport-0:0-0/0:0:0:1"}, wire.Node{}, `/dev/sda (serial "lun") is reached over a storage network (fc) and no root device hint names it`},
+		{"Fibre Channel", []string{"host0/rport-0:0-0/0:0:0:1"}, wire.Node{},
+			`/dev/sda (serial "lun") is reached over a storage network (fc) and no root device hint names it`},
 		{"iSCSI", []string{"host0/session1/0:0:0:1"}, wire.Node{}, `is reached over a storage network (iscsi)`},
 		{"two paths", []string{"host0/0:0:0:1", "host1/1:0:0:1"}, wire.Node{}, `is reached over a storage network (also as /dev/sdb)`},
 		{"two paths of an enclosure", []string{"host0/end_device-0:0/0:0:0:1", "host1/end_device-1:0/1:0:0:1"}, wire.Node{}, ""},

@@ -387,7 +387,8 @@ func TestARefusedBodyIsReadToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\nX-OpenStack-Ironic-API-Version: 1.115\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
+	fmt.Fprintf(conn, "POST /v1/nodes HTTP/1.1\r\nHost: localhost\r\nX-OpenStack-Ironic-API-Version: 1.115\r\n"+
+		"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
 	began := time.Now()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != 413 || time.Since(began) > drainTime/2 {

@@ -85,11 +85,15 @@ func TestBadHTPasswdFiles(t *testing.T) {
 		{"ada\n", " line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
 		{"\nada:{SHA}c2VjcmV0\n", " line 2: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
 		{":$2y$05$abc\n", " line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
-		{whole + "\n" + "eve:" + hash[:59] + "\n", ` line 2: the hash of "eve" is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has 59`},
-		{"eve:" + hash[:20], ` line 1: the hash of "eve" is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has 20`},
-		{whole + "x\n", ` line 1: the hash of "ada" is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has 61`},
+		{whole + "\n" + "eve:" + hash[:59] + "\n",
+			` line 2: the hash of "eve" is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has 59`},
+		{"eve:" + hash[:20], ` line 1: the hash of "eve" is not whole: a bcrypt hash has 60 characters, ` +
+			`of . / A-Z a-z 0-9 after the cost, and this one has 20`},
+		{whole + "x\n", ` line 1: the hash of "ada" is not whole: a bcrypt hash has 60 characters, ` +
+			`of . / A-Z a-z 0-9 after the cost, and this one has 61`},
 		{whole + "\n" + whole + "\n", ` line 2: the user "ada" has a line before; one of the two must go`},
-		{"eve:" + strings.Replace(hash, "$04$", "$20$", 1), ` line 1: the hash of "eve" has a cost of 20, with which a login takes too long; at most 16 is taken`},
+		{"eve:" + strings.Replace(hash, "$04$", "$20$", 1),
+			` line 1: the hash of "eve" has a cost of 20, with which a login takes too long; at most 16 is taken`},
 		{"\xff\xfea\x00", " line 1: the file is UTF-16 or binary; save it as plain UTF-8 text"},
 		{whole + "\n\xe9ve:" + hash + "\n", " line 2: it is not UTF-8 text"},
 	} {
@@ -116,7 +120,8 @@ func TestOddHTPasswdFiles(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld()
 	file := writeHTPasswd(t, "\xef\xbb\xbfada:"+hash+"\r\n# "+hash+"\r\nbob:"+hashOf(t, "x", 10)+"\r\n")
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: file, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: file,
+		Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,8 @@ func TestAReportCostsNoMoreThanItsBody(t *testing.T) {
 	}
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, State: node.InspectWait})
-	if _, answer := send(s.api.MachineHandler(), "", "POST", "/v1/continue_inspection", body); answer != `{"faultcode":"Client","faultstring":"The JSON body has more than the 100000 values allowed."}` {
+	if _, answer := send(s.api.MachineHandler(), "", "POST", "/v1/continue_inspection", body); answer !=
+		`{"faultcode":"Client","faultstring":"The JSON body has more than the 100000 values allowed."}` {
 		t.Errorf("answered %.200s", answer)
 	}
 }
@@ -71,7 +72,8 @@ func TestABodyMayNotBeSentForEver(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "POST /v1/heartbeat/%s HTTP/1.1\r\nHost: localhost\r\nX-OpenStack-Ironic-API-Version: 1.68\r\nContent-Length: %d\r\n\r\n", nodeA, size)
+		fmt.Fprintf(conn, "POST /v1/heartbeat/%s HTTP/1.1\r\nHost: localhost\r\n"+
+			"X-OpenStack-Ironic-API-Version: 1.68\r\nContent-Length: %d\r\n\r\n", nodeA, size)
 		go send(conn)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
@@ -153,7 +155,8 @@ func TestMachinesHaveSoManyPlaces(t *testing.T) {
 
 func TestSourcesOfRequests(t *testing.T) {
 	for address, want := range map[string]string{
-		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[fe80::1%eth0]:5": "fe80::/64", "@": "@",
+		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:5": "fe80::/64", "@": "@",
 	} {
 		if got := sourceOf(&http.Request{RemoteAddr: address}); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)

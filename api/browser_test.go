@@ -84,7 +84,8 @@ func TestWhoIsTakenForAPage(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(tt.request, " ")
 		r := httptest.NewRequest(method, "http://x"+path, strings.NewReader(`{"driver":"ipmi"}`))
-		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 6385})))
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey,
+			net.Addr(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 6385})))
 		r.Host = tt.host
 		r.Header.Set("X-OpenStack-Ironic-API-Version", "1.90")
 		if tt.door == login {

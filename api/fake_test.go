@@ -471,7 +471,8 @@ func (w *world) Inventory(_ context.Context, uuid string) (node.Inventory, error
 func (w *world) Progress(context.Context, string) (*node.Progress, error) { return w.progress, nil }
 
 func (w *world) Strangers(context.Context) ([]node.BootEvent, error) {
-	return []node.BootEvent{{MAC: "52:54:00:00:00:99", Service: "dhcp", Kind: node.UnknownMAC, Who: node.AskedIPXE, What: "DISCOVER: ignored", At: epoch}}, w.lost
+	return []node.BootEvent{{MAC: "52:54:00:00:00:99", Service: "dhcp", Kind: node.UnknownMAC, Who: node.AskedIPXE,
+		What: "DISCOVER: ignored", At: epoch}}, w.lost
 }
 
 func (w *world) BootEvents(_ context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
@@ -564,7 +565,9 @@ func newWorld() *world {
 		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"boot_interface": macA}},
 		progress: &node.Progress{NodeUUID: nodeA, Flow: node.FlowDeploy, Step: "write_image", Detail: "debian", Done: 1 << 20, Total: 1 << 30, At: epoch,
 			Disks: []node.DiskProgress{{Name: "/dev/sda", Serial: "S1", What: "writing", Done: 1 << 20, Total: 1 << 30}}},
-		boots: []node.BootEvent{{MAC: macA, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch}, {MAC: "00:00:00:00:00:01", Service: "dhcp", What: "of another machine", At: epoch}},
+		boots: []node.BootEvent{{MAC: macA, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware,
+			What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch},
+			{MAC: "00:00:00:00:00:01", Service: "dhcp", What: "of another machine", At: epoch}},
 		drivers: []node.DriverInfo{{Name: "ipmi", Type: "dynamic", Hosts: []string{"conductor-1"},
 			Default:    map[node.Interface]string{node.Power: "ipmitool", node.Boot: "ipxe"},
 			Enabled:    map[node.Interface][]string{node.Power: {"ipmitool"}, node.Boot: {"ipxe", "pxe"}},

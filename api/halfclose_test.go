@@ -22,7 +22,8 @@ func halfClosed(t *testing.T, address, method, path, body string) (int, string) 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nX-OpenStack-Ironic-API-Version: 1.90\r\nContent-Length: %d\r\nContent-Type: application/json\r\n\r\n%s",
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nX-OpenStack-Ironic-API-Version: 1.90\r\n"+
+		"Content-Length: %d\r\nContent-Type: application/json\r\n\r\n%s",
 		method, path, address, len(body), body)
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -74,7 +75,8 @@ func TestAClientThatStopsSendingReadsTheRealAnswer(t *testing.T) {
 		}
 	}
 	for try := range 40 {
-		status, body := halfClosed(t, strings.TrimPrefix(people.URL, "http://"), "POST", "/v1/nodes", fmt.Sprintf(`{"driver":"fake-hardware","name":"n%d"}`, try))
+		status, body := halfClosed(t, strings.TrimPrefix(people.URL, "http://"), "POST", "/v1/nodes",
+			fmt.Sprintf(`{"driver":"fake-hardware","name":"n%d"}`, try))
 		if _, err := s.db.Node(t.Context(), fmt.Sprintf("n%d", try)); status != 201 || err != nil {
 			t.Fatalf("try %d: %d %s; in the store: %v", try, status, body, err)
 		}

@@ -76,7 +76,8 @@ func readUser(line string) (name string, h hashed, err error) {
 	case !utf8.ValidString(line):
 		return "", h, fmt.Errorf("it is not UTF-8 text")
 	case ok && name != "" && strings.HasPrefix(hash, "$2") && !bcryptForm.MatchString(hash):
-		return "", h, fmt.Errorf("the hash of %q is not whole: a bcrypt hash has 60 characters, of . / A-Z a-z 0-9 after the cost, and this one has %d",
+		return "", h, fmt.Errorf("the hash of %q is not whole: a bcrypt hash has 60 characters, "+
+			"of . / A-Z a-z 0-9 after the cost, and this one has %d",
 			name, len(hash))
 	case !ok || name == "" || costErr != nil:
 		return "", h, fmt.Errorf("expected name:hash with a bcrypt hash, as `htpasswd -B` writes it")

@@ -25,7 +25,8 @@ func TestProvisionRequests(t *testing.T) {
 		{"1.1", `{"target":"active","configdrive":"` + driveData + `"}`, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: driveData}},
 		{"1.1", `{"target":"active","configdrive":null}`, node.ProvisionRequest{Event: node.EventDeploy}},
 		{"1.35", `{"target":"rebuild","configdrive":"https://x/drive"}`, node.ProvisionRequest{Event: node.EventRebuild, ConfigDrive: "https://x/drive"}},
-		{"1.56", `{"target":"active","configdrive":{}}`, node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{}, VendorData: node.Document{}}}},
+		{"1.56", `{"target":"active","configdrive":{}}`, node.ProvisionRequest{Event: node.EventDeploy,
+			DriveParts: &node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{}, VendorData: node.Document{}}}},
 		{"1.56", `{"target":"active","configdrive":{"meta_data":null,"user_data":[1],"network_data":{"links":[]}}}`,
 			node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{
 				MetaData: node.Document{}, UserData: []any{1.0}, NetworkData: node.Document{"links": []any{}}, VendorData: node.Document{},
@@ -117,9 +118,11 @@ func TestProvisionRefusals(t *testing.T) {
 		{"1.55", `{"target":"active","configdrive":{}}`, 406, needs("a config drive given as an object", "1.56")},
 		{"1.58", `{"target":"active","configdrive":{"vendor_data":{}}}`, 406, needs("'vendor_data' of a config drive", "1.59")},
 		{"1.90", `{"target":"active","configdrive":{"files":{}}}`, 400, `A config drive has no "files". Allowed are: meta_data, network_data, user_data, vendor_data.`},
-		{"1.90", "{\"target\":\"active\",\"configdrive\":{\"user_data\":\"\x1f\x8b\x08\"}}", 400, "The body is not valid JSON: it is not UTF-8 text, which JSON must be (RFC 8259)."},
+		{"1.90", "{\"target\":\"active\",\"configdrive\":{\"user_data\":\"\x1f\x8b\x08\"}}",
+			400, "The body is not valid JSON: it is not UTF-8 text, which JSON must be (RFC 8259)."},
 		{"1.90", `{"target":"active","configdrive":{"meta_data":"x"}}`, 400, "Field configdrive.meta_data must be an object, not a string."},
-		{"1.90", `{"target":"active","configdrive":{"user_data":5}}`, 400, "user_data of a config drive must be a string, an object or a list, not a number."},
+		{"1.90", `{"target":"active","configdrive":{"user_data":5}}`,
+			400, "user_data of a config drive must be a string, an object or a list, not a number."},
 	} {
 		s := newServer(t)
 		path := provisionPath

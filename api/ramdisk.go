@@ -42,7 +42,8 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs at least one valid MAC address in \"addresses\", or \"node_uuid\".")
 	}
-	n, token, err := a.Conductor.LookupAgent(c.Context(), node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version.knows("agent token")})
+	n, token, err := a.Conductor.LookupAgent(c.Context(),
+		node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version.knows("agent token")})
 	if err != nil {
 		if node.KindOf(err) == node.NotFound {
 			return notFoundForAgent

@@ -28,7 +28,8 @@ func (a *API) machinePaths() []route {
 	return []route{
 		{pattern: "GET /v1/lookup", access: ramdisk, serve: a.lookup},
 		{pattern: "POST /v1/heartbeat/{ident}", access: ramdisk, serve: a.heartbeat, maxBody: maxMachineBody},
-		{pattern: "POST /v1/continue_inspection", access: ramdisk, serve: a.continueInspection, maxBody: maxInspectionBody, expected: a.reportExpected},
+		{pattern: "POST /v1/continue_inspection", access: ramdisk, serve: a.continueInspection,
+			maxBody: maxInspectionBody, expected: a.reportExpected},
 		{pattern: "POST /billet/v1/progress/{ident}", access: ramdisk, serve: a.takeProgress, maxBody: maxMachineBody},
 		{pattern: "POST /billet/v1/log/{ident}", access: ramdisk, serve: a.takeAgentLines, maxBody: maxMachineBody},
 	}

@@ -18,7 +18,8 @@ func (a *API) vendorRoutes() []route {
 	const methods = "POST /v1/nodes/{ident}/vendor_passthru/"
 	return []route{
 		{pattern: methods + "pass_deploy_info", access: ramdisk, serve: a.machineCall("pass_deploy_info"), maxBody: maxMachineBody},
-		{pattern: methods + "pass_bootloader_install_info", access: ramdisk, serve: a.machineCall("pass_bootloader_install_info"), maxBody: maxMachineBody},
+		{pattern: methods + "pass_bootloader_install_info", access: ramdisk,
+			serve: a.machineCall("pass_bootloader_install_info"), maxBody: maxMachineBody},
 		{pattern: methods + "heartbeat", access: ramdisk, serve: a.oldHeartbeat, maxBody: maxMachineBody},
 		{pattern: "POST /v1/drivers/{name}/vendor_passthru/lookup", access: ramdisk, serve: a.oldLookup, maxBody: maxMachineBody},
 	}
@@ -43,7 +44,8 @@ func (a *API) machineCall(method string) handler {
 				return err
 			}
 		}
-		err = caller.MachineCall(c.Context(), ident, node.MachineCall{Method: method, Token: c.Header.Get("X-Auth-Token"), Body: body, Caller: c.caller()})
+		err = caller.MachineCall(c.Context(), ident,
+			node.MachineCall{Method: method, Token: c.Header.Get("X-Auth-Token"), Body: body, Caller: c.caller()})
 		if err != nil {
 			return err
 		}
@@ -72,7 +74,8 @@ func (a *API) oldHeartbeat(w http.ResponseWriter, c *call) error {
 	if values["agent_url"] == "" {
 		return invalid("For heartbeat operation, \"agent_url\" must be specified.")
 	}
-	hb := node.Heartbeat{CallbackURL: values["agent_url"], AgentToken: values["agent_token"], AgentVersion: values["agent_version"], Caller: c.caller()}
+	hb := node.Heartbeat{CallbackURL: values["agent_url"], AgentToken: values["agent_token"],
+		AgentVersion: values["agent_version"], Caller: c.caller()}
 	if hb.AgentToken == "" {
 		hb.AgentToken = c.Header.Get("X-Auth-Token")
 	}

@@ -112,7 +112,8 @@ func evidenceJSON(e *node.Evidence) any {
 	}
 	return map[string]any{
 		"flow": string(e.Flow), "sentence": e.Sentence, "started_at": stamp(e.StartedAt), "failed_at": stamp(e.FailedAt),
-		"step": orNull(e.Step), "waiting_for": orNull(e.WaitingFor), "awaits": orNull(string(e.Awaits)), "waiting_since": stamp(e.WaitingSince), "deadline": stamp(e.Deadline),
+		"step": orNull(e.Step), "waiting_for": orNull(e.WaitingFor), "awaits": orNull(string(e.Awaits)),
+		"waiting_since": stamp(e.WaitingSince), "deadline": stamp(e.Deadline),
 		"steps": steps, "phases": phases, "boot_events": events,
 		"serial": linesJSON(e.Serial), "agent_log": linesJSON(e.AgentLog),
 		"agent_url": orNull(e.AgentURL), "agent_called": stamp(e.AgentCalled), "files": append([]string{}, e.Files...),

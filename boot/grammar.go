@@ -148,7 +148,8 @@ func grubLine(line string) (grubText, error) {
 		if strings.ContainsRune(w, ' ') {
 			text = strings.TrimSuffix(strings.TrimPrefix(w, `"`), `"`)
 			if len(text) != len(w)-2 {
-				return "", fmt.Errorf(`cannot have %s for GRUB, which puts double quotes around a word with blanks: write "name=value", with the quotes around the whole`, w)
+				return "", fmt.Errorf(`cannot have %s for GRUB, which puts double quotes around a word with blanks: `+
+					`write "name=value", with the quotes around the whole`, w)
 			}
 		}
 		if strings.ContainsAny(text, `"'\`) {

@@ -8,7 +8,9 @@ import (
 // Whatever the parameters, a script has the lines of this program, and in iPXE's kernel command nothing but its own end ends
 // it. What GRUB's shell makes of its words, and then of each when it writes the command line, is the line that was asked for.
 func FuzzCommandLine(f *testing.F) {
-	for _, line := range []string{"a b", "; reboot", "|| goto x", "#c", "${x}", "a\nkernel b", `"a=b c" d`, `a=\`, "'", "-", "a\rb", "initrd=x", "é", "$(x) `y`", "a\tb"} {
+	for _, line := range []string{
+		"a b", "; reboot", "|| goto x", "#c", "${x}", "a\nkernel b", `"a=b c" d`, `a=\`, "'", "-", "a\rb", "initrd=x", "é", "$(x) `y`", "a\tb",
+	} {
 		f.Add(line)
 	}
 	plainLines := map[string]int{}

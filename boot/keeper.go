@@ -74,7 +74,8 @@ func (g *Keeper) first(ctx context.Context, mac string, r *Record, from netip.Ad
 	if first != from.String() {
 		return Verdict{Refused: fmt.Sprintf("%s asked for this boot before, and %s is another address", first, from)}, nil
 	}
-	return Verdict{Note: fmt.Sprintf("nothing but its MAC address says that %s is the machine: it is behind a router, and another DHCP server gives the addresses", from)}, nil
+	return Verdict{Note: fmt.Sprintf("nothing but its MAC address says that %s is the machine: "+
+		"it is behind a router, and another DHCP server gives the addresses", from)}, nil
 }
 
 func (g *Keeper) macOf(ip netip.Addr) string {

@@ -55,11 +55,15 @@ func TestOnlyTheMachineReadsItsScript(t *testing.T) {
 		{"by IPv4 in IPv6", &r, false, lentHere, []string{"::ffff:10.0.0.5"}, node.ProofLease, ""},
 		{"a neighbour that is another machine", &r, false, lentHere, []string{"10.0.0.66"}, "", "the machine at 10.0.0.66 is " + stranger},
 		{"a neighbour, before the machine has an address", &r, false, nil, []string{"10.0.0.66"}, "", "the machine at 10.0.0.66 is " + stranger},
-		{"somebody behind a router, while the machine has an address", &r, false, lentHere, []string{"192.0.2.66"}, "", "192.0.2.66 is not the address that DHCP lent to"},
+		{"somebody behind a router, while the machine has an address", &r, false, lentHere, []string{"192.0.2.66"}, "",
+			"192.0.2.66 is not the address that DHCP lent to"},
 		{"another DHCP server, on the same network", &r, false, nil, []string{"10.0.0.5"}, node.ProofNeighbour, ""},
-		{"an address of its own beside the lent one", &r, false, map[string]string{machine: "10.0.0.8"}, []string{"10.0.0.5"}, node.ProofNeighbour, ""},
-		{"the first behind a router", &r, false, nil, []string{"192.0.2.5", "192.0.2.5"}, "", "note: nothing but its MAC address says that 192.0.2.5 is the machine"},
-		{"the second behind a router", &r, false, nil, []string{"192.0.2.5", "192.0.2.66"}, "", "192.0.2.5 asked for this boot before, and 192.0.2.66 is another address"},
+		{"an address of its own beside the lent one", &r, false, map[string]string{machine: "10.0.0.8"},
+			[]string{"10.0.0.5"}, node.ProofNeighbour, ""},
+		{"the first behind a router", &r, false, nil, []string{"192.0.2.5", "192.0.2.5"}, "",
+			"note: nothing but its MAC address says that 192.0.2.5 is the machine"},
+		{"the second behind a router", &r, false, nil, []string{"192.0.2.5", "192.0.2.66"}, "",
+			"192.0.2.5 asked for this boot before, and 192.0.2.66 is another address"},
 		{"a neighbour is refused before it is first", &r, false, nil, []string{"10.0.0.66", "192.0.2.5"}, "", "note: nothing but"},
 		{"an instance that comes back with another address", &instance, false, nil, []string{"192.0.2.5", "192.0.2.6"}, "", ""},
 		{"an instance's arguments are its own too", &instance, false, nil, []string{"10.0.0.66"}, "", "the machine at 10.0.0.66 is " + stranger},
@@ -70,7 +74,8 @@ func TestOnlyTheMachineReadsItsScript(t *testing.T) {
 		{"addresses that change on the way", &r, true, lentHere, []string{"10.0.0.66"}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			g := Keeper{Addresses: known{lent: tt.lent, first: map[string]string{}}, Loose: tt.loose, MACOf: func(ip netip.Addr) string { return neighbours[ip.String()] }}
+			g := Keeper{Addresses: known{lent: tt.lent, first: map[string]string{}}, Loose: tt.loose,
+				MACOf: func(ip netip.Addr) string { return neighbours[ip.String()] }}
 			var v Verdict
 			for _, ip := range tt.asks {
 				var err error

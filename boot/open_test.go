@@ -214,7 +214,8 @@ func TestOpenFile(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	for _, name := range []string{"pipe", "."} {
-		if _, err := OpenSource(t.Context(), gate, filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		if _, err := OpenSource(t.Context(), gate, filepath.Join(dir, name)); err == nil ||
+			!strings.Contains(err.Error(), "is not a regular file") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

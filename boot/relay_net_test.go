@@ -31,7 +31,8 @@ func (n *network) clientScript() string {
 	n.t.Helper()
 	path := filepath.Join(n.dir, "client")
 	const text = "#!/bin/sh\necho \"GOT $1 $interface ip=$ip mask=$subnet router=$router dns=$dns lease=$lease boot=$boot_file\"\n" +
-		"[ \"$1\" = bound ] && ip addr flush dev $interface && ip addr add $ip/$mask dev $interface && [ -n \"$router\" ] && ip route replace default via $router\nexit 0\n"
+		"[ \"$1\" = bound ] && ip addr flush dev $interface && ip addr add $ip/$mask dev $interface && " +
+		"[ -n \"$router\" ] && ip route replace default via $router\nexit 0\n"
 	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 		n.t.Fatal(err)
 	}
@@ -59,7 +60,8 @@ func TestARackBehindARelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := n.serve(services{Mode: dhcp.Full, Pools: pools, Machines: map[string]boot.Machine{
-		"52:54:00:00:07:00": {NodeUUID: "node-1", Record: &boot.Record{NodeUUID: "node-1", Loader: boot.IPXE, Kernel: "/k", Secret: strings.Repeat("0", 32)}},
+		"52:54:00:00:07:00": {NodeUUID: "node-1", Record: &boot.Record{NodeUUID: "node-1", Loader: boot.IPXE,
+			Kernel: "/k", Secret: strings.Repeat("0", 32)}},
 		"52:54:00:00:07:01": {NodeUUID: "node-2"},
 	}})
 	relay := n.start(n.far, nil, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
@@ -67,7 +69,8 @@ func TestARackBehindARelay(t *testing.T) {
 	if !relay.until(func(s string) bool { return strings.Contains(s, "DHCP relay from 10.51.0.1") }, 20*time.Second) {
 		t.Fatalf("the relay did not come up:\n%s", relay.text())
 	}
-	client := n.start(rack, nil, "busybox", "udhcpc", "-f", "-i", "eth0", "-t", "20", "-T", "1", "-V", "PXEClient:Arch:00007:UNDI:003016", "-O", "67", "-s", n.clientScript())
+	client := n.start(rack, nil, "busybox", "udhcpc", "-f", "-i", "eth0", "-t", "20", "-T", "1",
+		"-V", "PXEClient:Arch:00007:UNDI:003016", "-O", "67", "-s", n.clientScript())
 	const bound = "GOT bound eth0 ip=10.50.0.40 mask=255.255.255.0 router=10.50.0.1 dns=10.50.0.53 lease=600 boot=snponly.efi"
 	if !client.until(func(s string) bool { return strings.Contains(s, bound) }, 60*time.Second) {
 		t.Fatalf("the machine got\n%s\nthe services saw\n%s", client.text(), s.story())
@@ -127,14 +130,16 @@ func TestTwoProcessesOnOneNetwork(t *testing.T) {
 		n.run(fmt.Sprintf("ip -n %s link set eth%d up", clients, i))
 		machines[fmt.Sprintf("52:54:00:00:08:%02x", i)] = boot.Machine{NodeUUID: fmt.Sprint("node-", i)}
 	}
-	pools := []dhcp.Pool{{Prefix: netip.MustParsePrefix("10.99.0.0/24"), First: netip.MustParseAddr("10.99.0.100"), Last: netip.MustParseAddr("10.99.0.105")}}
+	pools := []dhcp.Pool{{Prefix: netip.MustParsePrefix("10.99.0.0/24"), First: netip.MustParseAddr("10.99.0.100"),
+		Last: netip.MustParseAddr("10.99.0.105")}}
 	one := services{Mode: dhcp.Full, Own: pools, Machines: machines, Database: pg.Database(t)}
 	two := one
 	two.IP, two.NIC = dnsmasqIP, "eth0"
 	processes := []*running{n.serve(one), n.serveIn(n.far, two)}
 
 	ask := func(i int) *running {
-		return n.start(clients, nil, "busybox", "udhcpc", "-f", "-R", "-n", "-i", fmt.Sprint("eth", i), "-t", "4", "-T", "1", "-s", n.clientScript())
+		return n.start(clients, nil, "busybox", "udhcpc", "-f", "-R", "-n", "-i", fmt.Sprint("eth", i),
+			"-t", "4", "-T", "1", "-s", n.clientScript())
 	}
 	addressOf := func(r *running) string {
 		_, rest, _ := strings.Cut(r.text(), "GOT bound ")

@@ -182,5 +182,6 @@ func GRUBConfig(mac string, r *Record) string {
 	if err != nil {
 		return script(grubUnsaid, owner)
 	}
-	return script(grubDeploy, owner, plain[grubText](KernelPath(r.Secret)), plain[grubText](RamdiskPath(r.Secret)), line, plain[grubText](GRUBMachinePath+mac))
+	return script(grubDeploy, owner, plain[grubText](KernelPath(r.Secret)), plain[grubText](RamdiskPath(r.Secret)),
+		line, plain[grubText](GRUBMachinePath+mac))
 }

@@ -79,9 +79,11 @@ sleep 30
 configfile ($root)/grub/machine/52:54:00:00:00:01
 `},
 		{"grub, quoting", strings.Split(GRUBConfig(goldenMAC, &odd), "\n")[2],
-			`  if linux ($root)/boot/0123456789abcdef0123456789abcdef/kernel BOOTIF=01-52-54-00-00-00-01 'a=b c' 'c=$d' 'e;f' plain=1,2 ';' '#g'; then`},
+			`  if linux ($root)/boot/0123456789abcdef0123456789abcdef/kernel BOOTIF=01-52-54-00-00-00-01 ` +
+				`'a=b c' 'c=$d' 'e;f' plain=1,2 ';' '#g'; then`},
 		{"ipxe, words", strings.Split(IPXEScript("http://b", goldenMAC, &odd), "\n")[5],
-			`kernel http://b/boot/0123456789abcdef0123456789abcdef/kernel initrd=ramdisk BOOTIF=01-52-54-00-00-00-01 "a=b c" c=$d e;f plain=1,2 ${billet-nothing}; ${billet-nothing}#g || goto failed`},
+			`kernel http://b/boot/0123456789abcdef0123456789abcdef/kernel initrd=ramdisk BOOTIF=01-52-54-00-00-00-01 "a=b c" c=$d e;f plain=1,2 ` +
+				`${billet-nothing}; ${billet-nothing}#g || goto failed`},
 		{"ipxe, cannot", IPXEScript("http://b", goldenMAC, &setting), `#!ipxe
 echo Billet: node 9d3c2f5e-6f0c-4c53-9d4f-0b1fd1a5c0de has kernel parameters that cannot be written for iPXE
 sleep 30
@@ -94,7 +96,8 @@ LABEL local
 SAY Billet: node 9d3c2f5e-6f0c-4c53-9d4f-0b1fd1a5c0de has kernel parameters that cannot be written for PXELINUX
 LOCALBOOT 0
 `},
-		{"grub, cannot", GRUBConfig(goldenMAC, &lines), `echo "Billet: node 9d3c2f5e-6f0c-4c53-9d4f-0b1fd1a5c0de has kernel parameters that cannot be written for GRUB"
+		{"grub, cannot", GRUBConfig(goldenMAC, &lines),
+			`echo "Billet: node 9d3c2f5e-6f0c-4c53-9d4f-0b1fd1a5c0de has kernel parameters that cannot be written for GRUB"
 sleep 30
 exit
 `},

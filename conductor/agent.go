@@ -44,7 +44,8 @@ func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.
 	}
 	if n.Agent.TokenGiven && !c.lostAgent(n) {
 		if how == unproven && l.Address.IsValid() && n.Agent.CalledFrom != l.Address.String() {
-			c.log.Warn("a lookup from another address than the one that got the token", "node", n.UUID, "from", l.Address, "token_given_to", n.Agent.CalledFrom)
+			c.log.Warn("a lookup from another address than the one that got the token", "node", n.UUID,
+				"from", l.Address, "token_given_to", n.Agent.CalledFrom)
 			return n, tokenGiven, nil // it may be anybody: it is no sign of the machine
 		}
 		return n, tokenGiven, c.refuseToken(ctx, n)

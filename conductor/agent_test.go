@@ -22,7 +22,8 @@ func TestLookupGivesTheTokenOnce(t *testing.T) {
 			t.Fatalf("%v, token of %d characters, %v", n, len(token), err)
 		}
 		for _, uuid := range []string{"", uuid1} {
-			if _, again, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, UUID: uuid, WantToken: true}); again != "******" || err != nil {
+			if _, again, err := c.LookupAgent(w.t.Context(),
+				node.AgentLookup{MACs: []string{mac1}, UUID: uuid, WantToken: true}); again != "******" || err != nil {
 				t.Errorf("a second lookup got %q, %v", again, err)
 			}
 		}
@@ -52,7 +53,8 @@ func TestLookupOfAHeldNode(t *testing.T) {
 		if _, err := w.store.Reserve(w.t.Context(), uuid1, "host-9", time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if _, token, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true}); err != nil || len(token) != 43 {
+		if _, token, err := New(w.cfg).LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true}); err != nil ||
+			len(token) != 43 {
 			t.Errorf("%q, %v", token, err)
 		}
 	})

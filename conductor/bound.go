@@ -83,7 +83,8 @@ func (c *Conductor) callable(ctx context.Context, n *node.Node, from node.Caller
 		}
 	}
 	if at.IsLoopback() || at.IsLinkLocalUnicast() {
-		return node.Errorf(node.Invalid, "%s is a loopback or link-local address, which this service does not call (agent_networks allows more).", host)
+		return node.Errorf(node.Invalid,
+			"%s is a loopback or link-local address, which this service does not call (agent_networks allows more).", host)
 	}
 	if !from.Address.IsValid() || at == from.Address {
 		return nil
@@ -97,7 +98,8 @@ func (c *Conductor) callable(ctx context.Context, n *node.Node, from node.Caller
 			return nil
 		}
 	}
-	return node.Errorf(node.Invalid, "%s is neither the address that the machine calls from, %s, nor one that DHCP has lent to it (agent_networks allows more).", host, from.Address)
+	return node.Errorf(node.Invalid, "%s is neither the address that the machine calls from, %s, "+
+		"nor one that DHCP has lent to it (agent_networks allows more).", host, from.Address)
 }
 
 // lentTo are the addresses that DHCP has lent to the node's ports.

@@ -83,7 +83,8 @@ func (k *timekeeper) compare(ctx context.Context) (shared bool, err error) {
 	switch {
 	case off.Abs() <= clockTrifle || agreed:
 		if off.Abs() > clockTrifle {
-			k.c.log.Warn("this process's time was behind or ahead of the database's and the host's; it follows them", "by", off.Round(time.Millisecond))
+			k.c.log.Warn("this process's time was behind or ahead of the database's and the host's; it follows them",
+				"by", off.Round(time.Millisecond))
 		}
 		k.clock.Set(k.clock.Now().Add(off))
 		k.off, k.ahead = 0, k.clock.Ahead()
@@ -102,7 +103,8 @@ func (k *timekeeper) tell(ctx context.Context, step, ahead time.Duration) {
 		way = "back"
 	}
 	by := step.Abs().Round(time.Second)
-	k.c.log.Warn("this host's clock was set "+way+"; what waits goes on by the time that passes", "by", by, "clock_is_ahead", ahead.Round(time.Second))
+	k.c.log.Warn("this host's clock was set "+way+"; what waits goes on by the time that passes",
+		"by", by, "clock_is_ahead", ahead.Round(time.Second))
 	page := node.Page{Limit: workBatch}
 	for {
 		nodes, err := k.c.store.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
@@ -114,8 +116,9 @@ func (k *timekeeper) tell(ctx context.Context, step, ahead time.Duration) {
 		}
 		for _, n := range nodes {
 			if n.Plan != nil {
-				k.c.note(ctx, n, string(n.Plan.Flow), infoSeverity, fmt.Sprintf("The clock of the host %s was set %s by %s. The deadlines of the flow are kept: "+
-					"they follow the time that passes.", k.c.cfg.Host, way, by))
+				k.c.note(ctx, n, string(n.Plan.Flow), infoSeverity,
+					fmt.Sprintf("The clock of the host %s was set %s by %s. The deadlines of the flow are kept: "+
+						"they follow the time that passes.", k.c.cfg.Host, way, by))
 			}
 		}
 		if len(nodes) < workBatch {

@@ -58,8 +58,10 @@ func TestAClockThatIsSet(t *testing.T) {
 		step time.Duration
 		told string
 	}{
-		{25 * time.Hour, "INFO deploy: The clock of the host here was set forward by 25h0m0s. The deadlines of the flow are kept: they follow the time that passes."},
-		{-25 * time.Hour, "INFO deploy: The clock of the host here was set back by 25h0m0s. The deadlines of the flow are kept: they follow the time that passes."},
+		{25 * time.Hour, "INFO deploy: The clock of the host here was set forward by 25h0m0s. " +
+			"The deadlines of the flow are kept: they follow the time that passes."},
+		{-25 * time.Hour, "INFO deploy: The clock of the host here was set back by 25h0m0s. " +
+			"The deadlines of the flow are kept: they follow the time that passes."},
 	} {
 		for _, answers := range []bool{true, false} {
 			t.Run(fmt.Sprint(tt.step, answers), func(t *testing.T) {

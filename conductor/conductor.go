@@ -54,8 +54,8 @@ type Config struct {
 
 	BuiltInRules    []node.InspectionRule                   // inspection rules beside those in the store
 	RuleCalls       func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does
-	DiscoveryDriver string                                  // hardware type that unknown machines are enrolled with when they report; "": they are not
-	DiscoveryLimit  int                                     // most machines that discovery has enrolled and nobody has managed yet; 0: no limit
+	DiscoveryDriver string                                  // hardware type given to an unknown machine that reports; "": it is not enrolled
+	DiscoveryLimit  int                                     // most enrolled machines that nobody has managed yet; 0: no limit
 
 	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3

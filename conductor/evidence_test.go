@@ -75,7 +75,8 @@ func TestMakeRoom(t *testing.T) {
 		bytes int64
 		age   time.Duration
 		left  string
-	}{{10, 1000, 0, "abcd"}, {2, 1000, 0, "cd"}, {10, 25, 0, "cd"}, {10, 1, 0, "d"}, {0, 0, 0, "abcd"}, {10, 1000, 2500 * time.Millisecond, "cd"}, {10, 1000, time.Millisecond, ""}} {
+	}{{10, 1000, 0, "abcd"}, {2, 1000, 0, "cd"}, {10, 25, 0, "cd"}, {10, 1, 0, "d"}, {0, 0, 0, "abcd"},
+		{10, 1000, 2500 * time.Millisecond, "cd"}, {10, 1000, time.Millisecond, ""}} {
 		dir := t.TempDir()
 		for i, name := range []string{"a", "b", "c", "d"} {
 			path := filepath.Join(dir, name+logSuffix)

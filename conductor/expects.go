@@ -43,7 +43,8 @@ func modest(data node.InspectionData) error {
 		return err
 	}
 	if len(b) > maxStrangersReport {
-		return node.Errorf(node.Invalid, "The machine was not enrolled: its report has %d bytes; of a machine that nobody has enrolled at most %d are kept.",
+		return node.Errorf(node.Invalid,
+			"The machine was not enrolled: its report has %d bytes; of a machine that nobody has enrolled at most %d are kept.",
 			len(b), maxStrangersReport)
 	}
 	return nil

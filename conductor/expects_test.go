@@ -18,7 +18,8 @@ func TestDiscoveryHasACap(t *testing.T) {
 		other := stranger("192.0.2.78")
 		other.Inventory["interfaces"] = []any{map[string]any{"mac_address": "52:54:00:00:00:42"}}
 		_, err = c.ContinueInspection(w.t.Context(), other)
-		if node.KindOf(err) != node.Unavailable || !strings.HasPrefix(err.Error(), "The machine was not enrolled: 1 discovered machines wait in the state enroll, as many as discovery_limit allows.") {
+		if node.KindOf(err) != node.Unavailable || !strings.HasPrefix(err.Error(),
+			"The machine was not enrolled: 1 discovered machines wait in the state enroll, as many as discovery_limit allows.") {
 			t.Errorf("one too many: %v", err)
 		}
 		if got := w.nodes(); len(got) != 2 {
@@ -26,7 +27,8 @@ func TestDiscoveryHasACap(t *testing.T) {
 		}
 		large := stranger("192.0.2.77")
 		large.PluginData["noise"] = strings.Repeat("x", maxStrangersReport)
-		if _, err := c.ContinueInspection(w.t.Context(), large); node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), "at most 2097152 are kept") {
+		if _, err := c.ContinueInspection(w.t.Context(), large); node.KindOf(err) != node.Invalid ||
+			!strings.Contains(err.Error(), "at most 2097152 are kept") {
 			t.Errorf("a large report of the first: %v", err)
 		}
 		if _, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77")); err != nil {

@@ -77,7 +77,8 @@ func (c *Conductor) byAddresses(ctx context.Context, m claim) (*node.Node, error
 	case len(all) == 0:
 		return first, err
 	case len(all) == 1:
-		return nil, node.Errorf(node.NotFound, "No node has a port with any of the MAC addresses %s that tells it from others.", strings.Join(m.macs, ", "))
+		return nil, node.Errorf(node.NotFound, "No node has a port with any of the MAC addresses %s that tells it from others.",
+			strings.Join(m.macs, ", "))
 	}
 	return nil, err
 }
@@ -173,7 +174,8 @@ func (c *Conductor) dropForeign(ctx context.Context, t *driver.Task, found *driv
 				if t.Node.ID == 0 && p.PXEEnabled { // the machine has become a node meanwhile
 					return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
 				}
-				found.Notes = append(found.Notes, fmt.Sprintf("The interface with the MAC address %s did not become a port: node %s has a port with it.", p.Address, other.NodeUUID))
+				found.Notes = append(found.Notes,
+					fmt.Sprintf("The interface with the MAC address %s did not become a port: node %s has a port with it.", p.Address, other.NodeUUID))
 				continue
 			}
 		}

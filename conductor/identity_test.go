@@ -21,11 +21,14 @@ func rack(t *testing.T, state node.State, test func(w *world, c *Conductor)) {
 	inWorld(t, func(w *world) {
 		w.cfg.DiscoveryDriver = "test"
 		w.enroll("test", state)
-		second := &node.Node{UUID: uuid2, Name: "second", Driver: "test", State: state, DriverInfo: node.Document{}, InstanceInfo: node.Document{"image_source": "file:///img"}}
+		second := &node.Node{UUID: uuid2, Name: "second", Driver: "test", State: state, DriverInfo: node.Document{},
+			InstanceInfo: node.Document{"image_source": "file:///img"}}
 		if err := w.store.CreateNode(w.t.Context(), second); err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range []node.Port{{UUID: "p2", NodeUUID: uuid2, Address: mac2, PXEEnabled: true}, {UUID: "p3", NodeUUID: uuid1, Address: shared}} {
+		for _, p := range []node.Port{
+			{UUID: "p2", NodeUUID: uuid2, Address: mac2, PXEEnabled: true}, {UUID: "p3", NodeUUID: uuid1, Address: shared},
+		} {
 			if err := w.store.CreatePort(w.t.Context(), &p); err != nil {
 				t.Fatal(err)
 			}
@@ -105,9 +108,12 @@ func TestTheStrongestEvidenceDecides(t *testing.T) {
 			{"the interface booted from", claim{macs: []string{mac2, mac1, shared}, booted: mac2, serial: "sn1"}, uuid2, 0},
 			{"the serial number, of two boot interfaces", claim{macs: []string{mac1, mac2}, serial: "sn2"}, uuid2, 0},
 			{"a serial number of neither", claim{macs: []string{mac1, mac2}, serial: "sn9"}, "", node.Conflict},
-			{"a board with another network card", claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn1"}, uuid1, 0},
-			{"another machine with the shared card", claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn9"}, "", node.NotFound},
-			{"the same, whose serial number nobody set", claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99"}, "", node.NotFound},
+			{"a board with another network card",
+				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn1"}, uuid1, 0},
+			{"another machine with the shared card",
+				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn9"}, "", node.NotFound},
+			{"the same, whose serial number nobody set",
+				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99"}, "", node.NotFound},
 			{"a stranger", claim{macs: []string{"52:54:00:00:00:99"}, booted: "52:54:00:00:00:99"}, "", node.NotFound},
 		} {
 			n, err := c.byAddresses(w.t.Context(), tt.m)
@@ -119,7 +125,10 @@ func TestTheStrongestEvidenceDecides(t *testing.T) {
 }
 
 func TestSerialNumbersThatMachinesShare(t *testing.T) {
-	for _, s := range []string{"", " ", "To be filled by O.E.M.", "Default string", "0123456789", "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "0", "None", "Not Specified", "XXXXXXXX", "........"} {
+	for _, s := range []string{
+		"", " ", "To be filled by O.E.M.", "Default string", "0123456789", "00000000-0000-0000-0000-000000000000",
+		"FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "0", "None", "Not Specified", "XXXXXXXX", "........",
+	} {
 		if got := ownSerial(s); got != "" {
 			t.Errorf("%q is taken for a machine's own: %q", s, got)
 		}
@@ -171,7 +180,8 @@ func TestALookupFromElsewhereArmsNothing(t *testing.T) {
 	rack(t, node.CleanWait, func(w *world, c *Conductor) {
 		ask := func(from string) (string, node.Agent) {
 			t.Helper()
-			_, token, err := c.LookupAgent(w.t.Context(), node.AgentLookup{MACs: []string{mac1}, WantToken: true, Caller: node.Caller{Address: netip.MustParseAddr(from)}})
+			_, token, err := c.LookupAgent(w.t.Context(),
+				node.AgentLookup{MACs: []string{mac1}, WantToken: true, Caller: node.Caller{Address: netip.MustParseAddr(from)}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -113,7 +113,8 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 		{"a config drive that is not gzipped", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "aGVsbG8gd29ybGQ="}, node.Invalid,
 			"The config drive must be an http or https URL, or base64 of a gzipped image; this is neither."},
 		{"a config drive in parts that names files", node.Available, nil,
-			node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{MetaData: node.Document{"files": []any{"x"}}}}, node.Invalid,
+			node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{MetaData: node.Document{"files": []any{"x"}}}},
+			node.Invalid,
 			`meta_data of a config drive in parts can not have "files": it names files of the drive, and the parts have none. ` +
 				"Use user_data or network_data, or give the whole drive as base64 of a gzipped image."},
 		{"a hardware type that is gone", node.Available, func(n *node.Node) { n.Driver = "gone" }, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
@@ -276,7 +277,8 @@ func TestDeadlines(t *testing.T) {
 		w.reach(node.DeployWait)
 		time.Sleep(time.Minute)
 		w.store.mu.Lock()
-		w.store.boots = []node.BootEvent{{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER", At: time.Now()}}
+		w.store.boots = []node.BootEvent{{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered,
+			Who: node.AskedFirmware, What: "DISCOVER", At: time.Now()}}
 		w.store.mu.Unlock()
 		began := time.Now()
 		n := w.settle()

@@ -94,7 +94,8 @@ func TestWhy(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", running.Sentence, want)
 		}
 		w.store.mu.Lock()
-		w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9", At: node.Now()})
+		w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware,
+			What: "DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9", At: node.Now()})
 		w.store.mu.Unlock()
 		line.says("iPXE initialising devices...")
 		running, failed := why()

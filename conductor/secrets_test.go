@@ -13,7 +13,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-const userData = "#cloud-config\nchpasswd:\n  list: |\n    root:toor-toor-9\npassword: drive-pass\nwrite_files:\n- content: c2VjcmV0LWZpbGU=\n"
+const userData = "#cloud-config\nchpasswd:\n  list: |\n    root:toor-toor-9\npassword: drive-pass\n" +
+	"write_files:\n- content: c2VjcmV0LWZpbGU=\n"
 
 // nodeWithDrive is a node whose config drive has user data and a password in its meta data.
 func nodeWithDrive(t *testing.T) *node.Node {
@@ -37,7 +38,10 @@ func TestAnAgentsQuotesAreHidden(t *testing.T) {
 		"c2VjcmV0LWZpbGU=", "meta-secret-1", "bmc-secret-1", b64("bmc-secret-1"), b64("admin:bmc-secret-1"), "bmc%2dsecret-1 bmc-secret-1",
 	} {
 		got := scrub(n, "writing the config drive failed: '"+quote+"' is not what the disk takes")
-		for _, secret := range []string{"toor-toor-9", "drive-pass", "c2VjcmV0LWZpbGU", "meta-secret-1", "bmc-secret-1", b64("bmc-secret-1")[:12], b64(userData)[:40], n.ConfigDrive[:40]} {
+		for _, secret := range []string{
+			"toor-toor-9", "drive-pass", "c2VjcmV0LWZpbGU", "meta-secret-1", "bmc-secret-1", b64("bmc-secret-1")[:12],
+			b64(userData)[:40], n.ConfigDrive[:40],
+		} {
 			if strings.Contains(got, secret) {
 				t.Errorf("of %.60q is left %.200s", quote, got)
 			}
@@ -80,15 +84,18 @@ func TestAFailureKeepsNoSecrets(t *testing.T) {
 		w.cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		c := New(w.cfg)
 		long := strings.Repeat("x", lineLimit-6) + " drive-pass"
-		err := c.AgentLines(t.Context(), n.UUID, "agent-token-1", []node.Line{{Text: "wrote root:toor-toor-9"}, {Text: long}, {Text: base64.StdEncoding.EncodeToString([]byte(userData))}})
+		err := c.AgentLines(t.Context(), n.UUID, "agent-token-1", []node.Line{{Text: "wrote root:toor-toor-9"}, {Text: long},
+			{Text: base64.StdEncoding.EncodeToString([]byte(userData))}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.AgentProgress(t.Context(), n.UUID, "agent-token-1", node.Progress{Step: "write", Detail: "writing drive-pass", Disks: []node.DiskProgress{{What: "bmc drive-pass"}}})
+		err = c.AgentProgress(t.Context(), n.UUID, "agent-token-1",
+			node.Progress{Step: "write", Detail: "writing drive-pass", Disks: []node.DiskProgress{{What: "bmc drive-pass"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.note(t.Context(), w.node(), "deploy", errorSeverity, "the agent says drive-pass, "+base64.StdEncoding.EncodeToString([]byte("hunter2-secret")))
+		c.note(t.Context(), w.node(), "deploy", errorSeverity,
+			"the agent says drive-pass, "+base64.StdEncoding.EncodeToString([]byte("hunter2-secret")))
 		lines, err := w.store.Lines(t.Context(), n.UUID, node.AgentLog)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +105,10 @@ func TestAFailureKeepsNoSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept := fmt.Sprintf("%+v %+v %v %s", lines, progress, w.events(), &log)
-		for _, secret := range []string{"toor-toor-9", "drive-pass", "drive-", "hunter2-secret", base64.StdEncoding.EncodeToString([]byte("hunter2-secret")), base64.StdEncoding.EncodeToString([]byte(userData))[:40]} {
+		for _, secret := range []string{
+			"toor-toor-9", "drive-pass", "drive-", "hunter2-secret", base64.StdEncoding.EncodeToString([]byte("hunter2-secret")),
+			base64.StdEncoding.EncodeToString([]byte(userData))[:40],
+		} {
 			if strings.Contains(kept, secret) {
 				t.Errorf("%s is kept:\n%s", secret, kept)
 			}

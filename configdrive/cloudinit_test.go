@@ -43,7 +43,8 @@ func cloudInit(t *testing.T, drives ...string) []understood {
 	if _, err := os.Stat(where); err != nil {
 		t.Fatalf("cloud-init is needed: run scripts/deps test (%v)", err)
 	}
-	cmd := exec.Command("/usr/bin/python3", append([]string{"testdata/cloudinit.py", where, eth0}, drives...)...) // Debian's, whose modules cloud-init uses
+	// Debian's Python has the modules that cloud-init uses.
+	cmd := exec.Command("/usr/bin/python3", append([]string{"testdata/cloudinit.py", where, eth0}, drives...)...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -88,10 +89,13 @@ func gzipped(t *testing.T, text string) string {
 }
 
 const (
-	byDHCP   = "\nnetwork:\n    ethernets:\n        eth0:\n            dhcp4: true\n            match:\n                macaddress: '" + eth0 + "'\n            set-name: eth0\n    version: 2\n"
+	byDHCP = "\nnetwork:\n    ethernets:\n        eth0:\n            dhcp4: true\n" +
+		"            match:\n                macaddress: '" + eth0 + "'\n            set-name: eth0\n    version: 2\n"
 	noNet    = "\nnetwork:\n    version: 2\n"
-	isStatic = "\nnetwork:\n    version: 2\n    ethernets:\n        eth0:\n            addresses:\n            - 192.0.2.10/24\n            match:\n                macaddress: '" +
-		eth0 + "'\n            nameservers:\n                addresses:\n                - 192.0.2.53\n                search: []\n            routes:\n" +
+	isStatic = "\nnetwork:\n    version: 2\n    ethernets:\n        eth0:\n            addresses:\n" +
+		"            - 192.0.2.10/24\n            match:\n                macaddress: '" + eth0 + "'\n" +
+		"            nameservers:\n                addresses:\n                - 192.0.2.53\n                search: []\n" +
+		"            routes:\n" +
 		"            -   to: 0.0.0.0/0\n                via: 192.0.2.1\n            set-name: eth0\n"
 )
 
@@ -115,7 +119,8 @@ func networkData(kind string) node.Document {
 // not given means nothing, where an empty file would take the network from the machine.
 func TestCloudInitUnderstandsTheDrive(t *testing.T) {
 	n := &node.Node{UUID: uuidA, Name: "rack1-u7"}
-	multipart := "Content-Type: multipart/mixed; boundary=\"B\"\nMIME-Version: 1.0\n\n--B\nContent-Type: text/cloud-config\n\n#cloud-config\n{}\n" +
+	multipart := "Content-Type: multipart/mixed; boundary=\"B\"\nMIME-Version: 1.0\n\n" +
+		"--B\nContent-Type: text/cloud-config\n\n#cloud-config\n{}\n" +
 		"--B\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n--B--\n"
 	cases := []struct {
 		name    string
@@ -124,16 +129,21 @@ func TestCloudInitUnderstandsTheDrive(t *testing.T) {
 		want    understood // without the network's files
 	}{
 		{"nothing", node.ConfigDriveParts{}, byDHCP, understood{Hostname: "rack1-u7"}},
-		{"empty parts", node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{}, UserData: "", VendorData: node.Document{}}, byDHCP,
+		{"empty parts", node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{}, UserData: "", VendorData: node.Document{}},
+			byDHCP,
 			understood{Hostname: "rack1-u7"}},
-		{"null members", node.ConfigDriveParts{MetaData: node.Document{"meta": nil, "files": nil, "network_config": nil, "public_keys": nil}}, byDHCP,
+		{"null members", node.ConfigDriveParts{MetaData: node.Document{"meta": nil, "files": nil, "network_config": nil, "public_keys": nil}},
+			byDHCP,
 			understood{Hostname: "rack1-u7"}},
-		{"host name and keys", node.ConfigDriveParts{MetaData: node.Document{"hostname": "web-1.example.org", "public_keys": map[string]any{"a": "ssh-ed25519 AAAA a", "b": "ssh-rsa BBBB b"}}}, byDHCP,
+		{"host name and keys", node.ConfigDriveParts{MetaData: node.Document{"hostname": "web-1.example.org",
+			"public_keys": map[string]any{"a": "ssh-ed25519 AAAA a", "b": "ssh-rsa BBBB b"}}}, byDHCP,
 			understood{Hostname: "web-1", FQDN: "web-1.example.org", Keys: []string{"ssh-ed25519 AAAA a", "ssh-rsa BBBB b"}}},
 		{"DHCP by network data", node.ConfigDriveParts{NetworkData: networkData("ipv4_dhcp")},
 			strings.Replace(byDHCP, "    version: 2\n", "", 1) + "", understood{Hostname: "rack1-u7", NetworkGiven: true}},
-		{"a fixed address", node.ConfigDriveParts{NetworkData: networkData("ipv4")}, isStatic, understood{Hostname: "rack1-u7", NetworkGiven: true}},
-		{"no network, said in words", node.ConfigDriveParts{NetworkData: node.Document{"links": []any{}, "networks": []any{}, "services": []any{}}}, noNet,
+		{"a fixed address", node.ConfigDriveParts{NetworkData: networkData("ipv4")}, isStatic,
+			understood{Hostname: "rack1-u7", NetworkGiven: true}},
+		{"no network, said in words",
+			node.ConfigDriveParts{NetworkData: node.Document{"links": []any{}, "networks": []any{}, "services": []any{}}}, noNet,
 			understood{Hostname: "rack1-u7", NetworkGiven: true}},
 		{"a script", node.ConfigDriveParts{UserData: "#!/bin/sh\necho é > /x\n"}, byDHCP,
 			understood{Hostname: "rack1-u7", User: [][2]string{{"text/x-shellscript", "#!/bin/sh\necho é > /x\n"}}}},
@@ -163,7 +173,8 @@ func TestCloudInitUnderstandsTheDrive(t *testing.T) {
 				t.Errorf("by ISO 9660 and by FAT: %s", diff)
 			}
 			eni, networkd := got.ENI["network"], got.Networkd["10-cloud-init-eth0.network"]
-			if dhcp := strings.Contains(tt.netplan, "dhcp4: true"); strings.Contains(eni, "iface eth0 inet dhcp") != dhcp || strings.Contains(networkd, "DHCP=ipv4") != dhcp {
+			if dhcp := strings.Contains(tt.netplan, "dhcp4: true"); strings.Contains(eni, "iface eth0 inet dhcp") != dhcp ||
+				strings.Contains(networkd, "DHCP=ipv4") != dhcp {
 				t.Errorf("other renderers: %s %s", eni, networkd)
 			}
 			if diff := cmp.Diff(normal(tt.netplan), normal(got.Netplan["network"])); diff != "" {
@@ -200,7 +211,8 @@ func some[T any](list []T) []T {
 // a name of a file that is missing a drive that it does not take.
 func TestWhatCloudInitMakesOfEmptyFiles(t *testing.T) {
 	network := plant(t, map[string]string{"openstack/latest/meta_data.json": `{"uuid":"u"}`, "openstack/latest/network_data.json": "{}"})
-	named := plant(t, map[string]string{"openstack/latest/meta_data.json": `{"uuid":"u","files":[{"path":"/etc/motd","content_path":"/content/0000"}]}`})
+	named := plant(t,
+		map[string]string{"openstack/latest/meta_data.json": `{"uuid":"u","files":[{"path":"/etc/motd","content_path":"/content/0000"}]}`})
 	null := plant(t, map[string]string{"openstack/latest/meta_data.json": `{"uuid":"u","meta":null}`})
 	got := cloudInit(t, network, named, null)
 	if !got[0].NetworkGiven || normal(got[0].Netplan["network"]) != normal(noNet) {

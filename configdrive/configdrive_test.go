@@ -77,7 +77,8 @@ func wholeDrive() node.ConfigDriveParts {
 }
 
 var wholeFiles = map[string]string{
-	"openstack/latest/meta_data.json":    `{"hostname":"web-1.example","name":"rack1-u7","public_keys":{"me":"ssh-ed25519 AAAA"},"uuid":"` + uuidA + `"}`,
+	"openstack/latest/meta_data.json": `{"hostname":"web-1.example","name":"rack1-u7","public_keys":{"me":"ssh-ed25519 AAAA"},"uuid":"` +
+		uuidA + `"}`,
 	"openstack/latest/network_data.json": `{"links":[]}`,
 	"openstack/latest/user_data":         long,
 	"openstack/latest/vendor_data2.json": `{"cloud-init":"#cloud-config"}`,
@@ -110,7 +111,8 @@ func TestADriveIsReadableByOthers(t *testing.T) {
 			t.Errorf("to GRUB %s holds %.200q, want %.200q", name, got, want)
 		}
 	}
-	if out := run(t, "blkid", "-p", "-o", "export", file); !strings.Contains(out, "\nLABEL=config-2\n") || !strings.Contains(out, "\nTYPE=iso9660\n") {
+	if out := run(t, "blkid", "-p", "-o", "export", file); !strings.Contains(out, "\nLABEL=config-2\n") ||
+		!strings.Contains(out, "\nTYPE=iso9660\n") {
 		t.Errorf("blkid: %s", out)
 	}
 	files, err := readISO(image)
@@ -137,11 +139,14 @@ func TestWhatWasNotGivenHasNoFile(t *testing.T) {
 	}{
 		{"nothing", n1, node.ConfigDriveParts{}, meta("n1")},
 		{"nothing, to a node without a name", &node.Node{UUID: uuidA}, node.ConfigDriveParts{}, meta(uuidA)},
-		{"empty parts", n1, node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{}, UserData: "", VendorData: node.Document{}}, meta("n1")},
+		{"empty parts", n1, node.ConfigDriveParts{MetaData: node.Document{}, NetworkData: node.Document{},
+			UserData: "", VendorData: node.Document{}}, meta("n1")},
 		{"an empty object as user data", n1, node.ConfigDriveParts{UserData: map[string]any{}}, meta("n1")},
 		{"an empty list as user data", n1, node.ConfigDriveParts{UserData: []any{}}, meta("n1")},
-		{"null in the metadata", n1, node.ConfigDriveParts{MetaData: node.Document{"uuid": nil, "name": nil, "meta": nil, "files": nil, "hostname": ""}}, meta("n1")},
-		{"the node's network data", &node.Node{UUID: uuidA, Name: "n1", NetworkData: node.Document{"a": 1}}, node.ConfigDriveParts{NetworkData: node.Document{}},
+		{"null in the metadata", n1,
+			node.ConfigDriveParts{MetaData: node.Document{"uuid": nil, "name": nil, "meta": nil, "files": nil, "hostname": ""}}, meta("n1")},
+		{"the node's network data", &node.Node{UUID: uuidA, Name: "n1", NetworkData: node.Document{"a": 1}},
+			node.ConfigDriveParts{NetworkData: node.Document{}},
 			with(meta("n1"), "network_data.json", `{"a":1}`)},
 		{"network data that say that there is no network", n1, node.ConfigDriveParts{NetworkData: node.Document{"links": []any{}}},
 			with(meta("n1"), "network_data.json", `{"links":[]}`)},
@@ -163,7 +168,8 @@ func TestPartsCanNotNameFilesOfTheDrive(t *testing.T) {
 		"network_config": map[string]any{"content_path": "/content/0001"},
 	} {
 		_, err := Build(node.ConfigDriveParts{MetaData: node.Document{key: value}}, &node.Node{UUID: uuidA})
-		if err == nil || node.KindOf(err) != node.Invalid || !strings.HasPrefix(err.Error(), `meta_data of a config drive in parts can not have "`+key+`": `) {
+		if err == nil || node.KindOf(err) != node.Invalid ||
+			!strings.HasPrefix(err.Error(), `meta_data of a config drive in parts can not have "`+key+`": `) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}

@@ -61,20 +61,24 @@ func Fit(drive []byte, sector int64) ([]byte, error) {
 	case sector <= 512 || ext >= sector:
 		return drive, nil
 	case ext != 0:
-		return nil, fmt.Errorf("the config drive is an ext4 file system with blocks of %d bytes, which cannot be read from this disk's sectors of %d bytes: make it with blocks of %d bytes, or as ISO 9660",
+		return nil, fmt.Errorf("the config drive is an ext4 file system with blocks of %d bytes, "+
+			"which cannot be read from this disk's sectors of %d bytes: make it with blocks of %d bytes, or as ISO 9660",
 			ext, sector, sector)
 	default:
-		return nil, fmt.Errorf("this disk has sectors of %d bytes, and the config drive is not known to be readable from it: give one with an ISO 9660, FAT or ext4 file system labelled %s", sector, Label)
+		return nil, fmt.Errorf("this disk has sectors of %d bytes, and the config drive is not known to be readable from it: "+
+			"give one with an ISO 9660, FAT or ext4 file system labelled %s", sector, Label)
 	}
 	if err == nil && len(files) == 0 {
 		err = errors.New("it has no files")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the config drive's %s file system cannot be read from this disk's sectors of %d bytes, and reading it to make another: %w", kind, sector, err)
+		return nil, fmt.Errorf("the config drive's %s file system cannot be read from this disk's sectors of %d bytes, "+
+			"and reading it to make another: %w", kind, sector, err)
 	}
 	fat, err := makeFAT(files, sector)
 	if err != nil {
-		return nil, fmt.Errorf("the config drive's %s file system cannot be read from this disk's sectors of %d bytes, and making a FAT file system of it: %w", kind, sector, err)
+		return nil, fmt.Errorf("the config drive's %s file system cannot be read from this disk's sectors of %d bytes, "+
+			"and making a FAT file system of it: %w", kind, sector, err)
 	}
 	return fat, nil
 }

@@ -142,7 +142,8 @@ func find(files []File, path string) ([]byte, bool) {
 func fatName(name string, taken map[string]bool) error {
 	same := strings.ToLower(name)
 	switch {
-	case strings.ContainsAny(name, "\"*/:<>?\\|") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) || strings.TrimRight(name, ". ") != name:
+	case strings.ContainsAny(name, "\"*/:<>?\\|") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) ||
+		strings.TrimRight(name, ". ") != name:
 		return fmt.Errorf("FAT can not have a file of the name %q", name)
 	case len(utf16.Encode([]rune(name))) > 255:
 		return fmt.Errorf("the name %q is too long for FAT", name)

@@ -81,7 +81,8 @@ func mustBeFAT(t *testing.T, image []byte, sector int64, files map[string]string
 	t.Helper()
 	file := save(t, image)
 	run(t, "fsck.vfat", "-n", "-V", file)
-	if out := run(t, "blkid", "-p", "-o", "export", file); !strings.Contains(out, "\nLABEL=config-2\n") || !strings.Contains(out, "\nTYPE=vfat\n") ||
+	if out := run(t, "blkid", "-p", "-o", "export", file); !strings.Contains(out, "\nLABEL=config-2\n") ||
+		!strings.Contains(out, "\nTYPE=vfat\n") ||
 		!strings.Contains(out, fmt.Sprintf("\nFSBLOCKSIZE=%d\n", sector)) && strings.Contains(out, "FSBLOCKSIZE") {
 		t.Errorf("blkid: %s", out)
 	}
@@ -175,8 +176,10 @@ func TestWhatCanNotBeMadeForADisk(t *testing.T) {
 		{"a link", load(t, linked), "a symbolic link"},
 		{"two of a name", genisoimage(t, map[string]string{"a/x": "", "a/X": ""}, "-r"), `FAT does not tell the names "X" apart`},
 		{"a name that FAT does not have", genisoimage(t, map[string]string{"a/x:y": "1"}, "-r"), `FAT can not have a file of the name "x:y"`},
-		{"ext2 of small blocks", load(t, ext), "is an ext4 file system with blocks of 1024 bytes, which cannot be read from this disk's sectors of 4096 bytes"},
-		{"nobody's", []byte("whatever"), "is not known to be readable from it: give one with an ISO 9660, FAT or ext4 file system labelled config-2"},
+		{"ext2 of small blocks", load(t, ext),
+			"is an ext4 file system with blocks of 1024 bytes, which cannot be read from this disk's sectors of 4096 bytes"},
+		{"nobody's", []byte("whatever"),
+			"is not known to be readable from it: give one with an ISO 9660, FAT or ext4 file system labelled config-2"},
 		{"one that is cut off", cut[:len(cut)-400<<10], "are past its end"},
 	} {
 		if got, err := Fit(tt.drive, 4096); err == nil || !strings.Contains(err.Error(), tt.want) {

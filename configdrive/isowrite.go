@@ -95,7 +95,8 @@ func (t isoTree) descriptor() []byte {
 	for _, text := range []struct {
 		at, length int
 		value      string
-	}{{8, 32, ""}, {40, 32, Label}, {190, 128, ""}, {318, 128, ""}, {446, 128, ""}, {574, 128, "BILLET"}, {702, 37, ""}, {739, 37, ""}, {776, 37, ""}} {
+	}{{8, 32, ""}, {40, 32, Label}, {190, 128, ""}, {318, 128, ""}, {446, 128, ""}, {574, 128, "BILLET"},
+		{702, 37, ""}, {739, 37, ""}, {776, 37, ""}} {
 		copy(b[text.at:], t.padded(text.value, text.length))
 	}
 	both32(b[80:], t.total)
@@ -183,7 +184,8 @@ func (t isoTree) folder(folder string) ([]byte, error) {
 		// SP: Rock Ridge begins; ER: this is it.
 		itself = slices.Concat([]byte("SP\x07\x01\xbe\xef\x00"), itself, []byte("ER\x12\x01\x0a\x00\x00\x01IEEE_P1282"))
 	}
-	b := append(t.record("\x00", t.block(folder), isoBlock, true, itself), t.record("\x01", t.block(parent), isoBlock, true, rockRidge("", true))...)
+	b := append(t.record("\x00", t.block(folder), isoBlock, true, itself),
+		t.record("\x01", t.block(parent), isoBlock, true, rockRidge("", true))...)
 	records := map[string][]byte{}
 	for _, f := range t.folders {
 		if in, name := split(f); in == folder && f != "" {

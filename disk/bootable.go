@@ -31,11 +31,12 @@ func modeName(mode string) string { return strings.ToUpper(mode) }
 // What boot code says when it finds nothing to start. By their words the codes are known that depend on
 // something else on the disk, or start nothing at all; any other is believed to know its way.
 var (
-	grubCode     = []byte("Geom\x00Hard Disk\x00Read\x00 Error") // GRUB 2, boot.img
-	gptCode      = []byte("Missing OS\r\n")                      // syslinux, gptmbr.bin
-	notBootable  = []byte("This is not a bootable disk")         // mkfs.vfat
-	activeCodes  = [][]byte{[]byte("issing operating system"), []byte("Invalid partition table")}
-	partedCode   = []byte{0xfa, 0xb8, 0x00, 0x10, 0x8e, 0xd0, 0xbc, 0x00, 0xb0, 0xb8, 0x00, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0xfb, 0xbe, 0x00, 0x7c}
+	grubCode    = []byte("Geom\x00Hard Disk\x00Read\x00 Error") // GRUB 2, boot.img
+	gptCode     = []byte("Missing OS\r\n")                      // syslinux, gptmbr.bin
+	notBootable = []byte("This is not a bootable disk")         // mkfs.vfat
+	activeCodes = [][]byte{[]byte("issing operating system"), []byte("Invalid partition table")}
+	partedCode  = []byte{0xfa, 0xb8, 0x00, 0x10, 0x8e, 0xd0, 0xbc, 0x00, 0xb0, 0xb8, 0x00, 0x00,
+		0x8e, 0xd8, 0x8e, 0xc0, 0xfb, 0xbe, 0x00, 0x7c}
 	errNoCode    = errors.New("its boot sector holds no boot code")
 	errNoSign    = errors.New("its first sector is no boot sector (it does not end in 55 aa), so a BIOS starts nothing from it")
 	errForUEFI   = "; it may be made for UEFI only: use an image with a boot loader for BIOS, or UEFI boot mode"
@@ -92,7 +93,8 @@ func grubHasCore(d Disk, boot []byte) error {
 		return fmt.Errorf("reading GRUB's core image: %w", err)
 	}
 	if bytes.Count(core, []byte{0}) == len(core) {
-		return fmt.Errorf("GRUB's boot sector looks for its core image in sector %d, which is empty: run grub-install for i386-pc in the image", sector)
+		return fmt.Errorf("GRUB's boot sector looks for its core image in sector %d, which is empty: "+
+			"run grub-install for i386-pc in the image", sector)
 	}
 	return nil
 }
@@ -123,7 +125,8 @@ func activeStarts(d Disk, m *mbrTable) error {
 		}
 		return nil
 	}
-	return errors.New("its boot code starts the active partition, but none of its partitions is active: mark the one with the boot loader, or install GRUB")
+	return errors.New("its boot code starts the active partition, but none of its partitions is active: " +
+		"mark the one with the boot loader, or install GRUB")
 }
 
 // hasActive looks for the partition that syslinux's boot code for GPT starts.

@@ -54,11 +54,13 @@ func TestStartsOnBIOS(t *testing.T) {
 		{"a table alone", tabled(t, marked), "its boot sector holds no boot code"},
 		{"GRUB", core(mbrOf(t, one, grubMBR)), ""},
 		{"GRUB without its core", mbrOf(t, one, grubMBR), "looks for its core image in sector 1, which is empty"},
-		{"GRUB, its core past the end", func() []byte { b := mbrOf(t, one, grubMBR); b[0x5f] = 1; return b }(), "in sector 16777217, but the disk has 16384"},
+		{"GRUB, its core past the end", func() []byte { b := mbrOf(t, one, grubMBR); b[0x5f] = 1; return b }(),
+			"in sector 16777217, but the disk has 16384"},
 		{"syslinux, active", withVBR(mbrOf(t, marked, syslinuxMBR), "\xeb\x58code"), ""},
 		{"syslinux, none active", withVBR(mbrOf(t, one, syslinuxMBR), "\xeb\x58code"), "none of its partitions is active"},
 		{"syslinux, active without boot sector", mbrOf(t, marked, syslinuxMBR), "the active partition 1: its first sector is no boot sector"},
-		{"syslinux, active is mkfs.vfat's", func() []byte { b := mbrOf(t, marked, syslinuxMBR); copy(b[2048<<9:], fat); return b }(), "the active partition 1: its boot sector only says"},
+		{"syslinux, active is mkfs.vfat's", func() []byte { b := mbrOf(t, marked, syslinuxMBR); copy(b[2048<<9:], fat); return b }(),
+			"the active partition 1: its boot sector only says"},
 		{"syslinux for GPT, none marked", gpt(syslinuxGPT), "none has it"},
 		{"syslinux for GPT", func() []byte { b := gpt(syslinuxGPT); b[1024+48] = 4; reseal(b); return b }(), ""},
 		{"parted's own code, none active", byParted("off"), "none of its partitions is active"},
@@ -159,8 +161,10 @@ func seaBIOS(t *testing.T, disk string, until ...string) string {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", "tcg", "-m", "64",
-		"-chardev", "file,id=said,append=on,path="+out.Name(), "-serial", "chardev:said", "-chardev", "file,id=log,append=on,path="+out.Name()+".log", "-device", "isa-debugcon,iobase=0x402,chardev=log",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "pc", "-accel", "tcg", "-m", "64",
+		"-chardev", "file,id=said,append=on,path="+out.Name(), "-serial", "chardev:said",
+		"-chardev", "file,id=log,append=on,path="+out.Name()+".log", "-device", "isa-debugcon,iobase=0x402,chardev=log",
 		"-drive", "file="+disk+",format=raw,if=ide,snapshot=on")
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v (apt-get install qemu-system-x86)", err)

@@ -64,7 +64,8 @@ func TestFindLoader(t *testing.T) {
 		{"folder over many clusters, FAT12", 12, 2 << 20, append(crowd("EFI/vendor with a long name"), "EFI/vendor with a long name/shimx64.efi"), `\EFI\vendor with a long name\shimx64.efi`},
 		{"folder over many clusters, FAT16", 16, 8 << 20, append(crowd("EFI/vendor"), "EFI/vendor/shimx64.efi"), `\EFI\vendor\shimx64.efi`},
 		{"folder over many clusters, FAT32", 32, 40 << 20, append(crowd("EFI/vendor"), "EFI/vendor/shimx64.efi"), `\EFI\vendor\shimx64.efi`},
-		{"SUSE's names", 12, 1 << 20, []string{"EFI/BOOT/BOOTX64.EFI", "EFI/sles/grub.efi", "EFI/sles/shim.efi", "EFI/sles/MokManager.efi"}, `\EFI\sles\shim.efi`},
+		{"SUSE's names", 12, 1 << 20, []string{"EFI/BOOT/BOOTX64.EFI", "EFI/sles/grub.efi", "EFI/sles/shim.efi", "EFI/sles/MokManager.efi"},
+			`\EFI\sles\shim.efi`},
 		{"GRUB by its short name", 12, 1 << 20, []string{"EFI/BOOT/BOOTX64.EFI", "EFI/vendor/GRUB.EFI"}, `\EFI\vendor\GRUB.EFI`},
 		{"a vendor without a loader", 12, 1 << 20, []string{"EFI/aaa/readme.txt", "EFI/Boot/bootx64.efi"}, `\EFI\Boot\bootx64.efi`},
 	} {
@@ -113,11 +114,14 @@ func TestLoadersOfBootCSV(t *testing.T) {
 		{"with the architecture's name", "BOOTX64.CSV", utf16le(suse, true), []string{"shim.efi", "grub.efi"}, "shim.efi"},
 		{"plain text", "boot.csv", []byte("loader.efi,mine\n"), []string{"loader.efi", "grubx64.efi"}, "loader.efi"},
 		{"UTF-8 with a mark", "boot.csv", []byte("\xef\xbb\xbfloader.efi,mine\n"), []string{"loader.efi"}, "loader.efi"},
-		{"shim before the GRUB that is listed", "boot.csv", utf16le("grubx64.efi,mine\n", true), []string{"grubx64.efi", "shimx64.efi"}, "shimx64.efi"},
-		{"shim that is listed after GRUB", "boot.csv", utf16le("grub.efi,a\nshim-15.efi,b\n", true), []string{"grub.efi", "shim-15.efi"}, "shim-15.efi"},
+		{"shim before the GRUB that is listed", "boot.csv", utf16le("grubx64.efi,mine\n", true),
+			[]string{"grubx64.efi", "shimx64.efi"}, "shimx64.efi"},
+		{"shim that is listed after GRUB", "boot.csv", utf16le("grub.efi,a\nshim-15.efi,b\n", true),
+			[]string{"grub.efi", "shim-15.efi"}, "shim-15.efi"},
 		{"listed files that are not there", "boot.csv", utf16le("gone.efi,a\n\\..\\x.efi,b\n", true), []string{"grubx64.efi"}, "grubx64.efi"},
 		{"rubbish", "boot.csv", pattern(3000), []string{"grubx64.efi"}, "grubx64.efi"},
-		{"far too large", "boot.csv", append(utf16le("loader.efi,mine\n", true), make([]byte, 70<<10)...), []string{"loader.efi", "grub.efi"}, "grub.efi"},
+		{"far too large", "boot.csv", append(utf16le("loader.efi,mine\n", true), make([]byte, 70<<10)...),
+			[]string{"loader.efi", "grub.efi"}, "grub.efi"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := []string{"EFI/BOOT/BOOTX64.EFI"}

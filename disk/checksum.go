@@ -36,7 +36,8 @@ func newChecksum(img wire.ImageInfo, md5Allowed bool) (*checksum, error) {
 	case err != nil:
 		return nil, fmt.Errorf("image %s: %w", img.ID, err)
 	case image.Weak(algo) && !md5Allowed:
-		return nil, fmt.Errorf("image %s has only an "+strings.ToUpper(algo)+" checksum, which this service does not allow: give os_hash_algo and os_hash_value", img.ID)
+		return nil, fmt.Errorf("image %s has only an "+strings.ToUpper(algo)+
+			" checksum, which this service does not allow: give os_hash_algo and os_hash_value", img.ID)
 	}
 	c := &checksum{algo: algo, want: want, sum: sum}
 	if _, err := hex.DecodeString(want); err != nil || len(want) != 2*c.sum.Size() {

@@ -169,7 +169,8 @@ func TestNoRoomForTheBackupTable(t *testing.T) {
 		want string
 	}{
 		{8 << 20, ""}, {8<<20 + 512, ""}, {100 << 20, ""},
-		{3<<20 + 512, "partition 2 ends in sector 6143, which leaves no room for the backup partition table"}, {3<<20 - 512, "partition 2 lies in sectors 4096 to 6143, but the disk has 6143"},
+		{3<<20 + 512, "partition 2 ends in sector 6143, which leaves no room for the backup partition table"},
+		{3<<20 - 512, "partition 2 lies in sectors 4096 to 6143, but the disk has 6143"},
 	} {
 		d := dirtyDisk(t, tt.size)
 		if _, err := d.WriteAt(image[:min(tt.size, 8<<20)], 0); err != nil {

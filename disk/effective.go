@@ -15,8 +15,10 @@ type inUse struct {
 }
 
 var (
-	errBareProtective = errors.New("the boot sector says that there is a GUID partition table, but sector 1 holds none, so nobody would find a partition")
-	errUnprotected    = errors.New("there is a GUID partition table, but the boot sector does not say so (no entry of type ee at sector 1), so neither firmware nor Linux would look at it")
+	errBareProtective = errors.New("the boot sector says that there is a GUID partition table, " +
+		"but sector 1 holds none, so nobody would find a partition")
+	errUnprotected = errors.New("there is a GUID partition table, but the boot sector does not say so (no entry of type ee at sector 1), " +
+		"so neither firmware nor Linux would look at it")
 )
 
 // tableOf finds the table that counts. A GUID partition table counts only when the boot sector has an entry

@@ -42,7 +42,8 @@ func (f *fat) loader(goarch string) (path, removable string, err error) {
 		}
 	}
 	if path == "" {
-		return "", "", fmt.Errorf(`there is neither \EFI\BOOT\BOOT%s.EFI nor a shim, GRUB or systemd-boot in any folder of \EFI`, strings.ToUpper(arch))
+		return "", "", fmt.Errorf(`there is neither \EFI\BOOT\BOOT%s.EFI nor a shim, GRUB or systemd-boot in any folder of \EFI`,
+			strings.ToUpper(arch))
 	}
 	return path, removable, nil
 }

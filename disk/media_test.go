@@ -148,7 +148,8 @@ func TestMediaLeadNowhere(t *testing.T) {
 	at := bytes.Index(iso, []byte("TOKEN.;1"))
 	copy(iso[at:], "../../x;")
 	for _, name := range []string{"token", "../../x", "x"} {
-		if data, found, err := MediaFile(bytes.NewReader(iso), "ir-vfd-dev", name); found && name != "../../x" || err != nil || found && string(data) != "secret" {
+		if data, found, err := MediaFile(bytes.NewReader(iso), "ir-vfd-dev", name); found && name != "../../x" ||
+			err != nil || found && string(data) != "secret" {
 			t.Errorf("%s: %q, %v, %v", name, data, found, err)
 		}
 	}

@@ -35,7 +35,8 @@ func hybrid(t testing.TB, kind string) []byte {
 	withEFI := append(isolinux, "-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot", cd)
 	switch kind {
 	case "xorriso": // Debian live
-		run(t, "xorriso", append([]string{"-as", "mkisofs", "-quiet", "-o", iso, "-isohybrid-mbr", "/usr/lib/ISOLINUX/isohdpfx.bin", "-isohybrid-gpt-basdat"}, withEFI...)...)
+		run(t, "xorriso", append([]string{"-as", "mkisofs", "-quiet", "-o", iso, "-isohybrid-mbr", "/usr/lib/ISOLINUX/isohdpfx.bin",
+			"-isohybrid-gpt-basdat"}, withEFI...)...)
 	case "isohybrid --uefi": // Fedora, as it was
 		run(t, "genisoimage", append([]string{"-quiet", "-o", iso}, withEFI...)...)
 		run(t, "isohybrid", "--uefi", iso)
@@ -43,8 +44,10 @@ func hybrid(t testing.TB, kind string) []byte {
 		run(t, "genisoimage", append([]string{"-quiet", "-o", iso}, append(isolinux, cd)...)...)
 		run(t, "isohybrid", iso)
 	case "appended GPT": // Ubuntu
-		run(t, "xorriso", append([]string{"-as", "mkisofs", "-quiet", "-o", iso, "--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img", "-partition_offset", "16",
-			"--mbr-force-bootable", "-append_partition", "2", "28732ac11ff8d211ba4b00a0c93ec93b", esp, "-appended_part_as_gpt"}, append(isolinux, cd)...)...)
+		run(t, "xorriso", append([]string{"-as", "mkisofs", "-quiet", "-o", iso, "--grub2-mbr",
+			"/usr/lib/grub/i386-pc/boot_hybrid.img", "-partition_offset", "16",
+			"--mbr-force-bootable", "-append_partition", "2", "28732ac11ff8d211ba4b00a0c93ec93b", esp, "-appended_part_as_gpt"},
+			append(isolinux, cd)...)...)
 	default:
 		run(t, "genisoimage", append([]string{"-quiet", "-o", iso}, append(isolinux, cd)...)...)
 	}
@@ -164,10 +167,12 @@ func TestWhatCannotBeTakenIsRefusedFirst(t *testing.T) {
 		mode  string
 		want  string
 	}{
-		{"no GPT behind a protective entry", odd(t, func(b []byte) { clear(b[512:1024]) }), false, "", "the boot sector says that there is a GUID partition table, but sector 1 holds none"},
+		{"no GPT behind a protective entry", odd(t, func(b []byte) { clear(b[512:1024]) }), false, "",
+			"the boot sector says that there is a GUID partition table, but sector 1 holds none"},
 		{"a GPT without protective entry", odd(t, func(b []byte) { clear(b[446:512]) }), false, "", "but the boot sector does not say so"},
 		{"a damaged GPT", func() []byte { b := partitioned(t, 8<<20); b[1024] ^= 1; return b }(), false, "", "entries are damaged"},
-		{"a partition past the end", odd(t, put64(1024+128+40, 50000)), false, "", "partition 2 lies in sectors 4096 to 50000, but the disk has 40960"},
+		{"a partition past the end", odd(t, put64(1024+128+40, 50000)), false, "",
+			"partition 2 lies in sectors 4096 to 50000, but the disk has 40960"},
 		{"a partition where the backup belongs", odd(t, put64(1024+128+40, 40950)), false, "", "leaves no room for the backup partition table"},
 		{"an MBR's partition past the end", func() []byte {
 			b := tabled(t, "label: dos\n2048,2048,L\n")
@@ -182,13 +187,18 @@ func TestWhatCannotBeTakenIsRefusedFirst(t *testing.T) {
 			binary.LittleEndian.PutUint32(b[458:], 38000)
 			return b
 		}(), true, "", "1.0 MiB are needed after the last partition, but only"},
-		{"nothing to start", append(make([]byte, 1<<20), pattern(2<<20)...), false, "bios", "would not start in BIOS mode: its first sector is no boot sector"},
+		{"nothing to start", append(make([]byte, 1<<20), pattern(2<<20)...), false, "bios",
+			"would not start in BIOS mode: its first sector is no boot sector"},
 		{"a DVD that is no disk", hybrid(t, "plain"), false, "bios", "would not start in BIOS mode: its first sector is no boot sector"},
-		{"a GPT without boot code", partitioned(t, 8<<20), false, "bios", "would not start in BIOS mode: its boot sector holds no boot code; it may be made for UEFI only"},
-		{"no loader for UEFI", partitioned(t, 8<<20), false, "uefi", "would not start in UEFI mode: reading the EFI system partition (partition 1): there is no FAT file system"},
+		{"a GPT without boot code", partitioned(t, 8<<20), false,
+			"bios", "would not start in BIOS mode: its boot sector holds no boot code; it may be made for UEFI only"},
+		{"no loader for UEFI", partitioned(t, 8<<20), false, "uefi",
+			"would not start in UEFI mode: reading the EFI system partition (partition 1): there is no FAT file system"},
 		{"no system partition", tabled(t, fourPrimaries), false, "uefi", "would not start in UEFI mode: the image has no EFI system partition"},
 	} {
-		for format, file := range map[string][]byte{"raw": tt.image, "qcow2": convert(t, tt.image, "-c", "-O", "qcow2"), "raw, packed": packedBy(t, tt.image, "gzip -1")} {
+		for format, file := range map[string][]byte{
+			"raw": tt.image, "qcow2": convert(t, tt.image, "-c", "-O", "qcow2"), "raw, packed": packedBy(t, tt.image, "gzip -1"),
+		} {
 			for how, serve := range map[string]func(testing.TB, []byte) *httptest.Server{"ranges": serveFile, "no ranges": noRanges} {
 				t.Run(tt.name+", "+format+", "+how, func(t *testing.T) {
 					s := serve(t, file)
@@ -212,7 +222,8 @@ func TestWhatCannotBeTakenIsRefusedFirst(t *testing.T) {
 func TestLogicalPartitionsAreNumberedAsLinuxDoes(t *testing.T) {
 	d := openDevice(t, sparse(t, "disk", 16<<20))
 	feed(t, "label: dos\n2048,2048,L\n4096,16384,E\n6144,1024,L\n9216,1024,L\n12288,2048,L\n", "sfdisk", "--quiet", d.Path())
-	want := []Partition{{"", 1, 2048 << 9, 2048 << 9}, {"", 2, 4096 << 9, 16384 << 9}, {"", 5, 6144 << 9, 1024 << 9}, {"", 6, 9216 << 9, 1024 << 9}, {"", 7, 12288 << 9, 2048 << 9}}
+	want := []Partition{{"", 1, 2048 << 9, 2048 << 9}, {"", 2, 4096 << 9, 16384 << 9}, {"", 5, 6144 << 9, 1024 << 9},
+		{"", 6, 9216 << 9, 1024 << 9}, {"", 7, 12288 << 9, 2048 << 9}}
 	got := numbered(d)
 	if len(got) != len(want) {
 		t.Fatalf("%+v", got)

@@ -110,7 +110,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // copyPacked downloads a compressed image once, hashing the file as it arrives, and writes what it holds. It returns
 // how much that was, which is at most the target's size less what is to be left for the config drive.
-func (w *Writer) copyPacked(ctx context.Context, to Disk, src *source, meta *blocks, sum *checksum, img wire.ImageInfo, packing image.Packing, drive int64) (int64, error) {
+func (w *Writer) copyPacked(ctx context.Context, to Disk, src *source, meta *blocks, sum *checksum, img wire.ImageInfo,
+	packing image.Packing, drive int64) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	memory, err := newPool(chunks)
@@ -132,7 +133,8 @@ func (w *Writer) copyPacked(ctx context.Context, to Disk, src *source, meta *blo
 	open := func(ctx context.Context) io.Reader {
 		stream := src.stream(ctx)
 		file.from = stream
-		large := fmt.Errorf("image %s, packed with %s, holds more than the %d bytes (%s) there are for it; the disk was left unbootable", img.ID, packing, room, human(room))
+		large := fmt.Errorf("image %s, packed with %s, holds more than the %d bytes (%s) there are for it; the disk was left unbootable",
+			img.ID, packing, room, human(room))
 		return &unpacking{packing: packing, file: file, stream: stream, bound: &bounded{left: room, large: large}}
 	}
 	nothing := func(*chunk) error { return nil }

@@ -34,7 +34,8 @@ func TestPackedImagesByteForByte(t *testing.T) {
 	raw := rawImage(t)
 	odd := pattern(3<<20 + 777)
 	for _, tt := range []struct{ name, command string }{
-		{"gzip, two pieces", "head -c 1000000 | gzip -1; tail -c +1000001 in | gzip -1"}, {"xz, many blocks", "xz -0 --block-size=1MiB"}, {"zstd of a file", "zstd -q -1 -c in"},
+		{"gzip, two pieces", "head -c 1000000 | gzip -1; tail -c +1000001 in | gzip -1"}, {"xz, many blocks", "xz -0 --block-size=1MiB"},
+		{"zstd of a file", "zstd -q -1 -c in"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			file := packedBy(t, raw, tt.command)
@@ -78,7 +79,8 @@ func TestPackedImagesThatDoNotFit(t *testing.T) {
 	}{
 		{"gzip", "gzip", false, "packed with gzip, holds more than the 20971520 bytes (20.0 MiB) there are for it; the disk was left unbootable"},
 		{"xz", "xz -0", true, "image the-image needs 67108864 bytes (64.0 MiB), but the disk has 20971520 (20.0 MiB)"},
-		{"xz, which says less", "head -c 1000000 | xz -0 > ../a; xz -0 < in > ../b; cat ../b ../a", false, "packed with xz, holds more than the 20971520 bytes"},
+		{"xz, which says less", "head -c 1000000 | xz -0 > ../a; xz -0 < in > ../b; cat ../b ../a",
+			false, "packed with xz, holds more than the 20971520 bytes"},
 		{"zstd", "zstd -q", false, "packed with zstd, holds more than the 20971520 bytes"},
 		{"zstd of a file", "zstd -q -c in", true, "but the disk has 20971520"},
 		{"zstd, pieces that say their sizes", "zstd -q -c in | cat - <(head -c 100 in | zstd -q)", true, "but the disk has 20971520"},
@@ -200,7 +202,8 @@ func TestPackedImageAndConfigDrive(t *testing.T) {
 		if (err == nil) != fits {
 			t.Errorf("a disk of %d bytes: %v", size, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("holds more than the %d bytes", size-300<<10)) && !strings.Contains(err.Error(), "config drive") {
+		if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("holds more than the %d bytes", size-300<<10)) &&
+			!strings.Contains(err.Error(), "config drive") {
 			t.Errorf("a disk of %d bytes: %v", size, err)
 		}
 	}

@@ -109,7 +109,8 @@ func (p plan) fits(size, sector, drive int64) error {
 		return fmt.Errorf("the partitions asked for (%s, and the config drive) are %d, but an MBR holds 4: set the capability disk_label to gpt", p, primaries)
 	}
 	if !p.gpt && (last.Offset+last.Length)/sector > math.MaxUint32 {
-		return fmt.Errorf("the partitions asked for (%s) reach past %s, which an MBR cannot say: set the capability disk_label to gpt", p, human(sector<<32))
+		return fmt.Errorf("the partitions asked for (%s) reach past %s, which an MBR cannot say: set the capability disk_label to gpt",
+			p, human(sector<<32))
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ func (w *Writer) firmwareReads(d Disk, img wire.ImageInfo) error {
 	if d.SectorSize() == 512 || img.BootMode == "uefi" || img.BootOption == "netboot" || img.BootMode == "" && !partition {
 		return nil
 	}
-	err := fmt.Errorf("the disk has sectors of %d bytes, and a BIOS starts only from disks with sectors of 512: set the machine's firmware and the node's boot_mode to uefi, "+
+	err := fmt.Errorf("the disk has sectors of %d bytes, and a BIOS starts only from disks with sectors of 512: "+
+		"set the machine's firmware and the node's boot_mode to uefi, "+
 		"or name another disk in root_device", d.SectorSize())
 	if w.AnyBoot {
 		w.Log.Warn("the image is written all the same, as asked for", "error", err)
@@ -37,7 +38,8 @@ func mountable(d Disk, what string) error {
 	if err != nil || block == 0 || block >= d.SectorSize() {
 		return err
 	}
-	return fmt.Errorf("%s holds an %s file system with blocks of %d bytes, which no system can mount from this disk's sectors of %d bytes: use an image made for such disks",
+	return fmt.Errorf("%s holds an %s file system with blocks of %d bytes, which no system can mount from this disk's sectors of %d bytes: "+
+		"use an image made for such disks",
 		what, fs.Type, block, d.SectorSize())
 }
 

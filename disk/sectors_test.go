@@ -53,7 +53,8 @@ func TestFileSystemsOn4KiBSectors(t *testing.T) {
 		fs   []byte
 		want string // of the error; "" none
 	}{
-		{"ext4 of small blocks", madeBy(t, 8<<20, "mke2fs", "-q", "-t", "ext4", "-b", "1024"), "an ext4 file system with blocks of 1024 bytes, " + cannot},
+		{"ext4 of small blocks", madeBy(t, 8<<20, "mke2fs", "-q", "-t", "ext4", "-b", "1024"),
+			"an ext4 file system with blocks of 1024 bytes, " + cannot},
 		{"ext4", madeBy(t, 8<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096"), ""},
 		{"xfs of small sectors", xfsHead(512), "an xfs file system with blocks of 512 bytes, " + cannot},
 		{"xfs", xfsHead(4096), ""},
@@ -131,7 +132,8 @@ func TestNoBIOSStartsFrom4KiBSectors(t *testing.T) {
 		d := dirtyDisk(t, 64<<20)
 		img.ImageType = kind
 		_, err := write(t, s, sectors{d, 4096}, img, "")
-		wantError(t, err, "the disk has sectors of 4096 bytes, and a BIOS starts only from disks with sectors of 512: set the machine's firmware and the node's boot_mode to uefi")
+		wantError(t, err, "the disk has sectors of 4096 bytes, and a BIOS starts only from disks with sectors of 512: "+
+			"set the machine's firmware and the node's boot_mode to uefi")
 		if !bytes.Equal(contents(t, d), bytes.Repeat([]byte{dirt}, 64<<20)) {
 			t.Errorf("%s: the disk was changed", kind)
 		}

@@ -76,11 +76,12 @@ func TestShared(t *testing.T) {
 // Partition types are enough, also of a partition that was never formatted.
 func TestSharedPartitionTypes(t *testing.T) {
 	for script, want := range map[string]string{
-		"label: dos\n2048,8192,L\n16384,8192,fb\n":                                                                    "VMFS (VMware) in partition 2",
-		"label: gpt\n2048,8192,AA31E02A-400F-11DB-9590-000C2911D1B8\n":                                                "VMFS (VMware) in partition 1",
-		"label: gpt\n2048,8192,L\n16384,8192,37AFFC90-EF7D-4E96-91C3-2D7AE055B174\n":                                  "GPFS (IBM) in partition 2",
-		"label: gpt\n2048,8192,381CFCCC-7288-11E0-92EE-000C2911D0B2\n":                                                "vSAN (VMware) in partition 1",
-		"label: gpt\n2048,8192,6A898CC3-1DD2-11B2-99A6-080020736631\n16384,8192,E6D6D379-F507-44C2-A23C-238F2A3DF928": "", // ZFS and LVM
+		"label: dos\n2048,8192,L\n16384,8192,fb\n":                                   "VMFS (VMware) in partition 2",
+		"label: gpt\n2048,8192,AA31E02A-400F-11DB-9590-000C2911D1B8\n":               "VMFS (VMware) in partition 1",
+		"label: gpt\n2048,8192,L\n16384,8192,37AFFC90-EF7D-4E96-91C3-2D7AE055B174\n": "GPFS (IBM) in partition 2",
+		"label: gpt\n2048,8192,381CFCCC-7288-11E0-92EE-000C2911D0B2\n":               "vSAN (VMware) in partition 1",
+		"label: gpt\n2048,8192,6A898CC3-1DD2-11B2-99A6-080020736631\n" +
+			"16384,8192,E6D6D379-F507-44C2-A23C-238F2A3DF928": "", // ZFS and LVM
 	} {
 		path := sparse(t, "disk", 64<<20)
 		feed(t, script, "sfdisk", "--quiet", path)
@@ -95,7 +96,8 @@ func TestSharedPartitionTypes(t *testing.T) {
 
 // A disk over two paths is one to hints, whichever path they name, and is protected on all of them.
 func TestPathsAreOneDisk(t *testing.T) {
-	a := wire.Disk{Name: "/dev/sda", Size: 10 << 30, Serial: "S", WWN: "0x6", WWNWithExtension: "0x6", HCTL: "0:0:0:1", ByPath: "one", Tran: "fc"}
+	a := wire.Disk{Name: "/dev/sda", Size: 10 << 30,
+		Serial: "S", WWN: "0x6", WWNWithExtension: "0x6", HCTL: "0:0:0:1", ByPath: "one", Tran: "fc"}
 	b := a
 	b.Name, b.HCTL, b.ByPath, b.PathOf = "/dev/sdb", "1:0:0:1", "two", "/dev/sda"
 	other := wire.Disk{Name: "/dev/sdc", Size: 10 << 30, Serial: "T", WWN: "0x7", WWNWithExtension: "0x7"}

@@ -132,7 +132,8 @@ func (w *Writer) inspect(r io.ReaderAt, img wire.ImageInfo) (image.Info, *image.
 		return image.Info{}, nil, err
 	}
 	if info.Packed != image.Unpacked {
-		w.Log.Info("image inspected", "image", img.ID, "format", info.Format, "packed", info.Packed, "file_bytes", size, "disk_bytes_at_least", info.VirtualSize)
+		w.Log.Info("image inspected", "image", img.ID, "format", info.Format, "packed", info.Packed,
+			"file_bytes", size, "disk_bytes_at_least", info.VirtualSize)
 		return info, nil, nil
 	}
 	layout, err := image.ReadLayout(r, size)

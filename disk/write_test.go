@@ -83,7 +83,8 @@ func TestWriteImageGivesTheImageByteForByte(t *testing.T) {
 		{"qcow2 with deflate, clusters of 2 MiB", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "cluster_size=2M"), 20 << 20},
 		{"qcow2 with subclusters", "qcow2", convert(t, raw, "-O", "qcow2", "-o", "extended_l2=on"), 20 << 20},
 		{"qcow2 with subclusters, deflate", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "extended_l2=on"), 20 << 20},
-		{"qcow2 with subclusters, zstd, 2 MiB", "qcow2", convert(t, raw, "-c", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=2M,compression_type=zstd"), 20 << 20},
+		{"qcow2 with subclusters, zstd, 2 MiB", "qcow2",
+			convert(t, raw, "-c", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=2M,compression_type=zstd"), 20 << 20},
 		{"qcow2, everything allocated", "qcow2", convert(t, raw, "-S", "0", "-O", "qcow2"), 20 << 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,7 +182,8 @@ func TestRefusedBeforeAnythingIsWritten(t *testing.T) {
 		{name: "declared as qcow2", file: raw, want: []string{"declared as qcow2 but its content is gpt"}},
 		{name: "backing file", file: stolen, want: []string{"inspecting image the-image", "backing file"}},
 		{name: "no checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = "" }, want: []string{"image the-image has no checksum", "os_hash_algo"}},
-		{name: "unknown checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashAlgo = "crc32" }, want: []string{`"crc32"`, "allowed are sha512, sha3_512"}},
+		{name: "unknown checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashAlgo = "crc32" },
+			want: []string{`"crc32"`, "allowed are sha512, sha3_512"}},
 		{name: "short checksum", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = "abcd" }, want: []string{"must be 64 hex digits"}},
 		{name: "MD5", file: qcow2, change: func(i *wire.ImageInfo) { i.HashValue = ""; i.Checksum = hex.EncodeToString(md5sum[:]) }, want: []string{"only an MD5 checksum"}},
 		{name: "no URL", file: qcow2, change: func(i *wire.ImageInfo) { i.URLs = nil }, want: []string{"image the-image has no URL"}},

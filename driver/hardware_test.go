@@ -136,7 +136,8 @@ func TestResults(t *testing.T) {
 	if driver.Done().Waiting() {
 		t.Error("done waits")
 	}
-	if r := driver.Wait(node.Await{For: node.Pause, Text: "rain"}, time.Minute); !r.Waiting() || r.WaitFor.Text != "rain" || r.Within != time.Minute {
+	if r := driver.Wait(node.Await{For: node.Pause, Text: "rain"}, time.Minute); !r.Waiting() ||
+		r.WaitFor.Text != "rain" || r.Within != time.Minute {
 		t.Errorf("%+v", r)
 	}
 }

@@ -22,7 +22,8 @@ type cloud struct {
 func (s *site) cloudMachine(name string, labArgs ...string) *cloud {
 	s.t.Helper()
 	s.lab("image", "debian-cloud", "--out", filepath.Join(cache, "images"))
-	c := &cloud{machine: s.machine(name, append([]string{"--memory", "1024", "--disk", "5G"}, labArgs...)...), key: filepath.Join(s.dir, name+".key")}
+	c := &cloud{machine: s.machine(name, append([]string{"--memory", "1024", "--disk", "5G"}, labArgs...)...),
+		key: filepath.Join(s.dir, name+".key")}
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", c.key).CombinedOutput(); err != nil {
 		s.t.Fatalf("ssh-keygen: %v: %s", err, out)
 	}
@@ -46,7 +47,8 @@ func (c *cloud) answers() {
 		out, err := c.ssh("true")
 		return err == nil, fmt.Sprintf("%v: %s\nconsole:\n%s", err, out, tail(c.console(), 3000))
 	})
-	if out, err := c.ssh("cloud-init status --wait --long"); err != nil || !strings.Contains(out, "status: done") || !strings.Contains(out, "DataSourceConfigDrive") {
+	if out, err := c.ssh("cloud-init status --wait --long"); err != nil || !strings.Contains(out, "status: done") ||
+		!strings.Contains(out, "DataSourceConfigDrive") {
 		t.Errorf("cloud-init: %v: %s", err, out)
 	}
 }
@@ -67,7 +69,8 @@ func TestLongCloudInitByDHCP(t *testing.T) {
 	s := newSite(t)
 	c := s.cloudMachine("cloud-dhcp")
 	script := filepath.Join(s.dir, "user-data")
-	text := "#!/bin/sh\necho was-here > /var/marker\necho \"ADDRESS=$(ip -4 -o addr show scope global | sed 's/.* inet //; s,/.*,,')=\" > /dev/ttyS0\n"
+	text := "#!/bin/sh\necho was-here > /var/marker\n" +
+		"echo \"ADDRESS=$(ip -4 -o addr show scope global | sed 's/.* inet //; s,/.*,,')=\" > /dev/ttyS0\n"
 	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,8 @@ import (
 
 // Words that mean something to a loader: ends of commands, comments, settings, variables, quotes, patterns, options. They
 // are few: the kernel hands those that it does not know to init and panics when there are more than 32.
-const hostileWords = "console=ttyS0 quiet ; reboot a;b #c d#e || goto && exit m.a=$net_default_mac${root$(x)`date`{a,b}*?[a-z]~!<>|&()%d^ " +
+const hostileWords = "console=ttyS0 quiet ; " +
+	"reboot a;b #c d#e || goto && exit m.a=$net_default_mac${root$(x)`date`{a,b}*?[a-z]~!<>|&()%d^ " +
 	`--name=x "dyndbg=file a.c +p; file b.c # +p" "m.q=${x y" -n`
 
 // hostileToIPXE are those that GRUB cannot hand to a kernel as they are.

@@ -54,7 +54,8 @@ func TestOpenStackClientDrivesAMachine(t *testing.T) {
 		"52:54:00:12:34:56", m.NICs[0].MAC,
 		"image_source=https://…/debian.qcow2", fmt.Sprintf("image_source=%s", image["image_source"]),
 		"image_os_hash_value=…", fmt.Sprintf("image_os_hash_value=%s", image["image_os_hash_value"]))
-	reaches := map[string]string{"create": "enroll", "manage": "manageable", "inspect": "manageable", "provide": "available", "deploy": "active"}
+	reaches := map[string]string{"create": "enroll", "manage": "manageable", "inspect": "manageable",
+		"provide": "available", "deploy": "active"}
 	ran := 0
 	for _, args := range readmeCommands(t, fill) {
 		if i := slices.Index(args, nodeUUID); i >= 0 {

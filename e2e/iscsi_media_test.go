@@ -61,7 +61,8 @@ func (s *site) hidden(uuid string) (hidden string) {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.QueryRow(`SELECT hidden FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE n.uuid = $1`, uuid).Scan(&hidden); err != nil || hidden == "" {
+	if err := db.QueryRow(`SELECT hidden FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE n.uuid = $1`,
+		uuid).Scan(&hidden); err != nil || hidden == "" {
 		s.t.Fatalf("hidden %q: %v", hidden, err)
 	}
 	return hidden

@@ -33,7 +33,8 @@ func matrix() []cell {
 					cell{firmware, deploy, "partition", "netboot", format, ""})
 			}
 		}
-		cells = append(cells, cell{firmware, "ramdisk", "kernel", "netboot", "initramfs", ""}, cell{firmware, "direct", "cloud-init", "local", "qcow2", ""})
+		cells = append(cells, cell{firmware, "ramdisk", "kernel", "netboot", "initramfs", ""},
+			cell{firmware, "direct", "cloud-init", "local", "qcow2", ""})
 	}
 	for _, deploy := range []string{"direct", "iscsi"} { // no BIOS starts from such a disk, but over the network it starts anything
 		cells = append(cells, cell{"uefi", deploy, "partition", "local", "qcow2", "4kn"})

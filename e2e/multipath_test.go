@@ -22,7 +22,8 @@ func TestLongOneDiskOverTwoPaths(t *testing.T) {
 	if n.LastError != nil {
 		said = *n.LastError
 	}
-	if want := `(serial "` + serial + `") is reached over a storage network`; !strings.Contains(said, want) || !strings.Contains(said, "wipe_special_filesystems") {
+	if want := `(serial "` + serial + `") is reached over a storage network`; !strings.Contains(said, want) ||
+		!strings.Contains(said, "wipe_special_filesystems") {
 		t.Errorf("last_error is %q", said)
 	}
 	m.provision(map[string]any{"target": "manage"})

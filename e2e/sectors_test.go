@@ -18,7 +18,8 @@ func TestLongDisksOf4KiBSectors(t *testing.T) {
 	} {
 		t.Run(tt.deploy+"/"+tt.model, func(t *testing.T) {
 			s := newSite(t)
-			m := s.machine("four-k-"+tt.model, "--firmware", "uefi", "--memory", "512", "--disk", "5G", "--disk-model", tt.model, "--sector-size", "4096")
+			m := s.machine("four-k-"+tt.model, "--firmware", "uefi", "--memory", "512", "--disk", "5G",
+				"--disk-model", tt.model, "--sector-size", "4096")
 			m.patch("/properties/capabilities", "boot_mode:uefi")
 			m.patch("/deploy_interface", tt.deploy)
 			m.available()
@@ -39,7 +40,8 @@ func TestLongDisksOf4KiBSectors(t *testing.T) {
 func (m *machine) fileSystems() string {
 	t := m.s.t
 	t.Helper()
-	loop, err := exec.Command("losetup", "--find", "--show", "--partscan", "--read-only", "--sector-size", "4096", m.Disks[0].Path).CombinedOutput()
+	loop, err := exec.Command("losetup", "--find", "--show", "--partscan", "--read-only",
+		"--sector-size", "4096", m.Disks[0].Path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("losetup: %v: %s", err, loop)
 	}
@@ -60,7 +62,8 @@ func (m *machine) fileSystems() string {
 			t.Fatal(err)
 		}
 		probe := func(what string) string {
-			out, _ := exec.Command("blkid", "--probe", "--offset", fmt.Sprint(start*4096), "-s", what, "-o", "value", disk).Output() // nothing is found: nothing is said
+			// Where blkid finds nothing, it says nothing.
+			out, _ := exec.Command("blkid", "--probe", "--offset", fmt.Sprint(start*4096), "-s", what, "-o", "value", disk).Output()
 			return strings.TrimSpace(string(out))
 		}
 		found = append(found, probe("TYPE")+" "+probe("LABEL"))

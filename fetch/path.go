@@ -192,7 +192,8 @@ func (g *Gate) isSecret(st os.FileInfo) bool {
 }
 
 func (g *Gate) own(path string) error {
-	return &Denial{fmt.Sprintf("file://%s is one of this service's own files, which are read for nobody: put images into image_dir, or into a directory of file_url_allowed_paths that is not data_dir", path)}
+	return &Denial{fmt.Sprintf("file://%s is one of this service's own files, which are read for nobody: "+
+		"put images into image_dir, or into a directory of file_url_allowed_paths that is not data_dir", path)}
 }
 
 func (g *Gate) notAllowed(path string) error {

@@ -51,17 +51,21 @@ const (
 
 // TestFiles: what may be read by which name. A path that was allowed is the path that is opened.
 func TestFiles(t *testing.T) {
-	at := tree(t, []string{"real/a", "real/sub/b", "realistic/c", "other/d", "data/secret.key", "data/billet.db", "data/images/i", "data/deploy-logs/l", "data/ramdisk/k", "etc/htpasswd", "pub/x"},
+	at := tree(t, []string{"real/a", "real/sub/b", "realistic/c", "other/d", "data/secret.key", "data/billet.db", "data/images/i",
+		"data/deploy-logs/l", "data/ramdisk/k", "etc/htpasswd", "pub/x"},
 		map[string]string{
 			"link": "@/real", "twice": "@/link", "deep": "@/link/sub", "dangling": "@/gone", "loop": "@/loop",
 			"real/out": "@/other/d", "real/in": "@/real/sub/b", "real/up": "../other/d", "real/dir": "@/other", "real/broken": "@/gone",
-			"other/back": "@/real/a", "real/key": "@/data/secret.key", "data/images/key": "../secret.key", "data/images/in": "i", "real/proc": "/proc/self/environ",
+			"other/back": "@/real/a", "real/key": "@/data/secret.key", "data/images/key": "../secret.key",
+			"data/images/in": "i", "real/proc": "/proc/self/environ",
 			"pub/named": "@/other/d", "datalink": "@/data",
 		})
 	if err := syscall.Mkfifo(at("real/pipe"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{"data/secret.key": "real/hard", "data/deploy-logs/l": "real/hardlog", "etc/htpasswd": "real/hardpass", "data/images/i": "real/hardimage"} {
+	for from, to := range map[string]string{
+		"data/secret.key": "real/hard", "data/deploy-logs/l": "real/hardlog", "etc/htpasswd": "real/hardpass", "data/images/i": "real/hardimage",
+	} {
 		if err := os.Link(at(from), at(to)); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +162,10 @@ func TestFiles(t *testing.T) {
 // TestFilesOfTheKernel: with the whole machine allowed, what the kernel makes up and what is a device stays shut.
 func TestFilesOfTheKernel(t *testing.T) {
 	g := &Gate{Dirs: []string{"/"}}
-	for _, path := range []string{"/proc/self/environ", "/proc/self/mem", "/proc/kcore", "/sys/kernel/notes", "/dev/zero", "/dev/null", "/dev/stdin", "/proc/self/fd/0", "/proc/self/root/etc/passwd", "/etc"} {
+	for _, path := range []string{
+		"/proc/self/environ", "/proc/self/mem", "/proc/kcore", "/sys/kernel/notes", "/dev/zero", "/dev/null", "/dev/stdin",
+		"/proc/self/fd/0", "/proc/self/root/etc/passwd", "/etc",
+	} {
 		f, _, err := g.Open(path)
 		if err == nil {
 			if strings.HasPrefix(path, "/proc/self/root") && f.Name() == "/etc/passwd" {
@@ -182,12 +189,16 @@ func TestPathsThatAreNone(t *testing.T) {
 	at := tree(t, []string{"d/a"}, nil)
 	t.Chdir(at("d"))
 	g := &Gate{Dirs: []string{at("d"), ".", ""}}
-	for _, path := range []string{"", "a", "./a", "../d/a", at("d") + "/../d/a", at("d") + "//a", at("d") + "/a/", at("d") + "/a\x00", "/proc/self/cwd/a"} {
+	for _, path := range []string{
+		"", "a", "./a", "../d/a", at("d") + "/../d/a", at("d") + "//a", at("d") + "/a/", at("d") + "/a\x00", "/proc/self/cwd/a",
+	} {
 		if f, _, err := g.Open(path); err == nil {
 			t.Errorf("%q is opened as %s", path, f.Name())
 		}
 	}
-	for name, g := range map[string]*Gate{"nil": nil, "zero": {}, "relative": {Dirs: []string{".", "d", "", ".."}}, "a file": {Dirs: []string{at("d/a")}}} {
+	for name, g := range map[string]*Gate{
+		"nil": nil, "zero": {}, "relative": {Dirs: []string{".", "d", "", ".."}}, "a file": {Dirs: []string{at("d/a")}},
+	} {
 		if _, _, err := g.Open(at("d/a")); err == nil {
 			t.Errorf("%s gate: it is opened", name)
 		}
@@ -197,9 +208,13 @@ func TestPathsThatAreNone(t *testing.T) {
 // TestSingleFiles: the deploy ramdisk of the configuration is read though its directory is not, wherever it
 // lies; a secret is not, whatever the configuration calls it.
 func TestSingleFiles(t *testing.T) {
-	at := tree(t, []string{"data/ramdisk/k", "data/ramdisk/other", "data/secret.key", "boot/vmlinuz-6.1"}, map[string]string{"boot/vmlinuz": "vmlinuz-6.1"})
-	g := &Gate{Files: []string{at("data/ramdisk/k"), at("boot/vmlinuz"), at("data/secret.key")}, Secrets: []string{at("data"), at("data/secret.key")}}
-	for path, ok := range map[string]bool{"data/ramdisk/k": true, "boot/vmlinuz": true, "boot/vmlinuz-6.1": true, "data/ramdisk/other": false, "data/secret.key": false} {
+	at := tree(t, []string{"data/ramdisk/k", "data/ramdisk/other", "data/secret.key", "boot/vmlinuz-6.1"},
+		map[string]string{"boot/vmlinuz": "vmlinuz-6.1"})
+	g := &Gate{Files: []string{at("data/ramdisk/k"), at("boot/vmlinuz"), at("data/secret.key")},
+		Secrets: []string{at("data"), at("data/secret.key")}}
+	for path, ok := range map[string]bool{
+		"data/ramdisk/k": true, "boot/vmlinuz": true, "boot/vmlinuz-6.1": true, "data/ramdisk/other": false, "data/secret.key": false,
+	} {
 		f, _, err := g.Open(at(path))
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", path, err)
@@ -226,7 +241,8 @@ func TestALinkThatComesLate(t *testing.T) {
 
 func TestPath(t *testing.T) {
 	for source, want := range map[string]string{
-		"file:///a/b": "/a/b", "FILE:///a": "/a", "/a": "/a", "file://localhost/a": "/a", "file://host/a": "host/a", "file:///a%2e%2e/b": "/a%2e%2e/b", "name": "name", "file:a": "file:a",
+		"file:///a/b": "/a/b", "FILE:///a": "/a", "/a": "/a", "file://localhost/a": "/a", "file://host/a": "host/a",
+		"file:///a%2e%2e/b": "/a%2e%2e/b", "name": "name", "file:a": "file:a",
 	} {
 		if got := Path(source); got != want {
 			t.Errorf("%s: %q, want %q", source, got, want)

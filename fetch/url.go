@@ -252,7 +252,8 @@ func (g *Gate) proxy(r *http.Request) (*url.URL, error) {
 }
 
 // public are the headers of a request that no server learns a secret from.
-var public = []string{"Accept", "Accept-Encoding", "User-Agent", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+var public = []string{"Accept", "Accept-Encoding", "User-Agent", "Range", "If-Range", "If-Match",
+	"If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
 
 // Redirect follows redirects to mirrors, a bounded number, but never from https to http: whoever stands in between
 // could read what is secret in the URL, or answer with a checksum of their own. A password for one server is not

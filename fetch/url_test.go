@@ -22,7 +22,8 @@ func prefixes(t *testing.T, texts ...string) (list []netip.Prefix) {
 }
 
 func TestAddresses(t *testing.T) {
-	const loop, link, multi, form = "this machine itself (loopback)", "a link-local address", "a multicast or broadcast address", "is not of the form"
+	const loop, link, multi, form = "this machine itself (loopback)", "a link-local address", "a multicast or broadcast address",
+		"is not of the form"
 	tests := []struct{ url, want string }{
 		{"http://10.0.0.1/a", ""},
 		{"https://192.168.1.1:8443/a", ""},
@@ -69,13 +70,17 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	g := &Gate{
-		Near:  []Place{{Net: netip.MustParsePrefix("127.0.0.0/24")}, {Net: netip.MustParsePrefix("127.1.0.1/32"), Port: 6385}, {Net: netip.MustParsePrefix("fe80::/10")}},
+		Near: []Place{{Net: netip.MustParsePrefix("127.0.0.0/24")}, {Net: netip.MustParsePrefix("127.1.0.1/32"), Port: 6385},
+			{Net: netip.MustParsePrefix("fe80::/10")}},
 		Ports: []uint16{6385, 6386}, Denied: prefixes(t, "10.0.0.0/8", "127.0.0.9/32"),
 	}
 	for raw, want := range map[string]string{
-		"http://127.0.0.1/a": "", "http://localhost:8080/": "", "http://[fe80::1]/": "", "http://127.1.0.1:6385/": "", "http://192.168.0.1:6385/": "",
-		"http://127.0.0.1:6385/v1/nodes": "this service itself", "http://127.0.0.1:6386/": "this service itself", "http://127.1.0.1/": loop, "http://127.0.1.1/": loop,
-		"http://10.1.1.1/": "a network that is not asked", "http://127.0.0.9/": "a network that is not asked", "http://[::ffff:10.1.1.1]/": "a network that is not asked", "http://[64:ff9b::a01:101]/": "a network that is not asked",
+		"http://127.0.0.1/a": "", "http://localhost:8080/": "", "http://[fe80::1]/": "",
+		"http://127.1.0.1:6385/": "", "http://192.168.0.1:6385/": "",
+		"http://127.0.0.1:6385/v1/nodes": "this service itself", "http://127.0.0.1:6386/": "this service itself",
+		"http://127.1.0.1/": loop, "http://127.0.1.1/": loop,
+		"http://10.1.1.1/": "a network that is not asked", "http://127.0.0.9/": "a network that is not asked",
+		"http://[::ffff:10.1.1.1]/": "a network that is not asked", "http://[64:ff9b::a01:101]/": "a network that is not asked",
 	} {
 		if err := g.CheckURL(raw); (err == nil) != (want == "") || !strings.Contains(errText(err), want) {
 			t.Errorf("%s: %v, want %q", raw, err, want)
@@ -196,11 +201,13 @@ func TestRedirects(t *testing.T) {
 	if _, err := get(t, open, first.URL+"/circle"); err == nil || !strings.Contains(err.Error(), "more than 5 times") {
 		t.Errorf("a circle: %v", err)
 	}
-	narrow := &Gate{Near: []Place{{Net: netip.MustParsePrefix("127.0.0.1/32")}}, Denied: prefixes(t, "127.0.0.2/32"), Ports: []uint16{portOf(mustURL(t, second.URL))}}
+	narrow := &Gate{Near: []Place{{Net: netip.MustParsePrefix("127.0.0.1/32")}}, Denied: prefixes(t, "127.0.0.2/32"),
+		Ports: []uint16{portOf(mustURL(t, second.URL))}}
 	for path, want := range map[string]string{
 		"/other": "this service itself", "/localhost": "this service itself",
-		"/to?u=http://169.254.169.254/latest": "a link-local address", "/to?u=http://127.0.0.2/": "a network that is not asked", "/to?u=file:///etc/passwd": "not of the form",
-		"/to?u=http://[::1]/": "loopback", "/to?u=gopher://10.0.0.1/": "not of the form",
+		"/to?u=http://169.254.169.254/latest": "a link-local address", "/to?u=http://127.0.0.2/": "a network that is not asked",
+		"/to?u=file:///etc/passwd": "not of the form",
+		"/to?u=http://[::1]/":      "loopback", "/to?u=gopher://10.0.0.1/": "not of the form",
 	} {
 		if _, err := get(t, narrow, first.URL+path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
@@ -284,8 +291,10 @@ func TestASilentServer(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	for raw, want := range map[string]string{
-		"http://h/a": "http://h/a", "https://u:p@h:8443/a/b?temp_url_sig=x&y#z": "https://h:8443/a/b", "http://u@h": "http://h", "/var/lib/k": "/var/lib/k",
-		"http://u:p/w@h/a": "http://h/a", "http://u:p": "http://…", "http://[::1/k?sig=x": "http://…", "http://[::1]:80/k": "http://[::1]:80/k", "HTTP://u:p@h/": "HTTP://h/",
+		"http://h/a": "http://h/a", "https://u:p@h:8443/a/b?temp_url_sig=x&y#z": "https://h:8443/a/b",
+		"http://u@h": "http://h", "/var/lib/k": "/var/lib/k",
+		"http://u:p/w@h/a": "http://h/a", "http://u:p": "http://…", "http://[::1/k?sig=x": "http://…",
+		"http://[::1]:80/k": "http://[::1]:80/k", "HTTP://u:p@h/": "HTTP://h/",
 		"http://h/a@v1/b": "http://h/a@v1/b", "http://u:p@w@h/x": "http://h/x", "http://h?x@y": "http://h", "file:///a?b": "file:///a?b",
 	} {
 		if got := Redact(raw); got != want {

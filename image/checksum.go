@@ -79,7 +79,8 @@ func NewHash(algo string) (hash.Hash, error) {
 func AlgorithmOf(value string) (string, error) {
 	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.digits == len(value) })
 	if _, err := hex.DecodeString(value); err != nil || i < 0 {
-		return "", fmt.Errorf("the checksum %.140q is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed", value)
+		return "", fmt.Errorf("the checksum %.140q is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed",
+			value)
 	}
 	return algorithms[i].name, nil
 }

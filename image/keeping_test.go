@@ -148,7 +148,8 @@ func TestStoreBehindALink(t *testing.T) {
 		}
 	}
 	_, err := s.Resolve(t.Context(), Ref{Source: "out"})
-	want := "image out: the link leads out of the allowed directories: file:///etc/hostname may not be read: only files under " + link + " are allowed"
+	want := "image out: the link leads out of the allowed directories: file:///etc/hostname may not be read: " +
+		"only files under " + link + " are allowed"
 	if errText(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -169,7 +170,8 @@ func TestPasswordStays(t *testing.T) {
 		http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1)+"/d", http.StatusFound)
 	}))
 	defer first.Close()
-	_, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(), Ref{Source: first.URL + "/d", Checksum: sha256Of(content), User: "me", Password: "pw"})
+	_, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(),
+		Ref{Source: first.URL + "/d", Checksum: sha256Of(content), User: "me", Password: "pw"})
 	if err != nil || got != "" {
 		t.Errorf("the other host got %q; %v", got, err)
 	}

@@ -84,7 +84,8 @@ func (z zstdFile) Close() error {
 // tooLarge says what to do about a file that was packed for machines with much memory.
 func tooLarge(err error) error {
 	if errors.Is(err, xz.ErrMemlimit) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return fmt.Errorf("unpacking it takes more than %d MiB of memory: pack it with xz -9 or zstd --long=26 at most (%w)", maxUnpackMemory>>20, err)
+		return fmt.Errorf("unpacking it takes more than %d MiB of memory: pack it with xz -9 or zstd --long=26 at most (%w)",
+			maxUnpackMemory>>20, err)
 	}
 	return err
 }
@@ -126,7 +127,8 @@ func inspectPacked(e ends, p Packing) (Info, error) {
 		return Info{}, err
 	}
 	if hasAt(in.head, 0, qcow2Magic) {
-		return Info{}, &Refusal{Format: QCOW2, Reason: fmt.Sprintf("it is packed with %s as a whole, and cannot be read while it arrives: unpack it (qcow2 compresses its clusters itself: qemu-img convert -c)", p)}
+		return Info{}, &Refusal{Format: QCOW2, Reason: fmt.Sprintf("it is packed with %s as a whole, and cannot be read while it arrives: "+
+			"unpack it (qcow2 compresses its clusters itself: qemu-img convert -c)", p)}
 	}
 	info := sniffRaw(in)
 	info.Packed, info.Size, info.VirtualSize = p, e.size, saidSize(e, p)

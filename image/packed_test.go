@@ -60,7 +60,8 @@ func TestPackedImages(t *testing.T) {
 		{"zstd of a file", "zstd -q -19 -c in", source, Info{Format: Raw, Packed: PackedZstd, VirtualSize: size}},
 		{"zstd, long", "zstd -q --ultra -22 --long=26", iso, Info{Format: ISO, Packed: PackedZstd}},
 		{"zstd, two pieces", "(head -c 1000000 | zstd -q; tail -c +1000001 in | zstd -q)", source, Info{Format: Raw, Packed: PackedZstd}},
-		{"zstd, with a frame to skip", "zstd -q --check; printf '\\x50\\x2a\\x4d\\x18\\x04\\0\\0\\0skip'", source, Info{Format: Raw, Packed: PackedZstd}},
+		{"zstd, with a frame to skip", "zstd -q --check; printf '\\x50\\x2a\\x4d\\x18\\x04\\0\\0\\0skip'",
+			source, Info{Format: Raw, Packed: PackedZstd}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			packed := pack(t, tt.content, tt.command)
@@ -107,14 +108,17 @@ func TestPackedImagesThatAreRefused(t *testing.T) {
 	}{
 		{"qcow2", "xz", newTiny(), "qcow2 image refused: it is packed with xz as a whole, and cannot be read while it arrives"},
 		{"vmdk", "gzip", []byte("KDMV" + strings.Repeat("x", 1000)), "vmdk image refused: this format is not written to disks"},
-		{"an archive", "tar -cz in", content, "tar image refused: this format is not written to disks, only raw, gpt, iso and qcow2: it is an archive"},
+		{"an archive", "tar -cz in", content,
+			"tar image refused: this format is not written to disks, only raw, gpt, iso and qcow2: it is an archive"},
 		{"packed twice", "gzip | zstd -q", content, "gzip image refused: it is packed twice; pack it once"},
 		{"a page", "gzip", []byte("<html>not found"), "image refused: it is a web page"},
 		{"nothing", "gzip", nil, "gzip image refused: there is nothing in it"},
 		{"nothing, xz", "xz", nil, "xz image refused: there is nothing in it"},
 		{"cut", "gzip | head -c 30", content, "gzip image refused: it cannot be unpacked: unexpected EOF"},
-		{"a dictionary for a large machine", "xz --lzma2=dict=256MiB", content, "xz image refused: it cannot be unpacked: unpacking it takes more than 64 MiB of memory"},
-		{"a window for a large machine", "zstd -q --ultra -22 --long=30", content, "zstd image refused: it cannot be unpacked: unpacking it takes more than 64 MiB of memory"},
+		{"a dictionary for a large machine", "xz --lzma2=dict=256MiB", content,
+			"xz image refused: it cannot be unpacked: unpacking it takes more than 64 MiB of memory"},
+		{"a window for a large machine", "zstd -q --ultra -22 --long=30", content,
+			"zstd image refused: it cannot be unpacked: unpacking it takes more than 64 MiB of memory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			packed := pack(t, tt.content, tt.command)

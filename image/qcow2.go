@@ -147,7 +147,8 @@ func (h *header) parseFeatures(head []byte) (int64, error) {
 	}
 	h.subclusters = be.Uint64(head[72:])&featureExtendedL2 != 0
 	if h.subclusters && h.clusterBits < minExtendedBits {
-		return 0, refuse("it has subclusters (extended L2 entries) in clusters of 2^%d bytes; 2^%d to 2^21 are allowed", h.clusterBits, minExtendedBits)
+		return 0, refuse("it has subclusters (extended L2 entries) in clusters of 2^%d bytes; 2^%d to 2^21 are allowed",
+			h.clusterBits, minExtendedBits)
 	}
 	kind := byte(0)
 	if length > headerLengthV3 {

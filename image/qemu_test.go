@@ -117,7 +117,8 @@ func TestAgainstQEMU(t *testing.T) {
 	}
 	for _, cluster := range []string{"16k", "64k", "2M"} {
 		for _, kind := range []string{"", ",compression_type=zstd"} {
-			shapes = append(shapes, shape{3<<20 + 512, "extended_l2=on,cluster_size=" + cluster + kind, false}, shape{3<<20 + 512, "extended_l2=on,cluster_size=" + cluster + kind, true})
+			shapes = append(shapes, shape{3<<20 + 512, "extended_l2=on,cluster_size=" + cluster + kind, false},
+				shape{3<<20 + 512, "extended_l2=on,cluster_size=" + cluster + kind, true})
 		}
 	}
 	shapes = append(shapes,
@@ -247,11 +248,16 @@ func TestImagesMadeByWriting(t *testing.T) {
 		{"old format, discarded", "compat=0.10", []string{"write -P 1 0 4M", "discard 1M 1M"}},
 		{"compressed among plain", "", []string{"write -c -P 7 0 64k", "write -P 1 64k 1M", "write -c -P 8 2M 64k"}},
 		{"snapshot, then changed", "", []string{"write -P 1 0 2M", "snapshot", "write -P 2 1M 2M"}},
-		{"subclusters", "extended_l2=on", []string{"write -P 1 9M 1M", "write -P 2 2k 2k", "write -P 3 5M 512", "write -P 4 5261312 6k", "write -P 5 10485760 1024"}},
-		{"subclusters of zeros", "extended_l2=on", []string{"write -P 1 0 4M", "write -z 1M 6k", "write -z -u 2054k 2k", "discard 3M 1M", "write -P 2 3147776 2k"}},
-		{"subclusters, all places taken", "extended_l2=on,preallocation=metadata", []string{"write -P 1 4k 2k", "write -P 2 1M 1M", "write -z 1M 2k"}},
-		{"subclusters, compressed among plain", "extended_l2=on,compression_type=zstd", []string{"write -c -P 7 0 64k", "write -P 1 66k 2k", "write -c -P 8 2M 64k"}},
-		{"subclusters, snapshot", "extended_l2=on,cluster_size=16k", []string{"write -P 1 0 2M", "snapshot", "write -P 2 1M 2M", "write -P 3 512 512"}},
+		{"subclusters", "extended_l2=on",
+			[]string{"write -P 1 9M 1M", "write -P 2 2k 2k", "write -P 3 5M 512", "write -P 4 5261312 6k", "write -P 5 10485760 1024"}},
+		{"subclusters of zeros", "extended_l2=on",
+			[]string{"write -P 1 0 4M", "write -z 1M 6k", "write -z -u 2054k 2k", "discard 3M 1M", "write -P 2 3147776 2k"}},
+		{"subclusters, all places taken", "extended_l2=on,preallocation=metadata",
+			[]string{"write -P 1 4k 2k", "write -P 2 1M 1M", "write -z 1M 2k"}},
+		{"subclusters, compressed among plain", "extended_l2=on,compression_type=zstd",
+			[]string{"write -c -P 7 0 64k", "write -P 1 66k 2k", "write -c -P 8 2M 64k"}},
+		{"subclusters, snapshot", "extended_l2=on,cluster_size=16k",
+			[]string{"write -P 1 0 2M", "snapshot", "write -P 2 1M 2M", "write -P 3 512 512"}},
 		{"last cluster cut", "", []string{"write -P 9 10485760 1024"}},
 	}
 	for _, tt := range tests {

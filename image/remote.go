@@ -35,7 +35,8 @@ func (s *Store) resolveHTTP(ctx context.Context, source string, ref Ref) (Resolv
 		return Resolved{}, err
 	}
 	if Weak(algo) && (algo != "md5" || s.MD5 != AllowMD5) {
-		return Resolved{}, fmt.Errorf("an %s checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512", algo)
+		return Resolved{}, fmt.Errorf("an %s checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512",
+			algo)
 	}
 	e, err := s.fetchEnds(ctx, source, ref)
 	if err != nil {
@@ -82,7 +83,8 @@ func (s *Store) turnAt(ctx context.Context, source string) (leave func(), err er
 	case turns <- struct{}{}:
 		return func() { <-turns }, nil
 	case <-timer.C:
-		return nil, fmt.Errorf("%d other images of %s are being looked at, and it does not answer them in time: try again when the server is faster", turnsAtOnce, host)
+		return nil, fmt.Errorf("%d other images of %s are being looked at, and it does not answer them in time: "+
+			"try again when the server is faster", turnsAtOnce, host)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

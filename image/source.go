@@ -80,7 +80,8 @@ func (s *Store) Validate(ref Ref) error {
 	case sourceName:
 		return s.checkName(rest)
 	default:
-		return fmt.Errorf("the image source %q is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed", fetch.Redact(ref.Source))
+		return fmt.Errorf("the image source %q is of no known kind: "+
+			"file:///absolute/path, http://, https:// or the name of an image in the store is allowed", fetch.Redact(ref.Source))
 	}
 }
 

@@ -135,7 +135,8 @@ func TestResolveHTTP(t *testing.T) {
 		})
 	}
 	s.requests = nil
-	if _, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(), Ref{Source: s.URL + "/d.raw", Checksum: sha256Of(content), User: "me", Password: "pw"}); err != nil {
+	if _, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(),
+		Ref{Source: s.URL + "/d.raw", Checksum: sha256Of(content), User: "me", Password: "pw"}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"GET /d.raw bytes=0-65535", "GET /d.raw bytes=109488-109999"}, s.requests); diff != "" {
@@ -197,11 +198,15 @@ func TestValidateRefs(t *testing.T) {
 		{Ref{Source: "http://", Checksum: sum}, "the URL http:// is not of the form http(s)://host/path"},
 		{Ref{Source: "http://h\x7f/", Checksum: sum}, "the URL http://h\x7f/ cannot be read"},
 		{Ref{Source: "http://h/a"}, "an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value"},
-		{Ref{Source: "http://h/a", Checksum: "abc"}, `the checksum "abc" is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed`},
-		{Ref{Source: "http://h/a", Checksum: strings.Repeat("g", 64)}, `the checksum "` + strings.Repeat("g", 64) + `" is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed`},
+		{Ref{Source: "http://h/a", Checksum: "abc"},
+			`the checksum "abc" is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed`},
+		{Ref{Source: "http://h/a", Checksum: strings.Repeat("g", 64)}, `the checksum "` + strings.Repeat("g", 64) +
+			`" is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed`},
 		{Ref{Source: "http://h/a", HashAlgo: "sha256"}, "image_os_hash_algo and image_os_hash_value go together; one of them is missing"},
-		{Ref{Source: "http://h/a", HashAlgo: "sha1", HashValue: sum}, "image_os_hash_value has 64 characters and is not a sha1, which has 40 hexadecimal digits"},
-		{Ref{Source: "http://h/a", HashAlgo: "sha512", HashValue: sum}, "image_os_hash_value has 64 characters and is not a sha512, which has 128 hexadecimal digits"},
+		{Ref{Source: "http://h/a", HashAlgo: "sha1", HashValue: sum},
+			"image_os_hash_value has 64 characters and is not a sha1, which has 40 hexadecimal digits"},
+		{Ref{Source: "http://h/a", HashAlgo: "sha512", HashValue: sum},
+			"image_os_hash_value has 64 characters and is not a sha512, which has 128 hexadecimal digits"},
 		{Ref{Source: "debian-12", DiskFormat: "vhd"}, `the disk format "vhd" is not supported; allowed are raw, gpt, iso, qcow2`},
 	}
 	for _, tt := range tests {
@@ -211,7 +216,8 @@ func TestValidateRefs(t *testing.T) {
 			}
 		})
 	}
-	if got, want := errText((&Store{Gate: fetch.Loopback()}).Validate(Ref{Source: "debian-12"})), `the image "debian-12" is named, but this service has no image store`; got != want {
+	if got, want := errText((&Store{Gate: fetch.Loopback()}).Validate(Ref{Source: "debian-12"})),
+		`the image "debian-12" is named, but this service has no image store`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -244,7 +244,8 @@ func named(said, value, name string) (sumEntry, bool, error) {
 	}
 	a, _ := algorithmNamed(algo)
 	if len(value) != a.digits {
-		return sumEntry{}, false, fmt.Errorf("it is damaged: a %s checksum has %d hexadecimal digits, and the one of %.100q has not", algo, a.digits, name)
+		return sumEntry{}, false, fmt.Errorf("it is damaged: a %s checksum has %d hexadecimal digits, and the one of %.100q has not",
+			algo, a.digits, name)
 	}
 	e := sumEntry{algo: algo, value: strings.ToLower(value)}
 	if name != "" {

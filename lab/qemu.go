@@ -135,8 +135,10 @@ func arguments(m Machine, order []string) []string {
 			continue
 		}
 		if d.Paths > 1 { // nobody but this machine has the file, so both paths may write it
-			args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%db,format=raw,cache=unsafe,discard=unmap,file.locking=off,%s", i, driveFile(d)),
-				"-device", fmt.Sprintf("scsi-hd,bus=scsi1.0,scsi-id=%d,wwn=%s,share-rw=on,id=%sb,drive=drive%db,serial=%s", i, d.WWN, diskID(i), i, d.Serial))
+			args = append(args,
+				"-drive", fmt.Sprintf("if=none,id=drive%db,format=raw,cache=unsafe,discard=unmap,file.locking=off,%s", i, driveFile(d)),
+				"-device", fmt.Sprintf("scsi-hd,bus=scsi1.0,scsi-id=%d,wwn=%s,share-rw=on,id=%sb,drive=drive%db,serial=%s",
+					i, d.WWN, diskID(i), i, d.Serial))
 		}
 		// The host does not crash with the machine, so the guest's flushes may be ignored.
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=drive%d,format=raw,cache=unsafe,discard=unmap,%s%s", i, unlocked(d), driveFile(d)),

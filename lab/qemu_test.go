@@ -56,8 +56,10 @@ func TestArguments(t *testing.T) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000", Paths: 2}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `
 -device virtio-scsi-pci,id=scsi0 -device virtio-scsi-pci,id=scsi1
--drive if=none,id=drive0b,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw -device scsi-hd,bus=scsi1.0,scsi-id=0,wwn=0x5000,share-rw=on,id=disk0b,drive=drive0b,serial=S0
--drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw -device scsi-hd,bus=scsi0.0,scsi-id=0,wwn=0x5000,id=disk0,drive=drive0,serial=S0,share-rw=on,bootindex=1`},
+-drive if=none,id=drive0b,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw
+-device scsi-hd,bus=scsi1.0,scsi-id=0,wwn=0x5000,share-rw=on,id=disk0b,drive=drive0b,serial=S0
+-drive if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file.locking=off,file=disk0.raw
+-device scsi-hd,bus=scsi0.0,scsi-id=0,wwn=0x5000,id=disk0,drive=drive0,serial=S0,share-rw=on,bootindex=1`},
 		{"scsi and no card", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000"}, {Path: "/lab/disk1.raw", Model: "scsi", Serial: "S1", WWN: "0x5001"}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `

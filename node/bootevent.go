@@ -60,7 +60,8 @@ const (
 
 // BootKinds are all kinds.
 var BootKinds = []BootKind{
-	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer, PeerAnswers, OtherAnswers, NoAddress, NoRange, UnknownMAC,
+	DHCPOffered, DHCPAcked, DHCPInformed, OwnDisk, NoLoader, DHCPRefused, OtherServer,
+	PeerAnswers, OtherAnswers, NoAddress, NoRange, UnknownMAC,
 	DHCPPointless, DHCPReleased, DHCPDeclined, NotEthernet, Malformed, Overloaded, ServiceFault,
 	FileBegun, FileSending, FileSized, FileSent, FileBroken, FileMissing, FileRefused, NotItsOwn, FileFailed, BootEnded,
 }

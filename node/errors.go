@@ -70,7 +70,8 @@ func StoreAway(cause error) *Err {
 
 // StoreReadOnly is StoreAway for a database that can be read; because says why nothing is written.
 func StoreReadOnly(because string, cause error) *Err {
-	return &Err{Kind: Unavailable, Msg: "The service can only read its database at the moment: " + because + ". Nothing was changed.", Cause: storeAway{cause}}
+	return &Err{Kind: Unavailable, Msg: "The service can only read its database at the moment: " + because +
+		". Nothing was changed.", Cause: storeAway{cause}}
 }
 
 type storeAway struct{ error }

@@ -33,8 +33,9 @@ func TestSecretsAreHiddenInEveryEncoding(t *testing.T) {
 		for form, text := range map[string]string{
 			"plain": s, "JSON": string(j), "JSON in JSON": string(jj), "JSON without HTML": plain.String(),
 			"Go": strconv.Quote(s), "Go in ASCII": strconv.QuoteToASCII(s),
-			"query": url.QueryEscape(s), "path": url.PathEscape(s), "query in small": percent.ReplaceAllStringFunc(url.QueryEscape(s), strings.ToLower),
-			"base64": base64.StdEncoding.EncodeToString([]byte(s)), "base64 for URLs": base64.URLEncoding.EncodeToString([]byte(s)),
+			"query": url.QueryEscape(s), "path": url.PathEscape(s),
+			"query in small": percent.ReplaceAllStringFunc(url.QueryEscape(s), strings.ToLower),
+			"base64":         base64.StdEncoding.EncodeToString([]byte(s)), "base64 for URLs": base64.URLEncoding.EncodeToString([]byte(s)),
 			"a login":        base64.StdEncoding.EncodeToString([]byte("root:" + s)),
 			"inside base64":  base64.StdEncoding.EncodeToString([]byte("chpasswd: " + s + "\nand more")),
 			"inside, by one": base64.RawURLEncoding.EncodeToString([]byte("x" + s + "y")),
@@ -45,7 +46,8 @@ func TestSecretsAreHiddenInEveryEncoding(t *testing.T) {
 				t.Errorf("%s of %q: %s", form, s, got)
 			}
 			if b, err := base64.StdEncoding.DecodeString(text); err == nil && strings.Contains(string(b), s) {
-				if left, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(strings.TrimPrefix(got, "before "), " after")); err == nil && strings.Contains(string(left), s) {
+				if left, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(strings.TrimPrefix(got, "before "), " after")); err == nil &&
+					strings.Contains(string(left), s) {
 					t.Errorf("%s of %q can still be read: %s", form, s, got)
 				}
 			}
@@ -59,7 +61,8 @@ func TestSecretsAreHiddenInEveryEncoding(t *testing.T) {
 	if got := h.Hide("no secret, only words: hunter, calvin"); got != "no secret, only words: hunter, calvin" {
 		t.Error(got)
 	}
-	if got := NewHider([]string{"", "abc", Mask, "hunter2", "hunter22"}).Hide("abc hunter22 ****** hunter2"); got != "abc ****** ****** ******" {
+	if got := NewHider([]string{"", "abc", Mask, "hunter2", "hunter22"}).Hide("abc hunter22 ****** hunter2"); got !=
+		"abc ****** ****** ******" {
 		t.Error(got)
 	}
 }
@@ -68,12 +71,15 @@ func TestSecretsAreHiddenInEveryEncoding(t *testing.T) {
 func TestSecretsOfANode(t *testing.T) {
 	n := &Node{
 		ConfigDrive: "H4sIdrive", Agent: Agent{Token: "agent-token"},
-		DriverInfo:         Document{"ipmi_password": "bmc-secret", "ipmi_address": "192.0.2.1", "deep": map[string]any{"auth_token": []any{"deep-secret"}}},
-		InstanceInfo:       Document{"image_source": "https://ada:url-secret@images.example/i?signature=0123456789", "hashed_rescue_password": "$6$hash"},
+		DriverInfo: Document{"ipmi_password": "bmc-secret", "ipmi_address": "192.0.2.1",
+			"deep": map[string]any{"auth_token": []any{"deep-secret"}}},
+		InstanceInfo: Document{"image_source": "https://ada:url-secret@images.example/i?signature=0123456789",
+			"hashed_rescue_password": "$6$hash"},
 		DriverInternalInfo: Document{"boot_secret": "internal-secret"},
 		Plan:               &Plan{Steps: []PlannedStep{{Args: Document{"password": "step-secret"}}}},
 	}
-	text := "H4sIdrive agent-token bmc-secret deep-secret url-secret signature=0123456789 $6$hash internal-secret step-secret 192.0.2.1 images.example"
+	text := "H4sIdrive agent-token bmc-secret deep-secret url-secret signature=0123456789 $6$hash " +
+		"internal-secret step-secret 192.0.2.1 images.example"
 	want := strings.Repeat("****** ", 9) + "192.0.2.1 images.example"
 	if got := NewHider(n.Secrets()).Hide(text); got != want {
 		t.Error(got)

@@ -58,8 +58,11 @@ func TestMasked(t *testing.T) {
 
 // A password of digits comes as a number, is used as its digits, and is hidden as those.
 func TestNumbersAreTexts(t *testing.T) {
-	d := Document{"password": 12345678.0, "long": json.Number("12345678901234567890"), "port": 623, "on": true, "half": 1.5, "list": []any{1.0}}
-	for key, want := range map[string]string{"password": "12345678", "long": "12345678901234567890", "port": "623", "on": "", "half": "", "list": "", "none": ""} {
+	d := Document{"password": 12345678.0, "long": json.Number("12345678901234567890"),
+		"port": 623, "on": true, "half": 1.5, "list": []any{1.0}}
+	for key, want := range map[string]string{
+		"password": "12345678", "long": "12345678901234567890", "port": "623", "on": "", "half": "", "list": "", "none": "",
+	} {
 		if got := d.Text(key); got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}

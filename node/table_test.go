@@ -110,7 +110,8 @@ func TestEveryStateHasAWayBackToAvailable(t *testing.T) {
 func TestAPlanSurvivesItsJSON(t *testing.T) {
 	at := time.Date(2026, 11, 3, 14, 5, 6, 123456000, time.UTC)
 	full := Plan{
-		Flow: FlowClean, Index: 1, StartedAt: at, WaitingSince: at, Deadline: at.Add(time.Hour), Awaits: FirstCall, WaitingFor: "the agent", PollAt: at,
+		Flow: FlowClean, Index: 1, StartedAt: at, WaitingSince: at, Deadline: at.Add(time.Hour),
+		Awaits: FirstCall, WaitingFor: "the agent", PollAt: at,
 		Memo: map[string]string{"deploy.address": "10.0.0.5"}, Off: []string{"deploy.erase_devices"}, Manual: true, NoRamdisk: true, InBand: true, Aborting: true, Failure: "no disk",
 		Steps: []PlannedStep{
 			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true, Reboot: true, Hidden: true, ArgsInfo: map[string]Argument{"a": {Required: true, Help: "what"}}, StartedAt: at, EndedAt: at},

@@ -89,7 +89,8 @@ func TestHTTPGet(t *testing.T) {
 	} {
 		asked.Store(0)
 		answers = tt.answers
-		err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"}, Timeout: 5 * time.Second, Retries: tt.retries, Backoff: time.Millisecond})
+		err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"},
+			Timeout: 5 * time.Second, Retries: tt.retries, Backoff: time.Millisecond})
 		if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err || asked.Load() != tt.asked {
 			t.Errorf("%v: %v after %d", tt.answers, err, asked.Load())
 		}
@@ -104,7 +105,8 @@ func TestHTTPGetOfNobody(t *testing.T) {
 	defer l.Close() // takes connections and says nothing
 	silent := l.Addr().String()
 	began := time.Now()
-	err = HTTPGet(fetch.Loopback())(t.Context(), Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
+	err = HTTPGet(fetch.Loopback())(t.Context(),
+		Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
 	if err == nil || err.Error() != silent+": no answer in time" || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
@@ -120,7 +122,8 @@ func TestHTTPGetOfNobody(t *testing.T) {
 		}
 	}))
 	defer proxy.Close()
-	if err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
+	if err := HTTPGet(fetch.Loopback())(t.Context(),
+		Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
 		t.Errorf("through a proxy: %v", err)
 	}
 }

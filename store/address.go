@@ -41,7 +41,8 @@ type asker struct {
 }
 
 // OfferAddress is described on boot.AddressLeases.
-func (s *Store) OfferAddress(ctx context.Context, r boot.AddressRange, mac string, wish netip.Addr, hold time.Duration) (netip.Addr, error) {
+func (s *Store) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
+	wish netip.Addr, hold time.Duration) (netip.Addr, error) {
 	now := node.Now()
 	a := asker{AddressRange: r, mac: strings.ToLower(mac), now: now, held: now.Add(hold)}
 	ip, until, err := a.own(ctx, s.read)
@@ -140,7 +141,8 @@ func (a asker) forget(ctx context.Context, tx *sql.Tx) error {
 
 // take makes an address the machine's if it is nobody's now.
 func (a asker) take(ctx context.Context, tx *sql.Tx, ip netip.Addr) (bool, error) {
-	const insert = `INSERT INTO addresses (number, mac, network, held_until, lent_until) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (number) DO NOTHING`
+	const insert = `INSERT INTO addresses (number, mac, network, held_until, lent_until) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (number) DO NOTHING`
 	args := []any{numberOf(ip), a.mac, a.Network.String(), a.held, a.lent}
 	if taken, err := changedOne(ctx, tx, insert, args...); taken || err != nil {
 		return taken, err
@@ -197,7 +199,8 @@ func (a asker) neverLent(ctx context.Context, tx *sql.Tx) (ip netip.Addr, err er
 }
 
 // LendAddress is described on boot.AddressLeases.
-func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr, life time.Duration) (until time.Time, ok bool, err error) {
+func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr,
+	life time.Duration) (until time.Time, ok bool, err error) {
 	if !r.Holds(ip) {
 		return time.Time{}, false, nil
 	}
@@ -248,7 +251,8 @@ func (s *Store) endLease(ctx context.Context, what, set, mac string, ip netip.Ad
 	if !ip.Is4() {
 		return nil
 	}
-	_, err := exec(ctx, s.write, `UPDATE addresses SET lent_until = 0, `+set+` WHERE number = $2 AND mac = $3`, owner, numberOf(ip), strings.ToLower(mac), until)
+	_, err := exec(ctx, s.write, `UPDATE addresses SET lent_until = 0, `+set+` WHERE number = $2 AND mac = $3`,
+		owner, numberOf(ip), strings.ToLower(mac), until)
 	if err != nil {
 		return fmt.Errorf("%s %s of %s: %w", what, ip, mac, err)
 	}

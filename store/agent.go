@@ -33,7 +33,8 @@ func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error 
 // only. Later callers get false until ForgetAgent.
 func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (bool, error) {
 	uuid = strings.ToLower(uuid)
-	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token, token_given_at, token_given, boot_key, called_from)
+	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat,
+			token, token_given_at, token_given, boot_key, called_from)
 		SELECT id, '', '', '', 0, $2, $3, TRUE, $4, $5 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET token = excluded.token, token_given_at = excluded.token_given_at, token_given = TRUE,
 			boot_key = excluded.boot_key, called_from = excluded.called_from

@@ -16,13 +16,15 @@ func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = node.Now()
 	}
-	const query = `INSERT INTO boot_records (node_id, loader, kernel, ramdisk, command_line, image, secret, valid_until, created_at, boot_key, hidden, asked_by)
+	const query = `INSERT INTO boot_records (node_id, loader, kernel, ramdisk, command_line, image,
+			secret, valid_until, created_at, boot_key, hidden, asked_by)
 		SELECT id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET loader = excluded.loader, kernel = excluded.kernel, ramdisk = excluded.ramdisk,
 			command_line = excluded.command_line, image = excluded.image, secret = excluded.secret,
 			valid_until = excluded.valid_until, created_at = excluded.created_at,
 			boot_key = excluded.boot_key, hidden = excluded.hidden, asked_by = excluded.asked_by`
-	return saveReport(ctx, s.write, "boot record", query, r.NodeUUID, r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.Secret, r.Until, r.CreatedAt, r.Key, r.Hidden, r.AskedBy)
+	return saveReport(ctx, s.write, "boot record", query, r.NodeUUID, r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.Secret,
+		r.Until, r.CreatedAt, r.Key, r.Hidden, r.AskedBy)
 }
 
 // DropRecord makes the node boot its own disk again; no record is not an error.
@@ -46,7 +48,8 @@ func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record
 
 // recordWhere returns the live record that cond finds, or nil. arg may be a secret.
 func (s *Store) recordWhere(ctx context.Context, cond, arg string) (*boot.Record, error) {
-	query := `SELECT n.uuid, r.loader, r.kernel, r.ramdisk, r.command_line, r.image, r.secret, r.boot_key, r.hidden, r.asked_by, r.valid_until, r.created_at
+	query := `SELECT n.uuid, r.loader, r.kernel, r.ramdisk, r.command_line, r.image, r.secret, r.boot_key, r.hidden, r.asked_by,
+			r.valid_until, r.created_at
 		FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE r.valid_until > $2 AND ` + cond
 	var uuid string
 	r, err := scanRecord(row(ctx, s.read, query, arg, node.Now()), &uuid)
@@ -99,6 +102,7 @@ func (s *Store) bond(ctx context.Context, mac string) (m boot.Machine, err error
 
 // scanRecord reads a record's columns behind those that go into before.
 func scanRecord(sc scanner, before ...any) (r boot.Record, err error) {
-	err = sc.Scan(append(before, &r.Loader, &r.Kernel, &r.Ramdisk, &r.CommandLine, &r.Image, &r.Secret, &r.Key, &r.Hidden, &r.AskedBy, micros{&r.Until}, micros{&r.CreatedAt})...)
+	err = sc.Scan(append(before, &r.Loader, &r.Kernel, &r.Ramdisk, &r.CommandLine, &r.Image, &r.Secret, &r.Key, &r.Hidden,
+		&r.AskedBy, micros{&r.Until}, micros{&r.CreatedAt})...)
 	return r, err
 }

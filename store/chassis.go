@@ -13,7 +13,8 @@ import (
 var chassisColumns = []string{"uuid", "created_at", "updated_at", "description", "extra"}
 
 func chassisFields(c *node.Chassis) []any {
-	return forgive(chassisColumns, []any{&c.UUID, micros{&c.CreatedAt}, micros{&c.UpdatedAt}, &c.Description, document{&c.Extra}}, &c.Unreadable)
+	return forgive(chassisColumns, []any{&c.UUID, micros{&c.CreatedAt}, micros{&c.UpdatedAt}, &c.Description, document{&c.Extra}},
+		&c.Unreadable)
 }
 
 var chassisListing = listing{table: "chassis", alias: "p", notFound: node.ChassisNotFound, sortKeys: sortKeysOf(chassisColumns[:4])}

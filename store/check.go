@@ -55,7 +55,8 @@ func (s *Store) lookAfterCrash(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("check database %s: %w", file, err)
 	}
-	s.log.Info("the last run did not end in order: the database was checked", "file", file, "faults", len(faults), "took", time.Since(began).Round(time.Millisecond))
+	s.log.Info("the last run did not end in order: the database was checked", "file", file, "faults", len(faults),
+		"took", time.Since(began).Round(time.Millisecond))
 	if len(faults) == 0 {
 		return nil
 	}
@@ -144,7 +145,8 @@ func current(ctx context.Context, d goose.Dialect, db *sql.DB) error {
 	}
 	version, latest, err := p.GetVersions(ctx)
 	if err == nil && version < latest {
-		err = fmt.Errorf("its schema is version %d and this billet's is %d; start billet serve once, which brings it up to date, or use the billet that wrote it", version, latest)
+		err = fmt.Errorf("its schema is version %d and this billet's is %d; start billet serve once, which brings it up to date, "+
+			"or use the billet that wrote it", version, latest)
 	}
 	if err == nil && version > latest {
 		err = tooNew(version, latest)

@@ -34,7 +34,8 @@ func (s *Store) SharedTime(ctx context.Context) (now time.Time, shared bool, err
 // TimeMark returns what an earlier process left of its time; zero when there was none.
 func (s *Store) TimeMark(ctx context.Context) (m node.TimeMark, err error) {
 	var uptime, ahead int64
-	err = row(ctx, s.read, `SELECT host_boot, uptime, reached, ahead FROM service_clock WHERE id = 1`).Scan(&m.Boot, &uptime, micros{&m.At}, &ahead)
+	err = row(ctx, s.read, `SELECT host_boot, uptime, reached, ahead FROM service_clock WHERE id = 1`).
+		Scan(&m.Boot, &uptime, micros{&m.At}, &ahead)
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.TimeMark{}, nil
 	}
@@ -48,7 +49,8 @@ func (s *Store) TimeMark(ctx context.Context) (m node.TimeMark, err error) {
 // SaveTimeMark leaves it for the next process.
 func (s *Store) SaveTimeMark(ctx context.Context, m node.TimeMark) error {
 	_, err := exec(ctx, s.write, `INSERT INTO service_clock (id, host_boot, uptime, reached, ahead) VALUES (1, $1, $2, $3, $4)
-		ON CONFLICT (id) DO UPDATE SET host_boot = excluded.host_boot, uptime = excluded.uptime, reached = excluded.reached, ahead = excluded.ahead`,
+		ON CONFLICT (id) DO UPDATE SET host_boot = excluded.host_boot, uptime = excluded.uptime,
+			reached = excluded.reached, ahead = excluded.ahead`,
 		m.Boot, m.Uptime.Microseconds(), m.At, m.Ahead.Microseconds())
 	if err != nil {
 		return fmt.Errorf("save the service's clock: %w", err)

@@ -189,7 +189,8 @@ const fullFrom = hotFrom + ` JOIN node_documents d ON d.node_id = n.id LEFT JOIN
 var hotSelect = "SELECT n.id, n.lease_holder, n.lease_token, n.lease_until, n." + strings.Join(names(hotColumns), ", n.")
 
 var fullSelect = hotSelect +
-	", COALESCE(a.url, ''), COALESCE(a.version, ''), COALESCE(a.verify_ca, ''), a.last_heartbeat, a.token_given_at, a.refused_at, COALESCE(a.boot_key, ''), COALESCE(a.called_from, ''), COALESCE(a.token_given, FALSE), a.token, c.config_drive, d." +
+	", COALESCE(a.url, ''), COALESCE(a.version, ''), COALESCE(a.verify_ca, ''), a.last_heartbeat, a.token_given_at, a.refused_at, " +
+	"COALESCE(a.boot_key, ''), COALESCE(a.called_from, ''), COALESCE(a.token_given, FALSE), a.token, c.config_drive, d." +
 	strings.Join(names((*Store)(nil).documentColumns()), ", d.")
 
 type scanner interface{ Scan(dest ...any) error }

@@ -13,7 +13,8 @@ import (
 
 // documents are the columns of records that hold a document or a sealed value, by table; the tests below damage each of them.
 var documents = map[string][]string{
-	"node_documents":    {"interfaces", "traits", "properties", "driver_internal_info", "extra", "raid_config", "target_raid_config", "driver_info", "instance_info", "network_data", "plan"},
+	"node_documents": {"interfaces", "traits", "properties", "driver_internal_info", "extra", "raid_config", "target_raid_config",
+		"driver_info", "instance_info", "network_data", "plan"},
 	"ports":             {"local_link_connection", "extra", "internal_info"},
 	"portgroups":        {"properties", "extra", "internal_info"},
 	"volume_connectors": {"extra"},
@@ -28,7 +29,8 @@ var documents = map[string][]string{
 func TestDocumentsAreAllOfThem(t *testing.T) {
 	cfg := twoNodes(t)
 	for table, columns := range documents {
-		got := rawSQLiteValue(t, cfg.DataDir, `SELECT CAST(group_concat(name) AS TEXT) FROM pragma_table_info('`+table+`') WHERE "notnull" = 0 AND pk = 0`)
+		got := rawSQLiteValue(t, cfg.DataDir, `SELECT CAST(group_concat(name) AS TEXT) FROM pragma_table_info('`+table+
+			`') WHERE "notnull" = 0 AND pk = 0`)
 		all := strings.Split(string(got), ",")
 		slices.Sort(all)
 		if want := slices.Sorted(slices.Values(columns)); !slices.Equal(all, want) {

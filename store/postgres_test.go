@@ -165,7 +165,8 @@ func TestNewerPostgres(t *testing.T) {
 	if err := pg.Exec(t.Context(), database, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)`); err != nil {
 		t.Fatal(err)
 	}
-	notOpened(t, cfg, "database "+database+" at "+pg.Dir+": its schema is version 99999 and this billet knows versions up to "+newestSchema(t)+"; run the newer billet that wrote it")
+	notOpened(t, cfg, "database "+database+" at "+pg.Dir+": its schema is version 99999 and this billet knows versions up to "+newestSchema(t)+
+		"; run the newer billet that wrote it")
 }
 
 // The second process needs the first one's key; it does not make one of its own.

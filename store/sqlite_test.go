@@ -95,7 +95,8 @@ func TestNewerSQLite(t *testing.T) {
 	cfg := store.Config{DataDir: t.TempDir()}
 	shut(t, open(t, cfg))
 	rawSQLite(t, cfg.DataDir, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
-	notOpened(t, cfg, "database DIR/billet.db: its schema is version 99999 and this billet knows versions up to "+newestSchema(t)+"; run the newer billet that wrote it")
+	notOpened(t, cfg, "database DIR/billet.db: its schema is version 99999 and this billet knows versions up to "+newestSchema(t)+
+		"; run the newer billet that wrote it")
 	rawSQLite(t, cfg.DataDir, `DELETE FROM goose_db_version WHERE version_id = 99999`)
 	shut(t, open(t, cfg))
 }

@@ -140,7 +140,8 @@ func TestAFullDiskWithMigrationsPending(t *testing.T) {
 	if err == nil {
 		shut(t, s)
 	}
-	if err == nil || !strings.HasSuffix(err.Error(), "; the disk of "+dir+" is full: free 4 MB") || !strings.Contains(err.Error(), "bring the schema from version") {
+	if err == nil || !strings.HasSuffix(err.Error(), "; the disk of "+dir+" is full: free 4 MB") ||
+		!strings.Contains(err.Error(), "bring the schema from version") {
 		t.Errorf("got %v", err)
 	}
 	giveBack()
@@ -203,14 +204,16 @@ func TestFlippedBits(t *testing.T) {
 		t.Errorf("read: %v", err)
 	}
 	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:09", What: "lost"})
-	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:08"}, time.Time{}); err != nil && !strings.Contains(err.Error(), "malformed") {
+	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:08"}, time.Time{}); err != nil &&
+		!strings.Contains(err.Error(), "malformed") {
 		t.Errorf("boot events: %v", err)
 	}
 	for what, write := range map[string]func(context.Context) error{
 		"lease":  func(ctx context.Context) error { _, err := s.Reserve(ctx, soundNode, "here", 1<<40); return err },
 		"create": func(ctx context.Context) error { return s.CreateNode(ctx, &node.Node{}) },
 	} {
-		if err := write(t.Context()); !errors.Is(err, node.ErrStoreAway) || !strings.Contains(err.Error(), "or it is damaged (see the service's log)") {
+		if err := write(t.Context()); !errors.Is(err, node.ErrStoreAway) ||
+			!strings.Contains(err.Error(), "or it is damaged (see the service's log)") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -248,10 +251,12 @@ func TestCheckReadsEveryValue(t *testing.T) {
 	addNode(t, s, "three")
 	other := cfg
 	other.Key = sum("another")
-	if faults, err := store.Check(t.Context(), other); err != nil || len(faults) != 1 || !strings.Contains(faults[0], "is not the key this database was sealed with; restore that key") {
+	if faults, err := store.Check(t.Context(), other); err != nil || len(faults) != 1 ||
+		!strings.Contains(faults[0], "is not the key this database was sealed with; restore that key") {
 		t.Errorf("another key: %q, %v", faults, err)
 	}
-	if _, err := store.Check(t.Context(), store.Config{DataDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "find the database: ") {
+	if _, err := store.Check(t.Context(), store.Config{DataDir: t.TempDir()}); err == nil ||
+		!strings.Contains(err.Error(), "find the database: ") {
 		t.Errorf("no database: %v", err)
 	}
 }

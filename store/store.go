@@ -86,7 +86,8 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.DropLeases(ctx, s.host); errors.Is(err, node.ErrStoreAway) {
-		s.log.Error("the database cannot be written: reads are served, and nothing else goes on until it can", "error", err) // leases end by themselves
+		// The leases are left as they are: they end by themselves.
+		s.log.Error("the database cannot be written: reads are served, and nothing else goes on until it can", "error", err)
 	} else if err != nil {
 		return nil, err
 	}

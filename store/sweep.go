@@ -60,7 +60,8 @@ func (s *Store) sweep(ctx context.Context) (gone int64, err error) {
 	if s.damage != "" {
 		return 0, nil
 	}
-	gone, err = s.inBatches(ctx, `DELETE FROM boot_events WHERE id IN (SELECT id FROM boot_events WHERE seen_at < $1 LIMIT $2)`, node.Now().Add(-s.keep.EventsFor))
+	gone, err = s.inBatches(ctx, `DELETE FROM boot_events WHERE id IN (SELECT id FROM boot_events WHERE seen_at < $1 LIMIT $2)`,
+		node.Now().Add(-s.keep.EventsFor))
 	if err != nil {
 		return gone, fmt.Errorf("take away old boot events: %w", err)
 	}
@@ -72,7 +73,8 @@ func (s *Store) sweep(ctx context.Context) (gone int64, err error) {
 	for _, of := range []struct {
 		table, class, column string
 		most                 int
-	}{{"boot_events", eventClasses[0], "mac", s.keep.EventsOfMachine}, {"boot_events", eventClasses[1], "mac", s.keep.EventsOfMachine}, {"history", "1 = 1", "node_id", s.keep.History}} {
+	}{{"boot_events", eventClasses[0], "mac", s.keep.EventsOfMachine}, {"boot_events", eventClasses[1], "mac", s.keep.EventsOfMachine},
+		{"history", "1 = 1", "node_id", s.keep.History}} {
 		n, err := s.sweepOwners(ctx, of.table, of.class, of.column, of.most)
 		if gone += n; err != nil {
 			return gone, fmt.Errorf("take away rows of %s: %w", of.table, err)

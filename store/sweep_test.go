@@ -30,7 +30,8 @@ func TestSweep(t *testing.T) {
 				}
 			}
 			for i := range 3000 {
-				s.Saw(node.BootEvent{MAC: []string{"52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"}[i%3], What: fmt.Sprint(i), At: node.Now().Add(-time.Duration(3000-i) * time.Minute)})
+				s.Saw(node.BootEvent{MAC: []string{"52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"}[i%3], What: fmt.Sprint(i),
+					At: node.Now().Add(-time.Duration(3000-i) * time.Minute)})
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)

@@ -112,13 +112,15 @@ func (t *trace) flush(ctx context.Context) error {
 }
 
 func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error {
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO boot_events (mac, service, kind, file, who, what, seen_at, proof) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
+	insert, err := tx.PrepareContext(ctx,
+		`INSERT INTO boot_events (mac, service, kind, file, who, what, seen_at, proof) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`)
 	if err != nil {
 		return err
 	}
 	defer insert.Close()
 	for _, e := range batch {
-		if _, err := insert.ExecContext(ctx, bind([]any{strings.ToLower(e.MAC), e.Service, e.Kind, e.File, e.Who, e.What, e.At, e.Proof})...); err != nil {
+		if _, err := insert.ExecContext(ctx,
+			bind([]any{strings.ToLower(e.MAC), e.Service, e.Kind, e.File, e.Who, e.What, e.At, e.Proof})...); err != nil {
 			return err
 		}
 	}
@@ -139,7 +141,8 @@ func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEve
 	}
 	for mac := range macs {
 		for _, class := range eventClasses {
-			tooMany := `DELETE FROM boot_events WHERE mac = $1 AND ` + class + ` AND id <= (SELECT id FROM boot_events WHERE mac = $1 AND ` + class + ` ORDER BY id DESC LIMIT 1 OFFSET $2)`
+			tooMany := `DELETE FROM boot_events WHERE mac = $1 AND ` + class + ` AND id <= (SELECT id FROM boot_events WHERE mac = $1 AND ` + class +
+				` ORDER BY id DESC LIMIT 1 OFFSET $2)`
 			if _, err := exec(ctx, tx, tooMany, mac, s.keep.EventsOfMachine); err != nil {
 				return err
 			}
@@ -171,10 +174,12 @@ func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) 
 	q.args = append(q.args, eventsAnswered)
 	var newest []string
 	for i, class := range eventClasses {
-		newest = append(newest, fmt.Sprintf(`SELECT * FROM (SELECT * FROM boot_events WHERE %s AND %s ORDER BY seen_at DESC, id DESC LIMIT $%d) AS class%d`,
-			strings.Join(q.where, " AND "), class, len(q.args), i))
+		newest = append(newest,
+			fmt.Sprintf(`SELECT * FROM (SELECT * FROM boot_events WHERE %s AND %s ORDER BY seen_at DESC, id DESC LIMIT $%d) AS class%d`,
+				strings.Join(q.where, " AND "), class, len(q.args), i))
 	}
-	text := `SELECT mac, service, kind, file, who, what, seen_at, proof FROM (` + strings.Join(newest, " UNION ALL ") + `) AS newest ORDER BY seen_at, id`
+	text := `SELECT mac, service, kind, file, who, what, seen_at, proof FROM (` + strings.Join(newest, " UNION ALL ") +
+		`) AS newest ORDER BY seen_at, id`
 	return s.events(ctx, text, q.args)
 }
 

@@ -28,7 +28,8 @@ var connectors = volumes[node.VolumeConnector]{
 	what: "volume connector", columns: connectorColumns,
 	listing: listing{table: "volume_connectors", alias: "p", notFound: node.VolumeConnectorNotFound, sortKeys: sortKeysOf(connectorColumns[:6])},
 	fields: func(_ *Store, v *node.VolumeConnector, nodeRef any) []any {
-		return forgive(connectorColumns, []any{&v.UUID, micros{&v.CreatedAt}, micros{&v.UpdatedAt}, nodeRef, &v.Type, &v.ConnectorID, document{&v.Extra}}, &v.Unreadable)
+		return forgive(connectorColumns,
+			[]any{&v.UUID, micros{&v.CreatedAt}, micros{&v.UpdatedAt}, nodeRef, &v.Type, &v.ConnectorID, document{&v.Extra}}, &v.Unreadable)
 	},
 	ids:    func(v *node.VolumeConnector) (*int64, *string, *string) { return &v.ID, &v.UUID, &v.NodeUUID },
 	damage: func(v *node.VolumeConnector) node.Unreadable { return v.Unreadable },

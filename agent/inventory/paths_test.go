@@ -30,7 +30,8 @@ func (l lun) put(t *testing.T, root string) {
 	device := filepath.Join(root, "sys/devices/pci0000:00", l.bus, "target", l.hctl)
 	files := map[string]string{
 		device + "/vendor": "ACME", device + "/model": "Array", device + "/wwid": "naa." + l.wwn, device + "/state": l.state,
-		device + "/vpd_pg80": "\x00\x80\x00\x08" + l.serial, device + "/vpd_pg83": string(append([]byte{0, 0x83, 0, byte(len(l.names))}, l.names...)),
+		device + "/vpd_pg80":                             "\x00\x80\x00\x08" + l.serial,
+		device + "/vpd_pg83":                             string(append([]byte{0, 0x83, 0, byte(len(l.names))}, l.names...)),
 		filepath.Join(root, "sys/block", l.name, "size"): l.sectors, filepath.Join(root, "sys/block", l.name, "queue/logical_block_size"): "512",
 		filepath.Join(root, "sys/block", l.name, "dev"): "8:" + l.hctl[:1],
 	}
@@ -68,18 +69,22 @@ func TestPaths(t *testing.T) {
 	}{
 		{"two paths", []lun{one, two}, "sda sdb→sda"},
 		{"the first in standby", []lun{change(one, func(l *lun) { l.access = "standby" }), two}, "sda→sdb sdb"},
-		{"the first not optimized", []lun{change(one, func(l *lun) { l.access = "active/non-optimized" }), change(two, func(l *lun) { l.access = "active/optimized" })}, "sda→sdb sdb"},
+		{"the first not optimized", []lun{change(one, func(l *lun) { l.access = "active/non-optimized" }),
+			change(two, func(l *lun) { l.access = "active/optimized" })}, "sda→sdb sdb"},
 		{"the first cannot be read", []lun{change(one, func(l *lun) { l.content = nil }), two}, "sda→sdb sdb"},
 		{"the first is offline", []lun{change(one, func(l *lun) { l.state = "offline" }), two}, "sda→sdb sdb"},
-		{"neither can be read", []lun{change(one, func(l *lun) { l.content = nil }), change(two, func(l *lun) { l.content = nil })}, "sda sdb→sda"},
+		{"neither can be read", []lun{change(one, func(l *lun) { l.content = nil }), change(two, func(l *lun) { l.content = nil })},
+			"sda sdb→sda"},
 		{"another serial number", []lun{one, change(two, func(l *lun) { l.serial = "S2" })}, "sda sdb"},
 		{"another WWN", []lun{one, change(two, func(l *lun) { l.wwn = "600a0b80000f1eb1000005ae4e5c9d4b" })}, "sda sdb"},
 		{"another size", []lun{one, change(two, func(l *lun) { l.sectors = "8193" })}, "sda sdb"},
 		{"another name of the unit", []lun{one, change(two, func(l *lun) { l.names = naa(0, "otherone") })}, "sda sdb"},
-		{"no names of the unit", []lun{change(one, func(l *lun) { l.names = naa(1, "port---1") }), change(two, func(l *lun) { l.names = naa(1, "port---2") })}, "sda sdb"},
+		{"no names of the unit", []lun{change(one, func(l *lun) { l.names = naa(1, "port---1") }),
+			change(two, func(l *lun) { l.names = naa(1, "port---2") })}, "sda sdb"},
 		{"another content", []lun{one, change(two, func(l *lun) { l.content = append([]byte("x"), content[1:]...) })}, "sda sdb"},
 		{"two units of one port", []lun{one, change(two, func(l *lun) { l.hctl = "0:0:0:2"; l.bus = "rport-0:0-1" })}, "sda sdb"},
-		{"disks with one cable each", []lun{change(one, func(l *lun) { l.bus = "ata1" }), change(two, func(l *lun) { l.bus = "ata2" })}, "sda sdb"},
+		{"disks with one cable each", []lun{change(one, func(l *lun) { l.bus = "ata1" }), change(two, func(l *lun) { l.bus = "ata2" })},
+			"sda sdb"},
 		{"no serial number", []lun{change(one, func(l *lun) { l.serial = "" }), change(two, func(l *lun) { l.serial = "" })}, "sda sdb"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,7 +108,8 @@ func TestPaths(t *testing.T) {
 // What was judged stays judged while a path is written to, which reads from the other one see in between.
 func TestPathsAreJudgedOnce(t *testing.T) {
 	root := t.TempDir()
-	one := lun{name: "sda", hctl: "0:0:0:1", bus: "rport-0", serial: "S1", wwn: "600a0b80000f1eb1000005ae4e5c9d4a", sectors: "8192", state: "running", content: make([]byte, 4<<20), names: naa(0, "unitunit")}
+	one := lun{name: "sda", hctl: "0:0:0:1", bus: "rport-0", serial: "S1", wwn: "600a0b80000f1eb1000005ae4e5c9d4a",
+		sectors: "8192", state: "running", content: make([]byte, 4<<20), names: naa(0, "unitunit")}
 	two := one
 	two.name, two.hctl, two.bus = "sdb", "1:0:0:1", "rport-1"
 	one.put(t, root)

@@ -40,7 +40,8 @@ func TestPathsAreToldApartBeforeDisksAreFound(t *testing.T) {
 		}
 	}
 	var got []string
-	m := Modules{Dir: dir, Sys: sys, Log: slog.New(slog.DiscardHandler), Load: func(f string) error { got = append(got, filepath.Base(f)); return nil }}
+	m := Modules{Dir: dir, Sys: sys, Log: slog.New(slog.DiscardHandler),
+		Load: func(f string) error { got = append(got, filepath.Base(f)); return nil }}
 	if err := m.LoadAll(); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,9 @@ func TestTheStoreIsAway(t *testing.T) {
 	ask(t, s, from(t, ipxeMAC, dhcpv4.MessageTypeDiscover))
 	ask(t, s, from(t, ipxeMAC, dhcpv4.MessageTypeRequest, chosen(ourIP), wish("10.99.0.20")))
 	renew := dhcpv4.WithClientIP(net.IPv4(10, 99, 0, 20))
-	for _, away := range []func(){func() { store.lost = errors.New("no database") }, func() { store.lost, store.err = nil, errors.New("no database") }} {
+	for _, away := range []func(){
+		func() { store.lost = errors.New("no database") }, func() { store.lost, store.err = nil, errors.New("no database") },
+	} {
 		s.Config.LeaseTime = 80 * time.Minute // so that an answer must be stored anew
 		away()
 		resp, _ := ask(t, s, from(t, ipxeMAC, dhcpv4.MessageTypeRequest, renew))

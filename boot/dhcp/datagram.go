@@ -151,7 +151,8 @@ func (s *Server) overloaded(req *dhcpv4.DHCPv4) {
 	if !ok {
 		return
 	}
-	s.saw(node.BootEvent{MAC: mac, Kind: node.Overloaded, What: fmt.Sprintf("%s%s: dropped: too many requests at once", req.MessageType(), through(req))})
+	s.saw(node.BootEvent{MAC: mac, Kind: node.Overloaded,
+		What: fmt.Sprintf("%s%s: dropped: too many requests at once", req.MessageType(), through(req))})
 }
 
 func (s *Server) saw(e node.BootEvent) {

@@ -36,14 +36,16 @@ type fakeStore struct {
 	lost error // of lookups
 }
 
-func (f *fakeStore) OfferAddress(ctx context.Context, r boot.AddressRange, mac string, wish netip.Addr, hold time.Duration) (netip.Addr, error) {
+func (f *fakeStore) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
+	wish netip.Addr, hold time.Duration) (netip.Addr, error) {
 	if f.err != nil {
 		return netip.Addr{}, f.err
 	}
 	return f.Store.OfferAddress(ctx, r, mac, wish, hold)
 }
 
-func (f *fakeStore) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr, life time.Duration) (time.Time, bool, error) {
+func (f *fakeStore) LendAddress(ctx context.Context, r boot.AddressRange, mac string,
+	ip netip.Addr, life time.Duration) (time.Time, bool, error) {
 	if f.err != nil {
 		return time.Time{}, false, f.err
 	}

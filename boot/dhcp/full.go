@@ -117,7 +117,8 @@ func (s *Server) renewUnseen(req *dhcpv4.DHCPv4, c client) (*dhcpv4.DHCPv4, seen
 	return resp, is
 }
 
-func (s *Server) ack(req *dhcpv4.DHCPv4, c client, m boot.Machine, p Pool, ip netip.Addr, life time.Duration) (*dhcpv4.DHCPv4, seen, error) {
+func (s *Server) ack(req *dhcpv4.DHCPv4, c client, m boot.Machine, p Pool, ip netip.Addr,
+	life time.Duration) (*dhcpv4.DHCPv4, seen, error) {
 	resp, err := s.blank(req, dhcpv4.MessageTypeAck)
 	if err != nil {
 		return nil, seen{}, err

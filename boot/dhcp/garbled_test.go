@@ -40,11 +40,14 @@ func TestGarbledClients(t *testing.T) {
 		"\n66=31302e39392e302e31 10.99.0.1\n67=756e64696f6e6c792e6b707865 undionly.kpxe"
 	uefi := `OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "snponly.efi" sname "10.99.0.1"` + tail +
 		"\n66=31302e39392e302e31 10.99.0.1\n67=736e706f6e6c792e656669 snponly.efi"
-	web := `OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/loader/snponly.efi" sname ""` + tail +
-		"\n60=48545450436c69656e74 HTTPClient" +
-		"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 http://10.99.0.1:8080/boot/loader/snponly.efi"
-	script := `OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:02" sname ""` + tail +
-		"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f697078653f6d61633d35323a35343a30303a30303a30303a3032 http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:02\n175=b00101"
+	web := `OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/loader/snponly.efi" sname ""` +
+		tail + "\n60=48545450436c69656e74 HTTPClient" +
+		"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 " +
+		"http://10.99.0.1:8080/boot/loader/snponly.efi"
+	script := `OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file ` +
+		`"http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:02" sname ""` + tail +
+		"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f697078653f6d61633d35323a35343a30303a30303a30303a3032 " +
+		"http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:02\n175=b00101"
 	id := func(value, hex string) (dhcpv4.Modifier, string) { return option(61, value), "\n61=" + hex }
 	short, shortHex := id("\x01", "01")
 	long, longHex := id(strings.Repeat("\xee", 200), strings.Repeat("ee", 200))
@@ -74,12 +77,15 @@ func TestGarbledClients(t *testing.T) {
 		{"an empty list of wanted options", with(biosPXE, option(55, "")), nil, bios},
 		{"it wants a unicast", with(biosPXE, dhcpv4.WithBroadcast(false)), nil, bios},
 		{"it wants a broadcast", with(biosPXE, dhcpv4.WithBroadcast(true)), nil, bios},
-		{"a server's name on it already", with(biosPXE, func(m *dhcpv4.DHCPv4) { m.ServerHostName, m.BootFileName = "other", "other" }), nil, bios},
-		{"the options have no end", biosPXE, func(b []byte) []byte { return bytes.TrimRight(b, "\x00")[:len(bytes.TrimRight(b, "\x00"))-1] }, bios},
+		{"a server's name on it already", with(biosPXE, func(m *dhcpv4.DHCPv4) { m.ServerHostName, m.BootFileName = "other", "other" }),
+			nil, bios},
+		{"the options have no end", biosPXE,
+			func(b []byte) []byte { return bytes.TrimRight(b, "\x00")[:len(bytes.TrimRight(b, "\x00"))-1] }, bios},
 		{"the last option is cut short", biosPXE, func(b []byte) []byte {
 			return append(bytes.TrimRight(b, "\x00")[:len(bytes.TrimRight(b, "\x00"))-1], 12, 30, 'c', 'u', 't')
 		}, bios},
-		{"padding between options", biosPXE, func(b []byte) []byte { return bytes.Replace(b, []byte{93, 2, 0, 0}, []byte{0, 0, 0, 93, 2, 0, 0}, 1) }, bios},
+		{"padding between options", biosPXE,
+			func(b []byte) []byte { return bytes.Replace(b, []byte{93, 2, 0, 0}, []byte{0, 0, 0, 93, 2, 0, 0}, 1) }, bios},
 		{"a message of the smallest size", biosPXE, func(b []byte) []byte { return bytes.TrimRight(b, "\x00") }, bios},
 		{"longer than an Ethernet frame", biosPXE, func(b []byte) []byte { return append(b, make([]byte, 2000)...) }, bios},
 		{"a hardware address without a length", biosPXE, func(b []byte) []byte { b[2] = 0; return b }, bios},
@@ -121,17 +127,22 @@ func TestDroppedIsToldOf(t *testing.T) {
 		kind     node.BootKind
 		want     string
 	}{
-		{"too short", whole()[:100], node.Malformed, ipxeMAC + " dhcp: a message of 100 bytes from 0.0.0.0 cannot be read: it is 140 bytes short"},
+		{"too short", whole()[:100], node.Malformed,
+			ipxeMAC + " dhcp: a message of 100 bytes from 0.0.0.0 cannot be read: it is 140 bytes short"},
 		{"far too short", []byte{1}, node.Malformed, " dhcp: a message of 1 bytes from 0.0.0.0 cannot be read: it is 239 bytes short"},
-		{"BOOTP", append(whole()[:cookieAt], make([]byte, 64)...), node.Malformed, ipxeMAC + " dhcp: a message of 300 bytes from 0.0.0.0 cannot be read: it is BOOTP, not DHCP: the magic cookie is missing"},
-		{"no kind", append(whole()[:optionsAt], 255), node.Malformed, ipxeMAC + " dhcp: a message of 241 bytes from 0.0.0.0 cannot be read: it does not say what kind of message it is (option 53)"},
+		{"BOOTP", append(whole()[:cookieAt], make([]byte, 64)...), node.Malformed,
+			ipxeMAC + " dhcp: a message of 300 bytes from 0.0.0.0 cannot be read: it is BOOTP, not DHCP: the magic cookie is missing"},
+		{"no kind", append(whole()[:optionsAt], 255), node.Malformed,
+			ipxeMAC + " dhcp: a message of 241 bytes from 0.0.0.0 cannot be read: it does not say what kind of message it is (option 53)"},
 		{"too long", append(whole(), make([]byte, 5000)...), node.Malformed, "it is longer than 4096 bytes"},
 		{"InfiniBand", func() []byte {
 			m := from(t, ipxeMAC, dhcpv4.MessageTypeDiscover, with(biosPXE, option(61, guid))...)
 			m.HWType, m.ClientHWAddr = infiniband, net.HardwareAddr{}
 			return m.ToBytes()
-		}(), node.NotEthernet, "e4:1d:2d:12:34:56 dhcp: DISCOVER from hardware of type 32 with an address of 0 bytes: ignored: only Ethernet is served"},
-		{"an address of zeros", from(t, "00:00:00:00:00:00", dhcpv4.MessageTypeDiscover).ToBytes(), node.NotEthernet, " dhcp: DISCOVER from hardware of type 1 with an address of 6 bytes: ignored: only Ethernet is served"},
+		}(), node.NotEthernet, "e4:1d:2d:12:34:56 dhcp: DISCOVER from hardware of type 32 with an address of 0 bytes: " +
+			"ignored: only Ethernet is served"},
+		{"an address of zeros", from(t, "00:00:00:00:00:00", dhcpv4.MessageTypeDiscover).ToBytes(), node.NotEthernet,
+			" dhcp: DISCOVER from hardware of type 1 with an address of 6 bytes: ignored: only Ethernet is served"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _, trace := newServer(t, Full)

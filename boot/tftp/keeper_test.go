@@ -38,14 +38,17 @@ func TestAMenuIsItsMachinesAlone(t *testing.T) {
 	told := make(events, 100)
 	s.Trace = told
 	s.Keeper = &boot.Keeper{Addresses: nobody{}, MACOf: s.MACOf}
-	for _, name := range []string{"pxelinux.cfg/01-52-54-00-00-00-01", "grub/machine/52:54:00:00:00:01", "grub/grub.cfg-01-52-54-00-00-00-01"} {
+	for _, name := range []string{
+		"pxelinux.cfg/01-52-54-00-00-00-01", "grub/machine/52:54:00:00:00:01", "grub/grub.cfg-01-52-54-00-00-00-01",
+	} {
 		stranger = true
 		c := dial(t)
 		c.ask(addr, name)
 		if p := c.read(); len(p) < 4 || p[1] != 5 || strings.Contains(string(p), "the-key") {
 			t.Errorf("%s: a stranger got %q", name, p)
 		}
-		if ev := <-told; ev.Kind != node.NotItsOwn || ev.MAC != ourMAC || ev.Bound() || ev.File != node.MenuFile || !strings.Contains(ev.What, "the machine at 127.0.0.1 is 52:54:00:00:00:02") {
+		if ev := <-told; ev.Kind != node.NotItsOwn || ev.MAC != ourMAC || ev.Bound() || ev.File != node.MenuFile ||
+			!strings.Contains(ev.What, "the machine at 127.0.0.1 is 52:54:00:00:00:02") {
 			t.Errorf("%s: %+v", name, ev)
 		}
 		stranger = false

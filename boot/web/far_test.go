@@ -75,7 +75,8 @@ func TestFarServers(t *testing.T) {
 			place := strings.Replace(far.URL, "http://", "http://user:password@", 1) + "/kernel?sig=signature"
 			h := &Handler{
 				Lookup: fakeLookup{map[string]*boot.Record{secret: {NodeUUID: "node-1", Secret: secret, Kernel: place}}}, BaseURL: "http://10.99.0.1:8080",
-				MACOf: func(netip.Addr) string { return mac }, Trace: trace, Gate: fetch.Loopback(), Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+				MACOf: func(netip.Addr) string { return mac }, Trace: trace, Gate: fetch.Loopback(),
+				Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			}
 			near := httptest.NewUnstartedServer(h)
 			near.Config.ErrorLog = log.New(io.Discard, "", 0)

@@ -67,7 +67,8 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 	resp, err := boot.Fetch(r.Context(), h.Gate, r.Method, place, header)
 	if err != nil {
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "err", err)
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer", node.FileFailed, rec.Kind(file)}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer",
+			node.FileFailed, rec.Kind(file)}
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -75,11 +76,13 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 		http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
 	default:
 		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "status", resp.Status)
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status, node.FileFailed, rec.Kind(file)}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot answered " + resp.Status,
+			node.FileFailed, rec.Kind(file)}
 	}
 	if resp.ContentLength < 0 && !r.ProtoAtLeast(1, 1) && r.Method == http.MethodGet {
 		// HTTP/1.0 knows the end of such a file by the end of the connection, so a cut one would be taken for whole.
-		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not say how long it is", node.FileFailed, rec.Kind(file)}
+		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not say how long it is",
+			node.FileFailed, rec.Kind(file)}
 	}
 	copyHeaders(w.Header(), resp.Header, answered)
 	h.watched(w, r, about{rec.Kind(file), file, rec.NodeUUID}, func(w http.ResponseWriter) error {

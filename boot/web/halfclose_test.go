@@ -47,12 +47,15 @@ func TestNoWrongSuccessForFirmware(t *testing.T) {
 	defer far.Close()
 	h := &Handler{
 		Lookup:  fakeLookup{map[string]*boot.Record{farSecret: {NodeUUID: "node-1", Secret: farSecret, Kernel: far.URL}}},
-		BaseURL: "http://10.99.0.1:8080", MACOf: func(netip.Addr) string { return mac }, Trace: &fakeTrace{}, Gate: fetch.Loopback(), Log: slog.New(slog.DiscardHandler),
+		BaseURL: "http://10.99.0.1:8080", MACOf: func(netip.Addr) string { return mac }, Trace: &fakeTrace{},
+		Gate: fetch.Loopback(), Log: slog.New(slog.DiscardHandler),
 	}
 	near := httptest.NewServer(h)
 	defer near.Close()
 	for try := range 60 {
-		for path, status := range map[string]int{boot.KernelPath(ended): 404, "/boot/nothing": 404, boot.ScriptPath: 400, boot.ScriptPath + "?mac=" + mac: 200} {
+		for path, status := range map[string]int{
+			boot.KernelPath(ended): 404, "/boot/nothing": 404, boot.ScriptPath: 400, boot.ScriptPath + "?mac=" + mac: 200,
+		} {
 			resp, body, err := raw(t, near, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
 			if err != nil || resp.StatusCode != status || len(body) == 0 {
 				t.Fatalf("%s, try %d: %d %q %v, want %d", path, try, resp.StatusCode, body, err, status)

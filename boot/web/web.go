@@ -73,7 +73,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, ours := errors.AsType[answerError](err)
 	if !ours {
 		about, _ := errors.AsType[failed](err)
-		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason", node.FileFailed, cmp.Or(about.file, node.OtherFile)}
+		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason",
+			node.FileFailed, cmp.Or(about.file, node.OtherFile)}
 		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "err", err)
 	}
 	h.tell(h.macOf(r), node.ProofNeighbour, a.kind, a.file, fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
@@ -98,7 +99,8 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	mac, ok := boot.CanonicalMAC(r.URL.Query().Get("mac"))
 	if !ok {
-		return answerError{http.StatusBadRequest, "the query must have mac=, a MAC address such as 52:54:00:00:00:01", node.FileRefused, node.ScriptFile}
+		return answerError{http.StatusBadRequest, "the query must have mac=, a MAC address such as 52:54:00:00:00:01",
+			node.FileRefused, node.ScriptFile}
 	}
 	m, err := h.Lookup.Machine(r.Context(), mac)
 	if err != nil {

@@ -27,7 +27,8 @@ func browse(t *testing.T, address string, more ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server",
+	args := append([]string{"--headless=new", "--no-sandbox", "--disable-gpu",
+		"--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server",
 		"--disable-background-networking", "--user-data-dir=" + dir}, more...)
 	cmd := exec.Command("chromium", append(args, address)...)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
@@ -173,7 +174,8 @@ func TestDNSRebindingReadsNothing(t *testing.T) {
 	const page = `<!doctype html><script>
 const to = "%s/said";
 const tell = what => fetch(to, {method: "POST", mode: "no-cors", body: what});
-const ask = (path, how) => fetch(path, how).then(async r => r.status + " " + (r.headers.get("X-Openstack-Request-Id") ? "billet " : "evil ") + await r.text(), e => "" + e);
+const ask = (path, how) => fetch(path, how).then(
+  async r => r.status + " " + (r.headers.get("X-Openstack-Request-Id") ? "billet " : "evil ") + await r.text(), e => "" + e);
 (async () => {
   await tell("ready");
   while (!(await ask("/")).includes("billet")) await new Promise(r => setTimeout(r, 200));

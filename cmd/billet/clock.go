@@ -56,9 +56,11 @@ func startClock(ctx context.Context, db *store.Store, log *slog.Logger) (*node.C
 			if ahead < 0 {
 				way = "behind"
 			}
-			return nil, fmt.Errorf("this host's clock is %s %s the database's, and %s is the most allowed: have both set by NTP", ahead.Abs().Round(time.Second), way, clocksApart)
+			return nil, fmt.Errorf("this host's clock is %s %s the database's, and %s is the most allowed: have both set by NTP",
+				ahead.Abs().Round(time.Second), way, clocksApart)
 		} else if ahead.Abs() > trifle {
-			log.Warn("this host's clock is not the database's, by which this process goes: have both set by NTP", "host_is_ahead", ahead.Round(time.Millisecond))
+			log.Warn("this host's clock is not the database's, by which this process goes: have both set by NTP",
+				"host_is_ahead", ahead.Round(time.Millisecond))
 		}
 		return clock, nil
 	}
@@ -87,7 +89,8 @@ func followHost(ctx context.Context, db *store.Store, clock *node.Clock, log *sl
 		clock.Set(clock.Now().Add(ahead))
 		log.Warn("this host's clock was set since the service last ran; stored times were moved", "by", ahead.Round(time.Second))
 	default:
-		log.Warn("this host's clock was set and flows are under way: they keep their deadlines, and the times that the service shows follow the clock "+
+		log.Warn("this host's clock was set and flows are under way: they keep their deadlines, "+
+			"and the times that the service shows follow the clock "+
 			"after a start without flows", "clock_is_ahead", ahead.Round(time.Second))
 	}
 	m := hostMark()

@@ -45,7 +45,8 @@ func TestTheClockIsSetUnderTheService(t *testing.T) {
 	run := func() *serving {
 		t.Helper()
 		address := freeAddress(t)
-		cmd := exec.Command("billet-clock", "serve", "--listen", address, "--data-dir", dir, "--roles", "api,conductor", "--automated-clean=false")
+		cmd := exec.Command("billet-clock", "serve", "--listen", address, "--data-dir", dir,
+			"--roles", "api,conductor", "--automated-clean=false")
 		cmd.Env = []string{clockFile + "=" + file}
 		return startCommand(t, address, cmd)
 	}

@@ -133,32 +133,44 @@ func (c *Config) keys() []key {
 		{"htpasswd_file", "", "bcrypt htpasswd file for auth http_basic", text(&c.HtpasswdFile)},
 		{"noauth_anywhere", "false", "allow auth noauth on an address others can reach", boolean(&c.NoauthAnywhere)},
 		{"public_endpoint", "", "base of the links in answers; empty: what the client asked for", text(&c.PublicEndpoint)},
-		{"allowed_hosts", "", "comma list of further names and addresses, without port, under which the API may be asked for when auth is noauth, and the provisioning listener by name; its own address, localhost and public_endpoint's always are. A name that others can have lead here lets their web pages drive the API", list(&c.AllowedHosts)},
+		{"allowed_hosts", "", "comma list of further names and addresses, without port, under which the API may be asked for " +
+			"when auth is noauth, and the provisioning listener by name; its own address, localhost and public_endpoint's always are. " +
+			"A name that others can have lead here lets their web pages drive the API", list(&c.AllowedHosts)},
 		{"max_limit", "1000", "most items in one page of a list", number(&c.MaxLimit, 1, 1_000_000)},
 
 		{"provision_interface", "", "network interface of the provisioning network; boot services need it", text(&c.ProvisionInterface)},
 		{"provision_port", "6386", "TCP port of the provisioning listener: boot files, images, lookup, heartbeat", number(&c.ProvisionPort, 1, 65535)},
 		{"dhcp_mode", "full", "full (hand out addresses), proxy (beside another DHCP server, which must name this one as its next server for UEFI machines with boot interface pxe) or off", oneOf(&c.DHCPMode, "full", "proxy", "off")},
 		{"dhcp_range", "", "first-last address to hand out; empty: the upper half of the interface's network", addressRange(&c.DHCPRange)},
-		{"dhcp_ranges", "", "networks behind DHCP relays, with dhcp_mode full: \"NETWORK FIRST-LAST [router=ADDRESS] [dns=ADDRESS,ADDRESS] [lease=TIME]\", a semicolon between two (docs/networks.md)", ranges(&c.DHCPRanges)},
+		{"dhcp_ranges", "", "networks behind DHCP relays, with dhcp_mode full: " +
+			"\"NETWORK FIRST-LAST [router=ADDRESS] [dns=ADDRESS,ADDRESS] [lease=TIME]\", a semicolon between two (docs/networks.md)",
+			ranges(&c.DHCPRanges)},
 		{"dhcp_router", "", "default router told to machines; empty: none", address(&c.DHCPRouter)},
 		{"dhcp_dns", "", "comma list of name servers told to machines", addresses(&c.DHCPDNS)},
 		{"dhcp_lease_time", "1h", "how long an address is lent", duration(&c.DHCPLeaseTime)},
 		{"tftp_port", "69", "UDP port of TFTP; firmware only knows 69", number(&c.TFTPPort, 1, 65535)},
 		{"loader_dirs", "", "comma list of directories with boot loaders; empty: where Debian's packages put them", list(&c.LoaderDirs)},
-		{"boot_address_check", "true", "a machine's boot script and menu go only to the address that DHCP lent to it, or that the network knows it by; false where addresses change on the way", boolean(&c.BootAddressCheck)},
-		{"agent_networks", "", "comma list of networks in which an agent may be called at another address than the one it calls from: behind NAT, or where the API is behind a proxy; loopback and link-local addresses only when they are in it", prefixes(&c.AgentNetworks)},
+		{"boot_address_check", "true", "a machine's boot script and menu go only to the address that DHCP lent to it, " +
+			"or that the network knows it by; false where addresses change on the way", boolean(&c.BootAddressCheck)},
+		{"agent_networks", "", "comma list of networks in which an agent may be called at another address than the one it calls from: " +
+			"behind NAT, or where the API is behind a proxy; loopback and link-local addresses only when they are in it",
+			prefixes(&c.AgentNetworks)},
 		{"discovery", "false", "boot machines that belong to no node into the inspection ramdisk, and enrol those that report", boolean(&c.Discovery)},
 		{"discovery_driver", "ipmi", "hardware type of the nodes that discovery enrols", oneOf(&c.DiscoveryDriver, "ipmi", "fake-hardware")},
-		{"discovery_limit", "1000", "most nodes in state enroll that discovery has made: more machines are not enrolled until some of them are managed or deleted; 0: no limit", number(&c.DiscoveryLimit, 0, 1_000_000)},
+		{"discovery_limit", "1000", "most nodes in state enroll that discovery has made: " +
+			"more machines are not enrolled until some of them are managed or deleted; 0: no limit", number(&c.DiscoveryLimit, 0, 1_000_000)},
 
 		{"deploy_kernel", "", "kernel of the deploy ramdisk when a node names none; empty: ramdisk/vmlinuz in data_dir", text(&c.DeployKernel)},
 		{"deploy_ramdisk", "", "deploy ramdisk when a node names none; empty: ramdisk/initramfs in data_dir", text(&c.DeployRamdisk)},
 		{"kernel_append_params", "nofb vga=normal rootfstype=ramfs", "kernel parameters of the deploy ramdisk; rootfstype=ramfs lets it fill more than half of a small machine's memory", text(&c.KernelAppendParams)},
 		{"image_dir", "", "the local image store; empty: images in data_dir", text(&c.ImageDir)},
-		{"file_url_allowed_paths", "/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories that images, kernels and ramdisks given as file:// may be in (links are followed); image_dir and ramdisk in data_dir always are, the rest of data_dir and this service's key, password and configuration files never", list(&c.FileURLPaths)},
-		{"url_allowed_networks", "", "comma list of addresses and networks that URLs may lead to although they are loopback or link-local; address:port for a listener of this service itself", places(&c.URLAllowed)},
-		{"url_denied_networks", "", "comma list of addresses and networks that no URL may lead to, such as that of the BMCs", prefixes(&c.URLDenied)},
+		{"file_url_allowed_paths", "/shared/html,/templates,/opt/cache/files,/vagrant", "comma list of directories " +
+			"that images, kernels and ramdisks given as file:// may be in (links are followed); image_dir and ramdisk in data_dir always are, " +
+			"the rest of data_dir and this service's key, password and configuration files never", list(&c.FileURLPaths)},
+		{"url_allowed_networks", "", "comma list of addresses and networks that URLs may lead to although they are loopback or link-local; " +
+			"address:port for a listener of this service itself", places(&c.URLAllowed)},
+		{"url_denied_networks", "", "comma list of addresses and networks that no URL may lead to, such as that of the BMCs",
+			prefixes(&c.URLDenied)},
 
 		{"automated_clean", "true", "clean nodes on provide and undeploy unless the node says otherwise", boolean(&c.AutomatedClean)},
 		{"allow_deleting_available_nodes", "true", "DELETE of a node in state available is allowed, as it is of a manageable one", boolean(&c.DeleteAvailable)},
@@ -173,7 +185,9 @@ func (c *Config) keys() []key {
 		{"continue_if_disk_secure_erase_fails", "false", "a disk that fails to erase itself is overwritten; false: it fails the step", boolean(&c.EraseContinue)},
 		{"shred_random_overwrite_iterations", "0", "passes of random data when a disk is overwritten", number(&c.EraseIterations, 0, 100)},
 		{"shred_final_overwrite_with_zeros", "true", "a pass of zeros when a disk is overwritten, after the random ones", boolean(&c.EraseZeros)},
-		{"run_image_bootloader", "true", "the GRUB of partition images, and of images on software RAID for BIOS, is run as root in the deploy ramdisk; false: such images are refused. Never for a node with a lessee, unless its driver_info/run_image_bootloader is true, which wins over this key", boolean(&c.RunImageBootloader)},
+		{"run_image_bootloader", "true", "the GRUB of partition images, and of images on software RAID for BIOS, " +
+			"is run as root in the deploy ramdisk; false: such images are refused. Never for a node with a lessee, " +
+			"unless its driver_info/run_image_bootloader is true, which wins over this key", boolean(&c.RunImageBootloader)},
 		{"erase_skip_read_only", "false", "a read-only disk is left alone; false: it fails erase_devices before any disk is touched", boolean(&c.EraseSkipReadOnly)},
 		{"disk_erasure_concurrency", "4", "disks of a machine that are erased side by side", number(&c.EraseConcurrency, 1, 1000)},
 		{"deploy_callback_timeout", "30m", "longest wait for the machine in a deploy step", duration(&c.DeployTimeout)},
@@ -206,7 +220,8 @@ func (c *Config) keys() []key {
 		{"boot_events_max_entries", "100000", "boot events of all machines together that are kept", number(&c.BootEvents, 1000, 100_000_000)},
 		{"boot_events_max_entries_of_machine", "1000", "boot events of one machine that are kept", number(&c.BootEventsOfMachine, 10, 1_000_000)},
 		{"boot_events_max_age", "168h", "how long boot events are kept", duration(&c.BootEventsAge)},
-		{"deploy_logs_max_files", "500", "files of logs of failed flows that are kept in data_dir/deploy-logs, the newest", number(&c.LogFiles, 1, 1_000_000)},
+		{"deploy_logs_max_files", "500", "files of logs of failed flows that are kept in data_dir/deploy-logs, the newest",
+			number(&c.LogFiles, 1, 1_000_000)},
 		{"deploy_logs_max_mb", "1024", "megabytes of those files together", number(&c.LogMB, 1, 100_000_000)},
 		{"deploy_logs_max_age", "0s", "how long those files are kept; 0s: as long as there is room", duration(&c.LogAge)},
 	}
@@ -278,7 +293,8 @@ func (c *Config) fill() error {
 	c.DataDir = dir
 	setIfEmpty(&c.ImageDir, c.DataDir+"/images")
 	if images, err := filepath.Abs(c.ImageDir); err == nil && (images == dir || strings.HasPrefix(dir, strings.TrimSuffix(images, "/")+"/")) {
-		return fmt.Errorf("image_dir: %s is data_dir or above it, and images would lie beside the service's key: use a directory of its own", c.ImageDir)
+		return fmt.Errorf("image_dir: %s is data_dir or above it, and images would lie beside the service's key: use a directory of its own",
+			c.ImageDir)
 	}
 	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
 	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")

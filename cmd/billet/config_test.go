@@ -78,7 +78,8 @@ func TestConfigRefuses(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; the keys are agent_networks, allow_deleting_available_nodes, allowed_hosts, auth,`},
+		{yaml: "data_dri: /x\n", want: `billet.yaml: unknown key "data_dri"; ` +
+			`the keys are agent_networks, allow_deleting_available_nodes, allowed_hosts, auth,`},
 		{environ: []string{"BILLET_LISTN=x"}, want: `environment (BILLET_…): unknown key "listn"`},
 		{yaml: "roles: [api, cook]\n", want: `roles: "cook" is not allowed; use any of api, conductor, boot`},
 		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},
@@ -162,7 +163,8 @@ func TestConfigFilesOfOtherSystems(t *testing.T) {
 	if err != nil || c.Listen != "127.0.0.1:7777" || c.Workers != 5 {
 		t.Errorf("%+v %v", c, err)
 	}
-	if _, err := load(t, "\xff\xfel\x00i\x00s\x00t\x00e\x00n\x00", nil, nil); err == nil || !strings.Contains(err.Error(), "billet.yaml: yaml: ") {
+	if _, err := load(t, "\xff\xfel\x00i\x00s\x00t\x00e\x00n\x00", nil, nil); err == nil ||
+		!strings.Contains(err.Error(), "billet.yaml: yaml: ") {
 		t.Errorf("UTF-16: %v", err)
 	}
 }

@@ -20,7 +20,8 @@ func dbCommand() *cobra.Command {
 func dbCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Args: cobra.NoArgs, Short: "Read every page and value of the database and say what is damaged",
-		Long: "Read every page and value of the database and say what is damaged. It changes nothing and may run beside billet serve. It takes the " +
+		Long: "Read every page and value of the database and say what is damaged. " +
+			"It changes nothing and may run beside billet serve. It takes the " +
 			"configuration of billet serve, of which it needs data_dir, database and secret_key_file.",
 	}
 	addConfigFlags(cmd.Flags())

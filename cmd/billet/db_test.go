@@ -45,7 +45,8 @@ func TestDBCheck(t *testing.T) {
 	}
 	raw.Close()
 	out, err := check()
-	if err == nil || !strings.HasPrefix(err.Error(), "the database is damaged") || out != "node "+n.UUID+": driver_info cannot be read: sealed value of "+n.UUID+" driver_info is damaged\n" {
+	if err == nil || !strings.HasPrefix(err.Error(), "the database is damaged") ||
+		out != "node "+n.UUID+": driver_info cannot be read: sealed value of "+n.UUID+" driver_info is damaged\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
 }

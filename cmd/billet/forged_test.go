@@ -56,7 +56,8 @@ func underAttack(t *testing.T, args ...string) *attacked {
 	}
 	a.people, a.machine = fmt.Sprintf("http://127.0.0.1:%d", a.ports[0]), fmt.Sprintf("http://127.0.0.1:%d", a.ports[1])
 	c, err := load(t, "", nil, append([]string{
-		"--data-dir", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", a.ports[0]), "--provision-interface", "lo", "--provision-port", fmt.Sprint(a.ports[1]),
+		"--data-dir", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", a.ports[0]), "--provision-interface", "lo",
+		"--provision-port", fmt.Sprint(a.ports[1]),
 		"--tftp-port", fmt.Sprint(a.ports[1]), "--dhcp-mode", "off", "--enabled-hardware-types", "fake-hardware", "--host", "here",
 		"--deploy-kernel", filepath.Join(dir, "kernel"), "--deploy-ramdisk", filepath.Join(dir, "ramdisk"),
 	}, args...))
@@ -68,7 +69,8 @@ func underAttack(t *testing.T, args ...string) *attacked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lends := boot.AddressRange{Network: netip.MustParsePrefix("127.0.0.0/24"), First: netip.MustParseAddr(machineIP), Last: netip.MustParseAddr(machineIP)}
+	lends := boot.AddressRange{Network: netip.MustParsePrefix("127.0.0.0/24"),
+		First: netip.MustParseAddr(machineIP), Last: netip.MustParseAddr(machineIP)}
 	if _, mine, err := db.LendAddress(ctx, lends, machineMAC, netip.MustParseAddr(machineIP), time.Hour); err != nil || !mine {
 		t.Fatal(mine, err)
 	}
@@ -86,9 +88,11 @@ func underAttack(t *testing.T, args ...string) *attacked {
 	})
 	a.until("the service is up", func() bool { _, err := http.Get(a.people + "/v1"); return err == nil })
 	a.ask(http.MethodPost, a.people+"/v1/nodes", "127.0.0.1", map[string]any{
-		"uuid": victim, "driver": "fake-hardware", "boot_interface": "ipxe", "deploy_interface": "direct", "inspect_interface": "agent", "network_interface": "noop",
+		"uuid": victim, "driver": "fake-hardware", "boot_interface": "ipxe", "deploy_interface": "direct",
+		"inspect_interface": "agent", "network_interface": "noop",
 	}, 201)
-	a.ask(http.MethodPost, a.people+"/v1/ports", "127.0.0.1", map[string]any{"node_uuid": victim, "address": machineMAC, "pxe_enabled": true}, 201)
+	a.ask(http.MethodPost, a.people+"/v1/ports", "127.0.0.1",
+		map[string]any{"node_uuid": victim, "address": machineMAC, "pxe_enabled": true}, 201)
 	a.provision("manage", "manageable")
 	return a
 }
@@ -175,7 +179,8 @@ func inventory(macs ...string) map[string]any {
 		nics = append(nics, map[string]any{"name": fmt.Sprintf("eth%d", i), "mac_address": mac, "ipv4_address": "10.0.0.5"})
 	}
 	return map[string]any{"boot_interface": macs[0], "inventory": map[string]any{
-		"interfaces": nics, "cpu": map[string]any{"architecture": "x86_64", "count": 1}, "memory": map[string]any{"physical_mb": 1}, "disks": []any{},
+		"interfaces": nics, "cpu": map[string]any{"architecture": "x86_64", "count": 1},
+		"memory": map[string]any{"physical_mb": 1}, "disks": []any{},
 	}}
 }
 
@@ -203,11 +208,13 @@ func TestAStrangerSpeaksForNoMachine(t *testing.T) {
 		a.ask(http.MethodPost, base+"/v1/drivers/fake-hardware/vendor_passthru/lookup", strangerIP,
 			map[string]any{"version": "2", "inventory": map[string]any{"interfaces": []any{map[string]any{"mac_address": machineMAC}}}}, 404)
 		a.ask(http.MethodPost, base+"/v1/continue_inspection", strangerIP, inventory(strangerMAC, machineMAC), 404)
-		if status, said := a.send(http.MethodPost, base+"/v1/continue_inspection?node_uuid="+victim, strangerIP, inventory(strangerMAC)); status != 404 {
+		if status, said := a.send(http.MethodPost,
+			base+"/v1/continue_inspection?node_uuid="+victim, strangerIP, inventory(strangerMAC)); status != 404 {
 			t.Errorf("a forged report that names the node: %d %s", status, said)
 		}
 	}
-	if ports := a.ask(http.MethodGet, a.people+"/v1/ports/detail", "127.0.0.1", nil, 200); strings.Contains(ports, strangerMAC) || !strings.Contains(ports, `"pxe_enabled":true`) {
+	if ports := a.ask(http.MethodGet, a.people+"/v1/ports/detail", "127.0.0.1", nil, 200); strings.Contains(ports, strangerMAC) ||
+		!strings.Contains(ports, `"pxe_enabled":true`) {
 		t.Errorf("the forged report changed the ports: %s", ports)
 	}
 	if state, _ := a.node(); state != "inspect wait" {
@@ -238,7 +245,9 @@ func TestTheAgentIsWhereItCallsFrom(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &found); err != nil || found.Node.UUID != victim || len(found.Config.Token) != 43 {
 		t.Fatalf("%v: %s", err, answer)
 	}
-	if again := a.ask(http.MethodGet, api+"/v1/lookup?addresses="+machineMAC, machineIP, nil, 200); strings.Contains(again, found.Config.Token) || !strings.Contains(again, `"agent_token":"******"`) {
+	if again := a.ask(http.MethodGet, api+"/v1/lookup?addresses="+machineMAC,
+		machineIP, nil, 200); strings.Contains(again, found.Config.Token) ||
+		!strings.Contains(again, `"agent_token":"******"`) {
 		t.Errorf("the token is given twice: %s", again)
 	}
 	beat := func(url string) map[string]any {
@@ -248,7 +257,8 @@ func TestTheAgentIsWhereItCallsFrom(t *testing.T) {
 	a.ask(http.MethodPost, a.machine+where, machineIP, beat("https://"+machineIP+":9999"), 400)
 	a.ask(http.MethodPost, a.machine+"/b/"+strings.Repeat("1", 32)+where, machineIP, beat("https://"+machineIP+":9999"), 400)
 	for url, says := range map[string]string{
-		"https://192.0.2.66:9999":      "192.0.2.66 is neither the address that the machine calls from, 127.0.0.5, nor one that DHCP has lent to it",
+		"https://192.0.2.66:9999": "192.0.2.66 is neither the address that the machine calls from, 127.0.0.5, " +
+			"nor one that DHCP has lent to it",
 		"https://127.0.0.1:22":         "loopback or link-local",
 		"https://[::1]:9999":           "loopback or link-local",
 		"https://[::ffff:127.0.0.1]:1": "loopback or link-local",
@@ -287,11 +297,13 @@ func TestAStrangersRequestsEndNoWait(t *testing.T) {
 	}
 	var why struct{ Running node.Evidence }
 	said := a.ask(http.MethodGet, a.people+"/billet/v1/nodes/"+victim+"/why", "127.0.0.1", nil, 200)
-	if err := json.Unmarshal([]byte(said), &why); err != nil || !strings.Contains(said, "script: refused: 127.0.0.66 is not the address that DHCP lent to "+machineMAC) {
+	if err := json.Unmarshal([]byte(said), &why); err != nil ||
+		!strings.Contains(said, "script: refused: 127.0.0.66 is not the address that DHCP lent to "+machineMAC) {
 		t.Errorf("why does not tell of the stranger: %v %s", err, said)
 	}
 	a.boots()
-	a.until("the machine that read its script and went no further fails the inspection", func() bool { state, _ := a.node(); return state == "inspect failed" })
+	a.until("the machine that read its script and went no further fails the inspection",
+		func() bool { state, _ := a.node(); return state == "inspect failed" })
 	if _, failed := a.node(); !strings.Contains(failed, "after the machine's last sign of life") {
 		t.Error(failed)
 	}

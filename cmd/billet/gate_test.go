@@ -32,20 +32,31 @@ var layouts = []struct {
 	shut  []string // beside the service's own
 }{
 	{"defaults", []string{"--data-dir=@/var/lib/billet"}, nil, []string{"etc/htpasswd", "var/lib/other"}},
-	{"data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet"}, nil, []string{"etc/htpasswd"}},
-	{"above data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib"}, []string{"var/lib/other"}, []string{"etc/htpasswd"}},
-	{"everything is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=/"}, []string{"var/lib/other", "etc/issue"}, []string{"etc/htpasswd", "etc/billet.yaml"}},
-	{"a folder in data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet/shared"}, []string{"var/lib/billet/shared/x"}, nil},
-	{"the folder of the logs' folder is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet/"}, nil, nil},
+	{"data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet"},
+		nil, []string{"etc/htpasswd"}},
+	{"above data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib"},
+		[]string{"var/lib/other"}, []string{"etc/htpasswd"}},
+	{"everything is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=/"}, []string{"var/lib/other", "etc/issue"},
+		[]string{"etc/htpasswd", "etc/billet.yaml"}},
+	{"a folder in data_dir is allowed", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet/shared"},
+		[]string{"var/lib/billet/shared/x"}, nil},
+	{"the folder of the logs' folder is allowed",
+		[]string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var/lib/billet/"}, nil, nil},
 	{"images elsewhere", []string{"--data-dir=@/var/lib/billet", "--image-dir=@/srv"}, []string{"srv/x"}, []string{"etc/issue"}},
 	{"data_dir by a link", []string{"--data-dir=@/link", "--file-url-allowed-paths=@/link,@/var/lib/billet"}, nil, nil},
 	{"allowed by a link", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/link"}, nil, nil},
-	{"the key elsewhere", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/srv/secret.key", "--file-url-allowed-paths=@/srv"}, []string{"srv/x"}, []string{"srv/secret.key"}},
-	{"the key among the images", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/var/lib/billet/images/k"}, nil, []string{"var/lib/billet/images/k"}},
-	{"the passwords in an allowed folder", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/etc"}, []string{"etc/issue"}, []string{"etc/htpasswd", "etc/billet.yaml"}},
-	{"a ramdisk elsewhere", []string{"--data-dir=@/var/lib/billet", "--deploy-kernel=@/boot/vmlinuz", "--deploy-ramdisk=file://@/boot/initrd"}, []string{"boot/vmlinuz", "boot/initrd"}, []string{"boot/other"}},
-	{"a ramdisk in data_dir itself", []string{"--data-dir=@/var/lib/billet", "--deploy-kernel=@/var/lib/billet/vmlinuz"}, []string{"var/lib/billet/vmlinuz"}, nil},
-	{"data_dir inside an allowed folder inside another", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var,@/var/lib"}, []string{"var/lib/other"}, nil},
+	{"the key elsewhere", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/srv/secret.key", "--file-url-allowed-paths=@/srv"},
+		[]string{"srv/x"}, []string{"srv/secret.key"}},
+	{"the key among the images", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/var/lib/billet/images/k"},
+		nil, []string{"var/lib/billet/images/k"}},
+	{"the passwords in an allowed folder", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/etc"}, []string{"etc/issue"},
+		[]string{"etc/htpasswd", "etc/billet.yaml"}},
+	{"a ramdisk elsewhere", []string{"--data-dir=@/var/lib/billet", "--deploy-kernel=@/boot/vmlinuz", "--deploy-ramdisk=file://@/boot/initrd"},
+		[]string{"boot/vmlinuz", "boot/initrd"}, []string{"boot/other"}},
+	{"a ramdisk in data_dir itself", []string{"--data-dir=@/var/lib/billet", "--deploy-kernel=@/var/lib/billet/vmlinuz"},
+		[]string{"var/lib/billet/vmlinuz"}, nil},
+	{"data_dir inside an allowed folder inside another", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/var,@/var/lib"},
+		[]string{"var/lib/other"}, nil},
 }
 
 func layout(t *testing.T, flags []string) (c *Config, base string) {
@@ -54,7 +65,8 @@ func layout(t *testing.T, flags []string) (c *Config, base string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := []string{"etc/htpasswd", "etc/issue", "var/lib/other", "var/lib/billet/shared/x", "srv/x", "srv/secret.key", "var/lib/billet/images/k", "boot/vmlinuz", "boot/initrd", "boot/other", "var/lib/billet/vmlinuz"}
+	files := []string{"etc/htpasswd", "etc/issue", "var/lib/other", "var/lib/billet/shared/x", "srv/x", "srv/secret.key",
+		"var/lib/billet/images/k", "boot/vmlinuz", "boot/initrd", "boot/other", "var/lib/billet/vmlinuz"}
 	for _, name := range append(append([]string{}, own...), made...) {
 		files = append(files, "var/lib/billet/"+name)
 	}
@@ -97,7 +109,8 @@ func TestEveryPairOfDirectories(t *testing.T) {
 			gate := c.gate()
 			store := &image.Store{Dir: c.ImageDir, Gate: gate}
 			records := fixedRecord{}
-			server := httptest.NewServer(&web.Handler{Lookup: records, Gate: gate, Trace: noTrace{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			server := httptest.NewServer(&web.Handler{Lookup: records, Gate: gate, Trace: noTrace{},
+				Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 			defer server.Close()
 			elsewhere := strings.Contains(strings.Join(l.flags, " "), "image-dir")
 			check := func(path string, ok bool) {
@@ -163,7 +176,8 @@ func TestTheDefaultsThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := c.gate()
-	dirs := []string{c.DataDir, filepath.Dir(c.DataDir), c.ImageDir, filepath.Dir(c.DeployKernel), filepath.Join(c.DataDir, "deploy-logs"), "/etc", "/root", "/tmp", "/proc", "/dev"}
+	dirs := []string{c.DataDir, filepath.Dir(c.DataDir), c.ImageDir, filepath.Dir(c.DeployKernel), filepath.Join(c.DataDir, "deploy-logs"),
+		"/etc", "/root", "/tmp", "/proc", "/dev"}
 	open := []string{c.ImageDir, filepath.Dir(c.DeployKernel)}
 	for _, dir := range append(dirs, c.FileURLPaths...) {
 		want := false
@@ -181,7 +195,9 @@ func TestTheDefaultsThemselves(t *testing.T) {
 			t.Errorf("%s is asked", url)
 		}
 	}
-	for _, url := range []string{"http://10.99.0.1/image", "https://images.example.org/i", "http://192.168.1.1:8080/i", "http://172.16.0.1/i", "http://[fd00::1]/i"} {
+	for _, url := range []string{
+		"http://10.99.0.1/image", "https://images.example.org/i", "http://192.168.1.1:8080/i", "http://172.16.0.1/i", "http://[fd00::1]/i",
+	} {
 		if err := g.CheckURL(url); err != nil {
 			t.Error(err)
 		}

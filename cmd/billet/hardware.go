@@ -45,7 +45,8 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	softwareRAID := &agent.RAID{Direct: direct}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
-		Base: direct, Sources: p.sources, Gate: p.gate, Records: p.records, APIURL: p.machineURL, BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
+		Base: direct, Sources: p.sources, Gate: p.gate, Records: p.records, APIURL: p.machineURL,
+		BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
 	}
 	inspect := &agent.Inspect{
 		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Hooks: c.InspectionHooks, Params: c.InspectionParams,

@@ -16,7 +16,8 @@ func nodeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "node", Short: "Enrol, deploy, watch and take back machines"}
 	cmd.PersistentFlags().String("api", "", "base URL of the service (default $BILLET_API or http://127.0.0.1:6385)")
 	cmd.PersistentPreRun = func(cmd *cobra.Command, _ []string) { cmd.SetOut(terminal{cmd.OutOrStdout()}) }
-	cmd.AddCommand(nodeList(), nodeShow(), nodeCreate(), nodeDelete(), nodeDeploy(), nodePower(), nodeWatch(), nodeWhy(), nodeErased(), nodeStrangers())
+	cmd.AddCommand(nodeList(), nodeShow(), nodeCreate(), nodeDelete(), nodeDeploy(), nodePower(),
+		nodeWatch(), nodeWhy(), nodeErased(), nodeStrangers())
 	for _, v := range []struct{ use, target, short string }{
 		{"manage", "manage", "verify a new node, or take one back to manageable"},
 		{"inspect", "inspect", "boot the agent and record what is in the machine"},
@@ -90,7 +91,8 @@ func nodeDelete() *cobra.Command {
 }
 
 // powerTargets are what people call them, and the API's names.
-var powerTargets = map[string]string{"on": "power on", "off": "power off", "reboot": "rebooting", "soft-off": "soft power off", "soft-reboot": "soft rebooting"}
+var powerTargets = map[string]string{"on": "power on", "off": "power off", "reboot": "rebooting",
+	"soft-off": "soft power off", "soft-reboot": "soft rebooting"}
 
 func nodePower() *cobra.Command {
 	return &cobra.Command{Use: "power NODE on|off|reboot|soft-off|soft-reboot", Short: "Switch a machine", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
@@ -124,7 +126,8 @@ func nodeDeploy() *cobra.Command {
 	cmd.Flags().StringVar(&asked.hostname, "hostname", "", "host name for the config drive")
 	cmd.Flags().StringArrayVar(&asked.sshKeys, "ssh-key", nil, "public SSH key for the config drive, or a file with one; may be repeated")
 	cmd.Flags().StringVar(&asked.userData, "user-data", "", "file with user data for the config drive")
-	cmd.Flags().StringVar(&asked.networkData, "network-data", "", "file with network data (JSON) for the config drive; without it instances ask DHCP")
+	cmd.Flags().StringVar(&asked.networkData, "network-data", "",
+		"file with network data (JSON) for the config drive; without it instances ask DHCP")
 	addWaitFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		patch, err := instancePatch(image, checksum, hint)

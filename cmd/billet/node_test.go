@@ -71,7 +71,10 @@ func TestConfigDriveParts(t *testing.T) {
 	dir := t.TempDir()
 	key, data := filepath.Join(dir, "id.pub"), filepath.Join(dir, "user-data")
 	secret, network := filepath.Join(dir, "id"), filepath.Join(dir, "network.json")
-	for file, text := range map[string]string{network: `{"links":[]}`, secret: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", key: "ssh-ed25519 AAAA me\n", data: "#!/bin/sh\necho hi\n"} {
+	for file, text := range map[string]string{
+		network: `{"links":[]}`, secret: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n",
+		key: "ssh-ed25519 AAAA me\n", data: "#!/bin/sh\necho hi\n",
+	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +90,8 @@ func TestConfigDriveParts(t *testing.T) {
 		{"keys", "", []string{key, key}, "", "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me","key-2":"ssh-ed25519 AAAA me"}}}`},
 		{"user data", "", nil, data, "", `{"user_data":"#!/bin/sh\necho hi\n"}`},
 		{"a key itself", "", []string{"ssh-ed25519 AAAA me"}, "", "", `{"meta_data":{"public_keys":{"key-1":"ssh-ed25519 AAAA me"}}}`},
-		{"a private key", "", []string{secret}, "", "", "--ssh-key: " + secret + " is a private key: name the public one, mostly " + secret + ".pub"},
+		{"a private key", "", []string{secret}, "", "",
+			"--ssh-key: " + secret + " is a private key: name the public one, mostly " + secret + ".pub"},
 		{"missing key", "", []string{dir + "/none"}, "", "", "--ssh-key: open " + dir + "/none: no such file"},
 		{"network data", "", nil, "", network, `{"network_data":{"links":[]}}`},
 		{"damaged network data", "", nil, "", data, "--network-data: invalid character '#'"},

@@ -49,7 +49,8 @@ func TestNodeCommands(t *testing.T) {
 		{"list", `UUID +NAME +POWER +STATE +MAINTENANCE\n`, ""},
 		{`create n1 --driver fake-hardware --resource-class gold --driver-info a=1 --driver-info b={"x":[1]} --property cpus=4 --mac 52:54:00:00:00:01 --mac 52-54-00-00-00-02`, uuid + `\n`, ""},
 		{"create n1 --driver fake-hardware", "", `A node with name n1 already exists. \(HTTP 409\)`},
-		{"create --name n4 --driver fake-hardware --deploy-interface ramdisk --extra rack=7 --uuid 7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60", `7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60\n`, ""},
+		{"create --name n4 --driver fake-hardware --deploy-interface ramdisk --extra rack=7 --uuid 7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60",
+			`7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60\n`, ""},
 		{"show n4", `\{.*"deploy_interface": "ramdisk".*"extra": \{\n    "rack": "7"\n  \}.*\}\n`, ""},
 		{"delete n4", "", ""},
 		{"create n4 --name n4 --driver fake-hardware", uuid + `\n`, ""},
@@ -202,7 +203,8 @@ func TestUserDataThatAreNoText(t *testing.T) {
 		fmt.Fprint(w, `{"uuid":"u1","name":"n1","network_data":{"links":[]}}`)
 	}))
 	defer srv.Close()
-	if f := billet(t, dir, []string{"BILLET_API=" + srv.URL}, "node", "deploy", "n1", "--hostname", "web", "--user-data", "user-data.gz"); f.code != 0 {
+	if f := billet(t, dir, []string{"BILLET_API=" + srv.URL},
+		"node", "deploy", "n1", "--hostname", "web", "--user-data", "user-data.gz"); f.code != 0 {
 		t.Fatalf("%+v", f)
 	}
 	image, err := configdrive.Decode(body.ConfigDrive)

@@ -8,7 +8,8 @@ import (
 
 // interfaceKinds are the parts of a hardware type that a node can choose, as the openstack command names
 // their flags.
-var interfaceKinds = []string{"bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network", "power", "raid", "rescue", "storage", "vendor"}
+var interfaceKinds = []string{"bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network",
+	"power", "raid", "rescue", "storage", "vendor"}
 
 // nodeCreate takes what people type who know `openstack baremetal node create`, and the name without its flag.
 func nodeCreate() *cobra.Command {

@@ -80,7 +80,8 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	loaders := boot.Loaders{Dirs: c.LoaderDirs}
 	var lookup boot.Lookup = db
 	if c.Discovery {
-		line, err := boot.CommandLine(boot.IPXE, fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base))
+		line, err := boot.CommandLine(boot.IPXE,
+			fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base))
 		if err != nil {
 			return fmt.Errorf("kernel_append_params: the kernel parameters %w", err)
 		}
@@ -94,11 +95,13 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	}
 	doors := http.NewServeMux()
 	keeper := &boot.Keeper{Addresses: db, Loose: !c.BootAddressCheck}
-	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Keeper: keeper, Trace: db, Log: log}))
+	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log),
+		Gate: gate, Keeper: keeper, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
 	g.http(machineDoor(l), doors)
 
-	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log), Gate: gate, Keeper: keeper, Trace: db, Log: log}
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log),
+		Gate: gate, Keeper: keeper, Trace: db, Log: log}
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{

@@ -95,9 +95,12 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	db, err := store.Open(ctx, store.Config{URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log, Keep: store.Keep{
-		History: c.HistoryEntries, Events: c.BootEvents, EventsOfMachine: c.BootEventsOfMachine, EventsFor: c.BootEventsAge,
-	}})
+	db, err := store.Open(ctx, store.Config{
+		URL: c.Database, DataDir: c.DataDir, KeyFile: c.SecretKeyFile, Host: c.Host, Log: log,
+		Keep: store.Keep{
+			History: c.HistoryEntries, Events: c.BootEvents, EventsOfMachine: c.BootEventsOfMachine, EventsFor: c.BootEventsAge,
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -9,23 +9,24 @@ import (
 
 // nodeStrangers prints who was seen on the provisioning network and belongs to no node.
 func nodeStrangers() *cobra.Command {
-	return &cobra.Command{Use: "strangers", Short: "Show who asks on the provisioning network and belongs to no node", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		var answer struct {
-			Strangers []bootEvent `json:"strangers"`
-		}
-		if err := newClient(cmd).do(cmd.Context(), "GET", "/billet/v1/strangers", nil, &answer); err != nil {
-			return err
-		}
-		out := cmd.OutOrStdout()
-		if len(answer.Strangers) == 0 {
-			_, err := fmt.Fprintln(out, "nobody who belongs to no node was seen in the last week")
-			return err
-		}
-		for _, e := range answer.Strangers {
-			if _, err := fmt.Fprintf(out, "%s  %-17s  %-5s %s\n", e.At.Format(time.DateTime), e.MAC, e.Service, e.What); err != nil {
+	return &cobra.Command{Use: "strangers", Short: "Show who asks on the provisioning network and belongs to no node", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var answer struct {
+				Strangers []bootEvent `json:"strangers"`
+			}
+			if err := newClient(cmd).do(cmd.Context(), "GET", "/billet/v1/strangers", nil, &answer); err != nil {
 				return err
 			}
-		}
-		return nil
-	}}
+			out := cmd.OutOrStdout()
+			if len(answer.Strangers) == 0 {
+				_, err := fmt.Fprintln(out, "nobody who belongs to no node was seen in the last week")
+				return err
+			}
+			for _, e := range answer.Strangers {
+				if _, err := fmt.Fprintf(out, "%s  %-17s  %-5s %s\n", e.At.Format(time.DateTime), e.MAC, e.Service, e.What); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
 }

@@ -22,16 +22,19 @@ func TestTerminalOfWhyAndWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	why := `{"uuid": "u", "name": TEXT, "provision_state": "deploy failed", "sentence": TEXT, "running": null, "failed": {"flow": TEXT, "sentence": TEXT, "steps": [],
+	why := `{"uuid": "u", "name": TEXT, "provision_state": "deploy failed", "sentence": TEXT, "running": null,
+		"failed": {"flow": TEXT, "sentence": TEXT, "steps": [],
 		"phases": [{"phase": TEXT, "first": "2026-11-03T12:00:02+00:00", "last": "2026-11-03T12:00:04+00:00", "times": 3, "what": TEXT}],
 		"boot_events": [{"mac": TEXT, "service": TEXT, "what": TEXT, "at": "2026-11-03T12:00:02+00:00"}],
-		"serial": {"lines": [{"at": "2026-11-03T12:00:07+00:00", "text": TEXT}], "note": TEXT}, "agent_log": {"lines": [], "note": TEXT}, "files": [TEXT]}}`
+		"serial": {"lines": [{"at": "2026-11-03T12:00:07+00:00", "text": TEXT}], "note": TEXT},
+		"agent_log": {"lines": [], "note": TEXT}, "files": [TEXT]}}`
 	progress := `{"uuid": "u", "provision_state": "deploy failed", "target_provision_state": null, "flow": "", "last_error": TEXT,
 		"boot_events": [{"mac": TEXT, "service": TEXT, "what": TEXT, "at": "2099-11-03T12:00:02+00:00"}],
 		"steps": [{"interface": TEXT, "step": TEXT, "waiting_for": TEXT, "current": true}]}`
 	history := `{"history": [{"uuid": "e", "created_at": "2099-11-03T12:01:00+00:00", "severity": TEXT, "event": TEXT}]}`
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := map[string]string{"/billet/v1/nodes/n1/why": why, "/billet/v1/nodes/n1/progress": progress, "/v1/nodes/n1/history": history}[r.URL.Path]
+		answer := map[string]string{"/billet/v1/nodes/n1/why": why, "/billet/v1/nodes/n1/progress": progress,
+			"/v1/nodes/n1/history": history}[r.URL.Path]
 		if answer == "" {
 			w.WriteHeader(409)
 			answer = hostileText

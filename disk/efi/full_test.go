@@ -49,7 +49,8 @@ func numbersOf(t *testing.T, v Variables) string {
 // systems that are there, of networks and of other forms stay.
 func TestStaleEntriesGo(t *testing.T) {
 	v := firmware(t, map[string]string{"BootOrder": "0500040003000200010000000700"})
-	o := Option{Description: "Billet instance", Path: `\EFI\debian\shimx64.efi`, Partition: Partition{Number: 1, Start: 34, Sectors: 9, Signature: [16]byte{9}}}
+	o := Option{Description: "Billet instance", Path: `\EFI\debian\shimx64.efi`,
+		Partition: Partition{Number: 1, Start: 34, Sectors: 9, Signature: [16]byte{9}}}
 	v.Present = func(p Partition) bool { return p.Signature[0] == 9 || p.Signature[0] == 8 }
 	put(t, v, "Boot0000", entry("gone", 1, `\EFI\a.efi`))
 	put(t, v, "Boot0001", entry("another system", 8, `\EFI\debian\shimx64.efi`))

@@ -138,7 +138,8 @@ func unpacks(n *node.Node, info image.Info) error {
 	if info.Packed == image.Unpacked || strings.HasPrefix(n.Agent.Version, ownAgent) {
 		return nil
 	}
-	return invalid(n, "its image is packed with %s, and the agent in its ramdisk (version %q) is not Billet's, so that whether it unpacks it is not known: unpack the image, or use Billet's ramdisk", info.Packed, n.Agent.Version)
+	return invalid(n, "its image is packed with %s, and the agent in its ramdisk (version %q) is not Billet's, "+
+		"so that whether it unpacks it is not known: unpack the image, or use Billet's ramdisk", info.Packed, n.Agent.Version)
 }
 
 // ownAgent is how the version of Billet's own agent begins.

@@ -163,7 +163,8 @@ func (i *Inspect) Inspected(_ context.Context, t *driver.Task, data node.Inspect
 	}
 	booted(r.node, r.inventory.Boot)
 	*t.Node = *r.node
-	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: r.plugin}, Ports: r.changedPorts(t.Ports), Gone: r.gone, Notes: r.notes}, nil
+	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: r.plugin},
+		Ports: r.changedPorts(t.Ports), Gone: r.gone, Notes: r.notes}, nil
 }
 
 // changedPorts are the new ports and those that are not as they were.

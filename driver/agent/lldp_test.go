@@ -29,7 +29,8 @@ func TestLLDPOfAForgedReport(t *testing.T) {
 	}
 	many = append(many, field(5, "too late"))
 	nics := []wire.NIC{
-		{Name: "eth0", LLDP: []any{field(5, long), field(6, long+"y"), field(4, strings.Repeat("z", 1<<20)), []any{1e300, "6c"}, []any{-1.0, "6c"}, []any{math.NaN(), "6c"}}},
+		{Name: "eth0", LLDP: []any{field(5, long), field(6, long+"y"), field(4, strings.Repeat("z", 1<<20)), []any{1e300, "6c"},
+			[]any{-1.0, "6c"}, []any{math.NaN(), "6c"}}},
 		{Name: "eth1", LLDP: many},
 		{Name: "eth2", LLDP: []any{field(5, "a\u009b\u202eb")}},
 	}

@@ -19,10 +19,12 @@ func TestPackedImagesAreForAgentsThatUnpack(t *testing.T) {
 		for packing, ok := range packings {
 			n := &node.Node{UUID: testUUID, InstanceInfo: node.Document{"image_source": "http://h/i"}, Agent: node.Agent{Version: version}}
 			d := &Direct{Images: fakeImages{}, Sources: &fakeSources{resolved: image.Resolved{
-				URL: "http://h/i", Size: 1000, HashAlgo: "sha256", HashValue: strings.Repeat("ab", 32), Info: image.Info{Format: image.Raw, Packed: packing, Size: 1000},
+				URL: "http://h/i", Size: 1000, HashAlgo: "sha256", HashValue: strings.Repeat("ab", 32),
+				Info: image.Info{Format: image.Raw, Packed: packing, Size: 1000},
 			}}}
 			info, err := d.imageInfo(t.Context(), n)
-			if (err == nil) != ok || err != nil && (!strings.Contains(err.Error(), "packed with "+string(packing)) || node.KindOf(err) != node.Invalid) {
+			if (err == nil) != ok || err != nil &&
+				(!strings.Contains(err.Error(), "packed with "+string(packing)) || node.KindOf(err) != node.Invalid) {
 				t.Errorf("%q gets %q: %v", version, packing, err)
 			}
 			if err == nil && info.DiskFormat != "raw" {

@@ -38,10 +38,12 @@ func (d *Direct) validatePrograms(n *node.Node) error {
 	}
 	const otherwise = "use a whole-disk image%s, or let an administrator set driver_info/" + programsKey + " to true"
 	if isPartition(n) && !isNetboot(n) {
-		return invalid(n, "its image is a partition image, whose own GRUB would be run as root in the deploy ramdisk, which is switched off (%s): "+otherwise, why, " or boot_option netboot")
+		return invalid(n, "its image is a partition image, whose own GRUB would be run as root in the deploy ramdisk, "+
+			"which is switched off (%s): "+otherwise, why, " or boot_option netboot")
 	}
 	if mode, known := d.bootMode(n); !isPartition(n) && raid.IsSoftware(n.RAIDConfig) && known && mode == "bios" {
-		return invalid(n, "its root disk is software RAID, for which a BIOS needs the image's own GRUB run as root in the deploy ramdisk, which is switched off (%s): "+otherwise, why, " without software RAID, or UEFI boot mode")
+		return invalid(n, "its root disk is software RAID, for which a BIOS needs the image's own GRUB run as root in the deploy ramdisk, "+
+			"which is switched off (%s): "+otherwise, why, " without software RAID, or UEFI boot mode")
 	}
 	return nil
 }

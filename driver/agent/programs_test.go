@@ -12,7 +12,8 @@ import (
 // An image's GRUB runs as root in the ramdisk only where the service, the node's key and whose image it is let it;
 // what would need it is refused before anything boots.
 func TestImagesProgramsAreRunForTheTrustedOnly(t *testing.T) {
-	const lessee, service, key = "the node has a lessee, whose images are not trusted", "the service's run_image_bootloader is false", "driver_info/run_image_bootloader is false"
+	const lessee, service, key = "the node has a lessee, whose images are not trusted",
+		"the service's run_image_bootloader is false", "driver_info/run_image_bootloader is false"
 	mirror := node.Document{"logical_disks": []any{map[string]any{"size_gb": "MAX", "raid_level": "1", "controller": "software"}}}
 	for _, tt := range []struct {
 		name string
@@ -28,8 +29,10 @@ func TestImagesProgramsAreRunForTheTrustedOnly(t *testing.T) {
 		{"a lessee's whom somebody trusts", false, func(n *node.Node) {
 			n.Lessee, n.DriverInfo = "project", node.Document{"run_image_bootloader": "true"}
 		}, ""},
-		{"a lessee's cannot ask by instance_info", false, func(n *node.Node) { n.Lessee = "project"; n.InstanceInfo["run_image_bootloader"] = true }, lessee},
-		{"neither truth nor lie", false, func(n *node.Node) { n.DriverInfo = node.Document{"run_image_bootloader": "perhaps"} }, "driver_info/run_image_bootloader is perhaps; true and false are allowed"},
+		{"a lessee's cannot ask by instance_info", false,
+			func(n *node.Node) { n.Lessee = "project"; n.InstanceInfo["run_image_bootloader"] = true }, lessee},
+		{"neither truth nor lie", false, func(n *node.Node) { n.DriverInfo = node.Document{"run_image_bootloader": "perhaps"} },
+			"driver_info/run_image_bootloader is perhaps; true and false are allowed"},
 		{"netboot", true, func(n *node.Node) {
 			n.InstanceInfo["capabilities"] = map[string]any{"boot_option": "netboot"}
 			n.InstanceInfo["kernel"], n.InstanceInfo["ramdisk"] = "http://h/k", "http://h/r"

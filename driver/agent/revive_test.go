@@ -103,7 +103,8 @@ func TestALostMachineIsStartedAgain(t *testing.T) {
 				t.Errorf("while it boots: %+v, %v", r, err)
 			}
 			w.comesBack()
-			if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != DefaultStepTimeout {
+			if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" ||
+				r.Within != DefaultStepTimeout {
 				t.Fatalf("begun anew: %+v, %v", r, err)
 			}
 			if r, err := w.act(w.direct.PollStep, nil); err != nil || !r.Waiting() {
@@ -147,7 +148,8 @@ func TestALookupWhileItWorksLosesNoMachine(t *testing.T) {
 		t.Fatalf("while it answers: %+v, %v", r, err)
 	}
 	w.dies(node.PowerOn)
-	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil ||
+		r.WaitFor.Text != "the agent to finish erase_devices" || r.Within != 0 || len(w.log) > 0 {
 		t.Errorf("after one poll without an answer: %+v, %v, %v", r, err, w.log)
 	}
 	at = at.Add(time.Second)
@@ -334,7 +336,8 @@ func TestTheRamdiskIsBootedAgain(t *testing.T) {
 	}
 	w.stored.Plan.Index++
 	w.stored.Plan.WaitingSince = time.Time{}
-	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" || w.agent.count("clean.execute_clean_step") != 1 {
+	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" ||
+		w.agent.count("clean.execute_clean_step") != 1 {
 		t.Errorf("the step after it: %+v, %v; the agents got %d and %d", r, err, old.count("clean.execute_clean_step"), w.agent.count("clean.execute_clean_step"))
 	}
 

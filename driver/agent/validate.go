@@ -26,7 +26,9 @@ var capabilities = []struct {
 // would fail for later.
 func (d *Direct) Validate(_ context.Context, t *driver.Task) error {
 	n := t.Node
-	for _, check := range []func(*node.Node) error{d.validateImage, validateKind, validateCapabilities, d.validatePartitions, validateDriverInfo, d.validatePrograms} {
+	for _, check := range []func(*node.Node) error{
+		d.validateImage, validateKind, validateCapabilities, d.validatePartitions, validateDriverInfo, d.validatePrograms,
+	} {
 		if err := check(n); err != nil {
 			return err
 		}

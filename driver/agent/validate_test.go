@@ -24,7 +24,8 @@ func TestValidate(t *testing.T) {
 		{"good", func(n *node.Node) {}, ""},
 		{"all there is", func(n *node.Node) {
 			for k, v := range map[string]any{"image_type": "whole-disk", "image_container_format": "bare", "image_disk_format": "qcow2",
-				"image_server_auth_strategy": "http_basic", "image_server_user": 1001.0, "image_server_password": 12345678.0, "image_download_source": "http",
+				"image_server_auth_strategy": "http_basic", "image_server_user": 1001.0,
+				"image_server_password": 12345678.0, "image_download_source": "http",
 				"capabilities": map[string]any{"boot_mode": "UEFI", "boot_option": "local", "secure_boot": "true", "disk_label": "gpt"}} {
 				n.InstanceInfo[k] = v
 			}

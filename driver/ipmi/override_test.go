@@ -74,9 +74,11 @@ func TestIsCode(t *testing.T) {
 		{"whole", code, 20, true}, {"cut to what is asked for", code[:12], 12, true}, {"four zeros", join(code, make([]byte, 4)), 20, true},
 		{"twelve zeros", join(code[:12], make([]byte, 12)), 12, true}, {"the whole code where twelve bytes are asked for", code, 12, true},
 		{"and zeros", join(code, make([]byte, 12)), 12, true},
-		{"nothing", nil, 20, false}, {"nothing, twelve asked for", nil, 12, false}, {"a byte short", code[:19], 20, false}, {"zeros alone", make([]byte, 32), 20, false},
+		{"nothing", nil, 20, false}, {"nothing, twelve asked for", nil, 12, false}, {"a byte short", code[:19], 20, false},
+		{"zeros alone", make([]byte, 32), 20, false},
 		{"thirteen zeros", join(code, make([]byte, 13)), 20, false}, {"something else behind", join(code, []byte{0, 0, 1, 0}), 20, false},
-		{"half of the rest", code[:16], 12, false}, {"a byte wrong", join([]byte("x"), code[1:]), 20, false}, {"the last byte wrong", join(code[:11], []byte("x"), make([]byte, 8)), 12, false},
+		{"half of the rest", code[:16], 12, false}, {"a byte wrong", join([]byte("x"), code[1:]), 20, false},
+		{"the last byte wrong", join(code[:11], []byte("x"), make([]byte, 8)), 12, false},
 	} {
 		if got := s.isCode(tt.got, code, tt.n); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)

@@ -48,7 +48,8 @@ func TestUnpackResponse(t *testing.T) {
 	if _, err := unpackResponse(good, 6, 1, 2, false); !errors.Is(err, errNotOurs) {
 		t.Errorf("another sequence number: %v", err)
 	}
-	if _, err := unpackResponse([]byte{0x81, 0x1C, 0x63, 0x20, 0x04, 0x01, 0xC1, 0x1A}, 6, 1, 1, false); fmt.Sprint(err) != "completion code 0xc1, invalid command" {
+	if _, err := unpackResponse([]byte{0x81, 0x1C, 0x63, 0x20, 0x04, 0x01, 0xC1, 0x1A}, 6, 1, 1, false); fmt.Sprint(err) !=
+		"completion code 0xc1, invalid command" {
 		t.Errorf("a completion code: %v", err)
 	}
 	if got := completion(0x9A).Error(); got != "completion code 0x9a" {

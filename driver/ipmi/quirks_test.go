@@ -139,7 +139,8 @@ func TestFreeIPMITakesOpenRole(t *testing.T) {
 	}
 	info, _, _ := startAs(t, "open-role")
 	for flags, want := range map[string]string{"opensesspriv": "127.0.0.1: off", "none": "password invalid"} {
-		out, _ := exec.CommandContext(t.Context(), path, "-D", "LAN_2_0", "-h", info.String("ipmi_address")+":"+info.String("ipmi_port"), "-u", "admin", "-p", password,
+		out, _ := exec.CommandContext(t.Context(), path, "-D", "LAN_2_0", "-h",
+			info.String("ipmi_address")+":"+info.String("ipmi_port"), "-u", "admin", "-p", password,
 			"-l", "ADMIN", "-I", "3", "-W", flags, "--stat").CombinedOutput()
 		if !strings.Contains(string(out), want) {
 			t.Errorf("-W %s: %q, want %q", flags, out, want)

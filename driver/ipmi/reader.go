@@ -105,7 +105,8 @@ func (r *reader) choice(key, standard string, allowed ...string) string {
 	case "ipmi_protocol_version":
 		why = fmt.Sprintf("is %q; allowed: 2.0 (IPMI 1.5 sends commands without encryption)", s)
 	case "ipmi_bridging":
-		why = fmt.Sprintf("is %q; allowed: no (this driver talks to the BMC itself only; give the address of the BMC that is this machine's own)", s)
+		why = fmt.Sprintf("is %q; allowed: no (this driver talks to the BMC itself only; "+
+			"give the address of the BMC that is this machine's own)", s)
 	}
 	r.refuse(key, why)
 	return standard

@@ -196,7 +196,10 @@ func withESP(t *testing.T) []byte {
 		t.Fatalf("sgdisk (Debian's package gdisk, scripts/deps test): %v: %s", err, out)
 	}
 	esp := path + "@@1M"
-	for _, argv := range [][]string{{"mformat", "-i", esp, "-T", "2048", "::"}, {"mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"}, {"mcopy", "-i", esp, path + ".efi", "::/EFI/BOOT/BOOTX64.EFI"}} {
+	for _, argv := range [][]string{
+		{"mformat", "-i", esp, "-T", "2048", "::"}, {"mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"},
+		{"mcopy", "-i", esp, path + ".efi", "::/EFI/BOOT/BOOTX64.EFI"},
+	} {
 		if err := os.WriteFile(path+".efi", []byte("MZ"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -215,8 +218,10 @@ func withESP(t *testing.T) []byte {
 // A machine is not sent into a disk that it cannot start from, and the disk keeps what it held. Where nobody
 // named the mode, not even the ramdisk, any disk will do.
 func TestOnlyWhatStartsIsWritten(t *testing.T) {
-	const code = "writing the image over iSCSI: image image.raw would not start in BIOS mode: its boot sector holds no boot code; it may be made for UEFI only: use an image with a boot loader for BIOS, or UEFI boot mode"
-	const no = "writing the image over iSCSI: image image.raw would not start in UEFI mode: the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode"
+	const code = "writing the image over iSCSI: image image.raw would not start in BIOS mode: " +
+		"its boot sector holds no boot code; it may be made for UEFI only: use an image with a boot loader for BIOS, or UEFI boot mode"
+	const no = "writing the image over iSCSI: image image.raw would not start in UEFI mode: " +
+		"the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode"
 	with, without := withESP(t), partitioned(2<<20)
 	for _, tt := range []struct {
 		name       string

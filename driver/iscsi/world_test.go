@@ -113,7 +113,8 @@ func newWorld(t *testing.T, step string) *world {
 			{Name: "deploy", Priority: flow(100)}, {Name: "write_image", Priority: flow(80)}, {Name: "boot_instance", Priority: flow(20)},
 			{Name: "tear_down", Priority: map[node.Flow]int{node.FlowDelete: 100}},
 		}},
-		Sources: &image.Store{Gate: fetch.Loopback(os.TempDir())}, Gate: fetch.Loopback(os.TempDir()), Records: w, APIURL: "http://192.0.2.1:6386/",
+		Sources: &image.Store{Gate: fetch.Loopback(os.TempDir())}, Gate: fetch.Loopback(os.TempDir()),
+		Records: w, APIURL: "http://192.0.2.1:6386/",
 		Patience: 2 * time.Second,
 	}
 	w.task = &driver.Task{

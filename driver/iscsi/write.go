@@ -104,14 +104,17 @@ func guardShared(n *node.Node, d disk.Disk) error {
 		return fmt.Errorf("looking at what the disk holds: %w", err)
 	}
 	if kind != "" {
-		return node.Errorf(node.Invalid, "Nothing was written: the disk that the deploy ramdisk of node %s exports holds %s, which other machines may be using. Choose another disk with root device hints, or set driver_info/%s to true.", n.UUID, kind, wire.WipeShared)
+		return node.Errorf(node.Invalid, "Nothing was written: the disk that the deploy ramdisk of node %s exports holds %s, "+
+			"which other machines may be using. Choose another disk with root device hints, or set driver_info/%s to true.",
+			n.UUID, kind, wire.WipeShared)
 	}
 	return nil
 }
 
 // archOf is the machine's processor as Go names it; "" when nobody said.
 func archOf(n *node.Node) string {
-	return map[string]string{"x86_64": "amd64", "amd64": "amd64", "i686": "386", "i386": "386", "aarch64": "arm64", "arm64": "arm64"}[n.Properties.String("cpu_arch")]
+	return map[string]string{"x86_64": "amd64", "amd64": "amd64", "i686": "386", "i386": "386",
+		"aarch64": "arm64", "arm64": "arm64"}[n.Properties.String("cpu_arch")]
 }
 
 // verify reads back what was written. A disk that does not hold it is made unbootable.

@@ -22,7 +22,8 @@ func TestEveryKeyIsAskedAtTheGate(t *testing.T) {
 	}
 	for _, place := range []string{
 		secrets + "/secret.key", "file://" + secrets + "/secret.key", "/etc/shadow", "file:///proc/self/environ", "/dev/zero",
-		"http://127.0.0.1:6385/v1/nodes", "http://localhost:6385/v1/nodes", "http://169.254.169.254/latest/meta-data", "http://[::1]/", "https://0.0.0.0/",
+		"http://127.0.0.1:6385/v1/nodes", "http://localhost:6385/v1/nodes",
+		"http://169.254.169.254/latest/meta-data", "http://[::1]/", "https://0.0.0.0/",
 	} {
 		for key, set := range map[string]func(n *node.Node){
 			"driver_info/deploy_kernel":    func(n *node.Node) { n.DriverInfo["deploy_kernel"] = place },
@@ -47,7 +48,8 @@ func TestEveryKeyIsAskedAtTheGate(t *testing.T) {
 				task.Hardware.Deploy = inMemory{}
 			}
 			if strings.HasPrefix(key, "the image") {
-				task.Node.DriverInternalInfo = node.Document{"netboot_kernel": dir + "/kernel", "netboot_ramdisk": dir + "/ramdisk", "root_uuid_or_disk_id": "u"}
+				task.Node.DriverInternalInfo = node.Document{"netboot_kernel": dir + "/kernel",
+					"netboot_ramdisk": dir + "/ramdisk", "root_uuid_or_disk_id": "u"}
 			}
 			set(task.Node)
 			prepare := b.PrepareInstance

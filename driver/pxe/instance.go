@@ -34,7 +34,8 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.AskedBy = b.instanceLoader(t), files.kernel.place, files.ramdisk.place, line, "", ""
+	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine, r.Image, r.AskedBy = b.instanceLoader(t), files.kernel.place, files.ramdisk.place,
+		line, "", ""
 	r.Until = boot.End(instanceLife)
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the instance's boot record: %w", err)

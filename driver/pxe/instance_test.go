@@ -70,12 +70,13 @@ func TestInstanceFilesOutside(t *testing.T) {
 	}
 	only := " may not be read: only files under " + allowed + " are allowed"
 	for kernel, want := range map[string]string{
-		"":                                 "instance_info/kernel is missing for node " + uuid + ": set it to a file://, http:// or https:// URL.",
-		"file://" + dir + "/rescue":        refused(dir+"/rescue", "file://"+dir+"/rescue"+only),
-		"file://" + allowed + "/link":      refused(allowed+"/link", "the link leads out of the allowed directories: file://"+dir+"/rescue"+only),
-		"file://" + allowed + "/../kernel": refused(allowed+"/../kernel", "file://"+allowed+"/../kernel is not an absolute path without . and ..: file:///directory/file is allowed"),
-		"file://" + allowed + "x":          refused(allowed+"x", "file://"+allowed+"x"+only), // whether it is there is not told
-		"/proc/self/environ":               refused("/proc/self/environ", "file:///proc/self/environ"+only),
+		"":                            "instance_info/kernel is missing for node " + uuid + ": set it to a file://, http:// or https:// URL.",
+		"file://" + dir + "/rescue":   refused(dir+"/rescue", "file://"+dir+"/rescue"+only),
+		"file://" + allowed + "/link": refused(allowed+"/link", "the link leads out of the allowed directories: file://"+dir+"/rescue"+only),
+		"file://" + allowed + "/../kernel": refused(allowed+"/../kernel",
+			"file://"+allowed+"/../kernel is not an absolute path without . and ..: file:///directory/file is allowed"),
+		"file://" + allowed + "x": refused(allowed+"x", "file://"+allowed+"x"+only), // whether it is there is not told
+		"/proc/self/environ":      refused("/proc/self/environ", "file:///proc/self/environ"+only),
 	} {
 		task.Node.InstanceInfo = node.Document{"kernel": kernel, "ramdisk": "http://127.0.0.1:1/r"}
 		for name, err := range map[string]error{"validate": b.Validate(t.Context(), task), "prepare": b.PrepareInstance(t.Context(), task)} {
@@ -104,7 +105,8 @@ func TestInstanceMedium(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := w.records[uuid]
-	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Secret: r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt}
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: dir + "/kernel", Secret: r.Secret, Key: r.Key,
+		Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt}
 	if d := cmp.Diff(want, r); d != "" || !r.Medium() || time.Until(r.Until) < 50*365*24*time.Hour {
 		t.Errorf("until %s, record (-want +got):\n%s", r.Until, d)
 	}
@@ -118,7 +120,8 @@ func TestInstanceMedium(t *testing.T) {
 		want   string
 	}{
 		{boot.PXE, "file://" + dir + "/kernel", "instance_info/boot_iso needs iPXE, which the boot interface pxe of node " + uuid + " does not use: set boot_interface to ipxe or http-ipxe."},
-		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso (/etc/passwd) cannot be read: file:///etc/passwd may not be read: only files under " + dir + " are allowed."},
+		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso (/etc/passwd) cannot be read: file:///etc/passwd may not be read: " +
+			"only files under " + dir + " are allowed."},
 		{boot.IPXE, "file://" + dir + "/none", "instance_info/boot_iso (" + dir + "/none) cannot be read: there is no such file."},
 		{boot.IPXE, 7.0, "instance_info/boot_iso is missing for node " + uuid + ": set it to a file://, http:// or https:// URL."},
 	} {

@@ -20,18 +20,23 @@ func TestEveryURLOfTheServiceHasTheKeyOfTheBoot(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
 	b.APIURL = "http://10.99.0.1:6385/"
 	params := map[string]string{
-		"ipa-api-url": "http://10.99.0.1:6385", "ironic_api_url": "http://10.99.0.1:6385/", "ipa-inspection-callback-url": "http://vip.example/v1/continue_inspection",
-		"boot_server": "10.99.0.1", "other": "http://10.99.0.1:63850/x", "elsewhere": "https://inspector.example:5050/v1/continue",
+		"ipa-api-url": "http://10.99.0.1:6385", "ironic_api_url": "http://10.99.0.1:6385/",
+		"ipa-inspection-callback-url": "http://vip.example/v1/continue_inspection",
+		"boot_server":                 "10.99.0.1", "other": "http://10.99.0.1:63850/x",
+		"elsewhere": "https://inspector.example:5050/v1/continue",
 	}
 	if err := b.PrepareRamdisk(t.Context(), task, params); err != nil {
 		t.Fatal(err)
 	}
 	r := w.records[uuid]
-	if !boot.IsSecret(r.Key) || r.Key == r.Secret || r.Hidden == r.Key || !boot.IsSecret(r.Hidden) || strings.Contains(r.CommandLine, r.Secret) || strings.Contains(r.CommandLine, r.Hidden) {
+	if !boot.IsSecret(r.Key) || r.Key == r.Secret || r.Hidden == r.Key || !boot.IsSecret(r.Hidden) ||
+		strings.Contains(r.CommandLine, r.Secret) || strings.Contains(r.CommandLine, r.Hidden) {
 		t.Fatalf("key %q, secret %q, hidden %q: %s", r.Key, r.Secret, r.Hidden, r.CommandLine)
 	}
-	want := "nofb vga=normal ipa-api-url=http://10.99.0.1:6385/b/" + r.Key + " boot_server=10.99.0.1 elsewhere=https://inspector.example:5050/v1/continue" +
-		" ipa-inspection-callback-url=http://vip.example/b/" + r.Key + "/v1/continue_inspection ironic_api_url=http://10.99.0.1:6385/b/" + r.Key + "/ other=http://10.99.0.1:63850/x"
+	want := "nofb vga=normal ipa-api-url=http://10.99.0.1:6385/b/" + r.Key +
+		" boot_server=10.99.0.1 elsewhere=https://inspector.example:5050/v1/continue" +
+		" ipa-inspection-callback-url=http://vip.example/b/" + r.Key + "/v1/continue_inspection ironic_api_url=http://10.99.0.1:6385/b/" + r.Key +
+		"/ other=http://10.99.0.1:63850/x"
 	if r.CommandLine != want {
 		t.Errorf("got  %s\nwant %s", r.CommandLine, want)
 	}
@@ -53,7 +58,8 @@ func TestAForeignRamdiskHasNoKey(t *testing.T) {
 		if err := b.PrepareRamdisk(t.Context(), task, nil); err != nil {
 			t.Fatal(err)
 		}
-		if r := w.records[uuid]; (r.Key != "") != keyed || strings.Contains(r.CommandLine, "/b/") != keyed || driver.Keyed(b).GivesKey(task.Node, task.Hardware) != keyed {
+		if r := w.records[uuid]; (r.Key != "") != keyed || strings.Contains(r.CommandLine, "/b/") != keyed ||
+			driver.Keyed(b).GivesKey(task.Node, task.Hardware) != keyed {
 			t.Errorf("foreign_ramdisk %v: key %q, %s", value, r.Key, r.CommandLine)
 		}
 	}

@@ -48,7 +48,8 @@ func spell(l boot.Loader, line, key string) (string, error) {
 func param(name, value string) (string, error) {
 	word := name + "=" + value
 	if strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }) {
-		return "", node.Errorf(node.Invalid, "The kernel parameter %s cannot be %q: blanks, double quotes and what is not printable ASCII would begin another one.", name, value)
+		return "", node.Errorf(node.Invalid,
+			"The kernel parameter %s cannot be %q: blanks, double quotes and what is not printable ASCII would begin another one.", name, value)
 	}
 	return word, nil
 }

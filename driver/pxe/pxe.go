@@ -59,12 +59,15 @@ func (b *Boot) Name() string {
 // Properties is described on driver.Implementation.
 func (b *Boot) Properties() map[string]string {
 	return map[string]string{
-		"deploy_kernel":                "Kernel of the deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
-		"deploy_ramdisk":               "Deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
-		"rescue_kernel":                "Kernel of the rescue ramdisk; the deploy kernel when not set. Optional.",
-		"rescue_ramdisk":               "Rescue ramdisk; the deploy ramdisk when not set. Optional.",
-		"kernel_append_params":         "Kernel parameters in place of the service's own, which %default% stands for. Optional.",
-		foreignRamdisk:                 "Whether the machine's ramdisk comes from a medium of its own instead of the boot record, so that its agent cannot show the key of its boot and is believed by its address. True unless it says otherwise for machines that nobody but their own agent can reboot. Optional.",
+		"deploy_kernel": "Kernel of the deploy ramdisk: an absolute path, file://, http:// or https:// URL. " +
+			"Required unless the service has a default.",
+		"deploy_ramdisk":       "Deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
+		"rescue_kernel":        "Kernel of the rescue ramdisk; the deploy kernel when not set. Optional.",
+		"rescue_ramdisk":       "Rescue ramdisk; the deploy ramdisk when not set. Optional.",
+		"kernel_append_params": "Kernel parameters in place of the service's own, which %default% stands for. Optional.",
+		foreignRamdisk: "Whether the machine's ramdisk comes from a medium of its own instead of the boot record, " +
+			"so that its agent cannot show the key of its boot and is believed by its address. " +
+			"True unless it says otherwise for machines that nobody but their own agent can reboot. Optional.",
 		"force_persistent_boot_device": "Always: set every boot device to stay; Never: set none to stay; Default: only the disk of a deployed instance. Optional.",
 	}
 }

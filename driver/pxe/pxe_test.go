@@ -95,7 +95,8 @@ func setUp(t *testing.T, kind boot.Loader) (*Boot, *world, *driver.Task) {
 			t.Fatal(err)
 		}
 	}
-	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385", Loaders: boot.Loaders{Dirs: []string{dir}}, Gate: fetch.Loopback(os.TempDir())}
+	b := &Boot{Loader: kind, Records: w, APIURL: "http://10.99.0.1:6385", Loaders: boot.Loaders{Dirs: []string{dir}},
+		Gate: fetch.Loopback(os.TempDir())}
 	task := drivertest.NewTask("ipmi", node.Document{
 		"deploy_kernel": filepath.Join(dir, "kernel"), "deploy_ramdisk": "file://" + filepath.Join(dir, "ramdisk"),
 		"rescue_ramdisk": filepath.Join(dir, "rescue"),
@@ -143,9 +144,10 @@ func TestPrepareRamdisk(t *testing.T) {
 	}
 	want := boot.Record{
 		NodeUUID: uuid, Loader: boot.IPXE, Kernel: task.Node.DriverInfo.String("deploy_kernel"),
-		Ramdisk:     strings.TrimPrefix(task.Node.DriverInfo.String("deploy_ramdisk"), "file://"),
-		CommandLine: "nofb vga=normal ipa-api-url=http://10.99.0.1:6385/b/" + r.Key + " ipa-inspection-callback-url=http://10.99.0.1:6385/b/" + r.Key + "/v1/continue_inspection",
-		Secret:      r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt,
+		Ramdisk: strings.TrimPrefix(task.Node.DriverInfo.String("deploy_ramdisk"), "file://"),
+		CommandLine: "nofb vga=normal ipa-api-url=http://10.99.0.1:6385/b/" + r.Key +
+			" ipa-inspection-callback-url=http://10.99.0.1:6385/b/" + r.Key + "/v1/continue_inspection",
+		Secret: r.Secret, Key: r.Key, Hidden: r.Hidden, Until: r.Until, CreatedAt: r.CreatedAt,
 	}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)
@@ -202,16 +204,25 @@ func TestCommandLine(t *testing.T) {
 		{name: "another API", params: map[string]string{"ipa-api-url": "http://b", "a": "1"}, want: "nofb vga=normal ipa-api-url=http://b a=1"},
 		{name: "loaders' words are text", inst: `; || && #a $b 'c`, loader: boot.IPXE, want: "; || && #a $b 'c " + api},
 		{name: "loaders' words are text for GRUB too", inst: "; || && #a ${b} `c`", want: "; || && #a ${b} `c` " + api},
-		{name: "new line", driverInfo: "a\nkernel b", err: `driver_info/kernel_append_params: the kernel parameters must be one line of printable ASCII characters; character 2 is '\n'.`},
-		{name: "not ASCII", inst: "a=\u00e9", err: `instance_info/kernel_append_params: the kernel parameters must be one line of printable ASCII characters; character 3 is 'é'.`},
-		{name: "a setting of iPXE", inst: "a=${net0/mac}", loader: boot.IPXE, err: `instance_info/kernel_append_params: the kernel parameters cannot have "${": iPXE puts the value of a setting there.`},
-		{name: "quotes in GRUB", inst: `a="b c"`, err: `instance_info/kernel_append_params: the kernel parameters cannot have a="b c" for GRUB, which puts double quotes around a word with blanks: write "name=value", with the quotes around the whole.`},
+		{name: "new line", driverInfo: "a\nkernel b",
+			err: `driver_info/kernel_append_params: the kernel parameters must be one line of printable ASCII characters; character 2 is '\n'.`},
+		{name: "not ASCII", inst: "a=\u00e9",
+			err: `instance_info/kernel_append_params: the kernel parameters must be one line of printable ASCII characters; character 3 is 'é'.`},
+		{name: "a setting of iPXE", inst: "a=${net0/mac}", loader: boot.IPXE,
+			err: `instance_info/kernel_append_params: the kernel parameters cannot have "${": iPXE puts the value of a setting there.`},
+		{name: "quotes in GRUB", inst: `a="b c"`, err: `instance_info/kernel_append_params: the kernel parameters cannot have a="b c" ` +
+			`for GRUB, which puts double quotes around a word with blanks: write "name=value", with the quotes around the whole.`},
 		{name: "quotes around a word", inst: `"a=b c" d`, want: `"a=b c" d ` + api},
-		{name: "a backslash in GRUB", inst: `a=\b`, err: `instance_info/kernel_append_params: the kernel parameters cannot have quotes or a backslash in a=\b: GRUB puts a backslash before each.`},
-		{name: "an open quote", service: `a="b`, err: `The service's kernel_append_params: the kernel parameters have a double quote without its second one: "a=\"b ` + api + `/b/******".`},
-		{name: "another ramdisk", inst: `initrd=http://c/`, err: `instance_info/kernel_append_params: the kernel parameters cannot have "initrd=http://c/": boot loaders read it as the name of a file to load, which Billet sets.`},
-		{name: "two words of one parameter", params: map[string]string{"boot_mode": "uefi init=/bin/sh"}, err: `The kernel parameter boot_mode cannot be "uefi init=/bin/sh": blanks, double quotes and what is not printable ASCII would begin another one.`},
-		{name: "long", driverInfo: strings.Repeat("x", 1900), err: "driver_info/kernel_append_params: the kernel parameters make a command line of 1969 characters; at most 1856 are allowed."},
+		{name: "a backslash in GRUB", inst: `a=\b`, err: `instance_info/kernel_append_params: ` +
+			`the kernel parameters cannot have quotes or a backslash in a=\b: GRUB puts a backslash before each.`},
+		{name: "an open quote", service: `a="b`, err: `The service's kernel_append_params: ` +
+			`the kernel parameters have a double quote without its second one: "a=\"b ` + api + `/b/******".`},
+		{name: "another ramdisk", inst: `initrd=http://c/`, err: `instance_info/kernel_append_params: ` +
+			`the kernel parameters cannot have "initrd=http://c/": boot loaders read it as the name of a file to load, which Billet sets.`},
+		{name: "two words of one parameter", params: map[string]string{"boot_mode": "uefi init=/bin/sh"}, err: `The kernel parameter ` +
+			`boot_mode cannot be "uefi init=/bin/sh": blanks, double quotes and what is not printable ASCII would begin another one.`},
+		{name: "long", driverInfo: strings.Repeat("x", 1900),
+			err: "driver_info/kernel_append_params: the kernel parameters make a command line of 1969 characters; at most 1856 are allowed."},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

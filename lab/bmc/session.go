@@ -234,7 +234,8 @@ func (s *session) open(p packet, strict bool) ([]byte, error) {
 	return decrypt(s.k2, p.payload)
 }
 
-// seal wraps a payload for the client: encrypted, with so many blocks of padding more than it needs, padded to a multiple of 4 and signed (spec 13.28.4).
+// seal wraps a payload for the client: it encrypts it with more blocks of padding than it needs, pads the
+// packet to a multiple of 4 bytes and signs it (IPMI 2.0 section 13.28.4).
 func (s *session) seal(kind byte, payload []byte, more int) []byte {
 	s.seqOut++
 	b := plusHeader(kind|0xC0, s.console, s.seqOut, encrypt(s.k2, payload, more))

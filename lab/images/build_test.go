@@ -448,7 +448,8 @@ func TestOverlay(t *testing.T) {
 		t.Error("the two images share their files")
 	}
 	b := &build{dir: t.TempDir(), Options: Options{TinyOS: "/none"}}
-	if _, err := b.overlay(debianSystem{program: true}); err == nil || !strings.Contains(err.Error(), "reading the program for the first boot") {
+	if _, err := b.overlay(debianSystem{program: true}); err == nil ||
+		!strings.Contains(err.Error(), "reading the program for the first boot") {
 		t.Errorf("no program: %v", err)
 	}
 }

@@ -25,7 +25,8 @@ func cloudFiles() map[string]string {
 	}
 	// A locale that needs no making, one kind of host key and no packages to update: each saves an
 	// emulated processor half a minute and none bears on the config drive.
-	files["etc/cloud/cloud.cfg.d/90_lab.cfg"] = "manage_etc_hosts: true\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\noutput: {all: '| tee -a /var/log/cloud-init-output.log'}\n"
+	files["etc/cloud/cloud.cfg.d/90_lab.cfg"] = "manage_etc_hosts: true\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\n" +
+		"output: {all: '| tee -a /var/log/cloud-init-output.log'}\n"
 	return files
 }
 

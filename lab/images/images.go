@@ -1,11 +1,11 @@
 // Package images owns the operating system images the lab deploys: "grub" (a boot loader that
 // prints what it found, no kernel), "tiny" (a Linux kernel and one program), "tiny-signed" (the same
 // behind Debian's signed boot loaders, for Secure Boot), "tiny-disk" (the same on a root file system,
-// which may be on software RAID) "debian" (Debian 12) and
-// "debian-cloud" (the same with cloud-init and netplan, as clouds install it). Each boots from BIOS and from UEFI; "tiny-root" and "debian-root" are root file systems
-// alone, partition images with their kernel and initial ramdisk beside them. It needs no loop device and no mount: file systems are
-// made from directories and put into place by their bytes. It refuses to be a general image
-// builder.
+// which may be on software RAID), "debian" (Debian 12) and "debian-cloud" (the same with cloud-init
+// and netplan, as clouds install it). Each boots from BIOS and from UEFI. "tiny-root" and
+// "debian-root" are root file systems alone: partition images, with their kernel and initial ramdisk
+// beside them. The package needs no loop device and no mount: it makes file systems from directories
+// and puts them into place by their bytes. It refuses to be a general image builder.
 package images
 
 import (
@@ -78,9 +78,10 @@ var recipes = map[string]recipe{
 	"tiny-signed":  {"tiny-signed.raw", "raw", append(slices.Clone(diskTools), signedTools...), tinySignedInputs, makeTinySigned, nil},
 	"debian":       {"debian.qcow2", "qcow2", append(slices.Clone(diskTools), systemTools...), debianInputs, makeDebian, nil},
 	"debian-cloud": {"debian-cloud.qcow2", "qcow2", append(slices.Clone(diskTools), systemTools...), cloudInputs, makeDebianCloud, nil},
-	"tiny-root":    {tinyRootFile, "raw", tinyRootTools, tinyRootInputs, makeTinyRoot, []string{tinyRootQCOW2, tinyRootKernel, tinyRootInitrd}},
-	"tiny-disk":    {"tiny-disk.raw", "raw", append(slices.Clone(diskTools), tinyRootTools...), tinyDiskInputs, makeTinyDisk, nil},
-	"debian-root":  {rootFile, "qcow2", systemTools, rootInputs, makeDebianRoot, []string{rootKernelFile, rootInitrdFile}},
+	"tiny-root": {tinyRootFile, "raw", tinyRootTools, tinyRootInputs, makeTinyRoot,
+		[]string{tinyRootQCOW2, tinyRootKernel, tinyRootInitrd}},
+	"tiny-disk":   {"tiny-disk.raw", "raw", append(slices.Clone(diskTools), tinyRootTools...), tinyDiskInputs, makeTinyDisk, nil},
+	"debian-root": {rootFile, "qcow2", systemTools, rootInputs, makeDebianRoot, []string{rootKernelFile, rootInitrdFile}},
 }
 
 // build is one run of a recipe.

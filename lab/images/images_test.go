@@ -66,7 +66,8 @@ func TestMeasureQcow2(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	_, err := Build(t.Context(), "windows", Options{OutDir: t.TempDir()})
-	if want := `unknown lab image "windows"; allowed are: grub, tiny, tiny-signed, tiny-root, tiny-disk, debian, debian-cloud, debian-root`; err == nil || err.Error() != want {
+	if want := `unknown lab image "windows"; ` +
+		`allowed are: grub, tiny, tiny-signed, tiny-root, tiny-disk, debian, debian-cloud, debian-root`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	err = installed([]tool{{"no-such-program", "pkg-a"}, {"/no/such/file", "pkg-b"}, {"/no/other", "pkg-b"}, {"sh", "dash"}})

@@ -99,7 +99,8 @@ func TestReadConfigDrive(t *testing.T) {
 	if n := d.Network; !n.Given || !n.names("52:54:00:AA:00:01") || !n.names("52:54:00:aa:00:02") || n.names("52:54:00:aa:00:03") {
 		t.Errorf("cards with a network: %+v", n)
 	}
-	if d, err := drive(t, map[string]string{"meta_data.json": "{}", "network_data.json": "{}"}); err != nil || !d.Network.Given || d.Network.names("52:54:00:aa:00:01") {
+	if d, err := drive(t, map[string]string{"meta_data.json": "{}", "network_data.json": "{}"}); err != nil ||
+		!d.Network.Given || d.Network.names("52:54:00:aa:00:01") {
 		t.Errorf("empty network data mean no network, as to cloud-init: %+v, %v", d.Network, err)
 	}
 	if d, err := drive(t, map[string]string{"meta_data.json": `{"name": "n"}`}); err != nil || d.Network.Given || d.Hostname != "n" {

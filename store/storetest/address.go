@@ -18,7 +18,8 @@ func ip4(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 99, 0, last}
 
 // testRange has nine addresses: .20 to .29 without .21.
 func testRange() boot.AddressRange {
-	return boot.AddressRange{Network: netip.MustParsePrefix("10.99.0.0/24"), First: ip4(20), Last: ip4(29), Never: []netip.Addr{ip4(21), ip4(0), ip4(255)}}
+	return boot.AddressRange{Network: netip.MustParsePrefix("10.99.0.0/24"), First: ip4(20), Last: ip4(29),
+		Never: []netip.Addr{ip4(21), ip4(0), ip4(255)}}
 }
 
 func offered(t *testing.T, s *store.Store, who string, wish netip.Addr, hold time.Duration) string {
@@ -43,7 +44,8 @@ func lends(t *testing.T, s *store.Store, who string, ip netip.Addr, life time.Du
 
 // Who gets which address: its own, its wish, one never lent, what is free for the longest time.
 func testAddresses(t *testing.T, s *store.Store) {
-	want := []string{"10.99.0.20", "10.99.0.22", "10.99.0.23", "10.99.0.24", "10.99.0.25", "10.99.0.26", "10.99.0.27", "10.99.0.28", "10.99.0.29", ""}
+	want := []string{"10.99.0.20", "10.99.0.22", "10.99.0.23", "10.99.0.24", "10.99.0.25",
+		"10.99.0.26", "10.99.0.27", "10.99.0.28", "10.99.0.29", ""}
 	lent := map[string]netip.Addr{}
 	for i, ip := range want {
 		wish := netip.Addr{}
@@ -65,7 +67,9 @@ func testAddresses(t *testing.T, s *store.Store) {
 			t.Errorf("machine %d was offered %s and cannot have it", i, ip)
 		}
 	}
-	for _, never := range []netip.Addr{ip4(21), ip4(0), ip4(255), ip4(19), ip4(30), netip.MustParseAddr("10.98.0.22"), netip.MustParseAddr("fe80::1"), {}} {
+	for _, never := range []netip.Addr{
+		ip4(21), ip4(0), ip4(255), ip4(19), ip4(30), netip.MustParseAddr("10.98.0.22"), netip.MustParseAddr("fe80::1"), {},
+	} {
 		if lends(t, s, mac(50), never, time.Hour) {
 			t.Errorf("%s is lent", never)
 		}
@@ -137,7 +141,8 @@ func testAddressesEnd(t *testing.T, s *store.Store) {
 	if ip, err := s.OfferAddress(t.Context(), moved, mac(2), netip.Addr{}, time.Minute); err != nil || ip != ip4(100) {
 		t.Errorf("%s, %v", ip, err)
 	}
-	rack := boot.AddressRange{Network: netip.MustParsePrefix("10.50.0.0/16"), First: netip.MustParseAddr("10.50.0.1"), Last: netip.MustParseAddr("10.50.0.1")}
+	rack := boot.AddressRange{Network: netip.MustParsePrefix("10.50.0.0/16"),
+		First: netip.MustParseAddr("10.50.0.1"), Last: netip.MustParseAddr("10.50.0.1")}
 	for _, who := range []string{mac(2), mac(2)} { // one machine in two networks
 		if ip, err := s.OfferAddress(t.Context(), rack, who, netip.Addr{}, time.Minute); err != nil || ip != rack.First {
 			t.Errorf("%s, %v", ip, err)

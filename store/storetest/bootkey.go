@@ -100,10 +100,12 @@ func testBootKeys(t *testing.T, s *store.Store) {
 // What anybody could have caused pushes out nothing that is the machine's own.
 func testBootEventProofs(t *testing.T, s *store.Store) {
 	start := node.Now().Add(-time.Hour)
-	own := node.BootEvent{MAC: mac(1), Service: "http", Kind: node.FileSent, File: node.ScriptFile, Proof: node.ProofLease, What: "script", At: start}
+	own := node.BootEvent{MAC: mac(1), Service: "http", Kind: node.FileSent, File: node.ScriptFile,
+		Proof: node.ProofLease, What: "script", At: start}
 	s.Saw(own)
 	for i := range 1500 {
-		s.Saw(node.BootEvent{MAC: mac(1), Service: "http", Kind: node.NotItsOwn, File: node.ScriptFile, What: "a stranger", At: start.Add(time.Duration(i+1) * time.Second)})
+		s.Saw(node.BootEvent{MAC: mac(1), Service: "http", Kind: node.NotItsOwn, File: node.ScriptFile, What: "a stranger",
+			At: start.Add(time.Duration(i+1) * time.Second)})
 	}
 	got, err := s.BootEvents(t.Context(), []string{mac(1)}, start)
 	ok(t, err)

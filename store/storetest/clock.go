@@ -32,7 +32,8 @@ func testMoveTime(t *testing.T, s *store.Store) {
 	n := &node.Node{UUID: uid(1), Driver: "fake", State: node.Available}
 	ok(t, s.CreateNode(t.Context(), n))
 	until := node.Now().Add(time.Hour)
-	ok(t, s.PutRecord(t.Context(), boot.Record{NodeUUID: uid(1), Secret: "0123456789abcdef0123456789abcdef", Until: until, CreatedAt: node.Now()}))
+	ok(t, s.PutRecord(t.Context(),
+		boot.Record{NodeUUID: uid(1), Secret: "0123456789abcdef0123456789abcdef", Until: until, CreatedAt: node.Now()}))
 	given := node.Now()
 	_, err := s.GiveAgentToken(t.Context(), uid(1), "token", node.Caller{})
 	ok(t, err)
@@ -49,7 +50,8 @@ func testMoveTime(t *testing.T, s *store.Store) {
 	ok(t, err)
 	got, err := s.Node(t.Context(), uid(1))
 	ok(t, err)
-	if r == nil || !r.Until.Equal(until.Add(day)) || !got.Agent.LastHeartbeat.Equal(until.Add(day)) || got.Agent.TokenGivenAt.Before(given.Add(day)) {
+	if r == nil || !r.Until.Equal(until.Add(day)) || !got.Agent.LastHeartbeat.Equal(until.Add(day)) ||
+		got.Agent.TokenGivenAt.Before(given.Add(day)) {
 		t.Errorf("record %+v, agent %+v", r, got.Agent)
 	}
 	held, err := s.Reserve(t.Context(), uid(1), "here", time.Minute)

@@ -38,7 +38,8 @@ func fullNode(i int) *node.Node {
 		TargetRAIDConfig:   node.Document{"logical_disks": []any{"y"}},
 		ConfigDrive:        "H4sIconfigdriveconfigdrive",
 		Plan: &node.Plan{
-			Flow: node.FlowDeploy, Index: 1, StartedAt: at(2), WaitingSince: at(3), Deadline: at(4), Awaits: node.FirstCall, WaitingFor: "the agent", PollAt: at(5),
+			Flow: node.FlowDeploy, Index: 1, StartedAt: at(2), WaitingSince: at(3), Deadline: at(4),
+			Awaits: node.FirstCall, WaitingFor: "the agent", PollAt: at(5),
 			Steps: []node.PlannedStep{
 				{Interface: node.Deploy, Step: "deploy", Priority: 100, StartedAt: at(2), EndedAt: at(3), Abortable: true},
 				{Interface: node.Deploy, Step: "write_image", Priority: 80, Agent: true, Args: map[string]any{"speed": 3.0}},

@@ -249,11 +249,12 @@ func testFailure(t *testing.T, s *store.Store) {
 		want := node.Evidence{
 			NodeUUID: uid(1), Flow: node.FlowDeploy, Sentence: fmt.Sprint("the kernel panicked ", i), StartedAt: at(1), FailedAt: at(9 + i), Step: "deploy.deploy",
 			Awaits: node.FirstCall, WaitingFor: "the agent's first heartbeat", WaitingSince: at(2), Deadline: at(60),
-			Steps:      []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: at(1)}},
-			Phases:     []node.Phase{{Name: "dhcp", First: at(3), Last: at(4), Times: 2, What: "DISCOVER"}},
-			BootEvents: []node.BootEvent{{MAC: mac(1), Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware, What: "DISCOVER", At: at(3)}},
-			Serial:     node.MachineLines{Lines: []node.Line{{At: at(5), Text: "Kernel panic"}}, UpdatedAt: at(5)},
-			AgentURL:   "https://10.0.0.9:9999", AgentCalled: at(4), Files: []string{"/var/lib/billet/deploy-logs/x"},
+			Steps:  []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: at(1)}},
+			Phases: []node.Phase{{Name: "dhcp", First: at(3), Last: at(4), Times: 2, What: "DISCOVER"}},
+			BootEvents: []node.BootEvent{{MAC: mac(1), Service: "dhcp", Kind: node.DHCPOffered,
+				Who: node.AskedFirmware, What: "DISCOVER", At: at(3)}},
+			Serial:   node.MachineLines{Lines: []node.Line{{At: at(5), Text: "Kernel panic"}}, UpdatedAt: at(5)},
+			AgentURL: "https://10.0.0.9:9999", AgentCalled: at(4), Files: []string{"/var/lib/billet/deploy-logs/x"},
 		}
 		ok(t, s.SaveFailure(t.Context(), want))
 		got, err := s.Failure(t.Context(), strings.ToUpper(uid(1)))
