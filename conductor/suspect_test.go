@@ -12,7 +12,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-const noRoute = "but the agent never called: does the ramdisk have an agent, and is there a route from there to the API? Its console says more."
+const noRoute = "but the agent never called: does the ramdisk have an agent, and is there a route from there to the " +
+	"API? Its console says more."
 
 // saw has a boot service see the machine now.
 func (w *world) saw(ev node.BootEvent) {
@@ -141,7 +142,8 @@ func (q quitter) Steps() []driver.Step {
 			if why == "end" {
 				return driver.Done(), q.fails
 			}
-			return driver.Result{WaitFor: finishing("erase"), PollEvery: 10 * time.Second, Silent: why, Lost: lost, GivesUp: t.Step().StartedAt.Add(80 * time.Second)}, nil
+			return driver.Result{WaitFor: finishing("erase"), PollEvery: 10 * time.Second, Silent: why, Lost: lost,
+				GivesUp: t.Step().StartedAt.Add(80 * time.Second)}, nil
 		}}}
 }
 

@@ -78,7 +78,8 @@ func answering(t *testing.T) *answerers {
 			t.Fatal(err)
 		}
 	}
-	a.record = &boot.Record{NodeUUID: uuid1, Loader: boot.IPXE, Secret: bootSecret, Kernel: filepath.Join(dir, "kernel"), Ramdisk: filepath.Join(dir, "ramdisk")}
+	a.record = &boot.Record{NodeUUID: uuid1, Loader: boot.IPXE, Secret: bootSecret, Kernel: filepath.Join(dir, "kernel"),
+		Ramdisk: filepath.Join(dir, "ramdisk")}
 	db, err := store.Open(t.Context(), store.Config{DataDir: t.TempDir(), Host: "here"})
 	if err != nil {
 		t.Fatal(err)
@@ -88,15 +89,19 @@ func answering(t *testing.T) *answerers {
 	machine := func(netip.Addr) string { return mac1 }
 	a.dhcp = &dhcp.Server{
 		Config: dhcp.Config{
-			Interface: "br0", ServerIP: netip.MustParseAddr("10.99.0.1"), Mode: dhcp.Full, BaseURL: "http://10.99.0.1:8080", Loaders: loaders, LeaseTime: time.Hour,
-			Pools: []dhcp.Pool{{Prefix: netip.MustParsePrefix("10.99.0.0/24"), First: netip.MustParseAddr("10.99.0.20"), Last: netip.MustParseAddr("10.99.0.20")}},
+			Interface: "br0", ServerIP: netip.MustParseAddr("10.99.0.1"), Mode: dhcp.Full, BaseURL: "http://10.99.0.1:8080",
+			Loaders: loaders, LeaseTime: time.Hour,
+			Pools: []dhcp.Pool{{Prefix: netip.MustParsePrefix("10.99.0.0/24"), First: netip.MustParseAddr("10.99.0.20"),
+				Last: netip.MustParseAddr("10.99.0.20")}},
 		},
 		Lookup: a, Leases: db, Trace: a, Log: log,
 	}
 	gate := &fetch.Gate{Dirs: []string{dir}}
-	a.web = httptest.NewServer(&web.Handler{Lookup: a, BaseURL: "http://10.99.0.1:8080", Loaders: loaders, MACOf: machine, Gate: gate, Trace: a, Log: log})
+	a.web = httptest.NewServer(&web.Handler{Lookup: a, BaseURL: "http://10.99.0.1:8080", Loaders: loaders, MACOf: machine,
+		Gate: gate, Trace: a, Log: log})
 	t.Cleanup(a.web.Close)
-	a.tftp = a.serveTFTP(&tftp.Server{Lookup: a, Loaders: loaders, MACOf: machine, Gate: gate, Trace: a, Log: log, Timeout: 50 * time.Millisecond, Tries: 2})
+	a.tftp = a.serveTFTP(&tftp.Server{Lookup: a, Loaders: loaders, MACOf: machine, Gate: gate, Trace: a, Log: log,
+		Timeout: 50 * time.Millisecond, Tries: 2})
 	return a
 }
 
@@ -216,14 +221,17 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 			a.dhcp.Config.Discovery = true
 			a.ask("52:54:00:00:00:77", discover, bios)
 			a.ask(mac1, discover, bios)
-		}, node.NoAddress, "DHCP has no address for it (last 0.0 s ago: DISCOVER from BIOS (arch 0): no address left in 10.99.0.20-10.99.0.20)", "make dhcp_range larger"},
+		}, node.NoAddress, "DHCP has no address for it (last 0.0 s ago: DISCOVER from BIOS (arch 0): no address left in 10.99.0.20-10.99.0.20)",
+			"make dhcp_range larger"},
 		{"another server's offer taken", func(a *answerers) {
 			a.ask(mac1, discover, bios)
 			a.ask(mac1, request, bios, wish("10.99.0.77"), from("10.99.0.7"))
 		},
-			node.OtherServer, "another DHCP server answers on its network, and the machine took that one's offer (last 0.0 s ago: REQUEST from BIOS (arch 0): it took the offer of another DHCP server, 10.99.0.7", "set dhcp_mode to proxy"},
+			node.OtherServer, "another DHCP server answers on its network, and the machine took that one's offer (last 0.0 s ago: " +
+				"REQUEST from BIOS (arch 0): it took the offer of another DHCP server, 10.99.0.7", "set dhcp_mode to proxy"},
 		{"NAK", func(a *answerers) { a.ask(mac1, request, bios, wish("192.168.7.7")) },
-			node.DHCPRefused, "DHCP refused the address that it insists on (last 0.0 s ago: REQUEST from BIOS (arch 0): refused 192.168.7.7", "power it off and on"},
+			node.DHCPRefused, "DHCP refused the address that it insists on (last 0.0 s ago: REQUEST from BIOS (arch 0): refused 192.168.7.7",
+			"power it off and on"},
 		{"loader package missing", func(a *answerers) {
 			if err := os.Remove(filepath.Join(a.loaders, "undionly.kpxe")); err != nil {
 				a.t.Fatal(err)
@@ -234,7 +242,8 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 		{"unknown MAC", func(a *answerers) { a.known = false; a.ask(mac1, discover, bios) },
 			node.UnknownMAC, "its DHCP requests came when no node had a port with this MAC address", "its next request is answered"},
 		{"a relay without a range", func(a *answerers) { a.ask(mac1, discover, bios, dhcpv4.WithGatewayIP(net.IPv4(10, 60, 0, 1))) },
-			node.NoRange, "its DHCP requests come from a network without a range of addresses (last 0.0 s ago: DISCOVER from BIOS (arch 0) through the relay 10.60.0.1: ignored: no range of addresses for the network of 10.60.0.1)", "dhcp_ranges"},
+			node.NoRange, "its DHCP requests come from a network without a range of addresses (last 0.0 s ago: DISCOVER from BIOS (arch 0) " +
+				"through the relay 10.60.0.1: ignored: no range of addresses for the network of 10.60.0.1)", "dhcp_ranges"},
 		{"a port that is not to boot", func(a *answerers) { a.record = nil; a.ask(mac1, discover, bios) },
 			node.OwnDisk, "Billet told it to start its own disk", "is pxe_enabled set for the port"},
 		{"the store is away", func(a *answerers) { a.lost = io.ErrUnexpectedEOF; a.ask(mac1, discover, bios) },
@@ -253,7 +262,8 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 		{"a loader broken off, TFTP", func(a *answerers) { a.read("undionly.kpxe") },
 			node.FileBroken, "it broke off a download (last 0.0 s ago: undionly.kpxe: broken off after 0 bytes", "is its network sound"},
 		{"a loader that is not there", func(a *answerers) { a.read("grubnetx64.efi") },
-			node.FileMissing, "it asked for a file that Billet does not have (last 0.0 s ago: grubnetx64.efi: no such file)", "is the package with that boot loader installed"},
+			node.FileMissing, "it asked for a file that Billet does not have (last 0.0 s ago: grubnetx64.efi: no such file)",
+			"is the package with that boot loader installed"},
 		{"a ramdisk that is gone", func(a *answerers) {
 			if err := os.Remove(a.record.Ramdisk); err != nil {
 				a.t.Fatal(err)
@@ -272,7 +282,8 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 			tt.do(a)
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			e := Evidence{WaitedFor: node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, Waited: time.Minute, MACs: []string{mac1}, Now: time.Now(), StepBegan: time.Now().Add(-time.Minute),
+			e := Evidence{WaitedFor: node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}, Waited: time.Minute,
+				MACs: []string{mac1}, Now: time.Now(), StepBegan: time.Now().Add(-time.Minute),
 				Deadline: time.Now().Add(time.Hour), BootPhaseTimeout: 110 * time.Second, FirmwareTimeout: time.Hour}
 			for _, ev := range a.events {
 				if ev.At = e.Now; ev.MAC == mac1 {
@@ -283,7 +294,8 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 				t.Fatalf("told %+v", a.events)
 			}
 			got := Judge(e).TimedOut
-			if !strings.Contains(got, ": "+tt.want) || !strings.Contains(got, tt.mend) || strings.Contains(got, "firewall") != (tt.mend == "firewalls") {
+			if !strings.Contains(got, ": "+tt.want) || !strings.Contains(got, tt.mend) ||
+				strings.Contains(got, "firewall") != (tt.mend == "firewalls") {
 				t.Errorf("%s\nwant %s … %s", got, tt.want, tt.mend)
 			}
 			if s := Judge(e).Suspect; s.Text != "" {
@@ -291,7 +303,8 @@ func TestTheDiagnosisOfWhatIsReallyWritten(t *testing.T) {
 			}
 			e.Now, e.Waited = e.Now.Add(21*time.Second), e.Waited+21*time.Second
 			told := Judge(e).Suspect.Text
-			if e.trouble() != nil && e.ownDisk() == "" && !strings.Contains(told, strings.Split(tt.want, " (last")[0]) && tt.kind != node.FileBroken {
+			if e.trouble() != nil && e.ownDisk() == "" && !strings.Contains(told, strings.Split(tt.want, " (last")[0]) &&
+				tt.kind != node.FileBroken {
 				t.Errorf("after 21 s `why` says %q", told)
 			}
 		})

@@ -14,7 +14,8 @@ func TestEveryKindOfBootEventHasItsRow(t *testing.T) {
 		if !ok {
 			t.Errorf("no row for %q", kind)
 		}
-		if row.trouble != "" && (strings.Count(row.trouble, "%") != 1 || !strings.Contains(row.trouble, "(%s): ") || !strings.ContainsAny(row.trouble[len(row.trouble)-1:], ".?")) {
+		if row.trouble != "" && (strings.Count(row.trouble, "%") != 1 || !strings.Contains(row.trouble, "(%s): ") ||
+			!strings.ContainsAny(row.trouble[len(row.trouble)-1:], ".?")) {
 			t.Errorf("%q: %s", kind, row.trouble)
 		}
 	}

@@ -22,7 +22,8 @@ func TestSymptoms(t *testing.T) {
 		{"PXE-E18: Server response timeout.", "the firmware"},
 		{"PXE-M0F: Exiting Intel Boot Agent.", "the firmware"},
 		{"Reboot and Select proper Boot device", "the firmware"},
-		{`BdsDxe: failed to load Boot0001 "UEFI PXEv4 (MAC:525400123456)" from PciRoot(0x0)/Pci(0x1,0x0)/MAC(525400123456,0x1)/IPv4(0.0.0.0,0x0,DHCP): Access Denied`, "Secure Boot"},
+		{`BdsDxe: failed to load Boot0001 "UEFI PXEv4 (MAC:525400123456)" from ` +
+			`PciRoot(0x0)/Pci(0x1,0x0)/MAC(525400123456,0x1)/IPv4(0.0.0.0,0x0,DHCP): Access Denied`, "Secure Boot"},
 		{`BdsDxe: failed to start Boot000A "debian" from HD(2,GPT)/\EFI\debian\grubx64.efi: Security Violation`, "Secure Boot"},
 		{`BdsDxe: failed to load Boot0002 "UEFI HTTPv4 (MAC:525400123456)" from PciRoot(0x0): Not Found`, ""},
 		{"Verification failed: (0x1A) Security Violation", "Secure Boot"},
@@ -37,9 +38,11 @@ func TestSymptoms(t *testing.T) {
 		{"error: no such device: 1234-5678.", "GRUB"},
 		{"error: unknown filesystem.", "GRUB"},
 		{"Failed to load ldlinux.c32", "SYSLINUX"},
-		{`time=2026-11-03T12:00:00Z level=WARN msg=lookup error="calling the service: dial tcp 10.0.0.1:6386: connect: no route to host"`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg=lookup error="calling the service: dial tcp 10.0.0.1:6386: connect: no route to host"`,
+			"the agent"},
 		{`time=2026-11-03T12:00:00Z level=ERROR msg="the agent cannot go on; it tries again" error="no network"`, "the agent"},
-		{`time=2026-11-03T12:00:00Z level=WARN msg="inspection data not taken" error="calling the service: dial tcp 10.0.0.1:6386: i/o timeout" again_in=1s`, "the agent"},
+		{`time=2026-11-03T12:00:00Z level=WARN msg="inspection data not taken" error="calling the service: dial tcp 10.0.0.1:6386: ` +
+			`i/o timeout" again_in=1s`, "the agent"},
 		{`time=2026-11-03T12:00:00Z level=WARN msg="heartbeat not taken" error="HTTP 500"`, "the agent"},
 		{`time=2026-11-03T12:00:00Z level=WARN msg="fetching the token" error="tftp: no answer" again_in=1s`, "the agent"},
 		{`time=2026-11-03T12:00:00Z level=WARN msg="telling the service pass_deploy_info" error="no route to host" again_in=1s`, "the agent"},
@@ -65,14 +68,16 @@ func TestSymptoms(t *testing.T) {
 func TestSymptomsAreCounted(t *testing.T) {
 	at := func(s int, text string) node.Line { return node.Line{At: time.Unix(int64(s), 0), Text: text} }
 	found := symptoms([]node.Line{
-		at(1, "No bootable device."), at(10, "No bootable device."), at(20, "x (https://ipxe.org/4c0a6092)"), at(30, "Retrying"), at(40, "PXE-E18: timeout"),
+		at(1, "No bootable device."), at(10, "No bootable device."), at(20, "x (https://ipxe.org/4c0a6092)"), at(30, "Retrying"),
+		at(40, "PXE-E18: timeout"),
 		at(50, "[ 1.0] Kernel panic - not syncing: first"), at(51, "[ 1.1] ---[ end Kernel panic - not syncing: first ]---"),
 	}, time.Unix(10, 0))
 	var got []string
 	for _, s := range found {
 		got = append(got, s.who+" "+s.text+" "+strings.Repeat("i", s.times)+" "+s.last.Sub(s.first).String())
 	}
-	want := []string{"the firmware PXE-E18: timeout ii 30s", "iPXE x (https://ipxe.org/4c0a6092) i 0s", "the kernel Kernel panic - not syncing: first i 0s"}
+	want := []string{"the firmware PXE-E18: timeout ii 30s", "iPXE x (https://ipxe.org/4c0a6092) i 0s",
+		"the kernel Kernel panic - not syncing: first i 0s"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -191,7 +191,8 @@ func TestStartsThatAreRefused(t *testing.T) {
 	busy := strings.TrimPrefix(running.url, "http://")
 	for name, text := range map[string]string{
 		"a-file": "", "typo.yaml": "listne: 127.0.0.1:1\n", "broken.yaml": "roles: [api\n", "list.yaml": "- a\n- b\n", "nested.yaml": "api:\n  listen: 127.0.0.1:1\n",
-		"number.yaml": "workers: 1.5\n", "null.yaml": "workers:\n", "empty-htpasswd": "# nobody\n", "md5-htpasswd": "ada:$apr1$x$y\n", "cut-htpasswd": "# people\nada:$2y$10$abcdefghijklmnopqrstuv\n", "utf16-htpasswd": "\xff\xfea\x00d\x00a\x00", "short.key": "short",
+		"number.yaml": "workers: 1.5\n", "null.yaml": "workers:\n", "empty-htpasswd": "# nobody\n", "md5-htpasswd": "ada:$apr1$x$y\n",
+		"cut-htpasswd": "# people\nada:$2y$10$abcdefghijklmnopqrstuv\n", "utf16-htpasswd": "\xff\xfea\x00d\x00a\x00", "short.key": "short",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -212,7 +213,8 @@ func TestStartsThatAreRefused(t *testing.T) {
 		{"a data directory below a file", nil, []string{"--data-dir", "a-file/data"}, `data_dir: mkdir \S+/a-file: not a directory`},
 		{"a data directory nobody can write", nil, []string{"--data-dir", "/proc/billet"}, `data_dir: mkdir /proc/billet: no such file or directory`},
 		{"a directory nobody can make files in", nil, []string{"--data-dir", "/proc"}, `data directory /proc is not writable: open /proc/billet.lock: .*`},
-		{"an unknown key in the file", nil, []string{"--config", "typo.yaml"}, `configuration file typo.yaml: unknown key "listne"; the keys are .*, allowed_hosts, auth, .*`},
+		{"an unknown key in the file", nil, []string{"--config", "typo.yaml"},
+			`configuration file typo.yaml: unknown key "listne"; the keys are .*, allowed_hosts, auth, .*`},
 		{"an unknown variable", []string{"BILLET_LISTNE=x"}, nil, `environment \(BILLET_…\): unknown key "listne"; the keys are .*`},
 		{"an unknown flag", nil, []string{"--listne", "x"}, `unknown flag: --listne`},
 		{"a flag without its value", nil, []string{"--listen"}, `flag needs an argument: --listen`},
@@ -233,8 +235,11 @@ func TestStartsThatAreRefused(t *testing.T) {
 		{"no password file", nil, []string{"--auth", "http_basic"}, `htpasswd_file: auth http_basic needs it`},
 		{"a password file that is not there", nil, []string{"--auth", "http_basic", "--htpasswd-file", "nothing"}, `opening the htpasswd file: open nothing: no such file or directory`},
 		{"a password file without people", nil, []string{"--auth", "http_basic", "--htpasswd-file", "empty-htpasswd"}, `empty-htpasswd names no user`},
-		{"a password file that was cut off", nil, []string{"--auth", "http_basic", "--htpasswd-file", "cut-htpasswd"}, `cut-htpasswd line 2: the hash of "ada" is not whole: a bcrypt hash has 60 characters, of \. / A-Z a-z 0-9 after the cost, and this one has 29`},
-		{"a password file in UTF-16", nil, []string{"--auth", "http_basic", "--htpasswd-file", "utf16-htpasswd"}, `utf16-htpasswd line 1: the file is UTF-16 or binary; save it as plain UTF-8 text`},
+		{"a password file that was cut off", nil, []string{"--auth", "http_basic", "--htpasswd-file", "cut-htpasswd"},
+			`cut-htpasswd line 2: the hash of "ada" is not whole: a bcrypt hash has 60 characters, of \. / A-Z a-z 0-9 after the ` +
+				`cost, and this one has 29`},
+		{"a password file in UTF-16", nil, []string{"--auth", "http_basic", "--htpasswd-file", "utf16-htpasswd"},
+			`utf16-htpasswd line 1: the file is UTF-16 or binary; save it as plain UTF-8 text`},
 		{"a password file of another kind", nil, []string{"--auth", "http_basic", "--htpasswd-file", "md5-htpasswd"}, "md5-htpasswd line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
 		{"a short key", nil, []string{"--secret-key-file", "short.key"}, `key file short.key has 5 bytes, a sealing key has 32`},
 		{"a key others can read", nil, []string{"--secret-key-file", "open.key"}, `key file open.key can be read by others \(mode 0644\); run chmod 600 on it`},

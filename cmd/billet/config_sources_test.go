@@ -114,7 +114,8 @@ func TestNamesOfTheFile(t *testing.T) {
 		t.Errorf("%v, %v", texts, err)
 	}
 	dir := t.TempDir()
-	for path, why := range map[string]string{dir + "/none.yaml": "open " + dir + "/none.yaml: no such file or directory", dir: "read " + dir + ": is a directory"} {
+	for path, why := range map[string]string{dir + "/none.yaml": "open " + dir + "/none.yaml: no such file or directory",
+		dir: "read " + dir + ": is a directory"} {
 		_, err := written(t, "", []string{"BILLET_CONFIG=" + path}, nil)
 		if want := "configuration file " + path + ": " + why; err == nil || err.Error() != want {
 			t.Errorf("got %v\nwant %s", err, want)
