@@ -15,14 +15,14 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// eraseSettings are the service's wishes in driver_internal_info, by the field's names.
+// eraseSettings are the service's wishes in driver_internal_info, by Ironic's names.
 type eraseSettings struct {
 	disk.EraseOptions
 	concurrency  int
 	skipReadOnly bool
 }
 
-// readEraseSettings reads them. Defaults are the field's, but that overwriting is one pass of zeros.
+// readEraseSettings reads them. Defaults are Ironic's, but that overwriting is one pass of zeros.
 func readEraseSettings(info map[string]any) (eraseSettings, error) {
 	s := eraseSettings{EraseOptions: disk.EraseOptions{ATA: true, NVMe: true}, concurrency: 4}
 	zeroize := true

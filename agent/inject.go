@@ -395,7 +395,7 @@ func (c *closer) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// fillIn puts what the node says into a URL, in the form that deploy templates have from the field:
+// fillIn puts what the node says into a URL, in the form that deploy templates have from Ironic:
 // {node[uuid]}, {ports[0][address]}; {{ and }} stand for single braces.
 func fillIn(text string, about map[string]any) (string, error) {
 	var out strings.Builder

@@ -129,7 +129,7 @@ func TestPasswordsAreRememberedPerPerson(t *testing.T) {
 	}
 }
 
-// Methods that a path does not have are a 405 that names those it has; what is no path is a 404. Both come in the field's form.
+// Methods that a path does not have are a 405 that names those it has; what is no path is a 404. Both come in Ironic's form.
 func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 	s := newServer(t)
 	allowed := map[string][]string{}

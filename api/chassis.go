@@ -26,7 +26,7 @@ var chassis = &records[node.Chassis]{
 		{"created_at", func(v view[node.Chassis]) any { return stamp(v.it.CreatedAt) }},
 		{"updated_at", func(v view[node.Chassis]) any { return stamp(v.it.UpdatedAt) }},
 		{"links", func(v view[node.Chassis]) any { return v.call.links("chassis", v.it.UUID) }},
-		{"nodes", func(v view[node.Chassis]) any { // a list in a list, as the field has it
+		{"nodes", func(v view[node.Chassis]) any { // a list in a list, as Ironic has it
 			return []any{v.call.links("chassis", v.it.UUID, "nodes")}
 		}},
 	},

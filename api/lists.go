@@ -107,8 +107,8 @@ func (l list[T]) write(a *API, w http.ResponseWriter, c *call, q url.Values, fie
 	return nil
 }
 
-// next is the address of the following page, or nil when this one is not full. Unlike the field's
-// reference server it keeps every filter, so that the next page is of the same list.
+// next is the address of the following page, or nil when this one is not full. Unlike Ironic's
+// own server it keeps every filter, so that the next page is of the same list.
 func (c *call) next(q url.Values, p node.Page, count int, last string, parts ...string) any {
 	if count == 0 || count < p.Limit {
 		return nil

@@ -13,7 +13,7 @@ type verb struct {
 }
 
 // verbs by target. Their first versions are in the table since. The aliases "deploy" and "undeploy"
-// take no config drive and no steps, as in the field's own server.
+// take no config drive and no steps, as in Ironic's own server.
 var verbs = map[string]verb{
 	"manage":   {node.EventManage, nil},
 	"provide":  {node.EventProvide, nil},

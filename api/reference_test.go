@@ -14,7 +14,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// The tables of this file are the field's own, written out by hand from its reference. They do not come from the
+// The tables of this file are Ironic's own, written out by hand from its reference. They do not come from the
 // table since, so that a wrong number there shows here.
 
 // nodeFieldsAt are the fields of a node by the minor version that first shows them.

@@ -43,7 +43,7 @@ type route struct {
 	maxBody int64 // 0: maxBody
 	// expected refuses a call that nobody waits for before its body is read.
 	expected func(c *call) error
-	// oldWrite: a version that does not know the path yet gets 405, as the field answers writes of
+	// oldWrite: a version that does not know the path yet gets 405, as Ironic answers writes of
 	// some resources, instead of 404.
 	oldWrite bool
 }

@@ -94,7 +94,7 @@ func (s *stack) refused(what string, resp *http.Response, body string, status in
 	}
 }
 
-// legalVerbs are the verbs of each state as the field's reference has them, written out by hand: it
+// legalVerbs are the verbs of each state as Ironic's reference has them, written out by hand: it
 // does not come from the transition table, so a wrong line there shows here.
 var legalVerbs = map[node.State]map[string]node.State{
 	node.Enroll:         {"manage": node.Verifying},

@@ -160,7 +160,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Before 1.10 a node's name was a host name, as loosely as the field took that.
+// Before 1.10 a node's name was a host name, as loosely as Ironic took that.
 func TestNamesBefore110(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for name, want := range map[string]bool{

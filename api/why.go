@@ -58,7 +58,7 @@ func (a *API) showWhy(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// commands are what people may ask of a node, with the field's commands for them, in the order of a node's life.
+// commands are what people may ask of a node, with Ironic's commands for them, in the order of a node's life.
 var commands = []struct {
 	event   node.Event
 	command string

@@ -1,5 +1,5 @@
-// Package bench owns the figures that Billet promises: how fast it reads images, next to the
-// field's own tool in the same run, so that a slow machine does not look like slow code.
+// Package bench owns the figures that Billet promises: how fast it reads images, next to
+// qemu-img in the same run, so that a slow machine does not look like slow code.
 package bench
 
 import (

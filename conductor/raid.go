@@ -37,7 +37,8 @@ func (c *Conductor) mayTarget(n *node.Node, config node.Document) error {
 		if impl := h.Other[node.RAID]; impl != nil {
 			name = impl.Name()
 		}
-		return node.Errorf(node.NotFound, "%v The node's raid_interface is %q.", node.Unsupported(n.Driver, string(node.RAID)), name) // 404, as the field answers
+		// 404, as Ironic answers.
+		return node.Errorf(node.NotFound, "%v The node's raid_interface is %q.", node.Unsupported(n.Driver, string(node.RAID)), name)
 	}
 	if len(config) == 0 {
 		return nil

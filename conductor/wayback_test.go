@@ -22,7 +22,7 @@ func (w *world) unset(c *Conductor) {
 	}
 }
 
-// A cleaning that failed leaves the node in maintenance with its fault. The way back is the field's: manage,
+// A cleaning that failed leaves the node in maintenance with its fault. The way back is Ironic's: manage,
 // maintenance off, provide; the order of the last two does not matter, for a cleaning in maintenance waits.
 func TestTheWayBackFromCleanFailed(t *testing.T) {
 	for _, first := range []string{"maintenance first", "provide first"} {

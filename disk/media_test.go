@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// medium makes media with the programs the field makes them with: "iso" and others by genisoimage, "fat12",
+// medium makes media with the programs that people make them with: "iso" and others by genisoimage, "fat12",
 // "fat16" and "fat32" by mkfs.vfat.
 func medium(t testing.TB, kind, label string, files map[string]string) []byte {
 	t.Helper()

@@ -17,7 +17,7 @@ import (
 
 const mib = 1 << 20
 
-// rootImage is a root file system of 8 MiB, made by the program the field makes them with.
+// rootImage is a root file system of 8 MiB, made by the program that people make them with.
 func rootImage(t testing.TB) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "root")

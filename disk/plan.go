@@ -33,7 +33,7 @@ type Partition struct {
 // Sizes in MiB.
 const (
 	biosBootMB = 1
-	espMB      = 200 // what the field gives it
+	espMB      = 200 // what Ironic gives it
 )
 
 // plan is how a disk will be partitioned.

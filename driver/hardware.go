@@ -130,7 +130,7 @@ func (ts Types) LogicalDiskProperties(name string) (map[string]string, error) {
 		}
 	}
 	e := node.Unsupported(name, string(node.RAID))
-	e.Kind = node.NotFound // as the field answers
+	e.Kind = node.NotFound // as Ironic answers
 	return nil, e
 }
 

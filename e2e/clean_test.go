@@ -140,7 +140,7 @@ func (s *site) losesItsMachine(t *testing.T, button, says string) {
 }
 
 // Wrong arguments of steps are refused at once where the hardware has the step, and fail the cleaning before any step
-// where the agent has it. The way back is the field's: manage, maintenance unset, provide.
+// where the agent has it. The way back is Ironic's: manage, maintenance unset, provide.
 func TestCleanFailedAndBack(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("argued", "--firmware", "bios", "--memory", "384", "--disk", "64M")

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// shellInit is a deploy ramdisk as the field had them before there was an agent: a shell script,
+// shellInit is a deploy ramdisk as Ironic had them before there was an agent: a shell script,
 // busybox, and the kernel's own iSCSI target set up by hand. It knows the wire contract alone. Its
 // first call uses a wrong key, which must be refused.
 const shellInit = `#!/bin/busybox sh

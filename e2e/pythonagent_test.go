@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// pythonAgent is what is installed: the field's own agent, as it is.
+// pythonAgent is what is installed: Ironic's own agent, as it is.
 const pythonAgent = "ironic-python-agent==13.0.0"
 
 // pythonPackages are the programs that it calls.
@@ -44,7 +44,7 @@ while :; do
 done
 `
 
-// pythonRamdisk is the deploy ramdisk with the field's own agent in Debian. It is made once a version of all
+// pythonRamdisk is the deploy ramdisk with Ironic's own agent in Debian. It is made once a version of all
 // this and kept in the cache; the kernel's modules are those of Billet's.
 func pythonRamdisk(t *testing.T) string {
 	t.Helper()
@@ -92,7 +92,7 @@ func pythonRamdisk(t *testing.T) string {
 	return path
 }
 
-// The field's own agent, unchanged, is driven through a node's life: inspection, cleaning, deploy of a whole-disk
+// Ironic's own agent, unchanged, is driven through a node's life: inspection, cleaning, deploy of a whole-disk
 // image, undeploy with its cleaning, deploy of a partition image.
 func TestLongPythonAgent(t *testing.T) {
 	for _, firmware := range []string{"bios", "uefi"} {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// fieldsMachine is the provision state machine of the field, written out by hand from its reference, a state a line: it does not come from
+// fieldsMachine is the provision state machine of Ironic, written out by hand from its reference, a state a line: it does not come from
 // Transitions, so that a wrong row there shows here.
 const fieldsMachine = `
 available: deploy=deploying manage=manageable
@@ -61,7 +61,7 @@ func parseMachine(t *testing.T) map[State]map[Event]State {
 	return machine
 }
 
-// The table is the field's machine: no transition more, none less, none elsewhere.
+// The table is Ironic's machine: no transition more, none less, none elsewhere.
 func TestTheTableIsTheFieldsMachine(t *testing.T) {
 	machine, count := parseMachine(t), 0
 	for _, s := range States {
@@ -80,7 +80,7 @@ func TestTheTableIsTheFieldsMachine(t *testing.T) {
 	}
 }
 
-// The classes of states, as the field's reference sorts them.
+// The classes of states, as Ironic's reference sorts them.
 func TestTheFieldsClasses(t *testing.T) {
 	want := map[StateClass]string{
 		Stable:  "enroll, manageable, available, active, rescue",

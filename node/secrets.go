@@ -6,7 +6,7 @@ import "strings"
 const Mask = "******"
 
 // secretWords mark a key of a document as secret when they are part of its name, compared in lower case without
-// "_", "-" and spaces. The list covers the names the field's own clients use for passwords, tokens and keys.
+// "_", "-" and spaces. The list covers the names Ironic's own clients use for passwords, tokens and keys.
 var secretWords = []string{
 	"password", "passwd", "passphrase", "pswd", "secret", "token", "credential", "authorization", "privatekey",
 	"encryptedkey", "sslkey", "kgkey", "authkey", "privkey", "chap", "newpass", "adminpass",

@@ -20,7 +20,7 @@ const Software = "software"
 // Max is the size_gb of a logical disk that takes what the others leave.
 const Max = "MAX"
 
-// levels that the agent builds, and those that the field knows besides.
+// levels that the agent builds, and those that Ironic knows besides.
 var (
 	levels = []string{"0", "1"}
 	known  = []string{"JBOD", "2", "5", "6", "1+0", "5+0", "6+0"}

@@ -87,7 +87,7 @@ func (w *work) rounds(o node.RuleOperation, missing onLost) (rounds []scope, loo
 // onLost says what becomes of a text with a reference that finds nothing.
 type onLost func(text string, err error) (any, error)
 
-// asWritten leaves a text whose reference finds nothing, which is how the field has it.
+// asWritten leaves a text whose reference finds nothing, which is how Ironic has it.
 func asWritten(text string, _ error) (any, error) { return text, nil }
 
 // refused fails the operation.

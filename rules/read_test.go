@@ -21,7 +21,9 @@ func TestRead(t *testing.T) {
 		{`{` + log + `,"description":null,"phase":null,"priority":null,"sensitive":null,"conditions":null}`, node.InspectionRule{Phase: "main", Actions: logs}},
 		{`{` + log + `,"description":"d","phase":"main","priority":9999,"sensitive":true,"conditions":[]}`,
 			node.InspectionRule{Phase: "main", Actions: logs, Description: "d", Priority: 9999, Sensitive: true}},
-		{`{` + log + `,"priority":"100","sensitive":"true"}`, node.InspectionRule{Phase: "main", Actions: logs, Priority: 100, Sensitive: true}}, // the field's own command sends texts
+		// Ironic's own command sends texts.
+		{`{` + log + `,"priority":"100","sensitive":"true"}`,
+			node.InspectionRule{Phase: "main", Actions: logs, Priority: 100, Sensitive: true}},
 		{`{"actions":[{"op":"fail","args":["x"],"loop":[1]}],"conditions":[{"op":"! eq","args":[1,2],"loop":{"a":1},"multiple":"last"}]}`,
 			node.InspectionRule{Phase: "main", Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}, Loop: []any{1.0}}},
 				Conditions: []node.RuleOperation{{Op: "! eq", Args: []any{1.0, 2.0}, Loop: map[string]any{"a": 1.0}, Multiple: "last"}}}},

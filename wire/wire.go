@@ -39,8 +39,8 @@ type Node struct {
 	TargetRAIDConfig map[string]any `json:"target_raid_config,omitempty"`
 }
 
-// WipeShared is the key of driver_info, the field's, that lets file systems that several machines may share be
-// erased and overwritten. Agents of the field read it in driver_internal_info.
+// WipeShared is the key of driver_info, Ironic's own, that lets file systems that several machines may share be
+// erased and overwritten. Ironic's agents read it in driver_internal_info.
 const WipeShared = "wipe_special_filesystems"
 
 // LookupConfig is what the service tells an agent about itself.

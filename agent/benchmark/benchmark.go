@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record is one figure: class, device, name and value, as the field's tools have them.
+// Record is one figure: class, device, name and value, as Ironic's tools have them.
 type Record [4]any
 
 // Times that measurements take.

@@ -15,7 +15,7 @@ func allTypes(t *testing.T, enabled ...string) driver.Types {
 	return hardwareTypes(&Config{HardwareTypes: enabled, ImageDir: t.TempDir(), DeployTimeout: time.Minute}, parts{machineURL: "http://192.0.2.1:6386"})
 }
 
-// What each hardware type is made of: for every interface the implementations by the field's names, the default first.
+// What each hardware type is made of: for every interface the implementations by Ironic's names, the default first.
 func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
 	want := map[string]map[node.Interface]string{
 		"ipmi": {

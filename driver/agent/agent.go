@@ -30,7 +30,7 @@ type Images interface {
 	ServeImage(ctx context.Context, nodeUUID, path string) (url string, err error)
 }
 
-// Defaults of the times below, those of the field.
+// Defaults of the times below, those of Ironic.
 const (
 	DefaultBootTimeout  = 30 * time.Minute // from power on to the agent's first call
 	DefaultStepTimeout  = 2 * time.Hour    // one step of the agent, such as writing the image, without a sign of life

@@ -12,7 +12,7 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// cleaner is a world whose agent offers the field's clean steps.
+// cleaner is a world whose agent offers Ironic's clean steps.
 func cleaner(t *testing.T) *world {
 	w := newWorld(t)
 	w.agent.unfinished = true

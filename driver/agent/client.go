@@ -24,7 +24,7 @@ import (
 // maxAnswer bounds an agent's answer; collected logs are the largest.
 const maxAnswer = 32 << 20
 
-// Client says how agents are talked to. The zero value has the field's times.
+// Client says how agents are talked to. The zero value has Ironic's times.
 type Client struct {
 	Timeout  time.Duration // of one request; 0: 60 s
 	Attempts int           // when the connection fails; 0: 3

@@ -60,7 +60,7 @@ func (d *Direct) Properties() map[string]string {
 	}
 }
 
-// Steps lists what the conductor runs, by the field's names and priorities. The agent's own steps
+// Steps lists what the conductor runs, by Ironic's names and priorities. The agent's own steps
 // join them once the ramdisk runs.
 func (d *Direct) Steps() []driver.Step {
 	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }

@@ -9,7 +9,7 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// Erase is how agents are to erase disks. It goes to them in driver_internal_info, by the field's names.
+// Erase is how agents are to erase disks. It goes to them in driver_internal_info, by Ironic's names.
 type Erase struct {
 	ATA, NVMe       bool // the disks' own commands may be used
 	Overwrite       bool // a disk whose own command failed is overwritten instead of failing
@@ -37,7 +37,7 @@ func (e *Erase) tell(n *node.Node) {
 		info[key] = value
 	}
 	delete(info, wipeKey)
-	if wipe, ok := boolean(n.DriverInfo[wipeKey]); ok && wipe { // where the field's agent reads it
+	if wipe, ok := boolean(n.DriverInfo[wipeKey]); ok && wipe { // where Ironic's agent reads it
 		info[wipeKey] = true
 	}
 	n.DriverInternalInfo = info

@@ -14,7 +14,7 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// What this service wants of erasing goes to the agent with the node, by the field's names, and beside whatever
+// What this service wants of erasing goes to the agent with the node, by Ironic's names, and beside whatever
 // else the node's document holds.
 func TestEraseSettingsReachTheAgent(t *testing.T) {
 	for _, tt := range []struct {
@@ -205,7 +205,7 @@ func FuzzErasure(f *testing.F) {
 	})
 }
 
-// The key that lets shared file systems be erased goes where the field's agent reads it, and no further than it is set.
+// The key that lets shared file systems be erased goes where Ironic's agent reads it, and no further than it is set.
 func TestWipeKeyReachesTheAgent(t *testing.T) {
 	n := &node.Node{DriverInfo: node.Document{"wipe_special_filesystems": "True"}}
 	for _, want := range []any{true, nil} {

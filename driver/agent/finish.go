@@ -67,7 +67,7 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 				"target_boot_mode": mode,
 			}
 			if may, _ := d.mayRunPrograms(t.Node); !may && (isPartition(t.Node) || raid.IsSoftware(t.Node.RAIDConfig)) {
-				params[programsKey] = false // agents of the field know no such parameter, and then do nothing
+				params[programsKey] = false // Ironic's agents know no such parameter, and then do nothing
 			}
 			switch {
 			case known:

@@ -40,7 +40,7 @@ const (
 	validateInterfaces = "validate-interfaces"
 )
 
-// hooks are all there are, by the field's names.
+// hooks are all there are, by Ironic's names.
 var hooks = map[string]hook{
 	ramdiskError:            {prepare: failOnError},
 	validateInterfaces:      {prepare: findInterfaces},

@@ -32,7 +32,7 @@ const (
 
 // neighbour is what a switch said of itself and of the port at the other end of the cable.
 type neighbour struct {
-	said     map[string]any // in the field's names
+	said     map[string]any // in Ironic's names
 	switchID string         // a MAC address; "" when the switch names itself in another way
 	portID   string
 }

@@ -25,7 +25,7 @@ const (
 // Keys of driver_internal_info, which only drivers write. The boot interface reads them: with a
 // kernel the instance is booted over the network.
 const (
-	rootUUIDKey       = "root_uuid_or_disk_id" // the field's name
+	rootUUIDKey       = "root_uuid_or_disk_id" // Ironic's name
 	netbootKernelKey  = "netboot_kernel"       // absolute path, or http(s) URL
 	netbootRamdiskKey = "netboot_ramdisk"
 )
@@ -36,7 +36,7 @@ const maxGB = 1 << 20
 // maxVFATGB is what vfat holds on a disk of 512-byte sectors, the smallest there are.
 const maxVFATGB = (disk.MaxVFAT * 512) >> 30
 
-// isPartition reports whether the node's image is a partition image, by the field's rule: it says
+// isPartition reports whether the node's image is a partition image, by Ironic's rule: it says
 // so, or it has a kernel and a ramdisk of its own.
 func isPartition(n *node.Node) bool {
 	i := n.InstanceInfo

@@ -67,7 +67,7 @@ func TestValidatePartitionImages(t *testing.T) {
 	}
 }
 
-// image_info has the field's keys for a partition image, and none of them for another.
+// image_info has Ironic's keys for a partition image, and none of them for another.
 func TestImageInfoOfPartitionImages(t *testing.T) {
 	n := partitionNode()
 	for k, v := range map[string]any{"swap_mb": 512.0, "ephemeral_gb": 2.0, "ephemeral_format": "ext4", "preserve_ephemeral": true,

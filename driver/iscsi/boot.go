@@ -18,7 +18,7 @@ import (
 // firstCall is what a booting ramdisk is waited for with.
 var firstCall = node.Await{For: node.DeployInfo, Text: "the deploy ramdisk's pass_deploy_info"}
 
-// targetName is the IQN a node's disk is exported under, the field's own form.
+// targetName is the IQN a node's disk is exported under, Ironic's own form.
 func targetName(uuid string) string { return "iqn.2008-10.org.openstack:" + uuid }
 
 // diskNames is where old ramdisks look for a disk when there is no hint, in this order.

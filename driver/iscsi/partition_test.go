@@ -14,7 +14,7 @@ import (
 
 const rootUUID = "6f0cbb5f-7a3a-4d2b-9a3a-0123456789ab"
 
-// program runs one of the field's own programs.
+// program runs one of the system's own programs: mke2fs, sfdisk and the like.
 func program(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
