@@ -226,6 +226,33 @@ func TestAnInspectionTellsMoreOfAKnownPort(t *testing.T) {
 	})
 }
 
+// With fast track the agent looks its node up when its inspection has ended, and the boot's record, which had the key, is gone.
+func TestAnAgentIsKnownByItsKeyAfterItsReport(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		w.edit(func(n *node.Node) { n.DriverInfo["fast_track"] = true })
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
+		w.reach(node.InspectWait)
+		from := node.Caller{BootKey: "00112233445566778899aabbccddeeff"}
+		w.store.keys = map[string]string{uuid1: from.BootKey}
+		report := node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"a": "b"}, Caller: from}
+		if _, err := c.ContinueInspection(w.t.Context(), report); err != nil {
+			t.Fatal(err)
+		}
+		w.wantState(w.settle(), node.Manageable)
+		w.store.keys = nil
+		lookup := node.AgentLookup{MACs: []string{mac1}, WantToken: true, Caller: from}
+		if n, token, err := c.LookupAgent(w.t.Context(), lookup); err != nil || n.UUID != uuid1 || len(token) != 43 {
+			t.Errorf("token of %d characters, %v", len(token), err)
+		}
+		lookup.BootKey = "ffeeddccbbaa99887766554433221100"
+		if _, _, err := c.LookupAgent(w.t.Context(), lookup); node.KindOf(err) != node.NotFound {
+			t.Errorf("with another key: %v", err)
+		}
+	})
+}
+
 func TestABadInspectionReportFailsTheInspection(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)

@@ -49,6 +49,9 @@ func (c *Conductor) ContinueInspection(ctx context.Context, data node.Inspection
 	}
 	kept, stop := c.keepLease(ctx, n)
 	err = c.takeReport(kept, n, data)
+	if err == nil && data.Bound { // with fast track the agent looks its node up when the inspection, and the boot's record, have ended
+		err = c.store.KeepBootKey(kept, n.UUID, data.Caller.BootKey)
+	}
 	stop()
 	if err != nil {
 		return nil, c.giveUp(ctx, before, err)

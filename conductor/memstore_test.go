@@ -262,6 +262,15 @@ func (s *memStore) GiveAgentToken(_ context.Context, uuid, token string, to node
 	return true, nil
 }
 
+func (s *memStore) KeepBootKey(_ context.Context, uuid, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.nodes[uuid]; !n.Agent.TokenGiven {
+		n.Agent.BootKey = key
+	}
+	return nil
+}
+
 func (s *memStore) RefuseAgent(_ context.Context, uuid string, at time.Time) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

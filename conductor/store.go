@@ -38,10 +38,11 @@ type Store interface {
 	// Without the lease: what the agent reports. SaveAgent replaces the agent row but for Token, TokenGiven and
 	// TokenGivenAt, and refuses an agent that has none any more (node.Invalid); GiveAgentToken stores token, BootKey and
 	// CalledFrom and returns true only for the first caller; RefuseAgent sets RefusedAt where it is zero and the token was given, and returns
-	// whether it did; ForgetAgent clears the row.
+	// whether it did; KeepBootKey stores BootKey where no token was given; ForgetAgent clears the row.
 	SaveAgent(ctx context.Context, uuid string, a node.Agent) error
 	GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (bool, error)
 	RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error)
+	KeepBootKey(ctx context.Context, uuid, key string) error
 	ForgetAgent(ctx context.Context, uuid string) error
 
 	// BootKey is the key that the ramdisk which the node boots shows in each call, "" when it has none; boots says whether

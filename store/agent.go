@@ -53,6 +53,19 @@ func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string, to node.
 	return given, err
 }
 
+// KeepBootKey keeps the key of the boot whose ramdisk reported, for an agent that has no token yet: it may run on when the
+// boot's record is gone, and look its node up then. ForgetAgent forgets it.
+func (s *Store) KeepBootKey(ctx context.Context, uuid, key string) error {
+	uuid = strings.ToLower(uuid)
+	const query = `INSERT INTO node_agent (node_id, url, version, verify_ca, last_heartbeat, token_given, boot_key)
+		SELECT id, '', '', '', 0, FALSE, $2 FROM nodes WHERE uuid = $1
+		ON CONFLICT (node_id) DO UPDATE SET boot_key = excluded.boot_key WHERE NOT node_agent.token_given`
+	if _, err := exec(ctx, s.write, query, uuid, key); err != nil {
+		return fmt.Errorf("keep the key of the boot of node %s: %w", uuid, err)
+	}
+	return nil
+}
+
 // RefuseAgent keeps when a lookup got no token, if it is the first since the agent's last call, or since the token was
 // given: it reports whether it is.
 func (s *Store) RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error) {

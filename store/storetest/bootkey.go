@@ -63,6 +63,13 @@ func testBootKeys(t *testing.T, s *store.Store) {
 	same(t, "agent", []string{n.Agent.BootKey, n.Agent.CalledFrom}, []string{one.Key, "10.0.0.5"})
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "https://10.0.0.5:9999", LastHeartbeat: node.Now()}))
 	same(t, "agent that called", load(t, s, 1).Agent.BootKey, one.Key)
+	ok(t, s.KeepBootKey(t.Context(), uid(1), "another")) // one with a token keeps what it showed
+	same(t, "agent with a token", load(t, s, 1).Agent.BootKey, one.Key)
+	ok(t, s.ForgetAgent(t.Context(), uid(1)))
+	nodeOf(one.Key, 0)
+	ok(t, s.KeepBootKey(t.Context(), uid(1), one.Key)) // one that reported, and has no token yet
+	nodeOf(one.Key, 1)
+	same(t, "agent that reported", load(t, s, 1).Agent, node.Agent{BootKey: one.Key})
 	ok(t, s.ForgetAgent(t.Context(), uid(1)))
 	nodeOf(one.Key, 0)
 

@@ -82,6 +82,7 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		"DeleteChassis":       func() error { return s.DeleteChassis(gone, ch.UUID) },
 		"SaveAgent":           func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
 		"GiveAgentToken":      func() error { _, err := s.GiveAgentToken(gone, uid(1), "x", node.Caller{}); return err },
+		"KeepBootKey":         func() error { return s.KeepBootKey(gone, uid(1), "x") },
 		"ForgetAgent":         func() error { return s.ForgetAgent(gone, uid(1)) },
 		"AddHistory":          func() error { return s.AddHistory(gone, node.HistoryEvent{NodeUUID: uid(1)}) },
 		"History":             func() error { _, err := s.History(gone, uid(1), node.Page{}); return err },
