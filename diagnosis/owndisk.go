@@ -11,6 +11,10 @@ import (
 var ownSystem = regexp.MustCompile(`(?i)\blogin: *$|\bGNU GRUB +version|^Welcome to GRUB!|` +
 	`Booting from Hard Disk|\bBoot[0-9A-F]{4} .*\bHD\(`)
 
+// triedNetwork is what firmware shows of a boot over the network: iPXE, UEFI's PXE and HTTP boot, a BIOS's PXE.
+var triedNetwork = regexp.MustCompile(`(?i)ipxe\.org/|^iPXE initialising|\bPXE-[EM][0-9A-F]{2}\b|>>\s*Start (?:PXE|HTTP Boot) over|` +
+	`^Booting from ROM`)
+
 // ownDisk says that the machine started its own disk, though it was to boot over the network: its firmware asked for nothing,
 // and an operating system asked for an address, or shows itself on the console. "" while there is no sign of that.
 func (e Evidence) ownDisk() string {
@@ -24,9 +28,15 @@ func (e Evidence) ownDisk() string {
 		}
 		asked = &e.of("dhcp")[i]
 	}
-	shown := e.ownConsole()
-	if asked == nil && shown == "" {
+	shown, tried := e.shownLast(ownSystem), e.shownLast(triedNetwork)
+	switch {
+	case asked == nil && (shown == "" || tried != ""): // firmware that got no answer goes on to the disk
 		return ""
+	case tried != "":
+		return fmt.Sprintf("its firmware tried to boot over the network and no request of it was seen%s; then it started its own disk, "+
+			"whose operating system asked over DHCP (last %s: %s). The switch may pass nothing in the first seconds of a link: "+
+			"let the port forward at once (edge port, portfast); or the firmware tried another interface than the system.",
+			tried, e.ago(asked.At), asked.What)
 	}
 	sign := "nothing asked over DHCP"
 	if asked != nil {
@@ -49,11 +59,11 @@ func (e Evidence) overrideTold() string {
 	return "the BMC accepted the network boot and did not do it, or the firmware went past it"
 }
 
-// ownConsole is the last line of the console, of this wait, that an installed system wrote.
-func (e Evidence) ownConsole() string {
+// shownLast is the last line of the console, of this wait, that looks so.
+func (e Evidence) shownLast(look *regexp.Regexp) string {
 	began := e.Now.Add(-e.Waited)
 	for i := len(e.Serial.Lines) - 1; i >= 0 && !e.Serial.Lines[i].At.Before(began); i-- {
-		if l := e.Serial.Lines[i]; ownSystem.MatchString(l.Text) {
+		if l := e.Serial.Lines[i]; look.MatchString(l.Text) {
 			return fmt.Sprintf("; its console showed %q %s", bare(l.Text), e.ago(l.At))
 		}
 	}

@@ -38,12 +38,19 @@ func TestItStartedItsOwnDisk(t *testing.T) {
 		{"UEFI", nil, `BdsDxe: starting Boot0004 "debian" from HD(1,GPT,8B)/\EFI\debian\shimx64.efi`, []string{own}},
 		{"its firmware asked too", []node.BootEvent{firmware, system}, "host-7 login:", []string{"no boot file was fetched"}},
 		{"it was given a loader", []node.BootEvent{loader, system}, "host-7 login:", []string{"boot files were asked for"}},
+		{"no cable: the network was tried first", nil, "No more network devices (https://ipxe.org/2c222087)\nBooting from Hard Disk...",
+			[]string{"no DHCP request was seen"}},
+		{"a switch that passes nothing at first", []node.BootEvent{system}, ">>Start PXE over IPv4.\n  PXE-E16: No valid offer received.\nhost-7 login:",
+			[]string{"its firmware tried to boot over the network and no request of it was seen; its console showed " +
+				`"PXE-E16: No valid offer received." 10 s ago; then it started its own disk, whose operating system asked over DHCP`, "portfast"}},
 		{"nothing at all", nil, "Press F12", []string{"no DHCP request was seen"}},
 	} {
 		e := diagnosis.Evidence{WaitedFor: heartbeat, Waited: 100 * time.Second, MACs: []string{mac1}, Events: tt.events,
 			Now: now, StepBegan: ago(100)}
 		if tt.line != "" {
-			e.Serial.Lines = []node.Line{{At: ago(10), Text: tt.line}}
+			for line := range strings.SplitSeq(tt.line, "\n") {
+				e.Serial.Lines = append(e.Serial.Lines, node.Line{At: ago(10), Text: line})
+			}
 		}
 		got := diagnosis.Judge(e).TimedOut
 		for _, part := range tt.want {
