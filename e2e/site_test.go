@@ -161,7 +161,7 @@ func (s *site) start() {
 	}
 	args := append([]string{"serve", "--data-dir", filepath.Join(s.dir, "data"), "--listen", s.listen, "--auth", "noauth",
 		"--provision-interface", "billet-" + s.name,
-		"--file-url-allowed-paths", filepath.Join(cache, "images") + "," + filepath.Join(cache, "generic") + "," + s.dir,
+		"--file-url-allowed-paths", cache + "," + s.dir,
 		"--deploy-kernel", filepath.Join(cache, "ramdisk", "vmlinuz"), "--deploy-ramdisk", filepath.Join(cache, "ramdisk", "initramfs"),
 		// An emulated timer that gets no time on a busy host makes Linux panic over it.
 		"--kernel-append-params", "nofb vga=normal rootfstype=ramfs no_timer_check",
