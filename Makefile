@@ -33,7 +33,7 @@ lint: ## formatting and vet
 	@$(GO) vet ./...
 
 test-unit: ## packages, both databases, peers on loopback
-	$(GO) test -timeout 12m $$($(GO) list ./... | grep -v -e /compat -e /e2e -e /bench)
+	$(GO) test -timeout 12m -p 4 $$($(GO) list ./... | grep -v -e /compat -e /e2e -e /bench) # most of a test is waiting
 
 test-clients: ## real clients against the real binary
 	$(GO) test -timeout 8m ./compat/...
