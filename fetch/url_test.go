@@ -307,7 +307,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add("user", "s3cret", "host", "/a@b")
 	f.Fuzz(func(t *testing.T, user, password, host, path string) {
 		if len(password) < 6 || strings.Contains(user+host+path, password) {
-			t.Skip()
+			return
 		}
 		u := url.URL{Scheme: "http", User: url.UserPassword(user, password), Host: host, Path: "/" + path}
 		if got := Redact(u.String()); strings.Contains(got, url.QueryEscape(password)) {
