@@ -22,12 +22,12 @@ var hostTime = []string{
 	"boot/dhcp/heard.go",              // how often a thing is told
 	"boot/dhcp/bootfile.go",           // how often a client came round lately
 	"boot/tftp/", "boot/web/files.go", // deadlines of packets, how long a file took
-	"store/storetest/", "boot/loadertest", // tests
+	"store/storetest/", // tests
 }
 
 // A moment that is stored is compared with node.Now alone: the host's clock may be set.
 func TestStoredTimesAreComparedWithOneClock(t *testing.T) {
-	for _, room := range []string{"node", "store", "conductor", "driver", "boot", "network", "configdrive", "rules"} {
+	for _, room := range []string{"node", "store", "conductor", "diagnosis", "driver", "boot", "network", "configdrive", "rules"} {
 		err := filepath.WalkDir(room, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
