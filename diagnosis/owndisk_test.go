@@ -40,7 +40,8 @@ func TestItStartedItsOwnDisk(t *testing.T) {
 		{"it was given a loader", []node.BootEvent{loader, system}, "host-7 login:", []string{"boot files were asked for"}},
 		{"no cable: the network was tried first", nil, "No more network devices (https://ipxe.org/2c222087)\nBooting from Hard Disk...",
 			[]string{"no DHCP request was seen"}},
-		{"a switch that passes nothing at first", []node.BootEvent{system}, ">>Start PXE over IPv4.\n  PXE-E16: No valid offer received.\nhost-7 login:",
+		{"a switch that passes nothing at first", []node.BootEvent{system},
+			">>Start PXE over IPv4.\n  PXE-E16: No valid offer received.\nhost-7 login:",
 			[]string{"its firmware tried to boot over the network and no request of it was seen; its console showed " +
 				`"PXE-E16: No valid offer received." 10 s ago; then it started its own disk, whose operating system asked over DHCP`, "portfast"}},
 		{"nothing at all", nil, "Press F12", []string{"no DHCP request was seen"}},
