@@ -123,11 +123,17 @@ func exhausted() {
 	}
 	fmt.Println(l.Addr())
 	_, _ = os.Stdin.Read(make([]byte, 1))
-	for range 3 * spareFiles { // nor a spare one
-		if !d.spares.give() {
-			break
-		}
-		if f, err := os.Open(os.DevNull); err == nil {
+	for open := 1; open > 0; time.Sleep(time.Millisecond) { // a connection that ends late gives a descriptor back
+		d.mu.Lock()
+		open = d.open
+		d.mu.Unlock()
+	}
+	d.spares.mu.Lock()
+	d.spares.want = 0 // nor is there a spare one from now on
+	d.spares.mu.Unlock()
+	for err := error(nil); err == nil || d.spares.give(); {
+		var f *os.File
+		if f, err = os.Open(os.DevNull); err == nil {
 			all = append(all, f)
 		}
 	}
