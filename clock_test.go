@@ -27,7 +27,7 @@ var hostTime = []string{
 
 // A moment that is stored is compared with node.Now alone: the host's clock may be set.
 func TestStoredTimesAreComparedWithOneClock(t *testing.T) {
-	for _, room := range []string{"node", "store", "conductor", "diagnosis", "driver", "boot", "network", "configdrive", "rules"} {
+	for _, room := range []string{"node", "store", "conductor", "diagnosis", "driver", "boot", "network", "configdrive", "inspection"} {
 		err := filepath.WalkDir(room, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

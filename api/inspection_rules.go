@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/rules"
 )
 
 // Rules keeps inspection rules. Nothing of a node changes with them, so no lease is needed.

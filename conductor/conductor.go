@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/rules"
 )
 
 // Config is what a conductor is made of. Store, Types, Host and Log must be set; a zero duration

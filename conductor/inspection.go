@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/rules"
 )
 
 // ContinueInspection takes a machine's inspection report: the node's inspect interface reads it, the

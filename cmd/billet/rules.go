@@ -7,8 +7,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/rules"
 )
 
 // builtInRules reads a YAML file with a list of inspection rules; "" has none.

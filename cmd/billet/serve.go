@@ -25,8 +25,8 @@ import (
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/rules"
 	"github.com/billet-metal/billet/store"
 )
 
