@@ -33,7 +33,7 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 		Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()}, Inspect: []driver.Inspect{fake.NewInspect(), &agent.Inspect{}},
 		Network: []driver.Network{fake.NewNetwork()},
 	}}
-	c := conductor.New(conductor.Config{Store: db, Types: types, Host: "conductor-1", LockAttempts: 1, DiscoveryDriver: hardwareType})
+	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1, DiscoveryDriver: hardwareType})
 	a, err := New(Config{Conductor: c, Reader: db, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385"})
 	if err != nil {
 		t.Fatal(err)

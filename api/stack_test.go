@@ -48,7 +48,7 @@ func newStack(t *testing.T) *stack {
 			node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {fake.NewOther(node.RescueIf)},
 		},
 	}}
-	c := conductor.New(conductor.Config{Store: db, Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
+	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
 	a, err := New(Config{Conductor: c, Reader: db, Templates: db, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385"})
 	if err != nil {
 		t.Fatal(err)
@@ -507,4 +507,9 @@ func TestEveryLinkOfTheVersionLeadsSomewhere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// keeps opens a conductor's doors into a database.
+func keeps(db *store.Store) conductor.Store {
+	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
 }

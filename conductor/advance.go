@@ -146,10 +146,10 @@ func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error
 	return &driver.Task{
 		FastTrack: within, LookedUp: lookedUp(n),
 		Node: n, Ports: ports, Hardware: h, Log: logFor(c.log, n),
-		Save: func(ctx context.Context) error { return c.store.Save(ctx, n) },
+		Save: func(ctx context.Context) error { return c.store.Nodes.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}
-			return c.store.ForgetAgent(ctx, n.UUID)
+			return c.store.Agents.ForgetAgent(ctx, n.UUID)
 		},
 	}, nil
 }
@@ -180,7 +180,7 @@ func (r *run) advance(ctx context.Context) error {
 			step.StartedAt = node.Now()
 		}
 		r.hear()
-		if err := r.c.store.Save(ctx, r.n); err != nil {
+		if err := r.c.store.Nodes.Save(ctx, r.n); err != nil {
 			return err
 		}
 		if step.Step == holdStep && step.Interface == node.Power {

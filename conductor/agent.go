@@ -52,12 +52,12 @@ func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.
 	}
 	if n.Agent.TokenGiven {
 		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat, "token_given", n.Agent.TokenGivenAt)
-		if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
+		if err := c.store.Agents.ForgetAgent(ctx, n.UUID); err != nil {
 			return nil, "", err
 		}
 	}
 	token := newToken()
-	first, err := c.store.GiveAgentToken(ctx, n.UUID, token, l.Caller)
+	first, err := c.store.Agents.GiveAgentToken(ctx, n.UUID, token, l.Caller)
 	if err != nil {
 		return nil, "", err
 	}
@@ -72,7 +72,7 @@ func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.
 // anew in the same boot, which knows the token and calls soon; or one that works: ironic-python-agent looks its node up
 // again in each step.
 func (c *Conductor) refuseToken(ctx context.Context, n *node.Node) error {
-	first, err := c.store.RefuseAgent(ctx, n.UUID, node.Now())
+	first, err := c.store.Agents.RefuseAgent(ctx, n.UUID, node.Now())
 	if first && !n.Agent.LastHeartbeat.IsZero() {
 		c.log.Info("an agent looked its node up again", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
 	} else if first {
@@ -97,9 +97,9 @@ func (c *Conductor) findForAgent(ctx context.Context, l node.AgentLookup) (n *no
 	case len(l.MACs) == 0 && l.UUID == "":
 		return nil, node.Errorf(node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address.")
 	case l.BootKey != "":
-		n, err = c.store.NodeByBootKey(ctx, l.BootKey)
+		n, err = c.store.Boots.NodeByBootKey(ctx, l.BootKey)
 	case l.UUID != "":
-		n, err = c.store.Node(ctx, l.UUID)
+		n, err = c.store.Nodes.Node(ctx, l.UUID)
 	default:
 		n, err = c.byAddresses(ctx, claim{macs: l.MACs})
 	}
@@ -126,7 +126,7 @@ func newToken() string {
 // Heartbeat takes down that a node's agent is alive and where it listens, without the node's
 // lease, and has the node looked at.
 func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,8 @@ func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbe
 		return err
 	}
 	first := n.Agent.LastHeartbeat.IsZero()
-	err = c.store.SaveAgent(ctx, n.UUID, node.Agent{URL: hb.CallbackURL, Version: hb.AgentVersion, VerifyCA: hb.VerifyCA, LastHeartbeat: node.Now()})
+	err = c.store.Agents.SaveAgent(ctx, n.UUID, node.Agent{URL: hb.CallbackURL, Version: hb.AgentVersion,
+		VerifyCA: hb.VerifyCA, LastHeartbeat: node.Now()})
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func tokenIs(n *node.Node, token string) bool {
 
 // AgentProgress keeps what the agent says of the step under way.
 func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p node.Progress) error {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -194,12 +195,12 @@ func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p no
 	for i := range p.Disks {
 		p.Disks[i].What = mask(n, p.Disks[i].What)
 	}
-	return c.store.SaveProgress(ctx, p)
+	return c.store.Notes.SaveProgress(ctx, p)
 }
 
 // AgentLines replaces the last lines of the agent's log. What may be secret in them is masked.
 func (c *Conductor) AgentLines(ctx context.Context, ident, token string, lines []node.Line) error {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -219,5 +220,5 @@ func (c *Conductor) AgentLines(ctx context.Context, ident, token string, lines [
 			kept = append(kept, l)
 		}
 	}
-	return c.store.SaveLines(ctx, node.MachineLines{NodeUUID: n.UUID, Source: node.AgentLog, Lines: kept, UpdatedAt: node.Now()})
+	return c.store.Notes.SaveLines(ctx, node.MachineLines{NodeUUID: n.UUID, Source: node.AgentLog, Lines: kept, UpdatedAt: node.Now()})
 }

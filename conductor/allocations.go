@@ -27,7 +27,7 @@ func (c *Conductor) CreateAllocation(ctx context.Context, a node.Allocation) (no
 		return c.backfill(ctx, a)
 	}
 	for i, ident := range a.CandidateNodes {
-		n, err := c.store.Node(ctx, ident)
+		n, err := c.store.Nodes.Node(ctx, ident)
 		if err != nil && node.KindOf(err) == node.NotFound {
 			err = node.Errorf(node.Invalid, "The candidate node %s could not be found.", ident)
 		}
@@ -80,7 +80,7 @@ func (c *Conductor) findNode(ctx context.Context, a node.Allocation) (got *node.
 	no := false
 	wanted := node.NodeFilter{State: node.Available, ResourceClass: a.ResourceClass, Maintenance: &no, Associated: &no, IncludeChildren: true}
 	for try := 1; ; try++ {
-		all, err := c.store.Nodes(ctx, wanted, node.Page{})
+		all, err := c.store.Nodes.Nodes(ctx, wanted, node.Page{})
 		if err != nil {
 			return nil, "", err
 		}
@@ -155,7 +155,7 @@ func misfit(n *node.Node, a node.Allocation) string {
 
 // giveNode gives a node to a under the node's lease, when it still fits; nil when it does not, or when somebody holds it.
 func (c *Conductor) giveNode(ctx context.Context, uuid string, a node.Allocation) (*node.Node, error) {
-	n, err := c.store.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
+	n, err := c.store.Nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
 	if kind := node.KindOf(err); err != nil && (kind == node.Conflict || kind == node.NotFound) {
 		return nil, nil
 	}

@@ -30,8 +30,9 @@ func fleet(t *testing.T, s *store.Store, count int, edit func(i int, n *node.Nod
 	return uuids
 }
 
-func (s site) conductor(host string, through Store) *Conductor {
-	return New(Config{Store: through, Types: testTypes(newMachine()), Host: host, LeaseTTL: time.Minute, LockAttempts: 3, LockInterval: 10 * time.Millisecond})
+func (s site) conductor(host string, through whole) *Conductor {
+	return New(Config{Store: doors(through), Types: testTypes(newMachine()), Host: host,
+		LeaseTTL: time.Minute, LockAttempts: 3, LockInterval: 10 * time.Millisecond})
 }
 
 // Requests at the same time, through several processes, never get the same node, and none is left out while there is one.
@@ -334,7 +335,7 @@ func TestHowAllocationsEnd(t *testing.T) {
 
 // forgetful is a database that loses the process at one of its calls.
 type forgetful struct {
-	Store
+	whole
 	end, release error
 	onRelease    func()
 }
@@ -343,7 +344,7 @@ func (f *forgetful) EndAllocation(ctx context.Context, uuid, state, lastError st
 	if f.end != nil {
 		return false, f.end
 	}
-	return f.Store.EndAllocation(ctx, uuid, state, lastError)
+	return f.whole.EndAllocation(ctx, uuid, state, lastError)
 }
 
 func (f *forgetful) Release(ctx context.Context, n *node.Node) error {
@@ -353,7 +354,7 @@ func (f *forgetful) Release(ctx context.Context, n *node.Node) error {
 	if f.onRelease != nil && n.AllocationUUID != "" {
 		f.onRelease()
 	}
-	return f.Store.Release(ctx, n)
+	return f.whole.Release(ctx, n)
 }
 
 // A process that dies while it serves an allocation leaves one that another process ends: with the node it has, or a node.
@@ -362,7 +363,7 @@ func TestAllocationsOfADeadProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			fleet(t, s.db, 2, nil)
-			dying.Store = s.db
+			dying.whole = s.db
 			a, err := s.conductor("host-1", dying).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
 			if err != nil || name == "after" && a.State != node.Allocated || name != "after" && a.State != node.Allocating {
 				t.Fatalf("%+v, %v", a, err)
@@ -396,7 +397,7 @@ func TestAllocationsOfADeadProcess(t *testing.T) {
 func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 	s := newSite(t)
 	fleet(t, s.db, 1, nil)
-	through := &forgetful{Store: s.db}
+	through := &forgetful{whole: s.db}
 	through.onRelease = func() {
 		all, err := s.db.Allocations(t.Context(), node.AllocationFilter{}, node.Page{})
 		if err == nil && len(all) == 1 {
@@ -418,7 +419,7 @@ func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 func TestADatabaseThatFailsWhileANodeIsGiven(t *testing.T) {
 	s := newSite(t)
 	fleet(t, s.db, 3, nil)
-	through := &forgetful{Store: s.db, release: errors.New("disk full")}
+	through := &forgetful{whole: s.db, release: errors.New("disk full")}
 	a, err := s.conductor("host-1", through).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
 	if err != nil || a.State != node.Allocating || a.NodeUUID != "" {
 		t.Errorf("%+v, %v", a, err)

@@ -25,7 +25,7 @@ const (
 
 // prove says how the caller is bound to the node.
 func (c *Conductor) prove(ctx context.Context, n *node.Node, from node.Caller) (proof, error) {
-	key, boots, err := c.store.BootKey(ctx, n.UUID)
+	key, boots, err := c.store.Boots.BootKey(ctx, n.UUID)
 	if err != nil {
 		return refuted, err
 	}
@@ -112,7 +112,7 @@ func (c *Conductor) lentTo(ctx context.Context, n *node.Node) ([]string, error) 
 	for _, p := range ports {
 		macs = append(macs, p.Address)
 	}
-	return c.store.LentAddresses(ctx, macs)
+	return c.store.Boots.LentAddresses(ctx, macs)
 }
 
 // callableURL is callable for a URL.

@@ -107,7 +107,7 @@ func (k *timekeeper) tell(ctx context.Context, step, ahead time.Duration) {
 		"by", by, "clock_is_ahead", ahead.Round(time.Second))
 	page := node.Page{Limit: workBatch}
 	for {
-		nodes, err := k.c.store.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
+		nodes, err := k.c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
 		if err != nil {
 			if ctx.Err() == nil {
 				k.c.log.Warn("nodes not read; their history does not have the clock", "error", err)

@@ -16,7 +16,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Config is what a conductor is made of. Store, Types, Host and Log must be set; a zero duration
+// Config is what a conductor is made of. Store (every door of it), Types, Host and Log must be set; a zero duration
 // or number takes its default.
 type Config struct {
 	Store Store

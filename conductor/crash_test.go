@@ -95,7 +95,7 @@ func (w *world) travel(tr trip, k int) int {
 	}
 	dying := newDyingStore(w.store, k)
 	first := w.cfg
-	first.Store = dying
+	first.Store = doors(dying)
 	c, stop := w.start(first)
 	err := c.Provision(w.t.Context(), uuid1, tr.req)
 	alive := func() *Conductor {
@@ -238,7 +238,7 @@ func TestADatabaseThatComesBack(t *testing.T) {
 		w.enroll("test", node.Available)
 		dying := newDyingStore(w.store, 3)
 		cfg := w.cfg
-		cfg.Store = dying
+		cfg.Store = doors(dying)
 		c, _ := w.start(cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		synctest.Wait()
@@ -434,7 +434,7 @@ func TestValidationWhileTheDatabaseIsAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
 		cfg := w.cfg
-		cfg.Store = awayPorts{w.store}
+		cfg.Store = doors(awayPorts{w.store})
 		_, err := New(cfg).Validate(w.t.Context(), uuid1)
 		e, ok := errors.AsType[*node.Err](err)
 		if !ok || e.Kind != node.Unavailable || e.Msg != "The service can not use its database at the moment, please retry." {

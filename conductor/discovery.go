@@ -63,7 +63,7 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 		return nil, node.Errorf(node.Invalid, "The machine was not enrolled: none of its interfaces became a port.")
 	}
 	n := t.Node
-	if err := c.store.EnrolNode(ctx, n, found.Ports, found.Inventory); err != nil { // a Conflict: another process was faster
+	if err := c.store.Nodes.EnrolNode(ctx, n, found.Ports, found.Inventory); err != nil { // a Conflict: another process was faster
 		return nil, err
 	}
 	var macs []string

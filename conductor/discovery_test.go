@@ -369,7 +369,7 @@ func TestRulesOnSQLite(t *testing.T) {
 
 // brittle is a process's way to a real database that dies before one of the writes that enrol a machine.
 type brittle struct {
-	Store
+	whole
 	left int
 }
 
@@ -381,27 +381,27 @@ func (b *brittle) spend(write func() error) error {
 }
 
 func (b *brittle) CreateNode(ctx context.Context, n *node.Node) error {
-	return b.spend(func() error { return b.Store.CreateNode(ctx, n) })
+	return b.spend(func() error { return b.whole.CreateNode(ctx, n) })
 }
 
 func (b *brittle) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
-	return b.spend(func() error { return b.Store.EnrolNode(ctx, n, ports, i) })
+	return b.spend(func() error { return b.whole.EnrolNode(ctx, n, ports, i) })
 }
 
 func (b *brittle) CreatePort(ctx context.Context, p *node.Port) error {
-	return b.spend(func() error { return b.Store.CreatePort(ctx, p) })
+	return b.spend(func() error { return b.whole.CreatePort(ctx, p) })
 }
 
 func (b *brittle) SaveInventory(ctx context.Context, uuid string, i node.Inventory) error {
-	return b.spend(func() error { return b.Store.SaveInventory(ctx, uuid, i) })
+	return b.spend(func() error { return b.whole.SaveInventory(ctx, uuid, i) })
 }
 
 func (b *brittle) AddHistory(ctx context.Context, e node.HistoryEvent) error {
-	return b.spend(func() error { return b.Store.AddHistory(ctx, e) })
+	return b.spend(func() error { return b.whole.AddHistory(ctx, e) })
 }
 
 func (b *brittle) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (n *node.Node, err error) {
-	err = b.spend(func() error { n, err = b.Store.Reserve(ctx, ident, holder, ttl); return err })
+	err = b.spend(func() error { n, err = b.whole.Reserve(ctx, ident, holder, ttl); return err })
 	return n, err
 }
 

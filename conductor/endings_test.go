@@ -12,7 +12,7 @@ import (
 
 // ending is a process's way to a real database that is closed after some writes: no write of the process comes after that.
 type ending struct {
-	Store
+	whole
 	mu   sync.Mutex
 	left int
 }
@@ -37,70 +37,70 @@ func (e *ending) Save(ctx context.Context, n *node.Node) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.Save(ctx, n)
+	return e.whole.Save(ctx, n)
 }
 
 func (e *ending) Release(ctx context.Context, n *node.Node) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.Release(ctx, n)
+	return e.whole.Release(ctx, n)
 }
 
 func (e *ending) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
 	if e.dead() {
 		return nil, errDead
 	}
-	return e.Store.Reserve(ctx, ident, holder, ttl)
+	return e.whole.Reserve(ctx, ident, holder, ttl)
 }
 
 func (e *ending) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
 	if e.dead() {
 		return errDead
 	}
-	return e.Store.Renew(ctx, n, ttl)
+	return e.whole.Renew(ctx, n, ttl)
 }
 
 func (e *ending) SavePort(ctx context.Context, p node.Port) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.SavePort(ctx, p)
+	return e.whole.SavePort(ctx, p)
 }
 
 func (e *ending) SavePortgroup(ctx context.Context, g node.Portgroup) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.SavePortgroup(ctx, g)
+	return e.whole.SavePortgroup(ctx, g)
 }
 
 func (e *ending) ForgetVolumeTargets(ctx context.Context, uuid string) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.ForgetVolumeTargets(ctx, uuid)
+	return e.whole.ForgetVolumeTargets(ctx, uuid)
 }
 
 func (e *ending) CreateAllocation(ctx context.Context, a *node.Allocation) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.CreateAllocation(ctx, a)
+	return e.whole.CreateAllocation(ctx, a)
 }
 
 func (e *ending) EndAllocation(ctx context.Context, uuid, state, lastError string) (bool, error) {
 	if err := e.spend(); err != nil {
 		return false, err
 	}
-	return e.Store.EndAllocation(ctx, uuid, state, lastError)
+	return e.whole.EndAllocation(ctx, uuid, state, lastError)
 }
 
 func (e *ending) DeleteAllocation(ctx context.Context, uuid string) error {
 	if err := e.spend(); err != nil {
 		return err
 	}
-	return e.Store.DeleteAllocation(ctx, uuid)
+	return e.whole.DeleteAllocation(ctx, uuid)
 }
 
 // owned counts what points from nodes to allocations and back: the two must agree, whatever died in between.
@@ -139,7 +139,7 @@ func TestAllocationsSurviveKills(t *testing.T) {
 		t.Run(fmt.Sprintf("made, killed after %d writes", k), func(t *testing.T) {
 			s := newSite(t)
 			fleet(t, s.db, 2, nil)
-			through := &ending{Store: s.db, left: k}
+			through := &ending{whole: s.db, left: k}
 			a, err := s.conductor("host-1", through).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm", Name: "web"})
 			if k == 0 {
 				if err == nil {
@@ -171,7 +171,7 @@ func TestAllocationsSurviveKills(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			through := &ending{Store: s.db, left: k}
+			through := &ending{whole: s.db, left: k}
 			_ = s.conductor("host-1", through).DeleteAllocation(t.Context(), a.UUID)
 			if err := s.db.DropLeases(t.Context(), "host-1"); err != nil {
 				t.Fatal(err)
@@ -199,7 +199,7 @@ func TestATearDownDetachesInSpiteOfKills(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d writes", k+1), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			through := &ending{Store: s.db, left: 1 << 30}
+			through := &ending{whole: s.db, left: 1 << 30}
 			c, stop := s.start("host-1", through)
 			uuids := fleet(t, s.db, 1, nil)
 			a, err := c.CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})

@@ -168,7 +168,7 @@ func TestADeathWhileEachStepWaits(t *testing.T) {
 					w.edit(func(n *node.Node) { n.DriverInfo["fake_"+step.Step+"_delay"] = 20.0 })
 					dying := newDyingStore(w.store, 1<<30)
 					first := w.cfg
-					first.Store = dying
+					first.Store = doors(dying)
 					c, stop := w.start(first)
 					w.provision(c, tr.req)
 					synctest.Wait()
@@ -414,7 +414,7 @@ func TestAVerbThatCannotBeSaved(t *testing.T) {
 				before := w.node()
 				dying := newDyingStore(w.store, 1) // the lease is granted, the new state is not saved
 				cfg := w.cfg
-				cfg.Store = dying
+				cfg.Store = doors(dying)
 				c := New(cfg)
 				if err := c.Provision(w.t.Context(), uuid1, tr.req); !errors.Is(err, errDead) {
 					t.Errorf("answered %v", err)

@@ -12,7 +12,7 @@ import (
 // caller names; "" when it names none.
 func (c *Conductor) ExpectsReport(ctx context.Context, uuid string) error {
 	if uuid != "" {
-		n, err := c.store.Node(ctx, uuid)
+		n, err := c.store.Nodes.Node(ctx, uuid)
 		if err != nil {
 			return err
 		}
@@ -25,7 +25,7 @@ func (c *Conductor) ExpectsReport(ctx context.Context, uuid string) error {
 		return nil
 	}
 	for _, s := range []node.State{node.InspectWait, node.Inspecting} {
-		waiting, err := c.store.Nodes(ctx, node.NodeFilter{State: s, IncludeChildren: true}, node.Page{Limit: 1})
+		waiting, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{State: s, IncludeChildren: true}, node.Page{Limit: 1})
 		if err != nil || len(waiting) > 0 {
 			return err
 		}
@@ -56,7 +56,7 @@ func (c *Conductor) roomForStranger(ctx context.Context) error {
 	if c.cfg.DiscoveryLimit <= 0 {
 		return nil
 	}
-	enrolled, err := c.store.Nodes(ctx, node.NodeFilter{State: node.Enroll, IncludeChildren: true}, node.Page{})
+	enrolled, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{State: node.Enroll, IncludeChildren: true}, node.Page{})
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (c *Conductor) byAddresses(ctx context.Context, m claim) (*node.Node, error
 	if len(m.macs) > maxClaimed {
 		m.macs = m.macs[:maxClaimed]
 	}
-	first, err := c.store.NodeByMACs(ctx, m.macs)
+	first, err := c.store.Nodes.NodeByMACs(ctx, m.macs)
 	if err == nil && m.booted == "" || err != nil && node.KindOf(err) != node.Conflict {
 		return first, err
 	}
@@ -97,7 +97,7 @@ func (c *Conductor) candidates(ctx context.Context, m claim) ([]*candidate, erro
 		}
 		one := by[p.NodeUUID]
 		if one == nil {
-			n, err := c.store.Node(ctx, p.NodeUUID)
+			n, err := c.store.Nodes.Node(ctx, p.NodeUUID)
 			if err != nil {
 				return nil, err
 			}
@@ -122,7 +122,7 @@ func (c *Conductor) sameSerial(ctx context.Context, n *node.Node, serial string)
 	if serial == "" {
 		return 0, nil
 	}
-	last, err := c.store.Inventory(ctx, n.UUID)
+	last, err := c.store.Notes.Inventory(ctx, n.UUID)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		return 0, nil
 	}

@@ -50,7 +50,7 @@ func (c *Conductor) ContinueInspection(ctx context.Context, data node.Inspection
 	kept, stop := c.keepLease(ctx, n)
 	err = c.takeReport(kept, n, data)
 	if err == nil && data.Bound { // with fast track the agent looks its node up when the inspection, and the boot's record, have ended
-		err = c.store.KeepBootKey(kept, n.UUID, data.Caller.BootKey)
+		err = c.store.Agents.KeepBootKey(kept, n.UUID, data.Caller.BootKey)
 	}
 	stop()
 	if err != nil {
@@ -82,14 +82,14 @@ func (c *Conductor) boundReport(ctx context.Context, n *node.Node, data node.Ins
 // that wait for a report, by the BMC's address. nil when no node is known by any.
 func (c *Conductor) reporter(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	if data.Caller.BootKey != "" {
-		n, err := c.store.NodeByBootKey(ctx, data.Caller.BootKey)
+		n, err := c.store.Boots.NodeByBootKey(ctx, data.Caller.BootKey)
 		if err != nil && node.KindOf(err) == node.NotFound {
 			err = noReporter(reportedMACs(data))
 		}
 		return n, err
 	}
 	if data.NodeUUID != "" {
-		return c.store.Node(ctx, data.NodeUUID)
+		return c.store.Nodes.Node(ctx, data.NodeUUID)
 	}
 	macs := reportedMACs(data)
 	var byMAC *node.Node
@@ -126,7 +126,7 @@ func (c *Conductor) withBMC(ctx context.Context, inventory node.Document, f node
 	if len(addresses) == 0 {
 		return nil, nil
 	}
-	nodes, err := c.store.Nodes(ctx, f, node.Page{})
+	nodes, err := c.store.Nodes.Nodes(ctx, f, node.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 		return found, storeError{node.Errorf(node.Invalid, "The %s inspect interface of node %s takes no reports.", t.Hardware.Inspect.Name(), t.Node.UUID)}
 	}
 	before := t.Node.Clone()
-	last, err := c.store.Inventory(ctx, t.Node.UUID)
+	last, err := c.store.Notes.Inventory(ctx, t.Node.UUID)
 	if err != nil && node.KindOf(err) != node.NotFound {
 		return found, storeError{err}
 	}
@@ -321,7 +321,7 @@ func settled(p node.Port) node.Port {
 // of a new driver: those that it has too are kept.
 func (c *Conductor) fits(ctx context.Context, before, after *node.Node) error {
 	if after.Name != before.Name && after.Name != "" {
-		other, err := c.store.Node(ctx, after.Name)
+		other, err := c.store.Nodes.Node(ctx, after.Name)
 		if err != nil && node.KindOf(err) != node.NotFound {
 			return storeError{err}
 		}
@@ -377,5 +377,5 @@ func (c *Conductor) keep(ctx context.Context, t *driver.Task, found driver.Findi
 			c.log.Info("port not added by inspection", "node", t.Node.UUID, "mac", p.Address, "error", err)
 		}
 	}
-	return c.store.SaveInventory(ctx, t.Node.UUID, found.Inventory)
+	return c.store.Notes.SaveInventory(ctx, t.Node.UUID, found.Inventory)
 }

@@ -27,7 +27,7 @@ func (c *Conductor) reserve(ctx context.Context, ident string) (*node.Node, erro
 // reserveAny is reserve for what can be done to a damaged node too.
 func (c *Conductor) reserveAny(ctx context.Context, ident string) (*node.Node, error) {
 	for try := 1; ; try++ {
-		n, err := c.store.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
+		n, err := c.store.Nodes.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
 		if node.KindOf(err) != node.Conflict || err == nil || try >= c.cfg.LockAttempts {
 			return n, err
 		}
@@ -69,7 +69,7 @@ func (c *Conductor) keepLease(ctx context.Context, n *node.Node) (_ context.Cont
 func (c *Conductor) renew(ctx context.Context, held *node.Node) error {
 	try, cancel := context.WithTimeout(ctx, c.cfg.LeaseTTL/3)
 	defer cancel()
-	err := c.store.Renew(try, held, c.cfg.LeaseTTL)
+	err := c.store.Nodes.Renew(try, held, c.cfg.LeaseTTL)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return nil
@@ -94,13 +94,13 @@ func (c *Conductor) release(ctx context.Context, n *node.Node) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	seen := n.Agent.LastHeartbeat
-	if err := c.store.Release(ctx, n); err != nil {
+	if err := c.store.Nodes.Release(ctx, n); err != nil {
 		return err
 	}
 	if n.State.Class() != node.Waiting {
 		return nil
 	}
-	now, err := c.store.Node(ctx, n.UUID)
+	now, err := c.store.Nodes.Node(ctx, n.UUID)
 	if err == nil && now.Agent.LastHeartbeat.After(seen) {
 		c.Wake(n.UUID)
 	}

@@ -132,7 +132,7 @@ func (e *ear) hearOnce(ctx context.Context) (err error) {
 			err = node.Errorf(node.Invalid, "a mistake in the driver (panic); the service's log has more")
 		}
 	}()
-	n, err := e.c.store.Node(ctx, e.uuid)
+	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (e *ear) keep(ctx context.Context) {
 func (e *ear) over(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, earTime)
 	defer cancel()
-	n, err := e.c.store.Node(ctx, e.uuid)
+	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return node.KindOf(err) == node.NotFound
 	}
@@ -224,7 +224,7 @@ func (e *ear) save(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, earTime)
 	defer cancel()
 	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.lines()), Note: note, UpdatedAt: node.Now()}
-	if err := e.c.store.SaveLines(ctx, lines); err != nil {
+	if err := e.c.store.Notes.SaveLines(ctx, lines); err != nil {
 		e.mu.Lock()
 		e.more = true
 		e.mu.Unlock()

@@ -766,3 +766,17 @@ func (d *dyingStore) ForgetAgent(ctx context.Context, uuid string) error {
 	}
 	return d.memStore.ForgetAgent(ctx, uuid)
 }
+
+// whole is a database with all doors in one.
+type whole interface {
+	Nodes
+	Agents
+	Queue
+	Notes
+	Boots
+	Kept
+}
+
+func doors(db whole) Store {
+	return Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
+}

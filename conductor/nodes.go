@@ -34,7 +34,7 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 	if err := c.chassisExists(ctx, n.ChassisUUID); err != nil {
 		return nil, err
 	}
-	if err := c.store.CreateNode(ctx, n); err != nil {
+	if err := c.store.Nodes.CreateNode(ctx, n); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -87,7 +87,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 	if err := c.endAllocationOf(ctx, n); err != nil {
 		return c.giveUp(ctx, n, err)
 	}
-	if err := c.store.DeleteNode(ctx, n); err != nil {
+	if err := c.store.Nodes.DeleteNode(ctx, n); err != nil {
 		return c.giveUp(ctx, n, err)
 	}
 	if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
@@ -143,7 +143,7 @@ func (c *Conductor) Driver(_ context.Context, name string) (node.DriverInfo, err
 // Validate asks every interface of the node whether it has what it needs. It takes no lease and
 // uses no network.
 func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error) {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}

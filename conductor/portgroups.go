@@ -23,7 +23,7 @@ func (c *Conductor) ownerExists(ctx context.Context, before, after string) error
 	if before == after {
 		return nil
 	}
-	_, err := c.store.Node(ctx, after)
+	_, err := c.store.Nodes.Node(ctx, after)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Node %s could not be found.", after)
 	}

@@ -63,14 +63,14 @@ func TestOtherFlowsDetachNothing(t *testing.T) {
 
 // lateStore answers reads of a port or portgroup with what was there before another's change, the first time.
 type lateStore struct {
-	Store
+	whole
 	once  sync.Once
 	stale func(kind string)
 }
 
 func (s *lateStore) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
 	s.once.Do(func() { s.stale(ident) })
-	return s.Store.Reserve(ctx, ident, holder, ttl)
+	return s.whole.Reserve(ctx, ident, holder, ttl)
 }
 
 // What another changed between a request's first look and its lease is not overwritten, and what was moved or deleted is
@@ -156,7 +156,7 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 					t.Fatal(err)
 				}
 				cfg := w.cfg
-				cfg.Store = &lateStore{Store: w.store, stale: func(string) { tt.meanwhile(ctx, w.store) }}
+				cfg.Store = doors(&lateStore{whole: w.store, stale: func(string) { tt.meanwhile(ctx, w.store) }})
 				err := tt.do(ctx, New(cfg))
 				if fmt.Sprint(err) != tt.want && (err != nil || tt.want != "") {
 					t.Errorf("got %v, want %s", err, tt.want)

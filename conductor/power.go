@@ -33,7 +33,7 @@ func (c *Conductor) SetPower(ctx context.Context, ident string, target node.Powe
 		return c.giveUp(ctx, before, err)
 	}
 	n.TargetPower, n.LastError = target, ""
-	if err := c.store.Save(ctx, n); err != nil {
+	if err := c.store.Nodes.Save(ctx, n); err != nil {
 		return c.giveUp(ctx, before, err)
 	}
 	if timeout == 0 {
@@ -166,7 +166,7 @@ func (c *Conductor) SetBootDevice(ctx context.Context, ident string, d node.Boot
 
 // BootDevice asks the BMC what the machine boots from. It takes no lease.
 func (c *Conductor) BootDevice(ctx context.Context, ident string) (node.BootDevice, error) {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return node.BootDevice{}, err
 	}
@@ -180,7 +180,7 @@ func (c *Conductor) BootDevice(ctx context.Context, ident string) (node.BootDevi
 
 // BootDevices lists what the machine can be told to boot from.
 func (c *Conductor) BootDevices(ctx context.Context, ident string) ([]string, error) {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}

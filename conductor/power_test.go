@@ -117,7 +117,7 @@ func TestAPowerChangeSurvivesItsConductor(t *testing.T) {
 			w.enroll("test", node.Active)
 			dying := newDyingStore(w.store, k)
 			first := w.cfg
-			first.Store = dying
+			first.Store = doors(dying)
 			c, stop := w.start(first)
 			asked := c.SetPower(w.t.Context(), uuid1, node.PowerOn, 0) == nil
 			synctest.Wait()

@@ -35,7 +35,7 @@ func (c *Conductor) Provision(ctx context.Context, ident string, req node.Provis
 	if n.Plan == nil || !needsConductor(n) {
 		return c.release(ctx, n)
 	}
-	if err := c.store.Save(ctx, n); err != nil {
+	if err := c.store.Nodes.Save(ctx, n); err != nil {
 		return c.giveUp(ctx, before, err)
 	}
 	c.note(ctx, n, string(n.Plan.Flow), infoSeverity, fmt.Sprintf("%s was asked for; the node is now in state %q.", capital(string(req.Event)), n.State))
@@ -54,7 +54,7 @@ func (c *Conductor) Provision(ctx context.Context, ident string, req node.Provis
 // reserveFor takes the lease for a verb. A verb that is not legal in the node's state needs no
 // lease to be refused, unless somebody is just changing that state.
 func (c *Conductor) reserveFor(ctx context.Context, ident string, event node.Event) (*node.Node, error) {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}
@@ -264,10 +264,10 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 		return nil
 	}
 	n.Agent = node.Agent{}
-	if err := c.store.ForgetAgent(ctx, n.UUID); err != nil {
+	if err := c.store.Agents.ForgetAgent(ctx, n.UUID); err != nil {
 		return err
 	}
-	return c.store.ClearLines(ctx, n.UUID)
+	return c.store.Notes.ClearLines(ctx, n.UUID)
 }
 
 // askedSteps are the steps that people asked for in the flow.

@@ -20,7 +20,7 @@ func (c *Conductor) SetTargetRAIDConfig(ctx context.Context, ident string, confi
 	}
 	before := n.Clone()
 	n.TargetRAIDConfig = config
-	if err := c.store.Save(ctx, n); err != nil {
+	if err := c.store.Nodes.Save(ctx, n); err != nil {
 		return c.giveUp(ctx, before, err)
 	}
 	return c.release(ctx, n)

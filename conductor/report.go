@@ -25,7 +25,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 	}
 	report.Sentence, report.FailedAt = r.n.Plan.Failure, node.Now()
 	report.Files = append(files, r.keepLines(ctx, lines...)...)
-	if err := r.c.store.SaveFailure(ctx, report); err != nil && ctx.Err() == nil {
+	if err := r.c.store.Notes.SaveFailure(ctx, report); err != nil && ctx.Err() == nil {
 		r.log.Warn("evidence of the failure not kept", "error", err)
 	}
 }
@@ -46,7 +46,7 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 	for _, s := range p.Steps {
 		report.Steps = append(report.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})
 	}
-	if all, err := c.store.BootEvents(ctx, e.MACs, p.StartedAt); err == nil {
+	if all, err := c.store.Boots.BootEvents(ctx, e.MACs, p.StartedAt); err == nil {
 		e.Events = all
 	}
 	report.BootEvents, report.Phases = e.Events, e.Phases(p.StartedAt)
@@ -56,11 +56,11 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 // Why returns what is known of a node's machine: of the flow under way (nil when none is), and of its last
 // failure (nil when there was none). It takes no lease.
 func (c *Conductor) Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error) {
-	n, err := c.store.Node(ctx, ident)
+	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, nil, err
 	}
-	if failed, err = c.store.Failure(ctx, n.UUID); err != nil {
+	if failed, err = c.store.Notes.Failure(ctx, n.UUID); err != nil {
 		return nil, nil, err
 	}
 	if n.Plan == nil {

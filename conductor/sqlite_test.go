@@ -13,7 +13,7 @@ import (
 
 // mortal is a process's way to a real database: after some writes the process is dead.
 type mortal struct {
-	Store
+	whole
 	mu   sync.Mutex
 	left int
 }
@@ -32,21 +32,21 @@ func (m *mortal) Save(ctx context.Context, n *node.Node) error {
 	if err := m.spend(); err != nil {
 		return err
 	}
-	return m.Store.Save(ctx, n)
+	return m.whole.Save(ctx, n)
 }
 
 func (m *mortal) Release(ctx context.Context, n *node.Node) error {
 	if err := m.spend(); err != nil {
 		return err
 	}
-	return m.Store.Release(ctx, n)
+	return m.whole.Release(ctx, n)
 }
 
 func (m *mortal) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
 	if m.dead() {
 		return errDead
 	}
-	return m.Store.Renew(ctx, n, ttl)
+	return m.whole.Renew(ctx, n, ttl)
 }
 
 // dead reports whether the last write is behind us.
@@ -76,8 +76,8 @@ func newSite(t *testing.T) site {
 	return site{t, db}
 }
 
-func (s site) start(host string, through Store) (*Conductor, func()) {
-	c := New(Config{Store: through, Types: testTypes(newMachine()), Host: host, AutomatedClean: true,
+func (s site) start(host string, through whole) (*Conductor, func()) {
+	c := New(Config{Store: doors(through), Types: testTypes(newMachine()), Host: host, AutomatedClean: true,
 		LeaseTTL: 2 * time.Second, WorkInterval: 50 * time.Millisecond, LockInterval: 20 * time.Millisecond})
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ended := make(chan error, 1)
@@ -154,7 +154,7 @@ func TestADeployOnSQLiteSurvivesKills(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d writes", k), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			through := &mortal{Store: s.db, left: 1 << 30}
+			through := &mortal{whole: s.db, left: 1 << 30}
 			c, stop := s.start("host-1", through)
 			uuid := s.create(c, node.Document{"fake_write_image_delay": "60ms"})
 			for _, step := range []struct {

@@ -122,7 +122,7 @@ func (r *run) lostFirst(ctx context.Context, step *node.PlannedStep, how string)
 
 // atWork is what the step was doing, as its progress told last; "" when it told nothing.
 func (r *run) atWork(ctx context.Context, step *node.PlannedStep) string {
-	p, err := r.c.store.Progress(ctx, r.n.UUID)
+	p, err := r.c.store.Notes.Progress(ctx, r.n.UUID)
 	if err != nil || p == nil || p.Step != step.Step || p.At.Before(step.StartedAt) {
 		return ""
 	}

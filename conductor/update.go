@@ -45,7 +45,7 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if after.State.Class() == node.Waiting {
 		c.Wake(after.UUID)
 	}
-	return c.store.Node(ctx, after.UUID)
+	return c.store.Nodes.Node(ctx, after.UUID)
 }
 
 func (c *Conductor) update(before, after *node.Node, opts node.UpdateOptions, change func(*node.Node) error) error {

@@ -80,7 +80,7 @@ func (c *Conductor) wakeIn(uuid string, d time.Duration) {
 // look carries the node on if it needs a conductor. A node that somebody else holds is left
 // alone: whoever lets it go sees for itself whether the machine called meanwhile (see release).
 func (c *Conductor) look(ctx context.Context, uuid string) {
-	n, err := c.store.Node(ctx, uuid)
+	n, err := c.store.Nodes.Node(ctx, uuid)
 	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(node.Now()) {
 		return
 	}
@@ -130,7 +130,7 @@ func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 func (c *Conductor) wakeUnfinished(ctx context.Context) {
 	page := node.Page{Hot: true, Limit: workBatch}
 	for {
-		nodes, err := c.store.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
+		nodes, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
 		if err != nil {
 			if ctx.Err() == nil {
 				c.log.Error("nodes not read at the start; those with work are found later", "error", err)
@@ -175,7 +175,7 @@ func (c *Conductor) findWork(ctx context.Context) {
 }
 
 func (c *Conductor) wakeForWork(ctx context.Context) {
-	work, err := c.store.Work(ctx, node.Now(), workBatch)
+	work, err := c.store.Queue.Work(ctx, node.Now(), workBatch)
 	if err != nil && ctx.Err() == nil {
 		c.log.Error("work not read", "error", err)
 	}

@@ -318,7 +318,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, store: newMemStore(), m: newMachine(), log: &safeBuffer{}}
-		w.cfg = Config{Store: w.store, Types: testTypes(w.m), Host: "host-1", AutomatedClean: true,
+		w.cfg = Config{Store: doors(w.store), Types: testTypes(w.m), Host: "host-1", AutomatedClean: true,
 			Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 		test(w)
 	})

@@ -133,7 +133,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	}
 	con := conductor.New(conductor.Config{
 		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), DiscoveryDriver: discoveryDriver(c), DiscoveryLimit: c.DiscoveryLimit,
-		Store: db, Types: hardwareTypes(c, p), Host: c.Host, Log: log,
+		Store: keeps(db), Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
 		BootPhaseTimeout: c.BootPhaseTimeout, FirmwareTimeout: c.FirmwareTimeout,
@@ -288,4 +288,9 @@ func (g *group) wait() error {
 		return err
 	}
 	return nil
+}
+
+// keeps opens the conductor's doors into the database.
+func keeps(db *store.Store) conductor.Store {
+	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
 }

@@ -9,7 +9,12 @@ import (
 
 // The store serves these by its methods alone; it imports neither api nor conductor.
 var (
-	_ conductor.Store    = (*store.Store)(nil)
+	_ conductor.Nodes    = (*store.Store)(nil)
+	_ conductor.Agents   = (*store.Store)(nil)
+	_ conductor.Queue    = (*store.Store)(nil)
+	_ conductor.Notes    = (*store.Store)(nil)
+	_ conductor.Boots    = (*store.Store)(nil)
+	_ conductor.Kept     = (*store.Store)(nil)
 	_ api.Reader         = (*store.Store)(nil)
 	_ api.Templates      = (*store.Store)(nil)
 	_ boot.Lookup        = (*store.Store)(nil)
