@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -47,10 +48,7 @@ func TestWhichRoutesNeedAPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: writeHTPasswd(t, "ada:"+string(hash)+"\n")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newLoginAPI(t, w, "ada:"+string(hash)+"\n")
 	const required = `{"error":{"code":401,"message":"Authorization required"}}`
 	ask := func(method, path, version, user string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, "http://127.0.0.1"+path, strings.NewReader("{not even JSON"))
@@ -95,37 +93,6 @@ func TestWhichRoutesNeedAPassword(t *testing.T) {
 	}
 	if len(w.calls) > 0 {
 		t.Errorf("strangers made the conductor do %v", w.calls)
-	}
-}
-
-// A password that was right is remembered, a wrong one never is, and one person's is not another's.
-func TestPasswordsAreRememberedPerPerson(t *testing.T) {
-	line := func(name, password string) string {
-		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return name + ":" + string(hash) + "\n"
-	}
-	u, _, err := readUsers(writeHTPasswd(t, line("ada", "one")+line("eve", "two")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, tt := range []struct {
-		name, password string
-		want           bool
-	}{
-		{"ada", "two", false}, {"ada", "one", true}, {"ada", "one", true}, {"ada", "two", false}, {"eve", "one", false}, {"eve", "two", true},
-		{"ada", "", false}, {"", "", false}, {"nobody", "one", false}, {"ADA", "one", false}, {"ada", "one ", false}, {"ada", "one", true},
-	} {
-		if got := u.known(tt.name, tt.password); got != tt.want {
-			t.Errorf("%d: %s with %q: %v", i, tt.name, tt.password, got)
-		}
-	}
-	for name, kept := range u.seen {
-		if bytes.Contains(kept, []byte("one")) || bytes.Contains(kept, []byte("two")) {
-			t.Errorf("the password of %s is kept as it is", name)
-		}
 	}
 }
 
@@ -391,7 +358,7 @@ func TestARefusedBodyIsReadToItsEnd(t *testing.T) {
 		"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", 20<<20)
 	began := time.Now()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil || resp.StatusCode != 413 || time.Since(began) > drainTime/2 {
+	if err != nil || resp.StatusCode != 413 || time.Since(began) > door.DrainTime/2 {
 		t.Errorf("after %s: %v, %v", time.Since(began), resp, err)
 	}
 }
@@ -472,7 +439,7 @@ func TestVersionHeadersInTheWild(t *testing.T) {
 func TestTheLogAndTheAnswerShareAnID(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, ""), Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

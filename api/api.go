@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
-// Config is what an API needs. Conductor and Reader must be set; the rest has defaults.
+// Config is what an API needs. Conductor, Reader and Pages must be set; the rest has defaults.
 type Config struct {
 	Conductor Conductor
 	Reader    Reader
@@ -21,12 +22,8 @@ type Config struct {
 	Rules     Rules         // default: the Reader, which may be one
 	Chassis   ChassisKeeper // default: the Reader, which may be one
 
-	Auth         string // "noauth" (default) or "http_basic"
-	HTPasswdFile string // bcrypt htpasswd file, for http_basic
-
-	// AllowedHosts are names and addresses under which requests are taken besides our own and PublicEndpoint's, where
-	// nobody logs in.
-	AllowedHosts []string
+	Auth  Authenticator // nil: nobody logs in
+	Pages *door.Pages   // keeps out what other people's web pages send
 
 	Host             string        // shown as the nodes' `conductor`; default: this machine's host name
 	PublicEndpoint   string        // base of all links, "https://host:port"; default: what the client asked for
@@ -37,24 +34,25 @@ type Config struct {
 	Log              *slog.Logger
 }
 
+// Authenticator says who may come in.
+type Authenticator interface {
+	Authenticate(r *http.Request) error // a *door.Refusal: the answer
+}
+
 // API answers HTTP. It holds no state but its configuration, so any number of requests may run
 // at once.
 type API struct {
 	Config
-	users     *users // nil with noauth
-	logins    *gate
-	calls     *gate // of machines
-	reports   *gate // of machines, with large bodies
-	pace      pace
-	hosts     []string
-	crossSite *http.CrossOriginProtection
-	people    http.Handler
-	machine   http.Handler
+	calls   *door.Gate // of machines
+	reports *door.Gate // of machines, with large bodies
+	pace    door.Pace
+	people  http.Handler
+	machine http.Handler
 }
 
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
-	a := &API{Config: cfg, pace: slowest}
+	a := &API{Config: cfg, pace: door.Slowest}
 	if cfg.Templates == nil {
 		a.Templates, _ = cfg.Reader.(Templates)
 	}
@@ -64,27 +62,13 @@ func New(cfg Config) (*API, error) {
 	if cfg.Chassis == nil {
 		a.Chassis, _ = cfg.Reader.(ChassisKeeper)
 	}
-	if cfg.Conductor == nil || cfg.Reader == nil || a.Templates == nil || a.Rules == nil || a.Chassis == nil {
-		return nil, errors.New("api: a conductor, a reader and a keeper of templates, rules and chassis are needed")
+	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Pages == nil || a.Templates == nil || a.Rules == nil || a.Chassis == nil {
+		return nil, errors.New("api: a conductor, a reader, a guard against pages and a keeper of templates, rules and chassis are needed")
 	}
 	if err := a.setDefaults(); err != nil {
 		return nil, err
 	}
-	switch cfg.Auth {
-	case "", "noauth":
-	case "http_basic":
-		users, warnings, err := readUsers(cfg.HTPasswdFile)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range warnings {
-			a.Log.Warn(w)
-		}
-		a.users, a.logins = users, newLogins()
-	default:
-		return nil, fmt.Errorf("api: unknown auth %q; allowed are noauth and http_basic", cfg.Auth)
-	}
-	a.calls, a.reports = newGate(64, 32, 512, 10*time.Second), newGate(8, 2, 128, time.Minute)
+	a.calls, a.reports = door.NewGate(64, 32, 512, 10*time.Second), door.NewGate(8, 2, 128, time.Minute)
 	a.people = a.door(a.routes(), peopleDoor)
 	a.machine = a.door(machineRoutes(a.routes()), machineDoor)
 	return a, nil
@@ -97,9 +81,6 @@ func (a *API) setDefaults() error {
 			return fmt.Errorf("api: the public endpoint %q is not an http or https URL", a.PublicEndpoint)
 		}
 		a.PublicEndpoint = strings.TrimRight(a.PublicEndpoint, "/")
-	}
-	if err := a.setHosts(); err != nil {
-		return fmt.Errorf("api: the public endpoint: %w", err)
 	}
 	if a.Host == "" {
 		a.Host, _ = os.Hostname()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/door"
 )
 
 // server is an API under test with the world behind it.
@@ -20,8 +22,8 @@ type server struct {
 func newServer(t testing.TB) *server {
 	t.Helper()
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385/",
-		Clock: func() time.Time { return epoch.Add(2 * time.Minute) }})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, endpoint), Host: "conductor-1",
+		PublicEndpoint: endpoint + "/", Clock: func() time.Time { return epoch.Add(2 * time.Minute) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,16 +89,28 @@ func field(t testing.TB, body string, path ...string) any {
 	return v
 }
 
+// endpoint is the public one that the answers of the tests name.
+const endpoint = "http://metal.example:6385"
+
+// pagesOf guards an API where nobody logs in.
+func pagesOf(t testing.TB, public string) *door.Pages {
+	t.Helper()
+	p, err := door.NewPages(door.PagesConfig{PublicEndpoint: endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 	w := newWorld()
 	for _, tt := range []struct {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor, a reader and a keeper of templates, rules and chassis are needed"},
-		{Config{Conductor: w, Reader: w, Templates: w, Auth: "kerberos"}, `api: unknown auth "kerberos"; allowed are noauth and http_basic`},
-		{Config{Conductor: w, Reader: w, Templates: w, PublicEndpoint: "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
-		{Config{Conductor: w, Reader: w, Templates: w, Auth: "http_basic", HTPasswdFile: "testdata/none"}, "opening the htpasswd file: open testdata/none: no such file or directory"},
+		{Config{}, "api: a conductor, a reader, a guard against pages and a keeper of templates, rules and chassis are needed"},
+		{Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, ""), PublicEndpoint: "metal.example"},
+			`api: the public endpoint "metal.example" is not an http or https URL`},
 	} {
 		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("got %v, want %s", err, tt.want)
@@ -175,7 +189,7 @@ func TestRequestIDs(t *testing.T) {
 
 func TestLinksFollowTheClientsHost(t *testing.T) {
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w})
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

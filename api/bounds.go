@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"time"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -41,38 +40,11 @@ func (a *API) takePlace(r *http.Request, rt route) (leave func(), err error) {
 	case rt.maxBody > maxBody:
 		g = a.reports
 	}
-	leave, ok := g.enter(r.Context(), sourceOf(r))
+	leave, ok := g.Enter(r.Context(), door.SourceOf(r))
 	if !ok {
 		return nil, node.Errorf(node.Unavailable, "Too many machines call at the same time, please retry.")
 	}
 	return leave, nil
-}
-
-// pace is how slowly a body may come: it has grace, and then rate bytes a second on the whole.
-type pace struct {
-	grace time.Duration
-	rate  int64
-}
-
-// slowest is the pace of all doors: 16 MiB may take four minutes, and a config drive of 64 MiB a quarter of an hour.
-var slowest = pace{grace: 30 * time.Second, rate: 64 << 10}
-
-// pacedReader reads a body and gives up on one that comes slower than its pace: whoever sends it for ever holds a
-// connection, its memory and a place.
-type pacedReader struct {
-	pace
-	src   io.Reader
-	w     *http.ResponseController
-	began time.Time
-	n     int64
-}
-
-func (p *pacedReader) Read(b []byte) (int, error) {
-	until := p.began.Add(p.grace + time.Duration(p.n)*time.Second/time.Duration(p.rate))
-	_ = p.w.SetReadDeadline(until) // a test without a connection has none
-	n, err := p.src.Read(b)
-	p.n += int64(n)
-	return n, err
 }
 
 // readBody reads a body within the route's limit and the pace, and looks at its shape.
@@ -84,12 +56,10 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
-	control := http.NewResponseController(w)
-	body, err := io.ReadAll(io.LimitReader(&pacedReader{pace: a.pace, src: r.Body, w: control, began: time.Now()}, limit+1))
-	_ = control.SetReadDeadline(time.Time{})
+	body, err := a.pace.Body(w, r, limit+1)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &flatError{http.StatusRequestTimeout, fmt.Sprintf("The request body comes slower than %d bytes a second.", a.pace.rate)}
+		return nil, &flatError{http.StatusRequestTimeout, fmt.Sprintf("The request body comes slower than %d bytes a second.", a.pace.Rate)}
 	case err != nil:
 		return nil, invalid("The request body could not be read.")
 	case int64(len(body)) > limit:

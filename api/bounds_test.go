@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -63,7 +64,7 @@ func TestAReportCostsNoMoreThanItsBody(t *testing.T) {
 // than the pace is taken.
 func TestABodyMayNotBeSentForEver(t *testing.T) {
 	s := newServer(t)
-	s.api.pace = pace{grace: 400 * time.Millisecond, rate: 64}
+	s.api.pace = door.Pace{Grace: 400 * time.Millisecond, Rate: 64}
 	srv := httptest.NewServer(s.api.Handler())
 	defer srv.Close()
 	post := func(size int, send func(conn net.Conn)) *http.Response {
@@ -94,7 +95,7 @@ func TestABodyMayNotBeSentForEver(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("a body for ever: %d", resp.StatusCode)
 	}
-	s.api.pace = pace{grace: 20 * time.Second, rate: 64} // a busy machine is no slow client
+	s.api.pace = door.Pace{Grace: 20 * time.Second, Rate: 64} // a busy machine is no slow client
 	whole := `{"callback_url":"https://192.0.2.5:9999","agent_version":"1","agent_token":"t"}`
 	resp = post(len(whole), func(conn net.Conn) {
 		for _, b := range []byte(whole) {
@@ -105,8 +106,8 @@ func TestABodyMayNotBeSentForEver(t *testing.T) {
 	if resp.StatusCode != http.StatusAccepted {
 		t.Errorf("a slow body: %d", resp.StatusCode)
 	}
-	if len(s.api.calls.slots) != 0 || s.api.calls.all != 0 {
-		t.Errorf("%d places are taken, %d wait", len(s.api.calls.slots), s.api.calls.all)
+	if work, wait := s.api.calls.Busy(); work != 0 || wait != 0 {
+		t.Errorf("%d places are taken, %d wait", work, wait)
 	}
 }
 
@@ -114,7 +115,7 @@ func TestABodyMayNotBeSentForEver(t *testing.T) {
 // kept out by them.
 func TestMachinesHaveSoManyPlaces(t *testing.T) {
 	s := newServer(t)
-	s.api.reports = newGate(2, 2, 4, 50*time.Millisecond)
+	s.api.reports = door.NewGate(2, 2, 4, 50*time.Millisecond)
 	srv := httptest.NewServer(s.api.MachineHandler())
 	defer srv.Close()
 	open := func() net.Conn {
@@ -126,8 +127,9 @@ func TestMachinesHaveSoManyPlaces(t *testing.T) {
 		fmt.Fprintf(conn, "POST /v1/continue_inspection HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
 		return conn
 	}
+	busy := func() int { n, _ := s.api.reports.Busy(); return n }
 	first, second := open(), open()
-	for deadline := time.Now().Add(20 * time.Second); len(s.api.reports.slots) < 2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); busy() < 2 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	third := open()
@@ -145,22 +147,11 @@ func TestMachinesHaveSoManyPlaces(t *testing.T) {
 			t.Errorf("one that had a place: %v %v", resp, err)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(s.api.reports.slots) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); busy() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if _, ok := s.api.reports.enter(t.Context(), "127.0.0.1"); !ok {
+	if _, ok := s.api.reports.Enter(t.Context(), "127.0.0.1"); !ok {
 		t.Error("the places are not free again")
-	}
-}
-
-func TestSourcesOfRequests(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:5": "fe80::/64", "@": "@",
-	} {
-		if got := sourceOf(&http.Request{RemoteAddr: address}); got != want {
-			t.Errorf("%s: %s, want %s", address, got, want)
-		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/billet-metal/billet/door"
 )
 
 // Which requests a page of somebody else may have made, by their host and headers, at each door.
@@ -20,20 +22,17 @@ func TestWhoIsTakenForAPage(t *testing.T) {
 	}
 	const open, login, machines = "open", "login", "machines"
 	doors := map[string]http.Handler{}
-	for name, cfg := range map[string]Config{
-		open:  {PublicEndpoint: "https://metal.example:8443", AllowedHosts: []string{"ironic.svc", "fd00::7"}},
-		login: {Auth: "http_basic", HTPasswdFile: writeHTPasswd(t, "ada:"+string(hash)+"\n")},
-	} {
-		cfg.Conductor, cfg.Reader, cfg.Templates = w, w, w
-		a, err := New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doors[name] = a.Handler()
-		if name == open {
-			doors[machines] = a.MachineHandler()
-		}
+	const proxied = "https://metal.example:8443"
+	pages, err := door.NewPages(door.PagesConfig{PublicEndpoint: proxied, AllowedHosts: []string{"ironic.svc", "fd00::7"}})
+	if err != nil {
+		t.Fatal(err)
 	}
+	a, err := New(Config{Conductor: w, Reader: w, Templates: w, PublicEndpoint: proxied, Pages: pages})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doors[open], doors[machines] = a.Handler(), a.MachineHandler()
+	doors[login] = newLoginAPI(t, w, "ada:"+string(hash)+"\n").Handler()
 	const create, lookup = "POST /v1/nodes", "GET /v1/lookup?addresses=" + macA
 	for _, tt := range []struct {
 		door, request, host string

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -42,14 +44,6 @@ type flatError struct {
 
 func (e *flatError) Error() string { return e.text }
 
-// authError is the answer of HTTP basic authentication.
-type authError struct {
-	status int
-	text   string
-}
-
-func (e *authError) Error() string { return e.text }
-
 // abortError is the answer to a path, method or version that does not exist.
 type abortError struct{ framework }
 
@@ -69,7 +63,7 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 		status  int
 		body    any
 		flat    *flatError
-		auth    *authError
+		refusal *door.Refusal
 		abort   *abortError
 		problem *node.Err
 	)
@@ -79,14 +73,14 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 			FaultCode   string `json:"faultcode"`
 			FaultString string `json:"faultstring"`
 		}{"Client", flat.text}
-	case errors.As(err, &auth):
-		if auth.status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Basic realm="Baremetal API"`)
+	case errors.As(err, &refusal):
+		if refusal.Challenge != "" {
+			w.Header().Set("WWW-Authenticate", refusal.Challenge)
 		}
-		if auth.status == http.StatusTooManyRequests {
-			w.Header().Set("Retry-After", "1")
+		if refusal.Wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(refusal.Wait))
 		}
-		status, body = auth.status, map[string]any{"error": map[string]any{"message": auth.text, "code": auth.status}}
+		status, body = refusal.Status, map[string]any{"error": map[string]any{"message": refusal.Text, "code": refusal.Status}}
 	case errors.As(err, &abort):
 		status, body = abort.Code, wrapped(abort.framework)
 	case errors.As(err, &problem):

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -38,8 +39,8 @@ func TestErrorBodies(t *testing.T) {
 		{aborted(404, ""), 404, `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}`},
 		{aborted(405, ""), 405, `{"error_message":"{\"code\":405,\"title\":\"Method Not Allowed\",\"description\":\"\"}"}`},
 		{&flatError{413, "large"}, 413, `{"faultcode":"Client","faultstring":"large"}`},
-		{&authError{401, "Authorization required"}, 401, `{"error":{"code":401,"message":"Authorization required"}}`},
-		{&authError{400, "malformed"}, 400, `{"error":{"code":400,"message":"malformed"}}`},
+		{&door.Refusal{Status: 401, Text: "Authorization required"}, 401, `{"error":{"code":401,"message":"Authorization required"}}`},
+		{&door.Refusal{Status: 400, Text: "malformed"}, 400, `{"error":{"code":400,"message":"malformed"}}`},
 	} {
 		rec := httptest.NewRecorder()
 		writeError(rec, slog.New(slog.DiscardHandler), tt.err)

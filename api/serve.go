@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -64,11 +64,15 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		log, id := a.identify(w, r)
-		defer drain(w, r)
+		defer door.Drain(w, r)
 		defer recovered(w, log)
 		v, verr := versionOf(r.Header)
 		v.stamp(w.Header())
-		if err := a.foreign(r, kind); err != nil {
+		check := a.Pages.OfPeople
+		if kind == machineDoor {
+			check = a.Pages.OfMachines
+		}
+		if err := check(r); err != nil {
 			writeError(w, log, err)
 			return
 		}
@@ -88,25 +92,6 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		}
 		writeError(w, log, err)
 	})
-}
-
-// What is left of a refused body is read for so long, and so far, before the connection is closed.
-const (
-	drainTime = 10 * time.Second
-	drainSize = 128 << 20
-)
-
-// drain reads what a handler has left of a body, so that a client that sends all of it before it listens gets to read
-// why it is refused: closing while it sends would only break its connection. A client that waits to be asked to send
-// (Expect) is not asked.
-func drain(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength == 0 || r.Header.Get("Expect") != "" {
-		return
-	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)); err != nil {
-		return // no connection: a test's
-	}
-	_, _ = io.CopyN(io.Discard, r.Body, drainSize)
 }
 
 type requestKey struct{}
@@ -166,8 +151,8 @@ func (a *API) admit(r *http.Request, rt route, in request) error {
 			return node.Errorf(node.NotFound, "The resource could not be found.")
 		}
 	}
-	if rt.access == ramdisk && ofBrowser(r) { // a GET may be more than reading: lookup gives the token away
-		return a.notOfMachine(r)
+	if rt.access == ramdisk && door.OfBrowser(r) { // a GET may be more than reading: lookup gives the token away
+		return a.Pages.OfMachines(r)
 	}
 	if in.err != nil {
 		return in.err
@@ -237,6 +222,14 @@ func withoutBootKey(r *http.Request) (*http.Request, string) {
 	r = r.Clone(r.Context())
 	r.URL = &u
 	return r, key
+}
+
+// authenticate checks who asks; where nobody logs in, everybody may.
+func (a *API) authenticate(r *http.Request) error {
+	if a.Auth == nil {
+		return nil
+	}
+	return a.Auth.Authenticate(r)
 }
 
 // tidy brings the forms of a path that clients use to one: no trailing slash, /v1 in front (links

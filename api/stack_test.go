@@ -49,7 +49,7 @@ func newStack(t *testing.T) *stack {
 		},
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
-	a, err := New(Config{Conductor: c, Reader: db, Templates: db, Host: "conductor-1", PublicEndpoint: "http://metal.example:6385"})
+	a, err := New(Config{Conductor: c, Reader: db, Templates: db, Pages: pagesOf(t, endpoint), Host: "conductor-1", PublicEndpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/boot/tftp"
 	"github.com/billet-metal/billet/boot/web"
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/store"
 )
@@ -95,10 +96,10 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 	}
 	doors := http.NewServeMux()
 	keeper := &boot.Keeper{Addresses: db, Loose: !c.BootAddressCheck}
-	doors.Handle("/boot/", rest.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log),
+	doors.Handle("/boot/", rest.Pages.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log),
 		Gate: gate, Keeper: keeper, Trace: db, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
-	g.http(machineDoor(l), doors)
+	g.http(door.Machines(l), doors)
 
 	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log),
 		Gate: gate, Keeper: keeper, Trace: db, Log: log}

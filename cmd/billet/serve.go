@@ -22,6 +22,7 @@ import (
 	"github.com/billet-metal/billet/api"
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/conductor"
+	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
@@ -146,9 +147,17 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
 	})
+	auth, err := authenticator(c, log)
+	if err != nil {
+		return err
+	}
+	pages, err := door.NewPages(door.PagesConfig{AllowedHosts: c.AllowedHosts, PublicEndpoint: c.PublicEndpoint, Login: auth != nil})
+	if err != nil {
+		return fmt.Errorf("public_endpoint: %w", err)
+	}
 	rest, err := api.New(api.Config{
-		Conductor: con, Reader: db, Templates: db, Auth: c.Auth, HTPasswdFile: c.HtpasswdFile, Host: c.Host,
-		PublicEndpoint: c.PublicEndpoint, AllowedHosts: c.AllowedHosts, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
+		Conductor: con, Reader: db, Templates: db, Auth: auth, Pages: pages, Host: c.Host,
+		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {
 		return err
@@ -160,7 +169,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		if err != nil {
 			return err
 		}
-		g.http(apiDoor(l, log), rest.Handler())
+		g.http(door.API(l, log), rest.Handler())
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
@@ -293,4 +302,19 @@ func (g *group) wait() error {
 // keeps opens the conductor's doors into the database.
 func keeps(db *store.Store) conductor.Store {
 	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
+}
+
+// authenticator is who says whom the API lets in; nil: nobody logs in.
+func authenticator(c *Config, log *slog.Logger) (api.Authenticator, error) {
+	if c.Auth == "noauth" {
+		return nil, nil
+	}
+	basic, warnings, err := door.ReadBasic(c.HtpasswdFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	return basic, nil
 }

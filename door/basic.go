@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"context"
@@ -19,14 +19,15 @@ type hashed struct {
 	cost int
 }
 
-// users are the people of an htpasswd file. bcrypt is slow on purpose, so a password that was right once is remembered
-// as a keyed hash, and so are the last wrong ones; the key lives as long as the process.
-type users struct {
+// Basic is HTTP basic authentication (RFC 7617) by an htpasswd file. bcrypt is slow on purpose, so a password that was right once
+// is remembered as a keyed hash, and so are the last wrong ones; the key lives as long as the process.
+type Basic struct {
 	hashes  map[string]hashed // by name
 	most    int               // the highest cost
 	decoys  map[int][]byte    // of nobody, by cost
 	key     []byte
 	compare func(hash, password []byte) error // bcrypt's
+	logins  *Gate
 
 	mu    sync.Mutex
 	seen  map[string][]byte     // name → keyed hash of the right password
@@ -45,7 +46,7 @@ const (
 	refused
 )
 
-func (u *users) sum(parts ...string) [32]byte {
+func (u *Basic) sum(parts ...string) [32]byte {
 	mac := hmac.New(sha256.New, u.key)
 	for _, p := range parts {
 		fmt.Fprintf(mac, "%d:%s", len(p), p)
@@ -54,7 +55,7 @@ func (u *users) sum(parts ...string) [32]byte {
 }
 
 // recall says what is remembered of a login. It takes no time that tells anything.
-func (u *users) recall(name, password string) verdict {
+func (u *Basic) recall(name, password string) verdict {
 	sum, miss := u.sum(password), u.sum(name, password)
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -70,7 +71,7 @@ func (u *users) recall(name, password string) verdict {
 // known checks a login with bcrypt. Whatever the name and its cost, a wrong one takes as much work as the highest cost
 // in the file, so that its time tells neither which names there are nor which of them are hashed cheaply: from cost c
 // the decoys of c, c+1, … add up to it, as each doubles the work.
-func (u *users) known(name, password string) bool {
+func (u *Basic) known(name, password string) bool {
 	h, ok := u.hashes[name]
 	if !ok {
 		h = hashed{u.decoys[u.most], u.most}
@@ -95,7 +96,7 @@ func (u *users) known(name, password string) bool {
 }
 
 // makeDecoys makes hashes of no password, of each cost up to the highest.
-func (u *users) makeDecoys() {
+func (u *Basic) makeDecoys() {
 	sum := u.sum("decoy")
 	letters := strings.Map(func(r rune) rune {
 		if r == '+' || r == '=' {
@@ -110,45 +111,56 @@ func (u *users) makeDecoys() {
 }
 
 // newLogins is the gate of bcrypt: it may have half of the processors, so that the other half answers those who are in.
-func newLogins() *gate { return newGate(max(1, runtime.GOMAXPROCS(0)/2), 8, 32, 20*time.Second) }
+func newLogins() *Gate { return NewGate(max(1, runtime.GOMAXPROCS(0)/2), 8, 32, 20*time.Second) }
 
-// authenticate checks HTTP basic credentials (RFC 7617): 401 when they are missing or wrong, 400 when the header is
-// malformed, 429 when too many others are being checked.
-func (a *API) authenticate(r *http.Request) error {
-	if a.users == nil {
-		return nil
-	}
+// Refusal is an answer to who asks to be let in.
+type Refusal struct {
+	Status    int    // of HTTP
+	Text      string // for people
+	Challenge string // the header WWW-Authenticate (RFC 9110, section 11.6.1); "" for none
+	Wait      int    // the header Retry-After, in seconds; 0 for none
+}
+
+func (e *Refusal) Error() string { return e.Text }
+
+func unauthorized(text string) error {
+	return &Refusal{Status: http.StatusUnauthorized, Text: text, Challenge: `Basic realm="Baremetal API"`}
+}
+
+// Authenticate checks a request's credentials. Its errors are *Refusal: 401 when they are missing or wrong, 400 when the
+// header is malformed, 429 when too many others are being checked.
+func (u *Basic) Authenticate(r *http.Request) error {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return &authError{http.StatusUnauthorized, "Authorization required"}
+		return unauthorized("Authorization required")
 	}
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "basic") {
-		return &authError{http.StatusBadRequest, "Unsupported authorization type: only Basic is served here"}
+		return &Refusal{Status: http.StatusBadRequest, Text: "Unsupported authorization type: only Basic is served here"}
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(token))
 	name, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return &authError{http.StatusBadRequest, "The Authorization header is not base64 of name:password"}
+		return &Refusal{Status: http.StatusBadRequest, Text: "The Authorization header is not base64 of name:password"}
 	}
-	return a.login(r.Context(), sourceOf(r), name, password)
+	return u.login(r.Context(), SourceOf(r), name, password)
 }
 
 // login lets no more passwords be hashed at once than the gate allows; whoever was in before does not pass it.
-func (a *API) login(ctx context.Context, source, name, password string) error {
-	wrong := &authError{http.StatusUnauthorized, "Incorrect username or password"}
-	switch a.users.recall(name, password) {
+func (u *Basic) login(ctx context.Context, source, name, password string) error {
+	wrong := unauthorized("Incorrect username or password")
+	switch u.recall(name, password) {
 	case right:
 		return nil
 	case refused:
 		return wrong
 	}
-	leave, ok := a.logins.enter(ctx, source)
+	leave, ok := u.logins.Enter(ctx, source)
 	if !ok {
-		return &authError{http.StatusTooManyRequests, "Too many logins are being checked; try again in a moment"}
+		return &Refusal{Status: http.StatusTooManyRequests, Text: "Too many logins are being checked; try again in a moment", Wait: 1}
 	}
 	defer leave()
-	if a.users.recall(name, password) == right || a.users.known(name, password) {
+	if u.recall(name, password) == right || u.known(name, password) {
 		return nil
 	}
 	return wrong

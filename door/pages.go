@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"net"
@@ -19,16 +19,47 @@ import (
 // it remembers by itself, so cross-site requests are refused with a login too. Clients other than browsers send neither
 // Origin nor Sec-Fetch-Site and ask for an address, or for a name that is configured.
 
-// foreign refuses a request that a page of somebody else may have made.
-func (a *API) foreign(r *http.Request, kind doorKind) error {
-	if kind == machineDoor {
-		return a.notOfMachine(r)
+// Pages refuses what a page of somebody else may have made a browser send.
+type Pages struct {
+	hosts     []string
+	login     bool
+	crossSite *http.CrossOriginProtection
+}
+
+// PagesConfig is what is known of the names that lead here.
+type PagesConfig struct {
+	AllowedHosts   []string // names and addresses of ours, besides the one that is listened on and PublicEndpoint's
+	PublicEndpoint string   // "https://host:port", or ""
+	Login          bool     // people log in, so that being reachable gives no right
+}
+
+// NewPages builds the guard, or says what is wrong with the public endpoint.
+func NewPages(cfg PagesConfig) (*Pages, error) {
+	p := &Pages{login: cfg.Login, crossSite: http.NewCrossOriginProtection()}
+	for _, h := range cfg.AllowedHosts {
+		if strings.Contains(h, ":") && !strings.Contains(h, "]") && strings.Count(h, ":") > 1 {
+			h = "[" + h + "]" // an IPv6 address
+		}
+		p.hosts = append(p.hosts, bareHost(h))
 	}
-	if a.users == nil && !a.ownHost(r) {
+	if cfg.PublicEndpoint == "" {
+		return p, nil
+	}
+	u, err := url.Parse(cfg.PublicEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	p.hosts = append(p.hosts, bareHost(u.Host))
+	return p, p.crossSite.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+}
+
+// OfPeople checks a request at the API's door. Its error is a node.Forbidden.
+func (p *Pages) OfPeople(r *http.Request) error {
+	if !p.login && !p.ownHost(r) {
 		return node.Errorf(node.Forbidden, "The API is asked for as %q. Without a login it answers only to the address it listens on, "+
 			"to localhost and to the names in allowed_hosts, since a web page could have any other name lead here.", r.Host)
 	}
-	if a.crossSite.Check(r) != nil || crossRead(r) {
+	if p.crossSite.Check(r) != nil || crossRead(r) {
 		return node.Errorf(node.Forbidden, "A web page of another site makes this request; the API takes none of those.")
 	}
 	return nil
@@ -40,28 +71,28 @@ func crossRead(r *http.Request) bool {
 	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// notOfMachine refuses what no firmware, boot loader or agent sends: a browser's request, or one for a name that its
+// OfMachines refuses what no firmware, boot loader or agent sends: a browser's request, or one for a name that its
 // sender may have had lead here. Machines are told addresses.
-func (a *API) notOfMachine(r *http.Request) error {
+func (p *Pages) OfMachines(r *http.Request) error {
 	_, err := netip.ParseAddr(hostOf(r))
-	if ofBrowser(r) || err != nil && !a.ownHost(r) {
+	if OfBrowser(r) || err != nil && !p.ownHost(r) {
 		return node.Errorf(node.Forbidden, "This is for machines that boot or deploy, which ask for an address: web browsers are not answered, "+
 			"and names only when they are in allowed_hosts.")
 	}
 	return nil
 }
 
-// ofBrowser tells a browser's request: by the headers that a page cannot leave out, and by the name that all browsers
+// OfBrowser tells a browser's request: by the headers that a page cannot leave out, and by the name that all browsers
 // go by, which a page cannot change where it needs no permission to send.
-func ofBrowser(r *http.Request) bool {
+func OfBrowser(r *http.Request) bool {
 	return r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" || strings.HasPrefix(r.UserAgent(), "Mozilla/")
 }
 
 // ownHost reports whether the host asked for is one that nobody else can have lead here. A request without any, which
 // HTTP/1.0 allows, is no browser's.
-func (a *API) ownHost(r *http.Request) bool {
+func (p *Pages) ownHost(r *http.Request) bool {
 	host := hostOf(r)
-	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(a.hosts, host) {
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(p.hosts, host) {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
@@ -87,35 +118,15 @@ func bareHost(host string) string {
 	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 }
 
-// setHosts fills in what the guard against pages knows: the names that are ours.
-func (a *API) setHosts() error {
-	for _, h := range a.AllowedHosts {
-		if strings.Contains(h, ":") && !strings.Contains(h, "]") && strings.Count(h, ":") > 1 {
-			h = "[" + h + "]" // an IPv6 address
-		}
-		a.hosts = append(a.hosts, bareHost(h))
-	}
-	a.crossSite = http.NewCrossOriginProtection()
-	if a.PublicEndpoint == "" {
-		return nil
-	}
-	u, err := url.Parse(a.PublicEndpoint)
-	if err != nil {
-		return err
-	}
-	a.hosts = append(a.hosts, bareHost(u.Host))
-	return a.crossSite.AddTrustedOrigin(u.Scheme + "://" + u.Host)
-}
-
 // MachinesOnly keeps browsers away from other handlers of the provisioning listener.
-func (a *API) MachinesOnly(h http.Handler) http.Handler {
+func (p *Pages) MachinesOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := a.notOfMachine(r); err != nil {
+		if err := p.OfMachines(r); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
 		if r.ContentLength != 0 { // nobody reads it: the server looks for its end no longer than this
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(DrainTime))
 		}
 		h.ServeHTTP(w, r)
 	})

@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// gate bounds how many requests do something dear at the same time, and how many of those one source may do or wait
+// Gate bounds how many requests do something dear at the same time, and how many of those one source may do or wait
 // for, so that one sender does not keep the others out. What does not fit is refused at once and at no cost.
-type gate struct {
+type Gate struct {
 	slots     chan struct{}
 	perSource int           // at work and waiting, of one source
 	waiting   int           // at work and waiting, of all
@@ -21,12 +21,14 @@ type gate struct {
 	all     int
 }
 
-func newGate(slots, perSource, waiting int, patience time.Duration) *gate {
-	return &gate{slots: make(chan struct{}, slots), perSource: perSource, waiting: waiting, patience: patience, sources: map[string]int{}}
+// NewGate lets slots requests work at the same time. perSource are those of one source and waiting those of all, the waiting ones
+// included; one waits no longer than patience.
+func NewGate(slots, perSource, waiting int, patience time.Duration) *Gate {
+	return &Gate{slots: make(chan struct{}, slots), perSource: perSource, waiting: waiting, patience: patience, sources: map[string]int{}}
 }
 
-// enter waits for a place; ok says that there is one, and then leave gives it back.
-func (g *gate) enter(ctx context.Context, source string) (leave func(), ok bool) {
+// Enter waits for a place; ok says that there is one, and then leave gives it back.
+func (g *Gate) Enter(ctx context.Context, source string) (leave func(), ok bool) {
 	if !g.queue(source) {
 		return nil, false
 	}
@@ -42,7 +44,7 @@ func (g *gate) enter(ctx context.Context, source string) (leave func(), ok bool)
 	return nil, false
 }
 
-func (g *gate) queue(source string) bool {
+func (g *Gate) queue(source string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.all >= g.waiting || g.sources[source] >= g.perSource {
@@ -53,7 +55,7 @@ func (g *gate) queue(source string) bool {
 	return true
 }
 
-func (g *gate) unqueue(source string) {
+func (g *Gate) unqueue(source string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.all--
@@ -62,8 +64,16 @@ func (g *gate) unqueue(source string) {
 	}
 }
 
-// sourceOf is whom a request comes from: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
-func sourceOf(r *http.Request) string {
+// Busy says how many are at work and how many wait for a place.
+func (g *Gate) Busy() (working, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	working = len(g.slots)
+	return working, max(0, g.all-working)
+}
+
+// SourceOf is whom a request comes from: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
+func SourceOf(r *http.Request) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

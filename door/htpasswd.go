@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"bytes"
@@ -23,9 +23,9 @@ const maxHTPasswd = 4 << 20
 
 var bcryptForm = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
 
-// readUsers reads an htpasswd file: "name:bcrypt" lines; "#" starts a comment. warnings are what an operator should
+// ReadBasic reads an htpasswd file: "name:bcrypt" lines; "#" starts a comment. warnings are what an operator should
 // know of a file that can be used. Neither they nor the error hold anything of a line but its number and name.
-func readUsers(file string) (u *users, warnings []string, err error) {
+func ReadBasic(file string) (u *Basic, warnings []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the htpasswd file: %w", err)
@@ -40,7 +40,10 @@ func readUsers(file string) (u *users, warnings []string, err error) {
 		text = rest
 		warnings = append(warnings, fmt.Sprintf("%s line 1: a byte-order mark before the first name is passed over", file))
 	}
-	u = &users{hashes: map[string]hashed{}, seen: map[string][]byte{}, key: make([]byte, 32), compare: bcrypt.CompareHashAndPassword}
+	u = &Basic{
+		hashes: map[string]hashed{}, seen: map[string][]byte{}, key: make([]byte, 32), logins: newLogins(),
+		compare: bcrypt.CompareHashAndPassword,
+	}
 	_, _ = rand.Read(u.key) // crypto/rand never fails
 	n := 0
 	for line := range strings.Lines(string(text)) {
