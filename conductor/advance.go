@@ -217,10 +217,8 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 		return r.wait(ctx, step, result)
 	}
 	step.EndedAt = node.Now()
-	r.wentOn(ctx, recall[suspected](r.n.Plan, memoSuspect))
-	for _, memo := range []string{memoSuspect, memoSilent, memoLost} {
-		delete(r.n.Plan.Memo, memo)
-	}
+	r.wentOn(ctx)
+	r.n.Plan.Quiet = node.Quiet{}
 	r.noteStep(ctx, step, "finished after "+since(step.StartedAt))
 	if result.Says != "" {
 		r.note(ctx, infoSeverity, fmt.Sprintf("Step %s: %s", name(step), result.Says))

@@ -36,7 +36,7 @@ func (r *run) fail(ctx context.Context, reason string) error {
 	}
 	p := r.n.Plan
 	if p.Failure == "" {
-		if lost := p.Memo[memoLost]; lost != "" && !p.Aborting {
+		if lost := p.Quiet.Lost; lost != "" && !p.Aborting {
 			reason = lost + " It was started again, and then: " + reason
 		}
 		p.Failure = cut(scrub(r.n, reason))

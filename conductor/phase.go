@@ -41,30 +41,28 @@ func (r *run) stalled(ctx context.Context) string {
 const (
 	offAfter = 30 * time.Second // without a sign of life the BMC is asked
 	offFor   = time.Minute      // a machine that applies firmware may be off for less
-	memoOff  = "conductor.off"  // since when the BMC says that the machine is off, RFC 3339
 )
 
 // switchedOff says that the machine waited for is off, although it was switched on; "" while it is not for certain.
 func (r *run) switchedOff(ctx context.Context, e diagnosis.Evidence) string {
+	off := &r.n.Plan.Quiet.OffSince
 	if r.n.Power != node.PowerOn || e.WithoutSign() < offAfter {
-		delete(r.n.Plan.Memo, memoOff)
+		*off = time.Time{}
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, powerReadTime)
 	defer cancel()
 	if state, err := r.task.Hardware.Power.PowerState(ctx, r.task); err != nil || state != node.PowerOff {
-		delete(r.n.Plan.Memo, memoOff)
+		*off = time.Time{}
 		return ""
 	}
-	since, err := time.Parse(time.RFC3339Nano, r.n.Plan.Memo[memoOff])
-	if err != nil {
-		r.task.Remember(memoOff, e.Now.Format(time.RFC3339Nano))
+	if off.IsZero() {
+		*off = e.Now
+	}
+	if e.Now.Sub(*off) < offFor {
 		return ""
 	}
-	if e.Now.Sub(since) < offFor {
-		return ""
-	}
-	return e.SwitchedOff(since)
+	return e.SwitchedOff(*off)
 }
 
 // panicked says that the kernel of the machine waited for has panicked; "" while it has not.

@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -144,6 +145,45 @@ func TestALifeOnSQLite(t *testing.T) {
 	events, err := s.db.History(t.Context(), uuid, node.Page{})
 	if err != nil || len(events) < 20 {
 		t.Errorf("%d history events, %v", len(events), err)
+	}
+}
+
+// A deploy that waits while the program is replaced by one of this version goes on, and what people were told of its
+// machine is known.
+func TestADeployOfAnEarlierVersionGoesOn(t *testing.T) {
+	s := newSite(t)
+	c, stop := s.start("host-1", s.db)
+	uuid := s.create(c, node.Document{"fake_write_image_delay": "500ms"})
+	for _, step := range []struct {
+		event node.Event
+		want  node.State
+	}{
+		{node.EventManage, node.Manageable}, {node.EventProvide, node.Available}, {node.EventDeploy, node.DeployWait},
+	} {
+		if err := c.Provision(t.Context(), uuid, node.ProvisionRequest{Event: step.event}); err != nil {
+			t.Fatal(err)
+		}
+		s.rest(uuid, step.want)
+	}
+	stop()
+	n, err := s.db.Reserve(t.Context(), uuid, "host-1", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Plan.Memo = map[string]string{ // as version 0.1 kept it
+		"conductor.suspect": `{"Since":"2026-11-30T10:01:30Z","Phase":"work","Told":["deploy.write_image work"]}`,
+	}
+	if err := s.db.Release(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	s.start("host-1", s.db)
+	if n := s.rest(uuid, node.Active); n.Plan != nil || n.LastError != "" {
+		t.Errorf("plan %+v, last_error %q", n.Plan, n.LastError)
+	}
+	events, err := s.db.History(t.Context(), uuid, node.Page{})
+	back := slices.DeleteFunc(events, func(e node.HistoryEvent) bool { return e.Event != "The machine that was quiet (work) goes on." })
+	if err != nil || len(back) != 1 {
+		t.Errorf("%v: %+v", err, back)
 	}
 }
 

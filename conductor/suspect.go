@@ -2,7 +2,6 @@ package conductor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,112 +11,78 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// What people were told of a quiet machine is kept in the plan's memo, so that they are told once, also by the process
-// that goes on after this one. What it is suspected of is judged in diagnosis.
-
-const (
-	memoSuspect = "conductor.suspect" // what people were told, a suspected in JSON
-	memoSilent  = "conductor.silent"  // since when the working agent does not answer, a diagnosis.Silence in JSON
-	memoLost    = "conductor.lost"    // where the step under way lost its machine first, for people
-)
-
-// suspected is what people were told of a quiet machine.
-type suspected struct {
-	diagnosis.Suspicion
-	Told []string // "<step> <phase>" that are in the history already: once each
-}
-
-func recall[T any](p *node.Plan, key string) (v T) {
-	_ = json.Unmarshal([]byte(p.Memo[key]), &v) // "" or what keep wrote
-	return v
-}
-
-func keep(p *node.Plan, key string, v any) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return
-	}
-	if p.Memo == nil {
-		p.Memo = map[string]string{}
-	}
-	p.Memo[key] = string(text)
-}
+// What people were told of a quiet machine is kept in the plan, so that they are told once, also by the process that
+// goes on after this one. What it is suspected of is judged in diagnosis.
 
 // suspect tells people, once a phase, that the machine is quiet, and that it has gone on.
 func (r *run) suspect(ctx context.Context, s diagnosis.Suspicion) {
-	p := r.n.Plan
-	before := recall[suspected](p, memoSuspect)
 	if s.Phase == "" {
-		r.wentOn(ctx, before)
+		r.wentOn(ctx)
 		return
 	}
-	now := suspected{s, before.Told}
-	if key := name(p.Current()) + " " + now.Phase; !slices.Contains(now.Told, key) {
-		now.Told = append(now.Told, key)
-		r.note(ctx, infoSeverity, now.Text)
-	}
-	keep(p, memoSuspect, now)
+	r.tellOnce(ctx, name(r.n.Plan.Current())+" "+s.Phase, s.Text)
+	before := &r.n.Plan.Quiet.Suspected
+	before.Since, before.Phase = s.Since, s.Phase
 }
 
-// wentOn takes back what a machine was suspected of.
-func (r *run) wentOn(ctx context.Context, s suspected) {
-	if s.Phase == "" {
+// wentOn takes back what the machine was suspected of.
+func (r *run) wentOn(ctx context.Context) {
+	before := &r.n.Plan.Quiet.Suspected
+	if before.Phase == "" {
 		return
 	}
-	r.log.Info("the quiet machine goes on", "phase", s.Phase)
-	if key := "went on " + s.Phase; !slices.Contains(s.Told, key) {
-		s.Told = append(s.Told, key)
-		r.note(ctx, infoSeverity, fmt.Sprintf("The machine that was quiet (%s) goes on.", s.Phase))
-	}
-	s.Phase = ""
-	keep(r.n.Plan, memoSuspect, s)
+	r.log.Info("the quiet machine goes on", "phase", before.Phase)
+	r.tellOnce(ctx, "went on "+before.Phase, fmt.Sprintf("The machine that was quiet (%s) goes on.", before.Phase))
+	before.Phase = ""
 }
 
-// silent takes down since when a working agent answers no polls, and whether it is suspected for it.
+// tellOnce notes what people were not told yet of this step's machine.
+func (r *run) tellOnce(ctx context.Context, key, text string) {
+	told := &r.n.Plan.Quiet.Suspected.Told
+	if !slices.Contains(*told, key) {
+		*told = append(*told, key)
+		r.note(ctx, infoSeverity, text)
+	}
+}
+
+// silent records since when a working agent answers no polls, and whether it is suspected for it.
 func (r *run) silent(ctx context.Context, why string, until time.Time) {
-	p := r.n.Plan
-	before := recall[suspected](p, memoSuspect)
+	q := &r.n.Plan.Quiet
 	if why == "" {
-		if _, ok := p.Memo[memoSilent]; ok {
-			delete(p.Memo, memoSilent)
-			r.wentOn(ctx, before)
+		if !q.Silence.Since.IsZero() {
+			q.Silence = node.Silence{}
+			r.wentOn(ctx)
 		}
 		return
 	}
-	now := recall[diagnosis.Silence](p, memoSilent)
-	if now.Since.IsZero() {
-		now.Since = r.asked // an agent that hangs takes a question, and its time
+	if q.Silence.Since.IsZero() {
+		q.Silence.Since = r.asked // an agent that hangs takes a question, and its time
 	}
-	now.Until, now.Why = until, cut(scrub(r.n, why))
-	keep(p, memoSilent, now)
-	if node.Since(now.Since) >= diagnosis.WorkQuiet || before.Phase != "" {
+	q.Silence.Until, q.Silence.Why = until, cut(scrub(r.n, why))
+	if node.Since(q.Silence.Since) >= diagnosis.WorkQuiet || q.Suspected.Phase != "" {
 		r.c.heardSoFar(ctx, r.n.UUID)
 		r.suspect(ctx, diagnosis.Judge(r.evidence(ctx)).Suspect)
 	}
 }
 
-// lostFirst takes down where a step lost its machine that is started again now: if that does not help, the flow's
+// lostFirst records where a step lost its machine that is started again now: if that does not help, the flow's
 // failure begins with it.
 func (r *run) lostFirst(ctx context.Context, step *node.PlannedStep, how string) {
-	p := r.n.Plan
-	if how == "" || p.Memo[memoLost] != "" {
+	q := &r.n.Plan.Quiet
+	if how == "" || q.Lost != "" {
 		return
 	}
 	text := fmt.Sprintf("The machine was lost first at %s in step %s, %s after that began",
 		node.Now().UTC().Format("15:04:05 UTC"), name(step), since(step.StartedAt))
-	if q := recall[diagnosis.Silence](p, memoSilent); !q.Since.IsZero() {
-		text += fmt.Sprintf(" (it has not answered since %s)", q.Since.UTC().Format("15:04:05 UTC"))
+	if since := q.Silence.Since; !since.IsZero() {
+		text += fmt.Sprintf(" (it has not answered since %s)", since.UTC().Format("15:04:05 UTC"))
 	}
 	text += ": " + how + "."
 	if did := r.atWork(ctx, step); did != "" {
 		text += " Under way, as last told: " + did + "."
 	}
-	if p.Memo == nil {
-		p.Memo = map[string]string{}
-	}
-	p.Memo[memoLost] = cut(scrub(r.n, text))
-	delete(p.Memo, memoSilent)
-	delete(p.Memo, memoSuspect)
+	q.Lost = cut(scrub(r.n, text))
+	q.Silence, q.Suspected = node.Silence{}, node.Suspected{}
 }
 
 // atWork is what the step was doing, as its progress told last; "" when it told nothing.

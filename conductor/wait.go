@@ -12,9 +12,6 @@ import (
 // maintenancePause is how often a node in maintenance that waits is looked at.
 const maintenancePause = 10 * time.Second
 
-// memoPaused is the memo key of the step whose pause for maintenance people were told of.
-const memoPaused = "conductor.paused"
-
 // poll asks the step that waits whether its wait is over.
 func (r *run) poll(ctx context.Context) error {
 	step := r.n.Plan.Current()
@@ -210,8 +207,8 @@ func (r *run) stopWaiting() {
 // ends: somebody is looking at the machine.
 func (r *run) pauseForMaintenance(ctx context.Context) error {
 	p, now := r.n.Plan, node.Now()
-	if told := fmt.Sprint(p.Index); r.task != nil && r.task.Recall(memoPaused) != told {
-		r.task.Remember(memoPaused, told)
+	if p.Quiet.Paused != p.Index+1 {
+		p.Quiet.Paused = p.Index + 1
 		why := ""
 		if r.n.Fault != node.NoFault {
 			why = fmt.Sprintf(" (%s)", r.n.Fault)

@@ -47,7 +47,8 @@ func (c *Conductor) waitOf(n *node.Node) diagnosis.Evidence {
 		Waiting: p.Waiting(), WaitedFor: p.Await(), Waited: node.Since(p.WaitingSince), Deadline: p.Deadline,
 		BootPhaseTimeout: c.cfg.BootPhaseTimeout, FirmwareTimeout: c.cfg.FirmwareTimeout,
 		Agent: n.Agent, Override: overrideOf(p),
-		Known: recall[suspected](p, memoSuspect).Suspicion, Silence: recall[diagnosis.Silence](p, memoSilent), Lost: p.Memo[memoLost],
+		Known:   diagnosis.Suspicion{Since: p.Quiet.Suspected.Since, Phase: p.Quiet.Suspected.Phase},
+		Silence: p.Quiet.Silence, Lost: p.Quiet.Lost,
 	}
 	if f := flowOf(n); f != nil {
 		e.Flow = capital(f.noun)

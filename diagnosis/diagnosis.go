@@ -37,9 +37,9 @@ type Evidence struct {
 	Serial   node.MachineLines
 	AgentLog node.MachineLines // both since the flow began
 
-	Known   Suspicion // what people were told already
-	Silence Silence   // of the working agent
-	Lost    string    // where the step under way lost its machine first, for people
+	Known   Suspicion    // what people were told already
+	Silence node.Silence // of the working agent
+	Lost    string       // where the step under way lost its machine first, for people
 }
 
 // Override is what a BMC said of the boot device that it was told, when it was asked for it before the start.
@@ -62,13 +62,7 @@ const (
 type Suspicion struct {
 	Since time.Time // the last sign of life then; zero when there was none
 	Phase string    // "" when it is not suspected, or no more
-	Text  string    `json:"-"` // for people
-}
-
-// Silence is since when a working agent answers no polls, until when it may, and why the last was not answered.
-type Silence struct {
-	Since, Until time.Time
-	Why          string
+	Text  string    // for people
 }
 
 // Verdict is what the evidence of a wait says.

@@ -63,6 +63,8 @@ type Plan struct {
 	// Memo is what steps leave for later polls and steps. Keys are "<interface>.<name>"; no secrets.
 	Memo map[string]string `json:"memo,omitempty"`
 
+	Quiet Quiet `json:"quiet,omitzero"`
+
 	Manual    bool `json:"manual,omitempty"`     // cleaning or service asked for with steps: they run in their order, and nothing else does
 	NoRamdisk bool `json:"no_ramdisk,omitempty"` // disable_ramdisk: steps of the agent are not possible
 	InBand    bool `json:"in_band,omitempty"`    // the agent's own steps have been merged in
@@ -122,5 +124,6 @@ func (p *Plan) Clone() *Plan {
 	c := *p
 	c.Steps = slices.Clone(p.Steps)
 	c.Memo, c.Off = maps.Clone(p.Memo), slices.Clone(p.Off)
+	c.Quiet.Suspected.Told = slices.Clone(p.Quiet.Suspected.Told)
 	return &c
 }

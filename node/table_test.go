@@ -113,6 +113,7 @@ func TestAPlanSurvivesItsJSON(t *testing.T) {
 		Flow: FlowClean, Index: 1, StartedAt: at, WaitingSince: at, Deadline: at.Add(time.Hour),
 		Awaits: FirstCall, WaitingFor: "the agent", PollAt: at,
 		Memo: map[string]string{"deploy.address": "10.0.0.5"}, Off: []string{"deploy.erase_devices"}, Manual: true, NoRamdisk: true, InBand: true, Aborting: true, Failure: "no disk",
+		Quiet: Quiet{Suspected{at, "work", []string{"deploy.erase work"}}, Silence{at, at, "no route"}, "lost", at, 1},
 		Steps: []PlannedStep{
 			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true, Reboot: true, Hidden: true, ArgsInfo: map[string]Argument{"a": {Required: true, Help: "what"}}, StartedAt: at, EndedAt: at},
 			{Interface: RAID, Step: "create"},
@@ -146,7 +147,8 @@ func TestAClonedNodeIsItsOwn(t *testing.T) {
 	n := &Node{UUID: "u", Interfaces: map[Interface]string{Power: "a"}, Traits: []string{"T"}, SecureBoot: &yes,
 		Properties: Document{"k": "a"}, DriverInfo: Document{"k": "a"}, InstanceInfo: Document{"k": "a"}, DriverInternalInfo: Document{"k": "a"},
 		Extra: Document{"k": "a"}, NetworkData: Document{"k": "a"}, RAIDConfig: Document{"k": "a"}, TargetRAIDConfig: Document{"k": "a"},
-		Plan: &Plan{Steps: []PlannedStep{{Step: "a"}}, Memo: map[string]string{"k": "a"}}}
+		Plan: &Plan{Steps: []PlannedStep{{Step: "a"}}, Memo: map[string]string{"k": "a"},
+			Quiet: Quiet{Suspected: Suspected{Told: []string{"a"}}}}}
 	want := n.Clone()
 	c := n.Clone()
 	c.Interfaces[Power], c.Traits[0] = "b", "U"
@@ -154,6 +156,7 @@ func TestAClonedNodeIsItsOwn(t *testing.T) {
 		d["k"] = "b"
 	}
 	c.Plan.Steps[0].Step, c.Plan.Memo["k"], c.Plan.Index = "b", "b", 1
+	c.Plan.Quiet.Suspected.Told[0] = "b"
 	if !reflect.DeepEqual(n, want) {
 		t.Errorf("a change of the clone shows in the node: %+v", n)
 	}
