@@ -201,10 +201,10 @@ func TestInspectionReport(t *testing.T) {
 // knowing is an inspect interface that finds out more of a port the node has.
 type knowing struct{ testInspect }
 
-func (k knowing) Inspected(_ context.Context, t *driver.Task, d node.InspectionData) (driver.Findings, error) {
+func (k knowing) Inspected(_ context.Context, t *driver.Task, d node.InspectionData) (node.Findings, error) {
 	p := t.Ports[0]
 	p.LocalLinkConnection = node.Document{"port_id": "Ethernet7"}
-	return driver.Findings{Inventory: node.Inventory{Inventory: d.Inventory}, Ports: []node.Port{p, {Address: "52:54:00:00:00:77"}}}, nil
+	return node.Findings{Inventory: node.Inventory{Inventory: d.Inventory}, Ports: []node.Port{p, {Address: "52:54:00:00:00:77"}}}, nil
 }
 
 func TestAnInspectionTellsMoreOfAKnownPort(t *testing.T) {

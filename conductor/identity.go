@@ -162,7 +162,7 @@ func strongest(all []*candidate) []*candidate {
 
 // dropForeign takes out of the findings each port whose address a port of another node has, and says so: such an
 // address is no machine's own.
-func (c *Conductor) dropForeign(ctx context.Context, t *driver.Task, found *driver.Findings) error {
+func (c *Conductor) dropForeign(ctx context.Context, t *driver.Task, found *node.Findings) error {
 	var kept []node.Port
 	for _, p := range found.Ports {
 		if p.ID == 0 {

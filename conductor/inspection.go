@@ -225,8 +225,8 @@ func isStores(ctx context.Context, err error) bool {
 
 // read has the node's inspect interface and then the inspection rules work on a report. The findings have
 // every port that they add or change, those that they add with a UUID. An error has changed nothing.
-func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.InspectionData) (driver.Findings, error) {
-	var found driver.Findings
+func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.InspectionData) (node.Findings, error) {
+	var found node.Findings
 	reader, ok := t.Hardware.Inspect.(driver.InspectionResult)
 	if !ok {
 		return found, storeError{node.Errorf(node.Invalid, "The %s inspect interface of node %s takes no reports.", t.Hardware.Inspect.Name(), t.Node.UUID)}
@@ -259,7 +259,7 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 }
 
 // applyRules runs the inspection rules of the main phase on what an inspection found.
-func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *driver.Findings) error {
+func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *node.Findings) error {
 	list, err := c.store.InspectionRules(ctx, node.MainPhase, node.Page{})
 	if err != nil {
 		return storeError{err}
@@ -303,7 +303,7 @@ func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *drive
 }
 
 // afterwards are all ports that a node is going to have.
-func afterwards(old []node.Port, found *driver.Findings) []node.Port {
+func afterwards(old []node.Port, found *node.Findings) []node.Port {
 	has := func(list []node.Port, p node.Port) bool {
 		return slices.ContainsFunc(list, func(o node.Port) bool { return o.UUID == p.UUID })
 	}
@@ -353,7 +353,7 @@ func (c *Conductor) fits(ctx context.Context, before, after *node.Node) error {
 }
 
 // keep stores what was found, but for the node itself.
-func (c *Conductor) keep(ctx context.Context, t *driver.Task, found driver.Findings) error {
+func (c *Conductor) keep(ctx context.Context, t *driver.Task, found node.Findings) error {
 	for _, text := range found.Notes {
 		c.note(ctx, t.Node, string(node.FlowInspect), infoSeverity, text)
 	}

@@ -152,9 +152,9 @@ func TestRulesThatCannotBeRead(t *testing.T) {
 // slow is an inspect interface that takes longer to read a report than a lease lives, and finds a port gone.
 type slow struct{ testInspect }
 
-func (s slow) Inspected(_ context.Context, t *driver.Task, d node.InspectionData) (driver.Findings, error) {
+func (s slow) Inspected(_ context.Context, t *driver.Task, d node.InspectionData) (node.Findings, error) {
 	time.Sleep(3 * time.Minute)
-	return driver.Findings{Inventory: node.Inventory{Inventory: d.Inventory}, Gone: t.Ports}, nil
+	return node.Findings{Inventory: node.Inventory{Inventory: d.Inventory}, Gone: t.Ports}, nil
 }
 
 func TestAReportThatTakesLong(t *testing.T) {

@@ -267,7 +267,7 @@ func (i testInspect) Steps() []driver.Step {
 		}}}
 }
 
-func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.InspectionData) (driver.Findings, error) {
+func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.InspectionData) (node.Findings, error) {
 	t.Node.Properties = node.Document{"cpus": "4"}
 	found, err := i.Inspect.Inspected(ctx, t, d)
 	found.Ports = []node.Port{{Address: "52:54:00:00:00:99", PXEEnabled: true}, {Address: mac1}}

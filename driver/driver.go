@@ -101,15 +101,7 @@ type Inspect interface {
 type InspectionResult interface {
 	// Inspected takes the machine's report, changes t.Node and returns what to store. An error has
 	// changed nothing.
-	Inspected(ctx context.Context, t *Task, data node.InspectionData) (Findings, error)
-}
-
-// Findings are what an inspection found out beside the node's own fields.
-type Findings struct {
-	Inventory node.Inventory
-	Ports     []node.Port // to add (ID 0), or of the node and to be saved anew
-	Gone      []node.Port // of the node and to be removed
-	Notes     []string    // what people should know of how it was read
+	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Findings, error)
 }
 
 // Reported is the memo key that the conductor sets, to the time (RFC 3339), when an inspection

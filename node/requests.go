@@ -45,6 +45,14 @@ type InspectionData struct {
 	Bound bool
 }
 
+// Findings are what an inspection found out beside the node's own fields.
+type Findings struct {
+	Inventory Inventory
+	Ports     []Port   // to add (ID 0), or of the node and to be saved anew
+	Gone      []Port   // of the node and to be removed
+	Notes     []string // what people should know of how it was read
+}
+
 // Validation is the result of checking one interface: OK nil means "not supported".
 type Validation struct {
 	OK     *bool

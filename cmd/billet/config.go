@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/billet-metal/billet/boot/dhcp"
-	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
+	"github.com/billet-metal/billet/inspection"
 )
 
 // Config is everything `billet serve` can be told. Its keys are one table, see keys.
@@ -194,7 +194,9 @@ func (c *Config) keys() []key {
 		{"clean_callback_timeout", "30m", "longest wait for the machine in a clean step", duration(&c.CleanTimeout)},
 		{"inspect_callback_timeout", "30m", "longest wait for the inspection report", duration(&c.InspectTimeout)},
 		{"inspection_lldp", "false", "inspection listens, for half a minute at most, for the switches' LLDP: ports get their local_link_connection", boolean(&c.InspectionLLDP)},
-		{"inspection_hooks", strings.Join(agent.DefaultHooks, ","), "what inspection makes of a report, in order; more are accelerators, boot-mode, cpu-capabilities, cpus, extra-hardware, local-link-connection, memory, parse-lldp, pci-devices, physical-network, raid-device, root-device", hookList(&c.InspectionHooks)},
+		{"inspection_hooks", strings.Join(inspection.DefaultHooks, ","), "what inspection makes of a report, in order; " +
+			"more are accelerators, boot-mode, cpu-capabilities, cpus, extra-hardware, local-link-connection, " +
+			"memory, parse-lldp, pci-devices, physical-network, raid-device, root-device", hookList(&c.InspectionHooks)},
 		{"inspection_add_ports", "pxe", "interfaces that become ports: pxe (that it booted from), active (with an address), all or disabled", oneOf(&c.InspectionAddPorts, "pxe", "active", "all", "disabled")},
 		{"inspection_keep_ports", "all", "ports that inspection keeps: all, present (of interfaces found) or added (of interfaces that inspection_add_ports is for)", oneOf(&c.InspectionKeepPorts, "all", "present", "added")},
 		{"inspection_update_pxe_enabled", "true", "inspection sets pxe_enabled of the node's ports: true for the interface it booted from, false for the others", boolean(&c.InspectionPXEPorts)},

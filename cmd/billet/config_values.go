@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot/dhcp"
-	"github.com/billet-metal/billet/driver/agent"
 	"github.com/billet-metal/billet/fetch"
+	"github.com/billet-metal/billet/inspection"
 )
 
 // The parsers of configuration values: each returns what puts a text into its field, or says what
@@ -193,7 +193,7 @@ func items(s string) (out []string) {
 func hookList(p *[]string) func(string) error {
 	return func(s string) error {
 		*p = append([]string{}, items(s)...)
-		return agent.CheckHooks(*p)
+		return inspection.CheckHooks(*p)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/billet-metal/billet/driver/ipmi"
 	"github.com/billet-metal/billet/driver/iscsi"
 	"github.com/billet-metal/billet/driver/pxe"
+	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 )
@@ -49,18 +50,21 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
 	}
 	inspect := &agent.Inspect{
-		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Hooks: c.InspectionHooks, Params: c.InspectionParams,
-		AddPorts: agent.AddPorts(c.InspectionAddPorts), KeepPorts: agent.KeepPorts(c.InspectionKeepPorts),
-		CPUCapabilities: c.CPUCapabilities, PCIAliases: c.PCIAliases, PhysicalNetworks: c.PhysicalNetworks,
+		APIURL: p.machineURL, BootTimeout: c.InspectTimeout, Params: c.InspectionParams,
+		Settings: inspection.Settings{
+			Hooks:    c.InspectionHooks,
+			AddPorts: inspection.AddPorts(c.InspectionAddPorts), KeepPorts: inspection.KeepPorts(c.InspectionKeepPorts),
+			CPUCapabilities: c.CPUCapabilities, PCIAliases: c.PCIAliases, PhysicalNetworks: c.PhysicalNetworks,
+		},
 	}
 	if !c.InspectionPXEPorts {
-		inspect.PXEPorts = agent.KeepPXEPorts
+		inspect.PXEPorts = inspection.KeepPXEPorts
 	}
 	if !c.InspectionPowerOff {
 		inspect.After = agent.StayOn
 	}
 	if c.InspectionLLDP {
-		inspect.LLDP = agent.LLDP
+		inspect.LLDP = inspection.LLDP
 	}
 
 	all := driver.Types{

@@ -10,13 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/inspection"
 )
 
 func TestInspectionOptions(t *testing.T) {
-	c, err := load(t, "inspection_hooks: [ramdisk-error, validate-interfaces, ports, memory]\ninspection_keep_ports: present\n", []string{"BILLET_INSPECTION_ADD_PORTS=all"}, []string{
-		"--inspection-update-pxe-enabled=false", "--inspection-power-off=false", "--inspection-extra-kernel-params", "ipa-inspection-benchmarks=cpu,mem  a=b=c",
-		"--inspection-cpu-capabilities", "fpu:has_fpu", "--inspection-pci-device-alias", "10DE:1EB8:tesla_t4, 8086:1572:x710",
-		"--inspection-physical-network-cidr-map", "10.1.2.3/16:racks,2001:db8::/32:six"})
+	c, err := load(t, "inspection_hooks: [ramdisk-error, validate-interfaces, ports, memory]\ninspection_keep_ports: present\n",
+		[]string{"BILLET_INSPECTION_ADD_PORTS=all"}, []string{
+			"--inspection-update-pxe-enabled=false", "--inspection-power-off=false",
+			"--inspection-extra-kernel-params", "ipa-inspection-benchmarks=cpu,mem  a=b=c",
+			"--inspection-cpu-capabilities", "fpu:has_fpu", "--inspection-pci-device-alias", "10DE:1EB8:tesla_t4, 8086:1572:x710",
+			"--inspection-physical-network-cidr-map", "10.1.2.3/16:racks,2001:db8::/32:six"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,11 +32,15 @@ func TestInspectionOptions(t *testing.T) {
 		}
 	}
 	want := &agent.Inspect{
-		APIURL: "http://10.0.0.1:6386", BootTimeout: c.InspectTimeout, Hooks: []string{"ramdisk-error", "validate-interfaces", "ports", "memory"},
-		AddPorts: agent.AddAll, KeepPorts: agent.KeepPresent, PXEPorts: agent.KeepPXEPorts, After: agent.StayOn,
-		Params: map[string]string{"ipa-inspection-benchmarks": "cpu,mem", "a": "b=c"}, CPUCapabilities: map[string]string{"fpu": "has_fpu"},
-		PCIAliases:       map[string]string{"10de:1eb8": "tesla_t4", "8086:1572": "x710"},
-		PhysicalNetworks: map[netip.Prefix]string{netip.MustParsePrefix("10.1.0.0/16"): "racks", netip.MustParsePrefix("2001:db8::/32"): "six"},
+		APIURL: "http://10.0.0.1:6386", BootTimeout: c.InspectTimeout, After: agent.StayOn,
+		Params: map[string]string{"ipa-inspection-benchmarks": "cpu,mem", "a": "b=c"},
+		Settings: inspection.Settings{
+			Hooks:    []string{"ramdisk-error", "validate-interfaces", "ports", "memory"},
+			AddPorts: inspection.AddAll, KeepPorts: inspection.KeepPresent, PXEPorts: inspection.KeepPXEPorts,
+			CPUCapabilities:  map[string]string{"fpu": "has_fpu"},
+			PCIAliases:       map[string]string{"10de:1eb8": "tesla_t4", "8086:1572": "x710"},
+			PhysicalNetworks: map[netip.Prefix]string{netip.MustParsePrefix("10.1.0.0/16"): "racks", netip.MustParsePrefix("2001:db8::/32"): "six"},
+		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
@@ -45,10 +52,11 @@ func TestInspectionDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(c.InspectionHooks, agent.DefaultHooks) || c.InspectionAddPorts != "pxe" || c.InspectionKeepPorts != "all" || !c.InspectionPXEPorts || !c.InspectionPowerOff {
+	if !slices.Equal(c.InspectionHooks, inspection.DefaultHooks) || c.InspectionAddPorts != "pxe" || c.InspectionKeepPorts != "all" ||
+		!c.InspectionPXEPorts || !c.InspectionPowerOff {
 		t.Errorf("%+v", c)
 	}
-	if diff := cmp.Diff(agent.DefaultCPUCapabilities, c.CPUCapabilities); diff != "" {
+	if diff := cmp.Diff(inspection.DefaultCPUCapabilities, c.CPUCapabilities); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -63,8 +71,11 @@ func TestInspectionOptionsThatAreWrong(t *testing.T) {
 		{"--inspection-cpu-capabilities=vmx", `flag --inspection-cpu-capabilities: inspection_cpu_capabilities: "vmx" is not like flag:capability`},
 		{"--inspection-pci-device-alias=10de:t4", `flag --inspection-pci-device-alias: inspection_pci_device_alias: "10de:t4" is not like 10de:1eb8:tesla_t4`},
 		{"--inspection-pci-device-alias=t4", `flag --inspection-pci-device-alias: inspection_pci_device_alias: "t4" is not like 10de:1eb8:tesla_t4`},
-		{"--inspection-physical-network-cidr-map=10.1.0.0:racks", `flag --inspection-physical-network-cidr-map: inspection_physical_network_cidr_map: "10.1.0.0:racks" does not begin with a network such as 10.1.0.0/16`},
-		{"--discovery=true --inspection-add-ports=disabled", "discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
+		{"--inspection-physical-network-cidr-map=10.1.0.0:racks",
+			`flag --inspection-physical-network-cidr-map: ` +
+				`inspection_physical_network_cidr_map: "10.1.0.0:racks" does not begin with a network such as 10.1.0.0/16`},
+		{"--discovery=true --inspection-add-ports=disabled",
+			"discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
 		{"--discovery=true --inspection-hooks=memory", "discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
 	} {
 		if _, err := load(t, "", nil, strings.Fields(tt.args)); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

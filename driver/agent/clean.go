@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
@@ -81,7 +82,7 @@ func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.Planned
 		return nil, err
 	}
 	if offered.Boot != nil {
-		booted(t.Node, *offered.Boot)
+		inspection.Booted(t.Node, *offered.Boot)
 	}
 	return ofInterface(t, d.plan(flow, t.Hardware.Deploy, offered)), nil
 }

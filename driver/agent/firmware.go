@@ -5,30 +5,7 @@ import (
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/wire"
 )
-
-// bootMode is "bios", "uefi", or "" when the machine does not say.
-func bootMode(b wire.BootInfo) string {
-	if mode := strings.ToLower(b.CurrentBootMode); mode == "bios" || mode == "uefi" {
-		return mode
-	}
-	return ""
-}
-
-// booted notes on the node what its machine says of how it booted. What it does not say stays as it was known.
-func booted(n *node.Node, b wire.BootInfo) {
-	mode, off := bootMode(b), false
-	if mode != "" {
-		n.BootMode = mode
-	}
-	switch {
-	case b.SecureBoot != nil:
-		n.SecureBoot = b.SecureBoot
-	case mode == "bios":
-		n.SecureBoot = &off
-	}
-}
 
 // wantsSecureBoot reports that the instance asks for Secure Boot.
 func wantsSecureBoot(n *node.Node) bool {

@@ -71,9 +71,9 @@ func (i Inspect) Steps() []driver.Step {
 }
 
 // Inspected takes a report from a client that plays the machine.
-func (Inspect) Inspected(_ context.Context, _ *driver.Task, data node.InspectionData) (driver.Findings, error) {
+func (Inspect) Inspected(_ context.Context, _ *driver.Task, data node.InspectionData) (node.Findings, error) {
 	if data.Error != "" {
-		return driver.Findings{}, node.Errorf(node.Invalid, "the machine reported: %s", data.Error)
+		return node.Findings{}, node.Errorf(node.Invalid, "the machine reported: %s", data.Error)
 	}
-	return driver.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: data.PluginData}}, nil
+	return node.Findings{Inventory: node.Inventory{Inventory: data.Inventory, PluginData: data.PluginData}}, nil
 }

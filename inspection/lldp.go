@@ -1,4 +1,4 @@
-package agent
+package inspection
 
 import (
 	"encoding/binary"
@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -30,6 +29,9 @@ const (
 	vlanSubtype = 1 // of 802.1: port VLAN
 )
 
+// LLDP frames come from the network: a switch, or whoever plays one, writes them. Nothing of them is trusted further than
+// text that people read, and an inspection does not fail on them.
+
 // neighbour is what a switch said of itself and of the port at the other end of the cable.
 type neighbour struct {
 	said     map[string]any // in Ironic's names
@@ -45,8 +47,7 @@ const (
 	maxLLDPInterfaces = 64
 )
 
-// neighbours reads the LLDP fields of every interface, by name. What cannot be read is left out: it
-// comes from the network, and an inspection does not fail on a switch.
+// neighbours reads the LLDP fields of every interface, by name. What cannot be read is left out.
 func neighbours(nics []wire.NIC) map[string]neighbour {
 	out := map[string]neighbour{}
 	for _, nic := range nics {
@@ -57,7 +58,7 @@ func neighbours(nics []wire.NIC) map[string]neighbour {
 		}
 		for _, field := range fields[:min(len(fields), maxLLDPFields)] {
 			if kind, value, ok := lldpField(field); ok {
-				n.take(kind, value)
+				n.read(kind, value)
 			}
 		}
 		if len(n.said) > 0 {
@@ -82,35 +83,35 @@ func lldpField(v any) (kind int, value string, ok bool) {
 	return int(number), string(raw), isNumber && isText && err == nil && len(raw) > 0
 }
 
-func (n *neighbour) take(kind int, value string) {
+func (n *neighbour) read(kind int, value string) {
 	switch kind {
 	case lldpChassis:
 		id, isMAC := lldpID(value, 4, 5)
-		if n.tell("switch_chassis_id", id); isMAC {
+		if n.set("switch_chassis_id", id); isMAC {
 			n.switchID = id
 		}
 	case lldpPort:
 		n.portID, _ = lldpID(value, 3, 4)
-		n.tell("switch_port_id", n.portID)
+		n.set("switch_port_id", n.portID)
 	case lldpDescription:
-		n.tell("switch_port_description", printable(value))
+		n.set("switch_port_description", printable(value))
 	case lldpName:
-		n.tell("switch_system_name", printable(value))
+		n.set("switch_system_name", printable(value))
 	case lldpSystem:
-		n.tell("switch_system_description", printable(value))
+		n.set("switch_system_description", printable(value))
 	case lldpOrganised:
-		n.takeOrganised(value)
+		n.readOrganised(value)
 	}
 }
 
-func (n *neighbour) tell(name, value string) {
+func (n *neighbour) set(name, value string) {
 	if value != "" {
 		n.said[name] = value
 	}
 }
 
-// takeOrganised reads a field of an organisation: three bytes of whose it is, a subtype, a value.
-func (n *neighbour) takeOrganised(v string) {
+// readOrganised reads a field of an organisation: three bytes of whose it is, a subtype, a value.
+func (n *neighbour) readOrganised(v string) {
 	if len(v) < 6 {
 		return
 	}
@@ -156,17 +157,4 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// linked adds to a port's local_link_connection what it does not say yet; false: nothing was new.
-// What a person wrote stays.
-func (n neighbour) linked(p *node.Port) bool {
-	link, added := p.LocalLinkConnection.Clone(), false
-	for key, value := range map[string]string{"switch_id": n.switchID, "port_id": n.portID, "switch_info": node.Document(n.said).String("switch_system_name")} {
-		if _, there := link[key]; !there && value != "" {
-			link[key], added = value, true
-		}
-	}
-	p.LocalLinkConnection = link
-	return added
 }

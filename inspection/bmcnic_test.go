@@ -1,9 +1,10 @@
-package agent
+package inspection_test
 
 import (
 	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -44,11 +45,9 @@ func TestTheBMCsInterfaceBecomesNoPort(t *testing.T) {
 		{"eth1 52:54:00:00:00:02 virtio_net", true},
 		{"enp0s20f0u2 3c:ec:ef:00:00:03 r8152", true},
 	} {
-		w := newWorld(t)
-		w.ports = nil
-		task := w.task()
-		task.Ports = nil
-		found, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), task, interfacesOf(t, "eno1 3c:ec:ef:00:00:01 igb", tt.line))
+		w := newWorld()
+		found, err := (&inspection.Settings{AddPorts: inspection.AddAll}).Read(w.node(), nil,
+			interfacesOf(t, "eno1 3c:ec:ef:00:00:01 igb", tt.line))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,9 +55,8 @@ func TestTheBMCsInterfaceBecomesNoPort(t *testing.T) {
 			t.Errorf("%s: ports %+v, notes %q", tt.line, found.Ports, found.Notes)
 		}
 	}
-	task := newWorld(t).task()
-	task.Ports = nil
-	found, err := (&Inspect{AddPorts: AddAll}).Inspected(t.Context(), task, interfacesOf(t, "usb0 b6:df:01:02:03:04 cdc_ether"))
+	found, err := (&inspection.Settings{AddPorts: inspection.AddAll}).Read(newWorld().node(), nil,
+		interfacesOf(t, "usb0 b6:df:01:02:03:04 cdc_ether"))
 	if err != nil || len(found.Ports) != 1 || !found.Ports[0].PXEEnabled {
 		t.Errorf("the interface it booted from is none of the BMC's: %+v, %v", found, err)
 	}
@@ -67,16 +65,16 @@ func TestTheBMCsInterfaceBecomesNoPort(t *testing.T) {
 // A report that nothing binds to the machine neither changes which port its node boots from nor takes one away.
 func TestAnUnboundReportMovesNoNetworkBoot(t *testing.T) {
 	for _, bound := range []bool{false, true} {
-		w := newWorld(t)
-		task := w.task()
-		task.Node.ID = 7
-		task.Ports = []node.Port{
+		w := newWorld()
+		n := w.node()
+		n.ID = 7
+		w.ports = []node.Port{
 			{ID: 1, UUID: "p1", Address: "3c:ec:ef:00:00:01", PXEEnabled: true, Extra: node.Document{}, LocalLinkConnection: node.Document{}},
 			{ID: 2, UUID: "p2", Address: "3c:ec:ef:00:00:02", Extra: node.Document{}, LocalLinkConnection: node.Document{}},
 		}
 		data := interfacesOf(t, "eth9 66:66:66:66:66:66 igb")
 		data.Bound = bound
-		found, err := (&Inspect{AddPorts: AddAll, KeepPorts: KeepPresent}).Inspected(t.Context(), task, data)
+		found, err := (&inspection.Settings{AddPorts: inspection.AddAll, KeepPorts: inspection.KeepPresent}).Read(n, w.ports, data)
 		if err != nil {
 			t.Fatal(err)
 		}
