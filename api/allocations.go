@@ -8,7 +8,7 @@ import (
 )
 
 var allocations = &records[node.Allocation]{
-	name: "allocation", noun: "allocation", path: []string{"allocations"}, detail: "any?detail",
+	name: "allocation", noun: "allocation", path: []string{"allocations"},
 	columns: []column[view[node.Allocation]]{
 		{"uuid", func(a view[node.Allocation]) any { return a.it.UUID }},
 		{"name", func(a view[node.Allocation]) any { return orNull(a.it.Name) }},
@@ -180,7 +180,7 @@ func (a *API) createAllocation(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) patchAllocation(w http.ResponseWriter, c *call) error {
-	if !c.version.knows("PATCH of an allocation") {
+	if c.version < allocationsChange {
 		return aborted(http.StatusMethodNotAllowed, "")
 	}
 	change, err := allocations.patch(c)

@@ -43,11 +43,13 @@ type Authenticator interface {
 // at once.
 type API struct {
 	Config
-	calls   *door.Gate // of machines
-	reports *door.Gate // of machines, with large bodies
-	pace    door.Pace
-	people  http.Handler
-	machine http.Handler
+	calls    *door.Gate // of machines
+	reports  *door.Gate // of machines, with large bodies
+	pace     door.Pace
+	roots    []root
+	reserved []string // names that no node may have: each would hide a path below it
+	people   http.Handler
+	machine  http.Handler
 }
 
 // New builds an API, or says which setting is wrong.
@@ -69,8 +71,10 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a.calls, a.reports = door.NewGate(64, 32, 512, 10*time.Second), door.NewGate(8, 2, 128, time.Minute)
-	a.people = a.door(a.routes(), peopleDoor)
-	a.machine = a.door(machineRoutes(a.routes()), machineDoor)
+	routes := a.routes()
+	a.roots, a.reserved = rootsOf(routes), namesBelowNodes(routes)
+	a.people = a.door(routes, peopleDoor)
+	a.machine = a.door(machineRoutes(routes), machineDoor)
 	return a, nil
 }
 

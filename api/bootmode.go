@@ -124,7 +124,7 @@ func (a *API) noVendorMethods(w http.ResponseWriter, c *call) error {
 
 // showVirtualMedia is newer than changing them.
 func (a *API) showVirtualMedia(w http.ResponseWriter, c *call) error {
-	if !c.version.knows("list virtual media") {
+	if c.version < mediaListed {
 		return node.Errorf(node.NotFound, "The resource could not be found.")
 	}
 	return a.unsupported("get_virtual_media")(w, c)

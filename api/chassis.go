@@ -18,7 +18,7 @@ type ChassisKeeper interface {
 }
 
 var chassis = &records[node.Chassis]{
-	name: "chassis", noun: "chassis", path: []string{"chassis"}, detail: "any?detail",
+	name: "chassis", noun: "chassis", path: []string{"chassis"},
 	columns: []column[view[node.Chassis]]{
 		{"uuid", func(v view[node.Chassis]) any { return v.it.UUID }},
 		{"description", func(v view[node.Chassis]) any { return orNull(v.it.Description) }},

@@ -46,11 +46,11 @@ func fieldsAsked[T any](c *call, q url.Values, resource string, all []column[T])
 	if !q.Has("fields") {
 		return nil, nil
 	}
-	key := "any?fields"
+	first := firstOf("any?fields")
 	if resource == "driver" {
-		key = "driver?fields"
+		first = firstOf("driver?fields")
 	}
-	if err := c.version.needs(key, "the query argument 'fields'"); err != nil {
+	if err := c.version.needs(first, "the query argument 'fields'"); err != nil {
 		return nil, err
 	}
 	fields := []string{"links"}
@@ -68,7 +68,7 @@ func fieldsAsked[T any](c *call, q url.Values, resource string, all []column[T])
 		return nil, invalid("Field(s) %q are not valid for a %s.", strings.Join(unknown, ", "), resource)
 	}
 	for _, f := range fields {
-		if err := c.version.needs(resource+"."+f, "the field '"+f+"'"); err != nil {
+		if err := c.version.needsField(resource, f); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,7 @@ func readConfigDrive(v version, target string, value any, req *node.ProvisionReq
 		return nil
 	}
 	if target == "rebuild" {
-		if err := v.needs("provision.configdrive of rebuild", "'configdrive' with 'rebuild'"); err != nil {
+		if err := v.needs(driveOfRebuild, "'configdrive' with 'rebuild'"); err != nil {
 			return err
 		}
 	}
@@ -27,11 +27,11 @@ func readConfigDrive(v version, target string, value any, req *node.ProvisionReq
 }
 
 func readDriveParts(v version, m map[string]any) (*node.ConfigDriveParts, error) {
-	if err := v.needs("provision.configdrive in parts", "a config drive given as an object"); err != nil {
+	if err := v.needs(driveInParts, "a config drive given as an object"); err != nil {
 		return nil, err
 	}
 	if m["vendor_data"] != nil {
-		if err := v.needs("provision.vendor_data", "'vendor_data' of a config drive"); err != nil {
+		if err := v.needs(firstOf("provision.vendor_data"), "'vendor_data' of a config drive"); err != nil {
 			return nil, err
 		}
 	}

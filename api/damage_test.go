@@ -19,7 +19,7 @@ func TestADamagedRecordOfEveryKind(t *testing.T) {
 
 func checkDamage[T any](t *testing.T, k *records[T], x T) {
 	t.Helper()
-	c := &call{}
+	c := &call{version: maxVersion}
 	if got, shown := k.json(c, []T{x}, []string{"uuid", "extra"})[0]["extra"]; !shown || got != nil {
 		t.Errorf("%s: shown as %v", k.name, got)
 	}

@@ -186,7 +186,7 @@ func newDeployTemplate(v version, body map[string]any) (node.DeployTemplate, err
 		if set == nil {
 			return t, invalid("A deploy template cannot be created with the field %q. Allowed are: %s, uuid", key, strings.Join(templatePatchable, ", "))
 		}
-		if err := v.needs("deploy_template."+key, "the field '"+key+"'"); err != nil {
+		if err := v.needsField("deploy_template", key); err != nil {
 			return t, err
 		}
 		if key == "steps" {

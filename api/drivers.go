@@ -27,8 +27,6 @@ func driverInterfaces() []column[*driverView] {
 	var cols []column[*driverView]
 	for _, i := range node.Interfaces {
 		def, enabled := "default_"+string(i)+"_interface", "enabled_"+string(i)+"_interfaces"
-		first := max(since["driver.interfaces"], since["driver."+string(i)+"_interface"])
-		since["driver."+def], since["driver."+enabled] = first, first
 		cols = append(cols,
 			column[*driverView]{def, func(d *driverView) any { return orNull(d.Default[i]) }},
 			column[*driverView]{enabled, func(d *driverView) any { return listOrEmpty(d.Enabled[i]) }})
@@ -52,7 +50,7 @@ func (a *API) listDrivers(w http.ResponseWriter, c *call) error {
 	}
 	for _, key := range []string{"type", "detail"} {
 		if q.Has(key) {
-			if err := c.version.needs("driver?"+key, "the query argument '"+key+"'"); err != nil {
+			if err := c.version.needs(firstOf("driver?"+key), "the query argument '"+key+"'"); err != nil {
 				return err
 			}
 		}

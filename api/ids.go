@@ -3,6 +3,7 @@ package api
 import (
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -50,14 +51,6 @@ func canonicalMAC(s string) (string, bool) {
 	return hw.String(), true
 }
 
-// reservedNames would hide a path below /v1/nodes.
-var reservedNames = map[string]bool{
-	"maintenance": true, "management": true, "states": true, "vendor_passthru": true, "detail": true,
-	"validate": true, "ports": true, "portgroups": true, "volume": true, "vifs": true, "traits": true,
-	"bios": true, "allocation": true, "history": true, "inventory": true, "children": true,
-	"firmware": true, "vmedia": true,
-}
-
 // isHostName reports whether s is a name that nodes could have before version 1.10: the labels of a host name with dots
 // between them, and one at the end if need be, in lower case. Only labels after the first may have a "_" or begin with
 // a "-".
@@ -73,12 +66,32 @@ func isHostName(s string) bool {
 	return true
 }
 
+// namesBelowNodes are the words that paths have where nodes have their names, and right below.
+func namesBelowNodes(routes []route) (names []string) {
+	for _, rt := range routes {
+		rest, _ := strings.CutPrefix(rt.path(), "/v1/nodes/")
+		name, _, _ := strings.Cut(strings.TrimPrefix(rest, "{ident}/"), "/")
+		if rest != rt.path() && !strings.HasPrefix(name, "{") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// checkNodeName is what is wrong with a new name of a node besides its form.
+func (a *API) checkNodeName(v version, name string) error {
+	if slices.Contains(a.reserved, name) {
+		return invalid("Cannot use %q as the name of a node: the API has a path of that name.", name)
+	}
+	return checkNameIn(v, name)
+}
+
 // checkNameIn is what is wrong with a node's name in a version; an empty one takes the name away.
 func checkNameIn(v version, name string) error {
-	if name == "" || v.knows("names that are no host names") || isHostName(name) {
+	if name == "" || v >= anyNames || isHostName(name) {
 		return nil
 	}
-	return invalid("Cannot use %q as the name of a node: before API version %s it must be a host name, in lower case.", name, since["names that are no host names"])
+	return invalid("Cannot use %q as the name of a node: before API version %s it must be a host name, in lower case.", name, anyNames)
 }
 
 // article puts "a" or "an" before a noun.
@@ -98,8 +111,6 @@ func checkName(what, name string) error {
 		return invalid("The name of %s may not look like a UUID: %q.", article(what), name)
 	case !nameForm.MatchString(name):
 		return invalid("Cannot use %q as the name of %s. Allowed are letters, digits and the characters - . _ ~", name, article(what))
-	case what == "node" && reservedNames[name]:
-		return invalid("Cannot use %q as the name of a node: the API has a path of that name.", name)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (l list[T]) write(a *API, w http.ResponseWriter, c *call, q url.Values, fie
 		if !l.has(key) || slices.Contains(l.unsorted, key) {
 			return badSortKey(key)
 		}
-		return c.version.needs(l.resource+"."+key, "the field '"+key+"'")
+		return c.version.needsField(l.resource, key)
 	})
 	if err != nil {
 		return err
@@ -168,17 +168,17 @@ func spelledBool(s string) (value, ok bool) {
 
 // detailAsked reads ?detail=, which a list takes since 1.43 and never together with fields.
 func detailAsked(c *call, q url.Values) (detail bool, err error) {
-	return detailSince(c, q, "any?detail")
+	return detailSince(c, q, firstOf("any?detail"))
 }
 
-// detailSince is detailAsked of a list that takes it since another version: key is the version table's.
-func detailSince(c *call, q url.Values, key string) (detail bool, err error) {
+// detailSince is detailAsked of a list that takes it since another version.
+func detailSince(c *call, q url.Values, first version) (detail bool, err error) {
 	d, err := boolArg(q, "detail")
 	if err != nil || d == nil {
 		return false, err
 	}
-	if !c.version.knows(key) {
-		return false, invalid("Invalid query parameter ?detail=%s received. It needs API version %s.", q.Get("detail"), since[key])
+	if c.version < first {
+		return false, invalid("Invalid query parameter ?detail=%s received. It needs API version %s.", q.Get("detail"), first)
 	}
 	if *d && q.Has("fields") {
 		return false, invalid("Can't fetch a subset of fields with 'detail' set")

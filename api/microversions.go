@@ -1,169 +1,162 @@
 package api
 
-import (
-	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
+import "strings"
 
-	"github.com/billet-metal/billet/node"
-)
-
-// version is a minor number of API 1.x.
-type version int
-
-// The range of microversions. The highest is 1.115, the newest there is for the shapes served here:
-// node, port, driver, history, lookup and heartbeat are as 1.115 has them. Resources that Billet
-// does not serve yet answer 404 whatever the version, as an unknown path does, so they do not
-// decide it; what decides it is that no field, filter or verb of a served resource is missing or
-// wrong at that version.
+// What is neither a path, a field nor an argument, and the first version that has it.
 const (
-	minVersion version = 1
-	maxVersion version = 115
+	availableShown        version = 2  // instead of null
+	anyNames              version = 10 // of nodes, which were host names before
+	enrollFirst           version = 11 // is the state of a new node
+	leavingChassis        version = 25
+	softPower             version = 27
+	driveOfRebuild        version = 35
+	inspectWaitShown      version = 39
+	abortOfInspectWait    version = 41
+	driveInParts          version = 56
+	allocationsChange     version = 57
+	agentTokens           version = 62
+	cleanWithoutRamdisk   version = 70
+	inspectionContinued   version = 84
+	portNames             version = 88
+	plainPaths            version = 91 // without ".json"
+	mediaListed           version = 93
+	serviceWithoutRamdisk version = 108
+	abortOfDeployWait     version = 110
 )
 
-func (v version) String() string { return "1." + strconv.Itoa(int(v)) }
+// since is the one table of microversions: the first minor version that knows a thing. What it does not name no version
+// knows: such a path is a 404, and such a field is neither shown nor taken. The names of a row stand for the "*" of its key.
+// TestTheVersionTableAndTheCodeSayTheSame holds both together.
+var since = flat(map[string]map[version]string{
+	"/*": {1: "{$} v1"},
+	"/v1/*": {
+		1: "nodes nodes/detail nodes/validate nodes/{ident} ports ports/detail ports/{ident} chassis chassis/detail chassis/{uuid} " +
+			"chassis/{uuid}/nodes chassis/{uuid}/nodes/detail drivers drivers/{name} drivers/{name}/properties " +
+			"drivers/{name}/vendor_passthru/methods drivers/{name}/vendor_passthru/lookup continue_inspection",
+		12: "drivers/{name}/raid/logical_disk_properties",
+		22: "lookup heartbeat/{ident}",
+		23: "portgroups portgroups/detail portgroups/{ident}",
+		24: "portgroups/{ident}/ports portgroups/{ident}/ports/detail",
+		32: "volume volume/connectors volume/connectors/{uuid} volume/targets volume/targets/{uuid}",
+		49: "conductors conductors/{name}",
+		52: "allocations allocations/{ident}",
+		55: "deploy_templates deploy_templates/{ident}",
+		82: "shards",
+		96: "inspection_rules inspection_rules/{uuid}",
+	},
+	"/v1/nodes/{ident}/*": {
+		1: "validate states states/power states/provision states/console management/boot_device management/boot_device/supported " +
+			"vendor_passthru/methods vendor_passthru/pass_deploy_info vendor_passthru/pass_bootloader_install_info " +
+			"vendor_passthru/heartbeat maintenance ports ports/detail",
+		12: "states/raid",
+		24: "portgroups portgroups/detail",
+		28: "vifs vifs/{vif}",
+		29: "management/inject_nmi",
+		32: "volume volume/connectors volume/targets",
+		37: "traits traits/{trait}",
+		40: "bios bios/{setting}",
+		52: "allocation",
+		63: "management/indicators management/indicators/{indicator}",
+		76: "states/boot_mode states/secure_boot",
+		78: "history history/detail history/{event}",
+		81: "inventory",
+		83: "children",
+		86: "firmware",
+		89: "vmedia",
+	},
+	"/billet/v1/*": { // which has no microversions
+		1: "nodes/{ident}/progress nodes/{ident}/why strangers progress/{ident} log/{ident}",
+	},
 
-// since is the one table of microversions: the first minor version that knows a thing. Keys are
-// paths, "resource.field", "resource?filter", "verb target" and "body.key". What is not in the
-// table exists since 1.1.
-var since = map[string]version{
-	"/v1/nodes/{ident}/states/raid": 12, "/v1/drivers/{name}/raid/logical_disk_properties": 12,
-	"/v1/lookup": 22, "/v1/heartbeat/{ident}": 22,
-	"/v1/nodes/{ident}/vifs": 28, "/v1/nodes/{ident}/vifs/{vif}": 28,
-	"/v1/nodes/{ident}/traits": 37, "/v1/nodes/{ident}/traits/{trait}": 37,
-	"/v1/nodes/{ident}/history": 78, "/v1/nodes/{ident}/history/{event}": 78,
-	"/v1/nodes/{ident}/history/detail":   78,
-	"/v1/nodes/{ident}/inventory":        81,
-	"/v1/nodes/{ident}/states/boot_mode": 76, "/v1/nodes/{ident}/states/secure_boot": 76,
-	"/v1/nodes/{ident}/management/inject_nmi": 29,
-	"/v1/nodes/{ident}/management/indicators": 63, "/v1/nodes/{ident}/management/indicators/{indicator}": 63,
-	"/v1/nodes/{ident}/bios": 40, "/v1/nodes/{ident}/bios/{setting}": 40, "/v1/nodes/{ident}/firmware": 86,
-	"/v1/nodes/{ident}/vmedia": 89, "list virtual media": 93, "/v1/nodes/{ident}/children": 83, "/v1/shards": 82,
-	"/v1/conductors": 49, "/v1/conductors/{name}": 49,
-	"/v1/deploy_templates": 55, "/v1/deploy_templates/{ident}": 55, "deploy_template.description": 112,
-	"/v1/portgroups": 23, "/v1/portgroups/detail": 23, "/v1/portgroups/{ident}": 23,
-	"/v1/portgroups/{ident}/ports": 24, "/v1/portgroups/{ident}/ports/detail": 24,
-	"/v1/nodes/{ident}/portgroups": 24, "/v1/nodes/{ident}/portgroups/detail": 24,
-	"/v1/allocations": 52, "/v1/allocations/{ident}": 52, "/v1/nodes/{ident}/allocation": 52, "PATCH of an allocation": 57,
-	"allocation.node": 58, "allocation.owner": 60, "allocation?owner": 60,
-	"/v1/volume": 32, "/v1/volume/connectors": 32, "/v1/volume/connectors/{uuid}": 32,
-	"/v1/volume/targets": 32, "/v1/volume/targets/{uuid}": 32,
-	"/v1/nodes/{ident}/volume": 32, "/v1/nodes/{ident}/volume/connectors": 32, "/v1/nodes/{ident}/volume/targets": 32,
-	"/v1/inspection_rules": 96, "/v1/inspection_rules/{uuid}": 96,
+	// Fields, shown or taken.
+	"node.*": {
+		1: "uuid created_at updated_at chassis_uuid console_enabled driver driver_info extra instance_info instance_uuid last_error links " +
+			"maintenance " +
+			"maintenance_reason ports power_state properties provision_state provision_updated_at reservation target_power_state " +
+			"target_provision_state",
+		3: "driver_internal_info", 5: "name", 6: "inspection_started_at inspection_finished_at", 7: "clean_step",
+		12: "raid_config target_raid_config",
+		14: "states", 20: "network_interface", 21: "resource_class", 24: "portgroups",
+		31: "boot_interface console_interface deploy_interface inspect_interface management_interface power_interface raid_interface " +
+			"vendor_interface",
+		32: "volume", 33: "storage_interface", 37: "traits", 38: "rescue_interface", 40: "bios_interface", 42: "fault", 44: "deploy_step",
+		46: "conductor_group", 47: "automated_clean", 48: "protected protected_reason", 49: "conductor", 50: "owner", 51: "description",
+		52: "allocation_uuid", 61: "retired retired_reason", 65: "lessee", 66: "network_data", 75: "boot_mode secure_boot", 82: "shard",
+		83: "parent_node", 86: "firmware_interface", 87: "service_step", 95: "disable_power_off", 104: "instance_name", 109: "health",
+	},
+	"port.*": {
+		1: "uuid address node_uuid extra created_at updated_at links", 18: "internal_info", 19: "local_link_connection pxe_enabled",
+		24: "portgroup_uuid",
+		34: "physical_network", 53: "is_smartnic", 88: "name", 97: "description", 100: "vendor", 101: "category",
+		111: "available_for_dynamic_portgroup",
+	},
+	"portgroup.*": {
+		23: "uuid address name node_uuid extra internal_info standalone_ports_supported created_at updated_at links", 24: "ports",
+		26:  "mode properties",
+		102: "physical_network", 103: "category", 111: "dynamic_portgroup",
+	},
+	"allocation.*": {
+		52: "uuid name node_uuid state last_error resource_class traits candidate_nodes extra created_at updated_at links", 58: "node",
+		60: "owner",
+	},
+	"chassis.*":          {1: "uuid description extra created_at updated_at links nodes"},
+	"volume_connector.*": {32: "uuid node_uuid type connector_id extra created_at updated_at links"},
+	"volume_target.*":    {32: "uuid node_uuid volume_type boot_index volume_id properties extra created_at updated_at links"},
+	"deploy_template.*":  {55: "uuid name steps extra created_at updated_at links", 112: "description"},
+	"inspection_rule.*":  {96: "uuid description priority phase sensitive conditions actions created_at updated_at links"},
+	"conductor.*":        {49: "hostname conductor_group alive drivers created_at updated_at links"},
+	"history.*": {
+		78: "uuid created_at severity event_type event conductor user links", 113: "project",
+		115: "state target_provision_state duration_seconds",
+	},
+	"driver.*":                    {1: "name hosts links", 14: "properties", 30: "type"},
+	"driver.default_*_interface":  interfacesOfDrivers,
+	"driver.enabled_*_interfaces": interfacesOfDrivers,
 
-	"node.driver_internal_info": 3, "node.name": 5, "node.inspection_started_at": 6,
-	"node.inspection_finished_at": 6, "node.clean_step": 7, "node.raid_config": 12,
-	"node.target_raid_config": 12, "node.states": 14, "node.network_interface": 20,
-	"node.resource_class": 21, "node.portgroups": 24, "node.boot_interface": 31,
-	"node.console_interface": 31, "node.deploy_interface": 31, "node.inspect_interface": 31,
-	"node.management_interface": 31, "node.power_interface": 31, "node.raid_interface": 31,
-	"node.vendor_interface": 31, "node.volume": 32, "node.storage_interface": 33,
-	"node.traits": 37, "node.rescue_interface": 38, "node.bios_interface": 40, "node.fault": 42,
-	"node.deploy_step": 44, "node.conductor_group": 46, "node.automated_clean": 47,
-	"node.protected": 48, "node.protected_reason": 48, "node.conductor": 49, "node.owner": 50,
-	"node.description": 51, "node.allocation_uuid": 52, "node.retired": 61,
-	"node.retired_reason": 61, "node.lessee": 65, "node.network_data": 66, "node.boot_mode": 75,
-	"node.secure_boot": 75, "node.shard": 82, "node.parent_node": 83, "node.firmware_interface": 86,
-	"node.service_step": 87, "node.disable_power_off": 95, "node.instance_name": 104, "node.health": 109,
+	// Arguments of lists.
+	"any?*": {8: "fields", 43: "detail"},
+	"node?*": {
+		1: "associated maintenance instance_uuid chassis_uuid", 9: "provision_state", 16: "driver", 21: "resource_class", 42: "fault",
+		45: "reset_interfaces",
+		46: "conductor_group", 49: "conductor", 50: "owner", 51: "description_contains", 61: "retired", 65: "lessee project",
+		82: "shard sharded",
+		83: "parent_node include_children", 104: "instance_name",
+	},
+	"port?*":             {1: "node node_uuid address", 24: "portgroup", 82: "shard", 97: "description_contains", 99: "conductor_groups"},
+	"portgroup?*":        {23: "node address", 99: "conductor_groups", 106: "shard"},
+	"allocation?*":       {52: "node resource_class state", 60: "owner"},
+	"volume?*":           {32: "detail"},
+	"volume_connector?*": {32: "node"},
+	"volume_target?*":    {32: "node"},
+	"inspection_rule?*":  {96: "phase"},
+	"driver?*":           {30: "type detail", 77: "fields"},
 
-	"port.internal_info": 18, "port.local_link_connection": 19, "port.pxe_enabled": 19,
-	"port.portgroup_uuid": 24, "port.physical_network": 34, "port.is_smartnic": 53, "port.name": 88,
-	"port.description": 97, "port.vendor": 100, "port.category": 101,
-	"port.available_for_dynamic_portgroup": 111,
+	// What bodies ask for.
+	"verb *": {
+		1: "active rebuild deleted undeploy", 4: "manage provide", 6: "inspect", 13: "abort", 15: "clean", 17: "adopt", 38: "rescue unrescue",
+		73: "deploy", 85: "unhold", 87: "service",
+	},
+	"provision.*": {15: "clean_steps", 59: "vendor_data", 69: "deploy_steps", 87: "service_steps"},
+	"vif.*":       {67: "port_uuid portgroup_uuid"},
+	"power.*":     {27: "timeout"},
+	"heartbeat.*": {
+		22: "callback_url", 36: "agent_version", 62: "agent_token", 68: "agent_verify_ca", 72: "agent_status agent_status_message",
+	},
+})
 
-	"portgroup.ports": 24, "portgroup.mode": 26, "portgroup.properties": 26, "portgroup.physical_network": 102,
-	"portgroup.category": 103, "portgroup.dynamic_portgroup": 111,
-	"portgroup?conductor_groups": 99, "portgroup?shard": 106, "volume?detail": 32,
-
-	"driver.properties": 14, "driver.type": 30, "driver.interfaces": 30, "driver.storage_interface": 33,
-	"driver.rescue_interface": 38, "driver.bios_interface": 40, "driver.firmware_interface": 86,
-
-	"history.project": 113, "history.state": 115, "history.target_provision_state": 115,
-	"history.duration_seconds": 115,
-
-	"any?fields": 8, "any?detail": 43,
-	"node?provision_state": 9, "node?driver": 16, "node?resource_class": 21, "node?fault": 42,
-	"node?conductor_group": 46, "node?conductor": 49, "node?owner": 50, "node?description_contains": 51,
-	"node?retired": 61, "node?lessee": 65, "node?project": 65, "node?shard": 82, "node?sharded": 82,
-	"node?parent_node": 83, "node?include_children": 83, "node?instance_name": 104,
-	"node?reset_interfaces": 45,
-	"port?portgroup":        24, "port?shard": 82, "port?description_contains": 97,
-	"port?conductor_groups": 99,
-	"driver?type":           30, "driver?detail": 30, "driver?fields": 77,
-
-	"verb manage": 4, "verb provide": 4, "verb inspect": 6, "verb abort": 13, "verb clean": 15,
-	"verb adopt": 17, "verb rescue": 38, "verb unrescue": 38, "verb deploy": 73, "verb unhold": 85,
-	"verb service": 87, "abort inspect wait": 41, "abort wait call-back": 110,
-
-	"provision.clean_steps": 15, "provision.configdrive of rebuild": 35, "provision.rescue_password": 38,
-	"provision.configdrive in parts": 56, "provision.vendor_data": 59, "provision.deploy_steps": 69,
-	"provision.disable_ramdisk of clean": 70, "provision.service_steps": 87,
-	"provision.disable_ramdisk of service": 108,
-
-	"vif.port_uuid": 67, "vif.portgroup_uuid": 67,
-
-	"power.timeout": 27, "power soft": 27,
-	"heartbeat.agent_version": 36, "heartbeat.agent_token": 62, "heartbeat.agent_verify_ca": 68,
-	"heartbeat.agent_status": 72, "heartbeat.agent_status_message": 72,
-
-	"links of the node": 5, "names that are no host names": 10, "enroll": 11, "null instead of available": 2, "inspect wait": 39,
-	"agent token": 62, "continue_inspection": 84, "no .json suffix": 91, "leaving a chassis": 25, "name of a port": 88,
+var interfacesOfDrivers = map[version]string{
+	30: "boot console deploy inspect management network power raid vendor", 33: "storage", 38: "rescue", 40: "bios", 86: "firmware",
 }
 
-// knows reports whether the version has the thing.
-func (v version) knows(thing string) bool { return v >= since[thing] }
-
-// needs is the 406 for a field, verb or filter that is newer than the version asked for.
-func (v version) needs(thing, what string) error {
-	if v.knows(thing) {
-		return nil
-	}
-	return node.Errorf(node.NotAcceptable, "Request not acceptable. The minimal required API version for %s is %s.", what, since[thing])
-}
-
-// Names of the headers that carry versions. The standard one wins over the service's own.
-const (
-	versionHeader    = "X-Openstack-Ironic-Api-Version"
-	minVersionHeader = "X-Openstack-Ironic-Api-Minimum-Version"
-	maxVersionHeader = "X-Openstack-Ironic-Api-Maximum-Version"
-	standardHeader   = "Openstack-Api-Version"
-)
-
-// versionOf reads the version a request asks for. No header means 1.1, never the latest; the error
-// is a 406.
-func versionOf(h http.Header) (version, error) {
-	asked := strings.TrimSpace(h.Get(versionHeader))
-	for part := range strings.SplitSeq(strings.Join(h.Values(standardHeader), ","), ",") {
-		if service, v, ok := strings.Cut(strings.TrimSpace(part), " "); ok && service == "baremetal" {
-			asked = strings.TrimSpace(v)
+// flat is the table by thing.
+func flat(rows map[string]map[version]string) map[string]version {
+	all := map[string]version{}
+	for key, row := range rows {
+		for first, names := range row {
+			for name := range strings.FieldsSeq(names) {
+				all[strings.Replace(key, "*", name, 1)] = first
+			}
 		}
 	}
-	switch asked {
-	case "":
-		return minVersion, nil
-	case "latest":
-		return maxVersion, nil
-	}
-	major, minor, ok := strings.Cut(asked, ".")
-	mj, err1 := strconv.Atoi(major)
-	mn, err2 := strconv.Atoi(minor)
-	switch {
-	case !ok || err1 != nil || err2 != nil:
-		return minVersion, aborted(http.StatusNotAcceptable, "Invalid value for X-OpenStack-Ironic-API-Version header")
-	case mj != 1:
-		return minVersion, aborted(http.StatusNotAcceptable, fmt.Sprintf("Mutually exclusive versions requested. Version %s requested but not supported by this service. "+
-			"The supported version range is: [%s, %s].", asked, minVersion, maxVersion))
-	case version(mn) < minVersion || version(mn) > maxVersion:
-		return minVersion, aborted(http.StatusNotAcceptable, fmt.Sprintf("Version %s was requested but the minor version is not supported by this service. "+
-			"The supported version range is: [%s, %s].", asked, minVersion, maxVersion))
-	}
-	return version(mn), nil
-}
-
-// stamp puts the three version headers on an answer.
-func (v version) stamp(h http.Header) {
-	h.Set(minVersionHeader, minVersion.String())
-	h.Set(maxVersionHeader, maxVersion.String())
-	h.Set(versionHeader, v.String())
+	return all
 }

@@ -1,9 +1,18 @@
 package api
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestVersionNegotiation(t *testing.T) {
@@ -53,35 +62,130 @@ func TestVersionNegotiation(t *testing.T) {
 	}
 }
 
-// Every key of the table names something the code asks about, and no version is out of range: a
-// misspelt key would silently mean 1.1.
-func TestTheVersionTableNamesThingsThatExist(t *testing.T) {
-	paths := map[string]bool{}
-	for _, rt := range newServer(t).api.routes() {
-		_, path, _ := strings.Cut(rt.pattern, " ")
-		paths[path] = true
+// asked are all things whose version the code asks for, by the table's keys.
+func asked(t *testing.T) map[string]bool {
+	t.Helper()
+	things := askedByName(t)
+	a := newServer(t).api
+	for _, rt := range a.routes() {
+		things[rt.path()] = true
+	}
+	add := func(prefix string, names ...string) {
+		for _, name := range names {
+			things[prefix+name] = true
+		}
+	}
+	add("node.", columnNames(fullNode)...)
+	add("node.", creatable()...)
+	add("node.", nodePatchable...)
+	add("node?", nodeFilters...)
+	add("port.", columnNames(portColumns)...)
+	add("port.", portPatchable...)
+	add("port?", portFilters...)
+	add("portgroup.", columnNames(portgroups.columns)...)
+	add("portgroup.", portgroups.writable()...)
+	add("portgroup?", portgroupFilters...)
+	add("allocation.", columnNames(allocations.columns)...)
+	add("allocation.", allocations.writable()...)
+	add("allocation?", "node", "resource_class", "state", "owner")
+	add("chassis.", columnNames(chassis.columns)...)
+	add("volume_connector.", columnNames(volumeConnectors.columns)...)
+	add("volume_target.", columnNames(volumeTargets.columns)...)
+	add("", "volume_connector?node", "volume_target?node", "inspection_rule?phase", "driver?type", "driver?detail")
+	add("deploy_template.", columnNames(templateColumns)...)
+	add("deploy_template.", templatePatchable...)
+	add("inspection_rule.", columnNames(ruleColumns)...)
+	add("driver.", columnNames(driverColumns)...)
+	add("conductor.", columnNames(conductorColumns)...)
+	add("history.", columnNames(historyColumns)...)
+	add("heartbeat.", heartbeatFields...)
+	add("verb ", slices.Collect(maps.Keys(verbs))...)
+	add("provision.", "clean_steps", "deploy_steps", "service_steps")
+	add("vif.", "port_uuid", "portgroup_uuid")
+	return things
+}
+
+// askedByName are those that the code names in one piece: arguments of knows, firstOf, needsField, needsFilter and needsArgument.
+func askedByName(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	things := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok && !strings.HasSuffix(name, "_test.go") {
+				addNamed(things, call)
+			}
+			return true
+		})
+	}
+	return things
+}
+
+func addNamed(things map[string]bool, call *ast.CallExpr) {
+	name := ""
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		name = f.Name
+	case *ast.SelectorExpr:
+		name = f.Sel.Name
+	}
+	sign, asks := map[string]string{"knows": "", "firstOf": "", "needsField": ".", "needsFilter": "?", "needsArgument": "."}[name]
+	if !asks {
+		return
+	}
+	var parts []string
+	for _, arg := range call.Args {
+		lit, ok := arg.(*ast.BasicLit)
+		if !ok {
+			return
+		}
+		text, _ := strconv.Unquote(lit.Value)
+		parts = append(parts, text)
+	}
+	things[strings.Join(parts, sign)] = true
+}
+
+// Whatever the code asks the table about is in it, and what is in it is asked for: a misspelt key fails on both sides.
+func TestTheVersionTableAndTheCodeSayTheSame(t *testing.T) {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(since)), slices.Sorted(maps.Keys(asked(t)))); diff != "" {
+		t.Errorf("(-table +code):\n%s", diff)
 	}
 	for key, v := range since {
 		if v < minVersion || v > maxVersion {
 			t.Errorf("%s since %s", key, v)
 		}
-		kind, name, _ := strings.Cut(key, ".")
-		known := true
-		switch {
-		case strings.HasPrefix(key, "/"):
-			known = paths[key]
-		case kind == "node":
-			known = hasColumn(fullNode, name)
-		case kind == "port":
-			known = hasColumn(portColumns, name)
-		case kind == "history":
-			known = hasColumn(historyColumns, name)
-		case strings.HasPrefix(key, "verb "):
-			known = verbs[strings.TrimPrefix(key, "verb ")].event != ""
+	}
+}
+
+// What nobody declared no version knows: a path, a field shown or taken, a filter.
+func TestWhatIsNotDeclaredIsNotKnown(t *testing.T) {
+	for _, thing := range []string{"/v1/nodes", "node.name", "node?owner", "deploy_template.steps", "verb clean"} {
+		first, declared := since[thing]
+		if !declared {
+			t.Fatalf("%s is not declared", thing)
 		}
-		if !known {
-			t.Errorf("%s is in the version table and nowhere else", key)
+		delete(since, thing)
+		if maxVersion.knows(thing) {
+			t.Errorf("%s is known", thing)
 		}
+		if cmp.Equal(slices.Sorted(maps.Keys(since)), slices.Sorted(maps.Keys(asked(t)))) {
+			t.Errorf("nobody misses %s", thing)
+		}
+		since[thing] = first
+	}
+	s := newServer(t)
+	first := since["port?address"]
+	delete(since, "port?address")
+	defer func() { since["port?address"] = first }()
+	if resp, body := s.ask("1.115", "GET", "/v1/ports?address="+macA, ""); resp.StatusCode != 406 {
+		t.Errorf("an undeclared filter: %d %s", resp.StatusCode, body)
 	}
 }
 

@@ -59,7 +59,7 @@ var notOnCreation = []string{"protected", "protected_reason"}
 // newNode builds a node from the body of a POST.
 func newNode(v version, body map[string]any) (*node.Node, error) {
 	n := &node.Node{UUID: newUUID(), State: node.Enroll, Interfaces: map[node.Interface]string{}}
-	if !v.knows("enroll") {
+	if v < enrollFirst {
 		n.State = node.Available
 	}
 	for _, key := range slices.Sorted(maps.Keys(body)) {
@@ -70,7 +70,7 @@ func newNode(v version, body map[string]any) (*node.Node, error) {
 		if set == nil {
 			return nil, invalid("A node cannot be created with the field %q. Allowed are: %s", key, strings.Join(creatable(), ", "))
 		}
-		if err := v.needs("node."+key, "the field '"+key+"'"); err != nil {
+		if err := v.needsField("node", key); err != nil {
 			return nil, err
 		}
 		if body[key] == nil && key == "uuid" {
@@ -88,7 +88,7 @@ func newNode(v version, body map[string]any) (*node.Node, error) {
 	if n.Driver == "" {
 		return nil, invalid("A node needs the field \"driver\": the name of a hardware type.")
 	}
-	return n, checkNameIn(v, n.Name)
+	return n, nil
 }
 
 func creatable() []string {

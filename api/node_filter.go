@@ -18,7 +18,7 @@ var nodeFilters = []string{
 func (a *API) nodeFilter(c *call, q url.Values) (node.NodeFilter, error) {
 	for _, key := range nodeFilters {
 		if q.Has(key) {
-			if err := c.version.needs("node?"+key, "the filter '"+key+"'"); err != nil {
+			if err := c.version.needsFilter("node", key); err != nil {
 				return node.NodeFilter{}, err
 			}
 		}
@@ -115,5 +115,5 @@ func nodeSortKey(c *call, key string) error {
 	if !hasColumn(nodeColumns, key) || slices.Contains(unsortable, key) {
 		return badSortKey(key)
 	}
-	return c.version.needs("node."+key, "the field '"+key+"'")
+	return c.version.needsField("node", key)
 }

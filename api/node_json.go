@@ -113,9 +113,9 @@ func (a *API) nodesJSON(c *call, nodes []*node.Node, fields []string) []map[stri
 
 func (n *nodeView) provisionState() any {
 	switch {
-	case n.State == node.Available && !n.call.version.knows("null instead of available"):
+	case n.State == node.Available && n.call.version < availableShown:
 		return nil
-	case n.State == node.InspectWait && !n.call.version.knows("inspect wait"):
+	case n.State == node.InspectWait && n.call.version < inspectWaitShown:
 		return string(node.Inspecting)
 	}
 	return string(n.State)

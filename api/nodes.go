@@ -113,6 +113,9 @@ func (a *API) createNode(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	n, err := newNode(c.version, body)
+	if err == nil {
+		err = a.checkNodeName(c.version, n.Name)
+	}
 	if err != nil {
 		return err
 	}
@@ -182,7 +185,7 @@ func (a *API) patchNode(w http.ResponseWriter, c *call) error {
 	opts := UpdateOptions{
 		ResetInterfaces:     reset,
 		OnlyRemovesInstance: len(ops) == 1 && ops[0].Op == "remove" && ops[0].Path == "/instance_uuid",
-		KnowsInspectWait:    c.version.knows("inspect wait"),
+		KnowsInspectWait:    c.version >= inspectWaitShown,
 		Fields:              touched(ops),
 	}
 	n, err := a.Conductor.UpdateNode(c.Context(), ident, opts, func(n *node.Node) error {
@@ -190,7 +193,7 @@ func (a *API) patchNode(w http.ResponseWriter, c *call) error {
 			return err
 		}
 		if slices.Contains(opts.Fields, "name") {
-			if err := checkNameIn(c.version, n.Name); err != nil {
+			if err := a.checkNodeName(c.version, n.Name); err != nil {
 				return err
 			}
 		}
@@ -212,7 +215,7 @@ func (a *API) readNodePatch(c *call) (reset bool, ops []patchOp, err error) {
 		return false, nil, err
 	}
 	if q.Has("reset_interfaces") {
-		if err := c.version.needs("node?reset_interfaces", "the query argument 'reset_interfaces'"); err != nil {
+		if err := c.version.needs(firstOf("node?reset_interfaces"), "the query argument 'reset_interfaces'"); err != nil {
 			return false, nil, err
 		}
 	}
@@ -225,7 +228,7 @@ func (a *API) readNodePatch(c *call) (reset bool, ops []patchOp, err error) {
 		return false, nil, err
 	}
 	if slices.ContainsFunc(ops, leavesChassis) {
-		if err := c.version.needs("leaving a chassis", "taking a node out of its chassis"); err != nil {
+		if err := c.version.needs(leavingChassis, "taking a node out of its chassis"); err != nil {
 			return false, nil, err
 		}
 	}

@@ -90,7 +90,7 @@ func (rules patchRules) check(ops []patchOp) error {
 		return invalid("Cannot patch %s. Only the following can be updated: %s", strings.Join(refused, ", "), strings.Join(rules.allowed, ", "))
 	}
 	for _, op := range ops {
-		if err := rules.version.needs(rules.resource+"."+op.root(), "the field '"+op.root()+"'"); err != nil {
+		if err := rules.version.needsField(rules.resource, op.root()); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 var portgroups = &records[node.Portgroup]{
-	name: "portgroup", noun: "portgroup", path: []string{"portgroups"}, detail: "any?detail",
+	name: "portgroup", noun: "portgroup", path: []string{"portgroups"},
 	columns: []column[view[node.Portgroup]]{
 		{"uuid", func(g view[node.Portgroup]) any { return g.it.UUID }},
 		{"name", func(g view[node.Portgroup]) any { return orNull(g.it.Name) }},

@@ -91,7 +91,7 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 	f := node.PortFilter{DescriptionContains: q.Get("description_contains")}
 	for _, key := range portFilters {
 		if q.Has(key) {
-			if err := c.version.needs("port?"+key, "the filter '"+key+"'"); err != nil {
+			if err := c.version.needsFilter("port", key); err != nil {
 				return f, err
 			}
 		}
@@ -147,7 +147,7 @@ func (a *API) port(c *call) (node.Port, error) {
 	if isUUID(ident) {
 		return a.Reader.Port(c.Context(), canonicalUUID(ident))
 	}
-	if !c.version.knows("name of a port") || !nameForm.MatchString(ident) {
+	if c.version < portNames || !nameForm.MatchString(ident) {
 		return node.Port{}, invalid("Expected a UUID but received %q.", ident)
 	}
 	return a.Reader.Port(c.Context(), ident)
@@ -211,7 +211,7 @@ func newPort(v version, body map[string]any) (node.Port, error) {
 		if set == nil {
 			return p, invalid("A port cannot be created with the field %q. Allowed are: %s, uuid", key, strings.Join(portPatchable, ", "))
 		}
-		if err := v.needs("port."+key, "the field '"+key+"'"); err != nil {
+		if err := v.needsField("port", key); err != nil {
 			return p, err
 		}
 		if err := set(&p, body[key]); err != nil {

@@ -46,7 +46,7 @@ func powerTarget(v version, value any) (node.PowerState, error) {
 		return "", invalid("The power state %v is not valid. Allowed are: %s", value, allowed)
 	}
 	if strings.HasPrefix(s, "soft") {
-		return target, v.needs("power soft", "the power state '"+s+"'")
+		return target, v.needs(softPower, "the power state '"+s+"'")
 	}
 	return target, nil
 }
@@ -57,7 +57,7 @@ func powerTimeout(v version, body map[string]any) (time.Duration, error) {
 	if !given || value == nil {
 		return 0, nil
 	}
-	if err := v.needs("power.timeout", "the argument 'timeout'"); err != nil {
+	if err := v.needsArgument("power", "timeout"); err != nil {
 		return 0, err
 	}
 	seconds, ok := value.(float64)

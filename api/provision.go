@@ -76,7 +76,7 @@ func readProvision(v version, body map[string]any) (node.ProvisionRequest, error
 	if !ok {
 		return req, invalid("The requested action \"%v\" is not valid. Allowed are: %s", body["target"], sortedKeys(verbs))
 	}
-	if err := v.needs("verb "+target, "the target '"+target+"'"); err != nil {
+	if err := v.needs(firstOf("verb "+target), "the target '"+target+"'"); err != nil {
 		return req, err
 	}
 	req.Event = vb.event
@@ -124,7 +124,7 @@ func readStepsAndFlags(v version, target string, body map[string]any, req *node.
 		if body[s.key] == nil {
 			continue
 		}
-		if err := v.needs("provision."+s.key, "the argument '"+s.key+"'"); err != nil {
+		if err := v.needsArgument("provision", s.key); err != nil {
 			return err
 		}
 		if *s.to, err = readSteps(s.key, body[s.key]); err != nil {
@@ -155,7 +155,11 @@ func readNoRamdisk(v version, target string, body map[string]any, req *node.Prov
 	if body["disable_ramdisk"] == nil {
 		return nil
 	}
-	if err := v.needs("provision.disable_ramdisk of "+target, "'disable_ramdisk' with '"+target+"'"); err != nil {
+	first := cleanWithoutRamdisk
+	if target == "service" {
+		first = serviceWithoutRamdisk
+	}
+	if err := v.needs(first, "'disable_ramdisk' with '"+target+"'"); err != nil {
 		return err
 	}
 	req.NoRamdisk, err = boolean("disable_ramdisk", body["disable_ramdisk"])
@@ -164,5 +168,12 @@ func readNoRamdisk(v version, target string, body map[string]any, req *node.Prov
 
 // abortKnown: what may be aborted grew over the versions.
 func abortKnown(v version, s node.State) error {
-	return v.needs("abort "+string(s), "aborting in '"+string(s)+"'")
+	first := minVersion
+	switch s {
+	case node.InspectWait:
+		first = abortOfInspectWait
+	case node.DeployWait:
+		first = abortOfDeployWait
+	}
+	return v.needs(first, "aborting in '"+string(s)+"'")
 }

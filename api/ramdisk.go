@@ -43,7 +43,7 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 		return invalid("A lookup needs at least one valid MAC address in \"addresses\", or \"node_uuid\".")
 	}
 	n, token, err := a.Conductor.LookupAgent(c.Context(),
-		node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version.knows("agent token")})
+		node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version >= agentTokens})
 	if err != nil {
 		if node.KindOf(err) == node.NotFound {
 			return notFoundForAgent
@@ -119,7 +119,7 @@ func readHeartbeat(v version, body map[string]any) (node.Heartbeat, error) {
 			continue
 		}
 		if !v.knows("heartbeat." + key) {
-			return node.Heartbeat{}, invalid("Field \"%s\" not recognized: it needs API version %s.", key, since["heartbeat."+key])
+			return node.Heartbeat{}, invalid("Field \"%s\" not recognized: it needs API version %s.", key, firstOf("heartbeat."+key))
 		}
 		s, err := text(key, value, 64<<10)
 		if err != nil {
@@ -145,16 +145,16 @@ func checkHeartbeat(hb node.Heartbeat) error {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return invalid("The callback_url %q is not an http or https URL.", hb.CallbackURL)
 	case hb.AgentVersion == "":
-		return invalid("A heartbeat needs \"agent_version\" (API version %s or later).", since["heartbeat.agent_version"])
+		return invalid("A heartbeat needs \"agent_version\" (API version %s or later).", firstOf("heartbeat.agent_version"))
 	case hb.AgentToken == "":
-		return invalid("Agent token is required for heartbeat processing (API version %s or later).", since["heartbeat.agent_token"])
+		return invalid("Agent token is required for heartbeat processing (API version %s or later).", firstOf("heartbeat.agent_token"))
 	}
 	return nil
 }
 
 // reportExpected refuses a report that no node waits for, before it is read.
 func (a *API) reportExpected(c *call) error {
-	if !c.version.knows("continue_inspection") && c.version != minVersion {
+	if c.version < inspectionContinued && c.version != minVersion {
 		return notFoundForAgent
 	}
 	q, err := c.query("node_uuid")
@@ -171,7 +171,7 @@ func (a *API) reportExpected(c *call) error {
 // continueInspection takes what a ramdisk found. Agents send no version header, so 1.1 is taken
 // as well as 1.84 and later; in between the path does not exist.
 func (a *API) continueInspection(w http.ResponseWriter, c *call) error {
-	modern := c.version.knows("continue_inspection")
+	modern := c.version >= inspectionContinued
 	if !modern && c.version != minVersion {
 		return notFoundForAgent
 	}

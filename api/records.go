@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -33,7 +34,7 @@ type records[T any] struct {
 	// bare are the fields whose columns mask secrets, as they are: what a patch is applied to.
 	bare     map[string]func(*T) any
 	defaults func() T
-	detail   string // of the version table: since when a list takes ?detail
+	detail   version // since when a list takes ?detail; 0: as all lists
 }
 
 func (k *records[T]) json(c *call, items []T, fields []string) []map[string]any {
@@ -91,7 +92,7 @@ func (k *records[T]) asked(c *call, whole bool, filters ...string) (q url.Values
 	}
 	for _, f := range filters {
 		if q.Has(f) {
-			if err := c.version.needs(k.name+"?"+f, "the filter '"+f+"'"); err != nil {
+			if err := c.version.needsFilter(k.name, f); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -99,7 +100,7 @@ func (k *records[T]) asked(c *call, whole bool, filters ...string) (q url.Values
 	if fields, err = fieldsAsked(c, q, k.name, k.columns); err != nil {
 		return nil, nil, err
 	}
-	detail, err := detailSince(c, q, k.detail)
+	detail, err := detailSince(c, q, cmp.Or(k.detail, firstOf("any?detail")))
 	if fields == nil && !detail && !whole {
 		fields = k.short
 	}
@@ -135,7 +136,7 @@ func (k *records[T]) read(c *call) (T, error) {
 		if set == nil {
 			return x, invalid("%s cannot be created with the field %q. Allowed are: %s, uuid", "A"+article(k.noun)[1:], key, strings.Join(k.writable(), ", "))
 		}
-		if err := c.version.needs(k.name+"."+key, "the field '"+key+"'"); err != nil {
+		if err := c.version.needsField(k.name, key); err != nil {
 			return x, err
 		}
 		if k.bare[key] != nil {

@@ -1,6 +1,11 @@
 package api
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 const jsonMedia = "application/vnd.openstack.ironic.v1+json"
 
@@ -23,11 +28,28 @@ func (a *API) showService(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// resources are the collections served, with the version that first knows each.
-var resources = []struct{ name, since string }{
-	{"nodes", ""}, {"ports", ""}, {"drivers", ""}, {"chassis", ""}, {"portgroups", "/v1/portgroups"}, {"volume", "/v1/volume"}, {"allocations", "/v1/allocations"}, {"conductors", "/v1/conductors"}, {"deploy_templates", "/v1/deploy_templates"},
-	{"inspection_rules", "/v1/inspection_rules"}, {"shards", "/v1/shards"},
-	{"lookup", "/v1/lookup"}, {"heartbeat", "/v1/heartbeat/{ident}"}, {"continue_inspection", "continue_inspection"},
+// root is a link of /v1: the first part of a path below it, and the version that first knows one of its paths.
+type root struct {
+	name  string
+	first version
+}
+
+// rootsOf are the collections of the routes, in their order.
+func rootsOf(routes []route) (roots []root) {
+	for _, rt := range routes {
+		path, ok := strings.CutPrefix(rt.path(), "/v1/")
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(path, "/")
+		first := cmp.Or(rt.linked, firstOf(rt.path()))
+		if i := slices.IndexFunc(roots, func(r root) bool { return r.name == name }); i >= 0 {
+			roots[i].first = min(roots[i].first, first)
+		} else {
+			roots = append(roots, root{name, first})
+		}
+	}
+	return roots
 }
 
 func (a *API) showVersion(w http.ResponseWriter, c *call) error {
@@ -40,8 +62,8 @@ func (a *API) showVersion(w http.ResponseWriter, c *call) error {
 		"media_types": map[string]string{"base": "application/json", "type": jsonMedia},
 		"version":     c.serviceVersion(),
 	}
-	for _, r := range resources {
-		if c.version.knows(r.since) {
+	for _, r := range a.roots {
+		if c.version >= r.first {
 			body[r.name] = []link{{Href: c.base + "/v1/" + r.name + "/", Rel: "self"}, {Href: c.base + "/" + r.name + "/", Rel: "bookmark"}}
 		}
 	}

@@ -29,7 +29,7 @@ func (a *API) machinePaths() []route {
 		{pattern: "GET /v1/lookup", access: ramdisk, serve: a.lookup},
 		{pattern: "POST /v1/heartbeat/{ident}", access: ramdisk, serve: a.heartbeat, maxBody: maxMachineBody},
 		{pattern: "POST /v1/continue_inspection", access: ramdisk, serve: a.continueInspection,
-			maxBody: maxInspectionBody, expected: a.reportExpected},
+			maxBody: maxInspectionBody, expected: a.reportExpected, linked: inspectionContinued},
 		{pattern: "POST /billet/v1/progress/{ident}", access: ramdisk, serve: a.takeProgress, maxBody: maxMachineBody},
 		{pattern: "POST /billet/v1/log/{ident}", access: ramdisk, serve: a.takeAgentLines, maxBody: maxMachineBody},
 	}

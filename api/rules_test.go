@@ -69,7 +69,7 @@ func TestFiltersBeforeTheirVersion(t *testing.T) {
 	s := newStack(t)
 	for _, key := range nodeFilters {
 		first := since["node?"+key]
-		if first == 0 {
+		if first == minVersion {
 			continue
 		}
 		resp, body := s.ask((first - 1).String(), "GET", "/v1/nodes?"+key+"=1", "")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,9 +44,16 @@ type route struct {
 	maxBody int64 // 0: maxBody
 	// expected refuses a call that nobody waits for before its body is read.
 	expected func(c *call) error
+	linked   version // its link in /v1 is as old as this, where its path is older; 0: as its path
 	// oldWrite: a version that does not know the path yet gets 405, as Ironic answers writes of
 	// some resources, instead of 404.
 	oldWrite bool
+}
+
+// path is the pattern without its method.
+func (rt route) path() string {
+	_, path, _ := strings.Cut(rt.pattern, " ")
+	return path
 }
 
 type doorKind int
@@ -79,7 +87,7 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		ctx, end := answered(r.Context())
 		defer end()
 		r, key := withoutBootKey(r)
-		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id, key})), v)
+		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id, key})), v, a.roots)
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
@@ -157,8 +165,7 @@ func (a *API) admit(r *http.Request, rt route, in request) error {
 	if in.err != nil {
 		return in.err
 	}
-	_, pathPattern, _ := strings.Cut(rt.pattern, " ")
-	if !in.version.knows(pathPattern) {
+	if !in.version.knows(rt.path()) {
 		if rt.oldWrite {
 			return aborted(http.StatusMethodNotAllowed, "")
 		}
@@ -234,14 +241,13 @@ func (a *API) authenticate(r *http.Request) error {
 
 // tidy brings the forms of a path that clients use to one: no trailing slash, /v1 in front (links
 // of rel bookmark lack it), and no ".json" for versions that still allowed it.
-func tidy(r *http.Request, v version) *http.Request {
+func tidy(r *http.Request, v version, roots []root) *http.Request {
 	p := path.Clean("/" + r.URL.Path)
-	if !v.knows("no .json suffix") {
+	if v < plainPaths {
 		p = strings.TrimSuffix(p, ".json")
 	}
 	first, _, _ := strings.Cut(p[1:], "/")
-	switch first {
-	case "nodes", "ports", "portgroups", "chassis", "volume", "allocations", "drivers", "conductors", "lookup", "heartbeat", "continue_inspection", "deploy_templates", "inspection_rules", "shards":
+	if slices.ContainsFunc(roots, func(r root) bool { return r.name == first }) {
 		p = "/v1" + p
 	}
 	u := *r.URL

@@ -497,7 +497,7 @@ func TestADeletedMarker(t *testing.T) {
 func TestEveryLinkOfTheVersionLeadsSomewhere(t *testing.T) {
 	s := newStack(t)
 	_, body := s.ask("1.115", "GET", "/v1", "")
-	for _, r := range resources {
+	for _, r := range s.api.roots {
 		for _, l := range field(t, body, r.name).([]any) {
 			href := l.(map[string]any)["href"].(string)
 			resp, answer := s.ask("1.115", "GET", strings.TrimPrefix(href, "http://metal.example:6385"), "")

@@ -159,7 +159,7 @@ func wantedPlug(v version, body map[string]any) (wanted plug, err error) {
 		if body[key] == nil {
 			continue
 		}
-		if err := v.needs("vif."+key, "the argument '"+key+"'"); err != nil {
+		if err := v.needsArgument("vif", key); err != nil {
 			return plug{}, err
 		}
 		uuid, err := text(key, body[key], 36)

@@ -11,7 +11,7 @@ import (
 )
 
 var volumeConnectors = &records[node.VolumeConnector]{
-	name: "volume_connector", noun: "volume connector", path: []string{"volume", "connectors"}, detail: "volume?detail",
+	name: "volume_connector", noun: "volume connector", path: []string{"volume", "connectors"}, detail: firstOf("volume?detail"),
 	columns: []column[view[node.VolumeConnector]]{
 		{"uuid", func(v view[node.VolumeConnector]) any { return v.it.UUID }},
 		{"node_uuid", func(v view[node.VolumeConnector]) any { return v.it.NodeUUID }},
@@ -46,7 +46,7 @@ func setConnectorType(v *node.VolumeConnector, value any) error {
 }
 
 var volumeTargets = &records[node.VolumeTarget]{
-	name: "volume_target", noun: "volume target", path: []string{"volume", "targets"}, detail: "volume?detail",
+	name: "volume_target", noun: "volume target", path: []string{"volume", "targets"}, detail: firstOf("volume?detail"),
 	columns: []column[view[node.VolumeTarget]]{
 		{"uuid", func(v view[node.VolumeTarget]) any { return v.it.UUID }},
 		{"node_uuid", func(v view[node.VolumeTarget]) any { return v.it.NodeUUID }},
