@@ -144,7 +144,7 @@ func forgetInstance(n *node.Node) {
 }
 
 func whereToLogIn(n *node.Node) string {
-	if address := n.Plan.Memo[driver.RescueAddress]; address != "" {
+	if address, noted := driver.RescueAddress.Of(n.Plan); noted {
 		return " Log in as the user rescue with the password given, on the console or at " + address + "."
 	}
 	return ""
@@ -171,8 +171,9 @@ func tidyRescue(h *driver.Hardware) tidyUp {
 
 // startedHow is how kexec_instance started the instance, when that step was asked for.
 func startedHow(n *node.Node) string {
-	if n.Plan == nil || n.Plan.Memo[driver.KexecSays] == "" {
+	says, noted := driver.KexecSays.Of(n.Plan)
+	if !noted {
 		return ""
 	}
-	return " " + n.Plan.Memo[driver.KexecSays]
+	return " " + says
 }

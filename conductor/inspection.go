@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -209,7 +208,7 @@ func (c *Conductor) takeReport(ctx context.Context, n *node.Node, data node.Insp
 	if err := c.keep(ctx, task, found); err != nil {
 		return err
 	}
-	task.Remember(driver.Reported, node.Now().Format(time.RFC3339))
+	driver.Reported.Set(task, node.Now())
 	return nil
 }
 

@@ -12,13 +12,16 @@ import (
 // callee is a deploy interface whose ramdisk calls.
 type callee struct{ testDeploy }
 
+// calledFrom is where the machine called from.
+var calledFrom = driver.Note[string]{Key: "called"}
+
 func (callee) Name() string { return "callee" }
 
 func (callee) TakeCall(_ context.Context, t *driver.Task, call node.MachineCall) error {
 	if call.Token != "right" {
 		return node.Errorf(node.Forbidden, "Wrong token.")
 	}
-	t.Remember("called", call.Body.String("address"))
+	calledFrom.Set(t, call.Body.String("address"))
 	return nil
 }
 
@@ -28,10 +31,11 @@ func (c callee) Steps() []driver.Step {
 			return driver.Wait(node.Await{For: node.LoaderInfo, Text: "the call"}, 0), nil
 		},
 		Poll: func(_ context.Context, t *driver.Task) (driver.Result, error) {
-			if t.Recall("called") == "" {
+			address, called := calledFrom.Of(t.Node.Plan)
+			if !called {
 				return driver.Wait(node.Await{For: node.LoaderInfo, Text: "the call"}, 0), nil
 			}
-			return driver.Done(), c.do(context.Background(), t, "called from "+t.Recall("called"))
+			return driver.Done(), c.do(context.Background(), t, "called from "+address)
 		}}}
 }
 

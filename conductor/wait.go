@@ -60,7 +60,7 @@ func (r *run) resume(ctx context.Context) error {
 // anyCall ends a wait at the machine's first call: a heartbeat or an inspection report.
 func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
 	called := t.Node.Agent.LastHeartbeat.After(t.Step().StartedAt)
-	if called || t.Recall(driver.Reported) != "" {
+	if _, reported := driver.Reported.Of(t.Node.Plan); called || reported {
 		return driver.Done(), nil
 	}
 	return driver.Result{WaitFor: t.Node.Plan.Await()}, nil

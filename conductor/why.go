@@ -61,7 +61,7 @@ func (c *Conductor) waitOf(n *node.Node) diagnosis.Evidence {
 
 // overrideOf is what the BMC said of the boot device that it was told.
 func overrideOf(p *node.Plan) diagnosis.Override {
-	o, _ := driver.OverrideOf(p)
+	o, _ := driver.Override.Of(p)
 	said := diagnosis.Override{Device: o.Asked.Device}
 	switch o.Answer {
 	case driver.OverrideKept:

@@ -20,7 +20,7 @@ func TestTheDiagnosisHearsWhatTheBMCSaid(t *testing.T) {
 		{driver.OverrideKept, diagnosis.OverrideKept},
 	} {
 		n := &node.Node{Plan: &node.Plan{}}
-		(&driver.Task{Node: n}).SetOverride(driver.BootOverride{Asked: pxe, Answer: tt.answer})
+		driver.Override.Set(&driver.Task{Node: n}, driver.BootOverride{Asked: pxe, Answer: tt.answer})
 		want := diagnosis.Override{Device: "pxe", Answer: tt.want}
 		if got := (&Conductor{}).waitOf(n).Override; got != want {
 			t.Errorf("%s: %+v, want %+v", tt.answer, got, want)

@@ -143,7 +143,7 @@ func (r testRescue) Steps() []driver.Step {
 	step := func(name string, f node.Flow, priority int) driver.Step {
 		return driver.Step{Name: name, Priority: map[node.Flow]int{f: priority}, Frame: true,
 			Run: func(ctx context.Context, t *driver.Task) (driver.Result, error) {
-				t.Remember(driver.RescueAddress, "10.0.0.5")
+				driver.RescueAddress.Set(t, "10.0.0.5")
 				return driver.Done(), r.do(ctx, t, name)
 			}}
 	}
@@ -172,8 +172,11 @@ func (m *machine) RunStep(ctx context.Context, t *driver.Task) (driver.Result, e
 	return driver.Wait(finishing(step), cmp.Or(m.runs, time.Hour)), m.do(ctx, t, "agent:"+step)
 }
 
+// bootedAgain is the step whose machine was booted again.
+var bootedAgain = driver.Note[int]{Key: "again"}
+
 func (m *machine) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall("again") == fmt.Sprint(t.Node.Plan.Index) {
+	if step, booted := bootedAgain.Of(t.Node.Plan); booted && step == t.Node.Plan.Index {
 		if t.Node.Agent.URL == "" {
 			return driver.Wait(heartbeat, 0), nil
 		}
@@ -182,7 +185,7 @@ func (m *machine) BootAgain(ctx context.Context, t *driver.Task) (driver.Result,
 	if err := t.ForgetAgent(ctx); err != nil {
 		return driver.Done(), err
 	}
-	t.Remember("again", fmt.Sprint(t.Node.Plan.Index))
+	bootedAgain.Set(t, t.Node.Plan.Index)
 	return driver.Wait(heartbeat, m.within), m.do(ctx, t, "boot_again")
 }
 

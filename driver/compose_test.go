@@ -200,27 +200,3 @@ func TestATypesDescription(t *testing.T) {
 		}
 	}
 }
-
-// What one step remembers the next recalls, over a save; two keys do not meet, and a plan that was cloned before does not learn it.
-func TestMemoOverSteps(t *testing.T) {
-	task := &driver.Task{Node: &node.Node{Plan: &node.Plan{Steps: []node.PlannedStep{{Step: "a"}, {Step: "b"}}}}}
-	before := task.Node.Clone()
-	task.Remember("deploy.address", "10.0.0.5")
-	task.Remember("deploy.addr", "10.0.0.6")
-	task.Remember("deploy.address", "10.0.0.7")
-	saved := task.Node.Clone()
-	later := &driver.Task{Node: saved}
-	later.Node.Plan.Index = 1
-	for key, want := range map[string]string{"deploy.address": "10.0.0.7", "deploy.addr": "10.0.0.6", "deploy": "", "": ""} {
-		if got := later.Recall(key); got != want {
-			t.Errorf("%q: %q, want %q", key, got, want)
-		}
-	}
-	if len(before.Plan.Memo) != 0 {
-		t.Errorf("the clone from before remembers %v", before.Plan.Memo)
-	}
-	later.Remember("deploy.address", "elsewhere")
-	if task.Recall("deploy.address") != "10.0.0.7" {
-		t.Error("a clone's memory is shared")
-	}
-}

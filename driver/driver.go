@@ -104,10 +104,6 @@ type InspectionResult interface {
 	Inspected(ctx context.Context, t *Task, data node.InspectionData) (node.Findings, error)
 }
 
-// Reported is the memo key that the conductor sets, to the time (RFC 3339), when an inspection
-// report has been taken: a waiting inspect step's Poll looks for it with Task.Recall.
-const Reported = "inspect.reported"
-
 // HashedRescuePassword is the instance_info key under which the conductor keeps the SHA-512 crypt hash of
 // the password that a rescue was asked for with. It is gone as soon as the rescue has ended.
 const HashedRescuePassword = "hashed_rescue_password"
@@ -115,13 +111,6 @@ const HashedRescuePassword = "hashed_rescue_password"
 // RamdiskDeploy is the name of the deploy interface whose instances live in memory: boot interfaces boot
 // instance_info/kernel and ramdisk at every start instead of the disk.
 const RamdiskDeploy = "ramdisk"
-
-// RescueAddress is the memo key under which a rescue interface leaves the address that people can log
-// in at, for the history.
-const RescueAddress = "rescue.address"
-
-// KexecSays is the memo key under which kexec_instance leaves how the instance was started, for the history.
-const KexecSays = "deploy.kexec_says"
 
 // LogCollector is implemented by deploy interfaces that can get the logs of a machine whose flow
 // has failed, while its agent still answers: a gzipped tar.
@@ -291,18 +280,18 @@ func (t *Task) SetPower(ctx context.Context, target node.PowerState) error {
 // Step returns the planned step under way, or nil.
 func (t *Task) Step() *node.PlannedStep { return t.Node.Plan.Current() }
 
-// Remember leaves a value for later polls and steps of this flow. Never a secret.
-func (t *Task) Remember(key, value string) {
-	if t.Node.Plan.Memo == nil {
-		t.Node.Plan.Memo = map[string]string{}
+// Logger is the task's log, which has the node's UUID; never nil.
+func (t *Task) Logger() *slog.Logger {
+	if t.Log == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	t.Node.Plan.Memo[key] = value
+	return t.Log
 }
 
-// Recall returns what an earlier step remembered; "" when nothing.
-func (t *Task) Recall(key string) string {
-	if t.Node.Plan == nil {
-		return ""
+// Checkpoint saves the node as it is now, where the task can.
+func (t *Task) Checkpoint(ctx context.Context) error {
+	if t.Save == nil {
+		return nil
 	}
-	return t.Node.Plan.Memo[key]
+	return t.Save(ctx)
 }

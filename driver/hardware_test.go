@@ -113,25 +113,6 @@ func TestSetPowerKeepsThePowerState(t *testing.T) {
 	}
 }
 
-func TestMemo(t *testing.T) {
-	task := &driver.Task{Node: &node.Node{}}
-	if got := task.Recall("deploy.x"); got != "" {
-		t.Errorf("without a plan: %q", got)
-	}
-	task.Node.Plan = &node.Plan{Steps: []node.PlannedStep{{Step: "one"}}}
-	task.Remember("deploy.x", "y")
-	if got := task.Recall("deploy.x"); got != "y" {
-		t.Errorf("got %q", got)
-	}
-	if task.Step().Step != "one" {
-		t.Errorf("step %+v", task.Step())
-	}
-	task.Node.Plan.Index = 1
-	if task.Step() != nil {
-		t.Errorf("past the end: %+v", task.Step())
-	}
-}
-
 func TestResults(t *testing.T) {
 	if driver.Done().Waiting() {
 		t.Error("done waits")

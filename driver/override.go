@@ -1,10 +1,6 @@
 package driver
 
-import (
-	"encoding/json"
-
-	"github.com/billet-metal/billet/node"
-)
+import "github.com/billet-metal/billet/node"
 
 // BootOverride is what became of a boot device that a BMC was told in a flow: evidence for the diagnosis when the
 // machine boots something else.
@@ -26,24 +22,5 @@ const (
 	OverrideUntold OverrideAnswer = "untold" // it cannot tell
 )
 
-const memoOverride = "boot.override"
-
-// SetOverride keeps the evidence in the flow's memo; outside of a flow it does nothing.
-func (t *Task) SetOverride(o BootOverride) {
-	if t.Node.Plan == nil {
-		return
-	}
-	b, err := json.Marshal(o)
-	if err != nil {
-		panic(err) // cannot happen: plain fields
-	}
-	t.Remember(memoOverride, string(b))
-}
-
-// OverrideOf returns the evidence of a plan's last boot device; false when none was set.
-func OverrideOf(p *node.Plan) (o BootOverride, ok bool) {
-	if p == nil || p.Memo[memoOverride] == "" {
-		return o, false
-	}
-	return o, json.Unmarshal([]byte(p.Memo[memoOverride]), &o) == nil
-}
+// Override is the evidence of the flow's last boot device.
+var Override = Note[BootOverride]{Key: "boot.override"}

@@ -60,7 +60,7 @@ type Plan struct {
 	WaitingFor   string    `json:"waiting_for,omitempty"`
 	PollAt       time.Time `json:"poll_at,omitzero"` // earliest poll without a call from the machine; zero: none
 
-	// Memo is what steps leave for later polls and steps. Keys are "<interface>.<name>"; no secrets.
+	// Memo is what steps leave for later polls and steps, read and written through driver.Note; no secrets.
 	Memo map[string]string `json:"memo,omitempty"`
 
 	Quiet Quiet `json:"quiet,omitzero"`

@@ -6,7 +6,6 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -41,46 +40,12 @@ const (
 	DefaultPowerOffWait = 35 * time.Second // then it is switched off hard
 )
 
-// Memo keys. All live as long as the plan.
-const (
-	memoBooted    = "deploy.booted"    // since when the ramdisk boots, RFC 3339; "" when it must be booted
-	memoFast      = "deploy.fast"      // "yes": the ramdisk of an earlier flow is used on
-	memoLeft      = "deploy.left"      // step for which the agent was told to reboot its machine
-	memoForgotten = "deploy.forgotten" // step for whose boot the earlier agent was forgotten
-	memoCommand   = "deploy.command"   // id of the agent's command the step waits for
-	memoDone      = "deploy.done"      // id of the last command that an earlier step saw to its end
-	memoVersion   = "deploy.version"   // hardware_manager_version, JSON, which the agent wants back
-	memoRestarts  = "deploy.restarts"  // how often the step under way was started again
-	memoReboot    = "deploy.reboot"    // step whose reboot is under way
-	memoRevival   = "deploy.revival"   // step whose machine is started again after it was lost
-	memoRevived   = "deploy.revived"   // "<step> <times>": how often that happened
-	memoOff       = "deploy.off"       // when a machine that is to boot was first seen off, RFC 3339
-	memoLookedUp  = "deploy.looked_up" // a lookup without a token, RFC 3339, after which the agent still answered: it asks as it works
-	memoAbsent    = "deploy.absent"    // since when nobody listens at the agent's address, RFC 3339, and in how many polls
-)
-
 // orElse returns the duration, or the default when it is zero.
 func orElse(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
 		return d
 	}
 	return otherwise
-}
-
-// logOf returns the task's log with the node's UUID.
-func logOf(t *driver.Task) *slog.Logger {
-	if t.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return t.Log // has the node already
-}
-
-// save checkpoints the node, where the task can.
-func save(ctx context.Context, t *driver.Task) error {
-	if t.Save == nil {
-		return nil
-	}
-	return t.Save(ctx)
 }
 
 // forgetAgent drops what is known of the agent: it is gone.

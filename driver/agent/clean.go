@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/inspection"
@@ -78,9 +79,7 @@ func (d *Direct) agentSteps(ctx context.Context, t *driver.Task) ([]node.Planned
 	if err := s.ask(ctx, verb(flow)+".get_"+verb(flow)+"_steps", about(t), &offered); err != nil {
 		return nil, fmt.Errorf("asking the agent for its %s steps: %w", flow, err)
 	}
-	if err := rememberVersion(t, offered.Version); err != nil {
-		return nil, err
-	}
+	versionNote.Set(t, offered.Version)
 	if offered.Boot != nil {
 		inspection.Booted(t.Node, *offered.Boot)
 	}
@@ -156,7 +155,7 @@ func (d *Direct) PollStep(ctx context.Context, t *driver.Task) (driver.Result, e
 
 // BootAgain implements driver.InBand.
 func (d *Direct) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(memoReboot) == stepName(t) {
+	if rebootNote.Get(t).Step == stepName(t) {
 		return d.rebooting(ctx, t)
 	}
 	return d.reboot(ctx, t)
@@ -164,10 +163,10 @@ func (d *Direct) BootAgain(ctx context.Context, t *driver.Task) (driver.Result, 
 
 // reboot begins to boot the ramdisk anew within the step under way.
 func (d *Direct) reboot(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	t.Remember(memoReboot, stepName(t))
-	t.Remember(memoCommand, "") // it was the earlier agent's
-	t.Remember(memoBooted, "")
-	if err := save(ctx, t); err != nil {
+	rebootNote.Edit(t, func(r *reboots) { r.Step = stepName(t) })
+	commandNote.Edit(t, func(c *agentCommand) { c.ID = "" }) // it was the earlier agent's
+	bootsSince(t, time.Time{})
+	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), err
 	}
 	return d.rebooting(ctx, t)
@@ -175,17 +174,18 @@ func (d *Direct) reboot(ctx context.Context, t *driver.Task) (driver.Result, err
 
 // inBand carries a step of the agent on, by run or poll, through whatever boots belong to it.
 func (d *Direct) inBand(ctx context.Context, t *driver.Task, carryOn func(context.Context, *driver.Task, work) (driver.Result, *wire.CommandResult, error)) (driver.Result, error) {
+	known := rebootNote.Get(t)
 	switch stepName(t) {
-	case t.Recall(memoReboot):
+	case known.Step:
 		return d.rebooting(ctx, t)
-	case t.Recall(memoRevival):
+	case known.Lost:
 		return d.reviving(ctx, t)
 	}
 	w := d.stepWork(t)
 	r, c, err := carryOn(ctx, t, w)
 	if isUnreachable(err) && !errors.Is(err, driver.ErrMachineLost) { // before the command was given
 		if !t.Node.Plan.Waiting() {
-			t.Remember(memoRestarts, "0")
+			restarts(t, 0)
 		}
 		r, c, err = d.silent(ctx, t, w, err)
 	}
@@ -248,14 +248,14 @@ func (d *Direct) rebooting(ctx context.Context, t *driver.Task) (driver.Result, 
 	if err != nil || r.Waiting() {
 		return r, err
 	}
-	t.Remember(memoReboot, "")
+	rebootNote.Edit(t, func(r *reboots) { r.Step = "" })
 	return driver.Done(), nil
 }
 
 // bootAgain boots the ramdisk in the middle of a step, and waits for its agent.
 func (d *Direct) bootAgain(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	booting := t.Recall(memoBooted) != ""
-	t.Remember(memoFast, "")
+	booting := !bootNote.Get(t).Since.IsZero()
+	bootNote.Edit(t, func(b *ramdiskBoot) { b.FastTrack = false })
 	if !booting && driver.CanSet(t.Hardware.Power, node.PowerOn) {
 		// The heartbeats of the agent that did the step must not pass for the new one's.
 		if err := forgetAgent(ctx, t); err != nil {
@@ -283,7 +283,7 @@ func (d *Direct) mismatch(ctx context.Context, t *driver.Task, w work) (driver.R
 		return driver.Done(), fmt.Errorf("the agent does not carry out %s: its hardware managers (%s) are not those this plan was made with (%s)",
 			w.what, managers(version(t)), managers(known))
 	}
-	logOf(t).Warn("the agent's hardware managers changed; the step begins again", "step", s.Step)
+	t.Logger().Warn("the agent's hardware managers changed; the step begins again", "step", s.Step)
 	r, c, err := d.run(ctx, t, w)
 	if c != nil && c.Status == wire.VersionMismatch {
 		err = fmt.Errorf("the agent does not carry out %s: it says that its hardware managers changed again", w.what)
@@ -359,6 +359,6 @@ func (d *Direct) stepEnded(t *driver.Task, w work, r driver.Result, c *wire.Comm
 	if s := reported(c); s.Step != "" && s.Step != w.what {
 		return driver.Done(), fmt.Errorf("the agent was asked for %s but says it carried out %s", w.what, s.Step)
 	}
-	logOf(t).Info("the agent finished a step", "step", w.what)
+	t.Logger().Info("the agent finished a step", "step", w.what)
 	return driver.Done(), nil
 }

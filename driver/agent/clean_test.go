@@ -156,7 +156,8 @@ func TestVersionMismatch(t *testing.T) {
 			w := cleaner(t)
 			w.agent.unfinished = false
 			w.agent.outcome["execute_clean_step"] = mismatch
-			w.stored.Plan = &node.Plan{Flow: node.FlowClean, Steps: []node.PlannedStep{step}, Memo: map[string]string{memoVersion: `{"generic":"1.2"}`}}
+			w.stored.Plan = &node.Plan{Flow: node.FlowClean, Steps: []node.PlannedStep{step}}
+			versionNote.Set(w.atRest(), map[string]string{"generic": "1.2"})
 			w.calls()
 			tt.edit(w)
 			_, err := w.direct.RunStep(t.Context(), w.task())

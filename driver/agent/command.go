@@ -2,12 +2,9 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -38,10 +35,10 @@ func (d *Direct) run(ctx context.Context, t *driver.Task, w work) (driver.Result
 	if err != nil {
 		return driver.Done(), nil, fmt.Errorf("before %s: %w", w.what, err)
 	}
-	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
+	if c := find(list, w, commandNote.Get(t)); c != nil {
 		return d.stands(t, w, c, w.within)
 	}
-	t.Remember(memoRestarts, "0")
+	restarts(t, 0)
 	return d.begin(ctx, t, s, list, w)
 }
 
@@ -58,37 +55,37 @@ func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Resul
 		return d.silent(ctx, t, w, err)
 	}
 	s.Attempts = d.Client.attempts()
-	delete(t.Node.Plan.Memo, memoAbsent)
+	present(t)
 	if !t.LookedUp.IsZero() {
-		t.Remember(memoLookedUp, stamp(t.LookedUp))
+		silenceNote.Edit(t, func(s *agentSilence) { s.LookedUp = t.LookedUp })
 	}
-	if c := find(list, w, t.Recall(memoCommand), t.Recall(memoDone)); c != nil {
+	if c := find(list, w, commandNote.Get(t)); c != nil {
 		return d.stands(t, w, c, 0)
 	}
-	n, _ := strconv.Atoi(t.Recall(memoRestarts))
+	n := commandNote.Get(t).Restarts
 	if n >= maxRestarts {
 		return driver.Done(), nil, fmt.Errorf("the agent was started anew %d times during %s: is the machine losing power?", n+1, w.what)
 	}
-	t.Remember(memoRestarts, strconv.Itoa(n+1))
-	logOf(t).Warn("the agent has forgotten a command and gets it again", "command", w.what, "time", n+1)
+	restarts(t, n+1)
+	t.Logger().Warn("the agent has forgotten a command and gets it again", "command", w.what, "time", n+1)
 	return d.begin(ctx, t, s, list, w)
 }
 
 // find looks for the work in the agent's list: by its id when that was saved; else the newest
 // command, when it has the work's name and no earlier step saw it end.
-func find(list []wire.CommandResult, w work, id, done string) *wire.CommandResult {
+func find(list []wire.CommandResult, w work, known agentCommand) *wire.CommandResult {
 	if len(list) == 0 {
 		return nil
 	}
-	if id != "" && id != done {
+	if known.ID != "" && known.ID != known.Done {
 		for i := range list {
-			if list[i].ID == id {
+			if list[i].ID == known.ID {
 				return &list[i]
 			}
 		}
 	}
 	newest := &list[len(list)-1]
-	if newest.Name == shortName(w.name) && newest.ID != done {
+	if newest.Name == shortName(w.name) && newest.ID != known.Done {
 		return newest
 	}
 	return nil
@@ -107,8 +104,8 @@ func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []w
 	if err != nil {
 		return driver.Done(), nil, fmt.Errorf("starting %s: %w", w.what, err)
 	}
-	t.Remember(memoCommand, c.ID)
-	if err := save(ctx, t); err != nil {
+	commandNote.Edit(t, func(known *agentCommand) { known.ID = c.ID })
+	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), nil, err
 	}
 	return d.stands(t, w, &c, w.within)
@@ -117,17 +114,17 @@ func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []w
 // stands turns how a command stands into how the step stands; within is the deadline of a wait that
 // starts now, 0 for one that goes on.
 func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within time.Duration) (driver.Result, *wire.CommandResult, error) {
-	t.Remember(memoCommand, c.ID)
+	commandNote.Edit(t, func(known *agentCommand) { known.ID = c.ID })
 	switch c.Status {
 	case wire.Running:
 		r := d.waitFor(finishing(w.what), within)
 		r.Alive = w.within
 		return r, nil, nil
 	case wire.Succeeded, wire.VersionMismatch:
-		t.Remember(memoDone, c.ID)
+		finished(t, c.ID)
 		return driver.Done(), c, nil
 	}
-	t.Remember(memoDone, c.ID)
+	finished(t, c.ID)
 	return driver.Done(), nil, &failed{w.what, c.Error}
 }
 
@@ -140,7 +137,7 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
 	}
-	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && t.Recall(memoLookedUp) != stamp(t.LookedUp) && again > takesOver {
+	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && !silenceNote.Get(t).LookedUp.Equal(t.LookedUp) && again > takesOver {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not answer", w.what, again.Round(time.Second)))
 	}
 	absent, polls := d.absent(t, err)
@@ -155,7 +152,7 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 	if polls >= absentPolls && absent > orElse(d.AgentDead, DefaultAgentDead) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
 	}
-	logOf(t).Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
+	t.Logger().Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
 	r := d.waitFor(finishing(w.what), 0)
 	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(d.AgentLost, DefaultAgentLost))
 	if dead := node.Now().Add(orElse(d.AgentDead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {
@@ -180,20 +177,30 @@ const absentPolls = 4
 // called last; 0 when something listens there, if only slowly.
 func (d *Direct) absent(t *driver.Task, err error) (long time.Duration, polls int) {
 	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
-		delete(t.Node.Plan.Memo, memoAbsent)
+		present(t)
 		return 0, 0
 	}
-	when, count, _ := strings.Cut(t.Recall(memoAbsent), " ")
-	since, bad := time.Parse(time.RFC3339Nano, when)
-	n, _ := strconv.Atoi(count)
-	if bad != nil || t.Node.Agent.LastHeartbeat.After(since) {
-		since, n = node.Now(), 0
+	seen := silenceNote.Get(t)
+	if seen.Absent.IsZero() || t.Node.Agent.LastHeartbeat.After(seen.Absent) {
+		seen.Absent, seen.Polls = node.Now(), 0
 	}
-	t.Remember(memoAbsent, fmt.Sprint(stamp(since), " ", n+1))
-	return node.Now().Sub(since), n + 1
+	seen.Polls++
+	silenceNote.Set(t, seen)
+	return node.Now().Sub(seen.Absent), seen.Polls
 }
 
-func stamp(at time.Time) string { return at.Format(time.RFC3339Nano) }
+// present notes that something listens at the agent's address.
+func present(t *driver.Task) {
+	silenceNote.Edit(t, func(s *agentSilence) { s.Absent, s.Polls = time.Time{}, 0 })
+}
+
+func restarts(t *driver.Task, n int) {
+	commandNote.Edit(t, func(c *agentCommand) { c.Restarts = n })
+}
+
+func finished(t *driver.Task, id string) {
+	commandNote.Edit(t, func(c *agentCommand) { c.Done = id })
+}
 
 // machineLost marks an error as the loss of the machine's agent, which the conductor looks for the cause of.
 func machineLost(err error) error { return fmt.Errorf("%w%w", err, driver.ErrMachineLost) }
@@ -209,16 +216,8 @@ func (d *Direct) waitFor(what node.Await, within time.Duration) driver.Result {
 
 // version returns hardware_manager_version as the agent gave it with its steps.
 func version(t *driver.Task) map[string]string {
-	v := map[string]string{}
-	if text := t.Recall(memoVersion); text != "" {
-		// What is there was marshalled by rememberVersion.
-		_ = json.Unmarshal([]byte(text), &v)
+	if v := versionNote.Get(t); v != nil {
+		return v
 	}
-	return v
-}
-
-func rememberVersion(t *driver.Task, v map[string]string) error {
-	text, err := json.Marshal(v)
-	t.Remember(memoVersion, string(text))
-	return err
+	return map[string]string{}
 }

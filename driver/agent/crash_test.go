@@ -85,7 +85,7 @@ func TestKilledBeforeTheCheckpoint(t *testing.T) {
 			task := w.task()
 			keep := task.Save
 			task.Save = func(ctx context.Context) error {
-				if task.Recall(memoBooted) != "" {
+				if !bootNote.Get(task).Since.IsZero() {
 					return errors.New("killed")
 				}
 				return keep(ctx)
@@ -179,24 +179,24 @@ func TestAgentSilent(t *testing.T) {
 // TestAgentDead: an agent at whose address nobody listens is lost after eighty seconds and four polls, unless it
 // calls meanwhile; one that answers slowly is not.
 func TestAgentDead(t *testing.T) {
-	ago := func(d time.Duration, polls int) string {
-		return fmt.Sprint(node.Now().Add(-d).Format(time.RFC3339Nano), " ", polls)
+	none := agentSilence{}
+	ago := func(d time.Duration, polls int) agentSilence {
+		return agentSilence{Absent: node.Now().Add(-d), Polls: polls}
 	}
 	for _, tt := range []struct {
 		name  string
-		memo  string        // of the polls before
+		noted agentSilence  // in the polls before
 		beat  time.Duration // since the agent called last
 		hangs bool          // it takes the connection and says nothing
 		lost  bool
-		next  string // polls noted afterwards; "": none
+		next  int // polls noted afterwards
 	}{
-		{"the first poll", "", 30 * time.Second, false, false, "1"},
-		{"not long enough", ago(79*time.Second, 9), 3 * time.Minute, false, false, "10"},
-		{"too few polls: this service was away", ago(4*time.Minute, 2), 270 * time.Second, false, false, "3"},
-		{"long enough", ago(81*time.Second, 3), 3 * time.Minute, false, true, ""},
-		{"it has called since", ago(81*time.Second, 9), 20 * time.Second, false, false, "1"},
-		{"something listens", ago(81*time.Second, 9), 3 * time.Minute, true, false, ""},
-		{"a memo of another version", "yesterday", 3 * time.Minute, false, false, "1"},
+		{"the first poll", none, 30 * time.Second, false, false, 1},
+		{"not long enough", ago(79*time.Second, 9), 3 * time.Minute, false, false, 10},
+		{"too few polls: this service was away", ago(4*time.Minute, 2), 270 * time.Second, false, false, 3},
+		{"long enough", ago(81*time.Second, 3), 3 * time.Minute, false, true, 0},
+		{"it has called since", ago(81*time.Second, 9), 20 * time.Second, false, false, 1},
+		{"something listens", ago(81*time.Second, 9), 3 * time.Minute, true, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -215,9 +215,7 @@ func TestAgentDead(t *testing.T) {
 			}
 			w.power = node.PowerOn
 			task := w.task()
-			if tt.memo != "" {
-				task.Remember(memoAbsent, tt.memo)
-			}
+			silenceNote.Set(task, tt.noted)
 			task.Node.Agent.LastHeartbeat = node.Now().Add(-tt.beat)
 			r, err := w.direct.imageWritten(t.Context(), task)
 			if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || !lost && (err != nil || !r.Waiting()) {
@@ -231,20 +229,15 @@ func TestAgentDead(t *testing.T) {
 				return
 			}
 			gives := task.Node.Agent.LastHeartbeat.Add(DefaultAgentLost)
-			if since, count, _ := strings.Cut(task.Recall(memoAbsent), " "); count != "" {
-				at, err := time.Parse(time.RFC3339Nano, since)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if dead := at.Add(DefaultAgentDead); dead.Before(gives) {
-					gives = dead
-				}
+			seen := silenceNote.Get(task)
+			if dead := seen.Absent.Add(DefaultAgentDead); seen.Polls > 0 && dead.Before(gives) {
+				gives = dead
 			}
 			if d := r.GivesUp.Sub(gives).Abs(); r.Silent == "" || d > time.Second {
 				t.Errorf("silent %q, gives up %s, want %s", r.Silent, r.GivesUp, gives)
 			}
-			if _, polls, _ := strings.Cut(task.Recall(memoAbsent), " "); polls != tt.next {
-				t.Errorf("noted %q, want %q polls", task.Recall(memoAbsent), tt.next)
+			if seen.Polls != tt.next {
+				t.Errorf("noted %d polls, want %d", seen.Polls, tt.next)
 			}
 		})
 	}
@@ -256,13 +249,13 @@ func TestAMachineThatIsOff(t *testing.T) {
 		name  string
 		power node.PowerState
 		fails error
-		memo  string
+		polls int // before, that found nobody
 		lost  bool
 	}{
-		{"off, the first poll", node.PowerOff, nil, "", false},
-		{"off", node.PowerOff, nil, node.Now().Format(time.RFC3339Nano) + " 1", true},
-		{"on", node.PowerOn, nil, node.Now().Format(time.RFC3339Nano) + " 1", false},
-		{"nobody knows", node.PowerOff, errors.New("no answer"), node.Now().Format(time.RFC3339Nano) + " 1", false},
+		{"off, the first poll", node.PowerOff, nil, 0, false},
+		{"off", node.PowerOff, nil, 1, true},
+		{"on", node.PowerOn, nil, 1, false},
+		{"nobody knows", node.PowerOff, errors.New("no answer"), 1, false},
 	} {
 		w := newWorld(t)
 		w.plan(node.FlowDeploy, w.direct.Steps())
@@ -272,11 +265,11 @@ func TestAMachineThatIsOff(t *testing.T) {
 		w.power, w.fails["PowerState"] = tt.power, tt.fails
 		task := w.task()
 		task.Node.Agent.LastHeartbeat = node.Now().Add(-time.Minute)
-		if tt.memo != "" {
-			task.Remember(memoAbsent, tt.memo)
+		if tt.polls > 0 {
+			silenceNote.Set(task, agentSilence{Absent: node.Now(), Polls: tt.polls})
 		}
 		_, err := w.direct.imageWritten(t.Context(), task)
-		if asked := tt.memo != ""; asked != (w.patience > powerAnswer-5*time.Second && w.patience <= powerAnswer) {
+		if asked := tt.polls > 0; asked != (w.patience > powerAnswer-5*time.Second && w.patience <= powerAnswer) {
 			t.Errorf("%s: the BMC had %s to answer", tt.name, w.patience) // a silent BMC must not hold up what else is decided
 		}
 		if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || lost && err.Error() != "during write_image: the machine is off, as its BMC says: it lost its power, or somebody switched it off" {
@@ -296,9 +289,9 @@ func TestAnAgentThatIsBack(t *testing.T) {
 	if _, err := w.direct.writeImage(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
-	task.Remember(memoAbsent, "2026-11-03T12:00:00Z 9")
-	if r, err := w.direct.imageWritten(t.Context(), task); err != nil || !r.Waiting() || task.Recall(memoAbsent) != "" {
-		t.Errorf("%+v, %v, %q", r, err, task.Recall(memoAbsent))
+	silenceNote.Set(task, agentSilence{Absent: time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC), Polls: 9})
+	if r, err := w.direct.imageWritten(t.Context(), task); err != nil || !r.Waiting() || silenceNote.Get(task) != (agentSilence{}) {
+		t.Errorf("%+v, %v, %+v", r, err, silenceNote.Get(task))
 	}
 }
 
@@ -316,7 +309,7 @@ func TestNoAnswer(t *testing.T) {
 				w.agent.list = []wire.CommandResult{{ID: "earlier", Name: "execute_deploy_step", Status: wire.Succeeded}}
 				w.plan(node.FlowDeploy, w.direct.Steps())
 				w.stored.Plan.Index = 1
-				w.stored.Plan.Memo = map[string]string{memoDone: "earlier", memoCommand: "earlier"}
+				commandNote.Set(w.atRest(), agentCommand{ID: "earlier", Done: "earlier"})
 				w.calls()
 				lose(w.agent)
 				r, err := w.direct.writeImage(t.Context(), w.task())

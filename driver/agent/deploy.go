@@ -31,7 +31,7 @@ func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 // bootRamdisk boots the ramdisk of the flow under way and waits for its agent.
 func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	r := ramdisk{apiURL: d.APIURL}
-	if t.Recall(memoReboot) == "" && t.Recall(memoRevival) == "" { // a step that wants a reboot gets one
+	if b := rebootNote.Get(t); b.Step == "" && b.Lost == "" { // a step that wants a reboot gets one
 		r.reuse = &d.Client
 	}
 	if err := r.boot(ctx, t, networkOf(t.Node.Plan.Flow)); err != nil {
@@ -39,7 +39,7 @@ func (d *Direct) bootRamdisk(ctx context.Context, t *driver.Task) (driver.Result
 	}
 	if called(t) {
 		result, err := d.ramdiskCalled(ctx, t)
-		if t.Recall(memoFast) != "" {
+		if bootNote.Get(t).FastTrack {
 			result.Says = "The ramdisk of an earlier flow still runs and is used on, without a reboot (fast track)."
 		}
 		return result, err

@@ -119,7 +119,7 @@ func TestWriteImageBody(t *testing.T) {
 			w.direct.Sources = &fakeSources{resolved: tt.resolved}
 			w.plan(node.FlowDeploy, w.direct.Steps())
 			w.stored.Plan.Index = 1
-			w.stored.Plan.Memo = map[string]string{memoVersion: `{"generic":"1.2"}`}
+			versionNote.Set(w.atRest(), map[string]string{"generic": "1.2"})
 			w.calls()
 			if _, err := w.direct.writeImage(t.Context(), w.task()); err != nil {
 				t.Fatal(err)

@@ -179,7 +179,7 @@ func TestInspectionWithFastTrack(t *testing.T) {
 		inspect := &Inspect{APIURL: "http://10.0.0.1:6386"}
 		w.plan(node.FlowInspect, inspect.Steps())
 		task := w.task()
-		task.Remember(driver.Reported, node.Now().Format(time.RFC3339))
+		driver.Reported.Set(task, node.Now())
 		if r, err := inspect.reported(t.Context(), task); err != nil || r.Waiting() {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -267,8 +267,7 @@ func TestAgentPowerKilledWhileLeaving(t *testing.T) {
 		w.plan(node.FlowDeploy, w.direct.Steps())
 		w.stored.Plan.Index = len(w.stored.Plan.Steps) - 1
 		if asked {
-			task := w.task()
-			w.stored.Plan.Memo = map[string]string{memoLeft: stepName(task)}
+			rebootNote.Set(w.atRest(), reboots{ByAgent: stepName(w.task())})
 		}
 		w.agent.server.Close()
 		_, err := w.direct.bootInstance(t.Context(), w.task())

@@ -101,7 +101,7 @@ func (d *Direct) bootMode(n *node.Node) (mode string, known bool) {
 // tearDownAgent switches the machine off, so that the instance starts from cold. The agent is asked
 // to, as it flushes what it wrote; a machine that stays on is switched off by its BMC.
 func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(memoKexec) == kexecJumped {
+	if kexecNote.Get(t).Stage == kexecJumped {
 		return driver.Done(), nil // there is no agent any more
 	}
 	if !t.MaySwitchOff() {
@@ -121,7 +121,7 @@ func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Resu
 		err = s.powerOff(ctx)
 	}
 	if err != nil {
-		logOf(t).Warn("the agent does not switch its machine off; the BMC will", "err", err)
+		t.Logger().Warn("the agent does not switch its machine off; the BMC will", "err", err)
 		return driver.Done(), d.hardOff(ctx, t)
 	}
 	// The deadline is never reached: the last poll switches off.
@@ -148,7 +148,7 @@ func (d *Direct) machineOff(ctx context.Context, t *driver.Task) (driver.Result,
 	if waited := node.Now().Sub(t.Node.Plan.WaitingSince); waited < orElse(d.PowerOff, DefaultPowerOffWait) {
 		return driver.Result{WaitFor: untilOff, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
 	}
-	logOf(t).Warn("the machine did not switch itself off in time; the BMC does", "err", err)
+	t.Logger().Warn("the machine did not switch itself off in time; the BMC does", "err", err)
 	return driver.Done(), d.hardOff(ctx, t)
 }
 
@@ -235,9 +235,9 @@ func startInstance(ctx context.Context, t *driver.Task) error {
 // rebootByAgent has the agent reboot its machine, and forgets it. One that was asked by a process that died,
 // and is silent now, has done it.
 func rebootByAgent(ctx context.Context, t *driver.Task) error {
-	asked := t.Recall(memoLeft) == stepName(t)
-	t.Remember(memoLeft, stepName(t))
-	if err := save(ctx, t); err != nil {
+	asked := rebootNote.Get(t).ByAgent == stepName(t)
+	rebootNote.Edit(t, func(r *reboots) { r.ByAgent = stepName(t) })
+	if err := t.Checkpoint(ctx); err != nil {
 		return err
 	}
 	if err := t.SetPower(ctx, node.Rebooting); err != nil && !(asked && isGone(err)) {

@@ -51,10 +51,10 @@ func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 			w.stored.InstanceInfo["capabilities"] = tt.wanted
 			w.agent.boot = &wire.BootInfo{CurrentBootMode: "uefi", SecureBoot: tt.said}
 			w.plan(node.FlowDeploy, w.direct.Steps())
-			w.stored.Plan.Memo = map[string]string{memoBooted: node.Now().Add(-time.Second).Format(time.RFC3339Nano)}
+			bootNote.Set(w.atRest(), ramdiskBoot{Since: node.Now().Add(-time.Second)})
 			w.calls()
 			task := w.task()
-			task.Remember(memoBooted, task.Node.Plan.StartedAt.Format(time.RFC3339Nano))
+			bootNote.Set(task, ramdiskBoot{Since: task.Node.Plan.StartedAt})
 			task.Hardware.Management = plainBMC{&machine{w}}
 			if tt.can {
 				task.Hardware.Management = firmwareBMC{plainBMC{&machine{w}}}

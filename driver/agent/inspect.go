@@ -59,7 +59,7 @@ func (i *Inspect) inspect(ctx context.Context, t *driver.Task) (driver.Result, e
 	if i.LLDP == inspection.LLDP {
 		r.params["ipa-collect-lldp"] = "1"
 	}
-	if t.Recall(driver.Reported) != "" {
+	if _, reported := driver.Reported.Of(t.Node.Plan); reported {
 		return i.reported(ctx, t)
 	}
 	if err := r.boot(ctx, t, driver.InspectionNetwork); err != nil {
@@ -74,7 +74,7 @@ func (i *Inspect) wait(within time.Duration) driver.Result {
 
 // reported ends the wait once the conductor has taken the report.
 func (i *Inspect) reported(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	if t.Recall(driver.Reported) == "" {
+	if _, reported := driver.Reported.Of(t.Node.Plan); !reported {
 		return i.wait(0), nil
 	}
 	return driver.Done(), i.leave(ctx, t)

@@ -35,7 +35,7 @@ func TestInspectionFlow(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	task := w.task()
-	task.Remember(driver.Reported, "2026-01-01T00:00:00Z")
+	driver.Reported.Set(task, node.Now())
 	if r, err := step.Poll(t.Context(), task); err != nil || r.Waiting() {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,21 +13,16 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// memoKexec is how far kexec_instance is: "" (the kernel is being loaded), kexecJumping, kexecJumped,
-// kexecFailed. memoKexecAt is when the agent was told to jump, RFC 3339; memoKexecTold that it said yes.
-const (
-	memoKexec     = "deploy.kexec"
-	memoKexecAt   = "deploy.kexec_at"
-	memoKexecTold = "deploy.kexec_told"
-)
-
 // untilJumped is what the installed system's kernel is waited for with.
 var untilJumped = node.Await{For: node.Takeover, Text: "the installed system's kernel to take over"}
 
+// kexecStage is how far kexec_instance is; "": the kernel is being loaded.
+type kexecStage string
+
 const (
-	kexecJumping = "jumping"
-	kexecJumped  = "jumped"
-	kexecFailed  = "failed"
+	kexecJumping kexecStage = "jumping"
+	kexecJumped  kexecStage = "jumped"
+	kexecFailed  kexecStage = "failed"
 
 	// A machine that still answers after kexecWait did not jump; one that is silent before kexecQuiet
 	// may only be slow.
@@ -43,7 +39,7 @@ func (d *Direct) kexecInstance(ctx context.Context, t *driver.Task) (driver.Resu
 	if err := kexecInOrder(t); err != nil {
 		return driver.Done(), err
 	}
-	if t.Recall(memoKexec) != "" {
+	if kexecNote.Get(t).Stage != "" {
 		return d.kexecStands(ctx, t)
 	}
 	r, c, err := d.run(ctx, t, d.kexecWork(t))
@@ -64,7 +60,7 @@ func kexecInOrder(t *driver.Task) error {
 }
 
 func (d *Direct) kexecStands(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	switch t.Recall(memoKexec) {
+	switch kexecNote.Get(t).Stage {
 	case kexecJumped, kexecFailed:
 		return driver.Done(), nil
 	case kexecJumping:
@@ -100,11 +96,10 @@ func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Resul
 	}
 	var said struct{ Result string }
 	if json.Unmarshal(c.Result, &said) == nil {
-		t.Remember(driver.KexecSays, "It was started by kexec, without its firmware ("+said.Result+").")
+		driver.KexecSays.Set(t, "It was started by kexec, without its firmware ("+said.Result+").")
 	}
-	t.Remember(memoKexec, kexecJumping)
-	t.Remember(memoKexecAt, node.Now().Format(time.RFC3339Nano))
-	if err := save(ctx, t); err != nil {
+	kexecNote.Set(t, kexecStart{Stage: kexecJumping, At: node.Now()})
+	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), err
 	}
 	s, err := d.Client.open(t.Node.Agent)
@@ -116,7 +111,7 @@ func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Resul
 		return d.kexecGivesUp(ctx, t, err)
 	}
 	if err == nil {
-		t.Remember(memoKexecTold, "yes")
+		kexecNote.Edit(t, func(k *kexecStart) { k.Told = true })
 	}
 	return driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
 }
@@ -124,14 +119,14 @@ func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Resul
 // kexecGone looks whether the agent has gone: its machine runs the instance then.
 func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	waiting := driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}
-	since, err := time.Parse(time.RFC3339Nano, t.Recall(memoKexecAt))
-	if err != nil {
-		return driver.Done(), fmt.Errorf("reading when the machine was told to start its kernel: %w", err)
+	k := kexecNote.Get(t)
+	if k.At.IsZero() {
+		return driver.Done(), errors.New("it is not known when the machine was told to start its kernel")
 	}
 	if t.Node.Plan.Waiting() {
 		waiting.Within = 0 // the wait goes on; its deadline stays
 	}
-	waited := node.Now().Sub(since)
+	waited := node.Now().Sub(k.At)
 	s, err := d.Client.open(t.Node.Agent)
 	if err == nil {
 		s.Attempts = 1
@@ -145,14 +140,14 @@ func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, 
 	case err == nil, waited < kexecQuiet:
 		return waiting, nil
 	case t.Node.Agent.URL == "": // forgotten already, before a crash
-	case !isUnreachable(err) && waited > kexecWait, waited > kexecWait && t.Recall(memoKexecTold) == "":
+	case !isUnreachable(err) && waited > kexecWait, waited > kexecWait && !k.Told:
 		return d.kexecGivesUp(ctx, t, fmt.Errorf("it is not known whether the agent started the kernel: %w", err))
-	case !isUnreachable(err), t.Recall(memoKexecTold) == "": // only the silence of a machine that took the order is its jump
+	case !isUnreachable(err), !k.Told: // only the silence of a machine that took the order is its jump
 		return waiting, nil
 	}
-	t.Remember(memoKexec, kexecJumped)
+	kexecNote.Edit(t, func(k *kexecStart) { k.Stage = kexecJumped })
 	t.Node.Power = node.PowerOn
-	logOf(t).Info("the machine runs its instance by kexec", "why", err)
+	t.Logger().Info("the machine runs its instance by kexec", "why", err)
 	return driver.Done(), d.gone(ctx, t, nil)
 }
 
@@ -161,16 +156,16 @@ func (d *Direct) kexecGivesUp(ctx context.Context, t *driver.Task, why error) (d
 	if ctx.Err() != nil {
 		return driver.Done(), ctx.Err()
 	}
-	logOf(t).Warn("no kexec; the machine reboots through its firmware", "why", why)
-	t.Remember(memoKexec, kexecFailed)
-	t.Remember(driver.KexecSays, "It was started by an ordinary reboot, because kexec was not possible: "+why.Error()+".")
+	t.Logger().Warn("no kexec; the machine reboots through its firmware", "why", why)
+	kexecNote.Edit(t, func(k *kexecStart) { k.Stage = kexecFailed })
+	driver.KexecSays.Set(t, "It was started by an ordinary reboot, because kexec was not possible: "+why.Error()+".")
 	return driver.Done(), nil
 }
 
 // bootedByKexec reports that the instance runs already. A machine that went off instead is one that
 // has to be switched on.
 func bootedByKexec(ctx context.Context, t *driver.Task) (bool, error) {
-	if t.Recall(memoKexec) != kexecJumped {
+	if kexecNote.Get(t).Stage != kexecJumped {
 		return false, nil
 	}
 	if !driver.CanSet(t.Hardware.Power, node.PowerOn) {

@@ -25,8 +25,8 @@ func kexecWorld(t *testing.T, priority int) *world {
 
 // age moves the moment the machine was told to jump into the past.
 func age(w *world, by time.Duration) {
-	if w.stored.Plan.Memo[memoKexecAt] != "" {
-		w.stored.Plan.Memo[memoKexecAt] = node.Now().Add(-by).Format(time.RFC3339Nano)
+	if !noted(w, kexecNote).At.IsZero() {
+		kexecNote.Edit(w.atRest(), func(k *kexecStart) { k.At = node.Now().Add(-by) })
 	}
 }
 
@@ -79,13 +79,13 @@ func TestKexec(t *testing.T) {
 				if step == nil {
 					break
 				}
-				if w.stored.Plan.Memo[memoKexec] == kexecJumping && tt.after != nil {
+				if noted(w, kexecNote).Stage == kexecJumping && tt.after != nil {
 					tt.after(w)
 				}
 				if err := r.once(step); err != nil {
 					t.Fatalf("%s: %v", step.Step, err)
 				}
-				says = w.stored.Plan.Memo[driver.KexecSays]
+				says = noted(w, driver.KexecSays)
 				r.machineActs()
 			}
 			if w.stored.Plan.Current() != nil {
@@ -109,7 +109,7 @@ func TestKexec(t *testing.T) {
 func TestKexecIsWatched(t *testing.T) {
 	w := kexecWorld(t, 50)
 	r := &runner{world: w}
-	for w.stored.Plan.Memo[memoKexec] != kexecJumping {
+	for noted(w, kexecNote).Stage != kexecJumping {
 		if err := r.once(w.stored.Plan.Current()); err != nil {
 			t.Fatal(err)
 		}

@@ -76,16 +76,16 @@ func TestKexecWithoutAConfirmedOrder(t *testing.T) {
 			w.agent.unfinished = true // so that the order is given in a poll of its own
 			r := untilKexec(t, w)
 			step(t, r) // the kernel is being loaded
-			if got := w.stored.Plan.Memo[memoKexec]; got != "" {
+			if got := noted(w, kexecNote).Stage; got != "" {
 				t.Fatalf("it is %q already", got)
 			}
 			w.agent.finish()
 			disturb(w, tt.order)
 			step(t, r)
-			if got := w.stored.Plan.Memo[memoKexec]; got != kexecJumping {
+			if got := noted(w, kexecNote).Stage; got != kexecJumping {
 				t.Fatalf("it is %q, not jumping", got)
 			}
-			if confirmed := w.stored.Plan.Memo[memoKexecTold] != ""; confirmed != (tt.order <= arrived) {
+			if confirmed := noted(w, kexecNote).Told; confirmed != (tt.order <= arrived) {
 				t.Errorf("confirmed: %v", confirmed)
 			}
 			if tt.silent {
@@ -95,15 +95,15 @@ func TestKexecWithoutAConfirmedOrder(t *testing.T) {
 			if stays := step(t, r); stays == tt.ends {
 				t.Errorf("the step goes on: %v", stays)
 			}
-			if says := w.stored.Plan.Memo[driver.KexecSays]; tt.ends && !strings.Contains(says, tt.says) {
+			if says := noted(w, driver.KexecSays); tt.ends && !strings.Contains(says, tt.says) {
 				t.Errorf("the history gets %q, want %q", says, tt.says)
 			}
 			if n := w.agent.count("standby.kexec"); n != map[bool]int{true: 1}[tt.order <= arrived] {
 				t.Errorf("the order arrived %d times", n)
 			}
 			if tt.ends {
-				want := map[bool]string{true: kexecJumped, false: kexecFailed}[strings.HasPrefix(tt.says, "It was started by kexec")]
-				if got := w.stored.Plan.Memo[memoKexec]; got != want {
+				want := map[bool]kexecStage{true: kexecJumped, false: kexecFailed}[strings.HasPrefix(tt.says, "It was started by kexec")]
+				if got := noted(w, kexecNote).Stage; got != want {
 					t.Errorf("the memo says %q, want %q", got, want)
 				}
 			}
@@ -133,7 +133,8 @@ func TestKexecOrderThatNeverArrived(t *testing.T) {
 	if n := w.agent.count("standby.kexec"); n != 0 {
 		t.Errorf("the order arrived %d times", n)
 	}
-	if says := w.stored.Plan.Memo[driver.KexecSays]; !strings.Contains(says, "by an ordinary reboot, because kexec was not possible: the agent still answers") {
+	const why = "by an ordinary reboot, because kexec was not possible: the agent still answers"
+	if says := noted(w, driver.KexecSays); !strings.Contains(says, why) {
 		t.Errorf("the history gets %q", says)
 	}
 }
@@ -149,7 +150,7 @@ func TestKexecLoadsForTooLong(t *testing.T) {
 		w.stored.Plan.WaitingSince = node.Now().Add(-waited)
 		if waited < kexecLoadTime {
 			if !step(t, r) {
-				t.Errorf("after %s the step has ended: %s", waited, w.stored.Plan.Memo[driver.KexecSays])
+				t.Errorf("after %s the step has ended: %s", waited, noted(w, driver.KexecSays))
 			}
 			continue
 		}
@@ -180,30 +181,28 @@ func TestKexecLoadsForTooLong(t *testing.T) {
 func TestKexecSurvivesTheService(t *testing.T) {
 	tests := []struct {
 		name   string
-		memo   map[string]string
+		noted  kexecStart
 		silent bool
-		want   string
+		want   kexecStage
 	}{
-		{"jumped, before the step was done", map[string]string{memoKexec: kexecJumped}, true, kexecJumped},
-		{"given up, before the step was done", map[string]string{memoKexec: kexecFailed}, false, kexecFailed},
-		{"saved that it is about to jump, and died: the agent lives", map[string]string{memoKexec: kexecJumping, memoKexecAt: old()}, false, kexecFailed},
-		{"saved that it is about to jump, and died: silence", map[string]string{memoKexec: kexecJumping, memoKexecAt: old()}, true, kexecFailed},
-		{"told, and died: silence", map[string]string{memoKexec: kexecJumping, memoKexecAt: old(), memoKexecTold: "yes"}, true, kexecJumped},
+		{"jumped, before the step was done", kexecStart{Stage: kexecJumped}, true, kexecJumped},
+		{"given up, before the step was done", kexecStart{Stage: kexecFailed}, false, kexecFailed},
+		{"saved that it is about to jump, and died: the agent lives", kexecStart{kexecJumping, old(), false}, false, kexecFailed},
+		{"saved that it is about to jump, and died: silence", kexecStart{kexecJumping, old(), false}, true, kexecFailed},
+		{"told, and died: silence", kexecStart{kexecJumping, old(), true}, true, kexecJumped},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := kexecWorld(t, 50)
 			r := untilKexec(t, w)
-			for k, v := range tt.memo {
-				w.stored.Plan.Memo[k] = v
-			}
+			kexecNote.Set(w.atRest(), tt.noted)
 			if tt.silent {
 				w.agent.server.Close()
 			}
 			if step(t, r) {
 				t.Error("the step goes on")
 			}
-			if got := w.stored.Plan.Memo[memoKexec]; got != tt.want {
+			if got := noted(w, kexecNote).Stage; got != tt.want {
 				t.Errorf("it is %q, want %q", got, tt.want)
 			}
 			for _, name := range []string{"standby.kexec", "standby.load_instance_kernel"} {
@@ -213,15 +212,15 @@ func TestKexecSurvivesTheService(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a time that cannot be read is an error", func(t *testing.T) {
+	t.Run("a time that is missing is an error", func(t *testing.T) {
 		w := kexecWorld(t, 50)
 		r := untilKexec(t, w)
-		w.stored.Plan.Memo[memoKexec], w.stored.Plan.Memo[memoKexecAt] = kexecJumping, "yesterday"
+		kexecNote.Set(w.atRest(), kexecStart{Stage: kexecJumping})
 		err := r.once(w.stored.Plan.Current())
-		if err == nil || !strings.Contains(err.Error(), "reading when the machine was told to start its kernel") {
+		if err == nil || !strings.Contains(err.Error(), "it is not known when the machine was told to start its kernel") {
 			t.Errorf("error %v", err)
 		}
 	})
 }
 
-func old() string { return node.Now().Add(-time.Hour).Format(time.RFC3339Nano) }
+func old() time.Time { return node.Now().Add(-time.Hour) }

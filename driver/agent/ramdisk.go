@@ -26,11 +26,12 @@ type ramdisk struct {
 // an agent that looked the node up after the earlier one was forgotten is new: the earlier one may
 // still run, call, and tell of an image it wrote in another deploy.
 func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
-	if t.Recall(memoBooted) != "" {
+	known := bootNote.Get(t)
+	if !known.Since.IsZero() {
 		return nil
 	}
-	if step := t.Step(); step != nil && t.Recall(memoForgotten) == stepName(t) && calledSince(t, step.StartedAt) {
-		t.Remember(memoBooted, step.StartedAt.Format(time.RFC3339Nano))
+	if step := t.Step(); step != nil && known.Forgotten == stepName(t) && calledSince(t, step.StartedAt) {
+		bootsSince(t, step.StartedAt)
 		return nil
 	}
 	if runs, err := r.runs(ctx, t, network); err != nil || runs {
@@ -55,8 +56,8 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
 	}
 	if t.Step() != nil {
-		t.Remember(memoForgotten, stepName(t))
-		if err := save(ctx, t); err != nil {
+		bootNote.Edit(t, func(b *ramdiskBoot) { b.Forgotten = stepName(t) })
+		if err := t.Checkpoint(ctx); err != nil {
 			return err
 		}
 	}
@@ -67,8 +68,8 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 	if err := t.SetPower(ctx, on); err != nil {
 		return fmt.Errorf("switching the machine on to boot the deploy ramdisk: %w", err)
 	}
-	t.Remember(memoBooted, since.Format(time.RFC3339Nano))
-	return save(ctx, t)
+	bootsSince(t, since)
+	return t.Checkpoint(ctx)
 }
 
 // bootByAgent has an agent that runs reboot its machine, which must start the ramdisk again by itself: from
@@ -82,8 +83,8 @@ func (r ramdisk) bootByAgent(ctx context.Context, t *driver.Task) error {
 	if err := rebootByAgent(ctx, t); err != nil {
 		return fmt.Errorf("rebooting the machine into the deploy ramdisk: %w", err)
 	}
-	t.Remember(memoBooted, since.Format(time.RFC3339Nano))
-	return save(ctx, t)
+	bootsSince(t, since)
+	return t.Checkpoint(ctx)
 }
 
 // runs is fast track: it reports whether the ramdisk of an earlier flow runs on the machine, with an agent that
@@ -98,7 +99,7 @@ func (r ramdisk) runs(ctx context.Context, t *driver.Task, network driver.Networ
 		return false, ctx.Err()
 	}
 	if why != "" {
-		logOf(t).Warn("no fast track: the machine is booted anew", "why", why)
+		t.Logger().Warn("no fast track: the machine is booted anew", "why", why)
 		return false, nil
 	}
 	if err := t.Hardware.Network.Connect(ctx, t, network); err != nil {
@@ -107,10 +108,9 @@ func (r ramdisk) runs(ctx context.Context, t *driver.Task, network driver.Networ
 	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
 		return false, fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
 	}
-	t.Remember(memoDone, last) // what an earlier flow asked for is none of this one's
-	t.Remember(memoFast, "yes")
-	t.Remember(memoBooted, t.Node.Agent.LastHeartbeat.Add(-time.Nanosecond).Format(time.RFC3339Nano))
-	return true, save(ctx, t)
+	commandNote.Edit(t, func(c *agentCommand) { c.Done = last }) // what an earlier flow asked for is none of this one's
+	bootNote.Edit(t, func(b *ramdiskBoot) { b.FastTrack, b.Since = true, t.Node.Agent.LastHeartbeat.Add(-time.Nanosecond) })
+	return true, t.Checkpoint(ctx)
 }
 
 // idle asks the agent for its newest command; why says what speaks against using this agent.
@@ -167,8 +167,17 @@ func calledSince(t *driver.Task, since time.Time) bool {
 
 // called reports whether the agent of the ramdisk that boot started has called.
 func called(t *driver.Task) bool {
-	since, err := time.Parse(time.RFC3339Nano, t.Recall(memoBooted))
-	return err == nil && calledSince(t, since)
+	since := bootNote.Get(t).Since
+	return !since.IsZero() && calledSince(t, since)
+}
+
+func bootsSince(t *driver.Task, since time.Time) {
+	bootNote.Edit(t, func(b *ramdiskBoot) { b.Since = since })
+}
+
+// bootAnew forgets a boot of this flow, so that the next is a new one.
+func bootAnew(t *driver.Task) {
+	bootNote.Edit(t, func(b *ramdiskBoot) { b.Since, b.Forgotten = time.Time{}, "" })
 }
 
 // leave takes the ramdisk's traces back: machine off where that is allowed, no boot record, no deploy
@@ -181,7 +190,7 @@ func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) e
 		case first == nil:
 			first = fmt.Errorf("%s: %w", what, err)
 		default:
-			logOf(t).Warn("not all of the deploy ramdisk could be taken back", "what", what, "err", err)
+			t.Logger().Warn("not all of the deploy ramdisk could be taken back", "what", what, "err", err)
 		}
 	}
 	if t.MaySwitchOff() {

@@ -10,9 +10,6 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// memoFinalizing is when the agent was first asked to let people in.
-const memoFinalizing = "rescue.finalizing"
-
 // Rescue is the rescue interface "agent": the machine boots the ramdisk, whose agent lets in
 // whoever knows the password as the user "rescue". It touches no disk. APIURL must be set.
 type Rescue struct {
@@ -86,20 +83,20 @@ func (r *Rescue) finalize(ctx context.Context, t *driver.Task) (driver.Result, e
 	if err != nil {
 		return driver.Done(), err
 	}
-	t.Remember(driver.RescueAddress, s.base.Hostname())
-	before := t.Recall(memoFinalizing) != ""
+	driver.RescueAddress.Set(t, s.base.Hostname())
+	_, before := finalizeNote.Of(t.Node.Plan)
 	if before {
 		list, err := s.commands(ctx)
 		if isUnreachable(err) && ctx.Err() == nil {
-			logOf(t).Warn("the agent has closed its API: it was asked to let people in before the service was started anew")
+			t.Logger().Warn("the agent has closed its API: it was asked to let people in before the service was started anew")
 			return driver.Done(), nil
 		}
-		if c := find(list, work{name: "rescue.finalize_rescue"}, "", ""); err == nil && c != nil && c.Status == wire.Succeeded {
+		if c := find(list, work{name: "rescue.finalize_rescue"}, agentCommand{}); err == nil && c != nil && c.Status == wire.Succeeded {
 			return driver.Done(), nil
 		}
 	}
-	t.Remember(memoFinalizing, node.Now().Format(time.RFC3339Nano))
-	if err := save(ctx, t); err != nil {
+	finalizeNote.Set(t, node.Now())
+	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), err
 	}
 	params := map[string]any{"rescue_password": hash, "hashed": true}

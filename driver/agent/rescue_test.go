@@ -42,7 +42,7 @@ func TestRescue(t *testing.T) {
 	if d := cmp.Diff(map[string]any{"rescue_password": "$6$salt$hash", "hashed": true}, w.agent.params("rescue.finalize_rescue")); d != "" {
 		t.Errorf("finalize_rescue:\n%s", d)
 	}
-	if w.stored.Plan.Memo[driver.RescueAddress] != "127.0.0.1" || w.power != node.PowerOn {
+	if noted(w, driver.RescueAddress) != "127.0.0.1" || w.power != node.PowerOn {
 		t.Errorf("memo %v, power %s", w.stored.Plan.Memo, w.power)
 	}
 }

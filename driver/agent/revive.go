@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -26,18 +25,16 @@ func (d *Direct) revive(ctx context.Context, t *driver.Task, gone error) (driver
 	if !t.Step().Abortable {
 		return driver.Done(), fmt.Errorf("%w; the step is none that may stop in the middle (it is not abortable), so it is not begun again", gone)
 	}
-	n := countOf(t, memoRevived) + 1
+	n := recoveries(t) + 1
 	if n > maxRevivals {
 		return driver.Done(), fmt.Errorf("%w; the step was begun again %d times before, so it is not once more", gone, maxRevivals)
 	}
-	logOf(t).Warn("the machine was lost and is started again", "step", t.Step().Step, "how", gone, "time", n)
-	setCount(t, memoRevived, n)
-	t.Remember(memoRevival, stepName(t))
-	t.Remember(memoCommand, "") // it was the lost agent's
-	t.Remember(memoBooted, "")
-	t.Remember(memoForgotten, "")
-	t.Remember(memoAbsent, "")
-	if err := save(ctx, t); err != nil {
+	t.Logger().Warn("the machine was lost and is started again", "step", t.Step().Step, "how", gone, "time", n)
+	rebootNote.Edit(t, func(r *reboots) { r.Lost, r.Recovered, r.Times = stepName(t), stepName(t), n })
+	commandNote.Edit(t, func(c *agentCommand) { c.ID = "" }) // it was the lost agent's
+	bootAnew(t)
+	present(t)
+	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), err
 	}
 	r, err := d.reviving(ctx, t)
@@ -55,22 +52,16 @@ func (d *Direct) reviving(ctx context.Context, t *driver.Task) (driver.Result, e
 	if r.Waiting() {
 		return r, nil
 	}
-	t.Remember(memoRevival, "")
+	rebootNote.Edit(t, func(r *reboots) { r.Lost = "" })
 	return d.RunStep(ctx, t)
 }
 
-// countOf reads how often something happened to the step under way.
-func countOf(t *driver.Task, memo string) int {
-	step, times, _ := strings.Cut(t.Recall(memo), " ")
-	n, err := strconv.Atoi(times)
-	if err != nil || step != stepName(t) {
-		return 0
+// recoveries is how often the machine was started again for the step under way.
+func recoveries(t *driver.Task) int {
+	if r := rebootNote.Get(t); r.Recovered == stepName(t) {
+		return r.Times
 	}
-	return n
-}
-
-func setCount(t *driver.Task, memo string, n int) {
-	t.Remember(memo, stepName(t)+" "+strconv.Itoa(n))
+	return 0
 }
 
 // bootsOn looks at a machine that is to boot the ramdisk and has not called: one that is seen off twice has lost
@@ -85,27 +76,30 @@ func (d *Direct) bootsOn(ctx context.Context, t *driver.Task) (driver.Result, er
 	defer cancel()
 	state, err := t.Hardware.Power.PowerState(asking, t)
 	if err != nil || state != node.PowerOff {
-		t.Remember(memoOff, "")
+		seenOff(t, time.Time{})
 		return waits, nil
 	}
-	first, err := time.Parse(time.RFC3339Nano, t.Recall(memoOff))
-	if err != nil {
-		t.Remember(memoOff, node.Now().Format(time.RFC3339Nano))
+	first := bootNote.Get(t).SeenOff
+	if first.IsZero() {
+		seenOff(t, node.Now())
 		return waits, nil
 	}
 	if node.Now().Sub(first) < orElse(d.Poll, DefaultPoll)/2 {
 		return waits, nil
 	}
-	t.Remember(memoOff, "")
+	seenOff(t, time.Time{})
 	t.Node.Power = node.PowerOff
-	n := countOf(t, memoRevived) + 1
+	n := recoveries(t) + 1
 	if n > maxRevivals {
 		return driver.Done(), errors.New("the machine lost power while it booted the deploy ramdisk: its BMC says that it is off, also after it was switched on again " + strconv.Itoa(maxRevivals) + " times")
 	}
-	setCount(t, memoRevived, n)
-	t.Remember(memoBooted, "")
-	t.Remember(memoForgotten, "")
+	rebootNote.Edit(t, func(r *reboots) { r.Recovered, r.Times = stepName(t), n })
+	bootAnew(t)
 	r, err := d.bootRamdisk(ctx, t)
 	r.Says = fmt.Sprintf("the machine lost power while it booted the deploy ramdisk. It is switched on again (%d of %d).", n, maxRevivals)
 	return r, err
+}
+
+func seenOff(t *driver.Task, at time.Time) {
+	bootNote.Edit(t, func(b *ramdiskBoot) { b.SeenOff = at })
 }

@@ -228,7 +228,7 @@ func TestRevivalsHaveAnEnd(t *testing.T) {
 	// Another step of the plan has its own count.
 	w.stored.Plan.Steps = append(w.stored.Plan.Steps, w.stored.Plan.Steps[0])
 	w.stored.Plan.Index++
-	if n := countOf(w.task(), memoRevived); n != 0 {
+	if n := recoveries(w.task()); n != 0 {
 		t.Errorf("the next step begins with %d", n)
 	}
 }

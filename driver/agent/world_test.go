@@ -254,6 +254,12 @@ func (w *world) plan(flow node.Flow, steps []driver.Step, more ...node.PlannedSt
 }
 
 // task loads the node as a fresh process would.
+// atRest is a task for looking at the stored node's notes, and leaving some.
+func (w *world) atRest() *driver.Task { return &driver.Task{Node: &w.stored} }
+
+// noted is a note of the stored node.
+func noted[T any](w *world, n driver.Note[T]) T { return n.Get(w.atRest()) }
+
 func (w *world) task() *driver.Task {
 	n := w.stored.Clone()
 	n.Agent = w.row

@@ -17,7 +17,7 @@ func (s *session) setAndCheck(ctx context.Context, t *driver.Task, o driver.Boot
 			return err
 		}
 		s.check(ctx, &o)
-		t.SetOverride(o)
+		driver.Override.Set(t, o)
 		if o.Answer != driver.OverrideLost || o.Repeats > 0 {
 			break
 		}
@@ -47,12 +47,12 @@ func (s *session) check(ctx context.Context, o *driver.BootOverride) {
 // where the BMC lost it meanwhile, for one when the power went off. Outside of a flow the remembered device is
 // set, for driver_info/ipmi_force_boot_device.
 func (s *session) beforeStart(ctx context.Context, t *driver.Task) error {
-	o, ok := driver.OverrideOf(t.Node.Plan)
+	o, ok := driver.Override.Of(t.Node.Plan)
 	if !ok || o.Started {
 		return s.restoreBootDevice(ctx, t.Node)
 	}
 	if s.check(ctx, &o); o.Answer != driver.OverrideLost {
-		t.SetOverride(o)
+		driver.Override.Set(t, o)
 		return s.restoreBootDevice(ctx, t.Node)
 	}
 	o.Repeats++
@@ -61,9 +61,9 @@ func (s *session) beforeStart(ctx context.Context, t *driver.Task) error {
 
 // started notes that what was set has had its boot.
 func started(t *driver.Task) {
-	if o, ok := driver.OverrideOf(t.Node.Plan); ok && !o.Started {
+	if o, ok := driver.Override.Of(t.Node.Plan); ok && !o.Started {
 		o.Started = true
-		t.SetOverride(o)
+		driver.Override.Set(t, o)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestForgottenBootDevices(t *testing.T) {
 			if err := management.SetBootDevice(t.Context(), task, pxe); err != nil {
 				t.Fatal(err)
 			}
-			if got, ok := driver.OverrideOf(task.Node.Plan); !ok || got != tt.afterSet {
+			if got, ok := driver.Override.Of(task.Node.Plan); !ok || got != tt.afterSet {
 				t.Errorf("after setting it: %+v, want %+v", got, tt.afterSet)
 			}
 			for _, target := range []node.PowerState{node.PowerOff, node.PowerOn} {
@@ -47,7 +47,7 @@ func TestForgottenBootDevices(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := driver.OverrideOf(task.Node.Plan); got != tt.afterStart {
+			if got, _ := driver.Override.Of(task.Node.Plan); got != tt.afterStart {
 				t.Errorf("after the start: %+v, want %+v", got, tt.afterStart)
 			}
 			if err := power.SetPowerState(t.Context(), task, node.Rebooting); err != nil {

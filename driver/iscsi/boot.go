@@ -34,7 +34,7 @@ func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 	if err := d.CheckPartitions(t.Node, r); err != nil {
 		return driver.Done(), err
 	}
-	if t.Recall(memoBooted) == "" {
+	if !ramdiskNote.Get(t).Booted {
 		if err := d.bootRamdisk(ctx, t); err != nil {
 			return driver.Done(), err
 		}
@@ -73,11 +73,8 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
 	if err := t.SetPower(ctx, on); err != nil {
 		return fmt.Errorf("switching the machine on to boot the deploy ramdisk: %w", err)
 	}
-	t.Remember(memoBooted, "yes")
-	if t.Save == nil {
-		return nil
-	}
-	return t.Save(ctx)
+	ramdiskNote.Edit(t, func(r *ramdisk) { r.Booted = true })
+	return t.Checkpoint(ctx)
 }
 
 // record returns the boot record of this flow. It is made before the boot interface fills it: the
@@ -163,10 +160,10 @@ func rootDevice(n *node.Node) string {
 
 // called ends the wait once the ramdisk has said where its disk is, or why it has none.
 func (d *Deploy) called(_ context.Context, t *driver.Task) (driver.Result, error) {
-	if reason := t.Recall(memoError); reason != "" {
-		return driver.Done(), fmt.Errorf("the deploy ramdisk says: %s", reason)
-	}
-	if t.Recall(memoHost) == "" {
+	switch r := ramdiskNote.Get(t); {
+	case r.Error != "":
+		return driver.Done(), fmt.Errorf("the deploy ramdisk says: %s", r.Error)
+	case r.Host == "":
 		return driver.Result{WaitFor: firstCall}, nil
 	}
 	return driver.Done(), nil

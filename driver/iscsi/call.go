@@ -62,7 +62,7 @@ func (d *Deploy) takeDeployInfo(t *driver.Task, call node.MachineCall) error {
 		return err
 	}
 	if reason := body.String("error"); reason != "" {
-		t.Remember(memoError, reason[:min(len(reason), maxReason)])
+		refused(t, reason)
 		return nil
 	}
 	if iqn := body.String("iqn"); iqn != targetName(t.Node.UUID) {
@@ -79,9 +79,13 @@ func (d *Deploy) takeDeployInfo(t *driver.Task, call node.MachineCall) error {
 	if err := takeAddress(t, call); err != nil {
 		return err
 	}
-	t.Remember(memoMode, mode)
-	t.Remember(memoAuth, auth)
+	ramdiskNote.Edit(t, func(r *ramdisk) { r.Mode, r.Auth = mode, auth })
 	return nil
+}
+
+// refused keeps what the ramdisk could not do.
+func refused(t *driver.Task, reason string) {
+	ramdiskNote.Edit(t, func(r *ramdisk) { r.Error = reason[:min(len(reason), maxReason)] })
 }
 
 // takeAddress remembers where the ramdisk is. This service logs in there and writes what may be secret, so it must be
@@ -98,7 +102,7 @@ func takeAddress(t *driver.Task, call node.MachineCall) error {
 	} else if ip.IsLoopback() || ip.IsLinkLocalUnicast() {
 		return node.Errorf(node.Invalid, "\"address\" is %q; the IP address of the ramdisk is needed.", call.Body.String("address"))
 	}
-	t.Remember(memoHost, ip.String())
+	ramdiskNote.Edit(t, func(r *ramdisk) { r.Host = ip.String() })
 	return nil
 }
 
@@ -127,11 +131,10 @@ func (d *Deploy) takeLoaderInfo(t *driver.Task, call node.MachineCall) error {
 			return err
 		}
 	case failed:
-		reason := orElse(body.String("error"), "no reason")
-		t.Remember(memoError, reason[:min(len(reason), maxReason)])
+		refused(t, orElse(body.String("error"), "no reason"))
 	default:
 		return node.Errorf(node.Invalid, "\"status\" is %q; %s and %s are allowed.", status, installed, failed)
 	}
-	t.Remember(memoLoader, body.String("status"))
+	loaderNote.Edit(t, func(l *loader) { l.Status = body.String("status") })
 	return nil
 }

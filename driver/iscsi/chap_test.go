@@ -92,7 +92,7 @@ func TestCHAPRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.task.Remember(memoAuth, tt.auth)
+			ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Auth = tt.auth })
 			w.withImage(t, partitioned(2<<20))
 			file, _ := w.exported(t, 16<<20)
 			if c := tt.change(iscsi.DeploymentCHAP(testUUID, r.DeployKey(), r.DeployToken())); c != nil {
@@ -119,7 +119,7 @@ func TestAuthMethod(t *testing.T) {
 		if ok != (err == nil) || !ok && (node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), "CHAP is allowed")) {
 			t.Errorf("%q: %v", method, err)
 		}
-		if got := w.task.Recall(memoAuth); ok && got != method || !ok && got != "" {
+		if got := ramdiskNote.Get(w.task).Auth; ok && got != method || !ok && got != "" {
 			t.Errorf("%q: remembers %q", method, got)
 		}
 	}
@@ -138,7 +138,7 @@ func TestCredentialsEndWithTheRecord(t *testing.T) {
 	for _, err := range []error{nil, lost} {
 		w := newWorld(t, "write_image")
 		w.Records = noRecords{err: err}
-		w.task.Remember(memoAuth, "CHAP")
+		ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Auth = "CHAP" })
 		c, got := w.credentials(t.Context(), w.task)
 		if c != nil || got == nil || err != nil && !errors.Is(got, lost) || err == nil && !strings.Contains(got.Error(), "the boot record has ended") {
 			t.Errorf("%+v, %v", c, got)

@@ -19,10 +19,10 @@ func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (drive
 	if err != nil {
 		return driver.Done(), err
 	}
-	if err := d.NoteRoot(t.Node, t.Recall(memoRoot)); err != nil {
+	if err := d.NoteRoot(t.Node, loaderNote.Get(t).Root); err != nil {
 		return driver.Done(), err
 	}
-	if !local || t.Recall(memoLoader) != "" {
+	if !local || loaderNote.Get(t).Status != "" {
 		return d.loaderInstalled(ctx, t)
 	}
 	if err := d.askForLoader(ctx, t); err != nil {
@@ -37,12 +37,10 @@ var loaderCall = node.Await{For: node.LoaderInfo, Text: "the deploy ramdisk's pa
 // askForLoader says the first "done". After a crash nobody knows whether it was said; it is said again
 // then, and a ramdisk that listens no more has heard it: it listens again only when its own call was taken.
 func (d *Deploy) askForLoader(ctx context.Context, t *driver.Task) error {
-	asked := t.Recall(memoAsked) != ""
-	t.Remember(memoAsked, "yes")
-	if t.Save != nil {
-		if err := t.Save(ctx); err != nil {
-			return err
-		}
+	asked := loaderNote.Get(t).Asked
+	loaderNote.Edit(t, func(l *loader) { l.Asked = true })
+	if err := t.Checkpoint(ctx); err != nil {
+		return err
 	}
 	err := d.sayDone(ctx, t)
 	if err != nil && !asked {
@@ -56,10 +54,10 @@ func (d *Deploy) loaderInstalled(ctx context.Context, t *driver.Task) (driver.Re
 	switch local, err := d.needsLoader(t.Node); {
 	case err != nil:
 		return driver.Done(), err
-	case local && t.Recall(memoLoader) == "":
+	case local && loaderNote.Get(t).Status == "":
 		return driver.Result{WaitFor: loaderCall}, nil
-	case local && t.Recall(memoLoader) != installed:
-		return driver.Done(), fmt.Errorf("installing the boot loader failed, the deploy ramdisk says: %s", t.Recall(memoError))
+	case local && loaderNote.Get(t).Status != installed:
+		return driver.Done(), fmt.Errorf("installing the boot loader failed, the deploy ramdisk says: %s", ramdiskNote.Get(t).Error)
 	}
 	if err := t.Hardware.Boot.PrepareInstance(ctx, t); err != nil {
 		return driver.Done(), fmt.Errorf("making the machine boot its instance: %w", err)
@@ -74,7 +72,7 @@ func (d *Deploy) release(ctx context.Context, t *driver.Task) (driver.Result, er
 	if err == nil {
 		return driver.Done(), nil
 	}
-	logOf(t).Warn("the deploy ramdisk cannot be told that all is done; the BMC reboots the machine", "error", err)
+	t.Logger().Warn("the deploy ramdisk cannot be told that all is done; the BMC reboots the machine", "error", err)
 	if err := t.SetPower(ctx, node.Rebooting); err != nil {
 		return driver.Done(), fmt.Errorf("rebooting the machine into its instance: %w", err)
 	}
@@ -88,7 +86,7 @@ const (
 
 // sayDone connects to the ramdisk and says "done".
 func (d *Deploy) sayDone(ctx context.Context, t *driver.Task) error {
-	address := net.JoinHostPort(t.Recall(memoHost), orElse(d.DonePort, "10000"))
+	address := net.JoinHostPort(ramdiskNote.Get(t).Host, orElse(d.DonePort, "10000"))
 	dialer := net.Dialer{Timeout: doneTimeout}
 	var last error
 	for range doneTries {

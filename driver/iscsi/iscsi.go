@@ -6,7 +6,6 @@ package iscsi
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -75,18 +74,6 @@ func (d *Deploy) Validate(ctx context.Context, t *driver.Task) error {
 	return d.Base.Validate(ctx, t)
 }
 
-// Memo keys.
-const (
-	memoBooted = "iscsi.booted" // the ramdisk's boot was started
-	memoHost   = "iscsi.host"   // address of the ramdisk, once it has called
-	memoError  = "iscsi.error"  // what the ramdisk could not do
-	memoMode   = "iscsi.mode"   // the boot mode the ramdisk runs in, when it said so
-	memoAuth   = "iscsi.auth"   // "CHAP" when the ramdisk's target asks who logs in
-	memoRoot   = "iscsi.root"   // UUID of the root file system written; partition images only
-	memoAsked  = "iscsi.asked"  // the ramdisk is to install the boot loader
-	memoLoader = "iscsi.loader" // how that ended: its status
-)
-
 // kept are steps of the base's deploy flow that this interface has too.
 var kept = []string{"switch_to_tenant_network", "boot_instance"}
 
@@ -118,13 +105,6 @@ func orElse[T comparable](v, otherwise T) T {
 		return otherwise
 	}
 	return v
-}
-
-func logOf(t *driver.Task) *slog.Logger {
-	if t.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return t.Log // has the node already
 }
 
 // imageRef is the image that instance_info asks for.

@@ -99,7 +99,7 @@ func TestTakeCall(t *testing.T) {
 				tt.change(w, &call)
 			}
 			err = w.TakeCall(context.Background(), w.task, call)
-			if got := w.task.Recall(memoHost); got != tt.host {
+			if got := ramdiskNote.Get(w.task).Host; got != tt.host {
 				t.Errorf("remembers %q, want %q", got, tt.host)
 			}
 			if tt.host != "" && err != nil || tt.host == "" && (node.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.says)) {
@@ -245,7 +245,7 @@ func TestOnlyWhatStartsIsWritten(t *testing.T) {
 			file, _ := w.exported(t, 16<<20)
 			if w.task.Node.BootMode = tt.mode; tt.mode == "ramdisk" {
 				w.task.Node.BootMode = ""
-				w.task.Remember(memoMode, "bios")
+				ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Mode = "bios" })
 			}
 			before := read(t, file)
 			if tt.capability != nil {
@@ -316,7 +316,7 @@ func TestRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, w.DonePort, _ = net.SplitHostPort(l.Addr().String())
-	w.task.Remember(memoHost, "127.0.0.1")
+	ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Host = "127.0.0.1" })
 	heard := make(chan string, 1)
 	go func() {
 		c, err := l.Accept()

@@ -34,7 +34,7 @@ func (w *world) listen(t *testing.T, port string) *ears {
 		t.Fatal(err)
 	}
 	_, w.DonePort, _ = net.SplitHostPort(l.Addr().String())
-	w.task.Remember(memoHost, "127.0.0.1")
+	ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Host = "127.0.0.1" })
 	e := &ears{l: l}
 	e.wg.Go(func() {
 		for {
@@ -66,7 +66,7 @@ func (e *ears) said() []string {
 func local(t *testing.T) *world {
 	w := newWorld(t, "prepare_instance_boot")
 	w.partitions, w.mode = &wire.PartitionImage{RootMB: 16}, "bios"
-	w.task.Remember(memoRoot, "the-uuid")
+	loaderNote.Edit(w.task, func(l *loader) { l.Root = "the-uuid" })
 	if _, err := w.Deploy.record(context.Background(), w.task); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestLocalBoot(t *testing.T) {
 	if err := w.answers(nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.task.Recall(memoHost); got != "192.0.2.50" {
+	if got := ramdiskNote.Get(w.task).Host; got != "192.0.2.50" {
 		t.Errorf("the address of the second call is not taken: %s", got)
 	}
 	if r, err := w.loaderInstalled(t.Context(), w.task); err != nil || r.Waiting() || w.did[len(w.did)-1] != "prepare instance" {
@@ -125,7 +125,7 @@ func TestLocalBoot(t *testing.T) {
 func TestLocalBootAfterCrash(t *testing.T) {
 	t.Run("not heard", func(t *testing.T) {
 		w := local(t)
-		w.task.Remember(memoAsked, "yes")
+		loaderNote.Edit(w.task, func(l *loader) { l.Asked = true })
 		e := w.listen(t, "")
 		if r, err := w.prepareInstanceBoot(t.Context(), w.task); err != nil || r.WaitFor != loaderCall {
 			t.Fatalf("%+v, %v", r, err)
@@ -138,7 +138,7 @@ func TestLocalBootAfterCrash(t *testing.T) {
 	t.Run("installing", func(t *testing.T) {
 		w := local(t)
 		w.listen(t, "").close()
-		w.task.Remember(memoAsked, "yes")
+		loaderNote.Edit(w.task, func(l *loader) { l.Asked = true })
 		if r, err := w.prepareInstanceBoot(t.Context(), w.task); err != nil || r.WaitFor != loaderCall {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -146,8 +146,8 @@ func TestLocalBootAfterCrash(t *testing.T) {
 	t.Run("answered", func(t *testing.T) {
 		w := local(t)
 		e := w.listen(t, "")
-		w.task.Remember(memoAsked, "yes")
-		w.task.Remember(memoLoader, installed)
+		loaderNote.Edit(w.task, func(l *loader) { l.Asked = true })
+		loaderNote.Edit(w.task, func(l *loader) { l.Status = installed })
 		if r, err := w.prepareInstanceBoot(t.Context(), w.task); err != nil || r.Waiting() {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -168,7 +168,7 @@ func TestAskedIsSavedFirst(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	e.close()
-	if w.saved[memoAsked] == "" || len(e.said()) > 0 {
+	if !loaderNote.Get(&driver.Task{Node: w.saved}).Asked || len(e.said()) > 0 {
 		t.Errorf("saved %v, and the ramdisk heard %q", w.saved, e.said())
 	}
 }
@@ -180,7 +180,7 @@ func TestLoaderFails(t *testing.T) {
 		says   string
 	}{
 		{"the ramdisk says so", func(w *world) {
-			w.task.Remember(memoAsked, "yes")
+			loaderNote.Edit(w.task, func(l *loader) { l.Asked = true })
 			if err := w.answers(map[string]any{"status": "FAILED", "error": "the image has no grub-install"}); err != nil {
 				panic(err)
 			}
@@ -194,7 +194,7 @@ func TestLoaderFails(t *testing.T) {
 		{"the partition rules", func(w *world) { w.fails["describe"] = errors.New("root_gb is missing") }, "root_gb is missing"},
 		{"the kernel is gone", func(w *world) { w.fails["note"] = errors.New("no such kernel") }, "no such kernel"},
 		{"the BMC", func(w *world) {
-			w.task.Remember(memoLoader, installed)
+			loaderNote.Edit(w.task, func(l *loader) { l.Status = installed })
 			w.fails["prepare instance"] = errors.New("the BMC does not answer")
 		}, "making the machine boot its instance: the BMC does not answer"},
 	} {
@@ -272,7 +272,7 @@ func TestTakeLoaderCall(t *testing.T) {
 			if strings.Contains(err.Error(), token) || strings.Contains(err.Error(), key) {
 				t.Errorf("a secret is in the error: %v", err)
 			}
-			if got := w.task.Recall(memoLoader) + w.task.Recall(memoHost); got != "" {
+			if got := loaderNote.Get(w.task).Status + ramdiskNote.Get(w.task).Host; got != "" {
 				t.Errorf("remembers %q", got)
 			}
 		})
@@ -285,7 +285,7 @@ func TestLongReason(t *testing.T) {
 	if err := w.answers(map[string]any{"status": "FAILED", "error": strings.Repeat("x", 5000)}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.task.Recall(memoError); len(got) != maxReason {
+	if got := ramdiskNote.Get(w.task).Error; len(got) != maxReason {
 		t.Errorf("%d characters are kept", len(got))
 	}
 }

@@ -61,7 +61,7 @@ func TestWritesPartitionsOverISCSI(t *testing.T) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
-	if got := w.task.Recall(memoRoot); got != rootUUID {
+	if got := loaderNote.Get(w.task).Root; got != rootUUID {
 		t.Errorf("the root file system is %q", got)
 	}
 	table := strings.Join(strings.Fields(program(t, "sfdisk", "--dump", file)), " ")
@@ -118,7 +118,7 @@ func TestModeOfPartitions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w, file := withPartitions(t, wire.PartitionImage{RootMB: 16})
 			w.mode, w.bootOption = tt.wanted, tt.option
-			w.task.Remember(memoMode, tt.said)
+			ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Mode = tt.said })
 			_, err := w.writeImage(t.Context(), w.task)
 			if tt.says == "" {
 				if err != nil || !strings.Contains(program(t, "sfdisk", "--dump", file), tt.table) {
@@ -161,7 +161,7 @@ func TestPartitionImagesRefused(t *testing.T) {
 			if untouched := now[0] == 0xee; !untouched && !bytes.Equal(now[:4096], make([]byte, 4096)) {
 				t.Error("the disk may be bootable")
 			}
-			if w.task.Recall(memoRoot) != "" {
+			if loaderNote.Get(w.task).Root != "" {
 				t.Error("a root file system is remembered")
 			}
 		})
@@ -181,7 +181,7 @@ func TestModeInTheCall(t *testing.T) {
 		if ok != (err == nil) || !ok && node.KindOf(err) != node.Invalid {
 			t.Errorf("%q: %v", mode, err)
 		}
-		if got := w.task.Recall(memoMode); ok && got != mode || !ok && (got != "" || w.task.Recall(memoHost) != "") {
+		if got := ramdiskNote.Get(w.task).Mode; ok && got != mode || !ok && (got != "" || ramdiskNote.Get(w.task).Host != "") {
 			t.Errorf("%q: remembers %q", mode, got)
 		}
 	}

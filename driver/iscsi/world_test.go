@@ -36,7 +36,7 @@ type world struct {
 	partitions       *wire.PartitionImage       // nil: a whole-disk image
 	mode, bootOption string                     // of a partition image
 	fails            map[string]error           // by what is asked of the base, the boot interface or the store
-	saved            map[string]string          // the memo when it was saved last
+	saved            *node.Node                 // as it was saved last
 	admin            func(args ...string) error // of the exported disk's tgtd
 }
 
@@ -124,7 +124,7 @@ func newWorld(t *testing.T, step string) *world {
 		},
 		Hardware: &driver.Hardware{Power: power{fake.NewPower(), w}, Boot: pxe{fake.NewBoot(), w}, Network: fake.NewNetwork()},
 		Save: func(context.Context) error {
-			w.saved = maps.Clone(w.task.Node.Plan.Memo)
+			w.saved = w.task.Node.Clone()
 			return w.fails["save"]
 		},
 	}
@@ -157,7 +157,7 @@ func (w *world) exported(t *testing.T, size int64) (file string, stop func()) {
 	address := l.Addr().String()
 	l.Close()
 	_, w.TargetPort, _ = net.SplitHostPort(address)
-	w.task.Remember(memoHost, "127.0.0.1")
+	ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Host = "127.0.0.1" })
 	file = filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

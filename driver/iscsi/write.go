@@ -35,8 +35,8 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 		return driver.Done(), err
 	}
 	target, err := iscsi.Open(ctx, iscsi.Options{
-		Address: net.JoinHostPort(t.Recall(memoHost), orElse(d.TargetPort, iscsi.DefaultPort)), CHAP: chap,
-		Target: targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: logOf(t),
+		Address: net.JoinHostPort(ramdiskNote.Get(t).Host, orElse(d.TargetPort, iscsi.DefaultPort)), CHAP: chap,
+		Target: targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: t.Logger(),
 	})
 	if err != nil {
 		return driver.Done(), fmt.Errorf("opening the disk the deploy ramdisk exports: %w", err)
@@ -46,7 +46,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	if err := guardShared(t.Node, v); err != nil {
 		return driver.Done(), err
 	}
-	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: logOf(t), Arch: archOf(t.Node), Progress: progress(t)}
+	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: t.Logger(), Arch: archOf(t.Node), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
 		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)
@@ -58,7 +58,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 		return driver.Done(), err
 	}
 	if isPartition(info) {
-		t.Remember(memoRoot, written.Root.UUID)
+		loaderNote.Edit(t, func(l *loader) { l.Root = written.Root.UUID })
 	}
 	return driver.Done(), nil
 }
@@ -66,7 +66,7 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 // credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of what the
 // boot record hides, so that they need no place of their own, end with it, and are in no script that it gives out.
 func (d *Deploy) credentials(ctx context.Context, t *driver.Task) (*iscsi.CHAP, error) {
-	if t.Recall(memoAuth) == "" {
+	if ramdiskNote.Get(t).Auth == "" {
 		return nil, nil
 	}
 	r, err := d.Records.RecordOf(ctx, t.Node.UUID)
@@ -82,7 +82,7 @@ func (d *Deploy) credentials(ctx context.Context, t *driver.Task) (*iscsi.CHAP, 
 // makeEphemeral makes the ephemeral partition's file system, unless it is to be kept.
 func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk, info wire.ImageInfo, parts []disk.Partition) error {
 	for _, p := range parts {
-		logOf(t).Info("partition", "number", p.Number, "role", p.Role, "offset", p.Offset, "size", p.Length)
+		t.Logger().Info("partition", "number", p.Number, "role", p.Role, "offset", p.Offset, "size", p.Length)
 		if p.Role != disk.Ephemeral || info.PreserveEphemeral {
 			continue
 		}
@@ -126,7 +126,7 @@ func (d *Deploy) verify(ctx context.Context, t *driver.Task, v *iscsi.Verified) 
 	err := v.Verify(ctx, func(done, total int64) { tell("reading back", done, total) })
 	if errors.Is(err, iscsi.ErrVerify) {
 		if wiped := v.Zero(0, 1<<20); wiped != nil {
-			logOf(t).Error("a disk that was written wrongly may still be bootable", "error", wiped)
+			t.Logger().Error("a disk that was written wrongly may still be bootable", "error", wiped)
 		}
 	}
 	return err
@@ -170,10 +170,10 @@ func (d *Deploy) imageInfo(t *driver.Task, r image.Resolved) (wire.ImageInfo, er
 		return info, err
 	}
 	if isPartition(info) && info.BootOption == "local" {
-		return info, settleMode(n, &info, t.Recall(memoMode))
+		return info, settleMode(n, &info, ramdiskNote.Get(t).Mode)
 	}
 	if !isPartition(info) { // the writer refuses what would not start in it
-		info.BootMode = strings.ToLower(orElse(bootMode(n), t.Recall(memoMode)))
+		info.BootMode = strings.ToLower(orElse(bootMode(n), ramdiskNote.Get(t).Mode))
 	}
 	return info, nil
 }
