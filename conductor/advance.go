@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -290,16 +289,13 @@ func (r *run) call(ctx context.Context, step *node.PlannedStep, f func(context.C
 	limit := min(r.c.cfg.StepTimeout, r.flow.timeout(&r.c.cfg))
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("step panicked", "step", name(step), "panic", scrub(r.n, fmt.Sprint(p)), "stack", string(debug.Stack()))
-			err = node.Errorf(node.Internal, "a mistake in the driver (panic); the service's log has more")
-		}
-	}()
 	if f == nil {
 		return driver.Done(), nil
 	}
-	result, err = f(ctx, r.task)
+	err = guarded(r.log.With("step", name(step)), func() error {
+		result, err = f(ctx, r.task)
+		return err
+	})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("it took longer than %s: %w", limit, err)
 	}

@@ -57,7 +57,7 @@ func (c *Conductor) setFirmware(ctx context.Context, ident, ability, what, targe
 	limited, cancel := context.WithTimeout(held, c.cfg.PowerTimeout)
 	defer cancel()
 	n.LastError = ""
-	if err := guarded(func() error { return set(limited, f, task) }); err != nil {
+	if err := guarded(c.log.With("node", n.UUID), func() error { return set(limited, f, task) }); err != nil {
 		if leaseLost(held) {
 			return node.ErrLeaseLost
 		}

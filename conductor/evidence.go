@@ -30,7 +30,7 @@ func (r *run) keepLogs(ctx context.Context) (files []string) {
 	limited, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
 	var logs []byte
-	err := guarded(func() (err error) { logs, err = collector.CollectLogs(limited, r.task); return })
+	err := guarded(r.log, func() (err error) { logs, err = collector.CollectLogs(limited, r.task); return })
 	path := ""
 	if err == nil {
 		path, err = r.c.writeLogs(r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -90,12 +89,7 @@ func (r *run) tidyUp(ctx context.Context) (tidy bool) {
 	}
 	limited, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("tidying up panicked", "panic", scrub(r.n, fmt.Sprint(p)), "stack", string(debug.Stack()))
-		}
-	}()
-	err := r.flow.tidy(r.task.Hardware)(limited, r.task)
+	err := guarded(r.log, func() error { return r.flow.tidy(r.task.Hardware)(limited, r.task) })
 	if err != nil && ctx.Err() == nil {
 		r.note(ctx, errorSeverity, fmt.Sprintf("Tidying up after %s: %v", r.flow.noun, err))
 		return false

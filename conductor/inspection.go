@@ -236,7 +236,7 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 		return found, storeError{err}
 	}
 	data.Previous = last.Inventory
-	err = guarded(func() (err error) {
+	err = guarded(c.log.With("node", t.Node.UUID), func() (err error) {
 		found, err = reader.Inspected(ctx, t, data)
 		return err
 	})

@@ -3,8 +3,6 @@ package conductor
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -107,14 +105,14 @@ func (e *ear) run(ctx context.Context) {
 
 // listen hears the line once, and returns whether to try again.
 func (e *ear) listen(ctx context.Context) (again bool) {
-	err := e.hearOnce(ctx)
+	err := guarded(e.c.log.With("node", e.uuid), func() error { return e.hearOnce(ctx) })
 	var text string
 	switch kind := node.KindOf(err); {
 	case err == nil || ctx.Err() != nil:
 		return true
 	case errors.Is(err, driver.ErrSerialTaken):
 		text = "somebody else took the console; this service stays away until the flow has ended"
-	case kind == node.Invalid || kind == node.NotFound:
+	case kind == node.Invalid || kind == node.NotFound || errors.Is(err, errMistake):
 		text = err.Error()
 	default:
 		text, again = err.Error(), true
@@ -125,13 +123,7 @@ func (e *ear) listen(ctx context.Context) (again bool) {
 	return again
 }
 
-func (e *ear) hearOnce(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.c.log.Error("listening to a serial line panicked", "node", e.uuid, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = node.Errorf(node.Invalid, "a mistake in the driver (panic); the service's log has more")
-		}
-	}()
+func (e *ear) hearOnce(ctx context.Context) error {
 	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return err

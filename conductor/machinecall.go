@@ -51,5 +51,5 @@ func (c *Conductor) takeCall(ctx context.Context, n *node.Node, call node.Machin
 	if !ok {
 		return node.Errorf(node.Invalid, "The deploy interface %s of node %s has no method %s.", task.Hardware.Deploy.Name(), n.UUID, call.Method)
 	}
-	return guarded(func() error { return callee.TakeCall(ctx, task, call) })
+	return guarded(c.log.With("node", n.UUID), func() error { return callee.TakeCall(ctx, task, call) })
 }

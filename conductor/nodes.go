@@ -160,17 +160,17 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	results := map[node.Interface]node.Validation{}
 	impls := task.Hardware.Implementations()
 	for _, iface := range node.Interfaces {
-		results[iface] = validation(ctx, task, impls[iface])
+		results[iface] = c.validation(ctx, task, impls[iface])
 	}
 	return results, nil
 }
 
-func validation(ctx context.Context, t *driver.Task, impl driver.Implementation) node.Validation {
+func (c *Conductor) validation(ctx context.Context, t *driver.Task, impl driver.Implementation) node.Validation {
 	if impl == nil || strings.HasPrefix(impl.Name(), "no-") {
 		return node.Validation{Reason: "not supported"}
 	}
 	ok, reason := true, ""
-	if err := guarded(func() error { return impl.Validate(ctx, t) }); err != nil {
+	if err := guarded(c.log.With("node", t.Node.UUID), func() error { return impl.Validate(ctx, t) }); err != nil {
 		ok, reason = false, scrub(t.Node, err.Error())
 	}
 	return node.Validation{OK: &ok, Reason: reason}

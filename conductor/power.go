@@ -126,21 +126,11 @@ func (c *Conductor) trySwitch(ctx context.Context, n *node.Node, timeout time.Du
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err = guarded(func() error { return task.SetPower(limited, n.TargetPower) })
+	err = guarded(c.log.With("node", n.UUID), func() error { return task.SetPower(limited, n.TargetPower) })
 	if err == nil && byAgent {
 		return task.ForgetAgent(ctx)
 	}
 	return err
-}
-
-// guarded calls a driver: its panic becomes an error.
-func guarded(call func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = node.Errorf(node.Internal, "a mistake in the driver (panic: %v)", p)
-		}
-	}()
-	return call()
 }
 
 // SetBootDevice sets what the machine boots from and returns when its BMC has taken it.
@@ -202,7 +192,7 @@ func (c *Conductor) withManagement(ctx context.Context, n *node.Node, call func(
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
 	defer cancel()
-	err = guarded(func() error { return call(ctx, task) })
+	err = guarded(c.log.With("node", n.UUID), func() error { return call(ctx, task) })
 	if e, ok := errors.AsType[*node.Err](err); ok && !errors.Is(err, node.ErrStoreAway) { // shown to who asked
 		return &node.Err{Kind: e.Kind, Msg: scrub(n, err.Error()), Cause: e.Cause}
 	}

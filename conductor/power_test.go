@@ -281,3 +281,22 @@ func TestPowerThatNobodyChangedIsTakenDown(t *testing.T) {
 		same(t, "history", w.events(), []string{"INFO power: The machine is now power off; it was error. Nobody asked Billet for that."})
 	})
 }
+
+// A power interface that panics fails the power change, and nobody reads what it said: it may have been a password.
+func TestAPowerInterfaceThatPanics(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("test", node.Manageable)
+		w.m.panics[string(node.PowerOn)] = true
+		c, _ := w.start(w.cfg)
+		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOn, 0); err != nil {
+			t.Fatal(err)
+		}
+		n := w.settle()
+		if n.LastError != `Failed to change power state to "power on": a mistake in the driver (panic); the service's log has more` {
+			t.Errorf("last_error %q", n.LastError)
+		}
+		if log := w.log.String(); strings.Contains(log, "hunter2") || !strings.Contains(log, "a driver panicked") {
+			t.Errorf("the log:\n%s", log)
+		}
+	})
+}

@@ -155,7 +155,7 @@ func (c *Conductor) powerOf(ctx context.Context, n *node.Node) (state node.Power
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(powerAnswerTime, c.cfg.PowerTimeout))
 	defer cancel()
-	err = guarded(func() error {
+	err = guarded(c.log.With("node", n.UUID), func() error {
 		state, err = task.Hardware.Power.PowerState(ctx, task)
 		return err
 	})
