@@ -39,11 +39,13 @@ func BenchmarkMachine(b *testing.B) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("building inmachine: %v\n%s", err, out)
 	}
-	if _, err := ramdisk.Build(context.Background(), ramdisk.Options{Flavor: ramdisk.Cloud, Init: program, OutDir: dir, Bare: true}); err != nil {
+	if _, err := ramdisk.Build(context.Background(),
+		ramdisk.Options{Flavor: ramdisk.Cloud, Init: program, OutDir: dir, Bare: true}); err != nil {
 		b.Fatal(err)
 	}
 	port := server.URL[strings.LastIndex(server.URL, ":"):]
-	line := fmt.Sprintf("console=ttyS0 quiet panic=-1 bench.url=http://10.0.2.2%s/ bench.size=%d bench.raw=%s bench.qcow2=%s", port, int64(diskSize), sumOf(b, raw), sumOf(b, qcow2))
+	line := fmt.Sprintf("console=ttyS0 quiet panic=-1 bench.url=http://10.0.2.2%s/ bench.size=%d bench.raw=%s bench.qcow2=%s", port,
+		int64(diskSize), sumOf(b, raw), sumOf(b, qcow2))
 	parts := map[string]times{}
 	target := usedDisk(b)
 	for b.Loop() {
@@ -72,10 +74,12 @@ func machine(b *testing.B, dir, line, target string) map[string]times {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append(accelerator, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35",
-		"-m", "512", "-smp", "2", "-serial", "stdio", "-no-reboot", "-kernel", filepath.Join(dir, ramdisk.KernelFile), "-initrd", filepath.Join(dir, ramdisk.InitramfsFile),
-		"-append", line, "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=",
-		"-drive", "if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file="+target, "-device", "virtio-blk-pci,drive=drive0")...)
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
+		append(accelerator, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35",
+			"-m", "512", "-smp", "2", "-serial", "stdio", "-no-reboot", "-kernel", filepath.Join(dir, ramdisk.KernelFile), "-initrd",
+			filepath.Join(dir, ramdisk.InitramfsFile),
+			"-append", line, "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=",
+			"-drive", "if=none,id=drive0,format=raw,cache=unsafe,discard=unmap,file="+target, "-device", "virtio-blk-pci,drive=drive0")...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {

@@ -178,7 +178,8 @@ func peer(b *testing.B, format, img, target string) {
 	b.Helper()
 	if format == "qcow2" {
 		qemu(b, "convert", "-n", "-t", "none", "-f", "qcow2", "-O", "raw", img, target)
-	} else if out, err := exec.Command("dd", "if="+img, "of="+target, "oflag=direct", "bs=1M", "conv=notrunc,fsync").CombinedOutput(); err != nil {
+	} else if out, err := exec.Command("dd", "if="+img, "of="+target, "oflag=direct", "bs=1M",
+		"conv=notrunc,fsync").CombinedOutput(); err != nil {
 		b.Fatalf("dd: %v\n%s", err, out)
 	}
 }

@@ -33,7 +33,8 @@ func askRouter(nic string, out io.Writer) error {
 	}
 	buf := make([]byte, 1500)
 	for range 40 { // the kernel first makes sure of its own address
-		_, _ = p.WriteTo([]byte{133, 0, 0, 0, 0, 0, 0, 0}, &ipv6.ControlMessage{IfIndex: ifi.Index, HopLimit: 255}, &net.IPAddr{IP: net.ParseIP("ff02::2"), Zone: nic})
+		_, _ = p.WriteTo([]byte{133, 0, 0, 0, 0, 0, 0, 0}, &ipv6.ControlMessage{IfIndex: ifi.Index, HopLimit: 255},
+			&net.IPAddr{IP: net.ParseIP("ff02::2"), Zone: nic})
 		if err := conn.SetReadDeadline(time.Now().Add(250 * time.Millisecond)); err != nil {
 			return err
 		}

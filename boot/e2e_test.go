@@ -134,7 +134,8 @@ func TestFirmware(t *testing.T) {
 		},
 		{
 			// GRUB does not hear a ProxyDHCP: the other server must name ours as the next one.
-			name: "proxy-uefi-shim", fw: uefiPXE, mode: dhcp.Proxy, machine: known(boot.Shim), foreign: true, more: []string{"--dhcp-boot=,," + serverIP},
+			name: "proxy-uefi-shim", fw: uefiPXE, mode: dhcp.Proxy, machine: known(boot.Shim), foreign: true,
+			more: []string{"--dhcp-boot=,," + serverIP},
 			trace: []string{
 				"the other DHCP server gives the address, boot file shimx64.efi.signed", "tftp: shimx64.efi.signed: complete",
 				"tftp: grubx64.efi: complete", "grub.cfg: complete", "tftp: /grub/machine/" + machineMAC + ": complete",
@@ -144,7 +145,8 @@ func TestFirmware(t *testing.T) {
 		{
 			name: "proxy-uefi-http", fw: uefiHTTP, mode: dhcp.Proxy, machine: known(boot.IPXE), foreign: true,
 			trace: []string{
-				"DISCOVER from x86-64 UEFI HTTP (arch 16): the other DHCP server gives the address, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",
+				"DISCOVER from x86-64 UEFI HTTP (arch 16): the other DHCP server gives the address, boot file " +
+					"http://10.99.0.1:8080/boot/loader/snponly.efi",
 				"http: loader snponly.efi: complete", "http: script: load kernel and ramdisk", "http: ramdisk: complete, 70000 bytes",
 			},
 			never: []string{"lent", "offered"},

@@ -132,7 +132,8 @@ func TestLoaders(t *testing.T) {
 	}{
 		{BIOS, IPXE, "ipxe.pxe"}, {BIOS, PXE, "pxelinux.0"}, {UEFI, IPXE, "snponly.efi"}, {UEFIAlso, PXE, "grubnetx64.efi"},
 		{UEFIArm64, PXE, "grubnetaa64.efi"}, {UEFIHTTP, PXE, "snponly.efi"},
-		{UEFIAlso, Shim, "shimx64.efi.signed"}, {UEFIArm64, Shim, "shimaa64.efi.signed"}, {BIOS, Shim, "pxelinux.0"}, {UEFIHTTP, Shim, ""}, {6, IPXE, ""}, {12, PXE, ""},
+		{UEFIAlso, Shim, "shimx64.efi.signed"}, {UEFIArm64, Shim, "shimaa64.efi.signed"}, {BIOS, Shim, "pxelinux.0"}, {UEFIHTTP, Shim, ""},
+		{6, IPXE, ""}, {12, PXE, ""},
 	} {
 		if got := l.Name(tt.arch, tt.kind); got != tt.want {
 			t.Errorf("loader %s for %s: %q, want %q", tt.kind, tt.arch, got, tt.want)
@@ -165,7 +166,8 @@ func TestSigned(t *testing.T) {
 		want       bool
 	}{
 		{"signed", program(16, 2000), true}, {"unsigned", program(16, 0), false}, {"a header without that entry", program(4, 2000), false},
-		{"nothing", "", false}, {"cut", program(16, 2000)[:150], false}, {"a script", "#!ipxe\n", false}, {"MZ alone", "MZ" + strings.Repeat("\xff", 100), false},
+		{"nothing", "", false}, {"cut", program(16, 2000)[:150], false}, {"a script", "#!ipxe\n", false},
+		{"MZ alone", "MZ" + strings.Repeat("\xff", 100), false},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "x.efi"), []byte(tt.text), 0o644); err != nil {
 			t.Fatal(err)

@@ -115,7 +115,8 @@ func TestOpenURL(t *testing.T) {
 			}
 		})
 	}
-	for _, place := range []string{"http://user:secret@127.0.0.1:1/k?sig=secret", "http://user:secret@[::1/k?sig=secret", "http://us\x7fer:secret@h/?sig=secret"} {
+	for _, place := range []string{"http://user:secret@127.0.0.1:1/k?sig=secret", "http://user:secret@[::1/k?sig=secret",
+		"http://us\x7fer:secret@h/?sig=secret"} {
 		_, err := OpenSource(t.Context(), gate, place)
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", place, err)
@@ -173,7 +174,8 @@ func TestFetchRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusPartialContent || string(text) != "ke" || err != nil || resp.Header.Get("Content-Range") != "bytes 4-5/10" {
+	if resp.StatusCode != http.StatusPartialContent || string(text) != "ke" || err != nil ||
+		resp.Header.Get("Content-Range") != "bytes 4-5/10" {
 		t.Errorf("%s %q %v", resp.Status, text, err)
 	}
 	resp.Body.Close()

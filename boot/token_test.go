@@ -11,7 +11,8 @@ func TestToken(t *testing.T) {
 	if IPXEScript("http://b", "52:54:00:00:00:01", r) != IPXEScript("http://b", "52:54:00:00:00:01", &other) {
 		t.Error("what is hidden shows in the script")
 	}
-	if r.DeployToken() == other.DeployToken() || r.DeployKey() == other.DeployKey() || r.DeployToken()[:32] == r.DeployKey() || len(r.DeployKey()) != 32 {
+	if r.DeployToken() == other.DeployToken() || r.DeployKey() == other.DeployKey() || r.DeployToken()[:32] == r.DeployKey() ||
+		len(r.DeployKey()) != 32 {
 		t.Error("tokens and keys must differ between boots and from each other")
 	}
 	direct, bare := *r, *r

@@ -98,13 +98,16 @@ func TestGophercloudDrivesAWholeLife(t *testing.T) {
 	no := false
 	n := c.create(nodes.CreateOpts{
 		Name: "m3-host", Driver: "fake-hardware", ResourceClass: "baremetal", AutomatedClean: &no, BootInterface: "fake",
-		DriverInfo: map[string]any{"password": "hush", "deploy_kernel": "http://192.0.2.1/vmlinuz"}, Properties: map[string]any{"cpu_arch": "x86_64"},
-		Extra: map[string]any{"rack": "7"}, Owner: "tenant-1", ConductorGroup: "",
+		DriverInfo: map[string]any{"password": "hush", "deploy_kernel": "http://192.0.2.1/vmlinuz"},
+		Properties: map[string]any{"cpu_arch": "x86_64"},
+		Extra:      map[string]any{"rack": "7"}, Owner: "tenant-1", ConductorGroup: "",
 	})
-	if n.ProvisionState != "enroll" || n.DriverInfo["password"] != "******" || n.AutomatedClean == nil || *n.AutomatedClean || n.CreatedAt.IsZero() || n.Owner != "tenant-1" {
+	if n.ProvisionState != "enroll" || n.DriverInfo["password"] != "******" || n.AutomatedClean == nil || *n.AutomatedClean ||
+		n.CreatedAt.IsZero() || n.Owner != "tenant-1" {
 		t.Errorf("the node is %+v", n)
 	}
-	port := must(portsv1.Create(t.Context(), c.ServiceClient, portsv1.CreateOpts{NodeUUID: n.UUID, Address: "52:54:00:AA:BB:01"}).Extract())(t, "creating a port")
+	port := must(portsv1.Create(t.Context(), c.ServiceClient, portsv1.CreateOpts{NodeUUID: n.UUID, Address: "52:54:00:AA:BB:01"}).Extract())(t,
+		"creating a port")
 	if port.Address != "52:54:00:aa:bb:01" || port.NodeUUID != n.UUID || !port.PXEEnabled {
 		t.Errorf("the port is %+v", port)
 	}
@@ -126,7 +129,8 @@ func TestGophercloudDrivesAWholeLife(t *testing.T) {
 		nodes.UpdateOperation{Op: nodes.AddOp, Path: "/instance_uuid", Value: "5344a3e2-978a-444e-990a-cbf47c62ef88"},
 		nodes.UpdateOperation{Op: nodes.ReplaceOp, Path: "/extra", Value: map[string]any{"rack": "8"}},
 	}).Extract())(t, "setting the instance")
-	if n.InstanceUUID != "5344a3e2-978a-444e-990a-cbf47c62ef88" || n.Extra["rack"] != "8" || n.InstanceInfo["image_source"] != "http://192.0.2.1/image.qcow2" {
+	if n.InstanceUUID != "5344a3e2-978a-444e-990a-cbf47c62ef88" || n.Extra["rack"] != "8" ||
+		n.InstanceInfo["image_source"] != "http://192.0.2.1/image.qcow2" {
 		t.Errorf("the node is %+v", n)
 	}
 	valid := must(nodes.Validate(t.Context(), c.ServiceClient, "m3-host").Extract())(t, "validating")
@@ -134,15 +138,18 @@ func TestGophercloudDrivesAWholeLife(t *testing.T) {
 		t.Errorf("valid is %+v", valid)
 	}
 	c.provision("m3-host", nodes.ProvisionStateOpts{
-		Target:      nodes.TargetActive,
-		ConfigDrive: nodes.ConfigDrive{MetaData: map[string]any{"hostname": "web-1"}, NetworkData: map[string]any{"links": []any{}}, UserData: "#cloud-config"},
+		Target: nodes.TargetActive,
+		ConfigDrive: nodes.ConfigDrive{MetaData: map[string]any{"hostname": "web-1"}, NetworkData: map[string]any{"links": []any{}},
+			UserData: "#cloud-config"},
 	}, nodes.Active)
 	n = c.node("m3-host")
-	if n.PowerState != "power on" || n.TargetProvisionState != "" || n.InstanceInfo["configdrive"] != "******" || n.LastError != "" || n.ProvisionUpdatedAt.IsZero() {
+	if n.PowerState != "power on" || n.TargetProvisionState != "" || n.InstanceInfo["configdrive"] != "******" || n.LastError != "" ||
+		n.ProvisionUpdatedAt.IsZero() {
 		t.Errorf("the node is %+v", n)
 	}
 
-	c.provision("m3-host", nodes.ProvisionStateOpts{Target: nodes.TargetService, ServiceSteps: []nodes.ServiceStep{{Interface: nodes.InterfacePower, Step: nodes.StepReboot}}}, nodes.Active)
+	c.provision("m3-host", nodes.ProvisionStateOpts{Target: nodes.TargetService,
+		ServiceSteps: []nodes.ServiceStep{{Interface: nodes.InterfacePower, Step: nodes.StepReboot}}}, nodes.Active)
 	c.provision("m3-host", nodes.ProvisionStateOpts{Target: nodes.TargetRescue, RescuePassword: "a way in"}, nodes.Rescue)
 	c.provision("m3-host", nodes.ProvisionStateOpts{Target: nodes.TargetUnrescue}, nodes.Active)
 	c.provision("m3-host", nodes.ProvisionStateOpts{Target: nodes.TargetRebuild}, nodes.Active)
@@ -166,9 +173,11 @@ func TestGophercloudIsRefused(t *testing.T) {
 	refused(t, err, 409, "m1")
 	_, err = nodes.Create(t.Context(), c.ServiceClient, nodes.CreateOpts{Driver: "none"}).Extract()
 	refused(t, err, 400, "none")
-	_, err = nodes.Update(t.Context(), c.ServiceClient, "m1", nodes.UpdateOpts{nodes.UpdateOperation{Op: nodes.ReplaceOp, Path: "/provision_state", Value: "active"}}).Extract()
+	_, err = nodes.Update(t.Context(), c.ServiceClient, "m1",
+		nodes.UpdateOpts{nodes.UpdateOperation{Op: nodes.ReplaceOp, Path: "/provision_state", Value: "active"}}).Extract()
 	refused(t, err, 400, "provision_state")
-	refused(t, nodes.ChangeProvisionState(t.Context(), c.ServiceClient, "m1", nodes.ProvisionStateOpts{Target: nodes.TargetActive}).Err, 400, "can not be performed on node")
+	refused(t, nodes.ChangeProvisionState(t.Context(), c.ServiceClient, "m1", nodes.ProvisionStateOpts{Target: nodes.TargetActive}).Err, 400,
+		"can not be performed on node")
 	refused(t, nodes.ChangePowerState(t.Context(), c.ServiceClient, "m1", nodes.PowerStateOpts{Target: "sideways"}).Err, 400, "sideways")
 	refused(t, nodes.SetBootDevice(t.Context(), c.ServiceClient, "m1", nodes.BootDeviceOpts{BootDevice: "floppy"}).Err, 400, "floppy")
 	_, err = portsv1.Create(t.Context(), c.ServiceClient, portsv1.CreateOpts{NodeUUID: n.UUID, Address: "nonsense"}).Extract()
@@ -245,16 +254,19 @@ func TestGophercloudLists(t *testing.T) {
 			t.Errorf("with two fields chosen: %+v", n)
 		}
 	}
-	all := must(portsv1.ExtractPorts(must(portsv1.ListDetail(c.ServiceClient, portsv1.ListOpts{Node: "n3"}).AllPages(t.Context()))(t, "listing ports")))(t, "reading ports")
+	all := must(portsv1.ExtractPorts(must(portsv1.ListDetail(c.ServiceClient, portsv1.ListOpts{Node: "n3"}).AllPages(t.Context()))(t,
+		"listing ports")))(t, "reading ports")
 	if len(all) != 1 || all[0].Address != "52:54:00:00:00:03" {
 		t.Errorf("ports of n3: %+v", all)
 	}
 
 	types := map[string]driversv1.Driver{}
-	for _, d := range must(driversv1.ExtractDrivers(must(driversv1.ListDrivers(c.ServiceClient, driversv1.ListDriversOpts{Detail: true}).AllPages(t.Context()))(t, "listing drivers")))(t, "reading drivers") {
+	page := must(driversv1.ListDrivers(c.ServiceClient, driversv1.ListDriversOpts{Detail: true}).AllPages(t.Context()))(t, "listing drivers")
+	for _, d := range must(driversv1.ExtractDrivers(page))(t, "reading drivers") {
 		types[d.Name] = d
 	}
-	if len(types) != 2 || types["fake-hardware"].DefaultPowerInterface != "fake" || types["ipmi"].DefaultPowerInterface != "ipmitool" || len(types["ipmi"].Hosts) != 1 {
+	if len(types) != 2 || types["fake-hardware"].DefaultPowerInterface != "fake" || types["ipmi"].DefaultPowerInterface != "ipmitool" ||
+		len(types["ipmi"].Hosts) != 1 {
 		t.Errorf("drivers: %+v", types)
 	}
 	properties := must(driversv1.GetDriverProperties(t.Context(), c.ServiceClient, "ipmi").Extract())(t, "the properties")
@@ -265,7 +277,8 @@ func TestGophercloudLists(t *testing.T) {
 	if (*disk)["raid_level"] == nil {
 		t.Errorf("disk properties: %v", disk)
 	}
-	hosts := must(conductors.ExtractConductors(must(conductors.List(c.ServiceClient, conductors.ListOpts{}).AllPages(t.Context()))(t, "listing conductors")))(t, "reading conductors")
+	hosts := must(conductors.ExtractConductors(must(conductors.List(c.ServiceClient, conductors.ListOpts{}).AllPages(t.Context()))(t,
+		"listing conductors")))(t, "reading conductors")
 	if len(hosts) != 1 || !hosts[0].Alive || hosts[0].Hostname != types["ipmi"].Hosts[0] {
 		t.Errorf("conductors: %+v", hosts)
 	}
@@ -284,7 +297,8 @@ func TestGophercloudSetsHardware(t *testing.T) {
 		target nodes.TargetPowerState
 		want   string
 	}{{nodes.PowerOn, "power on"}, {nodes.Rebooting, "power on"}, {nodes.SoftPowerOff, "power off"}} {
-		if err := nodes.ChangePowerState(t.Context(), c.ServiceClient, "m1", nodes.PowerStateOpts{Target: step.target, Timeout: 30}).ExtractErr(); err != nil {
+		if err := nodes.ChangePowerState(t.Context(), c.ServiceClient, "m1",
+			nodes.PowerStateOpts{Target: step.target, Timeout: 30}).ExtractErr(); err != nil {
 			t.Fatalf("%s: %v", step.target, err)
 		}
 		err := gophercloud.WaitFor(t.Context(), func(context.Context) (bool, error) {
@@ -299,10 +313,12 @@ func TestGophercloudSetsHardware(t *testing.T) {
 	if !strings.Contains(strings.Join(devices, " "), "pxe") {
 		t.Errorf("boot devices: %v", devices)
 	}
-	if err := nodes.SetBootDevice(t.Context(), c.ServiceClient, "m1", nodes.BootDeviceOpts{BootDevice: "cdrom", Persistent: true}).ExtractErr(); err != nil {
+	if err := nodes.SetBootDevice(t.Context(), c.ServiceClient, "m1",
+		nodes.BootDeviceOpts{BootDevice: "cdrom", Persistent: true}).ExtractErr(); err != nil {
 		t.Error(err)
 	}
-	if d := must(nodes.GetBootDevice(t.Context(), c.ServiceClient, "m1").Extract())(t, "the boot device"); d.BootDevice != "cdrom" || !d.Persistent {
+	if d := must(nodes.GetBootDevice(t.Context(), c.ServiceClient, "m1").Extract())(t, "the boot device"); d.BootDevice != "cdrom" ||
+		!d.Persistent {
 		t.Errorf("boot device %+v", d)
 	}
 	size, root := 100, true
@@ -322,7 +338,8 @@ func TestGophercloudSetsHardware(t *testing.T) {
 	if err := nodes.AttachVirtualInterface(t.Context(), c.ServiceClient, "m1", nodes.VirtualInterfaceOpts{ID: vif}).ExtractErr(); err != nil {
 		t.Error(err)
 	}
-	if vifs := must(nodes.ListVirtualInterfaces(t.Context(), c.ServiceClient, "m1").Extract())(t, "virtual interfaces"); len(vifs) != 1 || vifs[0].ID != vif {
+	if vifs := must(nodes.ListVirtualInterfaces(t.Context(), c.ServiceClient, "m1").Extract())(t, "virtual interfaces"); len(vifs) != 1 ||
+		vifs[0].ID != vif {
 		t.Errorf("virtual interfaces: %+v", vifs)
 	}
 	if err := nodes.DetachVirtualInterface(t.Context(), c.ServiceClient, "m1", vif).ExtractErr(); err != nil {
@@ -341,7 +358,8 @@ func TestGophercloudLogsIn(t *testing.T) {
 	t.Parallel()
 	b := startBillet(t, "--auth", "http_basic", "--htpasswd-file", htpasswd(t))
 	for password, status := range map[string]int{"open sesame": http.StatusOK, "guess": http.StatusUnauthorized} {
-		sc := must(httpbasic.NewBareMetalHTTPBasic(httpbasic.EndpointOpts{IronicEndpoint: b.endpoint + "/v1", IronicUser: "ada", IronicUserPassword: password}))(t, "the client")
+		sc := must(httpbasic.NewBareMetalHTTPBasic(httpbasic.EndpointOpts{IronicEndpoint: b.endpoint + "/v1", IronicUser: "ada",
+			IronicUserPassword: password}))(t, "the client")
 		sc.Microversion = "1.95"
 		_, err := nodes.List(sc, nodes.ListOpts{}).AllPages(t.Context())
 		if status == http.StatusOK && err != nil {

@@ -34,10 +34,12 @@ type life struct {
 
 // verbsFrom are the verbs tried in a state that a walk can be in, each with where it leads, and where it fails to.
 var verbsFrom = map[string][][3]string{
-	"enroll":          {{"manage", "manageable", "enroll"}},
-	"manageable":      {{"provide", "available", "clean failed"}, {"inspect", "manageable", "inspect failed"}, {"clean", "manageable", "clean failed"}},
-	"available":       {{"active", "active", "deploy failed"}, {"active", "active", "deploy failed"}, {"manage", "manageable", ""}},
-	"active":          {{"deleted", "available", "error"}, {"rebuild", "active", "deploy failed"}, {"rescue", "rescue", "rescue failed"}, {"service", "active", "service failed"}},
+	"enroll": {{"manage", "manageable", "enroll"}},
+	"manageable": {{"provide", "available", "clean failed"}, {"inspect", "manageable", "inspect failed"},
+		{"clean", "manageable", "clean failed"}},
+	"available": {{"active", "active", "deploy failed"}, {"active", "active", "deploy failed"}, {"manage", "manageable", ""}},
+	"active": {{"deleted", "available", "error"}, {"rebuild", "active", "deploy failed"}, {"rescue", "rescue", "rescue failed"},
+		{"service", "active", "service failed"}},
 	"rescue":          {{"unrescue", "active", "unrescue failed"}, {"deleted", "available", "error"}},
 	"deploy failed":   {{"rebuild", "active", "deploy failed"}, {"deleted", "available", "error"}},
 	"inspect failed":  {{"manage", "manageable", ""}},
@@ -46,8 +48,8 @@ var verbsFrom = map[string][][3]string{
 }
 
 // A hundred flows of a dozen nodes, the service killed with -9 at random moments and started again at once. What was
-// answered 202 is carried out, to its end or to the failure that its node is made for, with its reason; nothing is left half done, reserved or
-// without a reason; what is deleted stays deleted; the database is whole. The seed is fixed, the moments are the machine's.
+// answered 202 is carried out, to its end or to the failure that its node is made for, with its reason; nothing is left half done, reserved
+// or without a reason; what is deleted stays deleted; the database is whole. The seed is fixed, the moments are the machine's.
 func TestLivesSurviveKillNine(t *testing.T) {
 	t.Parallel()
 	dir, address := t.TempDir(), freeAddress(t)
@@ -58,7 +60,8 @@ func TestLivesSurviveKillNine(t *testing.T) {
 	var walking sync.WaitGroup
 	enough := make(chan struct{})
 	for i := range 12 {
-		l := &life{t: t, endpoint: b.endpoint, name: fmt.Sprint("cat-", i), fails: failing[i%len(failing)], did: map[string]int{}, rnd: rand.New(rand.NewPCG(9, uint64(i)))}
+		l := &life{t: t, endpoint: b.endpoint, name: fmt.Sprint("cat-", i), fails: failing[i%len(failing)], did: map[string]int{},
+			rnd: rand.New(rand.NewPCG(9, uint64(i)))}
 		lives = append(lives, l)
 		walking.Go(func() { l.walk(i, enough) })
 	}
@@ -99,7 +102,8 @@ func integrity(t *testing.T, file string) {
 		t.Errorf("integrity_check: %q %v", says, err)
 	}
 	var left int
-	if err := db.QueryRow("SELECT (SELECT count(*) FROM nodes) + (SELECT count(*) FROM ports) + (SELECT count(*) FROM config_drives) + (SELECT count(*) FROM history)").Scan(&left); err != nil || left != 0 {
+	if err := db.QueryRow("SELECT (SELECT count(*) FROM nodes) + (SELECT count(*) FROM ports) + (SELECT count(*) FROM config_drives) + " +
+		"(SELECT count(*) FROM history)").Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d rows are left of deleted nodes (%v)", left, err)
 	}
 }
@@ -148,7 +152,8 @@ func (l *life) insist(method, path string, body any) (int, map[string]any) {
 
 // rest waits until nothing moves the node any more; nil when it does not come to rest.
 func (l *life) rest() map[string]any {
-	moving := []string{"verifying", "inspecting", "inspect wait", "cleaning", "clean wait", "deploying", "wait call-back", "rescuing", "rescue wait", "unrescuing", "servicing", "service wait", "deleting"}
+	moving := []string{"verifying", "inspecting", "inspect wait", "cleaning", "clean wait", "deploying", "wait call-back", "rescuing",
+		"rescue wait", "unrescuing", "servicing", "service wait", "deleting"}
 	var n map[string]any
 	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(40 * time.Millisecond) {
 		status, answer := l.insist("GET", "/v1/nodes/"+l.name, nil)
@@ -164,7 +169,8 @@ func (l *life) rest() map[string]any {
 		}
 	}
 	l.stuck = true
-	l.t.Errorf("%s does not come to rest: %v, target %v, reserved by %v, power change to %v", l.name, n["provision_state"], n["target_provision_state"], n["reservation"], n["target_power_state"])
+	l.t.Errorf("%s does not come to rest: %v, target %v, reserved by %v, power change to %v", l.name, n["provision_state"],
+		n["target_provision_state"], n["reservation"], n["target_power_state"])
 	return nil
 }
 
@@ -215,7 +221,8 @@ func (l *life) hasError(text string) bool {
 
 func (l *life) walk(i int, enough chan struct{}) {
 	info := map[string]any{}
-	for _, step := range []string{"write_image", "boot_instance", "erase_devices_metadata", "inspect", "rescue", "unrescue", "prepare_service", "tear_down", "power"} {
+	for _, step := range []string{"write_image", "boot_instance", "erase_devices_metadata", "inspect", "rescue", "unrescue", "prepare_service",
+		"tear_down", "power"} {
 		if l.rnd.IntN(2) == 0 {
 			info["fake_"+step+"_delay"] = fmt.Sprintf("%dms", l.rnd.IntN(400))
 		}
@@ -273,7 +280,8 @@ func (l *life) step(state string) bool {
 		body["rescue_password"] = "nine lives"
 	case "active":
 		body["configdrive"] = map[string]any{"user_data": strings.Repeat("x", l.rnd.IntN(3000))}
-		l.insist("PATCH", "/v1/nodes/"+l.name, []any{map[string]any{"op": "add", "path": "/instance_info", "value": map[string]any{"image_source": "http://images/x.raw", "image_checksum": strings.Repeat("0a", 16)}}})
+		l.insist("PATCH", "/v1/nodes/"+l.name, []any{map[string]any{"op": "add", "path": "/instance_info",
+			"value": map[string]any{"image_source": "http://images/x.raw", "image_checksum": strings.Repeat("0a", 16)}}})
 	}
 	before := l.ends()
 	status, answer := l.ask("PUT", "/v1/nodes/"+l.name+"/states/provision", body)

@@ -34,7 +34,8 @@ func drive(t *testing.T, b *billet, user, password string, parts ...string) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(novaDir, "bin", "python"), slices.Concat([]string{"-B", filepath.Join("testdata", "novadriver.py"), b.endpoint, user, password}, parts)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(novaDir, "bin", "python"),
+		slices.Concat([]string{"-B", filepath.Join("testdata", "novadriver.py"), b.endpoint, user, password}, parts)...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "LANG=C.UTF-8"}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "done\n") {

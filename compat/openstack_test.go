@@ -241,8 +241,10 @@ func ports(t *testing.T, o *openstack, uuid string) {
 }
 
 func fields(t *testing.T, o *openstack) {
-	o.do(t, "node", "set", "m1", "--instance-info", "image_source=http://127.0.0.1:9/image", "--driver-info", "address=192.0.2.9", "--description", "test machine")
-	n := o.node(t, "m1", map[string]any{"description": "test machine", "driver_info": map[string]any{"some_password": "******", "address": "192.0.2.9"}})
+	o.do(t, "node", "set", "m1", "--instance-info", "image_source=http://127.0.0.1:9/image", "--driver-info", "address=192.0.2.9",
+		"--description", "test machine")
+	n := o.node(t, "m1", map[string]any{"description": "test machine",
+		"driver_info": map[string]any{"some_password": "******", "address": "192.0.2.9"}})
 	if n["extra"].(map[string]any)["rack"] != 7.0 {
 		t.Errorf("extra is %v", n["extra"])
 	}

@@ -16,7 +16,8 @@ func TestOpenstackRAID(t *testing.T) {
 	for _, row := range o.list(t, "driver", "raid", "property", "list", "ipmi") {
 		keys = append(keys, row["Property"].(string))
 	}
-	if got := strings.Join(keys, " "); !strings.Contains(got, "raid_level") || !strings.Contains(got, "size_gb") || !strings.Contains(got, "physical_disks") {
+	if got := strings.Join(keys, " "); !strings.Contains(got, "raid_level") || !strings.Contains(got, "size_gb") ||
+		!strings.Contains(got, "physical_disks") {
 		t.Errorf("properties of a logical disk: %s", got)
 	}
 	file := filepath.Join(t.TempDir(), "raid.json")
@@ -25,7 +26,8 @@ func TestOpenstackRAID(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(`{"logical_disks": [{"size_gb": 100, "raid_level": "1", "controller": "software", "is_root_volume": true}, {"size_gb": "MAX", "raid_level": "0", "controller": "software"}]}`)
+	write(`{"logical_disks": [{"size_gb": 100, "raid_level": "1", "controller": "software", "is_root_volume": true}, {"size_gb": "MAX", ` +
+		`"raid_level": "0", "controller": "software"}]}`)
 	o.refused(t, `The node's raid_interface is "no-raid"`, "node", "set", "raid-1", "--target-raid-config", file)
 	o.do(t, "node", "set", "raid-1", "--raid-interface", "agent")
 	o.do(t, "node", "set", "raid-1", "--target-raid-config", file)
@@ -37,7 +39,8 @@ func TestOpenstackRAID(t *testing.T) {
 	write(`{"logical_disks": [{"size_gb": 100, "raid_level": "6", "controller": "software"}]}`)
 	o.refused(t, `logical_disks[0]: raid_level "6" is not supported for software RAID`, "node", "set", "raid-1", "--target-raid-config", file)
 	o.do(t, "node", "unset", "raid-1", "--target-raid-config")
-	if target := o.ask(t, "node", "show", "raid-1", "--fields", "target_raid_config")["target_raid_config"]; len(target.(map[string]any)) != 0 {
+	if target := o.ask(t, "node", "show", "raid-1", "--fields",
+		"target_raid_config")["target_raid_config"]; len(target.(map[string]any)) != 0 {
 		t.Errorf("target_raid_config is %v", target)
 	}
 }

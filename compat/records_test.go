@@ -37,8 +37,9 @@ func portgroups(t *testing.T, o *openstack, uuid string) {
 	g := o.ask(t, "port", "group", "create", "--node", uuid, "--name", "bond0", "--address", "52:54:00:AA:BB:10", "--mode", "802.3ad",
 		"--property", "miimon=100", "--unsupport-standalone-ports", "--extra", "rack=7")
 	id, _ := g["uuid"].(string)
-	shows(t, g, map[string]any{"name": "bond0", "node_uuid": uuid, "address": "52:54:00:aa:bb:10", "mode": "802.3ad", "standalone_ports_supported": false,
-		"properties": map[string]any{"miimon": 100.0}, "extra": map[string]any{"rack": 7.0}})
+	shows(t, g, map[string]any{"name": "bond0", "node_uuid": uuid, "address": "52:54:00:aa:bb:10", "mode": "802.3ad",
+		"standalone_ports_supported": false,
+		"properties":                 map[string]any{"miimon": 100.0}, "extra": map[string]any{"rack": 7.0}})
 	o.refused(t, "A portgroup with name bond0 already exists.", "port", "group", "create", "--node", uuid, "--name", "bond0")
 	want := []map[string]any{{"UUID": id, "Address": "52:54:00:aa:bb:10", "Name": "bond0"}}
 	for _, more := range [][]string{{}, {"--node", "m1"}, {"--address", "52:54:00:aa:bb:10"}} {
@@ -61,23 +62,27 @@ func portgroups(t *testing.T, o *openstack, uuid string) {
 		t.Errorf("ports of the portgroup: %v", rows)
 	}
 	o.do(t, "node", "vif", "attach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
-	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"internal_info": map[string]any{"tenant_vif_port_id": "6b2d5d4c-0000-4000-8000-000000000002"}})
+	shows(t, o.ask(t, "port", "group", "show", "bond0"),
+		map[string]any{"internal_info": map[string]any{"tenant_vif_port_id": "6b2d5d4c-0000-4000-8000-000000000002"}})
 	o.do(t, "node", "vif", "detach", "m1", "6b2d5d4c-0000-4000-8000-000000000002")
 	o.refused(t, "it has ports", "port", "group", "delete", "bond0")
 	o.do(t, "port", "unset", port, "--port-group")
 	o.do(t, "port", "group", "unset", "bond0", "--address", "--extra", "rack", "--property", "updelay")
-	shows(t, o.ask(t, "port", "group", "show", "bond0"), map[string]any{"address": nil, "extra": map[string]any{}, "properties": map[string]any{"miimon": 100.0}})
+	shows(t, o.ask(t, "port", "group", "show", "bond0"),
+		map[string]any{"address": nil, "extra": map[string]any{}, "properties": map[string]any{"miimon": 100.0}})
 	o.do(t, "port", "group", "delete", "bond0")
 	o.refused(t, "Portgroup bond0 could not be found.", "port", "group", "show", "bond0")
 }
 
 func connectors(t *testing.T, o *openstack, uuid string) {
-	c := o.ask(t, "volume", "connector", "create", "--node", uuid, "--type", "iqn", "--connector-id", "iqn.2026-01.example:m1", "--extra", "a=b")
+	c := o.ask(t, "volume", "connector", "create", "--node", uuid, "--type", "iqn", "--connector-id", "iqn.2026-01.example:m1", "--extra",
+		"a=b")
 	id, _ := c["uuid"].(string)
 	shows(t, c, map[string]any{"node_uuid": uuid, "type": "iqn", "connector_id": "iqn.2026-01.example:m1", "extra": map[string]any{"a": "b"}})
 	o.refused(t, "A volume connector with type iqn and connector ID iqn.2026-01.example:m1 already exists.",
 		"volume", "connector", "create", "--node", uuid, "--type", "iqn", "--connector-id", "iqn.2026-01.example:m1")
-	if rows := o.list(t, "volume", "connector", "list", "--node", "m1"); len(rows) != 1 || rows[0]["UUID"] != id || rows[0]["Connector ID"] != "iqn.2026-01.example:m1" {
+	if rows := o.list(t, "volume", "connector", "list", "--node", "m1"); len(rows) != 1 || rows[0]["UUID"] != id ||
+		rows[0]["Connector ID"] != "iqn.2026-01.example:m1" {
 		t.Errorf("connectors %v", rows)
 	}
 	o.do(t, "volume", "connector", "set", id, "--type", "ip", "--connector-id", "192.0.2.7")
@@ -103,7 +108,8 @@ func targets(t *testing.T, o *openstack, uuid string) {
 	o.do(t, "volume", "target", "set", id, "--boot-index", "1", "--property", "target_lun=3")
 	shows(t, o.ask(t, "volume", "target", "show", id), map[string]any{"boot_index": 1.0,
 		"properties": map[string]any{"target_portal": "192.0.2.30:3260", "auth_password": "******", "target_lun": 3.0}})
-	if rows := o.list(t, "volume", "target", "list", "--node", "m1", "--long"); len(rows) != 1 || rows[0]["UUID"] != id || rows[0]["Boot Index"] != 1.0 {
+	if rows := o.list(t, "volume", "target", "list", "--node", "m1", "--long"); len(rows) != 1 || rows[0]["UUID"] != id ||
+		rows[0]["Boot Index"] != 1.0 {
 		t.Errorf("targets %v", rows)
 	}
 	o.do(t, "node", "power", "on", "m1")
@@ -126,12 +132,15 @@ func allocations(t *testing.T, o *openstack) {
 		o.do(t, "node", "provide", "--wait", "60", name)
 	}
 	o.do(t, "node", "add", "trait", "a2", "CUSTOM_FAST")
-	a := o.ask(t, "allocation", "create", "--resource-class", "gold", "--name", "web", "--trait", "CUSTOM_FAST", "--candidate-node", "a1", "--candidate-node", "a2",
+	a := o.ask(t, "allocation", "create", "--resource-class", "gold", "--name", "web", "--trait", "CUSTOM_FAST", "--candidate-node", "a1",
+		"--candidate-node", "a2",
 		"--extra", "k=v", "--wait", "60")
 	n := o.ask(t, "node", "show", "a2")
-	shows(t, a, map[string]any{"state": "active", "node_uuid": n["uuid"], "name": "web", "resource_class": "gold", "last_error": nil, "traits": []any{"CUSTOM_FAST"}})
+	shows(t, a, map[string]any{"state": "active", "node_uuid": n["uuid"], "name": "web", "resource_class": "gold", "last_error": nil,
+		"traits": []any{"CUSTOM_FAST"}})
 	shows(t, n, map[string]any{"allocation_uuid": a["uuid"], "instance_uuid": a["uuid"]})
-	o.refused(t, "none fits: 1 without the trait CUSTOM_FAST", "allocation", "create", "--resource-class", "gold", "--name", "late", "--trait", "CUSTOM_FAST", "--wait", "60")
+	o.refused(t, "none fits: 1 without the trait CUSTOM_FAST", "allocation", "create", "--resource-class", "gold", "--name", "late", "--trait",
+		"CUSTOM_FAST", "--wait", "60")
 	if rows := o.list(t, "allocation", "list", "--state", "active"); len(rows) != 1 || rows[0]["Name"] != "web" {
 		t.Errorf("allocations %v", rows)
 	}

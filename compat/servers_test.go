@@ -89,7 +89,8 @@ func TestOwnCommandsDriveALifeOnPostgres(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	if out, err := run("guess", "list"); err == nil || !strings.Contains(out, "Incorrect username or password (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)") {
+	if out, err := run("guess", "list"); err == nil ||
+		!strings.Contains(out, "Incorrect username or password (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)") {
 		t.Errorf("with a wrong password: %v %s", err, out)
 	}
 	for _, args := range [][]string{

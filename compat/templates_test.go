@@ -16,7 +16,8 @@ func templates(t *testing.T, o *openstack) {
 	d := o.ask(t, "deploy", "template", "create", "CUSTOM_FRESH", "--steps", steps, "--extra", "rack=7")
 	uuid, _ := d["uuid"].(string)
 	for k, want := range map[string]any{
-		"name": "CUSTOM_FRESH", "extra": map[string]any{"rack": 7.0}, "steps": shown(95, "erase_devices_metadata", map[string]any{"some_password": "******"}),
+		"name": "CUSTOM_FRESH", "extra": map[string]any{"rack": 7.0},
+		"steps": shown(95, "erase_devices_metadata", map[string]any{"some_password": "******"}),
 	} {
 		if diff := cmp.Diff(want, d[k]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", k, diff)
@@ -43,7 +44,8 @@ func templates(t *testing.T, o *openstack) {
 		"--steps", `[{"interface": "deploy", "step": "write_image", "priority": 85}]`)
 	o.do(t, "deploy", "template", "unset", "CUSTOM_CLEAN_SLATE", "--extra", "rack")
 	d = o.ask(t, "deploy", "template", "show", "CUSTOM_CLEAN_SLATE")
-	if diff := cmp.Diff(shown(85, "write_image", map[string]any{}), d["steps"]); diff != "" || d["uuid"] != uuid || !cmp.Equal(d["extra"], map[string]any{"row": 2.0}) {
+	if diff := cmp.Diff(shown(85, "write_image", map[string]any{}), d["steps"]); diff != "" || d["uuid"] != uuid ||
+		!cmp.Equal(d["extra"], map[string]any{"row": 2.0}) {
 		t.Errorf("changed to %v\n%s", d, diff)
 	}
 	if d := o.ask(t, "deploy", "template", "show", uuid, "--fields", "name"); len(d) != 1 || d["name"] != "CUSTOM_CLEAN_SLATE" {

@@ -11,10 +11,12 @@ import (
 func TestVectors(t *testing.T) {
 	for _, tt := range []struct{ password, hashed string }{
 		{"Hello world!", "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"},
-		{"Hello world!", "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v."},
+		{"Hello world!",
+			"$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v."},
 		{"Hello world!", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"},
 		{"Hello world!", "$5$rounds=10000$saltstringsaltst$3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA"},
-		{"we have a short salt string but not a short password", "$6$rounds=77777$short$WuQyW2YR.hBNpjjRhpYD/ifIw05xdfeEyQoMxIXbkvr0gge1a1x3yRULJ5CCaUeOxFmtlcGZelFl5CxtgfiAc0"},
+		{"we have a short salt string but not a short password",
+			"$6$rounds=77777$short$WuQyW2YR.hBNpjjRhpYD/ifIw05xdfeEyQoMxIXbkvr0gge1a1x3yRULJ5CCaUeOxFmtlcGZelFl5CxtgfiAc0"},
 	} {
 		if err := Check(tt.hashed, tt.password); err != nil {
 			t.Errorf("%s: %v", tt.hashed, err)
@@ -57,7 +59,8 @@ func TestAgainstOpenSSL(t *testing.T) {
 }
 
 func TestWhatIsNoHash(t *testing.T) {
-	for _, hashed := range []string{"", "plain", "$", "$6$", "$6$salt", "$6$salt$", "$6$$hash", "$1$salt$hash", "$2b$10$abc", "$6$seventeen-letters$hash", "$6$a$b$c", "x$6$salt$hash"} {
+	for _, hashed := range []string{"", "plain", "$", "$6$", "$6$salt", "$6$salt$", "$6$$hash", "$1$salt$hash", "$2b$10$abc",
+		"$6$seventeen-letters$hash", "$6$a$b$c", "x$6$salt$hash"} {
 		if Valid(hashed) {
 			t.Errorf("%q is taken", hashed)
 		}

@@ -157,7 +157,8 @@ func FuzzForm(f *testing.F) {
 		if !Valid(hashed) {
 			return
 		}
-		if strings.ContainsAny(hashed, "\n:\x00 ") || !strings.HasPrefix(hashed, "$5$") && !strings.HasPrefix(hashed, "$6$") || len(hashed) > 130 {
+		if strings.ContainsAny(hashed, "\n:\x00 ") || !strings.HasPrefix(hashed, "$5$") && !strings.HasPrefix(hashed, "$6$") ||
+			len(hashed) > 130 {
 			t.Errorf("%q is valid", hashed)
 		}
 	})

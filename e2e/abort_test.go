@@ -64,7 +64,8 @@ func TestLongAbortEverywhere(t *testing.T) {
 		}
 	}
 	s.call("GET", "/billet/v1/nodes/"+m.uuid+"/progress", nil, &p, 200)
-	if d := p.Progress.Disks; len(d) != 2 || d[0].Total != 5<<30 || d[1].Total != 400<<20 || d[1].Serial != m.Disks[1].Serial || !strings.Contains(d[0].What, "overwriting") {
+	if d := p.Progress.Disks; len(d) != 2 || d[0].Total != 5<<30 || d[1].Total != 400<<20 || d[1].Serial != m.Disks[1].Serial ||
+		!strings.Contains(d[0].What, "overwriting") {
 		t.Errorf("the progress of the disks is %+v", d)
 	}
 	abort("clean wait", "clean failed", "cleaning")

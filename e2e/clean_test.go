@@ -84,7 +84,8 @@ func (m *machine) overwrites(t *testing.T) {
 // erased from the beginning: nobody has to help.
 func TestCleaningGoesOnAfterPowerLoss(t *testing.T) {
 	newSite(t, "--shred-random-overwrite-iterations", "3").losesItsMachine(t, "off",
-		"Step deploy.erase_devices: during erase_devices: the machine is off, as its BMC says: it lost its power, or somebody switched it off. The machine is started again, and the step begins anew (1 of 3).")
+		"Step deploy.erase_devices: during erase_devices: the machine is off, as its BMC says: it lost its power, or somebody switched it off. "+
+			"The machine is started again, and the step begins anew (1 of 3).")
 }
 
 // So is one that starts anew by itself: its new agent asks for the node and gets no token.
@@ -103,8 +104,11 @@ func TestLongCleaningLosesItsNetwork(t *testing.T) {
 	lost := time.Now()
 	m.named(lost, "it lost its power or its network", "This ends at ")
 	m.failsAs("clean failed", 5*time.Minute,
-		[]string{"The machine was lost first at ", " in step deploy.erase_devices, ", "it has not answered since ", "Under way, as last told: /dev/", "It was started again, and then: Gave up after", "said that it cannot go on", "no DHCP request was seen from any of the node's ports", "On its console"},
-		[]string{"deploy.erase_devices has not ended", "The serial line, the last ", "nobody has listened at the agent's address", "The machine is started again"})
+		[]string{"The machine was lost first at ", " in step deploy.erase_devices, ", "it has not answered since ",
+			"Under way, as last told: /dev/", "It was started again, and then: Gave up after", "said that it cannot go on",
+			"no DHCP request was seen from any of the node's ports", "On its console"},
+		[]string{"deploy.erase_devices has not ended", "The serial line, the last ", "nobody has listened at the agent's address",
+			"The machine is started again"})
 	t.Logf("after %.0f s without a network", time.Since(lost).Seconds())
 	if n := m.show(); n.Fault == nil || *n.Fault != "clean failure" || n.Power == nil || *n.Power != "power off" {
 		t.Errorf("fault %v, power %v", n.Fault, n.Power)
@@ -156,7 +160,8 @@ func TestCleanFailedAndBack(t *testing.T) {
 	fill(t, m.Disks[0].Path)
 	m.provision(clean("deploy", "erase_devices", map[string]any{"speed": "fast"}))
 	n := m.arrive("clean failed", 3*time.Minute)
-	if want := `The cleaning failed. Step deploy.erase_devices does not take the argument "speed"; it takes none.`; n.LastError == nil || *n.LastError != want {
+	if want := `The cleaning failed. Step deploy.erase_devices does not take the argument "speed"; it takes none.`; n.LastError == nil ||
+		*n.LastError != want {
 		t.Errorf("last_error is %v, want %s", n.LastError, want)
 	}
 	if n.Fault == nil || *n.Fault != "clean failure" {
@@ -170,7 +175,8 @@ func TestCleanFailedAndBack(t *testing.T) {
 	s.call("DELETE", "/v1/nodes/"+m.uuid+"/maintenance", nil, nil, 202)
 	m.provision(map[string]any{"target": "provide"})
 	m.arrive("available", 3*time.Minute)
-	if out := string(s.billet("node", "erased", m.uuid)); !strings.Contains(out, "metadata overwritten with zeros, read back") || !strings.Contains(out, m.Disks[0].Serial) {
+	if out := string(s.billet("node", "erased", m.uuid)); !strings.Contains(out, "metadata overwritten with zeros, read back") ||
+		!strings.Contains(out, m.Disks[0].Serial) {
 		t.Errorf("billet node erased says:\n%s", out)
 	}
 	b, err := os.ReadFile(m.Disks[0].Path)

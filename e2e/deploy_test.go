@@ -113,7 +113,8 @@ func readmeCommands(t *testing.T, fill *strings.Replacer) [][]string {
 // openstack runs `openstack baremetal …` against the site and returns what it prints.
 func (s *site) openstack(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command("openstack", append([]string{"--os-auth-type", "none", "--os-endpoint", "http://" + s.listen, "baremetal"}, args...)...)
+	cmd := exec.Command("openstack", append([]string{"--os-auth-type", "none", "--os-endpoint", "http://" + s.listen, "baremetal"},
+		args...)...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

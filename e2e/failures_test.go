@@ -158,7 +158,8 @@ func TestLongNoRouteFromTheRamdisk(t *testing.T) {
 			})
 			m.deafen()
 			began := time.Now()
-			m.failsAs(tt.state, 4*time.Minute, []string{"Gave up after", "the agent said that it cannot go on", "is there a route from there to the API?", "On its console the agent said", tt.says},
+			m.failsAs(tt.state, 4*time.Minute, []string{"Gave up after", "the agent said that it cannot go on",
+				"is there a route from there to the API?", "On its console the agent said", tt.says},
 				[]string{"dhcp of the ramdisk", "The serial line, the last "})
 			t.Logf("after %.0f s without a route", time.Since(began).Seconds())
 			s.lab("destroy", m.name)
@@ -178,7 +179,8 @@ func (m *machine) deafen() {
 	}
 	for line := range strings.Lines(string(out)) {
 		if ip, _, _ := strings.Cut(line, " "); strings.Contains(line, m.NICs[0].MAC) {
-			if out, err := exec.Command("ip", "neigh", "replace", ip, "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev", iface).CombinedOutput(); err != nil {
+			if out, err := exec.Command("ip", "neigh", "replace", ip, "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev",
+				iface).CombinedOutput(); err != nil {
 				t.Fatalf("ip neigh replace: %v: %s", err, out)
 			}
 			return

@@ -56,7 +56,8 @@ func TestFastTrack(t *testing.T) {
 	if n := m.ramdisks(); n != 1 {
 		t.Errorf("the ramdisk was started %d times", n)
 	}
-	if h := m.history(); strings.Count(h, "without a reboot (fast track)") != 2 || !strings.Contains(h, "Step deploy.erase_devices_metadata finished") {
+	if h := m.history(); strings.Count(h, "without a reboot (fast track)") != 2 ||
+		!strings.Contains(h, "Step deploy.erase_devices_metadata finished") {
 		t.Errorf("the history:\n%s", h)
 	}
 
@@ -81,7 +82,8 @@ func (m *machine) stick(params string) {
 	t.Helper()
 	const sector, espStart, mib = 512, 4096, 64
 	esp, config := filepath.Join(m.s.dir, "stick.fat"), filepath.Join(m.s.dir, "grub.cfg")
-	text := "serial --unit=0 --speed=115200\nterminal_output serial\necho BILLET-STICK\nlinux ($root)/vmlinuz console=ttyS0 rootfstype=ramfs " + params + "\ninitrd ($root)/initramfs\nboot\n"
+	text := "serial --unit=0 --speed=115200\nterminal_output serial\necho BILLET-STICK\n" +
+		"linux ($root)/vmlinuz console=ttyS0 rootfstype=ramfs " + params + "\ninitrd ($root)/initramfs\nboot\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +101,8 @@ func (m *machine) stick(params string) {
 		run("mcopy", "-i", esp, filepath.Join(cache, "ramdisk", name), "::/"+name)
 	}
 	disk := m.Disks[0].Path
-	run("sgdisk", "--clear", "--new", "1:2048:4095", "--typecode", "1:ef02", "--new", fmt.Sprintf("2:%d:%d", espStart, espStart+mib*2048-1), "--typecode", "2:ef00", disk)
+	run("sgdisk", "--clear", "--new", "1:2048:4095", "--typecode", "1:ef02", "--new", fmt.Sprintf("2:%d:%d", espStart, espStart+mib*2048-1),
+		"--typecode", "2:ef00", disk)
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +126,8 @@ func (m *machine) stick(params string) {
 }
 
 // A machine without a BMC: somebody switches it on with the deploy ramdisk in it, and from there on its
-// agent is all the service has. It is verified, cleaned and deployed, and reboots itself; after the instance's end somebody must come again.
+// agent is all the service has. It is verified, cleaned and deployed, and reboots itself; after the instance's end somebody must come
+// again.
 func TestManualManagement(t *testing.T) {
 	s := newSite(t, "--enabled-hardware-types", "manual-management", "--fast-track", "true")
 	m := s.virtual("manual", "--firmware", "bios", "--memory", "384", "--disk", "5G")
@@ -163,7 +167,8 @@ func TestManualManagement(t *testing.T) {
 		t.Errorf("the stick was booted %d times, the network %d times", n, m.ramdisks())
 	}
 	m.provision(map[string]any{"target": "deleted"})
-	if n := m.arrive("clean failed", time.Minute); n.LastError == nil || !strings.Contains(*n.LastError, "boot the deploy ramdisk on it by hand") {
+	if n := m.arrive("clean failed", time.Minute); n.LastError == nil ||
+		!strings.Contains(*n.LastError, "boot the deploy ramdisk on it by hand") {
 		t.Errorf("last_error %v", n.LastError)
 	}
 }

@@ -129,7 +129,8 @@ func TestInspectionHearsTheSwitch(t *testing.T) {
 		}
 	}
 	s.call("GET", "/v1/nodes/"+m.uuid+"/ports/detail", nil, &ports, 200)
-	if p := ports.Ports; len(p) != 1 || p[0].Address != m.NICs[0].MAC || p[0].Link["switch_id"] != "00:1c:73:aa:bb:cc" || p[0].Link["port_id"] != "Ethernet7" {
+	if p := ports.Ports; len(p) != 1 || p[0].Address != m.NICs[0].MAC || p[0].Link["switch_id"] != "00:1c:73:aa:bb:cc" ||
+		p[0].Link["port_id"] != "Ethernet7" {
 		t.Errorf("ports %+v", ports.Ports)
 	}
 }
@@ -137,7 +138,8 @@ func TestInspectionHearsTheSwitch(t *testing.T) {
 // The agent asks the BMC from inside, as /dev/ipmi0, where it is reached, and measures the machine when it is
 // asked to, without writing to its disk.
 func TestInspectionAsksTheBMC(t *testing.T) {
-	s := newSite(t, "--inspection-extra-kernel-params", "ipa-inspection-benchmarks=cpu,disk", "--inspection-hooks", "ramdisk-error,validate-interfaces,ports,architecture,extra-hardware")
+	s := newSite(t, "--inspection-extra-kernel-params", "ipa-inspection-benchmarks=cpu,disk", "--inspection-hooks",
+		"ramdisk-error,validate-interfaces,ports,architecture,extra-hardware")
 	out := filepath.Join(cache, "generic") // the cloud kernel has no drivers of BMCs
 	s.billet("ramdisk", "build", "--flavor", "generic", "--out", out)
 	m := s.machine("managed", "--firmware", "bios", "--memory", "384", "--disk", "5G", "--bmc-inside")
@@ -162,7 +164,8 @@ func TestInspectionAsksTheBMC(t *testing.T) {
 		t.Errorf("the BMC is at %+v", got)
 	}
 	figures := inv.Plugin.Extra
-	if figures["cpu"]["logical"]["loops_per_sec"] <= 0 || figures["disk"]["vda"]["standalone_read_1M_KBps"] <= 0 || figures["disk"]["vda"]["standalone_randread_4k_IOps"] <= 0 {
+	if figures["cpu"]["logical"]["loops_per_sec"] <= 0 || figures["disk"]["vda"]["standalone_read_1M_KBps"] <= 0 ||
+		figures["disk"]["vda"]["standalone_randread_4k_IOps"] <= 0 {
 		t.Errorf("figures %v", figures)
 	}
 	disk, err := readStart(m.Disks[0].Path, 64<<20)

@@ -59,7 +59,8 @@ func TestISCSILoaderFails(t *testing.T) {
 	m.deploy(map[string]any{"image_source": "file://" + s.bareRoot("bare.raw"), "image_type": "partition", "root_gb": 1})
 	n := m.arrive("deploy failed", 4*time.Minute)
 	t.Logf("last_error: %s", *n.LastError)
-	for _, words := range []string{"prepare_instance_boot", "installing the boot loader failed, the deploy ramdisk says:", "the image has no grub-install"} {
+	for _, words := range []string{"prepare_instance_boot", "installing the boot loader failed, the deploy ramdisk says:",
+		"the image has no grub-install"} {
 		m.says(*n.LastError, words)
 	}
 	m.provision(map[string]any{"target": "deleted"})

@@ -106,7 +106,8 @@ func TestLongRAIDSurvivesKillNine(t *testing.T) {
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/raid", mirror(2), nil, 204)
 	m.provision(map[string]any{"target": "manage"})
 	m.arrive("manageable", time.Minute)
-	m.provision(map[string]any{"target": "clean", "clean_steps": []map[string]any{raidStep("delete_configuration"), raidStep("create_configuration")}})
+	m.provision(map[string]any{"target": "clean",
+		"clean_steps": []map[string]any{raidStep("delete_configuration"), raidStep("create_configuration")}})
 	s.eventually(2*time.Minute, "the first RAID step", func() (bool, string) {
 		h := m.history()
 		return strings.Contains(h, "Step raid.delete_configuration started."), h

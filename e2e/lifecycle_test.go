@@ -81,7 +81,8 @@ func TestRescue(t *testing.T) {
 	if out, err := login(found[1], "rescue", "wrong", "id"); err == nil {
 		t.Errorf("a wrong password lets in: %s", out)
 	}
-	out, err := login(found[1], "rescue", "Rettung 1912!", "id -u; ls /bin/vi; head -c 512 /dev/vda | tail -c 2 | hexdump -e '2/1 \"%02x\"'; exit 3")
+	out, err := login(found[1], "rescue", "Rettung 1912!",
+		"id -u; ls /bin/vi; head -c 512 /dev/vda | tail -c 2 | hexdump -e '2/1 \"%02x\"'; exit 3")
 	if exit, ok := err.(*ssh.ExitError); !ok || exit.ExitStatus() != 3 {
 		t.Fatalf("login: %v: %s", err, out)
 	}

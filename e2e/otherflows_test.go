@@ -66,7 +66,8 @@ func TestLongOtherFlowsFail(t *testing.T) {
 	m.provision(map[string]any{"target": "unrescue"})
 	m.arrive("active", time.Minute)
 	m.boots(2)
-	fails("service failed", "service", map[string]any{"target": "service", "service_steps": []map[string]any{{"interface": "deploy", "step": "list_disks"}}})
+	fails("service failed", "service", map[string]any{"target": "service",
+		"service_steps": []map[string]any{{"interface": "deploy", "step": "list_disks"}}})
 	s.call("DELETE", "/v1/nodes/"+m.uuid+"/maintenance", nil, nil, 202)
 	m.provision(map[string]any{"target": "abort"})
 	m.arrive("active", time.Minute)

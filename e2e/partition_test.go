@@ -178,7 +178,8 @@ func (m *machine) ephemeral(at int64, kind string) string {
 	if kind == "vfat" { // fsck.vfat takes no offset
 		part := raw + ".vfat"
 		defer os.Remove(part)
-		if out, err := exec.Command("dd", "if="+raw, "of="+part, "iflag=skip_bytes,count_bytes", fmt.Sprint("skip=", at), "count=1G", "bs=1M", "conv=sparse").CombinedOutput(); err != nil {
+		if out, err := exec.Command("dd", "if="+raw, "of="+part, "iflag=skip_bytes,count_bytes", fmt.Sprint("skip=", at), "count=1G", "bs=1M",
+			"conv=sparse").CombinedOutput(); err != nil {
 			m.s.t.Fatalf("dd: %v: %s", err, out)
 		}
 		check = exec.Command("fsck.vfat", "-n", part)

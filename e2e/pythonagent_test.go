@@ -75,15 +75,18 @@ func pythonRamdisk(t *testing.T) string {
 		"mmdebstrap --quiet --mode=root --variant=minbase --format=directory --include=" + pythonPackages +
 			" --aptopt='APT::Install-Recommends false' --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*'" +
 			" --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' bookworm " + root,
-		"python3 -m pip install --quiet --root-user-action ignore --target " + root + "/usr/local/lib/python3.11/dist-packages --python-version 3.11 --only-binary :all: " + pythonAgent,
+		"python3 -m pip install --quiet --root-user-action ignore --target " + root +
+			"/usr/local/lib/python3.11/dist-packages --python-version 3.11 --only-binary :all: " + pythonAgent,
 		// Without systemd nothing here knows how to switch off.
-		"for c in o:poweroff b:reboot; do printf '#!/bin/sh\necho %s > /proc/sysrq-trigger\n' ${c%%:*} > " + root + "/usr/sbin/${c#*:}; chmod +x " + root + "/usr/sbin/${c#*:}; done",
+		"for c in o:poweroff b:reboot; do printf '#!/bin/sh\necho %s > /proc/sysrq-trigger\n' ${c%%:*} > " + root +
+			"/usr/sbin/${c#*:}; chmod +x " + root + "/usr/sbin/${c#*:}; done",
 		"rm -rf " + root + "/var/lib/apt/lists/* " + root + "/var/cache/apt/* && mv " + init + " " + root + "/init",
 		"cd " + root + " && zstd -dc " + lower + " | cpio -id --quiet 'modules/*'",
 		"cd " + root + " && find . | cpio -o -H newc --quiet | zstd -q -T0 -6 > " + out,
 	} {
 		if said, err := exec.Command("bash", "-o", "pipefail", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("making the ramdisk of the Python agent (it needs mmdebstrap, zstd, cpio, python3-pip and a package index): %s: %v\n%s", command, err, tail(said, 3000))
+			t.Fatalf("making the ramdisk of the Python agent (it needs mmdebstrap, zstd, cpio, python3-pip and a package index): %s: %v\n%s",
+				command, err, tail(said, 3000))
 		}
 	}
 	if err := os.Rename(out, path); err != nil {
@@ -119,7 +122,8 @@ func TestLongPythonAgent(t *testing.T) {
 			m.deploy(imageInfo(t, "tiny.qcow2"))
 			m.arrive("active", 10*time.Minute)
 			m.prints(3*time.Minute, m.name+" login:")
-			t.Logf("inspected in %.0f s, cleaned in %.0f s, at its login prompt after %.0f s", inspected.Seconds(), cleaned.Seconds(), time.Since(start).Seconds())
+			t.Logf("inspected in %.0f s, cleaned in %.0f s, at its login prompt after %.0f s", inspected.Seconds(), cleaned.Seconds(),
+				time.Since(start).Seconds())
 
 			m.provision(map[string]any{"target": "deleted"})
 			m.arrive("available", 8*time.Minute)

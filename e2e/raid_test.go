@@ -65,7 +65,8 @@ func (s *site) withMirror(name, firmware string) *machine {
 	m.arrive("manageable", time.Minute)
 	m.cleanBy(raidStep("create_configuration"))
 	built := m.raid().RAID.LogicalDisks
-	if len(built) != 1 || built[0].Level != "1" || built[0].Size != 2 || built[0].Name != "root" || !built[0].Root || len(built[0].UUID) != 35 || len(built[0].Members) != 2 {
+	if len(built) != 1 || built[0].Level != "1" || built[0].Size != 2 || built[0].Name != "root" || !built[0].Root ||
+		len(built[0].UUID) != 35 || len(built[0].Members) != 2 {
 		s.t.Fatalf("raid_config is %+v", built)
 	}
 	m.provision(map[string]any{"target": "provide"})
@@ -214,7 +215,8 @@ func TestRAIDLife(t *testing.T) {
 	bad["logical_disks"].([]any)[0].(map[string]any)["raid_level"] = "5"
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/raid", bad, nil, 400)
 	both := mirror(1)
-	both["logical_disks"] = append(both["logical_disks"].([]any), map[string]any{"size_gb": "MAX", "raid_level": "0", "controller": "software"})
+	both["logical_disks"] = append(both["logical_disks"].([]any),
+		map[string]any{"size_gb": "MAX", "raid_level": "0", "controller": "software"})
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/states/raid", both, nil, 204)
 	var properties map[string]string
 	s.call("GET", "/v1/drivers/ipmi/raid/logical_disk_properties", nil, &properties, 200)

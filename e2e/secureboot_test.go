@@ -46,7 +46,9 @@ func TestSecureBoot(t *testing.T) {
 
 // lockedDown is what a kernel says that knows of Secure Boot. One line may be lost: an emulated serial port drops
 // characters when its reader is slow.
-var lockedDown = regexp.MustCompile(`secureboot: Secure boot enabled|locked down from EFI Secure Boot|Lockdown: swapper/0: hibernation is restricted`)
+var lockedDown = regexp.MustCompile(
+	`secureboot: Secure boot enabled|locked down from EFI Secure Boot|Lockdown: swapper/0: hibernation is ` +
+		`restricted`)
 
 // A firmware that starts only what is signed refuses iPXE: the deploy fails soon, with that as its reason and
 // with what would help.
@@ -56,7 +58,8 @@ func TestLongSecureBootRefusesWhatNobodySigned(t *testing.T) {
 	m.available()
 	m.deploy(imageInfo(t, "grub.qcow2"))
 	began := time.Now()
-	m.fails(4*time.Minute, []string{"Gave up after", "Secure Boot refused to start something", "Access Denied", "set boot_interface to pxe, and install shim-signed"},
+	m.fails(4*time.Minute, []string{"Gave up after", "Secure Boot refused to start something", "Access Denied",
+		"set boot_interface to pxe, and install shim-signed"},
 		[]string{"snponly.efi: complete", "The serial line, the last "})
 	t.Logf("after %.0f s", time.Since(began).Seconds())
 	if bytes.Contains(m.console(), []byte("iPXE")) {

@@ -323,7 +323,8 @@ func (m *machine) deploy(info map[string]any) {
 	m.s.t.Helper()
 	m.patch("/instance_info", info)
 	m.provision(map[string]any{"target": "active", "configdrive": map[string]any{
-		"meta_data": map[string]any{"hostname": m.name, "public_keys": map[string]any{"k": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA test"}},
+		"meta_data": map[string]any{"hostname": m.name,
+			"public_keys": map[string]any{"k": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJpbGxldA test"}},
 	}})
 }
 

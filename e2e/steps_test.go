@@ -113,18 +113,21 @@ func TestInjectFiles(t *testing.T) {
 	m := s.machine("injected", "--firmware", "bios", "--memory", "512", "--disk", "5G")
 	url := s.serves(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "for "+r.URL.Path) })
 	m.patch("/properties/capabilities", "boot_mode:bios")
-	m.patch("/properties/inject_files", []map[string]any{{"path": "/etc/issue", "content": base64.StdEncoding.EncodeToString([]byte("BILLET-INJECTED"))}})
+	m.patch("/properties/inject_files",
+		[]map[string]any{{"path": "/etc/issue", "content": base64.StdEncoding.EncodeToString([]byte("BILLET-INJECTED"))}})
 	m.available()
 	m.patch("/instance_info", s.partitionImage(nil))
 	inject := func(files ...map[string]any) []map[string]any {
 		return []map[string]any{{"interface": "deploy", "step": "inject_files", "priority": 65, "args": map[string]any{"files": files}}}
 	}
 	m.provision(map[string]any{"target": "active", "deploy_steps": inject(map[string]any{"path": "/no-such-folder/x", "content": ""})})
-	if n := m.arrive("deploy failed", 4*time.Minute); n.LastError == nil || !strings.Contains(*n.LastError, "no partition of the root disk has a folder /no-such-folder") {
+	if n := m.arrive("deploy failed", 4*time.Minute); n.LastError == nil ||
+		!strings.Contains(*n.LastError, "no partition of the root disk has a folder /no-such-folder") {
 		t.Fatalf("last_error %v", n.LastError)
 	}
 	m.provision(map[string]any{"target": "active", "deploy_steps": inject(map[string]any{
-		"path": "/etc/app/for/node", "content": url + "/{node[uuid]}/{ports[0][address]}", "mode": 0o640, "dirmode": 0o700, "owner": 7, "group": 8,
+		"path": "/etc/app/for/node", "content": url + "/{node[uuid]}/{ports[0][address]}", "mode": 0o640, "dirmode": 0o700, "owner": 7,
+		"group": 8,
 	})})
 	m.arrive("active", 4*time.Minute)
 	m.prints(2*time.Minute, "BILLET-INSTANCE-UP tiny-root", "BILLET-INJECTED")
@@ -132,7 +135,8 @@ func TestInjectFiles(t *testing.T) {
 		t.Errorf("the file holds %q, want %q", text, want)
 	}
 	for path, want := range map[string]string{"/etc/app/for/node": "Mode:  0640", "/etc/app/for": "Mode:  0700", "/etc/app": "Mode:  0755"} {
-		if stat := m.rootFile("stat " + path); !strings.Contains(stat, want) || path == "/etc/app/for/node" && !strings.Contains(stat, "User:     7   Group:     8") {
+		if stat := m.rootFile("stat " + path); !strings.Contains(stat, want) || path == "/etc/app/for/node" &&
+			!strings.Contains(stat, "User:     7   Group:     8") {
 			t.Errorf("%s: %s", path, stat)
 		}
 	}
@@ -189,7 +193,8 @@ func TestReservedSteps(t *testing.T) {
 		step("power_off", 0), step("power_on", 0), {"interface": "deploy", "step": "erase_devices_metadata"},
 	}})
 	m.arrive("manageable", 3*time.Minute)
-	if got, want := m.ran(4), []string{"power.power_off", "power.power_on", "deploy.erase_devices_metadata"}; !slices.Equal(got, want) || m.ramdisks() != 2 {
+	if got, want := m.ran(4), []string{"power.power_off", "power.power_on", "deploy.erase_devices_metadata"}; !slices.Equal(got, want) ||
+		m.ramdisks() != 2 {
 		t.Errorf("the cleaning ran %q on %d ramdisks, want %q on 2", got, m.ramdisks(), want)
 	}
 	m.provision(map[string]any{"target": "provide"})
@@ -202,7 +207,8 @@ func TestReservedSteps(t *testing.T) {
 	m.prints(2*time.Minute, "nofb vga=normal rootfstype=ramfs no_timer_check console=ttyS0 billet-marker=1")
 	m.arrive("active", 2*time.Minute)
 	m.boots(1)
-	want := []string{"power.wait", "power.reboot", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent", "deploy.switch_to_tenant_network",
+	want := []string{"power.wait", "power.reboot", "deploy.write_image", "deploy.prepare_instance_boot", "deploy.tear_down_agent",
+		"deploy.switch_to_tenant_network",
 		"deploy.boot_instance", "power.power_off", "power.power_on"}
 	if got := m.ran(7); !slices.Equal(got, want) {
 		t.Errorf("the deploy ran %q, want %q", got, want)
@@ -238,11 +244,13 @@ func TestCustomAgent(t *testing.T) {
 	}
 	deploy := func(steps ...map[string]any) {
 		t.Helper()
-		m.provision(map[string]any{"target": "active", "deploy_steps": steps, "configdrive": map[string]any{"meta_data": map[string]any{"hostname": "by-steps"}}})
+		m.provision(map[string]any{"target": "active", "deploy_steps": steps,
+			"configdrive": map[string]any{"meta_data": map[string]any{"hostname": "by-steps"}}})
 	}
 	deploy(step("erase_devices_metadata", 90, nil), step("write_image", 80, map[string]any{"image": "x"}))
 	n := m.arrive("deploy failed", 4*time.Minute)
-	for _, word := range []string{`Step deploy.write_image does not take the argument "image"`, `Step deploy.write_image needs the argument "image_info"`} {
+	for _, word := range []string{`Step deploy.write_image does not take the argument "image"`,
+		`Step deploy.write_image needs the argument "image_info"`} {
 		if n.LastError == nil || !strings.Contains(*n.LastError, word) {
 			t.Errorf("last_error %v, want %s", n.LastError, word)
 		}
@@ -275,7 +283,8 @@ func TestStepsWithoutAnAgent(t *testing.T) {
 		return map[string]any{"interface": iface, "step": name, "priority": priority, "args": args}
 	}
 	s.call("PUT", "/v1/nodes/"+m.uuid+"/traits", map[string]any{"traits": []string{"CUSTOM_ERASED"}}, nil, 204)
-	s.call("POST", "/v1/deploy_templates", map[string]any{"name": "CUSTOM_ERASED", "steps": []any{step("deploy", "erase_devices_metadata", 95, map[string]any{})}}, nil, 201)
+	s.call("POST", "/v1/deploy_templates", map[string]any{"name": "CUSTOM_ERASED",
+		"steps": []any{step("deploy", "erase_devices_metadata", 95, map[string]any{})}}, nil, 201)
 	m.available()
 	refused := func(want string, steps ...any) {
 		t.Helper()
@@ -295,11 +304,13 @@ func TestStepsWithoutAnAgent(t *testing.T) {
 
 	m.patch("/instance_info", imageInfo(t, "tiny.raw"))
 	refused("Step deploy.inject_files with priority 30 would run after deploy.tear_down_agent", step("deploy", "inject_files", 30, nil))
-	refused("Step deploy.erase_devices_metadata with priority 100 would run after", step("deploy", "tear_down_agent", 101, nil), step("deploy", "erase_devices_metadata", 100, nil))
+	refused("Step deploy.erase_devices_metadata with priority 100 would run after", step("deploy", "tear_down_agent", 101, nil),
+		step("deploy", "erase_devices_metadata", 100, nil))
 
 	m.patch("/deploy_interface", "ramdisk")
 	m.patch("/instance_info", s.inMemory())
-	refused("Step deploy.inject_files cannot run: the hardware does not have it by itself, and with the deploy interface ramdisk no agent runs in the deploy that could.", inject)
+	refused("Step deploy.inject_files cannot run: the hardware does not have it by itself, and with the deploy interface ramdisk no agent "+
+		"runs in the deploy that could.", inject)
 	m.provision(map[string]any{"target": "active", "deploy_steps": []any{wait}})
 	m.arrive("active", time.Minute)
 	m.provision(map[string]any{"target": "deleted"})

@@ -26,14 +26,16 @@ func TestAllowedDirectoriesThatAreLinks(t *testing.T) {
 		writeFile(t, at(name), content)
 	}
 	for name, to := range map[string]string{
-		"link": at("real"), "twice": at("link"), "deep": at("link/sub"), "dangling": at("gone"), "loop": at("loop"), "real/out": at("other/d"), "real/in": at("real/sub/b"),
+		"link": at("real"), "twice": at("link"), "deep": at("link/sub"), "dangling": at("gone"), "loop": at("loop"), "real/out": at("other/d"),
+		"real/in": at("real/sub/b"),
 		"real/up": "../other/d", "real/dir": at("other"), "real/broken": at("gone"), "other/back": at("real/a"),
 	} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const outside, notListed, gone = "the link leads out of the allowed directories", "may not be read: only files under", "there is no such file"
+	const outside, notListed, gone = "the link leads out of the allowed directories", "may not be read: only files under",
+		"there is no such file"
 	tests := []struct {
 		allowed, path string
 		want          string // of the error
@@ -88,7 +90,8 @@ func TestDirectoriesThatAllowNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := writeFile(t, filepath.Join(dir, "a"), content)
 	t.Chdir(dir)
-	for name, allowed := range map[string][]string{"none": nil, "empty": {""}, "here": {"."}, "relative": {filepath.Base(dir)}, "up": {".."}, "a file": {path}} {
+	for name, allowed := range map[string][]string{"none": nil, "empty": {""}, "here": {"."}, "relative": {filepath.Base(dir)}, "up": {".."},
+		"a file": {path}} {
 		s := &Store{Gate: fetch.Loopback(allowed...)}
 		for _, source := range []string{"file://" + path, "file://a", "file://./a", "file:///proc/self/cwd/a"} {
 			if _, err := s.Resolve(t.Context(), Ref{Source: source}); err == nil {

@@ -24,7 +24,8 @@ var (
 // its full length is a *Refusal.
 func (e Extent) Decode(dst, src []byte) error {
 	if int64(len(dst)) != e.GuestLength || int64(len(src)) != e.FileLength {
-		return fmt.Errorf("decoding disk byte %d: %d bytes into %d, but the extent has %d into %d", e.GuestOffset, len(src), len(dst), e.FileLength, e.GuestLength)
+		return fmt.Errorf("decoding disk byte %d: %d bytes into %d, but the extent has %d into %d", e.GuestOffset, len(src), len(dst),
+			e.FileLength, e.GuestLength)
 	}
 	var err error
 	switch e.Compression {

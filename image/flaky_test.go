@@ -66,8 +66,10 @@ func TestServersThatLie(t *testing.T) {
 		{"another unit", func(w http.ResponseWriter, _ *http.Request) {
 			part(w, big, 0, headSize, fmt.Sprintf("pages 0-%d/%d", headSize-1, n))
 		}, "sent others"},
-		{"no Content-Range", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, headSize, "") }, "does not say how long the whole is"},
-		{"a negative length", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, headSize, "bytes 0-65535/-1") }, "does not say how long the whole is"},
+		{"no Content-Range", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, headSize, "") },
+			"does not say how long the whole is"},
+		{"a negative length", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, headSize, "bytes 0-65535/-1") },
+			"does not say how long the whole is"},
 		{"a length beyond 64 bits", func(w http.ResponseWriter, _ *http.Request) {
 			part(w, big, 0, headSize, "bytes 0-65535/99999999999999999999")
 		}, "does not say how long the whole is"},
@@ -79,9 +81,12 @@ func TestServersThatLie(t *testing.T) {
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write(big)
 		}, "does not say how long the whole is"},
-		{"not satisfiable", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestedRangeNotSatisfiable) }, "image refused: the file is empty"},
-		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "the server answered 204 No Content"},
-		{"unauthorized", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "the server answered 401 Unauthorized"},
+		{"not satisfiable", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestedRangeNotSatisfiable) },
+			"image refused: the file is empty"},
+		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+			"the server answered 204 No Content"},
+		{"unauthorized", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+			"the server answered 401 Unauthorized"},
 		{"overloaded", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "the server answered 503"},
 		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 		{"hangs up in the head", func(w http.ResponseWriter, _ *http.Request) {
@@ -180,13 +185,17 @@ func TestRedirects(t *testing.T) {
 		{"to a mirror", plain.URL + "/mirror", sha256Of(big), ""},
 		{"relative", plain.URL + "/relative", sha256Of(big), ""},
 		{"the checksum file too", plain.URL + "/i.raw", plain.URL + "/SUMS", ""},
-		{"a checksum is found by the source's name, not the mirror's", plain.URL + "/mirror", plain.URL + "/SUMS", `no checksum of a file called "mirror"`},
+		{"a checksum is found by the source's name, not the mirror's", plain.URL + "/mirror", plain.URL + "/SUMS",
+			`no checksum of a file called "mirror"`},
 		{"in a circle", plain.URL + "/circle", sha256Of(big), "the server redirects more than 5 times"},
 		{"to a file of this machine", plain.URL + "/file", sha256Of(big), "not of the form http(s)://host/path"},
 		{"to nowhere", plain.URL + "/nowhere", sha256Of(big), "302"},
 		{"within TLS", secure.URL + "/relative", sha256Of(big), ""},
-		{"out of TLS", secure.URL + "/mirror", sha256Of(big), "the server redirects from https to http at " + strings.TrimPrefix(mirror.URL, "http://") + ", which is not followed"},
-		{"a checksum out of TLS", secure.URL + "/direct", secure.URL + "/SUMS", "reading the checksum file " + secure.URL + "/SUMS: asking " + strings.TrimPrefix(secure.URL, "https://") + ": the server redirects from https to http"},
+		{"out of TLS", secure.URL + "/mirror", sha256Of(big),
+			"the server redirects from https to http at " + strings.TrimPrefix(mirror.URL, "http://") + ", which is not followed"},
+		{"a checksum out of TLS", secure.URL + "/direct", secure.URL + "/SUMS",
+			"reading the checksum file " + secure.URL + "/SUMS: asking " + strings.TrimPrefix(secure.URL,
+				"https://") + ": the server redirects from https to http"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -289,9 +298,12 @@ func TestImportFromFlakyServers(t *testing.T) {
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		}, "after 40000 bytes: unexpected EOF"},
-		{"chunked and cut: only the checksum can tell", func(w http.ResponseWriter, _ *http.Request) { w.Write(big[:40000]) }, "its sha256 is " + sha256Of(big[:40000]) + ", but " + sha256Of(big) + " was asked for"},
-		{"an error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "the server answered 502 Bad Gateway"},
-		{"a part that nobody asked for", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, 10, "bytes 0-9/10") }, "the server answered 206 Partial Content"},
+		{"chunked and cut: only the checksum can tell", func(w http.ResponseWriter, _ *http.Request) { w.Write(big[:40000]) },
+			"its sha256 is " + sha256Of(big[:40000]) + ", but " + sha256Of(big) + " was asked for"},
+		{"an error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+			"the server answered 502 Bad Gateway"},
+		{"a part that nobody asked for", func(w http.ResponseWriter, _ *http.Request) { part(w, big, 0, 10, "bytes 0-9/10") },
+			"the server answered 206 Partial Content"},
 		{"packed on the way, which nobody asked for", func(w http.ResponseWriter, r *http.Request) {
 			if got := r.Header.Get("Accept-Encoding"); got != "identity" {
 				t.Errorf("packed as %q is asked for", got)

@@ -192,7 +192,8 @@ func TestSecretsInSources(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.source, got, tt.want)
 		}
 	}
-	for _, source := range []string{"http://u:secret@127.0.0.1:1/a?sig=secret", "http://u:secret@[::1/a?sig=secret", "http://u:secret@/a?sig=secret"} {
+	for _, source := range []string{"http://u:secret@127.0.0.1:1/a?sig=secret", "http://u:secret@[::1/a?sig=secret",
+		"http://u:secret@/a?sig=secret"} {
 		_, err := (&Store{Gate: fetch.Loopback()}).Resolve(t.Context(), Ref{Source: source, Checksum: sha256Of(content)})
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v", err)

@@ -32,7 +32,8 @@ type Named struct {
 
 func (s *Store) checkName(name string) error {
 	if !nameShape.MatchString(name) {
-		return fmt.Errorf("%q is not the name of an image: letters, digits, dot, dash and underscore are allowed, at most 128, the first a letter or digit", name)
+		return fmt.Errorf("%q is not the name of an image: letters, digits, dot, dash and underscore are allowed, at most 128, the first a "+
+			"letter or digit", name)
 	}
 	if s.Dir == "" {
 		return fmt.Errorf("the image %q is named, but this service has no image store", name)

@@ -200,7 +200,8 @@ func (h *header) parseSizes(head []byte, size int64) error {
 		return refuse("the L1 table lies at byte %d, which is not a cluster's start past the header", offset)
 	}
 	if offset > uint64(size) || h.l1Entries*8 > size-int64(offset) {
-		return refuse("the L1 table lies at bytes %d to %d, but the file ends at %d: it is truncated or lies", offset, offset+uint64(h.l1Entries*8), size)
+		return refuse("the L1 table lies at bytes %d to %d, but the file ends at %d: it is truncated or lies", offset,
+			offset+uint64(h.l1Entries*8), size)
 	}
 	h.l1Offset = int64(offset)
 	return nil

@@ -245,7 +245,8 @@ func TestTooManyPieces(t *testing.T) {
 		file.put64(2<<bits+8*i, entryCompressed|uint64(data+i))
 	}
 	_, err := ReadLayout(bytes.NewReader(file), int64(len(file)))
-	want := "qcow2 image refused: its data lies in more than 2097152 pieces; rewrite it with larger clusters (qemu-img convert -o cluster_size=2M)"
+	want := "qcow2 image refused: its data lies in more than 2097152 pieces; rewrite it with larger clusters (qemu-img convert -o " +
+		"cluster_size=2M)"
 	if errText(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

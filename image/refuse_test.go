@@ -81,7 +81,8 @@ func TestRefusals(t *testing.T) {
 		{"AES", func(b tiny) tiny { b.put32(32, 1); return b }, "it is encrypted (AES); give the decrypted image"},
 		{"LUKS", func(b tiny) tiny { b.put32(32, 2); return b }, "it is encrypted (LUKS); give the decrypted image"},
 		{"encryption 3", func(b tiny) tiny { b.put32(32, 3); return b }, "encryption method 3 is unknown; give the decrypted image"},
-		{"LUKS extension", func(b tiny) tiny { b.put32(104, extensionEncryption); return b }, "it is encrypted (LUKS header); give the decrypted image"},
+		{"LUKS extension", func(b tiny) tiny { b.put32(104, extensionEncryption); return b },
+			"it is encrypted (LUKS header); give the decrypted image"},
 		{"data file bit", func(b tiny) tiny { b.put64(72, featureExternalData); return b },
 			"its data lies in an external file; an image must stand alone (qemu-img convert makes it so)"},
 		{"data file extension", func(b tiny) tiny { b.put32(104, extensionExternalData); return b },
@@ -98,27 +99,39 @@ func TestRefusals(t *testing.T) {
 		{"corrupt", func(b tiny) tiny { b.put64(72, featureCorrupt); return b }, "it is marked corrupt; repair it first (qemu-img check -r all)"},
 		{"subclusters", func(b tiny) tiny { b.put64(72, featureExtendedL2); return b },
 			"it has subclusters (extended L2 entries) in clusters of 2^9 bytes; 2^14 to 2^21 are allowed"},
-		{"unknown feature", func(b tiny) tiny { b.put64(72, 1<<63|featureDirty); return b }, "it needs unknown features (incompatible bits 0x8000000000000000)"},
-		{"compression without its bit", func(b tiny) tiny { b.put32(100, 112); b[104] = 1; return b }, "the compression type is 1 but the feature bit says otherwise"},
-		{"bit without compression", func(b tiny) tiny { b.put64(72, featureCompression); return b }, "the compression type is 0 but the feature bit says otherwise"},
+		{"unknown feature", func(b tiny) tiny { b.put64(72, 1<<63|featureDirty); return b },
+			"it needs unknown features (incompatible bits 0x8000000000000000)"},
+		{"compression without its bit", func(b tiny) tiny { b.put32(100, 112); b[104] = 1; return b },
+			"the compression type is 1 but the feature bit says otherwise"},
+		{"bit without compression", func(b tiny) tiny { b.put64(72, featureCompression); return b },
+			"the compression type is 0 but the feature bit says otherwise"},
 		{"compression 2", func(b tiny) tiny { b.put32(100, 112); b[104] = 2; b.put64(72, featureCompression); return b },
 			"compression type 2 is unknown; 0 (zlib) and 1 (zstd) are supported"},
-		{"header length", func(b tiny) tiny { b.put32(100, 1024); return b }, "the header claims a length of 1024 bytes; a multiple of 8 from 104 to one cluster is allowed"},
+		{"header length", func(b tiny) tiny { b.put32(100, 1024); return b },
+			"the header claims a length of 1024 bytes; a multiple of 8 from 104 to one cluster is allowed"},
 		{"refcount order", func(b tiny) tiny { b.put32(96, 7); return b }, "reference counts of 2^7 bits; 2^0 to 2^6 are allowed"},
 		{"no disk", func(b tiny) tiny { b.put64(24, 0); return b }, "it claims a virtual size of 0 bytes; 1 to 281474976710656 are allowed"},
-		{"absurd disk", func(b tiny) tiny { b.put64(24, 1<<63); return b }, "it claims a virtual size of 9223372036854775808 bytes; 1 to 281474976710656 are allowed"},
-		{"disk larger than its table", func(b tiny) tiny { b.put64(24, 1<<40); return b }, "the L1 table has 1 entries, but a virtual size of 1099511627776 bytes needs 33554432"},
-		{"table too long", func(b tiny) tiny { b.put32(36, 1<<31); return b }, "the L1 table claims 2147483648 entries; at most 4194304 are allowed"},
-		{"table out of file", func(b tiny) tiny { b.put64(40, 4096); return b }, "the L1 table lies at bytes 4096 to 4104, but the file ends at 2560: it is truncated or lies"},
+		{"absurd disk", func(b tiny) tiny { b.put64(24, 1<<63); return b },
+			"it claims a virtual size of 9223372036854775808 bytes; 1 to 281474976710656 are allowed"},
+		{"disk larger than its table", func(b tiny) tiny { b.put64(24, 1<<40); return b },
+			"the L1 table has 1 entries, but a virtual size of 1099511627776 bytes needs 33554432"},
+		{"table too long", func(b tiny) tiny { b.put32(36, 1<<31); return b },
+			"the L1 table claims 2147483648 entries; at most 4194304 are allowed"},
+		{"table out of file", func(b tiny) tiny { b.put64(40, 4096); return b },
+			"the L1 table lies at bytes 4096 to 4104, but the file ends at 2560: it is truncated or lies"},
 		{"table half out of file", func(b tiny) tiny { b.put64(24, 65*32768); b.put32(36, 65); b.put64(40, 2048); return b },
 			"the L1 table lies at bytes 2048 to 2568, but the file ends at 2560: it is truncated or lies"},
-		{"table on the header", func(b tiny) tiny { b.put64(40, 0); return b }, "the L1 table lies at byte 0, which is not a cluster's start past the header"},
-		{"table off the grid", func(b tiny) tiny { b.put64(40, 520); return b }, "the L1 table lies at byte 520, which is not a cluster's start past the header"},
+		{"table on the header", func(b tiny) tiny { b.put64(40, 0); return b },
+			"the L1 table lies at byte 0, which is not a cluster's start past the header"},
+		{"table off the grid", func(b tiny) tiny { b.put64(40, 520); return b },
+			"the L1 table lies at byte 520, which is not a cluster's start past the header"},
 		{"snapshots", func(b tiny) tiny { b.put32(60, 65537); return b }, "it claims 65537 internal snapshots; at most 65536 are allowed"},
 		{"L1 reserved bits", func(b tiny) tiny { b.put64(512, 1024|1); return b }, "L1 entry 0 is 0x0000000000000401: reserved bits are set"},
-		{"L2 table out of file", func(b tiny) tiny { b.put64(512, 1<<40); return b }, "L1 entry 0 points to bytes 1099511627776 to 1099511628288, but the file ends at 2560"},
+		{"L2 table out of file", func(b tiny) tiny { b.put64(512, 1<<40); return b },
+			"L1 entry 0 points to bytes 1099511627776 to 1099511628288, but the file ends at 2560"},
 		{"L2 table on the L1 table", func(b tiny) tiny { b.put64(512, 512); return b }, "the tables at bytes 512 and 512 overlap"},
-		{"L2 table off the grid", func(b tiny) tiny { b.put32(20, 10); b.put64(40, 1024); b.put64(1024, 1536); return b }, "L1 entry 0 points to byte 1536, which is not a cluster's start"},
+		{"L2 table off the grid", func(b tiny) tiny { b.put32(20, 10); b.put64(40, 1024); b.put64(1024, 1536); return b },
+			"L1 entry 0 points to byte 1536, which is not a cluster's start"},
 		{"data off the grid", func(b tiny) tiny {
 			b.put32(20, 10)
 			b.put64(40, 1024)
@@ -131,9 +144,12 @@ func TestRefusals(t *testing.T) {
 			b.put64(2048, 2560)
 			return b
 		}, "the data of disk byte 0 lies at byte 2560, which is not a cluster's start"},
-		{"L2 reserved bits", func(b tiny) tiny { b.put64(1024, 1536|2); return b }, "the L2 entry of disk byte 0 is 0x0000000000000602: reserved bits are set"},
-		{"zero bit in version 2", func(b tiny) tiny { b.put32(4, 2); b.put64(1024, 1536|entryZero); return b }, "the L2 entry of disk byte 0 is 0x0000000000000601: reserved bits are set"},
-		{"data out of file", func(b tiny) tiny { b.put64(1024, 1<<30); return b }, "the data of disk byte 0 lies at byte 1073741824, but the file ends at 2560"},
+		{"L2 reserved bits", func(b tiny) tiny { b.put64(1024, 1536|2); return b },
+			"the L2 entry of disk byte 0 is 0x0000000000000602: reserved bits are set"},
+		{"zero bit in version 2", func(b tiny) tiny { b.put32(4, 2); b.put64(1024, 1536|entryZero); return b },
+			"the L2 entry of disk byte 0 is 0x0000000000000601: reserved bits are set"},
+		{"data out of file", func(b tiny) tiny { b.put64(1024, 1<<30); return b },
+			"the data of disk byte 0 lies at byte 1073741824, but the file ends at 2560"},
 		{"data twice", func(b tiny) tiny { b.put64(1032, 1536); return b }, "the data of disk bytes 0 and 512 overlaps at byte 1536 of the file"},
 		{"data on a table", func(b tiny) tiny { b.put64(1032, 1024); return b }, "the data of disk byte 512 lies on the table at byte 1024"},
 		{"data on the header", func(b tiny) tiny { b.put64(1032, 512); return b }, "the data of disk byte 512 lies on the table at byte 512"},
@@ -176,7 +192,8 @@ func TestDamagedClusters(t *testing.T) {
 	for _, c := range []Compression{Zlib, Zstd} {
 		e := Extent{FileOffset: 512, FileLength: 16, GuestOffset: 4096, GuestLength: 512, Compression: c}
 		err := e.Decode(make([]byte, 512), []byte("this is not data"))
-		if err == nil || !strings.HasPrefix(err.Error(), "qcow2 image refused: the "+c.String()+" data of disk byte 4096, at byte 512 of the file, is damaged: ") {
+		if err == nil || !strings.HasPrefix(err.Error(),
+			"qcow2 image refused: the "+c.String()+" data of disk byte 4096, at byte 512 of the file, is damaged: ") {
 			t.Errorf("%s: %v", c, err)
 		}
 	}
@@ -184,7 +201,8 @@ func TestDamagedClusters(t *testing.T) {
 	if err := e.Decode(make([]byte, 512), []byte{3, 0, 0}); err == nil || !strings.HasSuffix(err.Error(), "is damaged: EOF") {
 		t.Errorf("a cluster that ends early: %v", err)
 	}
-	if err := e.Decode(make([]byte, 4), []byte{3}); err == nil || err.Error() != "decoding disk byte 0: 1 bytes into 4, but the extent has 3 into 512" {
+	if err := e.Decode(make([]byte, 4), []byte{3}); err == nil ||
+		err.Error() != "decoding disk byte 0: 1 bytes into 4, but the extent has 3 into 512" {
 		t.Errorf("wrong buffers: %v", err)
 	}
 }
@@ -270,7 +288,8 @@ func TestFormats(t *testing.T) {
 		{"zstd", only("\x28\xb5\x2f\xfdrest"), Info{}, "zstd image refused: it cannot be unpacked: unexpected EOF"},
 		{"tar", sparse(257, "ustar"), Info{}, "tar" + foreign + "it is an archive, not a disk; unpack it first (tar -xf)"},
 		{"dmg", sparse(65536-512, "koly"), Info{}, "dmg" + foreign + convertIt},
-		{"web page", only("\n<!DOCTYPE HTML><html>not found"), Info{}, "image refused: it is a web page or an XML document, not a disk image: is the URL right?"},
+		{"web page", only("\n<!DOCTYPE HTML><html>not found"), Info{},
+			"image refused: it is a web page or an XML document, not a disk image: is the URL right?"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,10 +324,14 @@ func TestRefusedByQEMUToo(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"backing", []string{"-b", base, "-F", "qcow2"}, "qcow2 image refused: it has a backing file (\"" + base + "\"); an image must stand alone (qemu-img convert makes it so)"},
-		{"data file", []string{"-o", "data_file=" + filepath.Join(dir, "data.raw")}, "qcow2 image refused: its data lies in an external file; an image must stand alone (qemu-img convert makes it so)"},
-		{"luks", []string{"--object", "secret,id=s,data=abc", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"}, "qcow2 image refused: it is encrypted (LUKS); give the decrypted image"},
-		{"aes", []string{"--object", "secret,id=s,data=abc", "-o", "encrypt.format=aes,encrypt.key-secret=s"}, "qcow2 image refused: it is encrypted (AES); give the decrypted image"},
+		{"backing", []string{"-b", base, "-F", "qcow2"},
+			"qcow2 image refused: it has a backing file (\"" + base + "\"); an image must stand alone (qemu-img convert makes it so)"},
+		{"data file", []string{"-o", "data_file=" + filepath.Join(dir, "data.raw")},
+			"qcow2 image refused: its data lies in an external file; an image must stand alone (qemu-img convert makes it so)"},
+		{"luks", []string{"--object", "secret,id=s,data=abc", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"},
+			"qcow2 image refused: it is encrypted (LUKS); give the decrypted image"},
+		{"aes", []string{"--object", "secret,id=s,data=abc", "-o", "encrypt.format=aes,encrypt.key-secret=s"},
+			"qcow2 image refused: it is encrypted (AES); give the decrypted image"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -316,7 +339,8 @@ func TestRefusedByQEMUToo(t *testing.T) {
 			args := append(append([]string{"create", "-f", "qcow2"}, tt.args...), path, "1M")
 			// On a busy machine qemu-img cannot measure how long LUKS takes, and gives up.
 			for range 20 {
-				if said, err := exec.CommandContext(t.Context(), "qemu-img", args...).CombinedOutput(); err == nil || !strings.Contains(string(said), "CPU usage") {
+				if said, err := exec.CommandContext(t.Context(), "qemu-img", args...).CombinedOutput(); err == nil ||
+					!strings.Contains(string(said), "CPU usage") {
 					break
 				}
 			}

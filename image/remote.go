@@ -283,7 +283,8 @@ func sizeOf(resp *http.Response) (int64, error) {
 		_, total, ok := strings.Cut(resp.Header.Get("Content-Range"), "/")
 		size, err := strconv.ParseInt(total, 10, 64)
 		if !ok || err != nil || size <= 0 {
-			return 0, fmt.Errorf("the server sent a part of the image with the Content-Range %q, which does not say how long the whole is", resp.Header.Get("Content-Range"))
+			return 0, fmt.Errorf("the server sent a part of the image with the Content-Range %q, which does not say how long the whole is",
+				resp.Header.Get("Content-Range"))
 		}
 		return size, nil
 	case http.StatusRequestedRangeNotSatisfiable:

@@ -72,7 +72,8 @@ func (s *Store) Validate(ref Ref) error {
 	switch kind, rest := sourceKind(ref.Source); kind {
 	case sourceHTTP:
 		if want == (asked{}) {
-			return fmt.Errorf("an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value")
+			return fmt.Errorf("an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or " +
+				"image_os_hash_algo and image_os_hash_value")
 		}
 		return s.Gate.CheckURL(rest)
 	case sourceFile:

@@ -82,7 +82,8 @@ func TestResolveHTTP(t *testing.T) {
 	})
 	host := strings.TrimPrefix(s.URL, "http://")
 	good := func(path string, size int64) Resolved {
-		return Resolved{URL: s.URL + path, Size: size, HashAlgo: "sha256", HashValue: sha256Of(content), Info: Info{Format: Raw, VirtualSize: size, Size: size}}
+		return Resolved{URL: s.URL + path, Size: size, HashAlgo: "sha256", HashValue: sha256Of(content),
+			Info: Info{Format: Raw, VirtualSize: size, Size: size}}
 	}
 	tests := []struct {
 		name string
@@ -99,15 +100,22 @@ func TestResolveHTTP(t *testing.T) {
 			URL: s.URL + "/tiny.qcow2", Size: 2560, HashAlgo: "sha512", HashValue: sha512Of(newTiny()),
 			Info: Info{Format: QCOW2, VirtualSize: 2048, Size: 2560, Version: 3, ClusterSize: 512, Compression: Zlib},
 		}, ""},
-		{"not found", Ref{Source: s.URL + "/no?sig=secret", Checksum: sha256Of(content)}, Resolved{}, "image http://" + host + "/no: the server answered 404 Not Found"},
+		{"not found", Ref{Source: s.URL + "/no?sig=secret", Checksum: sha256Of(content)}, Resolved{},
+			"image http://" + host + "/no: the server answered 404 Not Found"},
 		{"no length", Ref{Source: s.URL + "/chunked/d.raw", Checksum: sha256Of(content)}, Resolved{},
-			"image http://" + host + "/chunked/d.raw: the server does not say how long the image is (no Content-Length), so a cut one could not be told from a whole one"},
-		{"cut", Ref{Source: s.URL + "/cut/d.raw", Checksum: sha256Of(content)}, Resolved{}, "image http://" + host + "/cut/d.raw: reading the image's first 10 bytes: unexpected EOF"},
+			"image http://" + host +
+				"/chunked/d.raw: the server does not say how long the image is (no Content-Length), so a cut one could not be " +
+				"told from a whole one"},
+		{"cut", Ref{Source: s.URL + "/cut/d.raw", Checksum: sha256Of(content)}, Resolved{},
+			"image http://" + host + "/cut/d.raw: reading the image's first 10 bytes: unexpected EOF"},
 		{"strange ranges", Ref{Source: s.URL + "/strange", Checksum: sha256Of(content)}, Resolved{},
-			"image http://" + host + `/strange: the server sent a part of the image with the Content-Range "bytes 0-10/*", which does not say how long the whole is`},
-		{"empty", Ref{Source: s.URL + "/empty", Checksum: sha256Of(content)}, Resolved{}, "image http://" + host + "/empty: image refused: the file is empty"},
+			"image http://" + host +
+				`/strange: the server sent a part of the image with the Content-Range "bytes 0-10/*", which does not say how long the whole is`},
+		{"empty", Ref{Source: s.URL + "/empty", Checksum: sha256Of(content)}, Resolved{},
+			"image http://" + host + "/empty: image refused: the file is empty"},
 		{"footer", Ref{Source: s.URL + "/d.vhd", Checksum: sha256Of(content)}, Resolved{},
-			"image http://" + host + "/d.vhd: vhd image refused: this format is not written to disks, only raw, gpt, iso and qcow2: convert it first (qemu-img convert -O qcow2)"},
+			"image http://" + host + "/d.vhd: vhd image refused: this format is not written to disks, only raw, gpt, iso and qcow2: convert it " +
+				"first (qemu-img convert -O qcow2)"},
 		{"compressed", Ref{Source: s.URL + "/d.raw.gz", Checksum: sha256Of(content)}, Resolved{},
 			"image http://" + host + "/d.raw.gz: gzip image refused: it cannot be unpacked: unexpected EOF"},
 		{"page", Ref{Source: s.URL + "/page", Checksum: sha256Of(content)}, Resolved{},
@@ -119,7 +127,8 @@ func TestResolveHTTP(t *testing.T) {
 		{"no checksum file", Ref{Source: s.URL + "/d.raw", Checksum: s.URL + "/gone"}, Resolved{},
 			"image http://" + host + "/d.raw: reading the checksum file http://" + host + "/gone: the server answered 404 Not Found"},
 		{"md5", Ref{Source: s.URL + "/d.raw", Checksum: s.URL + "/md5"}, Resolved{},
-			"image http://" + host + "/d.raw: an md5 checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512"},
+			"image http://" + host +
+				"/d.raw: an md5 checksum is not accepted for an image read over HTTP, as it can be forged: give sha256 or sha512"},
 		{"nobody there", Ref{Source: "http://u:pass@127.0.0.1:1/d?sig=secret", Checksum: sha256Of(content)}, Resolved{},
 			"image http://127.0.0.1:1/d: asking 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 	}
@@ -188,16 +197,21 @@ func TestValidateRefs(t *testing.T) {
 		{Ref{Source: "FILE:///srv/images/sub/a.qcow2", Checksum: sum}, ""},
 		{Ref{Source: "https://h/a", Checksum: sum}, ""},
 		{Ref{Source: "https://h/a", Checksum: "http://h/SUMS"}, ""},
-		{Ref{Source: ""}, `the image source "" is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed`},
-		{Ref{Source: "oci://h/a"}, `the image source "oci://h/a" is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the store is allowed`},
-		{Ref{Source: "../etc/shadow"}, `"../etc/shadow" is not the name of an image: letters, digits, dot, dash and underscore are allowed, at most 128, the first a letter or digit`},
+		{Ref{Source: ""}, `the image source "" is of no known kind: file:///absolute/path, http://, https:// or the name of an image in the ` +
+			`store is allowed`},
+		{Ref{Source: "oci://h/a"}, `the image source "oci://h/a" is of no known kind: file:///absolute/path, http://, https:// or the name of ` +
+			`an image in the store is allowed`},
+		{Ref{Source: "../etc/shadow"}, `"../etc/shadow" is not the name of an image: letters, digits, dot, dash and underscore are allowed, at ` +
+			`most 128, the first a letter or digit`},
 		{Ref{Source: "file:///etc/shadow"}, "file:///etc/shadow may not be read: only files under /srv/images/, relative are allowed"},
-		{Ref{Source: "file:///srv/images/../../etc/shadow"}, "file:///srv/images/../../etc/shadow is not an absolute path without . and ..: file:///directory/file is allowed"},
+		{Ref{Source: "file:///srv/images/../../etc/shadow"},
+			"file:///srv/images/../../etc/shadow is not an absolute path without . and ..: file:///directory/file is allowed"},
 		{Ref{Source: "file://srv/images/a"}, "file://srv/images/a is not an absolute path without . and ..: file:///directory/file is allowed"},
 		{Ref{Source: "file:///srv/imagesX/a"}, "file:///srv/imagesX/a may not be read: only files under /srv/images/, relative are allowed"},
 		{Ref{Source: "http://", Checksum: sum}, "the URL http:// is not of the form http(s)://host/path"},
 		{Ref{Source: "http://h\x7f/", Checksum: sum}, "the URL http://h\x7f/ cannot be read"},
-		{Ref{Source: "http://h/a"}, "an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value"},
+		{Ref{Source: "http://h/a"}, "an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum " +
+			"file), or image_os_hash_algo and image_os_hash_value"},
 		{Ref{Source: "http://h/a", Checksum: "abc"},
 			`the checksum "abc" is not one: 64 (sha256), 128 (sha512), 96 (sha384) or 32 (md5) hexadecimal digits are allowed`},
 		{Ref{Source: "http://h/a", Checksum: strings.Repeat("g", 64)}, `the checksum "` + strings.Repeat("g", 64) +
@@ -235,7 +249,8 @@ func TestResolveFile(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := Resolved{Path: path, Size: 110000, HashAlgo: "sha256", HashValue: sha256Of(content), Info: Info{Format: Raw, VirtualSize: 110000, Size: 110000}}
+	want := Resolved{Path: path, Size: 110000, HashAlgo: "sha256", HashValue: sha256Of(content),
+		Info: Info{Format: Raw, VirtualSize: 110000, Size: 110000}}
 	at512 := want
 	at512.HashAlgo, at512.HashValue = "sha512", sha512Of(content)
 	wrong := strings.Repeat("0", 64)
@@ -251,7 +266,8 @@ func TestResolveFile(t *testing.T) {
 		{"wrong checksum", Ref{Source: "file://" + path, Checksum: wrong}, Resolved{},
 			"image file://" + path + ": its sha256 is " + sha256Of(content) + ", but " + wrong + " was asked for"},
 		{"not there", Ref{Source: "file://" + dir + "/gone"}, Resolved{}, "image file://" + dir + "/gone: there is no such file"},
-		{"directory", Ref{Source: "file://" + dir + "/."}, Resolved{}, "file://" + dir + "/. is not an absolute path without . and ..: file:///directory/file is allowed"},
+		{"directory", Ref{Source: "file://" + dir + "/."}, Resolved{},
+			"file://" + dir + "/. is not an absolute path without . and ..: file:///directory/file is allowed"},
 		{"pipe", Ref{Source: "file://" + dir + "/pipe"}, Resolved{}, "image file://" + dir + "/pipe: " + dir + "/pipe is not a regular file"},
 		{"link inside", Ref{Source: "file://" + dir + "/inside"}, want, ""},
 		{"link outside", Ref{Source: "file://" + dir + "/outside"}, Resolved{},
@@ -317,7 +333,8 @@ func TestSumsAreKept(t *testing.T) {
 }
 
 func TestImportListRemove(t *testing.T) {
-	s := newShop(t, map[string][]byte{"/tiny.qcow2": newTiny(), "/SUMS": []byte(sha256Of(newTiny()) + "  tiny.qcow2\n" + sha256Of(content) + "  local.raw\n"), "/cut/d.raw": content})
+	s := newShop(t, map[string][]byte{"/tiny.qcow2": newTiny(),
+		"/SUMS": []byte(sha256Of(newTiny()) + "  tiny.qcow2\n" + sha256Of(content) + "  local.raw\n"), "/cut/d.raw": content})
 	dir := filepath.Join(t.TempDir(), "images")
 	store := &Store{Dir: dir, Gate: fetch.Loopback()}
 	if list, err := store.List(); err != nil || list != nil {
@@ -333,9 +350,12 @@ func TestImportListRemove(t *testing.T) {
 		{"tiny", s.URL + "/tiny.qcow2", Ref{Checksum: s.URL + "/SUMS"}, ""},
 		{"debian-12", local, Ref{Checksum: s.URL + "/SUMS"}, ""},
 		{"debian-12", "file://" + local, Ref{Checksum: sha512Of(content)}, ""}, // replaces
-		{".hidden", local, Ref{}, `".hidden" is not the name of an image: letters, digits, dot, dash and underscore are allowed, at most 128, the first a letter or digit`},
-		{"bad", s.URL + "/tiny.qcow2", Ref{Checksum: strings.Repeat("0", 64)}, "importing " + s.URL + `/tiny.qcow2 as "bad": its sha256 is ` + sum + ", but " + strings.Repeat("0", 64) + " was asked for"},
-		{"bad", s.URL + "/tiny.qcow2", Ref{DiskFormat: "raw"}, "importing " + s.URL + `/tiny.qcow2 as "bad": qcow2 image refused: it is said to be raw; say qcow2, or nothing`},
+		{".hidden", local, Ref{}, `".hidden" is not the name of an image: letters, digits, dot, dash and underscore are allowed, at most 128, ` +
+			`the first a letter or digit`},
+		{"bad", s.URL + "/tiny.qcow2", Ref{Checksum: strings.Repeat("0", 64)},
+			"importing " + s.URL + `/tiny.qcow2 as "bad": its sha256 is ` + sum + ", but " + strings.Repeat("0", 64) + " was asked for"},
+		{"bad", s.URL + "/tiny.qcow2", Ref{DiskFormat: "raw"},
+			"importing " + s.URL + `/tiny.qcow2 as "bad": qcow2 image refused: it is said to be raw; say qcow2, or nothing`},
 		{"bad", s.URL + "/cut/d.raw", Ref{}, "importing " + s.URL + `/cut/d.raw as "bad": after 110000 bytes: unexpected EOF`},
 		{"bad", s.URL + "/gone", Ref{}, "importing " + s.URL + `/gone as "bad": the server answered 404 Not Found`},
 		{"bad", "/gone", Ref{}, `importing /gone as "bad": there is no such file`},

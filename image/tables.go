@@ -199,7 +199,8 @@ func (t *tables) addCompressed(e Extent, entry uint64) error {
 	end := e.FileOffset&^511 + sectors*512
 	// The last sector may be cut where the file ends.
 	if e.FileOffset >= t.size || end-t.size > 511 {
-		return refuse("the compressed data of disk byte %d lies at bytes %d to %d, but the file ends at %d", e.GuestOffset, e.FileOffset, end, t.size)
+		return refuse("the compressed data of disk byte %d lies at bytes %d to %d, but the file ends at %d", e.GuestOffset, e.FileOffset, end,
+			t.size)
 	}
 	e.FileLength = min(end, t.size) - e.FileOffset
 	e.Compression = t.compression
@@ -258,7 +259,8 @@ func (t *tables) checkExtents() error {
 			free = end - 511
 		}
 		if i > 0 && (e.FileOffset < free || e.FileOffset == t.extents[i-1].FileOffset) {
-			return refuse("the data of disk bytes %d and %d overlaps at byte %d of the file", t.extents[i-1].GuestOffset, e.GuestOffset, e.FileOffset)
+			return refuse("the data of disk bytes %d and %d overlaps at byte %d of the file", t.extents[i-1].GuestOffset, e.GuestOffset,
+				e.FileOffset)
 		}
 		if e.FileOffset+e.FileLength >= end {
 			end, packed = e.FileOffset+e.FileLength, e.Compression != None

@@ -166,7 +166,8 @@ const (
 )
 
 var keyNames = [16]string{"no sense", "recovered error", "not ready", "medium error", "hardware error", "illegal request",
-	"unit attention", "data protect", "blank check", "vendor specific", "copy aborted", "aborted command", "reserved", "volume overflow", "miscompare", "completed"}
+	"unit attention", "data protect", "blank check", "vendor specific", "copy aborted", "aborted command", "reserved", "volume overflow",
+	"miscompare", "completed"}
 
 // Error names the sense key and code.
 func (e *scsiError) Error() string {

@@ -120,7 +120,8 @@ func (e Export) steps() []step {
 	if c := e.CHAP; c != nil {
 		auth := []step{{path: tpg + "/auth/userid", value: c.User}, {path: tpg + "/auth/password", value: c.Secret}}
 		if c.MutualSecret != "" {
-			auth = append(auth, step{path: tpg + "/auth/userid_mutual", value: c.MutualUser}, step{path: tpg + "/auth/password_mutual", value: c.MutualSecret})
+			auth = append(auth, step{path: tpg + "/auth/userid_mutual", value: c.MutualUser},
+				step{path: tpg + "/auth/password_mutual", value: c.MutualSecret})
 		}
 		steps = slices.Insert(steps, 7, auth...)
 	}

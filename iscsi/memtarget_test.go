@@ -72,7 +72,8 @@ func (m *memTarget) serve(t *testing.T, size int) string {
 
 func (m *memTarget) open(t *testing.T, size int) (*Disk, error) {
 	t.Helper()
-	d, err := Open(t.Context(), Options{Address: m.serve(t, size), Target: "iqn.2026-11.org.example:mem", CommandTimeout: 5 * time.Second, Patience: 10 * time.Second})
+	d, err := Open(t.Context(), Options{Address: m.serve(t, size), Target: "iqn.2026-11.org.example:mem", CommandTimeout: 5 * time.Second,
+		Patience: 10 * time.Second})
 	if err == nil {
 		t.Cleanup(func() { d.Close() })
 	}
@@ -270,7 +271,8 @@ func (m *memTarget) take(c *conn, u *pdu, into []byte) error {
 			switch {
 			case err != nil:
 				return err
-			case d.op() != opDataOut || d.u32(atTransfer) != 77 || int(d.u32(40)) != got || len(d.data) == 0 || len(d.data) > max(m.segment, 512) || got+len(d.data) > end:
+			case d.op() != opDataOut || d.u32(atTransfer) != 77 || int(d.u32(40)) != got || len(d.data) == 0 || len(d.data) > max(m.segment, 512) ||
+				got+len(d.data) > end:
 				return fmt.Errorf("data out of place: %x", d.bhs)
 			case d.is(final) != (got+len(d.data) == end):
 				return errors.New("the last segment is not marked as the last")
@@ -387,7 +389,8 @@ func TestEndsOfADisk(t *testing.T) {
 		n    int
 		want int
 		err  error
-	}{{size - 10, 10, 10, nil}, {size - 10, 11, 10, io.EOF}, {size, 1, 0, io.EOF}, {size, 0, 0, nil}, {0, size + 1, size, io.EOF}, {0, 0, 0, nil}} {
+	}{{size - 10, 10, 10, nil}, {size - 10, 11, 10, io.EOF}, {size, 1, 0, io.EOF}, {size, 0, 0, nil}, {0, size + 1, size, io.EOF},
+		{0, 0, 0, nil}} {
 		if n, err := d.ReadAt(make([]byte, tt.n), tt.off); n != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("reading %d at %d: %d, %v; want %d, %v", tt.n, tt.off, n, err, tt.want, tt.err)
 		}
@@ -555,10 +558,12 @@ func FuzzLogin(f *testing.F) {
 	says := func(flags byte, list ...pair) *pdu { return unit(opLoginResp, flags, 0, pairs(flags, list...)) }
 	f.Add(units(says(final|stageOperational), says(final|stageOperational<<2|stageFull)))
 	f.Add(units(says(final | stageFull)))
-	f.Add(units(says(0, pair{"AuthMethod", "CHAP"}), says(0, pair{"CHAP_A", "5"}, pair{"CHAP_I", "1"}, pair{"CHAP_C", "0x0102"}), says(final|stageOperational, pair{"CHAP_N", "them"}, pair{"CHAP_R", "0x00"}), says(final|stageFull)))
+	f.Add(units(says(0, pair{"AuthMethod", "CHAP"}), says(0, pair{"CHAP_A", "5"}, pair{"CHAP_I", "1"}, pair{"CHAP_C", "0x0102"}),
+		says(final|stageOperational, pair{"CHAP_N", "them"}, pair{"CHAP_R", "0x00"}), says(final|stageFull)))
 	f.Add(units(says(0x40), says(0x40), says(0, pair{"TargetAddress", "x"})))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		for _, chap := range []*CHAP{nil, {User: "us", Secret: "a-secret-of-ours"}, {User: "us", Secret: "a-secret-of-ours", MutualUser: "them", MutualSecret: "a-secret-of-theirs"}} {
+		for _, chap := range []*CHAP{nil, {User: "us", Secret: "a-secret-of-ours"},
+			{User: "us", Secret: "a-secret-of-ours", MutualUser: "them", MutualSecret: "a-secret-of-theirs"}} {
 			opts := &Options{Target: "iqn.2026-11.org.example:t", Address: "x", CHAP: chap}
 			if err := opts.setDefaults(); err != nil {
 				t.Fatal(err)

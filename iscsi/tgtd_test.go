@@ -115,7 +115,8 @@ func TestReadAndWrite(t *testing.T) {
 				t.Errorf("digests %+v, want %v", got, digests)
 			}
 			want := make([]byte, 16<<20)
-			for i, w := range []struct{ off, n int }{{0, 512}, {512, 1}, {1000, 3000}, {4096, 4096}, {1 << 20, 3 << 20}, {5<<20 + 7, 1<<20 + 13}, {16<<20 - 700, 700}} {
+			for i, w := range []struct{ off, n int }{{0, 512}, {512, 1}, {1000, 3000}, {4096, 4096}, {1 << 20, 3 << 20}, {5<<20 + 7, 1<<20 + 13},
+				{16<<20 - 700, 700}} {
 				p := bytes.Repeat([]byte{byte(i + 1)}, w.n)
 				copy(want[w.off:], p)
 				if n, err := d.WriteAt(p, int64(w.off)); err != nil || n != w.n {
@@ -164,7 +165,8 @@ func TestQemuReadsTheSame(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	out := filepath.Join(t.TempDir(), "copy")
-	text, err := exec.CommandContext(ctx, "qemu-img", "convert", "-f", "raw", "-O", "raw", "iscsi://"+g.address+"/"+g.iqn+"/1", out).CombinedOutput()
+	text, err := exec.CommandContext(ctx, "qemu-img", "convert", "-f", "raw", "-O", "raw", "iscsi://"+g.address+"/"+g.iqn+"/1",
+		out).CombinedOutput()
 	if err != nil {
 		t.Fatalf("qemu-img (package qemu-block-extra for iSCSI): %v: %s", err, text)
 	}
@@ -189,7 +191,8 @@ func TestCHAP(t *testing.T) {
 		{"mutual", &CHAP{User: "conductor", Secret: "twelve-chars-in", MutualUser: "disk", MutualSecret: "twelve-chars-out"}, ""},
 		{"wrong", &CHAP{User: "conductor", Secret: "another"}, "authentication failed"},
 		{"unknown", &CHAP{User: "nobody", Secret: "twelve-chars-in"}, "authentication failed"},
-		{"impostor", &CHAP{User: "conductor", Secret: "twelve-chars-in", MutualUser: "disk", MutualSecret: "another-secret"}, "not the target it should be"},
+		{"impostor", &CHAP{User: "conductor", Secret: "twelve-chars-in", MutualUser: "disk", MutualSecret: "another-secret"},
+			"not the target it should be"},
 		{"none", nil, "authentication"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

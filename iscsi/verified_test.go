@@ -110,13 +110,15 @@ func TestExport(t *testing.T) {
 	want := []string{
 		"target/core/iblock_0/disk=", "target/core/iblock_0/disk/control=udev_path=/dev/vda", "target/core/iblock_0/disk/enable=1",
 		"target/iscsi=", "target/iscsi/iqn.2026-11.org.example:disk=", tpg + "=",
-		tpg + "/attrib/authentication=0", tpg + "/attrib/demo_mode_write_protect=0", tpg + "/attrib/generate_node_acls=1", tpg + "/attrib/cache_dynamic_acls=1",
+		tpg + "/attrib/authentication=0", tpg + "/attrib/demo_mode_write_protect=0", tpg + "/attrib/generate_node_acls=1",
+		tpg + "/attrib/cache_dynamic_acls=1",
 		tpg + "/lun/lun_1=", tpg + "/lun/lun_1/port=", tpg + "/np/0.0.0.0:3260=", tpg + "/enable=1",
 	}
 	if !slices.Equal(made, want) {
 		t.Errorf("got %q\nwant %q", made, want)
 	}
-	if to, err := os.Readlink(filepath.Join(root, tpg, "lun/lun_1/port")); err != nil || to != filepath.Join(root, "target/core/iblock_0/disk") {
+	if to, err := os.Readlink(filepath.Join(root, tpg, "lun/lun_1/port")); err != nil ||
+		to != filepath.Join(root, "target/core/iblock_0/disk") {
 		t.Errorf("the port leads to %q (%v)", to, err)
 	}
 	if err := e.Start(); err != nil {
@@ -139,7 +141,8 @@ func TestExportWithCHAP(t *testing.T) {
 		{nil, map[string]string{"attrib/authentication": "0"}},
 		{&CHAP{User: "id", Secret: "key"}, map[string]string{"attrib/authentication": "1", "auth/userid": "id", "auth/password": "key"}},
 		{DeploymentCHAP("id", "key", "token"), map[string]string{
-			"attrib/authentication": "1", "auth/userid": "conductor-id", "auth/password": "key", "auth/userid_mutual": "ramdisk-id", "auth/password_mutual": "token"}},
+			"attrib/authentication": "1", "auth/userid": "conductor-id", "auth/password": "key", "auth/userid_mutual": "ramdisk-id",
+			"auth/password_mutual": "token"}},
 	} {
 		e := Export{IQN: "iqn.2026-11.org.example:disk", Device: "/dev/vda", Root: root, CHAP: tt.chap}
 		steps, got := e.steps(), map[string]string{}

@@ -67,7 +67,8 @@ func TestControl(t *testing.T) {
 		{"no action", `{"op":"power"}`, `{"error":"a machine has no power action \"\"",` + state + `}`},
 		{"faults", `{"op":"faults","faults":{"Dead":true}}`, `{` + state + `}`},
 		{"no faults", `{"op":"faults"}`, `{"error":"the request names no faults",` + state + `}`},
-		{"a request of another version", `{"op":"levitate"}`, `{"error":"this supervisor knows no request \"levitate\"; is it of another version?",` + state + `}`},
+		{"a request of another version", `{"op":"levitate"}`,
+			`{"error":"this supervisor knows no request \"levitate\"; is it of another version?",` + state + `}`},
 		{"no request", `{}`, `{"error":"this supervisor knows no request \"\"; is it of another version?",` + state + `}`},
 		{"another type", `{"op":7}`, ``},
 		{"no JSON", `status`, ``},
@@ -192,7 +193,8 @@ func TestAsk(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(home, 0o755), saveJSON(filepath.Join(home, "machine.json"), Machine{Name: "m1"})); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.ask(t.Context(), "m1", request{Op: opStatus}); err == nil || !strings.Contains(err.Error(), "the supervisor of m1 does not answer") {
+	if _, err := l.ask(t.Context(), "m1", request{Op: opStatus}); err == nil ||
+		!strings.Contains(err.Error(), "the supervisor of m1 does not answer") {
 		t.Errorf("no socket: %v", err)
 	}
 	if m, err := l.Machine(t.Context(), "m1"); err != nil || m.Power != "unknown" {
@@ -337,7 +339,8 @@ func TestNetworkAddresses(t *testing.T) {
 	}
 	for cidr, want := range map[string]string{
 		"10.222.3.0/24": "the address is the network's own or everybody's", "10.222.3.255/24": "the address is the network's own or everybody's",
-		"10.222.3.8/29": "the address is the network's own", "10.222.3.1/30": "at most 29 bits", "10.222.3.1": "an IPv4 address with a prefix", "": "an IPv4 address",
+		"10.222.3.8/29": "the address is the network's own", "10.222.3.1/30": "at most 29 bits", "10.222.3.1": "an IPv4 address with a prefix",
+		"":                   "an IPv4 address",
 		"::ffff:10.0.0.1/96": "an IPv4 address", "10.222.3.256/24": "an IPv4 address",
 	} {
 		if _, err := l.Up(t.Context(), cidr); err == nil || !strings.Contains(err.Error(), want) {

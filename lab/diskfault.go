@@ -93,7 +93,8 @@ func (g *guest) changeDisk(ctx context.Context, d Disk, c DiskChange) error {
 		return fmt.Errorf("%s disk %d: the machine is on, switch it off first", c.Do, c.Number)
 	}
 	if d.Model != "scsi" {
-		return fmt.Errorf("%s disk %d: the machine is on, and only disks of the model scsi can be changed then; this one is %s", c.Do, c.Number, d.Model)
+		return fmt.Errorf("%s disk %d: the machine is on, and only disks of the model scsi can be changed then; this one is %s", c.Do, c.Number,
+			d.Model)
 	}
 	g.next.Lock() // a boot order that is being set must not name what has gone
 	defer g.next.Unlock()
@@ -124,5 +125,6 @@ func driveFile(d Disk) string {
 		return "file=" + file
 	}
 	return fmt.Sprintf("file.driver=blkdebug,file.image.driver=file,file.image.filename=%s,"+
-		"file.inject-error.0.event=none,file.inject-error.0.iotype=write,file.inject-error.0.errno=5,file.inject-error.0.sector=%d", file, d.BadAt/512)
+		"file.inject-error.0.event=none,file.inject-error.0.iotype=write,file.inject-error.0.errno=5,file.inject-error.0.sector=%d", file,
+		d.BadAt/512)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 func TestDiskChanges(t *testing.T) {
-	whole := Machine{Name: "m1", Disks: []Disk{{Path: "/lab/disk0.raw", Size: 1 << 20, Model: "scsi", Serial: "S0"}, {Path: "/lab/disk1.raw", Size: 1 << 20, Model: "virtio", Serial: "S1", Pulled: true, BadAt: 512}}}
+	whole := Machine{Name: "m1", Disks: []Disk{{Path: "/lab/disk0.raw", Size: 1 << 20, Model: "scsi", Serial: "S0"},
+		{Path: "/lab/disk1.raw", Size: 1 << 20, Model: "virtio", Serial: "S1", Pulled: true, BadAt: 512}}}
 	for _, c := range []struct {
 		change DiskChange
 		want   Disk // the changed disk's Pulled and BadAt
@@ -55,7 +56,8 @@ func TestDiskChangesWhileOn(t *testing.T) {
 	}{
 		{DiskChange{Number: 0, Do: "break", BadAt: 512}, "scsi", "break disk 0: the machine is on, switch it off first"},
 		{DiskChange{Number: 0, Do: "heal"}, "scsi", "heal disk 0: the machine is on, switch it off first"},
-		{DiskChange{Number: 0, Do: "pull"}, "nvme", "pull disk 0: the machine is on, and only disks of the model scsi can be changed then; this one is nvme"},
+		{DiskChange{Number: 0, Do: "pull"}, "nvme",
+			"pull disk 0: the machine is on, and only disks of the model scsi can be changed then; this one is nvme"},
 	} {
 		if err := (&guest{}).changeDisk(t.Context(), Disk{Model: c.model}, c.change); err == nil || err.Error() != c.err {
 			t.Errorf("%+v: error %v, want %s", c.change, err, c.err)
@@ -72,9 +74,9 @@ func TestArgumentsOfFaultyDisks(t *testing.T) {
 	if strings.Contains(got, "disk0") {
 		t.Errorf("the pulled disk is there: %s", got)
 	}
-	want := "-drive if=none,id=drive1,format=raw,cache=unsafe,discard=unmap,file.driver=blkdebug,file.image.driver=file,file.image.filename=disk1.raw," +
-		"file.inject-error.0.event=none,file.inject-error.0.iotype=write,file.inject-error.0.errno=5,file.inject-error.0.sector=16384 " +
-		"-device scsi-hd,bus=scsi0.0,scsi-id=1,wwn=0x5001,id=disk1,drive=drive1,serial=S1,bootindex=1"
+	want := "-drive if=none,id=drive1,format=raw,cache=unsafe,discard=unmap,file.driver=blkdebug,file.image.driver=file," +
+		"file.image.filename=disk1.raw,file.inject-error.0.event=none,file.inject-error.0.iotype=write,file.inject-error.0.errno=5," +
+		"file.inject-error.0.sector=16384 -device scsi-hd,bus=scsi0.0,scsi-id=1,wwn=0x5001,id=disk1,drive=drive1,serial=S1,bootindex=1"
 	if !strings.Contains(got, want) {
 		t.Errorf("the broken disk is not %s: %s", want, got)
 	}

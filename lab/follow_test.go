@@ -69,7 +69,8 @@ func TestFollow(t *testing.T) {
 		t.Errorf("%v, %q", err, out.String())
 	}
 	err := l.Follow(t.Context(), "m1", &out, FollowOptions{Until: "two", From: FromNow, Within: 100 * time.Millisecond})
-	if want := `"two" did not appear on the serial line of m1: context deadline exceeded; it ended with: two | three | four`; err == nil || err.Error() != want {
+	if want := `"two" did not appear on the serial line of m1: context deadline exceeded; it ended with: two | three | four`; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -77,7 +78,8 @@ func TestFollow(t *testing.T) {
 	if err := l.Follow(ctx, "m1", &out, FollowOptions{}); err != nil {
 		t.Errorf("following without an end, interrupted: %v", err)
 	}
-	if err := l.Follow(t.Context(), "m2", &out, FollowOptions{}); err == nil || err.Error() != "there is no machine m2 in the lab in "+l.Dir+"; see: billet lab list" {
+	if err := l.Follow(t.Context(), "m2", &out, FollowOptions{}); err == nil ||
+		err.Error() != "there is no machine m2 in the lab in "+l.Dir+"; see: billet lab list" {
 		t.Errorf("an unknown machine: %v", err)
 	}
 }
@@ -91,7 +93,8 @@ func TestNoSupervisor(t *testing.T) {
 	if _, err := l.Stats(t.Context(), "m1"); err == nil || !strings.HasPrefix(err.Error(), "the supervisor of m1 does not answer: ") {
 		t.Errorf("stats: %v", err)
 	}
-	if err := l.Power(t.Context(), "m1", "hibernate"); err == nil || err.Error() != `power "hibernate": allowed are on, off, reset, cycle, soft` {
+	if err := l.Power(t.Context(), "m1", "hibernate"); err == nil ||
+		err.Error() != `power "hibernate": allowed are on, off, reset, cycle, soft` {
 		t.Errorf("power: %v", err)
 	}
 	l.Supervisor = []string{"/bin/sh", "-c", "echo 'no BMC port left' >&2; exit 7"}

@@ -37,7 +37,8 @@ func (s *supervisor) start(ctx context.Context) (*guest, error) {
 		return nil, fmt.Errorf("starting QEMU: %w", err)
 	}
 	defer log.Close()
-	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram}, arguments(s.machine(), bootOrder(s.machine(), s.BootDevice()))...)
+	args := append([]string{"netns", "exec", s.lab.network().namespace, qemuProgram},
+		arguments(s.machine(), bootOrder(s.machine(), s.BootDevice()))...)
 	g := newGuest(s)
 	// Not the caller's context: the machine stays on when the request is over.
 	g.cmd = command(context.WithoutCancel(ctx), "ip", args...)

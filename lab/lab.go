@@ -85,7 +85,8 @@ func (l *Lab) Up(ctx context.Context, cidr string) (State, error) {
 		return State{}, fmt.Errorf("lab network %q: an IPv4 address with a prefix of at most 29 bits is wanted, such as %s", cidr, DefaultCIDR)
 	}
 	if !isHost(host) {
-		return State{}, fmt.Errorf("lab network %q: the address is the network's own or everybody's; the host's is wanted, such as %s", cidr, DefaultCIDR)
+		return State{}, fmt.Errorf("lab network %q: the address is the network's own or everybody's; the host's is wanted, such as %s", cidr,
+			DefaultCIDR)
 	}
 	if err := mayMakeNetworks(); err != nil {
 		return State{}, err
@@ -103,7 +104,8 @@ func (l *Lab) Up(ctx context.Context, cidr string) (State, error) {
 		return old, nil
 	}
 	if n.exists(ctx) {
-		return State{}, fmt.Errorf("another lab named %s is there (network namespace %s); choose another --name, or: billet lab down --name %s", l.Name, n.namespace, l.Name)
+		return State{}, fmt.Errorf("another lab named %s is there (network namespace %s); choose another --name, or: billet lab down --name %s",
+			l.Name, n.namespace, l.Name)
 	}
 	s := State{Name: l.Name, CIDR: cidr, Interface: n.host, Namespace: n.namespace, Dir: l.Dir}
 	// Saved first: what is made next must be found by Down even if we die half way.

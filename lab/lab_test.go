@@ -248,14 +248,16 @@ func TestConsoleAndFaults(t *testing.T) {
 		t.Error(err)
 	}
 	err = l.Follow(t.Context(), "m1", &followed, FollowOptions{Until: "no machine says this", Within: time.Second})
-	if err == nil || !strings.HasPrefix(err.Error(), `"no machine says this" did not appear on the serial line of m1: context deadline exceeded; it ended with: `) {
+	if err == nil || !strings.HasPrefix(err.Error(),
+		`"no machine says this" did not appear on the serial line of m1: context deadline exceeded; it ended with: `) {
 		t.Errorf("waiting in vain: %v", err)
 	}
 
 	if err := l.SetFaults(t.Context(), "m1", bmc.Faults{Dead: true}); err != nil {
 		t.Fatal(err)
 	}
-	ask := []string{"-I", "lanplus", "-N", "1", "-R", "1", "-H", m.BMC.Address, "-p", strconv.Itoa(m.BMC.Port), "-U", m.BMC.User, "-P", m.BMC.Password, "power", "status"}
+	ask := []string{"-I", "lanplus", "-N", "1", "-R", "1", "-H", m.BMC.Address, "-p", strconv.Itoa(m.BMC.Port), "-U", m.BMC.User, "-P",
+		m.BMC.Password, "power", "status"}
 	if out, err := exec.Command("ipmitool", ask...).CombinedOutput(); err == nil {
 		t.Errorf("a dead BMC answers: %s", out)
 	}
@@ -357,7 +359,9 @@ func TestUp(t *testing.T) {
 		{l, "10.222.0.1", `lab network "10.222.0.1": an IPv4 address with a prefix of at most 29 bits is wanted, such as 10.99.0.1/24`},
 		{l, "fd00::1/64", `lab network "fd00::1/64": an IPv4 address with a prefix of at most 29 bits is wanted, such as 10.99.0.1/24`},
 		{other, cidr, "the lab's network " + cidr + " overlaps this host's address " + cidr + "; choose another --cidr"},
-		{&Lab{Dir: t.TempDir(), Name: l.Name, Log: l.Log}, "10.222.0.1/24", "another lab named " + l.Name + " is there (network namespace billet-" + l.Name + "); choose another --name, or: billet lab down --name " + l.Name},
+		{&Lab{Dir: t.TempDir(), Name: l.Name, Log: l.Log}, "10.222.0.1/24",
+			"another lab named " + l.Name + " is there (network namespace billet-" + l.Name +
+				"); choose another --name, or: billet lab down --name " + l.Name},
 	} {
 		if _, err := c.lab.Up(t.Context(), c.cidr); err == nil || err.Error() != c.want {
 			t.Errorf("up %s\n got %v\nwant %s", c.cidr, err, c.want)
@@ -366,7 +370,8 @@ func TestUp(t *testing.T) {
 	if _, err := os.Stat("/run/netns/billet-t-other"); err == nil {
 		t.Error("a lab that was refused left its namespace")
 	}
-	if _, err := l.Machine(t.Context(), "nobody"); err == nil || err.Error() != "there is no machine nobody in the lab in "+l.Dir+"; see: billet lab list" {
+	if _, err := l.Machine(t.Context(), "nobody"); err == nil ||
+		err.Error() != "there is no machine nobody in the lab in "+l.Dir+"; see: billet lab list" {
 		t.Errorf("an unknown machine: %v", err)
 	}
 }
@@ -421,8 +426,8 @@ func TestWithoutRights(t *testing.T) {
 	if err != nil {
 		t.Fatalf("running as nobody: %v: %s", err, out)
 	}
-	want := "a lab makes a network namespace, a bridge and taps, and this user may not: run it with sudo, or give the program the rights once: " +
-		"sudo setcap cap_net_admin,cap_sys_admin,cap_dac_override+ep " + copied + "\n"
+	want := "a lab makes a network namespace, a bridge and taps, and this user may not: run it with sudo, or give the program the rights " +
+		"once: sudo setcap cap_net_admin,cap_sys_admin,cap_dac_override+ep " + copied + "\n"
 	if string(out) != want {
 		t.Errorf("got  %swant %s", out, want)
 	}

@@ -28,12 +28,13 @@ type Machine struct {
 	NICs       []NIC  `json:"nics"`
 	Disks      []Disk `json:"disks"`
 	CDROM      string `json:"cdrom,omitempty"` // path of the file in its CD drive
-	NICROM     string `json:"nic_rom"`         // "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
-	BMC        BMC    `json:"bmc"`
-	Serial     string `json:"serial_log"`           // path; everything the machine ever said
-	Inside     bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
-	Power      string `json:"power,omitempty"`
-	Boot       string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
+	// "ipxe": cards carry iPXE; "none": the firmware's own network boot; "http": the same without PXE, UEFI only
+	NICROM string `json:"nic_rom"`
+	BMC    BMC    `json:"bmc"`
+	Serial string `json:"serial_log"`           // path; everything the machine ever said
+	Inside bool   `json:"bmc_inside,omitempty"` // the machine sees its BMC, as a KCS interface
+	Power  string `json:"power,omitempty"`
+	Boot   string `json:"boot,omitempty"` // override in force: "pxe", "disk once"…
 }
 
 // NIC is a network card.
@@ -242,7 +243,8 @@ const maxSocketPath = 107
 func socketsFit(dir string) error {
 	path := filepath.Join(dir, controlSocket)
 	if len(path) > maxSocketPath {
-		return fmt.Errorf("the path of the machine's control socket would have %d characters, at most %d are allowed: %s; choose a shorter --dir or machine name", len(path), maxSocketPath, path)
+		return fmt.Errorf("the path of the machine's control socket would have %d characters, at most %d are allowed: %s; choose a shorter "+
+			"--dir or machine name", len(path), maxSocketPath, path)
 	}
 	return nil
 }
@@ -252,8 +254,9 @@ func newMachine(o MachineOptions, dir string) Machine {
 	h := hex.EncodeToString(id[:])
 	m := Machine{
 		Name: o.Name, UUID: id.String(),
-		Firmware: o.Firmware, SecureBoot: o.SecureBoot, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside, Serial: filepath.Join(dir, "serial.log"),
-		BMC: BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
+		Firmware: o.Firmware, SecureBoot: o.SecureBoot, MemoryMB: o.MemoryMB, CPUs: o.CPUs, NICROM: o.NICROM, CDROM: o.CDROM, Inside: o.BMCInside,
+		Serial: filepath.Join(dir, "serial.log"),
+		BMC:    BMC{Address: "127.0.0.1", Port: o.BMCPort, User: o.BMCUser, Password: o.BMCPassword},
 	}
 	for i := range o.NICs {
 		// 52:54:00 is QEMU's own prefix.

@@ -27,7 +27,8 @@ func TestMachineOptionsCheck(t *testing.T) {
 		{MachineOptions{Name: "m1", NICROM: "http"}, `NIC ROM http needs the firmware uefi, not bios`},
 		{MachineOptions{Name: "m1", NICROM: "http", Firmware: "uefi"}, ""},
 		{MachineOptions{Name: "m1", SecureBoot: true}, "Secure Boot needs the firmware uefi, not bios"},
-		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "ipxe"}, "NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http"},
+		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "ipxe"},
+			"NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http"},
 		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "http"}, ""},
 		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi"}, ""},
 		{MachineOptions{Name: "m1", CDROM: "/etc/passwd"}, ""},
@@ -63,7 +64,8 @@ func TestSocketsFit(t *testing.T) {
 	if err := socketsFit(longest); err != nil {
 		t.Errorf("%d characters: %v", len(longest), err)
 	}
-	want := "the path of the machine's control socket would have 108 characters, at most 107 are allowed: " + longest + "x/control.sock; choose a shorter --dir or machine name"
+	want := "the path of the machine's control socket would have 108 characters, at most 107 are allowed: " + longest +
+		"x/control.sock; choose a shorter --dir or machine name"
 	if err := socketsFit(longest + "x"); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -120,7 +122,8 @@ func TestSecureMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The variables' names and the certificates are in the store as they are (UTF-16 and DER).
-	for _, part := range []string{"Microsoft Corporation UEFI CA 2011", "P\x00K\x00", "S\x00e\x00c\x00u\x00r\x00e\x00B\x00o\x00o\x00t\x00E\x00n\x00a\x00b\x00l\x00e\x00"} {
+	for _, part := range []string{"Microsoft Corporation UEFI CA 2011", "P\x00K\x00",
+		"S\x00e\x00c\x00u\x00r\x00e\x00B\x00o\x00o\x00t\x00E\x00n\x00a\x00b\x00l\x00e\x00"} {
 		if !strings.Contains(string(keys), part) || strings.Contains(string(plain), part) {
 			t.Errorf("%q: want it with Secure Boot alone", part)
 		}

@@ -100,7 +100,8 @@ func arguments(m Machine, order []string) []string {
 	args = append(args, accelerator()...)
 	if m.Inside {
 		// Connecting again makes the first time wait until the device is complete: else QEMU 7.2 crashes on it.
-		args = append(args, "-chardev", "socket,id=ipmi0,reconnect=1,path="+insideSocket, "-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0", "-device", "isa-ipmi-kcs,bmc=bmc0")
+		args = append(args, "-chardev", "socket,id=ipmi0,reconnect=1,path="+insideSocket, "-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0",
+			"-device", "isa-ipmi-kcs,bmc=bmc0")
 	}
 	if m.Firmware == "uefi" {
 		args = append(args,

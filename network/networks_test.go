@@ -43,7 +43,8 @@ func TestNetworksNeedNothing(t *testing.T) {
 func TestNetworksInAHardwareType(t *testing.T) {
 	ty := driver.Type{Name: "t", Network: []driver.Network{Noop{}, Flat{}}}
 	info, err := driver.Types{ty}.Describe("t")
-	if err != nil || info.Default[node.Network] != "noop" || !reflect.DeepEqual(info.Enabled[node.Network], []string{"noop", "flat"}) || len(info.Properties) != 0 {
+	if err != nil || info.Default[node.Network] != "noop" || !reflect.DeepEqual(info.Enabled[node.Network], []string{"noop", "flat"}) ||
+		len(info.Properties) != 0 {
 		t.Errorf("%+v, %v", info, err)
 	}
 	for _, n := range []any{Noop{}, Flat{}} {

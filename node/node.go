@@ -95,8 +95,9 @@ func (n *Node) damage() string {
 	if what == "" {
 		return ""
 	}
-	return fmt.Sprintf("The database's record of node %s is damaged; unreadable are: %s. Nothing is done with the machine until that is mended: "+
-		"write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every state).", n.UUID, what)
+	return fmt.Sprintf("The database's record of node %s is damaged; unreadable are: %s. Nothing is done with the machine until that is "+
+		"mended: write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every "+
+		"state).", n.UUID, what)
 }
 
 // Trouble is what people are to see first of a node: its last error, or that its record is damaged.

@@ -140,8 +140,9 @@ type WorkKind int
 
 // Kinds of work that a conductor finds in the store.
 const (
-	WorkResume   WorkKind = iota // a busy state and no live lease: its conductor died mid-step
-	WorkPoll                     // a waiting or aborted held node's PollAt has come, or a waiting one's lease has run out while somebody looked
-	WorkDeadline                 // a waiting step's deadline has passed
-	WorkPower                    // target_power_state is set and no live lease: its conductor died while switching
+	WorkResume WorkKind = iota // a busy state and no live lease: its conductor died mid-step
+	// a waiting or aborted held node's PollAt has come, or a waiting one's lease has run out while somebody looked
+	WorkPoll
+	WorkDeadline // a waiting step's deadline has passed
+	WorkPower    // target_power_state is set and no live lease: its conductor died while switching
 )

@@ -9,10 +9,12 @@ import (
 
 func TestSecretKey(t *testing.T) {
 	for key, want := range map[string]bool{
-		"ipmi_password": true, "redfish_password": true, "redfish_Passwd": true, "IPMI_PASSWORD": true, "snmp-auth-key": true, "snmp_priv_key": true,
+		"ipmi_password": true, "redfish_password": true, "redfish_Passwd": true, "IPMI_PASSWORD": true, "snmp-auth-key": true,
+		"snmp_priv_key":   true,
 		"ipmi_hex_kg_key": true, "agent_secret_token": true, "auth_token": true, "image_pull_secret": true, "adminPass": true,
-		"private_key": true, "pass": true, "pwd": true, "passphrase": true, "chap_secret": true, "configdrive": true, "image_server_password": true,
-		"Authorization": true, "aws credentials": true, "kg_key": true,
+		"private_key": true, "pass": true, "pwd": true, "passphrase": true, "chap_secret": true, "configdrive": true,
+		"image_server_password": true,
+		"Authorization":         true, "aws credentials": true, "kg_key": true,
 		"ipmi_username": false, "ipmi_address": false, "bypass": false, "passthru": false, "image_source": false, "deploy_kernel": false,
 		"public_keys": false, "capabilities": false, "bios_key": false, "compass": false, "": false,
 	} {

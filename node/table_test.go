@@ -41,7 +41,8 @@ func TestApplyInEveryStateOnEveryEvent(t *testing.T) {
 				t.Errorf("%s on %s changed more than the state", event, from)
 			case !legal && (KindOf(err) != Invalid || err == nil || !reflect.DeepEqual(n.Clone(), before)):
 				t.Errorf("%s on %s: %v, changed to %+v", event, from, err, n)
-			case !legal && err.Error() != fmt.Sprintf("The requested action %q can not be performed on node \"u\" while it is in state %q.", event, from):
+			case !legal && err.Error() != fmt.Sprintf("The requested action %q can not be performed on node \"u\" while it is in state %q.", event,
+				from):
 				t.Errorf("%s on %s: %v", event, from, err)
 			}
 		}
@@ -112,10 +113,12 @@ func TestAPlanSurvivesItsJSON(t *testing.T) {
 	full := Plan{
 		Flow: FlowClean, Index: 1, StartedAt: at, WaitingSince: at, Deadline: at.Add(time.Hour),
 		Awaits: FirstCall, WaitingFor: "the agent", PollAt: at,
-		Memo: map[string]string{"deploy.address": "10.0.0.5"}, Off: []string{"deploy.erase_devices"}, Manual: true, NoRamdisk: true, InBand: true, Aborting: true, Failure: "no disk",
+		Memo: map[string]string{"deploy.address": "10.0.0.5"}, Off: []string{"deploy.erase_devices"}, Manual: true, NoRamdisk: true, InBand: true,
+		Aborting: true, Failure: "no disk",
 		Quiet: Quiet{Suspected{at, "work", []string{"deploy.erase work"}}, Silence{at, at, "no route"}, "lost", at, 1},
 		Steps: []PlannedStep{
-			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true, Reboot: true, Hidden: true, ArgsInfo: map[string]Argument{"a": {Required: true, Help: "what"}}, StartedAt: at, EndedAt: at},
+			{Interface: Deploy, Step: "erase", Priority: 10, Args: map[string]any{"a": []any{1.0, "x", nil}}, Agent: true, Abortable: true,
+				Reboot: true, Hidden: true, ArgsInfo: map[string]Argument{"a": {Required: true, Help: "what"}}, StartedAt: at, EndedAt: at},
 			{Interface: RAID, Step: "create"},
 		},
 	}
@@ -152,7 +155,8 @@ func TestAClonedNodeIsItsOwn(t *testing.T) {
 	want := n.Clone()
 	c := n.Clone()
 	c.Interfaces[Power], c.Traits[0] = "b", "U"
-	for _, d := range []Document{c.Properties, c.DriverInfo, c.InstanceInfo, c.DriverInternalInfo, c.Extra, c.NetworkData, c.RAIDConfig, c.TargetRAIDConfig} {
+	for _, d := range []Document{c.Properties, c.DriverInfo, c.InstanceInfo, c.DriverInternalInfo, c.Extra, c.NetworkData, c.RAIDConfig,
+		c.TargetRAIDConfig} {
 		d["k"] = "b"
 	}
 	c.Plan.Steps[0].Step, c.Plan.Memo["k"], c.Plan.Index = "b", "b", 1

@@ -45,7 +45,8 @@ func TestBuild(t *testing.T) {
 			[]string{"iscsi_target_mod", "target_core_iblock", "efivarfs", "virtio_scsi", "dm_mod", "bonding", "8021q"}},
 		{Generic, []string{"virtio_ring.ko", "virtio_net.ko", "sd_mod.ko", "vfat.ko", "nls_iso8859-1.ko", "ipmi_msghandler.ko", "ipmi_si.ko"},
 			[]string{"ahci", "nvme", "megaraid_sas", "mpt3sas", "hpsa", "smartpqi", "aacraid", "e1000", "e1000e", "igb", "ixgbe", "i40e",
-				"ice", "bnxt_en", "bnx2x", "tg3", "mlx4_en", "mlx5_core", "qede", "r8169", "vmxnet3", "usb_storage", "uas", "xhci_pci", "iscsi_target_mod", "ext4"}},
+				"ice", "bnxt_en", "bnx2x", "tg3", "mlx4_en", "mlx5_core", "qede", "r8169", "vmxnet3", "usb_storage", "uas", "xhci_pci",
+				"iscsi_target_mod", "ext4"}},
 	} {
 		t.Run(string(c.flavor), func(t *testing.T) {
 			out := t.TempDir()
@@ -92,7 +93,8 @@ func checkSigned(t *testing.T, dir string, initramfs []byte) {
 		t.Fatalf("the kernel is no program for UEFI: %v", err)
 	}
 	table := program.OptionalHeader.(*pe.OptionalHeader64).DataDirectory[pe.IMAGE_DIRECTORY_ENTRY_SECURITY]
-	if table.Size < 256 || int(table.VirtualAddress+table.Size) != len(kernel) || !bytes.Contains(kernel[table.VirtualAddress:], []byte("Debian Secure Boot Signer")) {
+	if table.Size < 256 || int(table.VirtualAddress+table.Size) != len(kernel) ||
+		!bytes.Contains(kernel[table.VirtualAddress:], []byte("Debian Secure Boot Signer")) {
 		t.Errorf("the kernel of %d bytes has a signature of %d at %d, and it is not Debian's", len(kernel), table.Size, table.VirtualAddress)
 	}
 	for _, name := range []string{"vfat", "virtio_net", "efivarfs"} {
@@ -174,7 +176,8 @@ func TestBuildRefuses(t *testing.T) {
 		{"nothing", Options{}, `building a ramdisk: both the init program and the output directory must be named`},
 		{"no init", Options{Init: dir + "/none", OutDir: dir}, `reading the ramdisk's init: open ` + dir + `/none: no such file or directory`},
 		{"script", Options{Init: script, OutDir: dir}, script + ` cannot be the ramdisk's init: it is no ELF executable: `},
-		{"dynamic", Options{Init: "/bin/sh", OutDir: dir}, `/bin/sh cannot be the ramdisk's init: it is linked dynamically; build it with CGO_ENABLED=0`},
+		{"dynamic", Options{Init: "/bin/sh", OutDir: dir},
+			`/bin/sh cannot be the ramdisk's init: it is linked dynamically; build it with CGO_ENABLED=0`},
 		{"package", Options{Init: static, OutDir: dir, KernelPackage: noKernel}, `unpacking ` + noKernel + `: exit status 2: dpkg-deb: error: `},
 		{"version", Options{Init: static, OutDir: dir, CacheDir: dir, KernelVersion: "0.0.1-1"},
 			`apt-cache linux-image-0.0.1-1-amd64: exit status 100: E: No packages found (are the package lists there? run: apt-get update)`},
@@ -194,7 +197,8 @@ func checkBoots(t *testing.T, dir string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg", "-m", "256", "-nodefaults",
-		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", filepath.Join(dir, KernelFile), "-initrd", filepath.Join(dir, InitramfsFile),
+		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", filepath.Join(dir, KernelFile), "-initrd",
+		filepath.Join(dir, InitramfsFile),
 		"-append", "console=ttyS0 panic=-1 quiet")
 	said := &waitFor{text: "HELLO", found: cancel}
 	cmd.Stdout = said

@@ -92,7 +92,8 @@ alias virtio:d00000001v* virtio_net
 
 // What is to be loaded besides the flavor's basic modules comes behind them, with what it needs.
 func TestChooseMore(t *testing.T) {
-	k := fakeKernel(map[string]modinfo{"disk.ko": {}, "raid1.ko": {depends: []string{"md_mod"}}, "md-mod.ko": {}, "raid0.ko": {depends: []string{"md_mod"}}})
+	k := fakeKernel(map[string]modinfo{"disk.ko": {}, "raid1.ko": {depends: []string{"md_mod"}}, "md-mod.ko": {},
+		"raid0.ko": {depends: []string{"md_mod"}}})
 	k.builtin["built_in"] = true
 	f := withFlavor(t, flavor{basic: []string{"disk"}, drivers: []string{"raid0"}})
 	c, err := k.choose(f, "raid1", "built-in")

@@ -18,8 +18,9 @@ var flavors = map[Flavor]flavor{
 	},
 	Cloud: {
 		metapackage: "linux-image-cloud-amd64", suffix: "-cloud-amd64",
-		basic:   slices.Concat(virtual, disks, filesystems),
-		drivers: slices.Concat([]string{"nvme", "vmw_pvscsi", "vmxnet3", "ena", "gve", "xen-blkfront", "xen-netfront"}, links, iscsi, arrays, []string{"ext4"}),
+		basic: slices.Concat(virtual, disks, filesystems),
+		drivers: slices.Concat([]string{"nvme", "vmw_pvscsi", "vmxnet3", "ena", "gve", "xen-blkfront", "xen-netfront"}, links, iscsi, arrays,
+			[]string{"ext4"}),
 	},
 }
 
@@ -51,8 +52,9 @@ var (
 		"vmxnet3", "hv_netvsc", "xen-netfront", "usbnet", "cdc_ether", "cdc_ncm", "rndis_host", "ax88179_178a", "r8152",
 	}
 	links   = []string{"8021q", "bonding", "dummy"}
-	hotplug = []string{"xhci_pci", "ehci_pci", "ohci_pci", "uhci_hcd", "usb-storage", "uas", "usbhid", "hid-generic", "ipmi_ssif", "acpi_ipmi", "i2c-i801", "i2c-piix4", "hpwdt", "iTCO_wdt", "wdat_wdt"}
-	iscsi   = []string{"configfs", "target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod", "loop"}
-	arrays  = []string{"dm-mod", "dm-multipath", "md-mod", "raid0", "raid1", "raid10", "raid456"}
-	roots   = []string{"ext4", "xfs", "btrfs", "squashfs", "overlay"}
+	hotplug = []string{"xhci_pci", "ehci_pci", "ohci_pci", "uhci_hcd", "usb-storage", "uas", "usbhid", "hid-generic", "ipmi_ssif", "acpi_ipmi",
+		"i2c-i801", "i2c-piix4", "hpwdt", "iTCO_wdt", "wdat_wdt"}
+	iscsi  = []string{"configfs", "target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod", "loop"}
+	arrays = []string{"dm-mod", "dm-multipath", "md-mod", "raid0", "raid1", "raid10", "raid456"}
+	roots  = []string{"ext4", "xfs", "btrfs", "squashfs", "overlay"}
 )

@@ -27,7 +27,8 @@ func object(info ...string) []byte {
 	var b bytes.Buffer
 	write := func(v any) { binary.Write(&b, binary.LittleEndian, v) }
 	write(elf.Header64{
-		Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1}, Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1}, Type: uint16(elf.ET_REL),
+		Machine: uint16(elf.EM_X86_64), Version: 1,
 		Shoff: uint64(header + len(text) + len(names)), Ehsize: header, Shentsize: section, Shnum: 3, Shstrndx: 2,
 	})
 	b.WriteString(text + names)
@@ -71,7 +72,8 @@ func debOf(t *testing.T, data []byte) string {
 	t.Helper()
 	var b bytes.Buffer
 	b.WriteString("!<arch>\n")
-	control := tarBytes(t, []entry{{name: "./control", text: "Package: x\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@x>\nDescription: x\n"}})
+	control := tarBytes(t,
+		[]entry{{name: "./control", text: "Package: x\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@x>\nDescription: x\n"}})
 	for _, m := range []struct {
 		name string
 		data []byte
@@ -131,15 +133,19 @@ func TestReadPackage(t *testing.T) {
 		}(), ""},
 		{"compressed modules, and much behind them", append(plain()[:1], entry{name: modulesDir + "kernel/a.ko.xz", text: "xz"}, big),
 			"compressed modules are not understood; take a kernel with plain .ko files"},
-		{"a module that is none, and much behind it", append(plain(), entry{name: modulesDir + "kernel/d.ko", text: "junk"}, big), "kernel/d.ko: reading a kernel module"},
+		{"a module that is none, and much behind it", append(plain(), entry{name: modulesDir + "kernel/d.ko", text: "junk"}, big),
+			"kernel/d.ko: reading a kernel module"},
 		{"no kernel", plain()[1:], "it holds no kernel with modules; a package such as linux-image-6.1.0-56-amd64 is wanted"},
 		{"no modules", plain()[:1], "it holds no kernel with modules"},
 		{"nothing", nil, "it holds no kernel with modules"},
-		{"two kernels", append(plain(), entry{name: "./boot/vmlinuz-6.1.0-8-amd64", text: "OLD"}), "it holds two kernels, 6.1.0-9-amd64 and 6.1.0-8-amd64"},
+		{"two kernels", append(plain(), entry{name: "./boot/vmlinuz-6.1.0-8-amd64", text: "OLD"}),
+			"it holds two kernels, 6.1.0-9-amd64 and 6.1.0-8-amd64"},
 		{"modules of another kernel", append(plain()[1:], entry{name: "./boot/vmlinuz-6.1.0-8-amd64", text: "OLD"}),
 			"its kernel is 6.1.0-8-amd64 and its modules are for 6.1.0-9-amd64, which that kernel would refuse"},
-		{"modules of two kernels", append(plain(), entry{name: "./lib/modules/6.1.0-8-amd64/kernel/z.ko", text: string(object())}), "it holds modules for two kernels, 6.1.0-9-amd64 and 6.1.0-8-amd64"},
-		{"a kernel that is a link", append(plain()[1:], entry{name: kernelName, kind: tar.TypeSymlink, link: "/etc/shadow"}), "it holds no kernel with modules"},
+		{"modules of two kernels", append(plain(), entry{name: "./lib/modules/6.1.0-8-amd64/kernel/z.ko", text: string(object())}),
+			"it holds modules for two kernels, 6.1.0-9-amd64 and 6.1.0-8-amd64"},
+		{"a kernel that is a link", append(plain()[1:], entry{name: kernelName, kind: tar.TypeSymlink, link: "/etc/shadow"}),
+			"it holds no kernel with modules"},
 		{"a module that is a device", append(plain(), entry{name: modulesDir + "kernel/d.ko", kind: tar.TypeChar}), ""},
 		{"a module that leads out", append(plain(), entry{name: modulesDir + "../../../../etc/evil.ko", text: "junk"}), ""},
 		{"modules that are not read", append(plain(), entry{name: modulesDir + "kernel/sound/s.ko", text: "junk"}), ""},
@@ -176,8 +182,9 @@ func TestDamagedPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"empty": {}, "text": []byte("not a package\n"), "the first half": good[:len(good)/2], "cut in a member": good[:len(good)-700], "a page": []byte("<html>404</html>"),
-		"zeros": make([]byte, 10_000), "its head alone": good[:60],
+		"empty": {}, "text": []byte("not a package\n"), "the first half": good[:len(good)/2], "cut in a member": good[:len(good)-700],
+		"a page": []byte("<html>404</html>"),
+		"zeros":  make([]byte, 10_000), "its head alone": good[:60],
 	} {
 		t.Run(name, func(t *testing.T) {
 			deb := filepath.Join(t.TempDir(), "x.deb")
@@ -220,7 +227,8 @@ func TestFileOfPackage(t *testing.T) {
 		"a link": {{name: "./bin/busybox", kind: tar.TypeSymlink, link: "/bin/sh"}}, "a folder": {{name: "./bin/busybox/", kind: tar.TypeDir}},
 		"elsewhere": {{name: "./opt/bin/busybox", text: "x"}}, "nothing": nil,
 	} {
-		if got, err := fileOfPackage(t.Context(), debOf(t, tarBytes(t, list)), name); err == nil || !strings.Contains(err.Error(), "it holds no bin/busybox") {
+		if got, err := fileOfPackage(t.Context(), debOf(t, tarBytes(t, list)), name); err == nil ||
+			!strings.Contains(err.Error(), "it holds no bin/busybox") {
 			t.Errorf("%s: %q, %v", what, got, err)
 		}
 	}
@@ -244,8 +252,10 @@ func TestTreeOfHostilePackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"sbin/real": "REAL", "sbin/absolute": "REAL", "sbin/hard": "REAL", "lib/x86_64-linux-gnu/l.so.1": "LIB", "lib/x86_64-linux-gnu/l.so.1.2": "LIB",
-		"sbin/shadow": "", "sbin/self": "", "etc/passwd": "", "lib/x86_64-linux-gnu/gconv/UTF-7.so": "", "sbin/none": "", "": "", "..": "",
+		"sbin/real": "REAL", "sbin/absolute": "REAL", "sbin/hard": "REAL", "lib/x86_64-linux-gnu/l.so.1": "LIB",
+		"lib/x86_64-linux-gnu/l.so.1.2": "LIB",
+		"sbin/shadow":                   "", "sbin/self": "", "etc/passwd": "", "lib/x86_64-linux-gnu/gconv/UTF-7.so": "", "sbin/none": "",
+		"": "", "..": "",
 	} {
 		got, ok := pkg.file(name)
 		if string(got) != want || ok != (want != "") {
@@ -267,9 +277,11 @@ func TestArchiveStructure(t *testing.T) {
 		want  string
 	}{
 		{"a file in a file", []File{{Path: "a", Mode: 0o644}, {Path: "a/b", Mode: 0o644}}, "a/b is to be in a, which is no directory"},
-		{"a file in a file, far above", []File{{Path: "a/b/c/d", Mode: 0o644}, {Path: "a", Mode: 0o644}}, "a/b/c/d is to be in a, which is no directory"},
+		{"a file in a file, far above", []File{{Path: "a/b/c/d", Mode: 0o644}, {Path: "a", Mode: 0o644}},
+			"a/b/c/d is to be in a, which is no directory"},
 		{"a file in a device", []File{{Path: "dev/x", Mode: fs.ModeDevice | fs.ModeCharDevice}, {Path: "dev/x/y"}}, "is to be in dev/x"},
-		{"a file in a link to a directory", []File{{Path: "lib", Mode: fs.ModeSymlink | 0o777, Data: []byte("usr/lib")}, {Path: "lib/x", Mode: 0o644}}, ""},
+		{"a file in a link to a directory", []File{{Path: "lib", Mode: fs.ModeSymlink | 0o777, Data: []byte("usr/lib")},
+			{Path: "lib/x", Mode: 0o644}}, ""},
 		{"the end's own name", []File{{Path: "TRAILER!!!", Mode: 0o644}}, `"TRAILER!!!" is not a relative path`},
 		{"a name with an end in it", []File{{Path: "a\x00b", Mode: 0o644}}, `"a\x00b" is not a relative path`},
 		{"a directory and a file", []File{{Path: "a", Mode: fs.ModeDir | 0o755}, {Path: "a", Mode: 0o644}}, "a is there twice"},
@@ -302,7 +314,8 @@ func FuzzArchive(f *testing.F) {
 	f.Add("x", "x-y", "x/y", []byte{0, 1, 2})
 	f.Add("TRAILER!!!", "é", "a\x00", []byte("\n"))
 	f.Fuzz(func(t *testing.T, a, b, c string, data []byte) {
-		files := []File{{Path: a, Mode: 0o755, Data: data}, {Path: b, Mode: fs.ModeDir | 0o700}, {Path: c, Mode: fs.ModeSymlink | 0o777, Data: []byte(a)}}
+		files := []File{{Path: a, Mode: 0o755, Data: data}, {Path: b, Mode: fs.ModeDir | 0o700},
+			{Path: c, Mode: fs.ModeSymlink | 0o777, Data: []byte(a)}}
 		got, err := archive(files)
 		slices.Reverse(files)
 		other, otherErr := archive(files)
@@ -372,14 +385,17 @@ func TestModulesAreWhole(t *testing.T) {
 		{"dashes and underscores", []entry{mod("disk", "depends=my_bus"), mod("my-bus", "depends=")}, "my-bus disk", ""},
 		{"a diamond", []entry{mod("disk", "depends=l,r"), mod("l", "depends=core"), mod("r", "depends=core"), mod("core")}, "core l r disk", ""},
 		{"a soft need by its name", []entry{mod("disk", "softdep=pre: helper"), mod("helper")}, "helper disk", ""},
-		{"a soft need by every module that has the alias", []entry{mod("disk", "softdep=pre: crc"), mod("crc-fast", "alias=crc"), mod("crc-slow", "alias=crc")}, "crc-fast crc-slow disk", ""},
+		{"a soft need by every module that has the alias",
+			[]entry{mod("disk", "softdep=pre: crc"), mod("crc-fast", "alias=crc"), mod("crc-slow", "alias=crc")}, "crc-fast crc-slow disk", ""},
 		{"a soft need that is nowhere", []entry{mod("disk", "softdep=pre: ghost")}, "disk", ""},
 		{"what comes after is not needed", []entry{mod("disk", "softdep=post: later"), mod("later")}, "disk", ""},
 		{"a need that is built in", []entry{mod("disk", "depends=c")}, "disk", ""},
 		{"needs that run in a circle", []entry{mod("disk", "depends=other"), mod("other", "softdep=pre: disk")}, "other disk", ""},
 		{"one that needs itself", []entry{mod("disk", "depends=disk")}, "disk", ""},
-		{"a need that is nowhere", []entry{mod("disk", "depends=bus"), mod("bus", "depends=ghost")}, "", "the kernel 6.1.0-9-amd64 has no module ghost, which its module bus needs"},
-		{"a need that was passed over", []entry{mod("disk", "depends=snd"), {name: modulesDir + "kernel/sound/snd.ko", text: string(object())}}, "", "has no module snd, which its module disk needs"},
+		{"a need that is nowhere", []entry{mod("disk", "depends=bus"), mod("bus", "depends=ghost")}, "",
+			"the kernel 6.1.0-9-amd64 has no module ghost, which its module bus needs"},
+		{"a need that was passed over", []entry{mod("disk", "depends=snd"), {name: modulesDir + "kernel/sound/snd.ko", text: string(object())}},
+			"", "has no module snd, which its module disk needs"},
 		{"the basic module itself is nowhere", []entry{mod("bus")}, "", "has no module disk, which every test ramdisk needs"},
 	}
 	for _, tt := range tests {

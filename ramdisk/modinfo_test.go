@@ -7,7 +7,8 @@ import (
 )
 
 const sampleModinfo = "firmware=x/y.bin\x00license=GPL\x00alias=pci:v00008086d000010D3sv*sd*bc*sc*i*\x00alias=e1000-old\x00" +
-	"alias=e1000-old\x00depends=ptp,pps-core\x00softdep=pre: crc32c crct10dif post: never\x00name=e1000e\x00vermagic=6.1.0 SMP\x00broken\x00empty=\x00"
+	"alias=e1000-old\x00depends=ptp,pps-core\x00softdep=pre: crc32c crct10dif post: never\x00name=e1000e\x00vermagic=6.1.0 " +
+	"SMP\x00broken\x00empty=\x00"
 
 func TestParseModinfo(t *testing.T) {
 	want := modinfo{

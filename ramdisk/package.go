@@ -47,7 +47,8 @@ func readPackage(ctx context.Context, deb string) (*kernel, error) {
 		return nil, fmt.Errorf("reading %s: it holds no kernel with modules; a package such as linux-image-6.1.0-56-amd64 is wanted", deb)
 	}
 	if k.folder != k.release {
-		return nil, fmt.Errorf("reading %s: its kernel is %s and its modules are for %s, which that kernel would refuse", deb, k.release, k.folder)
+		return nil, fmt.Errorf("reading %s: its kernel is %s and its modules are for %s, which that kernel would refuse", deb, k.release,
+			k.folder)
 	}
 	return k, nil
 }

@@ -30,7 +30,8 @@ func fakeApt(t *testing.T, aptCache, aptGet string) {
 
 const knowsTheKernel = `case "$*" in
 *depends*linux-image-amd64) echo 'linux-image-amd64'; echo '  Depends: linux-image-6.1.0-56-amd64';;
-*show*linux-image-6.1.0-5[06]-amd64) echo 'Package: x'; echo 'Filename: pool/updates/main/l/linux-image_6.1.192-2_amd64.deb'; echo 'Size: 1';;
+*show*linux-image-6.1.0-5[06]-amd64)
+	echo 'Package: x'; echo 'Filename: pool/updates/main/l/linux-image_6.1.192-2_amd64.deb'; echo 'Size: 1';;
 *) echo "E: No packages found" >&2; exit 100;;
 esac`
 
@@ -41,7 +42,8 @@ func TestKernelPackage(t *testing.T) {
 		file, err              string
 	}{
 		{"newest", knowsTheKernel, `echo deb > got.deb`, Options{Flavor: Generic}, "linux-image_6.1.192-2_amd64.deb", ""},
-		{"named", knowsTheKernel, `echo deb > got.deb`, Options{Flavor: Generic, KernelVersion: "6.1.0-50"}, "linux-image_6.1.192-2_amd64.deb", ""},
+		{"named", knowsTheKernel, `echo deb > got.deb`, Options{Flavor: Generic, KernelVersion: "6.1.0-50"}, "linux-image_6.1.192-2_amd64.deb",
+			""},
 		{"given", "exit 9", "exit 9", Options{KernelPackage: "/some/linux.deb"}, "linux.deb", ""},
 		{"unknown version", knowsTheKernel, "exit 9", Options{Flavor: Cloud, KernelVersion: "6.1.0-50"}, "",
 			"apt-cache linux-image-6.1.0-50-cloud-amd64: exit status 100: E: No packages found (are the package lists there? run: apt-get update)"},
@@ -90,7 +92,8 @@ func TestKernelPackageCached(t *testing.T) {
 func TestAptIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := kernelPackage(t.Context(), Options{Flavor: Generic, CacheDir: t.TempDir()})
-	if want := "apt-cache is not installed; kernels come from Debian's package archive (or name a kernel package file)"; err == nil || err.Error() != want {
+	if want := "apt-cache is not installed; kernels come from Debian's package archive (or name a kernel package file)"; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -139,8 +142,9 @@ func TestReadTar(t *testing.T) {
 		t.Errorf("built in (-want +got):\n%s", diff)
 	}
 	for name, want := range map[string]string{
-		"./lib/modules/6.12/kernel/fs/ext4.ko.xz": "lib/modules/6.12/kernel/fs/ext4.ko.xz: compressed modules are not understood; take a kernel with plain .ko files, as Debian 12 has",
-		"./lib/modules/6.1/kernel/fs/ext4.ko":     "kernel/fs/ext4.ko: reading a kernel module: ",
+		"./lib/modules/6.12/kernel/fs/ext4.ko.xz": "lib/modules/6.12/kernel/fs/ext4.ko.xz: " +
+			"compressed modules are not understood; take a kernel with plain .ko files, as Debian 12 has",
+		"./lib/modules/6.1/kernel/fs/ext4.ko": "kernel/fs/ext4.ko: reading a kernel module: ",
 	} {
 		if _, err := readTar(tarOf(t, map[string]string{name: "junk"})); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", name, err, want)
@@ -151,7 +155,8 @@ func TestReadTar(t *testing.T) {
 func TestFindProgram(t *testing.T) {
 	outside := t.TempDir()
 	t.Chdir(outside)
-	if _, err := FindProgram(t.Context(), "billet-nothing", "cmd/billet-nothing", t.TempDir()); err == nil || !strings.Contains(err.Error(), "billet-nothing is not there; put it beside ") {
+	if _, err := FindProgram(t.Context(), "billet-nothing", "cmd/billet-nothing", t.TempDir()); err == nil ||
+		!strings.Contains(err.Error(), "billet-nothing is not there; put it beside ") {
 		t.Errorf("outside the source tree: %v", err)
 	}
 	self, err := os.Executable()

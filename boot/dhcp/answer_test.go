@@ -70,10 +70,11 @@ func TestDiscover(t *testing.T) {
 		},
 		{
 			"known, no record, iPXE", knownMAC, biosIPXE,
-			`OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01" sname ""` + network20 +
+			`OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01" sname ""` +
+				network20 +
 				"\n54=0a630001\n58=00000708\n59=00000c4e" +
-				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f697078653f6d61633d35323a35343a30303a30303a30303a3031 http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01" +
-				"\n175=b00101",
+				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f697078653f6d61633d35323a35343a30303a30303a30303a3031 " +
+				"http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01\n175=b00101",
 			"DISCOVER from iPXE on BIOS (arch 0): offered 10.99.0.20, boot file http://10.99.0.1:8080/boot/ipxe?mac=52:54:00:00:00:01",
 		},
 		{
@@ -96,9 +97,11 @@ func TestDiscover(t *testing.T) {
 		},
 		{
 			"record ipxe, HTTP boot", ipxeMAC, uefiHTTP,
-			`OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/loader/snponly.efi" sname ""` + network20 +
+			`OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/loader/snponly.efi" sname ""` +
+				network20 +
 				"\n54=0a630001\n58=00000708\n59=00000c4e\n60=48545450436c69656e74 HTTPClient" +
-				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 http://10.99.0.1:8080/boot/loader/snponly.efi",
+				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 " +
+				"http://10.99.0.1:8080/boot/loader/snponly.efi",
 			"DISCOVER from x86-64 UEFI HTTP (arch 16): offered 10.99.0.20, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",
 		},
 		{
@@ -110,7 +113,8 @@ func TestDiscover(t *testing.T) {
 		{
 			"record, loader not installed", ipxeMAC, armUEFI,
 			"OFFER to 255.255.255.255:68 yiaddr 10.99.0.20 siaddr 0.0.0.0" + network20 + "\n54=0a630001\n58=00000708\n59=00000c4e",
-			"DISCOVER from arm64 UEFI (arch 11): offered 10.99.0.20, no boot file: snponly-arm64.efi is not in the directories of boot loaders; install the package ipxe",
+			"DISCOVER from arm64 UEFI (arch 11): offered 10.99.0.20, no boot file: snponly-arm64.efi is not in the directories of boot loaders; " +
+				"install the package ipxe",
 		},
 		{
 			"record, no loader known", pxeMAC, ia32UEFI,
@@ -143,7 +147,8 @@ func TestShim(t *testing.T) {
 		said      string
 	}{
 		{"", "", uefiPXE, "no boot file: shimx64.efi.signed is not in the directories of boot loaders; install the package shim-signed"},
-		{"shimx64.efi.signed", "", uefiPXE, "no boot file: grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed"},
+		{"shimx64.efi.signed", "", uefiPXE,
+			"no boot file: grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed"},
 		{"grubnetx64.efi.signed", "shimx64.efi.signed", uefiPXE, "boot file shimx64.efi.signed"},
 		{"", "pxelinux.0", biosPXE, "boot file pxelinux.0"},
 		{"", "pxelinux.0", biosIPXE, "boot file pxelinux.0"}, // never iPXE's script
@@ -286,7 +291,8 @@ func TestReleaseAndDecline(t *testing.T) {
 	}
 	lend(knownMAC, "10.99.0.20") // the same again
 	ask(t, s, from(t, knownMAC, dhcpv4.MessageTypeDecline, wish("10.99.0.20")))
-	if want := knownMAC + " dhcp: DECLINE from an operating system: 10.99.0.20 declined: another machine answers at that address"; trace.last() != want {
+	if want := knownMAC +
+		" dhcp: DECLINE from an operating system: 10.99.0.20 declined: another machine answers at that address"; trace.last() != want {
 		t.Errorf("told %q, want %q", trace.last(), want)
 	}
 	if store.lent(t) != "" {
@@ -337,7 +343,8 @@ func TestRelay(t *testing.T) {
 			"OFFER to 172.16.0.1:67 yiaddr 10.50.1.1 82=05040a320000", "through the relay 172.16.0.1: offered 10.50.1.1",
 		},
 		{
-			"answers to the relay's own port", dhcpv4.MessageTypeDiscover, []dhcpv4.Modifier{dhcpv4.WithGatewayIP(net.IPv4(10, 50, 0, 1)), agent(port)},
+			"answers to the relay's own port", dhcpv4.MessageTypeDiscover,
+			[]dhcpv4.Modifier{dhcpv4.WithGatewayIP(net.IPv4(10, 50, 0, 1)), agent(port)},
 			"OFFER to 10.50.0.1:3067 yiaddr 10.50.1.1 82=1300", "offered 10.50.1.1",
 		},
 		{
@@ -398,7 +405,8 @@ func TestProxy(t *testing.T) {
 			"HTTP boot", ipxeMAC, 67, dhcpv4.MessageTypeDiscover, uefiHTTP,
 			`OFFER to 255.255.255.255:68 yiaddr 0.0.0.0 siaddr 10.99.0.1 file "http://10.99.0.1:8080/boot/loader/snponly.efi" sname ""` +
 				"\n54=0a630001\n60=48545450436c69656e74 HTTPClient" +
-				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 http://10.99.0.1:8080/boot/loader/snponly.efi",
+				"\n67=687474703a2f2f31302e39392e302e313a383038302f626f6f742f6c6f616465722f736e706f6e6c792e656669 " +
+				"http://10.99.0.1:8080/boot/loader/snponly.efi",
 			"the other DHCP server gives the address, boot file http://10.99.0.1:8080/boot/loader/snponly.efi",
 		},
 		{"REQUEST on 67", ipxeMAC, 67, dhcpv4.MessageTypeRequest, biosPXE, "silence", "left to the other DHCP server"},
@@ -407,7 +415,8 @@ func TestProxy(t *testing.T) {
 		{"an operating system", ipxeMAC, 67, dhcpv4.MessageTypeDiscover, linux, "silence", "left to the other DHCP server: not a boot client"},
 		{"no record", knownMAC, 67, dhcpv4.MessageTypeDiscover, biosPXE, "silence", "no boot file: it boots its own disk"},
 		{"unknown", unknownMAC, 67, dhcpv4.MessageTypeDiscover, biosPXE, "silence", "ignored: the MAC belongs to no node and discovery is off"},
-		{"unknown on 4011", unknownMAC, 4011, dhcpv4.MessageTypeRequest, biosPXE, "silence", "ignored: the MAC belongs to no node and discovery is off"},
+		{"unknown on 4011", unknownMAC, 4011, dhcpv4.MessageTypeRequest, biosPXE, "silence",
+			"ignored: the MAC belongs to no node and discovery is off"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -431,7 +440,8 @@ func TestProxy(t *testing.T) {
 // be read back.
 func FuzzAnswer(f *testing.F) {
 	for _, client := range [][]dhcpv4.Modifier{biosPXE, uefiPXE, uefiHTTP, biosIPXE, oldIPXE, linux} {
-		for _, kind := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform, dhcpv4.MessageTypeDecline} {
+		for _, kind := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform,
+			dhcpv4.MessageTypeDecline} {
 			f.Add(from(f, ipxeMAC, kind, with(client, wish("10.99.0.20"))...).ToBytes(), true)
 		}
 	}

@@ -173,8 +173,10 @@ var (
 	biosPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00")}
 	uefiPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00007:UNDI:003016"), option(93, "\x00\x07"), option(97, "\x00machine-identity")}
 	uefiHTTP = []dhcpv4.Modifier{option(60, "HTTPClient:Arch:00016:UNDI:003001"), option(93, "\x00\x10")}
-	biosIPXE = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"), option(175, "\x13\x01\x01")}
-	oldIPXE  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"), option(175, "\x15\x01\x01")}
+	biosIPXE = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"),
+		option(175, "\x13\x01\x01")}
+	oldIPXE = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00000:UNDI:002001"), option(93, "\x00\x00"), option(77, "iPXE"),
+		option(175, "\x15\x01\x01")}
 	armUEFI  = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00011:UNDI:003016"), option(93, "\x00\x0b")}
 	ia32UEFI = []dhcpv4.Modifier{option(60, "PXEClient:Arch:00006:UNDI:003016"), option(93, "\x00\x06")}
 	linux    = []dhcpv4.Modifier{option(61, "\xffclient-id")}

@@ -50,7 +50,8 @@ func TestFarServers(t *testing.T) {
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write(kernel[:10])
 		}, 206, false, "kernel: complete, 10 bytes"}, // the client sees by the status that it is none
-		{"forbidden", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }, 502, false, "502 the server that has the kernel of this boot answered 403 Forbidden"},
+		{"forbidden", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }, 502, false,
+			"502 the server that has the kernel of this boot answered 403 Forbidden"},
 		{"moved for good", func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/new" {
 				http.Redirect(w, r, "/new", http.StatusMovedPermanently)
@@ -61,8 +62,10 @@ func TestFarServers(t *testing.T) {
 		{"moved in a circle", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/again?sig=signature", http.StatusFound)
 		}, 502, false, "502 the server that has the kernel of this boot does not answer"},
-		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, false, "502 the server that has the kernel of this boot does not answer"},
-		{"an empty file", func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "0") }, 200, false, "kernel: complete, 0 bytes"},
+		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, false,
+			"502 the server that has the kernel of this boot does not answer"},
+		{"an empty file", func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "0") }, 200, false,
+			"kernel: complete, 0 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -74,8 +77,9 @@ func TestFarServers(t *testing.T) {
 			trace := &fakeTrace{}
 			place := strings.Replace(far.URL, "http://", "http://user:password@", 1) + "/kernel?sig=signature"
 			h := &Handler{
-				Lookup: fakeLookup{map[string]*boot.Record{secret: {NodeUUID: "node-1", Secret: secret, Kernel: place}}}, BaseURL: "http://10.99.0.1:8080",
-				MACOf: func(netip.Addr) string { return mac }, Trace: trace, Gate: fetch.Loopback(),
+				Lookup:  fakeLookup{map[string]*boot.Record{secret: {NodeUUID: "node-1", Secret: secret, Kernel: place}}},
+				BaseURL: "http://10.99.0.1:8080",
+				MACOf:   func(netip.Addr) string { return mac }, Trace: trace, Gate: fetch.Loopback(),
 				Log: slog.New(slog.NewTextHandler(&lockedWriter{w: &logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			}
 			near := httptest.NewUnstartedServer(h)
@@ -102,7 +106,8 @@ func TestFarServers(t *testing.T) {
 			if last := said[len(said)-1]; !strings.Contains(last, tt.told) {
 				t.Errorf("told is %q, want %q", last, tt.told)
 			}
-			if all := fmt.Sprint(said, logged.String()); strings.Contains(all, "signature") || strings.Contains(all, "password") || strings.Contains(string(got), "signature") {
+			if all := fmt.Sprint(said, logged.String()); strings.Contains(all, "signature") || strings.Contains(all, "password") ||
+				strings.Contains(string(got), "signature") {
 				t.Errorf("what the URL keeps secret is told:\n%s", all)
 			}
 		})

@@ -181,7 +181,8 @@ func TestScript(t *testing.T) {
 		{"52:54:00:00:00:01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
 		{"52-54-00-00-00-01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
 		{"52%3A54%3A00%3A00%3A00%3A01", boot.IPXEScript("http://10.99.0.1:8080", mac, record), mac + " http: script: load kernel and ramdisk"},
-		{"52:54:00:00:00:03", boot.IPXEScript("http://10.99.0.1:8080", "52:54:00:00:00:03", &boot.Record{NodeUUID: "node-3", Secret: secret, Kernel: "/disc.iso"}),
+		{"52:54:00:00:00:03", boot.IPXEScript("http://10.99.0.1:8080", "52:54:00:00:00:03",
+			&boot.Record{NodeUUID: "node-3", Secret: secret, Kernel: "/disc.iso"}),
 			"52:54:00:00:00:03 http: script: boot a medium"},
 		{"52:54:00:00:00:02", boot.IPXEScript("", mac, nil), "52:54:00:00:00:02 http: script: boot its own disk"},
 		{"52:54:00:00:00:99", boot.IPXEScript("", mac, nil), "52:54:00:00:00:99 http: script: boot its own disk"},
@@ -214,17 +215,23 @@ func TestFiles(t *testing.T) {
 		{"whole", "GET", boot.KernelPath(secret), nil, 200, kernel, 5000, []string{"kernel: first byte sent", "kernel: complete, 5000 bytes"}},
 		{"head", "HEAD", boot.KernelPath(secret), nil, 200, nil, 5000, []string{"kernel: asked for its size"}},
 		{"image", "GET", boot.ImagePath(secret), nil, 200, image, 1 << 20, []string{"image: first byte sent", "image: complete, 1048576 bytes"}},
-		{"first range", "GET", boot.ImagePath(secret), []string{"Range", "bytes=0-99"}, 206, image[:100], 100, []string{"image (bytes=0-99): first byte sent", "image (bytes=0-99): complete, 100 bytes"}},
+		{"first range", "GET", boot.ImagePath(secret), []string{"Range", "bytes=0-99"}, 206, image[:100], 100,
+			[]string{"image (bytes=0-99): first byte sent", "image (bytes=0-99): complete, 100 bytes"}},
 		{"later range", "GET", boot.ImagePath(secret), []string{"Range", "bytes=1000-1999"}, 206, image[1000:2000], 1000, nil},
 		{"last bytes", "GET", boot.ImagePath(secret), []string{"Range", "bytes=-5"}, 206, image[1<<20-5:], 5, nil},
-		{"range of the same file", "GET", boot.KernelPath(secret), []string{"Range", "bytes=10-19", "If-Range", tag}, 206, kernel[10:20], 10, nil},
+		{"range of the same file", "GET", boot.KernelPath(secret), []string{"Range", "bytes=10-19", "If-Range", tag}, 206, kernel[10:20],
+			10, nil},
 		{"range of an older file", "GET", boot.KernelPath(secret), []string{"Range", "bytes=10-19", "If-Range", `"old"`}, 200, kernel, 5000, nil},
-		{"range behind the end", "GET", boot.KernelPath(secret), []string{"Range", "bytes=6000-"}, 416, []byte("invalid range: failed to overlap\n"), 33, []string{"kernel (bytes=6000-): answered 416"}},
+		{"range behind the end", "GET", boot.KernelPath(secret), []string{"Range", "bytes=6000-"}, 416,
+			[]byte("invalid range: failed to overlap\n"), 33, []string{"kernel (bytes=6000-): answered 416"}},
 		{"unchanged", "GET", boot.KernelPath(secret), []string{"If-None-Match", tag}, 304, nil, 0, []string{"kernel: answered 304"}},
-		{"loader", "GET", "/boot/loader/snponly.efi", nil, 200, content(700), 700, []string{"loader snponly.efi: first byte sent", "loader snponly.efi: complete, 700 bytes"}},
-		{"far", "GET", boot.KernelPath(farSecret), nil, 200, content(3000), 3000, []string{"kernel: first byte sent", "kernel: complete, 3000 bytes"}},
+		{"loader", "GET", "/boot/loader/snponly.efi", nil, 200, content(700), 700,
+			[]string{"loader snponly.efi: first byte sent", "loader snponly.efi: complete, 700 bytes"}},
+		{"far", "GET", boot.KernelPath(farSecret), nil, 200, content(3000), 3000,
+			[]string{"kernel: first byte sent", "kernel: complete, 3000 bytes"}},
 		{"far head", "HEAD", boot.KernelPath(farSecret), nil, 200, nil, 3000, []string{"kernel: asked for its size"}},
-		{"far range", "GET", boot.KernelPath(farSecret), []string{"Range", "bytes=0-9", "If-Range", `"far"`}, 206, content(10), 10, []string{"kernel (bytes=0-9): first byte sent", "kernel (bytes=0-9): complete, 10 bytes"}},
+		{"far range", "GET", boot.KernelPath(farSecret), []string{"Range", "bytes=0-9", "If-Range", `"far"`}, 206, content(10),
+			10, []string{"kernel (bytes=0-9): first byte sent", "kernel (bytes=0-9): complete, 10 bytes"}},
 		{"far unchanged", "GET", boot.KernelPath(farSecret), []string{"If-None-Match", `"far"`}, 304, nil, 0, []string{"kernel: answered 304"}},
 	}
 	for _, tt := range tests {
@@ -328,7 +335,8 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	f.far.Close()
-	if resp, b := f.ask(t, "GET", boot.KernelPath(farSecret)); resp.StatusCode != 502 || string(b) != "the server that has the kernel of this boot does not answer\n" {
+	if resp, b := f.ask(t, "GET", boot.KernelPath(farSecret)); resp.StatusCode != 502 ||
+		string(b) != "the server that has the kernel of this boot does not answer\n" {
 		t.Errorf("a dead server: %d %q", resp.StatusCode, b)
 	}
 	f.Close()
@@ -381,7 +389,8 @@ func TestCurlResumes(t *testing.T) {
 	if err := os.WriteFile(part, content(1 << 20)[:300_000], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("curl", "--silent", "--show-error", "--fail", "--continue-at", "-", "--output", part, f.URL+boot.ImagePath(secret)).CombinedOutput()
+	out, err := exec.Command("curl", "--silent", "--show-error", "--fail", "--continue-at", "-", "--output", part,
+		f.URL+boot.ImagePath(secret)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("curl: %v: %s", err, out)
 	}

@@ -36,7 +36,8 @@ func agentProcess(t *testing.T, args ...string) (*exec.Cmd, *strings.Builder) {
 
 func TestParametersAreChecked(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                        "billet-agent: kernel parameter ipa-api-url is missing: it must say where the Bare Metal API is, such as ipa-api-url=http://192.0.2.1:6385\n",
+		"": "billet-agent: kernel parameter ipa-api-url is missing: it must say where the Bare Metal API is, such as " +
+			"ipa-api-url=http://192.0.2.1:6385\n",
 		"ipa-api-url=example.org": `billet-agent: "example.org" in a kernel parameter is not a URL that starts with http:// or https://` + "\n",
 	} {
 		cmd, out := agentProcess(t, strings.Fields(args)...)
@@ -56,7 +57,8 @@ func TestOrdinaryProcess(t *testing.T) {
 		fmt.Fprint(w, `{}`)
 	}))
 	defer s.Close()
-	cmd, out := agentProcess(t, "ipa-inspection-callback-url="+s.URL+"/v1/continue_inspection", "billet-root="+t.TempDir(), "ipa-disk-wait-delay=0")
+	cmd, out := agentProcess(t, "ipa-inspection-callback-url="+s.URL+"/v1/continue_inspection", "billet-root="+t.TempDir(),
+		"ipa-disk-wait-delay=0")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,8 @@ func newService(t *testing.T) *service {
 			if s.lookups > 1 {
 				given = "******"
 			}
-			fmt.Fprintf(w, `{"node": {"uuid": %q, "properties": {}, "instance_info": {}, "driver_internal_info": {}}, "config": {"heartbeat_timeout": 300, "agent_token": %q, "agent_token_required": true}}`, nodeUUID, given)
+			fmt.Fprintf(w, `{"node": {"uuid": %q, "properties": {}, "instance_info": {}, "driver_internal_info": {}}, "config": `+
+				`{"heartbeat_timeout": 300, "agent_token": %q, "agent_token_required": true}}`, nodeUUID, given)
 		case "/v1/heartbeat/" + nodeUUID:
 			var h wire.Heartbeat
 			if err := json.NewDecoder(r.Body).Decode(&h); err != nil {
@@ -86,7 +87,8 @@ type running struct {
 // startProcess runs the agent until its first heartbeat.
 func startProcess(t *testing.T, s *service, state string, more ...string) *running {
 	t.Helper()
-	args := append([]string{"ipa-api-url=" + s.URL, "billet-root=" + t.TempDir(), "billet-state-dir=" + state, "ipa-disk-wait-delay=0", "ipa-listen-host=127.0.0.1", "ipa-listen-port=0",
+	args := append([]string{"ipa-api-url=" + s.URL, "billet-root=" + t.TempDir(), "billet-state-dir=" + state, "ipa-disk-wait-delay=0",
+		"ipa-listen-host=127.0.0.1", "ipa-listen-port=0",
 		"ipa-node-uuid=" + nodeUUID, "ipa-lookup-interval=1"}, more...)
 	cmd, _ := agentProcess(t, args...)
 	log := filepath.Join(t.TempDir(), "log")
@@ -171,7 +173,8 @@ func TestWholeConversation(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"standby.load_instance_kernel", "standby.kexec"} {
-		if got := r.command(name); got.Status != wire.Failed || got.Error == nil || !strings.Contains(got.Error.Error(), "only in the ramdisk it can start another kernel") {
+		if got := r.command(name); got.Status != wire.Failed || got.Error == nil ||
+			!strings.Contains(got.Error.Error(), "only in the ramdisk it can start another kernel") {
 			t.Errorf("%s: %+v %v", name, got, got.Error)
 		}
 	}
@@ -198,7 +201,8 @@ func TestAgentStartedAgain(t *testing.T) {
 	second := startProcess(t, s, state)
 	defer second.end()
 	if second.beat.AgentToken != token || second.beat.AgentVerifyCA != first.beat.AgentVerifyCA {
-		t.Errorf("the second heartbeat has the token %q and another certificate: %v", second.beat.AgentToken, second.beat.AgentVerifyCA != first.beat.AgentVerifyCA)
+		t.Errorf("the second heartbeat has the token %q and another certificate: %v", second.beat.AgentToken,
+			second.beat.AgentVerifyCA != first.beat.AgentVerifyCA)
 	}
 	if got := second.command("standby.sync"); got.Status != wire.Succeeded {
 		t.Errorf("sync: %+v", got)

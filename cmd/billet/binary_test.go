@@ -190,7 +190,8 @@ func TestStartsThatAreRefused(t *testing.T) {
 	running.must("create", "n1", "--driver", "fake-hardware")
 	busy := strings.TrimPrefix(running.url, "http://")
 	for name, text := range map[string]string{
-		"a-file": "", "typo.yaml": "listne: 127.0.0.1:1\n", "broken.yaml": "roles: [api\n", "list.yaml": "- a\n- b\n", "nested.yaml": "api:\n  listen: 127.0.0.1:1\n",
+		"a-file": "", "typo.yaml": "listne: 127.0.0.1:1\n", "broken.yaml": "roles: [api\n", "list.yaml": "- a\n- b\n",
+		"nested.yaml": "api:\n  listen: 127.0.0.1:1\n",
 		"number.yaml": "workers: 1.5\n", "null.yaml": "workers:\n", "empty-htpasswd": "# nobody\n", "md5-htpasswd": "ada:$apr1$x$y\n",
 		"cut-htpasswd": "# people\nada:$2y$10$abcdefghijklmnopqrstuv\n", "utf16-htpasswd": "\xff\xfea\x00d\x00a\x00", "short.key": "short",
 	} {
@@ -207,12 +208,16 @@ func TestStartsThatAreRefused(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{"a second start on one directory", nil, []string{"--data-dir", "running"}, `another billet serve \(pid \d+\) already uses the data directory \S+/running; stop it or set another data directory`},
-		{"a busy port", nil, []string{"--listen", busy}, `listen: ` + busy + ` is in use by another program \(is billet serve running already\?\)`},
+		{"a second start on one directory", nil, []string{"--data-dir", "running"},
+			`another billet serve \(pid \d+\) already uses the data directory \S+/running; stop it or set another data directory`},
+		{"a busy port", nil, []string{"--listen", busy},
+			`listen: ` + busy + ` is in use by another program \(is billet serve running already\?\)`},
 		{"a data directory that is a file", nil, []string{"--data-dir", "a-file"}, `data_dir: mkdir \S+/a-file: not a directory`},
 		{"a data directory below a file", nil, []string{"--data-dir", "a-file/data"}, `data_dir: mkdir \S+/a-file: not a directory`},
-		{"a data directory nobody can write", nil, []string{"--data-dir", "/proc/billet"}, `data_dir: mkdir /proc/billet: no such file or directory`},
-		{"a directory nobody can make files in", nil, []string{"--data-dir", "/proc"}, `data directory /proc is not writable: open /proc/billet.lock: .*`},
+		{"a data directory nobody can write", nil, []string{"--data-dir", "/proc/billet"},
+			`data_dir: mkdir /proc/billet: no such file or directory`},
+		{"a directory nobody can make files in", nil, []string{"--data-dir", "/proc"},
+			`data directory /proc is not writable: open /proc/billet.lock: .*`},
 		{"an unknown key in the file", nil, []string{"--config", "typo.yaml"},
 			`configuration file typo.yaml: unknown key "listne"; the keys are .*, allowed_hosts, auth, .*`},
 		{"an unknown variable", []string{"BILLET_LISTNE=x"}, nil, `environment \(BILLET_…\): unknown key "listne"; the keys are .*`},
@@ -221,35 +226,53 @@ func TestStartsThatAreRefused(t *testing.T) {
 		{"a file that is not YAML", nil, []string{"--config", "broken.yaml"}, `configuration file broken.yaml: yaml: .*`},
 		{"a file that is a list", nil, []string{"--config", "list.yaml"}, `configuration file list.yaml: (?s:.*)`},
 		{"a file with sections", nil, []string{"--config", "nested.yaml"}, `configuration file nested.yaml: unknown key "api.listen"; .*`},
-		{"no such file", nil, []string{"--config", "nothing.yaml"}, `configuration file nothing.yaml: open nothing.yaml: no such file or directory`},
-		{"no such file in the environment", []string{"BILLET_CONFIG=nothing.yaml"}, nil, `configuration file nothing.yaml: open nothing.yaml: no such file or directory`},
+		{"no such file", nil, []string{"--config", "nothing.yaml"},
+			`configuration file nothing.yaml: open nothing.yaml: no such file or directory`},
+		{"no such file in the environment", []string{"BILLET_CONFIG=nothing.yaml"}, nil,
+			`configuration file nothing.yaml: open nothing.yaml: no such file or directory`},
 		{"a directory for a file", nil, []string{"--config", "."}, `configuration file \.: read \.: is a directory`},
-		{"a fraction of a worker", nil, []string{"--config", "number.yaml"}, `configuration file number.yaml: workers: "1.5" is not a number from 1 to 100000`},
-		{"a key without a value", nil, []string{"--config", "null.yaml"}, `configuration file null.yaml: workers: "" is not a number from 1 to 100000`},
+		{"a fraction of a worker", nil, []string{"--config", "number.yaml"},
+			`configuration file number.yaml: workers: "1.5" is not a number from 1 to 100000`},
+		{"a key without a value", nil, []string{"--config", "null.yaml"},
+			`configuration file null.yaml: workers: "" is not a number from 1 to 100000`},
 		{"an argument", nil, []string{"now"}, `unknown command "now" for "billet serve"; usage: billet serve \[flags\]`},
-		{"noauth for all the world", nil, []string{"--listen", "0.0.0.0:0"}, `listen: 0.0.0.0:0 can be reached by others and auth is noauth: use auth http_basic with htpasswd_file, listen on 127.0.0.1, or set noauth_anywhere to true`},
+		{"noauth for all the world", nil, []string{"--listen", "0.0.0.0:0"}, `listen: 0.0.0.0:0 can be reached by others and auth is noauth: ` +
+			`use auth http_basic with htpasswd_file, listen on 127.0.0.1, or set noauth_anywhere to true`},
 		{"noauth on every IPv6 address", nil, []string{"--listen", "[::]:0"}, `listen: \[::\]:0 can be reached by others and auth is noauth: .*`},
-		{"noauth where a name leads", nil, []string{"--listen", "example.com:0"}, `listen: example.com:0 can be reached by others and auth is noauth: .*`},
+		{"noauth where a name leads", nil, []string{"--listen", "example.com:0"},
+			`listen: example.com:0 can be reached by others and auth is noauth: .*`},
 		{"noauth without an address", nil, []string{"--listen", ":0"}, `listen: :0 can be reached by others and auth is noauth: .*`},
-		{"an address of somebody else", nil, []string{"--listen", "192.0.2.1:0", "--noauth-anywhere", "true"}, `listen: listen tcp 192.0.2.1:0: bind: cannot assign requested address`},
+		{"an address of somebody else", nil, []string{"--listen", "192.0.2.1:0", "--noauth-anywhere", "true"},
+			`listen: listen tcp 192.0.2.1:0: bind: cannot assign requested address`},
 		{"no password file", nil, []string{"--auth", "http_basic"}, `htpasswd_file: auth http_basic needs it`},
-		{"a password file that is not there", nil, []string{"--auth", "http_basic", "--htpasswd-file", "nothing"}, `opening the htpasswd file: open nothing: no such file or directory`},
-		{"a password file without people", nil, []string{"--auth", "http_basic", "--htpasswd-file", "empty-htpasswd"}, `empty-htpasswd names no user`},
+		{"a password file that is not there", nil, []string{"--auth", "http_basic", "--htpasswd-file", "nothing"},
+			`opening the htpasswd file: open nothing: no such file or directory`},
+		{"a password file without people", nil, []string{"--auth", "http_basic", "--htpasswd-file", "empty-htpasswd"},
+			`empty-htpasswd names no user`},
 		{"a password file that was cut off", nil, []string{"--auth", "http_basic", "--htpasswd-file", "cut-htpasswd"},
 			`cut-htpasswd line 2: the hash of "ada" is not whole: a bcrypt hash has 60 characters, of \. / A-Z a-z 0-9 after the ` +
 				`cost, and this one has 29`},
 		{"a password file in UTF-16", nil, []string{"--auth", "http_basic", "--htpasswd-file", "utf16-htpasswd"},
 			`utf16-htpasswd line 1: the file is UTF-16 or binary; save it as plain UTF-8 text`},
-		{"a password file of another kind", nil, []string{"--auth", "http_basic", "--htpasswd-file", "md5-htpasswd"}, "md5-htpasswd line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
+		{"a password file of another kind", nil, []string{"--auth", "http_basic", "--htpasswd-file", "md5-htpasswd"},
+			"md5-htpasswd line 1: expected name:hash with a bcrypt hash, as `htpasswd -B` writes it"},
 		{"a short key", nil, []string{"--secret-key-file", "short.key"}, `key file short.key has 5 bytes, a sealing key has 32`},
-		{"a key others can read", nil, []string{"--secret-key-file", "open.key"}, `key file open.key can be read by others \(mode 0644\); run chmod 600 on it`},
-		{"a database of another kind", nil, []string{"--database", "mysql://root:hunter2@db/x"}, `database URL \(mysql://…\) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database`},
-		{"a PostgreSQL that is not there", nil, []string{"--database", "postgres://billet:hunter2@127.0.0.1:1/billet"}, `connect to PostgreSQL: (?s:.*)connection refused(?s:.*)`},
-		{"a public endpoint that is none", nil, []string{"--public-endpoint", "metal.example"}, `api: the public endpoint "metal.example" is not an http or https URL`},
-		{"boot without a network", nil, []string{"--roles", "boot"}, `roles: boot needs provision_interface, the network interface machines boot from`},
-		{"a network that is not there", nil, []string{"--provision-interface", "nothere0"}, `provision_interface: there is no network interface "nothere0" here.*`},
-		{"a role that is none", nil, []string{"--roles", "api,cook"}, `flag --roles: roles: "cook" is not allowed; use any of api, conductor, boot`},
-		{"a hardware type that is none", []string{"BILLET_ENABLED_HARDWARE_TYPES=ilo"}, nil, `environment \(BILLET_…\): enabled_hardware_types: "ilo" is not allowed; use any of ipmi, fake-hardware.*`},
+		{"a key others can read", nil, []string{"--secret-key-file", "open.key"},
+			`key file open.key can be read by others \(mode 0644\); run chmod 600 on it`},
+		{"a database of another kind", nil, []string{"--database", "mysql://root:hunter2@db/x"}, `database URL \(mysql://…\) is not valid: ` +
+			`leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database`},
+		{"a PostgreSQL that is not there", nil, []string{"--database", "postgres://billet:hunter2@127.0.0.1:1/billet"},
+			`connect to PostgreSQL: (?s:.*)connection refused(?s:.*)`},
+		{"a public endpoint that is none", nil, []string{"--public-endpoint", "metal.example"},
+			`api: the public endpoint "metal.example" is not an http or https URL`},
+		{"boot without a network", nil, []string{"--roles", "boot"},
+			`roles: boot needs provision_interface, the network interface machines boot from`},
+		{"a network that is not there", nil, []string{"--provision-interface", "nothere0"},
+			`provision_interface: there is no network interface "nothere0" here.*`},
+		{"a role that is none", nil, []string{"--roles", "api,cook"},
+			`flag --roles: roles: "cook" is not allowed; use any of api, conductor, boot`},
+		{"a hardware type that is none", []string{"BILLET_ENABLED_HARDWARE_TYPES=ilo"}, nil,
+			`environment \(BILLET_…\): enabled_hardware_types: "ilo" is not allowed; use any of ipmi, fake-hardware.*`},
 	} {
 		data := filepath.Join(dir, "fresh")
 		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, tt.args...)
@@ -295,7 +318,8 @@ func TestOrderlyStops(t *testing.T) {
 			t.Errorf("%s: exit %d\n%s", signal, code, s.log)
 		}
 		log := s.log.String()
-		for _, want := range []string{`msg="API serves" address=` + strings.TrimPrefix(s.url, "http://") + " auth=noauth", `msg="conductor runs"`, "msg=stopped"} {
+		for _, want := range []string{`msg="API serves" address=` + strings.TrimPrefix(s.url, "http://") + " auth=noauth", `msg="conductor runs"`,
+			"msg=stopped"} {
 			if !strings.Contains(log, want) {
 				t.Errorf("%s: the log lacks %q:\n%s", signal, want, log)
 			}
@@ -370,7 +394,8 @@ func TestAFlowSurvivesTheServicesEnd(t *testing.T) {
 		}
 		n := again.show("n1")
 		if n["provision_state"] != "active" || n["target_provision_state"] != nil || n["last_error"] != nil || n["reservation"] != nil {
-			t.Errorf("after %s the node is %v, target %v, error %v, held by %v", signal, n["provision_state"], n["target_provision_state"], n["last_error"], n["reservation"])
+			t.Errorf("after %s the node is %v, target %v, error %v, held by %v", signal, n["provision_state"], n["target_provision_state"],
+				n["last_error"], n["reservation"])
 		}
 	}
 }
@@ -421,7 +446,8 @@ func TestPasswordsOnTheCommandLine(t *testing.T) {
 func TestTheServicesLog(t *testing.T) {
 	s := start(t, t.TempDir(), "--log-format", "json", "--log-level", "debug")
 	const secret = "hunter2-and-more"
-	uuid := strings.TrimSpace(s.must("create", "n1", "--driver", "fake-hardware", "--driver-info", "ipmi_password="+secret, "--driver-info", "fake_write_image_fail=the password is "+secret))
+	uuid := strings.TrimSpace(s.must("create", "n1", "--driver", "fake-hardware", "--driver-info", "ipmi_password="+secret, "--driver-info",
+		"fake_write_image_fail=the password is "+secret))
 	s.must("manage", "n1", "--wait")
 	s.must("provide", "n1", "--wait")
 	f := s.node("deploy", "n1", "--image", "http://u:"+secret+"@images.example/x.raw", "--checksum", strings.Repeat("0", 64), "--wait")
@@ -447,7 +473,8 @@ func TestTheServicesLog(t *testing.T) {
 	if named == 0 {
 		t.Errorf("no line names the node %s:\n%s", uuid, s.log)
 	}
-	for where, text := range map[string]string{"the log": s.log.String(), "the error": f.stderr, "what was shown": f.stdout, "billet node why": why} {
+	for where, text := range map[string]string{"the log": s.log.String(), "the error": f.stderr, "what was shown": f.stdout,
+		"billet node why": why} {
 		if strings.Contains(text, secret) {
 			t.Errorf("the secret is in %s:\n%s", where, text)
 		}

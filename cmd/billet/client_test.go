@@ -12,7 +12,8 @@ import (
 
 func TestFaultText(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
-		{`{"error_message": "{\"faultcode\": \"Client\", \"faultstring\": \"Node x could not be found.\", \"debuginfo\": null}"}`, "Node x could not be found."},
+		{`{"error_message": "{\"faultcode\": \"Client\", \"faultstring\": \"Node x could not be found.\", \"debuginfo\": null}"}`,
+			"Node x could not be found."},
 		{`{"error_message": "{\"code\": 404, \"title\": \"Not Found\", \"description\": \"\"}"}`, "Not Found"},
 		{`{"error": {"message": "Incorrect username or password", "code": 401}}`, "Incorrect username or password"},
 		{`{"error_message": "plain"}`, `{"error_message": "plain"}`},
@@ -60,7 +61,8 @@ func TestClientErrors(t *testing.T) {
 		body, want string
 	}{
 		{404, `{"error_message": "{\"faultstring\": \"Node x could not be found.\"}"}`, "Node x could not be found. (HTTP 404)"},
-		{401, `{"error": {"message": "Authorization required", "code": 401}}`, "Authorization required (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)"},
+		{401, `{"error": {"message": "Authorization required", "code": 401}}`,
+			"Authorization required (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)"},
 		{502, "bad gateway", "bad gateway (HTTP 502)"},
 		{200, "not JSON", "invalid character"},
 		{204, "", ""},
@@ -73,7 +75,8 @@ func TestClientErrors(t *testing.T) {
 		}
 	}
 	gone := &client{base: "http://127.0.0.1:1"}
-	if err := gone.do(t.Context(), "GET", "/", nil, nil); err == nil || !strings.HasSuffix(err.Error(), "(is `billet serve` running there? --api or BILLET_API names it)") {
+	if err := gone.do(t.Context(), "GET", "/", nil, nil); err == nil ||
+		!strings.HasSuffix(err.Error(), "(is `billet serve` running there? --api or BILLET_API names it)") {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,8 @@ func load(t *testing.T, yaml string, environ, args []string) (*Config, error) {
 
 func TestConfigLaterSourceWins(t *testing.T) {
 	yaml := "data_dir: /from-file\nlisten: 127.0.0.1:1\nworkers: 7\nroles: [api, conductor]\ndeploy_callback_timeout: 90\n"
-	c, err := load(t, yaml, []string{"BILLET_LISTEN=127.0.0.1:2", "BILLET_HOST=env-host", "BILLET_API=http://x", "HOME=/root"}, []string{"--listen", "127.0.0.1:3"})
+	c, err := load(t, yaml, []string{"BILLET_LISTEN=127.0.0.1:2", "BILLET_HOST=env-host", "BILLET_API=http://x", "HOME=/root"},
+		[]string{"--listen", "127.0.0.1:3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,13 +85,16 @@ func TestConfigRefuses(t *testing.T) {
 		{yaml: "roles: [api, cook]\n", want: `roles: "cook" is not allowed; use any of api, conductor, boot`},
 		{yaml: "workers: many\n", want: `workers: "many" is not a number from 1 to 100000`},
 		{yaml: "workers:\n  a: 1\n", want: `workers`},
-		{args: []string{"--dhcp-range", "10.0.0.9-10.0.0.1"}, want: `flag --dhcp-range: dhcp_range: "10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`},
+		{args: []string{"--dhcp-range", "10.0.0.9-10.0.0.1"},
+			want: `flag --dhcp-range: dhcp_range: "10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`},
 		{args: []string{"--dhcp-range", "fd00::1-fd00::9"}, want: `dhcp_range: "fd00::1-fd00::9" is not first-last, two IPv4 addresses`},
 		{yaml: "dhcp_dns: [192.0.2.1, ns1]\n", want: `dhcp_dns: "ns1" is not an IP address`},
 		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
 		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
-		{yaml: "shred_final_overwrite_with_zeros: false\n", want: "shred_final_overwrite_with_zeros: it is false and shred_random_overwrite_iterations is 0, so overwriting a disk would write nothing"},
-		{args: []string{"--shred-random-overwrite-iterations", "101"}, want: `shred_random_overwrite_iterations: "101" is not a number from 0 to 100`},
+		{yaml: "shred_final_overwrite_with_zeros: false\n", want: "shred_final_overwrite_with_zeros: it is false and " +
+			"shred_random_overwrite_iterations is 0, so overwriting a disk would write nothing"},
+		{args: []string{"--shred-random-overwrite-iterations", "101"},
+			want: `shred_random_overwrite_iterations: "101" is not a number from 0 to 100`},
 		{yaml: "disk_erasure_concurrency: 0\n", want: `disk_erasure_concurrency: "0" is not a number from 1 to 1000`},
 		{args: []string{"--config", "/nonexistent.yaml"}, want: "configuration file /nonexistent.yaml"},
 		{yaml: "a: [", want: "billet.yaml"},
@@ -104,18 +108,20 @@ func TestConfigRefuses(t *testing.T) {
 
 // The keys of erasing reach the deploy interface of every hardware type, and leave its defaults as they are.
 func TestEraseKeysReachTheDeployInterface(t *testing.T) {
-	raid := map[string]int{"deploy.erase_devices": 0, "deploy.erase_devices_metadata": 99, "raid.create_configuration": 0, "raid.delete_configuration": 0}
+	raid := map[string]int{"deploy.erase_devices": 0, "deploy.erase_devices_metadata": 99, "raid.create_configuration": 0,
+		"raid.delete_configuration": 0}
 	for _, tt := range []struct {
 		yaml       string
 		erase      agent.Erase
 		priorities map[string]int
 	}{
 		{"", agent.Erase{ATA: true, NVMe: true, AtOnce: 4}, raid},
-		{"enable_ata_secure_erase: false\nenable_nvme_secure_erase: false\ncontinue_if_disk_secure_erase_fails: true\nerase_skip_read_only: true\n" +
-			"disk_erasure_concurrency: 9\nshred_random_overwrite_iterations: 3\nshred_final_overwrite_with_zeros: false\n" +
+		{"enable_ata_secure_erase: false\nenable_nvme_secure_erase: false\ncontinue_if_disk_secure_erase_fails: true\nerase_skip_read_only: " +
+			"true\ndisk_erasure_concurrency: 9\nshred_random_overwrite_iterations: 3\nshred_final_overwrite_with_zeros: false\n" +
 			"erase_devices_priority: 10\nerase_devices_metadata_priority: 0\ncreate_configuration_priority: 20\ndelete_configuration_priority: 30\n",
 			agent.Erase{Overwrite: true, SkipReadOnly: true, AtOnce: 9, RandomPasses: 3, NoZerosAfterAll: true},
-			map[string]int{"deploy.erase_devices": 10, "deploy.erase_devices_metadata": 0, "raid.create_configuration": 20, "raid.delete_configuration": 30}},
+			map[string]int{"deploy.erase_devices": 10, "deploy.erase_devices_metadata": 0, "raid.create_configuration": 20,
+				"raid.delete_configuration": 30}},
 	} {
 		c, err := load(t, tt.yaml, nil, nil)
 		if err != nil {

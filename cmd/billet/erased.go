@@ -26,17 +26,18 @@ type erasedStep struct {
 }
 
 func nodeErased() *cobra.Command {
-	return &cobra.Command{Use: "erased NODE", Short: "Show which disks were erased, how, and which were not", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var n struct {
-			Info struct {
-				Erased map[string]erasedStep `json:"erased_disks"`
-			} `json:"driver_internal_info"`
-		}
-		if err := newClient(cmd).do(cmd.Context(), "GET", nodePath(args[0])+"?fields=driver_internal_info", nil, &n); err != nil {
-			return err
-		}
-		return printErased(cmd.OutOrStdout(), n.Info.Erased)
-	}}
+	return &cobra.Command{Use: "erased NODE", Short: "Show which disks were erased, how, and which were not", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var n struct {
+				Info struct {
+					Erased map[string]erasedStep `json:"erased_disks"`
+				} `json:"driver_internal_info"`
+			}
+			if err := newClient(cmd).do(cmd.Context(), "GET", nodePath(args[0])+"?fields=driver_internal_info", nil, &n); err != nil {
+				return err
+			}
+			return printErased(cmd.OutOrStdout(), n.Info.Erased)
+		}}
 }
 
 // printErased prints the steps, the latest last, and what became of each disk.
@@ -65,7 +66,8 @@ func printErased(out io.Writer, erased map[string]erasedStep) error {
 			for _, why := range d.NotBy {
 				result += "; not by " + why
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%.1f\t%s\n", plain(s.At), plain(s.Flow), plain(s.step), plain(d.Name), plain(d.Serial), plain(d.WWN), d.Size, d.Seconds, plain(result))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%.1f\t%s\n", plain(s.At), plain(s.Flow), plain(s.step), plain(d.Name), plain(d.Serial),
+				plain(d.WWN), d.Size, d.Seconds, plain(result))
 		}
 	}
 	return w.Flush()

@@ -12,9 +12,11 @@ import (
 func TestNodeErased(t *testing.T) {
 	const disks = `{"driver_internal_info":{"erased_disks":{
 		"erase_devices_metadata":{"flow":"clean","at":"2026-11-26T09:00:00Z","disks":[
-			{"name":"/dev/sda","serial":"S1","wwn":"0x5","model":"M","size":1024,"method":"metadata overwritten with zeros","verified":"read back","seconds":0.04}]},
+			{"name":"/dev/sda","serial":"S1","wwn":"0x5","model":"M","size":1024,"method":"metadata overwritten with zeros",
+				"verified":"read back","seconds":0.04}]},
 		"erase_devices":{"flow":"clean","at":"2026-11-25T09:00:00Z","disks":[
-			{"name":"/dev/sda","serial":"S1","wwn":"0x5","size":1024,"method":"ATA security erase (enhanced)","verified":"64 marks gone","seconds":7200.5,"not_by":["nothing: x"]},
+			{"name":"/dev/sda","serial":"S1","wwn":"0x5","size":1024,"method":"ATA security erase (enhanced)",
+				"verified":"64 marks gone","seconds":7200.5,"not_by":["nothing: x"]},
 			{"name":"/dev/sdb","serial":"","wwn":"","size":0,"skipped":"removable"},
 			{"name":"/dev/sdc","serial":"S\\u001b[2J3","wwn":"","size":512,"error":"two\\nlines\\ttab"}]}}}}`
 	for _, tt := range []struct {

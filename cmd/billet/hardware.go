@@ -160,8 +160,9 @@ func bootsFromDisk(t *driver.Task) error {
 	}
 	for _, v := range t.VolumeTargets {
 		if v.BootIndex == 0 {
-			return node.Errorf(node.Invalid, "The instance of node %s is to boot from volume %s: volume target %s has boot index 0, and instance_info has no image_source. "+
-				"The storage interface noop can not boot from volumes; name an image, or delete the volume target.", t.Node.UUID, v.VolumeID, v.UUID)
+			return node.Errorf(node.Invalid,
+				"The instance of node %s is to boot from volume %s: volume target %s has boot index 0, and instance_info has no image_source. "+
+					"The storage interface noop can not boot from volumes; name an image, or delete the volume target.", t.Node.UUID, v.VolumeID, v.UUID)
 		}
 	}
 	return nil

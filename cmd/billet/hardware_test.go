@@ -12,7 +12,8 @@ import (
 
 func allTypes(t *testing.T, enabled ...string) driver.Types {
 	t.Helper()
-	return hardwareTypes(&Config{HardwareTypes: enabled, ImageDir: t.TempDir(), DeployTimeout: time.Minute}, parts{machineURL: "http://192.0.2.1:6386"})
+	return hardwareTypes(&Config{HardwareTypes: enabled, ImageDir: t.TempDir(), DeployTimeout: time.Minute},
+		parts{machineURL: "http://192.0.2.1:6386"})
 }
 
 // What each hardware type is made of: for every interface the implementations by Ironic's names, the default first.
@@ -26,7 +27,8 @@ func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
 		"fake-hardware": {
 			node.Power: "fake", node.Management: "fake", node.Boot: "fake ipxe pxe http-ipxe", node.Deploy: "fake direct ramdisk custom-agent iscsi",
 			node.Inspect: "fake agent", node.Network: "noop flat fake", node.BIOS: "fake no-bios", node.Console: "fake no-console",
-			node.Firmware: "fake no-firmware", node.RAID: "fake agent no-raid", node.RescueIf: "fake agent no-rescue", node.Storage: "noop", node.Vendor: "fake no-vendor",
+			node.Firmware: "fake no-firmware", node.RAID: "fake agent no-raid", node.RescueIf: "fake agent no-rescue", node.Storage: "noop",
+			node.Vendor: "fake no-vendor",
 		},
 	}
 	types := allTypes(t, "ipmi", "fake-hardware")
@@ -61,7 +63,8 @@ func TestWhatHardwareTypesAreMadeOf(t *testing.T) {
 // Only the types that are enabled are there; the order is the table's, not the operator's.
 func TestEnabledHardwareTypes(t *testing.T) {
 	for _, tt := range []struct{ enabled, want string }{
-		{"ipmi,fake-hardware", "ipmi fake-hardware"}, {"fake-hardware,ipmi", "ipmi fake-hardware"}, {"ipmi", "ipmi"}, {"fake-hardware", "fake-hardware"}, {"none", ""},
+		{"ipmi,fake-hardware", "ipmi fake-hardware"}, {"fake-hardware,ipmi", "ipmi fake-hardware"}, {"ipmi", "ipmi"},
+		{"fake-hardware", "fake-hardware"}, {"none", ""},
 	} {
 		var names []string
 		for _, ty := range allTypes(t, strings.Split(tt.enabled, ",")...) {
@@ -83,7 +86,8 @@ func TestEveryImplementationResolves(t *testing.T) {
 			t.Fatal(err)
 		}
 		for iface, names := range d.Enabled {
-			if !slices.Equal(names, slices.Compact(slices.Sorted(slices.Values(names)))) && len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
+			if !slices.Equal(names, slices.Compact(slices.Sorted(slices.Values(names)))) &&
+				len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
 				t.Errorf("%s %s has an implementation twice: %v", ty.Name, iface, names)
 			}
 			for _, name := range names {
@@ -184,9 +188,10 @@ func TestStorageBootsFromDisksOnly(t *testing.T) {
 	} {
 		for _, ty := range allTypes(t, "ipmi", "fake-hardware", "manual-management") {
 			storage := ty.Other[node.Storage][0]
-			err := storage.Validate(t.Context(), &driver.Task{Node: &node.Node{UUID: "n", Driver: ty.Name, InstanceInfo: tt.info}, VolumeTargets: tt.volumes})
-			const want = "The instance of node n is to boot from volume vol-1: volume target t1 has boot index 0, and instance_info has no image_source. " +
-				"The storage interface noop can not boot from volumes; name an image, or delete the volume target."
+			err := storage.Validate(t.Context(), &driver.Task{Node: &node.Node{UUID: "n", Driver: ty.Name, InstanceInfo: tt.info},
+				VolumeTargets: tt.volumes})
+			const want = "The instance of node n is to boot from volume vol-1: volume target t1 has boot index 0, and instance_info has no " +
+				"image_source. The storage interface noop can not boot from volumes; name an image, or delete the volume target."
 			if (err != nil) != tt.refused || err != nil && (err.Error() != want || node.KindOf(err) != node.Invalid) {
 				t.Errorf("%s, %v with %v: %v", ty.Name, tt.info, tt.volumes, err)
 			}

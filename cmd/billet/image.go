@@ -11,23 +11,24 @@ import (
 
 func imageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Look at images before machines do"}
-	cmd.AddCommand(&cobra.Command{Use: "inspect FILE", Short: "Say what an image really is, and whether Billet would write it", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		f, err := os.Open(args[0])
-		if err != nil {
+	cmd.AddCommand(&cobra.Command{Use: "inspect FILE", Short: "Say what an image really is, and whether Billet would write it",
+		Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			st, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			info, err := image.Inspect(f, st.Size())
+			if err != nil {
+				return fmt.Errorf("%s is refused: %w", args[0], err)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), describe(info))
 			return err
-		}
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		info, err := image.Inspect(f, st.Size())
-		if err != nil {
-			return fmt.Errorf("%s is refused: %w", args[0], err)
-		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), describe(info))
-		return err
-	}})
+		}})
 	return cmd
 }
 

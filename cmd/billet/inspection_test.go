@@ -65,18 +65,25 @@ func TestInspectionOptionsThatAreWrong(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--inspection-hooks=ports", "flag --inspection-hooks: inspection_hooks: the hook ports needs validate-interfaces before it"},
 		{"--inspection-hooks=memory,hardware", `flag --inspection-hooks: inspection_hooks: there is no hook "hardware"; there are `},
-		{"--inspection-add-ports=some", `flag --inspection-add-ports: inspection_add_ports: "some" is not allowed; use one of pxe, active, all, disabled`},
-		{"--inspection-keep-ports=none", `flag --inspection-keep-ports: inspection_keep_ports: "none" is not allowed; use one of all, present, added`},
-		{"--inspection-extra-kernel-params=debug", `flag --inspection-extra-kernel-params: inspection_extra_kernel_params: "debug" is not like key=value`},
-		{"--inspection-cpu-capabilities=vmx", `flag --inspection-cpu-capabilities: inspection_cpu_capabilities: "vmx" is not like flag:capability`},
-		{"--inspection-pci-device-alias=10de:t4", `flag --inspection-pci-device-alias: inspection_pci_device_alias: "10de:t4" is not like 10de:1eb8:tesla_t4`},
-		{"--inspection-pci-device-alias=t4", `flag --inspection-pci-device-alias: inspection_pci_device_alias: "t4" is not like 10de:1eb8:tesla_t4`},
+		{"--inspection-add-ports=some",
+			`flag --inspection-add-ports: inspection_add_ports: "some" is not allowed; use one of pxe, active, all, disabled`},
+		{"--inspection-keep-ports=none",
+			`flag --inspection-keep-ports: inspection_keep_ports: "none" is not allowed; use one of all, present, added`},
+		{"--inspection-extra-kernel-params=debug",
+			`flag --inspection-extra-kernel-params: inspection_extra_kernel_params: "debug" is not like key=value`},
+		{"--inspection-cpu-capabilities=vmx",
+			`flag --inspection-cpu-capabilities: inspection_cpu_capabilities: "vmx" is not like flag:capability`},
+		{"--inspection-pci-device-alias=10de:t4",
+			`flag --inspection-pci-device-alias: inspection_pci_device_alias: "10de:t4" is not like 10de:1eb8:tesla_t4`},
+		{"--inspection-pci-device-alias=t4",
+			`flag --inspection-pci-device-alias: inspection_pci_device_alias: "t4" is not like 10de:1eb8:tesla_t4`},
 		{"--inspection-physical-network-cidr-map=10.1.0.0:racks",
 			`flag --inspection-physical-network-cidr-map: ` +
 				`inspection_physical_network_cidr_map: "10.1.0.0:racks" does not begin with a network such as 10.1.0.0/16`},
 		{"--discovery=true --inspection-add-ports=disabled",
 			"discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
-		{"--discovery=true --inspection-hooks=memory", "discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
+		{"--discovery=true --inspection-hooks=memory",
+			"discovery: without ports a machine is not known again; it needs the hook ports and inspection_add_ports other than disabled"},
 	} {
 		if _, err := load(t, "", nil, strings.Fields(tt.args)); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s:\n got %v\nwant %s", tt.args, err, tt.want)

@@ -79,31 +79,38 @@ var keyCases = map[string]struct {
 		map[string]string{"10.0.0.1:80": `"10.0.0.1:80" is neither an address nor a network such as 10.0.0.0/8`}},
 	"automated_clean":                {[3]string{"true", "false", "0"}, map[string]string{"never": `"never" is not true or false`}},
 	"allow_deleting_available_nodes": {[3]string{"true", "false", "F"}, map[string]string{"no": `"no" is not true or false`}},
-	"erase_devices_priority":         {[3]string{"0", "10", "1000"}, map[string]string{"-1": `"-1" is not a number from 0 to 1000`, "1001": `"1001" is not a number from 0 to 1000`}},
-	"deploy_callback_timeout":        {[3]string{"30m", "1800", "0s"}, map[string]string{"soon": `"soon" is not a duration such as 90s or 30m`}},
-	"clean_callback_timeout":         {[3]string{"30m", "1800", "0"}, map[string]string{"-1": `"-1" is not a duration such as 90s or 30m`}},
-	"inspect_callback_timeout":       {[3]string{"30m", "1800", "24h"}, map[string]string{"1d": `"1d" is not a duration such as 90s or 30m`}},
-	"inspection_lldp":                {[3]string{"true", "false", "1"}, map[string]string{"lldp": `"lldp" is not true or false`}},
-	"rescue_callback_timeout":        {[3]string{"30m", "1800", "1ms"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"service_callback_timeout":       {[3]string{"30m", "1800", "1h1s"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"boot_phase_timeout":             {[3]string{"110s", "0s", "5m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"firmware_timeout":               {[3]string{"25m", "0", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"power_state_change_timeout":     {[3]string{"60s", "5", "2m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"sync_power_state_interval":      {[3]string{"2m", "0s", "10"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"heartbeat_timeout":              {[3]string{"5m", "300", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"lease_ttl":                      {[3]string{"30s", "45", "1m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"discovery_driver":               {[3]string{"ipmi", "fake-hardware", "ipmi"}, map[string]string{"redfish": `"redfish" is not allowed; use one of ipmi, fake-hardware`}},
-	"fast_track":                     {[3]string{"true", "false", "1"}, map[string]string{"fast": `"fast" is not true or false`}},
-	"fast_track_timeout":             {[3]string{"5m", "60", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
-	"inspection_hooks":               {[3]string{"memory", "cpus,memory", "root-device"}, nil},
-	"inspection_add_ports":           {[3]string{"pxe", "all", "disabled"}, map[string]string{"none": `"none" is not allowed; use one of pxe, active, all, disabled`}},
-	"inspection_keep_ports":          {[3]string{"all", "present", "added"}, map[string]string{"some": `"some" is not allowed; use one of all, present, added`}},
-	"inspection_update_pxe_enabled":  {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
-	"inspection_power_off":           {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
-	"inspection_rules_built_in":      {[3]string{"/a", "/b", ""}, nil},
-	"capture_serial":                 {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
-	"serial_console":                 {[3]string{"ttyS0", "ttyS1,9600n8", ""}, nil},
-	"workers":                        {[3]string{"1", "300", "100000"}, map[string]string{"0": `"0" is not a number from 1 to 100000`, "many": `"many" is not a number from 1 to 100000`, " 5": `" 5" is not a number from 1 to 100000`}},
+	"erase_devices_priority": {[3]string{"0", "10", "1000"},
+		map[string]string{"-1": `"-1" is not a number from 0 to 1000`, "1001": `"1001" is not a number from 0 to 1000`}},
+	"deploy_callback_timeout": {[3]string{"30m", "1800", "0s"},
+		map[string]string{"soon": `"soon" is not a duration such as 90s or 30m`}},
+	"clean_callback_timeout":     {[3]string{"30m", "1800", "0"}, map[string]string{"-1": `"-1" is not a duration such as 90s or 30m`}},
+	"inspect_callback_timeout":   {[3]string{"30m", "1800", "24h"}, map[string]string{"1d": `"1d" is not a duration such as 90s or 30m`}},
+	"inspection_lldp":            {[3]string{"true", "false", "1"}, map[string]string{"lldp": `"lldp" is not true or false`}},
+	"rescue_callback_timeout":    {[3]string{"30m", "1800", "1ms"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"service_callback_timeout":   {[3]string{"30m", "1800", "1h1s"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"boot_phase_timeout":         {[3]string{"110s", "0s", "5m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"firmware_timeout":           {[3]string{"25m", "0", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"power_state_change_timeout": {[3]string{"60s", "5", "2m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"sync_power_state_interval":  {[3]string{"2m", "0s", "10"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"heartbeat_timeout":          {[3]string{"5m", "300", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"lease_ttl":                  {[3]string{"30s", "45", "1m"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"discovery_driver": {[3]string{"ipmi", "fake-hardware", "ipmi"},
+		map[string]string{"redfish": `"redfish" is not allowed; use one of ipmi, fake-hardware`}},
+	"fast_track":         {[3]string{"true", "false", "1"}, map[string]string{"fast": `"fast" is not true or false`}},
+	"fast_track_timeout": {[3]string{"5m", "60", "1h"}, map[string]string{"x": `"x" is not a duration such as 90s or 30m`}},
+	"inspection_hooks":   {[3]string{"memory", "cpus,memory", "root-device"}, nil},
+	"inspection_add_ports": {[3]string{"pxe", "all", "disabled"},
+		map[string]string{"none": `"none" is not allowed; use one of pxe, active, all, disabled`}},
+	"inspection_keep_ports": {[3]string{"all", "present", "added"},
+		map[string]string{"some": `"some" is not allowed; use one of all, present, added`}},
+	"inspection_update_pxe_enabled": {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
+	"inspection_power_off":          {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
+	"inspection_rules_built_in":     {[3]string{"/a", "/b", ""}, nil},
+	"capture_serial":                {[3]string{"true", "false", "0"}, map[string]string{"x": `"x" is not true or false`}},
+	"serial_console":                {[3]string{"ttyS0", "ttyS1,9600n8", ""}, nil},
+	"workers": {[3]string{"1", "300", "100000"},
+		map[string]string{"0": `"0" is not a number from 1 to 100000`, "many": `"many" is not a number from 1 to 100000`,
+			" 5": `" 5" is not a number from 1 to 100000`}},
 }
 
 // written reads a configuration and returns what each key was set to, as it was written.
@@ -231,7 +238,8 @@ func TestYAMLForms(t *testing.T) {
 
 // Variables of the operator's commands are not keys, and those of other programs are left alone.
 func TestVariablesThatAreNoKeys(t *testing.T) {
-	texts, err := written(t, "", []string{"BILLET_API=http://x", "BILLET_USER=ada", "BILLET_PASSWORD=hunter2", "BILLET_LAB_DIR=/lab", "BILLETS=5", "XBILLET_HOST=x", "billet_host=x", "PATH=/bin"}, nil)
+	texts, err := written(t, "", []string{"BILLET_API=http://x", "BILLET_USER=ada", "BILLET_PASSWORD=hunter2", "BILLET_LAB_DIR=/lab",
+		"BILLETS=5", "XBILLET_HOST=x", "billet_host=x", "PATH=/bin"}, nil)
 	if err != nil || len(texts) != 0 {
 		t.Errorf("%v, %v", texts, err)
 	}
@@ -239,7 +247,8 @@ func TestVariablesThatAreNoKeys(t *testing.T) {
 		{"BILLET_HOSTS=x", "hosts"}, {"BILLET_data-dir=x", "data-dir"}, {"BILLET_API_KEY=x", "api_key"},
 	} {
 		_, err := written(t, "", []string{tt.variable}, nil)
-		if want := fmt.Sprintf("environment (BILLET_…): unknown key %q; the keys are ", tt.key); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if want := fmt.Sprintf("environment (BILLET_…): unknown key %q; the keys are ", tt.key); err == nil ||
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", tt.variable, err)
 		}
 	}

@@ -36,7 +36,8 @@ func labCommand() *cobra.Command {
 	p.StringVar(&f.lab.Dir, "dir", lab.DefaultDir, "directory with everything of the lab")
 	p.StringVar(&f.lab.Name, "name", lab.DefaultName, "name of the lab: its namespace and its interface on this host are billet-NAME")
 	p.StringVarP(&f.output, "output", "o", "text", "text or json")
-	c.AddCommand(f.up(), f.create(), f.list(), f.show(), f.power(), f.console(), f.bmc(), f.disk(), f.destroy(), f.down(), f.runMachine(), f.image())
+	c.AddCommand(f.up(), f.create(), f.list(), f.show(), f.power(), f.console(), f.bmc(), f.disk(), f.destroy(), f.down(), f.runMachine(),
+		f.image())
 	return c
 }
 
@@ -115,7 +116,8 @@ func (f *labFlags) create() *cobra.Command {
 	}
 	p := c.Flags()
 	p.StringVar(&o.Firmware, "firmware", "bios", "bios or uefi")
-	p.BoolVar(&o.SecureBoot, "secure-boot", false, "the firmware starts only what is signed with Microsoft's keys; needs --firmware uefi, and the cards carry no iPXE")
+	p.BoolVar(&o.SecureBoot, "secure-boot", false,
+		"the firmware starts only what is signed with Microsoft's keys; needs --firmware uefi, and the cards carry no iPXE")
 	p.IntVar(&o.MemoryMB, "memory", 384, "memory in MiB")
 	p.IntVar(&o.CPUs, "cpus", 1, "processors")
 	p.StringArrayVar(&disks, "disk", []string{"6G"}, "disk size (sparse), again for another disk; none: no disk")
@@ -183,7 +185,8 @@ func machineTable(w io.Writer, machines []lab.Machine) {
 		if len(m.NICs) > 0 {
 			mac = m.NICs[0].MAC
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d MiB\t%d\t%s\t%s:%d\n", m.Name, m.Power, m.Firmware, m.MemoryMB, len(m.Disks), mac, m.BMC.Address, m.BMC.Port)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d MiB\t%d\t%s\t%s:%d\n", m.Name, m.Power, m.Firmware, m.MemoryMB, len(m.Disks), mac, m.BMC.Address,
+			m.BMC.Port)
 	}
 }
 
@@ -284,7 +287,8 @@ func (f *labFlags) bmc() *cobra.Command {
 func (f *labFlags) disk() *cobra.Command {
 	var at string
 	c := &cobra.Command{
-		Use: "disk MACHINE NUMBER pull|plug|break|heal", Short: "Pull a disk out, plug it in, or break it, so that a write fails", Args: cobra.ExactArgs(3),
+		Use: "disk MACHINE NUMBER pull|plug|break|heal", Short: "Pull a disk out, plug it in, or break it, so that a write fails",
+		Args: cobra.ExactArgs(3),
 		Long: "Pull a disk out of a machine, plug it in, or break it, so that a write to one place of it fails. Disks are counted from 0.\n" +
 			"While a machine is on, only disks of the model scsi can be pulled and plugged, and none broken or healed.",
 		RunE: func(c *cobra.Command, args []string) (err error) {

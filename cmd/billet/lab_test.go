@@ -39,7 +39,8 @@ func TestParseSizes(t *testing.T) {
 func TestMachineTable(t *testing.T) {
 	var out bytes.Buffer
 	machineTable(&out, []lab.Machine{
-		{Name: "m1", Power: "on", Firmware: "uefi", MemoryMB: 384, NICs: []lab.NIC{{MAC: "52:54:00:00:00:01"}}, Disks: make([]lab.Disk, 2), BMC: lab.BMC{Address: "127.0.0.1", Port: 623}},
+		{Name: "m1", Power: "on", Firmware: "uefi", MemoryMB: 384, NICs: []lab.NIC{{MAC: "52:54:00:00:00:01"}}, Disks: make([]lab.Disk, 2),
+			BMC: lab.BMC{Address: "127.0.0.1", Port: 623}},
 		{Name: "long-name", Power: "unknown", Firmware: "bios", MemoryMB: 1024, BMC: lab.BMC{Address: "127.0.0.1", Port: 50000}},
 	})
 	want := `NAME       POWER    FIRMWARE  MEMORY    DISKS  MAC                BMC

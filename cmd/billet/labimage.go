@@ -20,8 +20,8 @@ func (f *labFlags) image() *cobra.Command {
 			"  grub    a boot loader that prints the config drive's metadata (5 MB, for tests)\n" +
 			"  tiny    a kernel and one program that applies the config drive (24 MB)\n" +
 			"  tiny-signed  the same behind shim and GRUB as Debian signs them, for UEFI with Secure Boot (30 MB)\n" +
-			"  tiny-root  the same program on a root file system with GRUB's tools: a partition image (raw and qcow2), its kernel and initrd beside it\n" +
-			"  tiny-disk  a whole disk with tiny-root's file system, which may be on software RAID\n" +
+			"  tiny-root  the same program on a root file system with GRUB's tools: a partition image (raw and qcow2), its kernel and initrd " +
+			"beside it\n  tiny-disk  a whole disk with tiny-root's file system, which may be on software RAID\n" +
 			"  debian  Debian 12 with an SSH server\n" +
 			"  debian-cloud  the same with cloud-init and netplan, which apply the config drive (435 MB)\n" +
 			"  debian-root  Debian 12 as a partition image: a root file system with GRUB's programs, its kernel and initrd beside it\n" +
@@ -36,14 +36,16 @@ func (f *labFlags) image() *cobra.Command {
 				return err
 			}
 			return f.print(c.OutOrStdout(), img, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: %s, %.1f MB (disk %.1f MB), sha256 %s\n", img.Path, img.Format, float64(img.Size)/1e6, float64(img.Virtual)/1e6, img.SHA256)
+				fmt.Fprintf(w, "%s: %s, %.1f MB (disk %.1f MB), sha256 %s\n", img.Path, img.Format, float64(img.Size)/1e6, float64(img.Virtual)/1e6,
+					img.SHA256)
 			})
 		},
 	}
 	p := c.Flags()
 	p.StringVar(&o.OutDir, "out", "", "directory for the image")
 	p.StringVar(&o.CacheDir, "cache", "", "directory for downloads (default: /var/cache/billet, or the user's cache)")
-	p.StringVar(&o.TinyOS, "tinyos", "", "the program inside the tiny and Debian images (default: billet-tinyos beside billet, or built in the source tree)")
+	p.StringVar(&o.TinyOS, "tinyos", "",
+		"the program inside the tiny and Debian images (default: billet-tinyos beside billet, or built in the source tree)")
 	if err := c.MarkFlagRequired("out"); err != nil {
 		panic(err) // the flag is defined above
 	}

@@ -72,22 +72,24 @@ func nodeList() *cobra.Command {
 }
 
 func nodeShow() *cobra.Command {
-	return &cobra.Command{Use: "show NODE", Short: "Show everything about a node, as JSON", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var n json.RawMessage
-		if err := newClient(cmd).do(cmd.Context(), "GET", nodePath(args[0]), nil, &n); err != nil {
-			return err
-		}
-		out := json.NewEncoder(cmd.OutOrStdout())
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false) // people read it: an & is an &
-		return out.Encode(n)
-	}}
+	return &cobra.Command{Use: "show NODE", Short: "Show everything about a node, as JSON", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var n json.RawMessage
+			if err := newClient(cmd).do(cmd.Context(), "GET", nodePath(args[0]), nil, &n); err != nil {
+				return err
+			}
+			out := json.NewEncoder(cmd.OutOrStdout())
+			out.SetIndent("", "  ")
+			out.SetEscapeHTML(false) // people read it: an & is an &
+			return out.Encode(n)
+		}}
 }
 
 func nodeDelete() *cobra.Command {
-	return &cobra.Command{Use: "delete NODE", Short: "Forget a node", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return newClient(cmd).do(cmd.Context(), "DELETE", nodePath(args[0]), nil, nil)
-	}}
+	return &cobra.Command{Use: "delete NODE", Short: "Forget a node", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return newClient(cmd).do(cmd.Context(), "DELETE", nodePath(args[0]), nil, nil)
+		}}
 }
 
 // powerTargets are what people call them, and the API's names.
@@ -95,16 +97,17 @@ var powerTargets = map[string]string{"on": "power on", "off": "power off", "rebo
 	"soft-off": "soft power off", "soft-reboot": "soft rebooting"}
 
 func nodePower() *cobra.Command {
-	return &cobra.Command{Use: "power NODE on|off|reboot|soft-off|soft-reboot", Short: "Switch a machine", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		ident, target := args[0], powerTargets[args[1]]
-		if target == "" { // as the openstack command has it: power on NODE
-			ident, target = args[1], powerTargets[args[0]]
-		}
-		if target == "" {
-			return fmt.Errorf("power %q: use on, off, reboot, soft-off or soft-reboot", args[1])
-		}
-		return newClient(cmd).do(cmd.Context(), "PUT", nodePath(ident)+"/states/power", map[string]any{"target": target}, nil)
-	}}
+	return &cobra.Command{Use: "power NODE on|off|reboot|soft-off|soft-reboot", Short: "Switch a machine", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ident, target := args[0], powerTargets[args[1]]
+			if target == "" { // as the openstack command has it: power on NODE
+				ident, target = args[1], powerTargets[args[0]]
+			}
+			if target == "" {
+				return fmt.Errorf("power %q: use on, off, reboot, soft-off or soft-reboot", args[1])
+			}
+			return newClient(cmd).do(cmd.Context(), "PUT", nodePath(ident)+"/states/power", map[string]any{"target": target}, nil)
+		}}
 }
 
 func nodeVerb(use, target, short string) *cobra.Command {
@@ -119,7 +122,8 @@ func nodeVerb(use, target, short string) *cobra.Command {
 func nodeDeploy() *cobra.Command {
 	var image, checksum, hint string
 	var asked driveFlags
-	cmd := &cobra.Command{Use: "deploy NODE --image URL", Short: "Write an operating system to a machine and start it", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "deploy NODE --image URL", Short: "Write an operating system to a machine and start it",
+		Args: cobra.ExactArgs(1)}
 	cmd.Flags().StringVar(&image, "image", "", "http(s):// or file:// URL, or a name in the local image store")
 	cmd.Flags().StringVar(&checksum, "checksum", "", "sha256 or sha512 of the image; needed for http(s)")
 	cmd.Flags().StringVar(&hint, "root-device", "", "root device hint as JSON, such as {\"serial\":\"S1\"}")
@@ -211,7 +215,9 @@ func pairs(flag string, kvs []string) (map[string]any, error) {
 			return nil, fmt.Errorf("--%s %q is not key=value", flag, kv)
 		}
 		var parsed any
-		if json.Unmarshal([]byte(v), &parsed) == nil && slices.ContainsFunc([]string{"{", "["}, func(p string) bool { return strings.HasPrefix(v, p) }) {
+		if json.Unmarshal([]byte(v), &parsed) == nil && slices.ContainsFunc([]string{"{", "["}, func(p string) bool {
+			return strings.HasPrefix(v, p)
+		}) {
 			m[k] = parsed
 			continue
 		}

@@ -55,8 +55,10 @@ func TestInstancePatch(t *testing.T) {
 	for _, tt := range []struct{ image, checksum, hint, want string }{
 		{"", "", "", `null`},
 		{"http://x/i", "", "", `[{"op":"add","path":"/instance_info","value":{"image_source":"http://x/i"}}]`},
-		{"i", sha256, "", `[{"op":"add","path":"/instance_info","value":{"image_os_hash_algo":"sha256","image_os_hash_value":"` + sha256 + `","image_source":"i"}}]`},
-		{"i", sha512, `{"size":">10"}`, `[{"op":"add","path":"/instance_info","value":{"image_os_hash_algo":"sha512","image_os_hash_value":"` + sha512 + `","image_source":"i","root_device":{"size":"\u003e10"}}}]`},
+		{"i", sha256, "", `[{"op":"add","path":"/instance_info","value":{"image_os_hash_algo":"sha256","image_os_hash_value":"` + sha256 +
+			`","image_source":"i"}}]`},
+		{"i", sha512, `{"size":">10"}`, `[{"op":"add","path":"/instance_info","value":{"image_os_hash_algo":"sha512","image_os_hash_value":"` +
+			sha512 + `","image_source":"i","root_device":{"size":"\u003e10"}}}]`},
 		{"i", "d41d8cd98f00b204e9800998ecf8427e", "", "--checksum: 32 characters; sha256 has 64 and sha512 has 128"},
 		{"i", "", "sda", "--root-device: invalid character"},
 		{"", sha256, "", "--checksum and --root-device need --image"},

@@ -47,7 +47,8 @@ func TestNodeCommands(t *testing.T) {
 	zeros := strings.Repeat("0", 64)
 	s.check(t, []said{
 		{"list", `UUID +NAME +POWER +STATE +MAINTENANCE\n`, ""},
-		{`create n1 --driver fake-hardware --resource-class gold --driver-info a=1 --driver-info b={"x":[1]} --property cpus=4 --mac 52:54:00:00:00:01 --mac 52-54-00-00-00-02`, uuid + `\n`, ""},
+		{`create n1 --driver fake-hardware --resource-class gold --driver-info a=1 --driver-info b={"x":[1]} --property cpus=4 --mac ` +
+			`52:54:00:00:00:01 --mac 52-54-00-00-00-02`, uuid + `\n`, ""},
 		{"create n1 --driver fake-hardware", "", `A node with name n1 already exists. \(HTTP 409\)`},
 		{"create --name n4 --driver fake-hardware --deploy-interface ramdisk --extra rack=7 --uuid 7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60",
 			`7a9c1d44-0e2b-4c55-8f6e-1b2c3d4e5f60\n`, ""},
@@ -58,22 +59,31 @@ func TestNodeCommands(t *testing.T) {
 		{"create n4 --name n5 --driver fake-hardware", "", `the node is called both n4 and --name n5: give one of them`},
 		{"create n4 n5", "", `accepts at most 1 arg\(s\), received 2; usage: .*`},
 		{"create n4 --driver fake-hardware --raid-interface magic", "", `.*magic.* \(HTTP 400\)`},
-		{"create n2 --driver magic", "", `No valid host was found. Reason: No conductor service registered which supports driver magic .* \(HTTP 400\)`},
-		{"create n_2/x --driver fake-hardware", "", `Cannot use "n_2/x" as the name of a node. Allowed are letters, digits and the characters - . _ ~ \(HTTP 400\)`},
+		{"create n2 --driver magic", "",
+			`No valid host was found. Reason: No conductor service registered which supports driver magic .* \(HTTP 400\)`},
+		{"create n_2/x --driver fake-hardware", "",
+			`Cannot use "n_2/x" as the name of a node. Allowed are letters, digits and the characters - . _ ~ \(HTTP 400\)`},
 		{"create n2 --driver-info novalue", "", `--driver-info "novalue" is not key=value`},
 		{"create n2 --property =4", "", `--property "=4" is not key=value`},
-		{"create n2 --driver fake-hardware --mac 52:54:00:00:00:01", "", `node ` + uuid + ` is enrolled, but adding its port 52:54:00:00:00:01: A port with MAC address 52:54:00:00:00:01 already exists. \(HTTP 409\)`},
-		{"create n3 --driver fake-hardware --mac nonsense", "", `node ` + uuid + ` is enrolled, but adding its port nonsense: Expected a MAC address but received nonsense. \(HTTP 400\)`},
+		{"create n2 --driver fake-hardware --mac 52:54:00:00:00:01", "",
+			`node ` + uuid +
+				` is enrolled, but adding its port 52:54:00:00:00:01: A port with MAC address 52:54:00:00:00:01 already exists. \(HTTP 409\)`},
+		{"create n3 --driver fake-hardware --mac nonsense", "",
+			`node ` + uuid + ` is enrolled, but adding its port nonsense: Expected a MAC address but received nonsense. \(HTTP 400\)`},
 		{"delete n2", "", ""},
 		{"delete n3", "", ""},
 		{"delete n3", "", `Node n3 could not be found. \(HTTP 404\)`},
 		{"list", `UUID .*\n` + uuid + ` +n1 +- +enroll +false\n`, ""},
 		{"show n9", "", `Node n9 could not be found. \(HTTP 404\)`},
-		{"show n1", `\{\n  .*"driver_info": \{\n    "a": "1",\n    "b": \{\n      "x": \[\n        1\n      \]\n    \}\n  \}.*"resource_class": "gold".*\}\n`, ""},
+		{"show n1",
+			`\{\n  .*"driver_info": \{\n    "a": "1",\n    "b": \{\n      "x": \[\n        1\n      \]\n    \}\n  \}.*"resource_class": ` +
+				`"gold".*\}\n`, ""},
 
 		// Verbs that are not legal here.
-		{"provide n1", "", `The requested action "provide" can not be performed on node "` + uuid + `" while it is in state "enroll". \(HTTP 400\)`},
-		{"inspect n1 --wait", "", `The requested action "inspect" can not be performed on node "` + uuid + `" while it is in state "enroll". \(HTTP 400\)`},
+		{"provide n1", "", `The requested action "provide" can not be performed on node "` + uuid +
+			`" while it is in state "enroll". \(HTTP 400\)`},
+		{"inspect n1 --wait", "", `The requested action "inspect" can not be performed on node "` + uuid +
+			`" while it is in state "enroll". \(HTTP 400\)`},
 		{"abort n1", "", `The requested action "abort" can not be performed on node "` + uuid + `" while it is in state "enroll". \(HTTP 400\)`},
 		{"manage nobody --wait", "", `Node nobody could not be found. \(HTTP 404\)`},
 
@@ -85,13 +95,16 @@ func TestNodeCommands(t *testing.T) {
 		{"deploy n1 --image http://images.example/x.raw --checksum abc", "", `--checksum: 3 characters; sha256 has 64 and sha512 has 128`},
 		{"deploy n1 --checksum " + zeros, "", `--checksum and --root-device need --image`},
 		{"deploy n1 --image x --root-device {", "", `--root-device: unexpected end of JSON input`},
-		{"deploy n1 --image x --root-device []", "", `--root-device: json: cannot unmarshal array into Go value of type map\[string\]interface \{\}`},
+		{"deploy n1 --image x --root-device []", "",
+			`--root-device: json: cannot unmarshal array into Go value of type map\[string\]interface \{\}`},
 		{"deploy n1 --image x --user-data nothing", "", `--user-data: open nothing: no such file or directory`},
-		{"deploy n1 --image http://images.example/x.raw --checksum " + zeros + ` --root-device {"size":">=10"} --hostname web --wait`, `.*write_image.*active\n`, ""},
+		{"deploy n1 --image http://images.example/x.raw --checksum " + zeros + ` --root-device {"size":">=10"} --hostname web --wait`,
+			`.*write_image.*active\n`, ""},
 		{"list", `UUID .*\n` + uuid + ` +n1 +power on +active +false\n`, ""},
 		{"show n1", `.*"image_os_hash_algo": "sha256".*"root_device": \{\n      "size": ">=10"\n    \}.*`, ""},
 		{"delete n1", "", `Can not delete node "` + uuid + `" while it is in provision state "active". .* \(HTTP 409\)`},
-		{"deploy n1", "", `The requested action "deploy" can not be performed on node "` + uuid + `" while it is in state "active". \(HTTP 400\)`},
+		{"deploy n1", "", `The requested action "deploy" can not be performed on node "` + uuid +
+			`" while it is in state "active". \(HTTP 400\)`},
 
 		// Power.
 		{"power n1 sideways", "", `power "sideways": use on, off, reboot, soft-off or soft-reboot`},
@@ -119,7 +132,8 @@ func TestNodeCommandsOfFailures(t *testing.T) {
 	s.check(t, []said{
 		{"create bad-power --driver fake-hardware --driver-info fake_power_fail=the-cable-is-out", `.*\n`, ""},
 		{"manage bad-power --wait", "", `node \S+ is "enroll": .*the-cable-is-out.*`},
-		{"why bad-power", `Node bad-power \(\S+\) is "enroll".\nWhy: .*the-cable-is-out.*History, newest first:\n.*ERROR.*the-cable-is-out.*`, ""},
+		{"why bad-power", `Node bad-power \(\S+\) is "enroll".\nWhy: .*the-cable-is-out.*History, newest first:\n.*ERROR.*the-cable-is-out.*`,
+			""},
 		{"create bad-delay --driver fake-hardware --driver-info fake_power_delay=soon", `.*\n`, ""},
 		{"manage bad-delay --wait", "", `.*driver_info/fake_power_delay must be seconds from 0 to 86400, or a text such as "250ms".*`},
 		{"create bad-clean --driver fake-hardware --driver-info fake_erase_devices_metadata_fail=worn-out", `.*\n`, ""},
@@ -133,7 +147,8 @@ func TestNodeCommandsOfFailures(t *testing.T) {
 		{"create bad-image --driver fake-hardware --driver-info fake_write_image_fail=paper-jam", `.*\n`, ""},
 		{"manage bad-image --wait", `.*\n`, ""},
 		{"provide bad-image --wait", `.*\n`, ""},
-		{"deploy bad-image --image http://images.example/x.raw --checksum " + strings.Repeat("0", 64) + " --wait", "", `node \S+ is "deploy failed": .*paper-jam.*`},
+		{"deploy bad-image --image http://images.example/x.raw --checksum " + strings.Repeat("0", 64) + " --wait", "",
+			`node \S+ is "deploy failed": .*paper-jam.*`},
 		{"why bad-image", `(?s).*Why: .*paper-jam.*`, ""},
 		{"undeploy bad-image --wait", `.*available\n`, ""},
 	})
@@ -149,7 +164,9 @@ func TestAbortByCommand(t *testing.T) {
 	s.must("manage", "n1", "--wait")
 	s.must("provide", "n1", "--wait")
 	f := s.node("deploy", "n1", "--image", "http://images.example/x.raw", "--checksum", strings.Repeat("0", 64), "--wait", "--timeout", "2s")
-	if f.code != 1 || !regexp.MustCompile(`billet: node n1 is still "(deploying|wait call-back)" after 2s; it goes on without being watched`).MatchString(f.stderr) {
+	if f.code != 1 ||
+		!regexp.MustCompile(`billet: node n1 is still "(deploying|wait call-back)" after 2s; it goes on without being watched`).
+			MatchString(f.stderr) {
 		t.Errorf("%+v", f)
 	}
 	s.must("abort", "n1")
@@ -172,7 +189,8 @@ func TestConfigDriveByCommand(t *testing.T) {
 	s.must("create", "n1", "--driver", "fake-hardware")
 	s.must("manage", "n1", "--wait")
 	s.must("provide", "n1", "--wait")
-	s.must("deploy", "n1", "--image", "http://images.example/x.raw", "--checksum", strings.Repeat("0", 64), "--ssh-key", filepath.Join(dir, "id.pub"), "--user-data", filepath.Join(dir, "init.sh"), "--wait")
+	s.must("deploy", "n1", "--image", "http://images.example/x.raw", "--checksum", strings.Repeat("0", 64), "--ssh-key",
+		filepath.Join(dir, "id.pub"), "--user-data", filepath.Join(dir, "init.sh"), "--wait")
 	info, _ := s.show("n1")["instance_info"].(map[string]any)
 	if info["configdrive"] != "******" || info["image_source"] != "http://images.example/x.raw" {
 		t.Errorf("instance_info %v", info)
@@ -221,7 +239,8 @@ func TestUserDataThatAreNoText(t *testing.T) {
 // A list of more nodes than fit on a page is whole, whatever the service calls itself and whatever path a proxy puts in front.
 func TestTheListFollowsNext(t *testing.T) {
 	for _, tt := range []struct{ prefix, public string }{
-		{"", "SERVER"}, {"", "http://elsewhere.example:6385"}, {"/baremetal", "SERVER/baremetal"}, {"/bare%20metal", "https://proxy.example/bare%20metal"},
+		{"", "SERVER"}, {"", "http://elsewhere.example:6385"}, {"/baremetal", "SERVER/baremetal"},
+		{"/bare%20metal", "https://proxy.example/bare%20metal"},
 	} {
 		var asked []string
 		var srv *httptest.Server
@@ -230,13 +249,15 @@ func TestTheListFollowsNext(t *testing.T) {
 			page := len(asked)
 			next := ""
 			if page < 3 {
-				next = fmt.Sprintf(`,"next":"%s/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u%d"`, strings.Replace(tt.public, "SERVER", srv.URL, 1), page)
+				next = fmt.Sprintf(`,"next":"%s/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u%d"`,
+					strings.Replace(tt.public, "SERVER", srv.URL, 1), page)
 			}
 			fmt.Fprintf(w, `{"nodes":[{"uuid":"u%d","name":"n%d","provision_state":"active"}]%s}`, page, page, next)
 		}))
 		f := billet(t, t.TempDir(), []string{"BILLET_API=" + srv.URL + tt.prefix + "/"}, "node", "list")
 		srv.Close()
-		want := []string{tt.prefix + "/v1/nodes", tt.prefix + "/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u1", tt.prefix + "/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u2"}
+		want := []string{tt.prefix + "/v1/nodes", tt.prefix + "/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u1",
+			tt.prefix + "/v1/nodes?sort_key=id&sort_dir=asc&limit=1&marker=u2"}
 		if strings.Join(asked, " ") != strings.Join(want, " ") {
 			t.Errorf("%+v: asked %v, want %v", tt, asked, want)
 		}
@@ -256,18 +277,23 @@ func TestServicesThatAreNone(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		{"a web page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, []string{"node", "list"}, `invalid character '<' looking for beginning of value`},
-		{"a proxy that is lost", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) }, []string{"node", "list"}, `no upstream \(HTTP 502\)`},
-		{"nothing at all", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, []string{"node", "list"}, "asking the service: Get \"http://[^\"]+/v1/nodes\": EOF \\(is `billet serve` running there\\? --api or BILLET_API names it\\)"},
+		{"a web page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>hello</html>") }, []string{"node", "list"},
+			`invalid character '<' looking for beginning of value`},
+		{"a proxy that is lost", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) },
+			[]string{"node", "list"}, `no upstream \(HTTP 502\)`},
+		{"nothing at all", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, []string{"node", "list"},
+			"asking the service: Get \"http://[^\"]+/v1/nodes\": EOF \\(is `billet serve` running there\\? --api or BILLET_API names it\\)"},
 		{"half an answer", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"nodes":[`)
 		}, []string{"node", "list"}, `reading the answer of GET /v1/nodes: unexpected EOF`},
 		{"an old service", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(406)
-			io.WriteString(w, `{"error_message":"{\"code\":406,\"title\":\"Not Acceptable\",\"description\":\"Version 1.115 was requested but the minor version is not supported by this service.\"}"}`)
+			io.WriteString(w, `{"error_message":"{\"code\":406,\"title\":\"Not Acceptable\",\"description\":\"Version 1.115 was requested but the `+
+				`minor version is not supported by this service.\"}"}`)
 		}, []string{"node", "show", "n1"}, `Version 1.115 was requested but the minor version is not supported by this service. \(HTTP 406\)`},
-		{"an error without words", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, []string{"node", "delete", "n1"}, ` ?\(HTTP 500\)`},
+		{"an error without words", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, []string{"node", "delete", "n1"},
+			` ?\(HTTP 500\)`},
 	} {
 		srv := httptest.NewServer(tt.answer)
 		billet(t, t.TempDir(), []string{"BILLET_API=" + srv.URL}, tt.args...).says(t, tt.what, tt.want)

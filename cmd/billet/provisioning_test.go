@@ -16,8 +16,10 @@ func TestAddressesToHandOut(t *testing.T) {
 		{"upper half of the narrowest", "192.0.2.1/29", "", "full", "", "192.0.2.4-192.0.2.6"},
 		{"the top of the address space", "255.255.255.1/24", "", "full", "", "255.255.255.128-255.255.255.254"},
 		{"as asked", "10.0.0.1/24", "10.0.0.20-10.0.0.30", "full", "10.0.0.254", "10.0.0.20-10.0.0.30 via 10.0.0.254"},
-		{"elsewhere", "10.0.0.1/24", "10.0.1.20-10.0.1.30", "full", "", "dhcp_range: 10.0.1.20-10.0.1.30 does not lie in 10.0.0.0/24, the network of eth1"},
-		{"over the end", "10.0.0.1/24", "10.0.0.20-10.0.1.30", "full", "", "dhcp_range: 10.0.0.20-10.0.1.30 does not lie in 10.0.0.0/24, the network of eth1"},
+		{"elsewhere", "10.0.0.1/24", "10.0.1.20-10.0.1.30", "full",
+			"", "dhcp_range: 10.0.1.20-10.0.1.30 does not lie in 10.0.0.0/24, the network of eth1"},
+		{"over the end", "10.0.0.1/24", "10.0.0.20-10.0.1.30", "full", "",
+			"dhcp_range: 10.0.0.20-10.0.1.30 does not lie in 10.0.0.0/24, the network of eth1"},
 		{"too narrow", "10.0.0.1/30", "", "full", "", "dhcp_range: 10.0.0.0/30 is too small to take half of it; set the key"},
 		{"too narrow, but set", "10.0.0.1/30", "10.0.0.2-10.0.0.2", "full", "", "10.0.0.2-10.0.0.2"},
 		{"narrow beside another server", "10.0.0.1/30", "", "proxy", "", "10.0.0.2-10.0.0.2"},
@@ -44,7 +46,8 @@ func TestFindProvisioning(t *testing.T) {
 	if err != nil || p.ip.String() != "127.0.0.1" || p.prefix.String() != "127.0.0.0/8" {
 		t.Errorf("%+v %v", p, err)
 	}
-	if _, err := findProvisioning(&Config{ProvisionInterface: "no-such-nic"}); err == nil || !strings.Contains(err.Error(), `there is no network interface "no-such-nic" here`) {
+	if _, err := findProvisioning(&Config{ProvisionInterface: "no-such-nic"}); err == nil ||
+		!strings.Contains(err.Error(), `there is no network interface "no-such-nic" here`) {
 		t.Error(err)
 	}
 }

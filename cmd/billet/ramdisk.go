@@ -49,7 +49,8 @@ func ramdiskBuildCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar((*string)(&o.Flavor), "flavor", string(ramdisk.Generic), "kernel and drivers: generic (ordinary servers) or cloud (virtual machines)")
+	f.StringVar((*string)(&o.Flavor), "flavor", string(ramdisk.Generic),
+		"kernel and drivers: generic (ordinary servers) or cloud (virtual machines)")
 	f.StringVar(&o.OutDir, "out", "", "directory for vmlinuz, initramfs and manifest.json")
 	f.StringVar(&o.Init, "agent", "", "static agent executable (default: the one inside billet)")
 	f.StringVar(&o.KernelVersion, "kernel-version", "", "kernel to take, such as 6.1.0-56 (default: the newest in the package lists)")
@@ -91,6 +92,7 @@ func printManifest(w io.Writer, output, dir string, m ramdisk.Manifest) error {
 	for _, a := range []ramdisk.Artifact{m.Kernel, m.Initramfs} {
 		fmt.Fprintf(w, "%-40s %6.1f MB  sha256 %s\n", filepath.Join(dir, a.File), float64(a.Size)/1e6, a.SHA256)
 	}
-	_, err := fmt.Fprintf(w, "kernel %s, %d modules, %.1f MB together\n", m.KernelRelease, len(m.Modules), float64(m.Kernel.Size+m.Initramfs.Size)/1e6)
+	_, err := fmt.Fprintf(w, "kernel %s, %d modules, %.1f MB together\n", m.KernelRelease, len(m.Modules),
+		float64(m.Kernel.Size+m.Initramfs.Size)/1e6)
 	return err
 }

@@ -36,7 +36,8 @@ func TestBuiltInRules(t *testing.T) {
 		if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 			t.Errorf("%s: %v", tt.yaml, err)
 		}
-		if tt.yaml == good && (len(list) != 2 || list[0].UUID != "dell-bmc" || !list[0].Sensitive || list[0].Priority != 100 || len(list[0].Conditions) != 2 || list[1].UUID != "00000000-0000-0000-0000-000000000001") {
+		if tt.yaml == good && (len(list) != 2 || list[0].UUID != "dell-bmc" || !list[0].Sensitive || list[0].Priority != 100 ||
+			len(list[0].Conditions) != 2 || list[1].UUID != "00000000-0000-0000-0000-000000000001") {
 			t.Errorf("%+v", list)
 		}
 	}
@@ -47,7 +48,8 @@ func TestBuiltInRules(t *testing.T) {
 	if err := os.WriteFile(path, []byte("- {}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := builtInRules(path); err == nil || err.Error() != "inspection_rules_built_in: "+path+`: rule 1: An inspection rule needs "actions": a list of at least one action.` {
+	if _, err := builtInRules(path); err == nil ||
+		err.Error() != "inspection_rules_built_in: "+path+`: rule 1: An inspection rule needs "actions": a list of at least one action.` {
 		t.Error(err)
 	}
 	if list, err := builtInRules(""); list != nil || err != nil {
@@ -56,7 +58,8 @@ func TestBuiltInRules(t *testing.T) {
 }
 
 func TestDiscoveryNeedsItsDriver(t *testing.T) {
-	if _, err := load(t, "", nil, []string{"--discovery=true", "--enabled-hardware-types", "fake-hardware"}); err == nil || err.Error() != "discovery_driver: ipmi is not among enabled_hardware_types" {
+	if _, err := load(t, "", nil, []string{"--discovery=true", "--enabled-hardware-types", "fake-hardware"}); err == nil ||
+		err.Error() != "discovery_driver: ipmi is not among enabled_hardware_types" {
 		t.Error(err)
 	}
 	c, err := load(t, "", nil, []string{"--discovery=true", "--discovery-driver", "fake-hardware"})

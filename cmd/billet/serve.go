@@ -52,7 +52,8 @@ func serveCommand() *cobra.Command {
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Args: cobra.NoArgs, Short: "Check the configuration and print it as a YAML file",
-		Long: "Check the configuration and print it as a YAML file that billet serve --config reads. A password in `database` is printed as it is.",
+		Long: "Check the configuration and print it as a YAML file that billet serve --config reads. A password in `database` is printed as it " +
+			"is.",
 	}
 	addConfigFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -144,7 +145,8 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		LogDir:    filepath.Join(c.DataDir, "deploy-logs"),
 		LogKeep:   conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
 		FastTrack: c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
-		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers, Wakeups: db.Wakeups(ctx), Notify: db.Wake,
+		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers,
+		Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
 	})
 	auth, err := authenticator(c, log)

@@ -72,9 +72,10 @@ type watchOptions struct {
 func nodeWatch() *cobra.Command {
 	var until bool
 	var timeout time.Duration
-	cmd := &cobra.Command{Use: "watch NODE", Short: "Show live what a node goes through", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return watch(cmd.Context(), newClient(cmd), args[0], cmd.OutOrStdout(), watchOptions{Timeout: timeout, UntilStable: until})
-	}}
+	cmd := &cobra.Command{Use: "watch NODE", Short: "Show live what a node goes through", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return watch(cmd.Context(), newClient(cmd), args[0], cmd.OutOrStdout(), watchOptions{Timeout: timeout, UntilStable: until})
+		}}
 	cmd.Flags().BoolVar(&until, "until-stable", false, "end when the node arrives or fails")
 	cmd.Flags().DurationVar(&timeout, "timeout", 24*time.Hour, "end after this")
 	return cmd
@@ -159,7 +160,8 @@ func (v *view) show(t trip, h historyPage) {
 		if len(p.Disks) > 1 {
 			detail = ""
 		}
-		line := strings.TrimRight(fmt.Sprintf("    %s %s of %s (%d %%) %s", p.Step, megabytes(p.Done), megabytes(p.Total), 100*p.Done/p.Total, detail), " ")
+		line := strings.TrimRight(fmt.Sprintf("    %s %s of %s (%d %%) %s", p.Step, megabytes(p.Done), megabytes(p.Total), 100*p.Done/p.Total,
+			detail), " ")
 		for _, d := range p.Disks {
 			if len(p.Disks) > 1 && d.Total > 0 {
 				line += fmt.Sprintf("; %s %s %d %%", d.Name, d.What, 100*d.Done/d.Total)

@@ -58,12 +58,15 @@ func TestWatchShowsWhatHappensOnce(t *testing.T) {
 			"boot_events": [{"MAC": "m", "Service": "dhcp", "What": "DISCOVER", "At": "` + now.Format(time.RFC3339Nano) + `"}]}`,
 			history: event("e1", "Step deploy.deploy started.", now) + "," + old},
 		moment{progress: `{"uuid": "u", "provision_state": "wait call-back", "target_provision_state": "active", "flow": "deploy", ` + waits + `,
-			"progress": {"step": "write_image", "detail": "x.raw", "done": 5000000, "total": 10000000}}`, history: event("e1", "Step deploy.deploy started.", now)},
+			"progress": {"step": "write_image", "detail": "x.raw", "done": 5000000,
+				"total": 10000000}}`, history: event("e1", "Step deploy.deploy started.", now)},
 		moment{progress: `{"uuid": "u", "provision_state": "wait call-back", "target_provision_state": "active", "flow": "deploy",
 			"progress": {"step": "erase_devices", "detail": "/dev/sdb: x", "done": 3000000, "total": 20000000,
-			"disks": [{"name": "/dev/sda", "what": "overwriting", "done": 1, "total": 4}, {"name": "/dev/sdb", "what": "waits for its turn", "done": 0, "total": 9}, {"name": "/dev/sdc"}]}}`},
+			"disks": [{"name": "/dev/sda", "what": "overwriting", "done": 1, "total": 4}, {"name": "/dev/sdb", "what": "waits for its turn",
+				"done": 0, "total": 9}, {"name": "/dev/sdc"}]}}`},
 		moment{status: 500, progress: "the database is away"},
-		moment{progress: `{"uuid": "u", "provision_state": "active"}`, history: event("e2", "The deploy has ended well.", now) + "," + event("e1", "Step deploy.deploy started.", now)},
+		moment{progress: `{"uuid": "u", "provision_state": "active"}`,
+			history: event("e2", "The deploy has ended well.", now) + "," + event("e1", "Step deploy.deploy started.", now)},
 	)
 	var out bytes.Buffer
 	if err := watch(t.Context(), c, "n1", &out, watchOptions{Since: began, Timeout: time.Minute, UntilStable: true}); err != nil {
@@ -89,11 +92,16 @@ func TestWatchEnds(t *testing.T) {
 		want string
 	}{
 		{"well", moment{progress: `{"uuid": "u", "provision_state": "available"}`}, ""},
-		{"in a failure", moment{progress: `{"uuid": "u", "provision_state": "deploy failed", "target_provision_state": "active", "last_error": "no disk"}`}, `node u is "deploy failed": no disk`},
+		{"in a failure",
+			moment{progress: `{"uuid": "u", "provision_state": "deploy failed", "target_provision_state": "active", "last_error": "no disk"}`},
+			`node u is "deploy failed": no disk`},
 		{"in error", moment{progress: `{"uuid": "u", "provision_state": "error"}`}, `node u is "error": -`},
-		{"with a verification that failed", moment{progress: `{"uuid": "u", "provision_state": "enroll", "last_error": "no BMC"}`}, `node u is "enroll": no BMC`},
-		{"with an unknown node", moment{status: 404, progress: `{"error_message": "{\"faultstring\": \"Node n1 could not be found.\"}"}`}, "Node n1 could not be found. (HTTP 404)"},
-		{"at its time-out", moment{progress: `{"uuid": "u", "provision_state": "cleaning", "target_provision_state": "available", "flow": "clean"}`},
+		{"with a verification that failed", moment{progress: `{"uuid": "u", "provision_state": "enroll", "last_error": "no BMC"}`},
+			`node u is "enroll": no BMC`},
+		{"with an unknown node", moment{status: 404, progress: `{"error_message": "{\"faultstring\": \"Node n1 could not be found.\"}"}`},
+			"Node n1 could not be found. (HTTP 404)"},
+		{"at its time-out",
+			moment{progress: `{"uuid": "u", "provision_state": "cleaning", "target_provision_state": "available", "flow": "clean"}`},
 			`node n1 is still "cleaning" after 700ms; it goes on without being watched`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

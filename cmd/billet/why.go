@@ -57,20 +57,21 @@ type lastLines struct {
 func nodeWhy() *cobra.Command {
 	var asJSON bool
 	var lines int
-	cmd := &cobra.Command{Use: "why NODE", Short: "Say why a node failed or what it waits for, and what was seen of it", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		c, out := newClient(cmd), cmd.OutOrStdout()
-		var raw json.RawMessage
-		if err := c.do(cmd.Context(), "GET", "/billet/v1/nodes/"+url.PathEscape(args[0])+"/why", nil, &raw); err != nil {
-			return err
-		}
-		if asJSON {
-			e := json.NewEncoder(out)
-			e.SetIndent("", "  ")
-			e.SetEscapeHTML(false)
-			return e.Encode(raw)
-		}
-		return explain(cmd.Context(), c, out, args[0], raw, lines)
-	}}
+	cmd := &cobra.Command{Use: "why NODE", Short: "Say why a node failed or what it waits for, and what was seen of it",
+		Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			c, out := newClient(cmd), cmd.OutOrStdout()
+			var raw json.RawMessage
+			if err := c.do(cmd.Context(), "GET", "/billet/v1/nodes/"+url.PathEscape(args[0])+"/why", nil, &raw); err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(out)
+				e.SetIndent("", "  ")
+				e.SetEscapeHTML(false)
+				return e.Encode(raw)
+			}
+			return explain(cmd.Context(), c, out, args[0], raw, lines)
+		}}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known as JSON")
 	cmd.Flags().IntVar(&lines, "lines", 20, "how many of the last lines of the agent and of the serial line to print, 0 to 200")
 	return cmd
@@ -123,7 +124,8 @@ func (e *evidence) print(out io.Writer, lines int) {
 		case s.EndedAt == nil:
 			fmt.Fprintf(out, "  %s  %s.%s has not ended\n", s.StartedAt.Format(time.TimeOnly), s.Interface, s.Step)
 		default:
-			fmt.Fprintf(out, "  %s  %s.%s took %.1f s\n", s.StartedAt.Format(time.TimeOnly), s.Interface, s.Step, s.EndedAt.Sub(*s.StartedAt).Seconds())
+			fmt.Fprintf(out, "  %s  %s.%s took %.1f s\n", s.StartedAt.Format(time.TimeOnly), s.Interface, s.Step,
+				s.EndedAt.Sub(*s.StartedAt).Seconds())
 		}
 	}
 	fmt.Fprintln(out, "\nHow far the machine came:")

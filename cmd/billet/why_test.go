@@ -12,14 +12,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const failedEvidence = `{"flow": "deploy", "sentence": "the machine's kernel panicked", "started_at": "2026-11-03T12:00:00+00:00", "failed_at": "2026-11-03T12:01:00+00:00",
-	"steps": [{"interface": "deploy", "step": "deploy", "started_at": "2026-11-03T12:00:00+00:00", "ended_at": "2026-11-03T12:00:20.500000+00:00"},
+const failedEvidence = `{"flow": "deploy", "sentence": "the machine's kernel panicked", "started_at": "2026-11-03T12:00:00+00:00",
+	"failed_at": "2026-11-03T12:01:00+00:00",
+	"steps": [{"interface": "deploy", "step": "deploy", "started_at": "2026-11-03T12:00:00+00:00",
+		"ended_at": "2026-11-03T12:00:20.500000+00:00"},
 		{"interface": "deploy", "step": "write_image", "started_at": "2026-11-03T12:00:21+00:00", "ended_at": null},
 		{"interface": "deploy", "step": "boot_instance", "started_at": null, "ended_at": null}],
 	"phases": [{"phase": "dhcp", "first": "2026-11-03T12:00:02+00:00", "last": "2026-11-03T12:00:04+00:00", "times": 3, "what": "DISCOVER"},
 		{"phase": "kernel", "first": "2026-11-03T12:00:06+00:00", "last": "2026-11-03T12:00:06+00:00", "times": 1, "what": "kernel: complete"}],
 	"boot_events": [{"mac": "52:54:00:00:00:01", "service": "dhcp", "what": "DISCOVER", "at": "2026-11-03T12:00:02+00:00"}],
-	"serial": {"lines": [{"at": "2026-11-03T12:00:07+00:00", "text": "one"}, {"at": "2026-11-03T12:00:08+00:00", "text": "two & three"}, {"at": "2026-11-03T12:00:09+00:00", "text": "Kernel panic"}], "note": null},
+	"serial": {"lines": [{"at": "2026-11-03T12:00:07+00:00", "text": "one"}, {"at": "2026-11-03T12:00:08+00:00", "text": "two & three"},
+		{"at": "2026-11-03T12:00:09+00:00", "text": "Kernel panic"}], "note": null},
 	"agent_log": {"lines": [], "note": "never called"}, "files": ["/var/lib/billet/deploy-logs/x-serial.log"]}`
 
 // explained is what `billet node why` prints of an answer.
@@ -82,13 +85,16 @@ Kept on the conductor's host:
 	for _, tt := range []struct{ name, answer, want string }{
 		{"failed", head("deploy failed", `"the machine's kernel panicked"`) + `"running": null, "failed": ` + failedEvidence + `}`,
 			"Node n1 (u) is \"deploy failed\".\nWhy: the machine's kernel panicked\n" + evidence + history},
-		{"running", head("wait call-back", `"The deploy has run for 5 s."`) + `"running": ` + failedEvidence + `, "failed": {"flow": "clean", "sentence": "older"}}`,
+		{"running", head("wait call-back", `"The deploy has run for 5 s."`) + `"running": ` + failedEvidence +
+			`, "failed": {"flow": "clean", "sentence": "older"}}`,
 			"Node n1 (u) is \"wait call-back\".\nWhy: The deploy has run for 5 s.\n" + evidence + history},
 		{"well again", head("active", "null") + `"running": null, "failed": ` + failedEvidence + `}`,
 			"Node n1 (u) is \"active\".\nIts last failure, deploy of 2026-11-03 12:01:00: the machine's kernel panicked\n" + evidence + history},
-		{"in maintenance", head("clean failed", `"the machine's kernel panicked"`) + `"way_on": "Mend it.", "running": null, "failed": ` + failedEvidence + `}`,
+		{"in maintenance", head("clean failed", `"the machine's kernel panicked"`) + `"way_on": "Mend it.", "running": null, "failed": ` +
+			failedEvidence + `}`,
 			"Node n1 (u) is \"clean failed\".\nWhy: the machine's kernel panicked\nThe way on: Mend it.\n" + evidence + history},
-		{"nothing ever failed", `{"uuid": "u", "name": null, "provision_state": "enroll", "sentence": "no answer", "running": null, "failed": null}`,
+		{"nothing ever failed",
+			`{"uuid": "u", "name": null, "provision_state": "enroll", "sentence": "no answer", "running": null, "failed": null}`,
 			"Node u is \"enroll\".\nWhy: no answer\n" + history},
 	} {
 		got, err := explained(t, tt.answer, "--lines", "2")

@@ -66,7 +66,8 @@ func openRequest(console uint32, c suite) []byte {
 // login does the whole RAKP, checking what the BMC must prove.
 func (c *client) login(suite suite) {
 	c.t.Helper()
-	s := &session{suite: suite, console: 0xC0FFEE, role: nameOnlyLookup | byte(Administrator), name: []byte(c.srv.User), clientRandom: random16()}
+	s := &session{suite: suite, console: 0xC0FFEE, role: nameOnlyLookup | byte(Administrator), name: []byte(c.srv.User),
+		clientRandom: random16()}
 	c.s = s
 	s.id = binary.LittleEndian.Uint32(c.setUp(payloadOpenRequest, openRequest(s.console, suite))[8:])
 	one := append([]byte{0, 0, 0, 0}, le32(s.id)...)
@@ -78,7 +79,8 @@ func (c *client) login(suite suite) {
 	if want := suite.mac(password, s.ids(), s.clientRandom[:], s.bmcRandom[:], c.srv.GUID[:], s.who()); !bytes.Equal(two[40:], want) {
 		c.t.Fatal("RAKP message 2 proves nothing")
 	}
-	four := c.setUp(payloadRAKP3, append(append([]byte{0, 0, 0, 0}, le32(s.id)...), suite.mac(password, s.bmcRandom[:], le32(s.console), s.who())...))
+	four := c.setUp(payloadRAKP3, append(append([]byte{0, 0, 0, 0}, le32(s.id)...),
+		suite.mac(password, s.bmcRandom[:], le32(s.console), s.who())...))
 	s.sik = suite.mac(password, s.clientRandom[:], s.bmcRandom[:], s.who())
 	s.k1, s.k2 = suite.mac(s.sik, bytes.Repeat([]byte{1}, 20)), suite.mac(s.sik, bytes.Repeat([]byte{2}, 20))
 	if want := suite.mac(s.sik, s.clientRandom[:], le32(s.id), c.srv.GUID[:])[:suite.code]; !bytes.Equal(four[8:], want) {

@@ -113,13 +113,15 @@ func TestEveryCommandChecks(t *testing.T) {
 		l, s := active(t, &fakeMachine{})
 		if c.min > Callback {
 			s.privilege = c.min - 1
-			if code, _ := l.dispatch(&call{session: s, request: request{netFn: c.netFn, cmd: c.cmd, data: make([]byte, 20)}}); code != codeNoPrivilege {
+			if code,
+				_ := l.dispatch(&call{session: s, request: request{netFn: c.netFn, cmd: c.cmd, data: make([]byte, 20)}}); code != codeNoPrivilege {
 				t.Errorf("%#x/%#x below its privilege: %#x", c.netFn, c.cmd, code)
 			}
 			s.privilege = Administrator
 		}
 		if c.length > 0 {
-			if code, _ := l.dispatch(&call{session: s, request: request{netFn: c.netFn, cmd: c.cmd, data: make([]byte, c.length-1)}}); code != codeTooShort {
+			if code,
+				_ := l.dispatch(&call{session: s, request: request{netFn: c.netFn, cmd: c.cmd, data: make([]byte, c.length-1)}}); code != codeTooShort {
 				t.Errorf("%#x/%#x with a byte missing: %#x", c.netFn, c.cmd, code)
 			}
 		}

@@ -42,7 +42,8 @@ func FuzzReceive(f *testing.F) {
 		l.receive(over, datagram{to: from, bytes: b})
 		l.receive(over, datagram{to: from, bytes: sealed(s, payloadIPMI, b)})
 		if s.sol == nil {
-			s.sol, l.sol = &sol{in: make(chan []byte, 1), more: make(chan struct{}, 1), ended: make(chan struct{}), seqOut: 3, pending: []byte("abc")}, s
+			s.sol, l.sol = &sol{in: make(chan []byte, 1), more: make(chan struct{}, 1), ended: make(chan struct{}), seqOut: 3,
+				pending: []byte("abc")}, s
 		}
 		l.receive(over, datagram{to: from, bytes: sealed(s, payloadSOL, b)})
 		l.work.Wait()

@@ -13,7 +13,8 @@ import (
 // halfway opens a session and goes through RAKP 1 and 2; finish sends RAKP 3 and returns the status.
 func (c *client) halfway(console uint32) (finish func() byte) {
 	c.t.Helper()
-	s := &session{suite: suites[0], console: console, role: nameOnlyLookup | byte(Administrator), name: []byte(c.srv.User), clientRandom: random16()}
+	s := &session{suite: suites[0], console: console, role: nameOnlyLookup | byte(Administrator), name: []byte(c.srv.User),
+		clientRandom: random16()}
 	opened := c.setUp(payloadOpenRequest, openRequest(console, s.suite))
 	s.id = uint32(opened[8]) | uint32(opened[9])<<8 | uint32(opened[10])<<16 | uint32(opened[11])<<24
 	one := append([]byte{0, 0, 0, 0}, le32(s.id)...)
@@ -21,7 +22,8 @@ func (c *client) halfway(console uint32) (finish func() byte) {
 	two := c.setUp(payloadRAKP1, append(append(one, s.role, 0, 0), s.who()[1:]...))
 	s.bmcRandom = [16]byte(two[8:])
 	return func() byte {
-		three := append(append([]byte{0, 0, 0, 0}, le32(s.id)...), s.suite.mac(key([]byte(c.srv.Password)), s.bmcRandom[:], le32(s.console), s.who())...)
+		three := append(append([]byte{0, 0, 0, 0}, le32(s.id)...),
+			s.suite.mac(key([]byte(c.srv.Password)), s.bmcRandom[:], le32(s.console), s.who())...)
 		p, err := parsePacket(c.roundTrip(plusHeader(payloadRAKP3, 0, 0, three)))
 		if err != nil || p.kind != payloadRAKP4 {
 			c.t.Fatalf("RAKP 4: %v", err)

@@ -83,7 +83,8 @@ func TestIpmitoolSOL(whole *testing.T) {
 		expect(t, terminal, "SeaBIOS again")
 	})
 	t.Run("one console at a time", func(t *testing.T) {
-		if out, err := ipmitool(t, s, addr, "sol", "activate"); err == nil || !strings.Contains(out, "SOL payload already active on another session") {
+		if out, err := ipmitool(t, s, addr, "sol", "activate"); err == nil ||
+			!strings.Contains(out, "SOL payload already active on another session") {
 			t.Errorf("%v %s", err, out)
 		}
 	})

@@ -83,10 +83,12 @@ func TestWhatIsBuiltAgain(t *testing.T) {
 		return img
 	}
 	first := build()
-	if first.Cached || k.made != 1 || first.Size != int64(len("image of test.raw")) || first.Virtual != first.Size || first.Path != filepath.Join(dir, "test.raw") {
+	if first.Cached || k.made != 1 || first.Size != int64(len("image of test.raw")) || first.Virtual != first.Size ||
+		first.Path != filepath.Join(dir, "test.raw") {
 		t.Errorf("built %+v, %d times", first, k.made)
 	}
-	if want := []string{"test.raw", "test.raw.json", "test.raw.sha256", "test.vmlinuz", "test.vmlinuz.sha256"}; !cmp.Equal(want, files(t, dir)) {
+	if want := []string{"test.raw", "test.raw.json", "test.raw.sha256", "test.vmlinuz", "test.vmlinuz.sha256"}; !cmp.Equal(want,
+		files(t, dir)) {
 		t.Errorf("the folder holds %v, want %v", files(t, dir), want)
 	}
 	tests := []struct {
@@ -198,7 +200,8 @@ func TestBuildsAtOnce(t *testing.T) {
 	k.inputs = "2"
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Build(ctx, kind, Options{OutDir: dir}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waiting for another build in "+dir) {
+	if _, err := Build(ctx, kind, Options{OutDir: dir}); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "waiting for another build in "+dir) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -219,7 +222,8 @@ func TestDescription(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"kind": "test", "path": img.Path, "format": "raw", "size": float64(img.Size), "virtual_size": float64(img.Size), "sha256": img.SHA256, "key": img.Key, "cached": false}
+	want := map[string]any{"kind": "test", "path": img.Path, "format": "raw", "size": float64(img.Size), "virtual_size": float64(img.Size),
+		"sha256": img.SHA256, "key": img.Key, "cached": false}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -228,7 +232,8 @@ func TestDescription(t *testing.T) {
 	if err := os.Rename(dir, moved); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := Build(t.Context(), "test", Options{OutDir: moved}); err != nil || !again.Cached || again.Path != filepath.Join(moved, "test.raw") {
+	if again, err := Build(t.Context(), "test", Options{OutDir: moved}); err != nil || !again.Cached ||
+		again.Path != filepath.Join(moved, "test.raw") {
 		t.Errorf("%+v, %v", again, err)
 	}
 }
@@ -240,7 +245,8 @@ func TestWhereItCannotBuild(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Build(t.Context(), kind, Options{OutDir: filepath.Join(file, "x")}); err == nil || !strings.Contains(err.Error(), "making the images' directory") {
+	if _, err := Build(t.Context(), kind, Options{OutDir: filepath.Join(file, "x")}); err == nil ||
+		!strings.Contains(err.Error(), "making the images' directory") {
 		t.Errorf("error %v", err)
 	}
 	r := recipes[kind]
@@ -251,7 +257,8 @@ func TestWhereItCannotBuild(t *testing.T) {
 	}
 	r.tools = []tool{{"no-such-program", "its-package"}}
 	recipes[kind] = r
-	if _, err := Build(t.Context(), kind, Options{OutDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "apt-get install its-package") {
+	if _, err := Build(t.Context(), kind, Options{OutDir: t.TempDir()}); err == nil ||
+		!strings.Contains(err.Error(), "apt-get install its-package") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -330,7 +337,8 @@ func TestPartition(t *testing.T) {
 			t.Errorf("the second partition's GUID: %s", said)
 		}
 	}
-	if err := (&build{dir: dir}).partition(t.Context(), layout{espMiB: 4, diskGUID: guid, root: "/none"}, filepath.Join(dir, "x")); err == nil || !strings.Contains(err.Error(), "measuring the root file system") {
+	if err := (&build{dir: dir}).partition(t.Context(), layout{espMiB: 4, diskGUID: guid, root: "/none"},
+		filepath.Join(dir, "x")); err == nil || !strings.Contains(err.Error(), "measuring the root file system") {
 		t.Errorf("no root file system: %v", err)
 	}
 }
@@ -346,14 +354,16 @@ func TestMakeESP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			esp, err := b.makeESP(t.Context(), []espFile{{"EFI/BOOT/BOOTX64.EFI", config}, {"grub/grub.cfg", config}, {"EFI/BOOT/more", config}}, mib)
+			esp, err := b.makeESP(t.Context(), []espFile{{"EFI/BOOT/BOOTX64.EFI", config}, {"grub/grub.cfg", config}, {"EFI/BOOT/more", config}},
+				mib)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if text := run(t, "mtools", "mtype", "-i", esp, "::/EFI/BOOT/more"); text != "config\n" {
 				t.Errorf("a file holds %q", text)
 			}
-			if said := run(t, "util-linux", "blkid", "--probe", "--output", "export", esp); !strings.Contains(said, "LABEL="+espLabel) || !strings.Contains(said, "VERSION="+kind) {
+			if said := run(t, "util-linux", "blkid", "--probe", "--output", "export", esp); !strings.Contains(said, "LABEL="+espLabel) ||
+				!strings.Contains(said, "VERSION="+kind) {
 				t.Errorf("%d MiB: %s", mib, said)
 			}
 			run(t, "dosfstools", "fsck.vfat", "-n", esp)
@@ -388,7 +398,8 @@ func TestCopyAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(to)
-	if err != nil || len(got) != 8<<20 || !bytes.Equal(got[1<<20:1<<20+len(data)], data) || !allZero(got[1<<20+len(data):]) || !allZero(got[:1<<20]) {
+	if err != nil || len(got) != 8<<20 || !bytes.Equal(got[1<<20:1<<20+len(data)], data) || !allZero(got[1<<20+len(data):]) ||
+		!allZero(got[:1<<20]) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	used, err := strconv.Atoi(strings.Fields(run(t, "coreutils", "du", "--block-size=1K", to))[0])
@@ -408,7 +419,8 @@ func TestInstallGRUBRefuses(t *testing.T) {
 	}
 	defer f.Close()
 	for _, size := range []int{0, 511, coreSizeLimit + 1} {
-		if err := installGRUB(f, make([]byte, size)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("and %d bytes; want 512 and up to 1048576", size)) {
+		if err := installGRUB(f, make([]byte, size)); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("and %d bytes; want 512 and up to 1048576", size)) {
 			t.Errorf("a core of %d bytes: %v", size, err)
 		}
 	}
@@ -481,7 +493,8 @@ func TestTextsOfTheImages(t *testing.T) {
 	if out, err := exec.Command("sh", "-n", "-c", finish).CombinedOutput(); err != nil {
 		t.Errorf("the script at the end: %v: %s", err, out)
 	}
-	for name, text := range map[string]string{"early": earlyConfig, "Debian's ESP": debianBoot, "Debian's menu": debianFiles["boot/grub/grub.cfg"], "serial": serialConfig} {
+	for name, text := range map[string]string{"early": earlyConfig, "Debian's ESP": debianBoot,
+		"Debian's menu": debianFiles["boot/grub/grub.cfg"], "serial": serialConfig} {
 		cmd := exec.Command("grub-script-check")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -504,14 +517,16 @@ func TestDebianIsFoundByTheAgent(t *testing.T) {
 	}
 	esp := plant(2, espLabel, map[string]string{"grub/grub.cfg": debianBoot, "EFI/BOOT/BOOTX64.EFI": "MZ"})
 	esp.ESP = true
-	root := plant(3, "root", map[string]string{"boot/grub/grub.cfg": debianFiles["boot/grub/grub.cfg"], "vmlinuz": "kernel", "initrd.img": "initrd"})
+	root := plant(3, "root", map[string]string{"boot/grub/grub.cfg": debianFiles["boot/grub/grub.cfg"], "vmlinuz": "kernel",
+		"initrd.img": "initrd"})
 	for firmware, loader := range map[string]string{"bios": "", "uefi": `\EFI\BOOT\BOOTX64.EFI`} {
 		e, err := bootmenu.Find([]bootmenu.Volume{esp, root}, loader)
 		if err != nil {
 			t.Errorf("%s: %v", firmware, err)
 			continue
 		}
-		if want := "BOOT_IMAGE=/vmlinuz root=LABEL=root ro console=tty0 console=ttyS0,115200n8 quiet"; e.Kernel.Volume.Number != 3 || e.CommandLine != want || len(e.Initrds) != 1 {
+		if want := "BOOT_IMAGE=/vmlinuz root=LABEL=root ro console=tty0 console=ttyS0,115200n8 quiet"; e.Kernel.Volume.Number != 3 ||
+			e.CommandLine != want || len(e.Initrds) != 1 {
 			t.Errorf("%s: it starts %+v", firmware, e)
 		}
 	}

@@ -20,14 +20,15 @@ var debianPackages = []string{
 
 // debianFiles are written before the packages are configured, so that their scripts see them.
 var debianFiles = map[string]string{
-	"etc/initramfs-tools/conf.d/billet":            "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=3\n",
-	"etc/initramfs-tools/modules":                  "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\ncrc32c_generic\n",
-	"etc/fstab":                                    "LABEL=root / ext4 errors=remount-ro 0 1\n",
-	"etc/hostname":                                 "debian\n",
-	"etc/hosts":                                    "127.0.0.1 localhost\n::1 localhost ip6-localhost\n",
-	"etc/machine-id":                               "",
-	"etc/systemd/network/80-dhcp.network":          "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=ipv6\n",
-	"boot/grub/grub.cfg":                           serialConfig + "linux /vmlinuz root=LABEL=root ro console=tty0 console=ttyS0,115200n8 quiet\ninitrd /initrd.img\nboot\n",
+	"etc/initramfs-tools/conf.d/billet":   "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=3\n",
+	"etc/initramfs-tools/modules":         "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\ncrc32c_generic\n",
+	"etc/fstab":                           "LABEL=root / ext4 errors=remount-ro 0 1\n",
+	"etc/hostname":                        "debian\n",
+	"etc/hosts":                           "127.0.0.1 localhost\n::1 localhost ip6-localhost\n",
+	"etc/machine-id":                      "",
+	"etc/systemd/network/80-dhcp.network": "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=ipv6\n",
+	"boot/grub/grub.cfg": serialConfig +
+		"linux /vmlinuz root=LABEL=root ro console=tty0 console=ttyS0,115200n8 quiet\ninitrd /initrd.img\nboot\n",
 	"etc/ssh/sshd_config.d/billet.conf":            "HostKey /etc/ssh/ssh_host_ed25519_key\n",
 	"etc/systemd/system/billet-first-boot.service": firstBootUnit,
 }
@@ -159,7 +160,8 @@ const finishAny = `set -e
 rm -f etc/ssh/ssh_host_*
 : > etc/resolv.conf
 systemctl --root=. enable systemd-networkd >/dev/null
-systemctl --root=. mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer >/dev/null
+systemctl --root=. mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+  e2scrub_all.timer e2scrub_reap.service fstrim.timer >/dev/null
 rm -rf var/lib/apt/lists/* var/cache/apt/*
 `
 

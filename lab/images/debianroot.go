@@ -33,8 +33,8 @@ func rootFiles() map[string]string {
 	for _, name := range []string{"boot/grub/grub.cfg", "etc/ssh/sshd_config.d/billet.conf"} {
 		delete(files, name)
 	}
-	files["etc/default/grub"] = "GRUB_TIMEOUT=0\nGRUB_DISABLE_OS_PROBER=true\nGRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0,115200n8 quiet\"\n" +
-		"GRUB_TERMINAL=serial\nGRUB_SERIAL_COMMAND=\"serial --unit=0 --speed=115200\"\n"
+	files["etc/default/grub"] = "GRUB_TIMEOUT=0\nGRUB_DISABLE_OS_PROBER=true\nGRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0,115200n8 " +
+		"quiet\"\nGRUB_TERMINAL=serial\nGRUB_SERIAL_COMMAND=\"serial --unit=0 --speed=115200\"\n"
 	return files
 }
 

@@ -43,7 +43,8 @@ type layout struct {
 }
 
 // grubModules are linked into both cores; the platform's disk driver comes on top.
-var grubModules = strings.Fields("part_gpt part_msdos fat ext2 iso9660 normal linux echo cat serial terminal search search_label configfile test sleep true halt reboot")
+var grubModules = strings.Fields("part_gpt part_msdos fat ext2 iso9660 normal linux echo cat serial terminal search search_label " +
+	"configfile test sleep true halt reboot")
 
 // earlyConfig is all that the cores know: where the real configuration is.
 const earlyConfig = `search --no-floppy --set=root --label ` + espLabel + `

@@ -241,7 +241,8 @@ func boot(t *testing.T, img Image, firmware, text string) string {
 	if err := copyAt(f, configDrive(t, dir), first*sector); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-machine", "q35,graphics=off", "-cpu", "max", "-accel", "tcg,thread=multi", "-m", "384", "-nodefaults", "-display", "none",
+	args := []string{"-machine", "q35,graphics=off", "-cpu", "max", "-accel", "tcg,thread=multi", "-m", "384", "-nodefaults", "-display",
+		"none",
 		"-serial", "stdio", "-drive", "if=none,id=d,format=raw,cache=unsafe,file=" + disk, "-device", "virtio-blk-pci,drive=d,bootindex=1"}
 	if firmware == "uefi" {
 		vars, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")

@@ -81,12 +81,14 @@ func makeTiny(ctx context.Context, b *build, out string) error {
 // withTinyOS makes a disk of a layout with the kernel and its ramdisk added.
 func (b *build) withTinyOS(ctx context.Context, l layout, out string) error {
 	rd := filepath.Join(b.dir, "ramdisk")
-	m, err := ramdisk.Build(ctx, ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log})
+	m, err := ramdisk.Build(ctx, ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir,
+		Log: b.Log})
 	if err != nil {
 		return err
 	}
 	l.espMiB += int((m.Kernel.Size + m.Initramfs.Size) >> 20)
-	l.espFiles = append(l.espFiles, espFile{"vmlinuz", filepath.Join(rd, ramdisk.KernelFile)}, espFile{"initramfs", filepath.Join(rd, ramdisk.InitramfsFile)})
+	l.espFiles = append(l.espFiles, espFile{"vmlinuz", filepath.Join(rd, ramdisk.KernelFile)},
+		espFile{"initramfs", filepath.Join(rd, ramdisk.InitramfsFile)})
 	return b.makeDisk(ctx, l, out)
 }
 

@@ -51,7 +51,8 @@ func makeTinyRoot(ctx context.Context, b *build, out string) error {
 // ramdisk. The root file system may be on software RAID.
 func (b *build) makeTinyRootFS(ctx context.Context, out string) error {
 	rd := filepath.Join(b.dir, "ramdisk")
-	o := ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log, Load: []string{"raid0", "raid1"}}
+	o := ramdisk.Options{Flavor: ramdisk.Cloud, Init: b.TinyOS, Bare: true, OutDir: rd, CacheDir: b.CacheDir, Log: b.Log,
+		Load: []string{"raid0", "raid1"}}
 	var err error
 	if o.Extra, err = ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/mdadm"}, nil); err != nil {
 		return err
@@ -59,7 +60,8 @@ func (b *build) makeTinyRootFS(ctx context.Context, out string) error {
 	if _, err := ramdisk.Build(ctx, o); err != nil {
 		return err
 	}
-	grub, err := ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/grub-install", "sbin/grub-probe", "sbin/mdadm"}, []string{"lib/grub/i386-pc", "lib/grub/x86_64-efi"})
+	grub, err := ramdisk.Programs(ctx, o, tinyRootPackages, []string{"sbin/grub-install", "sbin/grub-probe", "sbin/mdadm"},
+		[]string{"lib/grub/i386-pc", "lib/grub/x86_64-efi"})
 	if err != nil {
 		return err
 	}
@@ -97,13 +99,15 @@ func makeTinyDisk(ctx context.Context, b *build, out string) error {
 	if err := b.makeTinyRootFS(ctx, root); err != nil {
 		return err
 	}
-	return b.makeDisk(ctx, layout{grubConfig: tinyDiskConfig, espMiB: 4, root: root, diskGUID: "b111e700-0000-4000-8000-000000000050", modules: arrayModules}, out)
+	return b.makeDisk(ctx, layout{grubConfig: tinyDiskConfig, espMiB: 4, root: root, diskGUID: "b111e700-0000-4000-8000-000000000050",
+		modules: arrayModules}, out)
 }
 
 // plantTinyRoot lays out the root file system: /usr merged as in Debian, the lab's program as init
 // and as update-grub, the kernel and its ramdisk in /boot.
 func (b *build) plantTinyRoot(tree, rd string, grub []ramdisk.File) error {
-	for _, dir := range []string{"usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "boot/grub", "boot/efi", "dev", "proc", "sys", "run", "tmp", "mnt", "root", "etc"} {
+	for _, dir := range []string{"usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "boot/grub", "boot/efi", "dev", "proc", "sys", "run", "tmp",
+		"mnt", "root", "etc"} {
 		if err := os.MkdirAll(filepath.Join(tree, dir), 0o755); err != nil {
 			return fmt.Errorf("laying out the root file system: %w", err)
 		}

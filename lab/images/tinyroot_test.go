@@ -15,7 +15,8 @@ func TestTinyDiskImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := run(t, "gdisk", "sgdisk", "--verify", "--print", img.Path); !strings.Contains(out, "No problems found") || !strings.Contains(out, "EF02") || !strings.Contains(out, "EF00") {
+	if out := run(t, "gdisk", "sgdisk", "--verify", "--print", img.Path); !strings.Contains(out, "No problems found") ||
+		!strings.Contains(out, "EF02") || !strings.Contains(out, "EF00") {
 		t.Errorf("sgdisk: %s", out)
 	}
 	esp, root := fmt.Sprint(espStart*sector), fmt.Sprint((espStart+4*2048)*sector)
@@ -24,7 +25,8 @@ func TestTinyDiskImage(t *testing.T) {
 		t.Errorf("GRUB's configuration: %s", config)
 	}
 	run(t, "mtools", "mdir", "-i", img.Path+"@@"+esp, "::/EFI/BOOT/BOOTX64.EFI")
-	if out := run(t, "util-linux", "blkid", "--probe", "--offset", root, "--output", "export", img.Path); !strings.Contains(out, "UUID="+tinyRootUUID) {
+	if out := run(t, "util-linux", "blkid", "--probe", "--offset", root, "--output", "export", img.Path); !strings.Contains(out,
+		"UUID="+tinyRootUUID) {
 		t.Errorf("blkid: %s", out)
 	}
 }
@@ -39,14 +41,17 @@ func TestTinyRootImage(t *testing.T) {
 	if img.Format != "raw" || img.Size >= 80_000_000 || img.Virtual != img.Size || img.Cached {
 		t.Errorf("%+v: want a raw image below 80 MB, newly built", img)
 	}
-	if again, err := Build(t.Context(), "tiny-root", Options{OutDir: dir, CacheDir: sharedCache(t)}); err != nil || !again.Cached || again.SHA256 != img.SHA256 {
+	if again, err := Build(t.Context(), "tiny-root", Options{OutDir: dir, CacheDir: sharedCache(t)}); err != nil || !again.Cached ||
+		again.SHA256 != img.SHA256 {
 		t.Errorf("a second time: %+v %v, want the same, cached", again, err)
 	}
 	run(t, "e2fsprogs", "e2fsck", "-f", "-n", img.Path)
 	for name, kind := range map[string]string{
 		"/usr/sbin/init": "regular", "/usr/sbin/update-grub": "symlink", "/usr/sbin/grub-install": "regular", "/usr/sbin/grub-probe": "regular",
-		"/usr/lib/grub/i386-pc/normal.mod": "regular", "/usr/lib/grub/i386-pc/boot.img": "regular", "/usr/lib/grub/x86_64-efi/normal.mod": "regular",
-		"/usr/sbin/mdadm": "regular", "/boot/vmlinuz": "regular", "/boot/initrd.img": "regular", "/boot/efi": "directory", "/mnt": "directory", "/lib64": "symlink",
+		"/usr/lib/grub/i386-pc/normal.mod": "regular", "/usr/lib/grub/i386-pc/boot.img": "regular",
+		"/usr/lib/grub/x86_64-efi/normal.mod": "regular",
+		"/usr/sbin/mdadm":                     "regular", "/boot/vmlinuz": "regular", "/boot/initrd.img": "regular", "/boot/efi": "directory",
+		"/mnt": "directory", "/lib64": "symlink",
 	} {
 		if out := run(t, "e2fsprogs", "debugfs", "-R", "stat "+name, img.Path); !strings.Contains(out, "Type: "+kind) {
 			t.Errorf("%s is no %s: %s", name, kind, out)

@@ -65,9 +65,13 @@ func TestStatic(t *testing.T) {
 		{"address and mask", `{"ip_address": "10.1.2.3", "netmask": "255.255.255.0", "gateway": "10.1.2.1"}`, "10.1.2.3/24", "10.1.2.1"},
 		{"a prefix", `{"ip_address": "10.1.2.3/20", "gateway": "10.1.2.1"}`, "10.1.2.3/20", "10.1.2.1"},
 		{"no gateway", `{"ip_address": "10.1.2.3/20"}`, "10.1.2.3/20", ""},
-		{"a default route wins over the gateway", `{"ip_address": "10.1.2.3/20", "gateway": "10.1.2.1", "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20", "10.1.2.9"},
-		{"another route is none", `{"ip_address": "10.1.2.3/20", "routes": [{"network": "10.9.0.0", "netmask": "255.255.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20", ""},
-		{"a route with a strange mask is none", `{"ip_address": "10.1.2.3/20", "routes": [{"network": "0.0.0.0", "netmask": "255.0.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20", ""},
+		{"a default route wins over the gateway", `{"ip_address": "10.1.2.3/20", "gateway": "10.1.2.1", "routes": [{"network": "0.0.0.0", ` +
+			`"netmask": "0.0.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20", "10.1.2.9"},
+		{"another route is none",
+			`{"ip_address": "10.1.2.3/20", "routes": [{"network": "10.9.0.0", "netmask": "255.255.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20",
+			""},
+		{"a route with a strange mask is none",
+			`{"ip_address": "10.1.2.3/20", "routes": [{"network": "0.0.0.0", "netmask": "255.0.0.0", "gateway": "10.1.2.9"}]}`, "10.1.2.3/20", ""},
 		{"a whole mask", `{"ip_address": "10.1.2.3", "netmask": "255.255.255.255"}`, "10.1.2.3/32", ""},
 		{"no mask", `{"ip_address": "10.1.2.3"}`, "", ""},
 		{"a mask with holes", `{"ip_address": "10.1.2.3", "netmask": "255.0.255.0"}`, "", ""},
@@ -88,7 +92,8 @@ func TestStatic(t *testing.T) {
 			if err := json.Unmarshal([]byte(tt.network), &network); err != nil {
 				t.Fatal(err)
 			}
-			text, err := json.Marshal(map[string]any{"links": []any{map[string]string{"id": "a", "ethernet_mac_address": "52:54:00:00:00:0A"}}, "networks": []any{network}})
+			text, err := json.Marshal(map[string]any{"links": []any{map[string]string{"id": "a", "ethernet_mac_address": "52:54:00:00:00:0A"}},
+				"networks": []any{network}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +115,8 @@ func TestStatic(t *testing.T) {
 func TestStaticTakesTheUsable(t *testing.T) {
 	var want networkData
 	err := json.Unmarshal([]byte(`{"links": [{"id": "a", "ethernet_mac_address": "52:54:00:00:00:0a"}, {"id": "", "ethernet_mac_address": ""}],
-		"networks": [{"type": "ipv4", "link": "a", "ip_address": "nonsense"}, {"type": "ipv4", "link": "a", "ip_address": "10.0.0.2/8"}, {"type": "ipv4", "link": "", "ip_address": "10.0.0.3/8"}]}`), &want)
+		"networks": [{"type": "ipv4", "link": "a", "ip_address": "nonsense"}, {"type": "ipv4", "link": "a", "ip_address": "10.0.0.2/8"},
+			{"type": "ipv4", "link": "", "ip_address": "10.0.0.3/8"}]}`), &want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,8 +174,10 @@ func TestPartsOfTheDrive(t *testing.T) {
 func TestApplyToStaysInside(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "a/b/root")
 	var d configDrive
-	err := json.Unmarshal([]byte(`{"links": [{"id": "x", "ethernet_mac_address": "../../../evil"}, {"id": "y", "ethernet_mac_address": "52-54-00-00-00-0b"}, {"id": "z", "ethernet_mac_address": "52:54:00:00:00:0c\nx"}],
-		"networks": [{"type": "ipv4", "link": "x", "ip_address": "10.0.0.2/8"}, {"type": "ipv4", "link": "y", "ip_address": "10.0.0.3/8"}, {"type": "ipv4", "link": "z", "ip_address": "10.0.0.4/8"}]}`), &d.Network)
+	err := json.Unmarshal([]byte(`{"links": [{"id": "x", "ethernet_mac_address": "../../../evil"}, {"id": "y",
+		"ethernet_mac_address": "52-54-00-00-00-0b"}, {"id": "z", "ethernet_mac_address": "52:54:00:00:00:0c\nx"}],
+		"networks": [{"type": "ipv4", "link": "x", "ip_address": "10.0.0.2/8"}, {"type": "ipv4", "link": "y", "ip_address": "10.0.0.3/8"},
+			{"type": "ipv4", "link": "z", "ip_address": "10.0.0.4/8"}]}`), &d.Network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +235,8 @@ func TestAuthorize(t *testing.T) {
 
 // User data that is no script is left alone; a script is run as it is, once, and its failure is said.
 func TestUserDataKinds(t *testing.T) {
-	for name, data := range map[string]string{"none": "", "cloud-config": "#cloud-config\nruncmd: [touch x]", "no interpreter": "touch x", "a gzip": "\x1f\x8b#!", "a blank first": " #!/bin/sh"} {
+	for name, data := range map[string]string{"none": "", "cloud-config": "#cloud-config\nruncmd: [touch x]", "no interpreter": "touch x",
+		"a gzip": "\x1f\x8b#!", "a blank first": " #!/bin/sh"} {
 		root := t.TempDir()
 		if err := runUserData(root, []byte(data)); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -301,9 +310,12 @@ func TestCards(t *testing.T) {
 	addVeth(t, "lease", "52:54:00:aa:00:02", "far1", "192.0.2.1/24")
 	own := net.IPv4(192, 0, 2, 1)
 	s, err := server4.NewServer("far1", &net.UDPAddr{IP: net.IPv4zero, Port: 67}, func(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
-		kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[m.MessageType()]
-		reply, err := dhcpv4.NewReplyFromRequest(m, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.IPv4(192, 0, 2, 77)), dhcpv4.WithServerIP(own),
-			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(own)), dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(own), dhcpv4.WithLeaseTime(3600))
+		kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer,
+			dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[m.MessageType()]
+		reply, err := dhcpv4.NewReplyFromRequest(m, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.IPv4(192, 0, 2, 77)),
+			dhcpv4.WithServerIP(own),
+			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(own)), dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(own),
+			dhcpv4.WithLeaseTime(3600))
 		if err == nil {
 			_, err = conn.WriteTo(reply.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68})
 		}

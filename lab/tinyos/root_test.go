@@ -71,7 +71,8 @@ a line that is none
 `
 
 func TestMounts(t *testing.T) {
-	for text, want := range map[string]string{mountinfo: "/dev/vda1 ext4", "": "unknown", "1 1 0:2 / / rw - rootfs rootfs rw\n": "rootfs rootfs"} {
+	for text, want := range map[string]string{mountinfo: "/dev/vda1 ext4", "": "unknown",
+		"1 1 0:2 / / rw - rootfs rootfs rw\n": "rootfs rootfs"} {
 		if got := rootMount(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}

@@ -60,10 +60,13 @@ func FuzzLabelOf(f *testing.F) {
 }
 
 const (
-	metaData    = `{"uuid": "u", "hostname": "m1.example.org", "name": "other", "public_keys": {"b": "ssh-rsa BBB b\n", "a": "ssh-ed25519 AAA a"}}`
-	networkJSON = `{"links": [{"id": "tap0", "ethernet_mac_address": "52:54:00:AA:00:01", "type": "phy"}, {"id": "tap1", "ethernet_mac_address": "52:54:00:aa:00:02"}],
+	metaData = `{"uuid": "u", "hostname": "m1.example.org", "name": "other", "public_keys": {"b": "ssh-rsa BBB b\n", "a": "ssh-ed25519 ` +
+		`AAA a"}}`
+	networkJSON = `{"links": [{"id": "tap0", "ethernet_mac_address": "52:54:00:AA:00:01", "type": "phy"}, {"id": "tap1",
+		"ethernet_mac_address": "52:54:00:aa:00:02"}],
 "networks": [{"id": "n1", "type": "ipv4_dhcp", "link": "tap1"},
-{"id": "n0", "type": "ipv4", "link": "tap0", "ip_address": "10.1.2.3", "netmask": "255.255.255.0", "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.1.2.1"}]}]}`
+{"id": "n0", "type": "ipv4", "link": "tap0", "ip_address": "10.1.2.3", "netmask": "255.255.255.0", "routes": [{"network": "0.0.0.0",
+	"netmask": "0.0.0.0", "gateway": "10.1.2.1"}]}]}`
 )
 
 func drive(t *testing.T, files map[string]string) (configDrive, error) {
@@ -152,7 +155,8 @@ func TestApplyTo(t *testing.T) {
 		"etc/hostname":              "m1\n",
 		"etc/hosts":                 "127.0.0.1 localhost\n127.0.1.1 m1\n::1 localhost ip6-localhost\n",
 		"root/.ssh/authorized_keys": "ssh-ed25519 AAA a\nssh-rsa BBB b\n",
-		"etc/systemd/network/10-525400aa0001.network": "[Match]\nMACAddress=52:54:00:aa:00:01\n\n[Network]\nAddress=10.1.2.3/24\nGateway=10.1.2.1\n",
+		"etc/systemd/network/10-525400aa0001.network": "[Match]\nMACAddress=52:54:00:aa:00:01\n\n[Network]\nAddress=10.1.2.3/24\n" +
+			"Gateway=10.1.2.1\n",
 	} {
 		got, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil || string(got) != want {

@@ -1,3 +1,7 @@
+// Package iscsi owns both ends of an iSCSI deploy: the initiator with which the conductor writes a
+// machine's disk over the network (RFC 7143, one session of one connection, error recovery level
+// 0), and the set-up of the kernel's own target in the deploy ramdisk. It refuses to know images,
+// partition tables and nodes: it gives out a disk.
 package iscsi
 
 import (
