@@ -47,7 +47,7 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 		err = modest(data)
 	}
 	if err != nil {
-		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "reason", err)
+		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "error", err)
 		return nil, err
 	}
 	t, err := c.stranger(data)
@@ -56,7 +56,7 @@ func (c *Conductor) newStranger(ctx context.Context, data node.InspectionData) (
 	}
 	found, err := c.read(ctx, t, flagged(data))
 	if err != nil {
-		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "reason", err)
+		c.log.Warn("a machine was discovered and not enrolled", "macs", reportedMACs(data), "error", err)
 		return nil, err
 	}
 	if len(found.Ports) == 0 { // nothing to know it by the next time

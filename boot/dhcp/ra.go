@@ -17,7 +17,7 @@ import (
 func (s *Server) advertise(ctx context.Context) {
 	if err := s.serveRA(ctx); err != nil && ctx.Err() == nil {
 		s.Log.Warn("router solicitations are not answered, iPXE will boot some 15 s slower",
-			"interface", s.Config.Interface, "err", err)
+			"interface", s.Config.Interface, "error", err)
 	}
 }
 

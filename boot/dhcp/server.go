@@ -130,7 +130,7 @@ func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to 
 	}
 	if err != nil {
 		s.tell(p, c, saw(node.ServiceFault, "not answered: the store could not say who this is"))
-		s.Log.Error("dhcp cannot look up a machine", "mac", c.mac, "err", err)
+		s.Log.Error("dhcp cannot look up a machine", "mac", c.mac, "error", err)
 		return nil, netip.AddrPort{}
 	}
 	var is seen
@@ -141,7 +141,7 @@ func (s *Server) answer(ctx context.Context, p packet) (resp *dhcpv4.DHCPv4, to 
 	}
 	s.tell(p, c, is)
 	if err != nil {
-		s.Log.Error("dhcp cannot answer", "mac", c.mac, "node", m.NodeUUID, "err", err)
+		s.Log.Error("dhcp cannot answer", "mac", c.mac, "node", m.NodeUUID, "error", err)
 		return nil, netip.AddrPort{}
 	}
 	if resp == nil {
@@ -234,6 +234,6 @@ func (s *Server) serve(ctx context.Context, w work) {
 		return
 	}
 	if err := w.sock.send(format(resp), to); err != nil && !errors.Is(err, net.ErrClosed) {
-		s.Log.Error("dhcp cannot send an answer", "mac", resp.ClientHWAddr.String(), "to", to.String(), "err", err)
+		s.Log.Error("dhcp cannot send an answer", "mac", resp.ClientHWAddr.String(), "to", to.String(), "error", err)
 	}
 }

@@ -132,7 +132,7 @@ func (s *Server) end(client netip.AddrPort) {
 func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
 	conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: s.Addr.Addr().AsSlice()}, net.UDPAddrFromAddrPort(client))
 	if err != nil {
-		s.Log.Error("tftp cannot answer", "client", client.String(), "err", err)
+		s.Log.Error("tftp cannot answer", "client", client.String(), "error", err)
 		return
 	}
 	defer conn.Close()
@@ -203,7 +203,7 @@ func (s *Server) refuseFile(conn *net.UDPConn, about subject, why error) {
 	case errors.Is(why, os.ErrNotExist):
 		kind, code, text = node.FileMissing, codeNotFound, "no such file"
 	default:
-		s.Log.Error("tftp cannot open a file", "client", about.client.String(), "file", about.name, "err", why)
+		s.Log.Error("tftp cannot open a file", "client", about.client.String(), "file", about.name, "error", why)
 	}
 	_, _ = conn.Write(errorPacket(uint16(code), text))
 	s.tell(about, kind, "%s", text)

@@ -66,7 +66,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, rec *boot.Reco
 	copyHeaders(header, r.Header, asked)
 	resp, err := boot.Fetch(r.Context(), h.Gate, r.Method, place, header)
 	if err != nil {
-		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "err", err)
+		h.Log.Error("a file of a boot record cannot be fetched", "node", rec.NodeUUID, "file", file, "error", err)
 		return answerError{http.StatusBadGateway, "the server that has the " + file + " of this boot does not answer",
 			node.FileFailed, rec.Kind(file)}
 	}
@@ -146,7 +146,7 @@ func (h *Handler) watched(w http.ResponseWriter, r *http.Request, of about, serv
 		h.Log.Warn("a boot download was broken off", "node", of.nodeUUID, "mac", mac, "what", what, "bytes", watch.sent)
 	case err != nil:
 		tell(node.FileBroken, fmt.Sprintf("broken off after %d bytes in %s: %v", watch.sent, took, err))
-		h.Log.Warn("a boot download was broken off", "node", of.nodeUUID, "mac", mac, "what", what, "bytes", watch.sent, "err", err)
+		h.Log.Warn("a boot download was broken off", "node", of.nodeUUID, "mac", mac, "what", what, "bytes", watch.sent, "error", err)
 	case !quiet:
 		tell(node.FileSent, fmt.Sprintf("complete, %d bytes in %s", watch.sent, took))
 	}

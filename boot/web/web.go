@@ -75,7 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		about, _ := errors.AsType[failed](err)
 		a = answerError{http.StatusInternalServerError, "the boot service failed; its log has the reason",
 			node.FileFailed, cmp.Or(about.file, node.OtherFile)}
-		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "err", err)
+		h.Log.Error("boot http request failed", "path", boot.Redact(r.URL.Path), "client", r.RemoteAddr, "error", err)
 	}
 	h.tell(h.macOf(r), node.ProofNeighbour, a.kind, a.file, fmt.Sprintf("%s: %d %s", boot.Redact(r.URL.Path), a.status, a.text))
 	http.Error(w, a.text, a.status)

@@ -91,7 +91,8 @@ func find(list []wire.CommandResult, w work, known agentCommand) *wire.CommandRe
 	return nil
 }
 
-func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []wire.CommandResult, w work) (driver.Result, *wire.CommandResult, error) {
+func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []wire.CommandResult,
+	w work) (driver.Result, *wire.CommandResult, error) {
 	params, err := w.params(ctx)
 	if err != nil {
 		return driver.Done(), nil, err
@@ -135,10 +136,13 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
 	}
 	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
-		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second), err))
+		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second),
+			err))
 	}
 	if again := node.Now().Sub(t.LookedUp); !t.LookedUp.IsZero() && !silenceNote.Get(t).LookedUp.Equal(t.LookedUp) && again > takesOver {
-		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not answer", w.what, again.Round(time.Second)))
+		return driver.Done(), nil,
+			machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not "+
+				"answer", w.what, again.Round(time.Second)))
 	}
 	absent, polls := d.absent(t, err)
 	if polls > 1 {
@@ -146,13 +150,15 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 		state, err := t.Hardware.Power.PowerState(asking, t)
 		cancel()
 		if err == nil && state == node.PowerOff {
-			return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
+			return driver.Done(), nil,
+				machineLost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
 		}
 	}
 	if polls >= absentPolls && absent > orElse(d.AgentDead, DefaultAgentDead) {
-		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w", w.what, absent.Round(time.Second), err))
+		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w",
+			w.what, absent.Round(time.Second), err))
 	}
-	t.Logger().Warn("the agent does not answer but has called lately", "command", w.what, "err", err)
+	t.Logger().Warn("the agent does not answer but has called lately", "command", w.what, "error", err)
 	r := d.waitFor(finishing(w.what), 0)
 	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(d.AgentLost, DefaultAgentLost))
 	if dead := node.Now().Add(orElse(d.AgentDead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {

@@ -121,7 +121,7 @@ func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Resu
 		err = s.powerOff(ctx)
 	}
 	if err != nil {
-		t.Logger().Warn("the agent does not switch its machine off; the BMC will", "err", err)
+		t.Logger().Warn("the agent does not switch its machine off; the BMC will", "error", err)
 		return driver.Done(), d.hardOff(ctx, t)
 	}
 	// The deadline is never reached: the last poll switches off.
@@ -148,7 +148,7 @@ func (d *Direct) machineOff(ctx context.Context, t *driver.Task) (driver.Result,
 	if waited := node.Now().Sub(t.Node.Plan.WaitingSince); waited < orElse(d.PowerOff, DefaultPowerOffWait) {
 		return driver.Result{WaitFor: untilOff, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
 	}
-	t.Logger().Warn("the machine did not switch itself off in time; the BMC does", "err", err)
+	t.Logger().Warn("the machine did not switch itself off in time; the BMC does", "error", err)
 	return driver.Done(), d.hardOff(ctx, t)
 }
 

@@ -54,7 +54,8 @@ func kexecInOrder(t *driver.Task) error {
 	}
 	prepared, down := at("prepare_instance_boot"), at("tear_down_agent")
 	if prepared < 0 || prepared > p.Index || down >= 0 && down < p.Index {
-		return node.Errorf(node.Invalid, "The step deploy.kexec_instance must come after prepare_instance_boot and before tear_down_agent: ask for it with a priority from 41 to 59.")
+		return node.Errorf(node.Invalid, "The step deploy.kexec_instance must come after prepare_instance_boot and before tear_down_agent: ask "+
+			"for it with a priority from 41 to 59.")
 	}
 	return nil
 }
@@ -87,7 +88,8 @@ func (d *Direct) kexecWork(t *driver.Task) work {
 }
 
 // kexecLoaded sends the machine into the kernel once it is loaded.
-func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
+func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult,
+	err error) (driver.Result, error) {
 	if err != nil {
 		return d.kexecGivesUp(ctx, t, err)
 	}
@@ -147,7 +149,7 @@ func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, 
 	}
 	kexecNote.Edit(t, func(k *kexecStart) { k.Stage = kexecJumped })
 	t.Node.Power = node.PowerOn
-	t.Logger().Info("the machine runs its instance by kexec", "why", err)
+	t.Logger().Info("the machine runs its instance by kexec", "error", err)
 	return driver.Done(), d.gone(ctx, t, nil)
 }
 

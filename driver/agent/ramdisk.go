@@ -190,7 +190,7 @@ func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) e
 		case first == nil:
 			first = fmt.Errorf("%s: %w", what, err)
 		default:
-			t.Logger().Warn("not all of the deploy ramdisk could be taken back", "what", what, "err", err)
+			t.Logger().Warn("not all of the deploy ramdisk could be taken back", "what", what, "error", err)
 		}
 	}
 	if t.MaySwitchOff() {
