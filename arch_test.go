@@ -16,7 +16,7 @@ const module = "github.com/billet-metal/billet"
 // cmd/billet may import everything; tests may import what they test with.
 var allowed = map[string][]string{
 	"node":              {},
-	"driver":            {"node"},
+	"driver":            {"node", "image", "wire"},
 	"driver/quirk":      {},
 	"driver/fake":       {"driver", "node"},
 	"driver/ipmi":       {"driver", "driver/quirk", "node"},

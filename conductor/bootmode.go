@@ -11,22 +11,14 @@ import (
 // SetBootMode has the machine's firmware boot as "bios" or "uefi" from its next start on.
 func (c *Conductor) SetBootMode(ctx context.Context, ident, mode string) error {
 	return c.setFirmware(ctx, ident, "set_boot_mode", "boot mode", mode, func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
-		if err := f.SetBootMode(ctx, t, mode); err != nil {
-			return err
-		}
-		t.Node.BootMode = mode
-		return nil
+		return t.SetBootMode(ctx, f, mode)
 	})
 }
 
 // SetSecureBoot switches Secure Boot from the machine's next start on.
 func (c *Conductor) SetSecureBoot(ctx context.Context, ident string, on bool) error {
 	return c.setFirmware(ctx, ident, "set_secure_boot_state", "secure boot", fmt.Sprint(on), func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
-		if err := f.SetSecureBoot(ctx, t, on); err != nil {
-			return err
-		}
-		t.Node.SecureBoot = &on
-		return nil
+		return t.SetSecureBoot(ctx, f, on)
 	})
 }
 

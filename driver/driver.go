@@ -277,6 +277,24 @@ func (t *Task) SetPower(ctx context.Context, target node.PowerState) error {
 	return nil
 }
 
+// SetBootMode has the machine's firmware boot in a mode from its next start on, and keeps it on the node.
+func (t *Task) SetBootMode(ctx context.Context, f Firmware, mode string) error {
+	if err := f.SetBootMode(ctx, t, mode); err != nil {
+		return err
+	}
+	t.Node.BootMode = mode
+	return nil
+}
+
+// SetSecureBoot switches Secure Boot from the machine's next start on, and keeps it on the node.
+func (t *Task) SetSecureBoot(ctx context.Context, f Firmware, on bool) error {
+	if err := f.SetSecureBoot(ctx, t, on); err != nil {
+		return err
+	}
+	t.Node.SecureBoot = &on
+	return nil
+}
+
 // Step returns the planned step under way, or nil.
 func (t *Task) Step() *node.PlannedStep { return t.Node.Plan.Current() }
 

@@ -17,8 +17,8 @@ type Type struct {
 	Deploy     []Deploy
 	Inspect    []Inspect
 	Network    []Network
-	// Other holds the interfaces that only have a name and steps so far: bios, console, firmware,
-	// raid, rescue, storage, vendor.
+	// Other holds the interfaces that the conductor knows by what they implement besides Implementation, not by a type of
+	// their own: bios, console, firmware, raid (see RAID), rescue (see Stepper and Tidier), storage, vendor.
 	Other map[node.Interface][]Implementation
 }
 

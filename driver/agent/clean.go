@@ -24,7 +24,7 @@ func (d *Direct) tearDown(ctx context.Context, t *driver.Task) (driver.Result, e
 	if err := t.Hardware.Boot.CleanUpInstance(ctx, t); err != nil {
 		return driver.Done(), fmt.Errorf("taking the instance's boot back: %w", err)
 	}
-	forgetNetboot(t)
+	driver.Root{}.Leave(t.Node)
 	return driver.Done(), nil
 }
 

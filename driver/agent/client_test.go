@@ -174,7 +174,7 @@ func TestImageURL(t *testing.T) {
 	for _, base := range []string{"http://10.0.0.1:80", "http://10.0.0.1:80/"} {
 		w := newWorld(t)
 		w.direct.ImageURL = base
-		r, err := w.direct.Sources.Resolve(t.Context(), imageRef(n))
+		r, err := w.direct.Sources.Resolve(t.Context(), driver.InstanceOf(n).Image)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,17 +189,6 @@ func TestImageURL(t *testing.T) {
 	}
 }
 
-func TestImageID(t *testing.T) {
-	for source, want := range map[string]string{
-		"debian-12": "debian-12", "file:///a/b.qcow2": "b.qcow2", "https://h/a/b.img?x=/y": "b.img", "http://h/a/": "a",
-	} {
-		if got := imageID(source); got != want {
-			t.Errorf("%s: got %s, want %s", source, got, want)
-		}
-	}
-}
-
-// TestNames checks what the API shows of both interfaces.
 func TestNames(t *testing.T) {
 	for name, i := range map[string]driver.Implementation{"direct": &Direct{}, "agent": &Inspect{}} {
 		if i.Name() != name {

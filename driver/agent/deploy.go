@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/billet-metal/billet/driver"
@@ -18,11 +17,12 @@ var firstCall = node.Await{For: node.FirstCall, Text: "the agent's first heartbe
 // deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
 // has another checksum fails here in seconds, not after the machine's long start.
 func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	resolved, err := d.Sources.Resolve(ctx, imageRef(t.Node))
+	asked := driver.InstanceOf(t.Node)
+	resolved, err := d.Sources.Resolve(ctx, asked.Image)
 	if err != nil {
 		return driver.Done(), err
 	}
-	if err := d.CheckPartitions(t.Node, resolved); err != nil {
+	if err := asked.CheckFits(resolved); err != nil {
 		return driver.Done(), err
 	}
 	return d.bootRamdisk(ctx, t)
@@ -94,7 +94,8 @@ func (d *Direct) imageWork(t *driver.Task) work {
 
 // imageInfo tells the agent what to read, from where, and how to know it is whole.
 func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, error) {
-	resolved, err := d.Sources.Resolve(ctx, imageRef(n))
+	asked := driver.InstanceOf(n)
+	resolved, err := d.Sources.Resolve(ctx, asked.Image)
 	if err != nil {
 		return wire.ImageInfo{}, err
 	}
@@ -105,31 +106,9 @@ func (d *Direct) imageInfo(ctx context.Context, n *node.Node) (wire.ImageInfo, e
 	if err != nil {
 		return wire.ImageInfo{}, err
 	}
-	info := wire.ImageInfo{
-		ID: imageID(n.InstanceInfo.String("image_source")), URLs: []string{url},
-		DiskFormat: agentFormat(resolved.Info.Format), ContainerFormat: "bare",
-		StreamRaw: true, NodeUUID: n.UUID, ConfigDrive: n.ConfigDrive,
-	}
-	if err := d.DescribePartitions(n, &info); err != nil {
-		return wire.ImageInfo{}, err
-	}
-	if mode, known := d.bootMode(n); known && !isPartition(n) { // the agent refuses what would not start in it
-		info.BootMode = strings.ToLower(mode)
-	}
-	if f := n.InstanceInfo.String("image_container_format"); f != "" {
-		info.ContainerFormat = f
-	}
-	if resolved.HashAlgo == "md5" {
-		info.Checksum = resolved.HashValue
-	} else {
-		info.HashAlgo, info.HashValue = resolved.HashAlgo, resolved.HashValue
-	}
-	if resolved.URL != "" && n.InstanceInfo.String("image_server_auth_strategy") != "" {
-		info.AuthStrategy = n.InstanceInfo.String("image_server_auth_strategy")
-		info.AuthUser = n.InstanceInfo.Text("image_server_user")
-		info.AuthPassword = n.InstanceInfo.Text("image_server_password")
-	}
-	return info, nil
+	info, err := asked.ImageInfo(resolved, url)
+	info.StreamRaw, info.ConfigDrive = true, n.ConfigDrive
+	return info, err
 }
 
 // unpacks refuses a compressed image for an agent that may write it to the disk as it is: nothing in the protocol
@@ -138,7 +117,7 @@ func unpacks(n *node.Node, info image.Info) error {
 	if info.Packed == image.Unpacked || strings.HasPrefix(n.Agent.Version, ownAgent) {
 		return nil
 	}
-	return invalid(n, "its image is packed with %s, and the agent in its ramdisk (version %q) is not Billet's, "+
+	return driver.CannotDeploy(n, "its image is packed with %s, and the agent in its ramdisk (version %q) is not Billet's, "+
 		"so that whether it unpacks it is not known: unpack the image, or use Billet's ramdisk", info.Packed, n.Agent.Version)
 }
 
@@ -158,30 +137,4 @@ func (d *Direct) imageURL(ctx context.Context, n *node.Node, r image.Resolved) (
 		url = strings.TrimSuffix(d.ImageURL, "/") + url
 	}
 	return url, nil
-}
-
-// agentFormat is the disk format an agent is told. It knows no "gpt": what is written byte for byte
-// and has a partition table is raw to it.
-func agentFormat(f image.Format) string {
-	if f == image.GPT {
-		return string(image.Raw)
-	}
-	return string(f)
-}
-
-// imageID is the last part of the source's path.
-func imageID(source string) string {
-	source, _, _ = strings.Cut(source, "?")
-	return path.Base(source)
-}
-
-// imageRef is the image that instance_info asks for.
-func imageRef(n *node.Node) image.Ref {
-	i := n.InstanceInfo
-	return image.Ref{
-		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
-		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
-		DiskFormat: i.String("image_disk_format"),
-		User:       i.Text("image_server_user"), Password: i.Text("image_server_password"),
-	}
 }

@@ -139,7 +139,7 @@ func TestWriteImageBody(t *testing.T) {
 			if drive, there := instance["configdrive"]; there { // the step's arguments have it
 				t.Errorf("the node has the config drive %q", drive)
 			}
-			ref := imageRef(&w.stored)
+			ref := driver.InstanceOf(&w.stored).Image
 			if diff := cmp.Diff([]image.Ref{ref}, w.direct.Sources.(*fakeSources).asked); diff != "" || ref.Source == "" {
 				t.Errorf("the image asked for: %s", diff)
 			}
@@ -283,7 +283,7 @@ func TestPrepareInstanceBoot(t *testing.T) {
 			w.stored.Properties["capabilities"] = "boot_mode:bios,x:y"
 		}, 0, nil},
 		{"bios as found", func(w *world) { delete(w.stored.InstanceInfo, "capabilities"); w.stored.BootMode = "bios" }, 0, nil},
-		{"bios by default", func(w *world) { delete(w.stored.InstanceInfo, "capabilities"); w.direct.DefaultBootMode = "bios" }, 0, nil},
+		{"bios in capitals", func(w *world) { w.stored.InstanceInfo["capabilities"] = map[string]any{"boot_mode": "BIOS"} }, 0, nil},
 		{"nobody knows", func(w *world) { delete(w.stored.InstanceInfo, "capabilities") }, 1, map[string]any{
 			"root_uuid": "root-1", "efi_system_part_uuid": "ABCD-0123", "prep_boot_part_uuid": "", "target_boot_mode": "uefi", "ignore_bootloader_failure": true,
 		}},

@@ -26,9 +26,6 @@ type Direct struct {
 	PowerPoll   time.Duration // 0: DefaultPowerPoll
 	PowerOff    time.Duration // from power_off to a hard off; 0: DefaultPowerOffWait
 
-	// DefaultBootMode is taken for machines whose boot mode nobody knows; "" means "uefi".
-	DefaultBootMode string
-
 	// Priorities overrides the agent's own priorities of clean steps, by "<interface>.<step>".
 	// nil means DefaultPriorities.
 	Priorities map[string]int

@@ -37,7 +37,7 @@ func (e *Erase) tell(n *node.Node) {
 		info[key] = value
 	}
 	delete(info, wipeKey)
-	if wipe, ok := boolean(n.DriverInfo[wipeKey]); ok && wipe { // where Ironic's agent reads it
+	if wipe, ok := driver.Boolean(n.DriverInfo[wipeKey]); ok && wipe { // where Ironic's agent reads it
 		info[wipeKey] = true
 	}
 	n.DriverInternalInfo = info

@@ -17,12 +17,13 @@ var untilOff = node.Await{For: node.SelfOff, Text: "the machine to switch itself
 // image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code. A
 // partition image has its own boot loader installed, or is booted over the network.
 func (d *Direct) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	forgetNetboot(t)
-	if isPartition(t.Node) {
+	driver.Root{}.Leave(t.Node)
+	asked := driver.InstanceOf(t.Node)
+	if asked.IsPartition {
 		return d.preparePartitionBoot(ctx, t)
 	}
 	// Firmware cannot start what is on software RAID by itself, whatever the mode.
-	if mode, _ := d.bootMode(t.Node); mode == "bios" && !raid.IsSoftware(t.Node.RAIDConfig) {
+	if asked.BootMode == driver.BIOS && !raid.IsSoftware(t.Node.RAIDConfig) {
 		return driver.Done(), prepareDisk(ctx, t)
 	}
 	r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
@@ -58,20 +59,20 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 			if err != nil {
 				return nil, err
 			}
-			mode, known := d.bootMode(t.Node)
-			if uuids.Root == "" && mode == "bios" && raid.IsSoftware(t.Node.RAIDConfig) {
+			asked := driver.InstanceOf(t.Node)
+			if uuids.Root == "" && asked.BootMode == driver.BIOS && raid.IsSoftware(t.Node.RAIDConfig) {
 				uuids.Root = t.Node.InstanceInfo.String("image_rootfs_uuid") // where the image's GRUB is; "": the agent looks for it
 			}
 			params := map[string]any{
 				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
-				"target_boot_mode": mode,
+				"target_boot_mode": asked.Mode(),
 			}
-			if may, _ := d.mayRunPrograms(t.Node); !may && (isPartition(t.Node) || raid.IsSoftware(t.Node.RAIDConfig)) {
+			if may, _ := d.mayRunPrograms(t.Node); !may && (asked.IsPartition || raid.IsSoftware(t.Node.RAIDConfig)) {
 				params[programsKey] = false // Ironic's agents know no such parameter, and then do nothing
 			}
 			switch {
-			case known:
-			case !isPartition(t.Node) && !raid.IsSoftware(t.Node.RAIDConfig):
+			case asked.BootMode != "":
+			case !asked.IsPartition && !raid.IsSoftware(t.Node.RAIDConfig):
 				params["ignore_bootloader_failure"] = true
 			default: // a partition image has no other loader; the agent takes the mode it runs in
 				delete(params, "target_boot_mode")
@@ -79,23 +80,6 @@ func (d *Direct) bootLoaderWork(t *driver.Task) work {
 			return params, nil
 		},
 	}
-}
-
-// bootMode is the mode the instance is to boot in, and whether anybody said so.
-func (d *Direct) bootMode(n *node.Node) (mode string, known bool) {
-	if mode = n.Capability("boot_mode"); mode != "" {
-		return mode, true
-	}
-	if wantsSecureBoot(n) {
-		return "uefi", true
-	}
-	if n.BootMode != "" {
-		return n.BootMode, true
-	}
-	if d.DefaultBootMode != "" {
-		return d.DefaultBootMode, false
-	}
-	return "uefi", false
 }
 
 // tearDownAgent switches the machine off, so that the instance starts from cold. The agent is asked

@@ -1,22 +1,15 @@
 package agent
 
 import (
-	"strings"
-
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
-
-// wantsSecureBoot reports that the instance asks for Secure Boot.
-func wantsSecureBoot(n *node.Node) bool {
-	return strings.EqualFold(n.InstanceCapability("secure_boot"), "true")
-}
 
 // secureAsAsked refuses to go on with an instance that asks for Secure Boot on a machine that has just said that it is
 // off, when nobody can switch it. Hardware that can be told has it off while the ramdisk runs.
 func secureAsAsked(t *driver.Task) error {
 	n := t.Node
-	if n.Plan.Flow != node.FlowDeploy || !wantsSecureBoot(n) || n.SecureBoot == nil || *n.SecureBoot {
+	if n.Plan.Flow != node.FlowDeploy || !driver.InstanceOf(n).SecureBoot || n.SecureBoot == nil || *n.SecureBoot {
 		return nil
 	}
 	if _, can := t.Hardware.Management.(driver.Firmware); can {

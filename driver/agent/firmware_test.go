@@ -72,27 +72,3 @@ func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 		})
 	}
 }
-
-// An instance that asks for Secure Boot boots in UEFI mode, whatever else is known.
-func TestBootModeOfTheInstance(t *testing.T) {
-	d := &Direct{DefaultBootMode: "bios"}
-	for _, tt := range []struct {
-		instance, properties any
-		last                 string
-		want                 string
-		known                bool
-	}{
-		{nil, nil, "", "bios", false},
-		{nil, nil, "uefi", "uefi", true},
-		{nil, "boot_mode:uefi", "bios", "uefi", true},
-		{"secure_boot:true", nil, "", "uefi", true},
-		{"secure_boot:true", nil, "bios", "uefi", true},
-		{"secure_boot:false", nil, "bios", "bios", true},
-		{nil, "secure_boot:true", "bios", "bios", true},
-	} {
-		n := &node.Node{BootMode: tt.last, InstanceInfo: node.Document{"capabilities": tt.instance}, Properties: node.Document{"capabilities": tt.properties}}
-		if got, known := d.bootMode(n); got != tt.want || known != tt.known {
-			t.Errorf("%v, %v, last %q: %q, %v; want %q, %v", tt.instance, tt.properties, tt.last, got, known, tt.want, tt.known)
-		}
-	}
-}

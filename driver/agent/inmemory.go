@@ -18,19 +18,21 @@ func (m InMemory) Name() string { return driver.RamdiskDeploy }
 // Validate implements driver.Implementation: what the boot interface cannot know.
 func (m InMemory) Validate(_ context.Context, t *driver.Task) error {
 	n := t.Node
-	if !deployable(n) {
+	if !driver.Deployable(n) {
 		return nil
 	}
 	i := n.InstanceInfo
 	switch {
 	case i["boot_iso"] != nil && (i["kernel"] != nil || i["ramdisk"] != nil || i["ramdisk_kernel_arguments"] != nil):
-		return invalid(n, "instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its own; instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it")
+		return driver.CannotDeploy(n, "instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its own; "+
+			"instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it")
 	case i["boot_iso"] != nil && i.String("boot_iso") == "":
-		return invalid(n, "instance_info/boot_iso is %v; a file://, http:// or https:// URL is allowed", i["boot_iso"])
+		return driver.CannotDeploy(n, "instance_info/boot_iso is %v; a file://, http:// or https:// URL is allowed", i["boot_iso"])
 	case i["boot_iso"] == nil && (i.String("kernel") == "" || i.String("ramdisk") == ""):
-		return invalid(n, "the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk, or instance_info/boot_iso: file://, http:// or https:// URLs")
+		return driver.CannotDeploy(n, "the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk, "+
+			"or instance_info/boot_iso: file://, http:// or https:// URLs")
 	case i.String("image_source") != "":
-		return invalid(n, "the ramdisk deploy interface writes no image, but instance_info/image_source is set")
+		return driver.CannotDeploy(n, "the ramdisk deploy interface writes no image, but instance_info/image_source is set")
 	}
 	return validateCapabilities(n)
 }

@@ -78,11 +78,7 @@ func (d *Direct) kexecWork(t *driver.Task) work {
 	return work{
 		name: "standby.load_instance_kernel", what: "load_instance_kernel", within: orElse(d.StepTimeout, DefaultStepTimeout),
 		params: func(context.Context) (map[string]any, error) {
-			mode, known := d.bootMode(t.Node)
-			if !known {
-				mode = ""
-			}
-			return map[string]any{"target_boot_mode": mode}, nil
+			return map[string]any{"target_boot_mode": driver.InstanceOf(t.Node).BootMode}, nil
 		},
 	}
 }

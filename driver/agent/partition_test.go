@@ -129,21 +129,3 @@ func imageInfoDocument(t *testing.T, d *Direct, n *node.Node) map[string]any {
 	}
 	return doc
 }
-
-func TestCheckPartitions(t *testing.T) {
-	n := partitionNode()
-	d := &Direct{}
-	resolved := image.Resolved{Info: image.Info{Format: image.QCOW2, VirtualSize: 10 << 30}}
-	if err := d.CheckPartitions(n, resolved); err != nil {
-		t.Error(err)
-	}
-	resolved.Info.VirtualSize++
-	want := "Node " + testUUID + " cannot be deployed: its image needs 10737418241 bytes, but instance_info/root_gb is 10, which is 10737418240 bytes."
-	if err := d.CheckPartitions(n, resolved); err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	resolved.Info = image.Info{Format: image.GPT, VirtualSize: 1}
-	if err := d.CheckPartitions(n, resolved); err == nil || !strings.Contains(err.Error(), "set image_type to \"whole-disk\"") {
-		t.Errorf("got %v", err)
-	}
-}

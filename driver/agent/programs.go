@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/raid"
 )
@@ -13,7 +14,7 @@ const programsKey = "run_image_bootloader"
 // leases the node: there the machine's owner must have said so. why tells what forbids it.
 func (d *Direct) mayRunPrograms(n *node.Node) (may bool, why string) {
 	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
-		yes, _ := boolean(v)
+		yes, _ := driver.Boolean(v)
 		return yes, "driver_info/" + programsKey + " is false"
 	}
 	if n.Lessee != "" {
@@ -25,11 +26,12 @@ func (d *Direct) mayRunPrograms(n *node.Node) (may bool, why string) {
 // validatePrograms refuses, before anything boots, an instance that would need what may not run.
 func (d *Direct) validatePrograms(n *node.Node) error {
 	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
-		if _, ok := boolean(v); !ok {
-			return invalid(n, "driver_info/%s is %v; true and false are allowed", programsKey, v)
+		if _, ok := driver.Boolean(v); !ok {
+			return driver.CannotDeploy(n, "driver_info/%s is %v; true and false are allowed", programsKey, v)
 		}
 	}
-	if n.InstanceInfo.String("image_source") == "" || !deployable(n) {
+	asked := driver.InstanceOf(n)
+	if asked.Image.Source == "" || !driver.Deployable(n) {
 		return nil
 	}
 	may, why := d.mayRunPrograms(n)
@@ -37,13 +39,13 @@ func (d *Direct) validatePrograms(n *node.Node) error {
 		return nil
 	}
 	const otherwise = "use a whole-disk image%s, or let an administrator set driver_info/" + programsKey + " to true"
-	if isPartition(n) && !isNetboot(n) {
-		return invalid(n, "its image is a partition image, whose own GRUB would be run as root in the deploy ramdisk, "+
+	if asked.NeedsLoader() {
+		return driver.CannotDeploy(n, "its image is a partition image, whose own GRUB would be run as root in the deploy ramdisk, "+
 			"which is switched off (%s): "+otherwise, why, " or boot_option netboot")
 	}
-	if mode, known := d.bootMode(n); !isPartition(n) && raid.IsSoftware(n.RAIDConfig) && known && mode == "bios" {
-		return invalid(n, "its root disk is software RAID, for which a BIOS needs the image's own GRUB run as root in the deploy ramdisk, "+
-			"which is switched off (%s): "+otherwise, why, " without software RAID, or UEFI boot mode")
+	if !asked.IsPartition && raid.IsSoftware(n.RAIDConfig) && asked.BootMode == driver.BIOS {
+		return driver.CannotDeploy(n, "its root disk is software RAID, for which a BIOS needs the image's own GRUB "+
+			"run as root in the deploy ramdisk, which is switched off (%s): "+otherwise, why, " without software RAID, or UEFI boot mode")
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func wanted(n *node.Node, s node.PlannedStep) (target, args map[string]any, err 
 			flags[name] = byDefault
 			continue
 		}
-		b, ok := boolean(v)
+		b, ok := driver.Boolean(v)
 		if !ok {
 			return nil, nil, node.Errorf(node.Invalid, "its argument %s is %v; true and false are allowed", name, v)
 		}

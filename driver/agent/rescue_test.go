@@ -245,6 +245,7 @@ func TestValidateInMemory(t *testing.T) {
 	}{
 		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r"}, "<nil>"},
 		{node.Document{"kernel": "http://a/k"}, needs}, {node.Document{"ramdisk": "http://a/r"}, needs}, {node.Document{}, needs}, {node.Document{"boot_iso": nil}, needs},
+		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "capabilities": "secure_boot:true"}, "<nil>"},
 		{node.Document{"boot_iso": "http://a/i"}, "<nil>"},
 		{node.Document{"boot_iso": 5.0}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is 5; a file://, http:// or https:// URL is allowed."},
 		{node.Document{"boot_iso": ""}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is ; a file://, http:// or https:// URL is allowed."},

@@ -78,8 +78,7 @@ func (m *Management) BootDevice(ctx context.Context, t *driver.Task) (node.BootD
 	return d, err
 }
 
-// SetBootDevice sets it for the next boot or for all. The EFI flag follows the node's boot mode
-// (capability boot_mode, else what the machine was last seen in); unknown is taken for UEFI.
+// SetBootDevice sets it for the next boot or for all. The EFI flag follows the mode that the machine boots in (driver.Instance).
 func (m *Management) SetBootDevice(ctx context.Context, t *driver.Task, d node.BootDevice) error {
 	c, err := parse(t.Node.DriverInfo)
 	if err != nil {

@@ -18,11 +18,14 @@ func TestBootModeDecidesTheEFIFlag(t *testing.T) {
 		{"seen in BIOS mode", node.Node{BootMode: "bios"}, false},
 		{"seen in UEFI mode", node.Node{BootMode: "uefi"}, true},
 		{"asked for by capability", node.Node{BootMode: "bios", Properties: node.Document{"capabilities": "boot_mode:uefi"}}, true},
+		{"in capitals", node.Node{Properties: node.Document{"capabilities": "boot_mode:BIOS"}}, false},
+		{"for Secure Boot", node.Node{BootMode: "bios", InstanceInfo: node.Document{"capabilities": "secure_boot:true"}}, true},
+		{"a mode that is none", node.Node{BootMode: "uefi", Properties: node.Document{"capabilities": "boot_mode:efi"}}, true},
 		{"BIOS by capability", node.Node{Properties: node.Document{"capabilities": "cpu_vt:true,boot_mode:bios"}}, false},
 	} {
 		m := &machine{}
 		task := task(start(t, &bmc.Server{Machine: m}))
-		task.Node.BootMode, task.Node.Properties = tt.node.BootMode, tt.node.Properties
+		task.Node.BootMode, task.Node.Properties, task.Node.InstanceInfo = tt.node.BootMode, tt.node.Properties, tt.node.InstanceInfo
 		_, management := New(quick)
 		if err := management.SetBootDevice(t.Context(), task, node.BootDevice{Device: "pxe"}); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package ipmi
 
 import (
 	"context"
-	"strings"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
@@ -102,7 +101,7 @@ func (s *session) setBootDevice(ctx context.Context, n *node.Node, d node.BootDe
 	if d.Persistent {
 		flags |= flagsPersistent
 	}
-	if mode(n) == "uefi" {
+	if driver.InstanceOf(n).Mode() == driver.UEFI {
 		flags |= flagsEFI
 		selector = s.efiSelector(d.Device)
 	}
@@ -133,15 +132,6 @@ func (s *session) optionalBootParameter(ctx context.Context, data ...byte) error
 		return nil
 	}
 	return err
-}
-
-func mode(n *node.Node) string {
-	for _, m := range []string{n.Capability("boot_mode"), n.BootMode} {
-		if m != "" {
-			return strings.ToLower(m)
-		}
-	}
-	return "uefi"
 }
 
 // bootDevice is Get System Boot Options (spec 28.13).

@@ -12,7 +12,6 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/wire"
 )
 
 // firstCall is what a booting ramdisk is waited for with.
@@ -27,11 +26,12 @@ const diskNames = "cciss/c0d0,sda,hda,vda,nvme0n1"
 // deploy boots the ramdisk and waits for its call. The image is looked for first: one that is
 // missing or unsafe fails here in seconds.
 func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	r, err := d.Sources.Resolve(ctx, imageRef(t.Node))
+	asked := driver.InstanceOf(t.Node)
+	r, err := d.Sources.Resolve(ctx, asked.Image)
 	if err != nil {
 		return driver.Done(), err
 	}
-	if err := d.CheckPartitions(t.Node, r); err != nil {
+	if err := asked.CheckFits(r); err != nil {
 		return driver.Done(), err
 	}
 	if !ramdiskNote.Get(t).Booted {
@@ -63,11 +63,7 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	params, err := d.kernelParams(t, r)
-	if err != nil {
-		return err
-	}
-	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, params); err != nil {
+	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, d.kernelParams(t, r)); err != nil {
 		return fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
 	}
 	if err := t.SetPower(ctx, on); err != nil {
@@ -101,7 +97,7 @@ func (d *Deploy) record(ctx context.Context, t *driver.Task) (*boot.Record, erro
 }
 
 // kernelParams is all a deploy ramdisk of the iSCSI family is told.
-func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) (map[string]string, error) {
+func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) map[string]string {
 	api := strings.TrimSuffix(d.APIURL, "/")
 	params := map[string]string{
 		"ironic_api_url":   api,
@@ -111,37 +107,21 @@ func (d *Deploy) kernelParams(t *driver.Task, r *boot.Record) (map[string]string
 		"disk":             diskNames,
 		"boot_option":      "netboot", // nothing for the ramdisk to install
 	}
-	local, err := d.needsLoader(t.Node)
-	if err != nil {
-		return nil, err
-	}
-	if local {
+	asked := driver.InstanceOf(t.Node)
+	if asked.NeedsLoader() {
 		params["boot_option"] = "local"
 	}
 	if u, err := url.Parse(api); err == nil {
 		params["boot_server"] = u.Hostname()
 	}
-	if mode := bootMode(t.Node); mode != "" {
-		params["boot_mode"] = mode
+	if asked.BootMode != "" {
+		params["boot_mode"] = asked.BootMode
 	}
 	if hints := rootDevice(t.Node); hints != "" {
 		params["root_device"] = hints
 	}
-	return params, nil
+	return params
 }
-
-// needsLoader reports whether the ramdisk has to install a boot loader: for a partition image that boots
-// from its disk. A whole-disk image brings its own; one that boots over the network needs none.
-func (d *Deploy) needsLoader(n *node.Node) (bool, error) {
-	var info wire.ImageInfo
-	err := d.DescribePartitions(n, &info)
-	return isPartition(info) && info.BootOption == "local", err
-}
-
-func isPartition(info wire.ImageInfo) bool { return info.ImageType == "partition" }
-
-// bootMode is the firmware the instance is to start in; "" when nobody said so.
-func bootMode(n *node.Node) string { return orElse(n.Capability("boot_mode"), n.BootMode) }
 
 // rootDevice is the root device hints as a kernel parameter: k=v,k=v with values escaped as in a URL,
 // so that blanks and commas survive.
@@ -165,6 +145,8 @@ func (d *Deploy) called(_ context.Context, t *driver.Task) (driver.Result, error
 		return driver.Done(), fmt.Errorf("the deploy ramdisk says: %s", r.Error)
 	case r.Host == "":
 		return driver.Result{WaitFor: firstCall}, nil
+	case r.Mode != "":
+		t.Node.BootMode = r.Mode
 	}
 	return driver.Done(), nil
 }

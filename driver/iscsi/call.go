@@ -115,11 +115,7 @@ const (
 // takeLoaderInfo remembers how the installation of the boot loader ended.
 func (d *Deploy) takeLoaderInfo(t *driver.Task, call node.MachineCall) error {
 	body := call.Body
-	local, err := d.needsLoader(t.Node)
-	if err != nil {
-		return err
-	}
-	if !local {
+	if !driver.InstanceOf(t.Node).NeedsLoader() {
 		return node.Errorf(node.Invalid, "Node %s was not asked to install a boot loader: its image brings its own, or boots over the network.", t.Node.UUID)
 	}
 	if err := awaited(t, "prepare_instance_boot", "pass_bootloader_install_info"); err != nil {

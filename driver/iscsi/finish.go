@@ -15,14 +15,11 @@ import (
 // and answers with pass_bootloader_install_info. The boot record, which holds the token and the key of
 // that call, lives until then.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	local, err := d.needsLoader(t.Node)
-	if err != nil {
+	asked := driver.InstanceOf(t.Node)
+	if err := asked.NoteRoot(loaderNote.Get(t).Root, d.Sources.File); err != nil {
 		return driver.Done(), err
 	}
-	if err := d.NoteRoot(t.Node, loaderNote.Get(t).Root); err != nil {
-		return driver.Done(), err
-	}
-	if !local || loaderNote.Get(t).Status != "" {
+	if !asked.NeedsLoader() || loaderNote.Get(t).Status != "" {
 		return d.loaderInstalled(ctx, t)
 	}
 	if err := d.askForLoader(ctx, t); err != nil {
@@ -51,9 +48,7 @@ func (d *Deploy) askForLoader(ctx context.Context, t *driver.Task) error {
 
 // loaderInstalled ends the wait once the ramdisk has said how it went.
 func (d *Deploy) loaderInstalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	switch local, err := d.needsLoader(t.Node); {
-	case err != nil:
-		return driver.Done(), err
+	switch local := driver.InstanceOf(t.Node).NeedsLoader(); {
 	case local && loaderNote.Get(t).Status == "":
 		return driver.Result{WaitFor: loaderCall}, nil
 	case local && loaderNote.Get(t).Status != installed:

@@ -15,28 +15,20 @@ import (
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/raid"
-	"github.com/billet-metal/billet/wire"
 )
 
 // Sources finds images; image.Store does.
 type Sources interface {
 	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
+	// File finds a file that is no image, such as the kernel of a partition image.
+	File(source string) (path string, err error)
 }
 
 // Base is the deploy interface that does what has nothing to do with iSCSI; its steps of the deploy
-// flow are replaced, but for those of the tenant's network and the instance's start. It also knows
-// what a node's partition image asks for.
+// flow are replaced, but for those of the tenant's network and the instance's start.
 type Base interface {
 	driver.Deploy
 	driver.InBand
-	// DescribePartitions adds what a partition image asks of its disk; the image type of any other
-	// stays empty.
-	DescribePartitions(n *node.Node, info *wire.ImageInfo) error
-	// CheckPartitions refuses a partition image that cannot go where it is to go.
-	CheckPartitions(n *node.Node, r image.Resolved) error
-	// NoteRoot leaves for the boot interface what the instance boots by. uuid is the root file
-	// system's, "" for a whole-disk image.
-	NoteRoot(n *node.Node, uuid string) error
 }
 
 // Deploy is the interface. All but the durations must be set.
@@ -66,9 +58,7 @@ func (d *Deploy) Name() string { return "iscsi" }
 // Validate implements driver.Implementation. On a node with software RAID the ramdisk would export a
 // disk that is part of it; such a node can be cleaned, not deployed.
 func (d *Deploy) Validate(ctx context.Context, t *driver.Task) error {
-	_, deploy := t.Node.State.Next(node.EventDeploy)
-	_, rebuild := t.Node.State.Next(node.EventRebuild)
-	if (deploy || rebuild) && raid.IsSoftware(t.Node.RAIDConfig) {
+	if driver.Deployable(t.Node) && raid.IsSoftware(t.Node.RAIDConfig) {
 		return node.Errorf(node.Invalid, "Node %s has software RAID, which the deploy interface iscsi does not write to: use the deploy interface direct, or delete the RAID.", t.Node.UUID)
 	}
 	return d.Base.Validate(ctx, t)
@@ -105,15 +95,4 @@ func orElse[T comparable](v, otherwise T) T {
 		return otherwise
 	}
 	return v
-}
-
-// imageRef is the image that instance_info asks for.
-func imageRef(n *node.Node) image.Ref {
-	i := n.InstanceInfo
-	return image.Ref{
-		Source: i.String("image_source"), Checksum: i.String("image_checksum"),
-		HashAlgo: i.String("image_os_hash_algo"), HashValue: i.String("image_os_hash_value"),
-		DiskFormat: i.String("image_disk_format"),
-		User:       i.Text("image_server_user"), Password: i.Text("image_server_password"),
-	}
 }

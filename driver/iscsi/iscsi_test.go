@@ -244,8 +244,11 @@ func TestOnlyWhatStartsIsWritten(t *testing.T) {
 			w.withImage(t, tt.img)
 			file, _ := w.exported(t, 16<<20)
 			if w.task.Node.BootMode = tt.mode; tt.mode == "ramdisk" {
-				w.task.Node.BootMode = ""
+				w.task.Node.BootMode = "uefi" // before
 				ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Mode = "bios" })
+				if r, err := w.called(t.Context(), w.task); err != nil || r.Waiting() {
+					t.Fatalf("%+v, %v", r, err)
+				}
 			}
 			before := read(t, file)
 			if tt.capability != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/wire"
 )
 
 // ears is a ramdisk's port 10000.
@@ -65,7 +64,7 @@ func (e *ears) said() []string {
 // local is a world in the middle of the deploy of a partition image that boots from its disk.
 func local(t *testing.T) *world {
 	w := newWorld(t, "prepare_instance_boot")
-	w.partitions, w.mode = &wire.PartitionImage{RootMB: 16}, "bios"
+	w.ofPartition(map[string]any{"boot_mode": "bios"})
 	loaderNote.Edit(w.task, func(l *loader) { l.Root = "the-uuid" })
 	if _, err := w.Deploy.record(context.Background(), w.task); err != nil {
 		t.Fatal(err)
@@ -94,7 +93,7 @@ func TestLocalBoot(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	first.close()
-	if !slices.Equal(first.said(), []string{"done"}) || !slices.Equal(w.did, []string{"root the-uuid"}) || w.record == nil {
+	if !slices.Equal(first.said(), []string{"done"}) || len(w.did) > 0 || driver.RootOf(w.task.Node).UUID != "the-uuid" || w.record == nil {
 		t.Fatalf("the ramdisk heard %q; done so far: %q", first.said(), w.did)
 	}
 	if r, err := w.loaderInstalled(t.Context(), w.task); err != nil || r.WaitFor != loaderCall || r.Within != 0 {
@@ -191,8 +190,8 @@ func TestLoaderFails(t *testing.T) {
 			}
 		}, "installing the boot loader failed, the deploy ramdisk says: no reason"},
 		{"the ramdisk is gone", func(w *world) {}, "telling the deploy ramdisk to install the boot loader: dial tcp 127.0.0.1:"},
-		{"the partition rules", func(w *world) { w.fails["describe"] = errors.New("root_gb is missing") }, "root_gb is missing"},
-		{"the kernel is gone", func(w *world) { w.fails["note"] = errors.New("no such kernel") }, "no such kernel"},
+		{"the kernel is gone", func(w *world) { w.ofPartition(map[string]any{"boot_option": "netboot"}) },
+			"Node " + testUUID + " cannot be deployed: the capability boot_option is netboot, which needs instance_info/kernel"},
 		{"the BMC", func(w *world) {
 			loaderNote.Edit(w.task, func(l *loader) { l.Status = installed })
 			w.fails["prepare instance"] = errors.New("the BMC does not answer")
@@ -217,8 +216,11 @@ func TestLoaderFails(t *testing.T) {
 // Who needs no boot loader is not asked for one.
 func TestNoLoaderNeeded(t *testing.T) {
 	for name, change := range map[string]func(w *world){
-		"whole disk": func(w *world) { w.partitions = nil },
-		"netboot":    func(w *world) { w.bootOption = "netboot" },
+		"whole disk": func(w *world) { w.task.Node.InstanceInfo["image_type"] = "whole-disk" },
+		"netboot": func(w *world) {
+			w.ofPartition(map[string]any{"boot_option": "netboot"})
+			maps.Copy(w.task.Node.InstanceInfo, node.Document{"kernel": "http://192.0.2.1/k", "ramdisk": "http://192.0.2.1/r"})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := local(t)
@@ -228,7 +230,7 @@ func TestNoLoaderNeeded(t *testing.T) {
 				t.Errorf("%+v, %v", r, err)
 			}
 			e.close()
-			if len(e.said()) > 0 || !slices.Equal(w.did, []string{"root the-uuid", "prepare instance"}) {
+			if len(e.said()) > 0 || !slices.Equal(w.did, []string{"prepare instance"}) {
 				t.Errorf("the ramdisk heard %q; done: %q", e.said(), w.did)
 			}
 			err := w.answers(nil)
@@ -294,18 +296,19 @@ func TestLongReason(t *testing.T) {
 func TestBootsForPartitionImages(t *testing.T) {
 	for option, want := range map[string]string{"local": "local", "netboot": "netboot"} {
 		w := newWorld(t, "deploy")
-		w.withImage(t, partitioned(1<<20))
-		w.partitions, w.bootOption = &wire.PartitionImage{RootMB: 16}, option
+		w.withImage(t, rootFS(t))
+		w.ofPartition(map[string]any{"boot_option": option})
 		if _, err := w.deploy(t.Context(), w.task); err != nil || w.params["boot_option"] != want {
 			t.Errorf("%s: boot_option is %q, %v", option, w.params["boot_option"], err)
 		}
 	}
-	for _, what := range []string{"check", "describe"} {
+	for says, root := range map[string]any{"set image_type to": 1, "needs instance_info/root_gb": nil} {
 		w := newWorld(t, "deploy")
-		w.withImage(t, partitioned(1<<20))
-		w.fails[what] = errors.New("the image is too large")
-		if _, err := w.deploy(t.Context(), w.task); !errors.Is(err, w.fails[what]) || slices.Contains(w.did, "power on") {
-			t.Errorf("%s: %v; the machine was told %q", what, err, w.did)
+		w.withImage(t, withESP(t))
+		w.ofPartition(nil)
+		w.task.Node.InstanceInfo["root_gb"] = root
+		if _, err := w.deploy(t.Context(), w.task); err == nil || !strings.Contains(err.Error(), says) || slices.Contains(w.did, "power on") {
+			t.Errorf("%s: %v; the machine was told %q", says, err, w.did)
 		}
 	}
 }

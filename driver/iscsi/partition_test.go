@@ -43,7 +43,8 @@ func rootFS(t *testing.T) []byte {
 func withPartitions(t *testing.T, p wire.PartitionImage) (w *world, file string) {
 	w = newWorld(t, "write_image")
 	w.withImage(t, rootFS(t))
-	w.partitions, w.mode, w.TempDir = &p, "bios", t.TempDir()
+	w.ofPartition(map[string]any{"boot_mode": "bios"})
+	w.partitions, w.TempDir = &p, t.TempDir()
 	const size = 64 << 20
 	file, _ = w.exported(t, size)
 	if err := os.WriteFile(file, bytes.Repeat([]byte{0xee}, size), 0o600); err != nil {
@@ -57,8 +58,8 @@ func withPartitions(t *testing.T, p wire.PartitionImage) (w *world, file string)
 func TestWritesPartitionsOverISCSI(t *testing.T) {
 	w, file := withPartitions(t, wire.PartitionImage{RootMB: 16, SwapMB: 4, EphemeralMB: 12, EphemeralFormat: "ext3"})
 	for range 2 {
-		if r, err := w.writeImage(t.Context(), w.task); err != nil || r.Waiting() {
-			t.Fatalf("%+v, %v", r, err)
+		if err := w.writes(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if got := loaderNote.Get(w.task).Root; got != rootUUID {
@@ -85,7 +86,7 @@ func TestWritesPartitionsOverISCSI(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.partitions.PreserveEphemeral = true
-	if _, err := w.writeImage(t.Context(), w.task); err != nil {
+	if err := w.writes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(file)
@@ -93,7 +94,7 @@ func TestWritesPartitionsOverISCSI(t *testing.T) {
 		t.Errorf("the rebuild changed the ephemeral partition (%v)", err)
 	}
 	w.partitions.EphemeralMB = 13
-	_, err = w.writeImage(t.Context(), w.task)
+	err = w.writes(t.Context())
 	if now, _ := os.ReadFile(file); err == nil || !strings.Contains(err.Error(), "nothing was written") || !bytes.Equal(now, after) {
 		t.Errorf("another size: %v", err)
 	}
@@ -102,24 +103,31 @@ func TestWritesPartitionsOverISCSI(t *testing.T) {
 // The mode a disk is partitioned for is settled before its first byte is written.
 func TestModeOfPartitions(t *testing.T) {
 	for _, tt := range []struct {
-		name, wanted, said, option string
-		says                       string
-		table                      string
+		name, wanted, last, said, option string
+		says                             string
+		table                            string
 	}{
-		{"as the node says", "bios", "", "", "", "label: dos"},
-		{"both say the same", "bios", "bios", "", "", "label: dos"},
-		{"as the machine says", "", "bios", "", "", "label: dos"},
-		{"nobody says", "", "", "", "set its capability boot_mode to bios or uefi", ""},
-		{"they differ", "uefi", "bios", "", "is to boot in uefi mode, but its machine runs the ramdisk in bios mode", ""},
-		{"they differ the other way", "bios", "uefi", "", "is to boot in bios mode, but its machine runs the ramdisk in uefi mode", ""},
-		{"netboot needs none", "", "", "netboot", "", "label: dos"},
-		{"netboot of the other mode", "uefi", "bios", "netboot", "", "label: gpt"},
+		{"as the node says", "bios", "", "", "", "", "label: dos"},
+		{"in any case", "BIOS", "uefi", "", "", "", "label: dos"},
+		{"both say the same", "bios", "", "bios", "", "", "label: dos"},
+		{"as the machine says", "", "", "bios", "", "", "label: dos"},
+		{"as the machine said before", "", "bios", "", "", "", "label: dos"},
+		{"the machine was changed since", "", "uefi", "bios", "", "", "label: dos"},
+		{"nobody says", "", "", "", "", "set its capability boot_mode to bios or uefi", ""},
+		{"they differ", "uefi", "", "bios", "", "is to boot in uefi mode, but its machine runs the ramdisk in bios mode", ""},
+		{"they differ the other way", "bios", "", "uefi", "", "is to boot in bios mode, but its machine runs the ramdisk in uefi mode", ""},
+		{"netboot needs none", "", "", "", "netboot", "", "label: dos"},
+		{"netboot of the other mode", "uefi", "", "bios", "netboot", "", "label: gpt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w, file := withPartitions(t, wire.PartitionImage{RootMB: 16})
-			w.mode, w.bootOption = tt.wanted, tt.option
-			ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Mode = tt.said })
-			_, err := w.writeImage(t.Context(), w.task)
+			w.ofPartition(map[string]any{"boot_mode": tt.wanted, "boot_option": tt.option})
+			w.task.Node.BootMode = tt.last
+			ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Host, r.Mode = "127.0.0.1", tt.said })
+			if r, err := w.called(t.Context(), w.task); err != nil || r.Waiting() {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			err := w.writes(t.Context())
 			if tt.says == "" {
 				if err != nil || !strings.Contains(program(t, "sfdisk", "--dump", file), tt.table) {
 					t.Errorf("%v; not %s", err, tt.table)
@@ -153,7 +161,8 @@ func TestPartitionImagesRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w, file := withPartitions(t, tt.part)
 			w.withImage(t, tt.img(t))
-			_, err := w.writeImage(t.Context(), w.task)
+			w.ofPartition(map[string]any{"boot_mode": "bios"})
+			err := w.writes(t.Context())
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v", err)
 			}

@@ -33,33 +33,16 @@ type world struct {
 	did    []string // what the machine was told, in order
 	params map[string]string
 
-	partitions       *wire.PartitionImage       // nil: a whole-disk image
-	mode, bootOption string                     // of a partition image
-	fails            map[string]error           // by what is asked of the base, the boot interface or the store
-	saved            *node.Node                 // as it was saved last
-	admin            func(args ...string) error // of the exported disk's tgtd
+	partitions *wire.PartitionImage       // what is written in place of the node's own, whose sizes are GiB
+	fails      map[string]error           // by what is asked of the base, the boot interface or the store
+	saved      *node.Node                 // as it was saved last
+	admin      func(args ...string) error // of the exported disk's tgtd
 }
 
-// base knows of partition images what a test says.
+// base has the steps that a test gives it.
 type base struct {
 	fake.Deploy
-	w      *world
 	direct []driver.Step
-}
-
-func (b base) DescribePartitions(_ *node.Node, info *wire.ImageInfo) error {
-	if p := b.w.partitions; p != nil {
-		info.ImageType, info.PartitionImage = "partition", p
-		info.BootMode, info.BootOption = b.w.mode, orElse(b.w.bootOption, "local")
-	}
-	return b.w.fails["describe"]
-}
-
-func (b base) CheckPartitions(*node.Node, image.Resolved) error { return b.w.fails["check"] }
-
-func (b base) NoteRoot(_ *node.Node, uuid string) error {
-	b.w.did = append(b.w.did, "root "+uuid)
-	return b.w.fails["note"]
 }
 
 func (b base) Steps() []driver.Step { return b.direct }
@@ -109,7 +92,7 @@ func newWorld(t *testing.T, step string) *world {
 	w := &world{fails: map[string]error{}}
 	flow := func(p int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: p} }
 	w.Deploy = &Deploy{
-		Base: base{w: w, direct: []driver.Step{
+		Base: base{direct: []driver.Step{
 			{Name: "deploy", Priority: flow(100)}, {Name: "write_image", Priority: flow(80)}, {Name: "boot_instance", Priority: flow(20)},
 			{Name: "tear_down", Priority: map[node.Flow]int{node.FlowDelete: 100}},
 		}},
@@ -129,6 +112,29 @@ func newWorld(t *testing.T, step string) *world {
 		},
 	}
 	return w
+}
+
+// ofPartition makes the node's image one of a partition of 1 GiB, with capabilities.
+func (w *world) ofPartition(capabilities map[string]any) {
+	maps.Copy(w.task.Node.InstanceInfo, node.Document{"image_type": "partition", "root_gb": 1, "capabilities": capabilities})
+}
+
+// writes is the step write_image.
+func (w *world) writes(ctx context.Context) error {
+	if w.partitions == nil {
+		_, err := w.writeImage(ctx, w.task)
+		return err
+	}
+	r, err := w.Sources.Resolve(ctx, driver.InstanceOf(w.task.Node).Image)
+	if err != nil {
+		return err
+	}
+	info, err := w.imageInfo(w.task, r)
+	if err != nil {
+		return err
+	}
+	info.PartitionImage = w.partitions
+	return w.write(ctx, w.task, r, info)
 }
 
 // withImage gives the node an image file of the test.

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/disk"
@@ -22,7 +19,7 @@ import (
 // writeImage writes the image and the config drive into the ramdisk's disk, and reads all of it
 // back. It is safe to repeat: it starts at the first byte again.
 func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	r, err := d.Sources.Resolve(ctx, imageRef(t.Node))
+	r, err := d.Sources.Resolve(ctx, driver.InstanceOf(t.Node).Image)
 	if err != nil {
 		return driver.Done(), err
 	}
@@ -30,37 +27,41 @@ func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result,
 	if err != nil {
 		return driver.Done(), err
 	}
+	return driver.Done(), d.write(ctx, t, r, info)
+}
+
+func (d *Deploy) write(ctx context.Context, t *driver.Task, r image.Resolved, info wire.ImageInfo) error {
 	chap, err := d.credentials(ctx, t)
 	if err != nil {
-		return driver.Done(), err
+		return err
 	}
 	target, err := iscsi.Open(ctx, iscsi.Options{
 		Address: net.JoinHostPort(ramdiskNote.Get(t).Host, orElse(d.TargetPort, iscsi.DefaultPort)), CHAP: chap,
 		Target: targetName(t.Node.UUID), LUN: iscsi.ExportLUN, Patience: d.Patience, Log: t.Logger(),
 	})
 	if err != nil {
-		return driver.Done(), fmt.Errorf("opening the disk the deploy ramdisk exports: %w", err)
+		return fmt.Errorf("opening the disk the deploy ramdisk exports: %w", err)
 	}
 	defer target.Close()
 	v := iscsi.NewVerified(target)
 	if err := guardShared(t.Node, v); err != nil {
-		return driver.Done(), err
+		return err
 	}
 	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: t.Logger(), Arch: archOf(t.Node), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
-		return driver.Done(), fmt.Errorf("writing the image over iSCSI: %w", err)
+		return fmt.Errorf("writing the image over iSCSI: %w", err)
 	}
 	if err := d.makeEphemeral(ctx, t, v, info, written.Parts); err != nil {
-		return driver.Done(), err
+		return err
 	}
 	if err := d.verify(ctx, t, v); err != nil {
-		return driver.Done(), err
+		return err
 	}
-	if isPartition(info) {
+	if info.PartitionImage != nil {
 		loaderNote.Edit(t, func(l *loader) { l.Root = written.Root.UUID })
 	}
-	return driver.Done(), nil
+	return nil
 }
 
 // credentials are those the ramdisk's target asks for; nil when it asks for none. They are made of what the
@@ -96,7 +97,7 @@ func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk
 
 // guardShared refuses to write over a file system that other machines may be using.
 func guardShared(n *node.Node, d disk.Disk) error {
-	if wipe, err := strconv.ParseBool(fmt.Sprint(n.DriverInfo[wire.WipeShared])); err == nil && wipe {
+	if wipe, ok := driver.Boolean(n.DriverInfo[wire.WipeShared]); ok && wipe {
 		return nil
 	}
 	kind, err := disk.Shared(d)
@@ -145,49 +146,30 @@ func progress(t *driver.Task) func(detail string, done, total int64) {
 	}
 }
 
-// imageInfo is what the writer needs to know.
+// imageInfo is what the writer needs to know. It refuses what would not start in the mode that the machine boots in.
 func (d *Deploy) imageInfo(t *driver.Task, r image.Resolved) (wire.ImageInfo, error) {
-	n := t.Node
-	info := wire.ImageInfo{
-		ID: path.Base(n.InstanceInfo.String("image_source")), URLs: []string{r.URL}, DiskFormat: string(r.Info.Format),
-		ContainerFormat: "bare", NodeUUID: n.UUID,
+	asked, where := driver.InstanceOf(t.Node), r.URL
+	if where == "" {
+		where = (&url.URL{Scheme: "http", Host: localHost, Path: r.Path}).String()
 	}
-	if r.Info.Format == image.GPT {
-		info.DiskFormat = string(image.Raw)
+	info, err := asked.ImageInfo(r, where)
+	if err == nil && asked.NeedsLoader() {
+		err = settleMode(t.Node, info.BootMode, ramdiskNote.Get(t).Mode)
 	}
-	if r.URL == "" {
-		info.URLs = []string{(&url.URL{Scheme: "http", Host: localHost, Path: r.Path}).String()}
-	} else if n.InstanceInfo.String("image_server_auth_strategy") != "" {
-		info.AuthStrategy = n.InstanceInfo.String("image_server_auth_strategy")
-		info.AuthUser, info.AuthPassword = n.InstanceInfo.Text("image_server_user"), n.InstanceInfo.Text("image_server_password")
-	}
-	if r.HashAlgo == "md5" {
-		info.Checksum = r.HashValue
-	} else {
-		info.HashAlgo, info.HashValue = r.HashAlgo, r.HashValue
-	}
-	if err := d.DescribePartitions(n, &info); err != nil {
-		return info, err
-	}
-	if isPartition(info) && info.BootOption == "local" {
-		return info, settleMode(n, &info, ramdiskNote.Get(t).Mode)
-	}
-	if !isPartition(info) { // the writer refuses what would not start in it
-		info.BootMode = strings.ToLower(orElse(bootMode(n), ramdiskNote.Get(t).Mode))
-	}
-	return info, nil
+	return info, err
 }
 
 // settleMode makes sure, before anything is written, in which mode a disk is started that gets its
 // boot loader from the ramdisk: partitions differ by it. Said is what the ramdisk says it runs in.
-func settleMode(n *node.Node, info *wire.ImageInfo, said string) error {
+func settleMode(n *node.Node, mode, said string) error {
 	switch {
-	case info.BootMode == "" && said == "":
-		return node.Errorf(node.Invalid, "Nobody says in which mode the machine of node %s boots, and the partitions depend on it: set its capability boot_mode to bios or uefi. Nothing was written.", n.UUID)
-	case info.BootMode == "":
-		info.BootMode = said
-	case said != "" && said != info.BootMode:
-		return node.Errorf(node.Invalid, "The instance of node %s is to boot in %s mode, but its machine runs the ramdisk in %s mode, in which no boot loader for the other can be installed: set the same mode in the firmware and in the node. Nothing was written.", n.UUID, info.BootMode, said)
+	case mode == "":
+		return node.Errorf(node.Invalid, "Nobody says in which mode the machine of node %s boots, and the partitions depend on it: "+
+			"set its capability boot_mode to bios or uefi. Nothing was written.", n.UUID)
+	case said != "" && said != mode:
+		return node.Errorf(node.Invalid, "The instance of node %s is to boot in %s mode, but its machine runs the ramdisk in %s mode, "+
+			"in which no boot loader for the other can be installed: set the same mode in the firmware and in the node. "+
+			"Nothing was written.", n.UUID, mode, said)
 	}
 	return nil
 }

@@ -18,33 +18,24 @@ import (
 
 // setBootMode has the machine boot in the mode that the node asks for.
 func setBootMode(ctx context.Context, t *driver.Task) error {
-	mode := strings.ToLower(t.Node.Capability("boot_mode"))
-	if mode == "" && wantsSecureBoot(t.Node) {
-		mode = "uefi"
-	}
-	if mode != "bios" && mode != "uefi" || mode == t.Node.BootMode {
+	mode := driver.InstanceOf(t.Node).AskedMode
+	if mode == "" || mode == t.Node.BootMode {
 		return nil
 	}
 	f, ok := t.Hardware.Management.(driver.Firmware)
 	if !ok {
 		return nil // the firmware's own setting counts; a machine in the other mode fails where it matters
 	}
-	if err := f.SetBootMode(ctx, t, mode); err != nil {
+	if err := t.SetBootMode(ctx, f, mode); err != nil {
 		return fmt.Errorf("setting the boot mode to %s: %w", mode, err)
 	}
-	t.Node.BootMode = mode
 	return nil
-}
-
-// wantsSecureBoot reports that the instance asks for Secure Boot.
-func wantsSecureBoot(n *node.Node) bool {
-	return strings.EqualFold(n.InstanceCapability("secure_boot"), "true")
 }
 
 // switchedOff reports whether Secure Boot is off while the ramdisk runs, as the hardware can be told so.
 func switchedOff(t *driver.Task) bool {
 	_, can := t.Hardware.Management.(driver.Firmware)
-	return can && wantsSecureBoot(t.Node)
+	return can && driver.InstanceOf(t.Node).SecureBoot
 }
 
 // signedOnly reports whether the machine will start no ramdisk that is not signed.
@@ -55,7 +46,7 @@ func signedOnly(t *driver.Task) bool {
 	case t.Node.SecureBoot != nil:
 		return *t.Node.SecureBoot
 	}
-	return wantsSecureBoot(t.Node) // nobody can switch it on later
+	return driver.InstanceOf(t.Node).SecureBoot // nobody can switch it on later
 }
 
 // ramdiskLoader is the boot loader of the flow's ramdisk.
@@ -74,7 +65,7 @@ func (b *Boot) instanceLoader(t *driver.Task) boot.Loader {
 	may := strings.EqualFold(asked, "true")
 	if n.SecureBoot != nil {
 		may = may || *n.SecureBoot
-	} else if asked == "" && !strings.EqualFold(n.Capability("boot_mode"), "bios") {
+	} else if asked == "" && driver.InstanceOf(n).AskedMode != driver.BIOS {
 		may = true
 	}
 	if b.Loader == boot.PXE && may && (signedOnly(t) || b.Loaders.Missing(b.arch(n), boot.Shim) == "") {
@@ -141,12 +132,11 @@ func (b *Boot) checkSecureBoot(t *driver.Task) error {
 // mayHaveSecureBoot refuses an instance that asks for Secure Boot on a machine that will not have it.
 func mayHaveSecureBoot(t *driver.Task) error {
 	n := t.Node
-	_, deploy := n.State.Next(node.EventDeploy)
-	_, rebuild := n.State.Next(node.EventRebuild)
-	if !wantsSecureBoot(n) || !deploy && !rebuild {
+	asked := driver.InstanceOf(n)
+	if !asked.SecureBoot || !driver.Deployable(n) {
 		return nil
 	}
-	if strings.EqualFold(n.Capability("boot_mode"), "bios") {
+	if asked.AskedMode == driver.BIOS {
 		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, which BIOS does not have: set the capability boot_mode to uefi, or secure_boot to false.", n.UUID)
 	}
 	if _, can := t.Hardware.Management.(driver.Firmware); !can && n.SecureBoot != nil && !*n.SecureBoot {
@@ -158,7 +148,7 @@ func mayHaveSecureBoot(t *driver.Task) error {
 // setSecureBoot switches Secure Boot on for an instance that asks for it, or off again. Hardware that cannot be
 // told is left to people, with a warning.
 func setSecureBoot(ctx context.Context, t *driver.Task, on bool) error {
-	if !wantsSecureBoot(t.Node) || t.Node.SecureBoot != nil && *t.Node.SecureBoot == on {
+	if !driver.InstanceOf(t.Node).SecureBoot || t.Node.SecureBoot != nil && *t.Node.SecureBoot == on {
 		return nil
 	}
 	f, ok := t.Hardware.Management.(driver.Firmware)
@@ -172,9 +162,8 @@ func setSecureBoot(ctx context.Context, t *driver.Task, on bool) error {
 		}
 		return nil
 	}
-	if err := f.SetSecureBoot(ctx, t, on); err != nil {
+	if err := t.SetSecureBoot(ctx, f, on); err != nil {
 		return fmt.Errorf("switching secure boot to %v: %w", on, err)
 	}
-	t.Node.SecureBoot = &on
 	return nil
 }

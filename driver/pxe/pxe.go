@@ -1,4 +1,4 @@
-// Package pxe owns the boot interfaces ipxe and pxe: they write what a node boots over the network
+// Package pxe owns the boot interfaces ipxe, pxe and http-ipxe: they write what a node boots over the network
 // into its boot record and set its boot device. They serve nothing themselves; the boot services
 // read the record.
 package pxe
@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/billet-metal/billet/boot"
@@ -16,7 +15,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Boot is one of the two interfaces. Loader and Records are needed.
+// Boot is one of the three interfaces. Loader and Records are needed.
 type Boot struct {
 	Loader       boot.Loader // boot.IPXE: the interface "ipxe"; boot.PXE: "pxe"
 	Firmware     Firmware    // HTTP: the interface "http-ipxe"; the zero value is PXE's
@@ -77,7 +76,7 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	if !hasBootPort(t.Ports) {
 		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and pxe_enabled true.", t.Node.UUID)
 	}
-	if mode := strings.ToLower(t.Node.Capability("boot_mode")); b.Firmware == UEFIHTTP && mode == "bios" {
+	if b.Firmware == UEFIHTTP && driver.InstanceOf(t.Node).AskedMode == driver.BIOS {
 		return node.Errorf(node.Invalid, "The boot interface %s needs UEFI, but the capability boot_mode of node %s is bios: set boot_interface to ipxe or pxe.", b.Name(), t.Node.UUID)
 	}
 	if _, err := b.ramdisk(t); err != nil {
@@ -194,7 +193,7 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
 		return err
 	}
 	device := "disk"
-	if t.Node.DriverInternalInfo.String(netbootKernel) != "" {
+	if driver.RootOf(t.Node).Kernel != "" {
 		device = b.networkDevice(t)
 		err = b.putInstance(ctx, t)
 	} else {
@@ -206,39 +205,30 @@ func (b *Boot) PrepareInstance(ctx context.Context, t *driver.Task) error {
 	return setBootDevice(ctx, t, node.BootDevice{Device: device, Persistent: p != never})
 }
 
-// Keys of driver_internal_info by which a deploy interface has an instance booted over the network:
-// the image's own kernel and ramdisk, each an absolute path or a URL, and the UUID of its root file
-// system. Users cannot write them.
-const (
-	netbootKernel  = "netboot_kernel"
-	netbootRamdisk = "netboot_ramdisk"
-	rootUUID       = "root_uuid_or_disk_id"
-)
-
 // instanceLife is how long a record of an instance lasts: until it is torn down.
 const instanceLife = 100 * 365 * 24 * time.Hour
 
 // putInstance makes the record one of the instance's own kernel, with a secret of its own: that of
 // the deploy ramdisk is worth nothing from here on.
 func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
-	info := t.Node.DriverInternalInfo
-	kernel, err := b.locate("the image's kernel", info.String(netbootKernel))
+	own := driver.RootOf(t.Node)
+	kernel, err := b.locate("the image's kernel", own.Kernel)
 	if err != nil {
 		return err
 	}
-	ramdisk, err := b.locate("the image's ramdisk", info.String(netbootRamdisk))
+	ramdisk, err := b.locate("the image's ramdisk", own.Ramdisk)
 	if err != nil {
 		return err
 	}
 	if err := b.reachable(ctx, ramdiskFiles{kernel, ramdisk}); err != nil {
 		return err
 	}
-	root, err := param("root", "UUID="+info.String(rootUUID))
+	root, err := param("root", "UUID="+own.UUID)
 	if err != nil {
 		return err
 	}
-	own, key := appendParams(t.Node, b.defaults())
-	line, err := spell(b.instanceLoader(t), root+" ro "+own, key)
+	params, key := appendParams(t.Node, b.defaults())
+	line, err := spell(b.instanceLoader(t), root+" ro "+params, key)
 	if err != nil {
 		return err
 	}

@@ -487,7 +487,7 @@ func TestNetbootInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := w.records[uuid]
-	task.Node.DriverInternalInfo = node.Document{netbootKernel: kernel, netbootRamdisk: initrd, rootUUID: "6f0c"}
+	driver.Root{UUID: "6f0c", Kernel: kernel, Ramdisk: initrd}.Leave(task.Node)
 	task.Node.InstanceInfo = node.Document{"kernel_append_params": "console=ttyS0 %default%"}
 	for range 2 { // it may be done again after a crash
 		if err := b.PrepareInstance(t.Context(), task); err != nil {
@@ -509,7 +509,7 @@ func TestNetbootInstance(t *testing.T) {
 	if err := b.CleanUpInstance(t.Context(), task); err != nil || len(w.records) != 0 {
 		t.Errorf("%v, %d records left", err, len(w.records))
 	}
-	task.Node.DriverInternalInfo[netbootRamdisk] = filepath.Join(dir, "gone")
+	driver.Root{UUID: "6f0c", Kernel: kernel, Ramdisk: filepath.Join(dir, "gone")}.Leave(task.Node)
 	if err := b.PrepareInstance(t.Context(), task); err == nil || !strings.Contains(err.Error(), "the image's ramdisk (") {
 		t.Errorf("got %v", err)
 	}

@@ -184,7 +184,8 @@ func TestSecureInstanceOverTheNetwork(t *testing.T) {
 			}
 			task.Node.InstanceInfo["capabilities"] = tt.wanted
 			put(t, dir, "vmlinuz", efiProgram(true))
-			task.Node.DriverInternalInfo = node.Document{netbootKernel: filepath.Join(dir, "vmlinuz"), netbootRamdisk: filepath.Join(dir, "vmlinuz"), rootUUID: "1234"}
+			kernel := filepath.Join(dir, "vmlinuz")
+			driver.Root{UUID: "1234", Kernel: kernel, Ramdisk: kernel}.Leave(task.Node)
 			if err := b.PrepareInstance(t.Context(), task); err != nil {
 				t.Fatal(err)
 			}
