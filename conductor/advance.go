@@ -121,7 +121,7 @@ func (r *run) prepare(ctx context.Context) error {
 }
 
 // task makes what a driver works on; Save and ForgetAgent need n's lease.
-func (c *Conductor) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
+func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	if err := n.Damage(); err != nil {
 		return nil, err
 	}

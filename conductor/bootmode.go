@@ -9,14 +9,14 @@ import (
 )
 
 // SetBootMode has the machine's firmware boot as "bios" or "uefi" from its next start on.
-func (c *Conductor) SetBootMode(ctx context.Context, ident, mode string) error {
+func (c *power) SetBootMode(ctx context.Context, ident, mode string) error {
 	return c.setFirmware(ctx, ident, "set_boot_mode", "boot mode", mode, func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
 		return t.SetBootMode(ctx, f, mode)
 	})
 }
 
 // SetSecureBoot switches Secure Boot from the machine's next start on.
-func (c *Conductor) SetSecureBoot(ctx context.Context, ident string, on bool) error {
+func (c *power) SetSecureBoot(ctx context.Context, ident string, on bool) error {
 	return c.setFirmware(ctx, ident, "set_secure_boot_state", "secure boot", fmt.Sprint(on), func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
 		return t.SetSecureBoot(ctx, f, on)
 	})
@@ -24,7 +24,8 @@ func (c *Conductor) SetSecureBoot(ctx context.Context, ident string, on bool) er
 
 // setFirmware changes what the firmware does. A node that something is under way with, or whose hardware cannot,
 // is refused; what the BMC then gets wrong is the node's last_error.
-func (c *Conductor) setFirmware(ctx context.Context, ident, ability, what, target string, set func(context.Context, driver.Firmware, *driver.Task) error) error {
+func (c *power) setFirmware(ctx context.Context, ident, ability, what, target string,
+	set func(context.Context, driver.Firmware, *driver.Task) error) error {
 	n, err := c.reserve(ctx, ident)
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func (c *Conductor) setFirmware(ctx context.Context, ident, ability, what, targe
 }
 
 // InjectNMI interrupts the machine's processor.
-func (c *Conductor) InjectNMI(ctx context.Context, ident string) error {
+func (c *power) InjectNMI(ctx context.Context, ident string) error {
 	n, err := c.reserve(ctx, ident)
 	if err != nil {
 		return err

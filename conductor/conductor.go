@@ -95,48 +95,56 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Conductor implements api.Conductor. Its methods may be called at any time, from any goroutine;
-// while Run is not running, flows are only started and left for a conductor that does run.
+// Conductor implements api.Conductor by its parts, each of which knows only what it needs. Its methods may be called at any
+// time, from any goroutine; while Run is not running, flows are only started and left for a conductor that does run.
 type Conductor struct {
-	cfg   Config
-	store Store
-	log   *slog.Logger
-	born  time.Time
-
-	verbs lane // flows and power changes that the API asked for
-	wakes lane // nodes that go on after a call, a poll or a crash
+	*core
+	*power
+	*listeners
 
 	discovering sync.Mutex // held while an unknown machine is enrolled
 
 	mu      sync.Mutex
-	life    context.Context // Run's own context while Run runs, else nil: what it spawns ends with it
-	tasks   sync.WaitGroup  // all goroutines spawned during life
-	errands map[string]*errand
 	carried map[string]bool // nodes this process works on: it never takes them from itself
-	ears    map[string]*ear // by node: those whose serial line this process hears
-	syncAt  map[int]int     // by number of lanes: where power sync goes on when a round was cut short
+}
+
+// core is what all parts of a conductor stand on: how a node is held, let go, noted, and looked at again.
+type core struct {
+	cfg   Config
+	store Store
+	log   *slog.Logger
+	born  time.Time
+	*life
+	*waker
+	verbs lane // flows and power changes that the API asked for
 }
 
 // New returns a conductor; Run starts it.
 func New(cfg Config) *Conductor {
 	cfg.setDefaults()
-	return &Conductor{
-		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(),
-		verbs: make(lane, cfg.MaxWorkers), wakes: make(lane, cfg.MaxWorkers),
-		errands: map[string]*errand{}, carried: map[string]bool{}, ears: map[string]*ear{}, syncAt: map[int]int{},
+	all := &life{}
+	base := &core{
+		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(), life: all, verbs: make(lane, cfg.MaxWorkers),
+		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), errands: map[string]*errand{}},
 	}
+	c := &Conductor{
+		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: &listeners{core: base, ears: map[string]*ear{}},
+		carried: map[string]bool{},
+	}
+	c.waker.look = c.look
+	return c
 }
 
 // Run works until ctx ends, and returns when all it started has ended: steps under way are
 // cancelled, and their nodes released as they stand so that the next conductor repeats the step.
 func (c *Conductor) Run(ctx context.Context) error {
-	life, end := context.WithCancel(ctx)
+	now, end := context.WithCancel(ctx)
 	defer c.tasks.Wait()
 	defer end()
-	c.setLife(life)
-	defer c.setLife(nil)
+	c.life.set(now)
+	defer c.life.set(nil)
 
-	c.wakeUnfinished(life)
+	c.wakeUnfinished(now)
 	c.spawn(c.sweepAllocations)
 	c.spawn(c.sweepLogs)
 	if c.cfg.Clock != nil {
@@ -145,53 +153,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 	if c.cfg.PowerSyncInterval > 0 {
 		c.spawn(c.syncPower)
 	}
-	c.findWork(life)
+	c.findWork(now)
 	return nil
 }
-
-func (c *Conductor) setLife(life context.Context) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.life = life
-}
-
-// spawn runs f in a goroutine that Run waits for. It returns false when the conductor does not run.
-func (c *Conductor) spawn(f func(context.Context)) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life == nil {
-		return false
-	}
-	life := c.life
-	c.tasks.Go(func() { f(life) })
-	return true
-}
-
-// lane bounds how many goroutines work at once for one kind of caller, so that no kind starves
-// another.
-type lane chan struct{}
-
-// enter takes a place at once or not at all.
-func (l lane) enter() bool {
-	select {
-	case l <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-// queue waits for a place until ctx ends.
-func (l lane) queue(ctx context.Context) bool {
-	select {
-	case l <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (l lane) leave() { <-l }
 
 // noWorker is the API's answer when no more work can be started. Clients retry it.
 func noWorker() *node.Err {

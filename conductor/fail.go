@@ -119,7 +119,7 @@ func (r *run) noteStep(ctx context.Context, step *node.PlannedStep, what string)
 
 // note adds a line to the node's history and to the log. History is for people: losing a line
 // stops nothing.
-func (c *Conductor) note(ctx context.Context, n *node.Node, kind, severity, text string) {
+func (c *core) note(ctx context.Context, n *node.Node, kind, severity, text string) {
 	e := node.HistoryEvent{
 		UUID: uuid.NewString(), NodeUUID: n.UUID, Conductor: c.cfg.Host, EventType: kind,
 		Severity: severity, Event: cut(scrub(n, text)), CreatedAt: node.Now(),

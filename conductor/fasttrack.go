@@ -16,7 +16,7 @@ var idleLookupStates = []node.State{node.Enroll, node.Manageable, node.Available
 
 // fastTrack is how long ago the node's agent may have called to be taken for alive; 0: fast track is off.
 // The node's driver_info/fast_track wins over the service's own setting.
-func (c *Conductor) fastTrack(n *node.Node) (time.Duration, error) {
+func (c *core) fastTrack(n *node.Node) (time.Duration, error) {
 	on := c.cfg.FastTrack
 	switch v := n.DriverInfo["fast_track"].(type) {
 	case nil:
@@ -42,7 +42,7 @@ func badFastTrack(n *node.Node, v any) error {
 }
 
 // expectsAgent reports whether a ramdisk may ask for the node in the state it is in.
-func (c *Conductor) expectsAgent(n *node.Node) bool {
+func (c *core) expectsAgent(n *node.Node) bool {
 	if slices.Contains(lookupStates, n.State) {
 		return true
 	}
@@ -52,7 +52,7 @@ func (c *Conductor) expectsAgent(n *node.Node) bool {
 
 // lostAgent reports whether the agent that got the node's token has fallen silent while nothing was under
 // way, or never called: its machine was switched off or rebooted by hand, and whoever asks now is its next ramdisk.
-func (c *Conductor) lostAgent(n *node.Node) bool {
+func (c *core) lostAgent(n *node.Node) bool {
 	within, err := c.fastTrack(n)
 	idle := slices.Contains(idleLookupStates, n.State) && n.Plan == nil
 	if err != nil || within == 0 || !idle {

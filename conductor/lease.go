@@ -13,7 +13,7 @@ const releaseTime = 10 * time.Second
 
 // reserve takes the node's lease to work on it, trying again while somebody else holds it. A node whose record is
 // damaged is refused.
-func (c *Conductor) reserve(ctx context.Context, ident string) (*node.Node, error) {
+func (c *core) reserve(ctx context.Context, ident string) (*node.Node, error) {
 	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (c *Conductor) reserve(ctx context.Context, ident string) (*node.Node, erro
 }
 
 // reserveAny is reserve for what can be done to a damaged node too.
-func (c *Conductor) reserveAny(ctx context.Context, ident string) (*node.Node, error) {
+func (c *core) reserveAny(ctx context.Context, ident string) (*node.Node, error) {
 	for try := 1; ; try++ {
 		n, err := c.store.Nodes.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
 		if node.KindOf(err) != node.Conflict || err == nil || try >= c.cfg.LockAttempts {
@@ -41,7 +41,7 @@ func (c *Conductor) reserveAny(ctx context.Context, ident string) (*node.Node, e
 
 // keepLease renews n's lease until stop is called. The context it returns ends with cause
 // node.ErrLeaseLost as soon as the lease cannot be kept: nothing of n may be written after that.
-func (c *Conductor) keepLease(ctx context.Context, n *node.Node) (_ context.Context, stop func()) {
+func (c *core) keepLease(ctx context.Context, n *node.Node) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	// The renewing goroutine has its own copy: the steps write n meanwhile.
 	held := &node.Node{ID: n.ID, UUID: n.UUID, Lease: n.Lease}
@@ -66,7 +66,7 @@ func (c *Conductor) keepLease(ctx context.Context, n *node.Node) (_ context.Cont
 }
 
 // renew keeps the lease once. A database that is away for a moment is no loss until the lease ends.
-func (c *Conductor) renew(ctx context.Context, held *node.Node) error {
+func (c *core) renew(ctx context.Context, held *node.Node) error {
 	try, cancel := context.WithTimeout(ctx, c.cfg.LeaseTTL/3)
 	defer cancel()
 	err := c.store.Nodes.Renew(try, held, c.cfg.LeaseTTL)
@@ -90,7 +90,7 @@ func leaseLost(ctx context.Context) bool { return errors.Is(context.Cause(ctx), 
 // release saves n and lets it go, even when ctx has ended because the conductor stops. A call from
 // the machine that came in while n was held found it locked; release sees to it that such a call
 // is looked at now.
-func (c *Conductor) release(ctx context.Context, n *node.Node) error {
+func (c *core) release(ctx context.Context, n *node.Node) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	seen := n.Agent.LastHeartbeat

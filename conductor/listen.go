@@ -18,10 +18,17 @@ const (
 	earTime  = 5 * time.Second  // of one use of the store
 )
 
+// listeners hear the serial lines of machines that this process works on.
+type listeners struct {
+	*core
+	mu   sync.Mutex
+	ears map[string]*ear // by node
+}
+
 // ear hears one machine's serial line while a flow works on it, and keeps its last lines in the store, where any
 // process finds them. No flow ever waits for it.
 type ear struct {
-	c      *Conductor
+	c      *listeners
 	uuid   string
 	began  time.Time // of the flow's plan
 	end    context.CancelFunc
@@ -45,24 +52,34 @@ func (r *run) hear() {
 	if _, ok := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !ok {
 		return
 	}
-	r.c.mu.Lock()
-	old := r.c.ears[r.n.UUID]
-	if r.c.life == nil || old != nil && old.began.Equal(p.StartedAt) {
-		r.c.mu.Unlock()
+	r.c.listen(r.n)
+}
+
+// listen begins to listen to the node's serial line for the flow under way.
+func (c *listeners) listen(n *node.Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.ears[n.UUID]
+	if old != nil && old.began.Equal(n.Plan.StartedAt) {
 		return
 	}
-	ctx, cancel := context.WithCancel(r.c.life)
-	e := &ear{c: r.c, uuid: r.n.UUID, began: p.StartedAt, end: cancel, urgent: make(chan struct{}, 1), n: r.n.Clone()}
-	r.c.ears[r.n.UUID] = e
-	r.c.tasks.Go(func() { e.run(ctx) })
-	r.c.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &ear{c: c, uuid: n.UUID, began: n.Plan.StartedAt, end: cancel, urgent: make(chan struct{}, 1), n: n.Clone()}
+	if !c.spawn(func(life context.Context) {
+		defer context.AfterFunc(life, cancel)()
+		e.run(ctx)
+	}) {
+		cancel()
+		return
+	}
+	c.ears[n.UUID] = e
 	if old != nil {
 		old.end()
 	}
 }
 
 // hush ends the listening to the node's serial line in this process.
-func (c *Conductor) hush(uuid string) {
+func (c *listeners) hush(uuid string) {
 	c.mu.Lock()
 	e := c.ears[uuid]
 	delete(c.ears, uuid)
@@ -73,7 +90,7 @@ func (c *Conductor) hush(uuid string) {
 }
 
 // heardSoFar saves what this process has heard of the node and not saved yet.
-func (c *Conductor) heardSoFar(ctx context.Context, uuid string) {
+func (c *listeners) heardSoFar(ctx context.Context, uuid string) {
 	c.mu.Lock()
 	e := c.ears[uuid]
 	c.mu.Unlock()
@@ -227,7 +244,7 @@ func (e *ear) save(ctx context.Context) {
 }
 
 // hushThis ends e, and forgets it unless another has taken its place.
-func (c *Conductor) hushThis(e *ear) {
+func (c *listeners) hushThis(e *ear) {
 	c.mu.Lock()
 	if c.ears[e.uuid] == e {
 		delete(c.ears, e.uuid)

@@ -6,15 +6,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
+// power asks and tells BMCs what people want of them, and asks every one of them for its power state now and then.
+type power struct {
+	*core
+	syncing sync.Mutex
+	syncAt  map[int]int // by number of lanes: where power sync goes on when a round was cut short
+}
+
 // SetPower starts a power change and returns once it is saved that it was asked for. A timeout
 // of 0 is the service's own.
-func (c *Conductor) SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error {
+func (c *power) SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error {
 	if !c.verbs.enter() {
 		return noWorker()
 	}
@@ -56,7 +64,7 @@ func (c *Conductor) SetPower(ctx context.Context, ident string, target node.Powe
 }
 
 // mayPower applies the rules of power changes.
-func (c *Conductor) mayPower(ctx context.Context, n *node.Node, target node.PowerState) error {
+func (c *power) mayPower(ctx context.Context, n *node.Node, target node.PowerState) error {
 	if !slices.Contains(powerTargets, target) {
 		return node.Errorf(node.Invalid, "Power state %q is unknown; allowed are %s.", target, joined(powerTargets))
 	}
@@ -90,7 +98,7 @@ func endState(target node.PowerState) node.PowerState {
 }
 
 // switchPower carries out n.TargetPower and lets n go. It is repeated after a crash.
-func (c *Conductor) switchPower(ctx context.Context, n *node.Node, timeout time.Duration) error {
+func (c *power) switchPower(ctx context.Context, n *node.Node, timeout time.Duration) error {
 	err := c.trySwitch(ctx, n, timeout)
 	if leaseLost(ctx) {
 		return node.ErrLeaseLost
@@ -113,7 +121,7 @@ func (c *Conductor) switchPower(ctx context.Context, n *node.Node, timeout time.
 	return c.release(ctx, n)
 }
 
-func (c *Conductor) trySwitch(ctx context.Context, n *node.Node, timeout time.Duration) error {
+func (c *power) trySwitch(ctx context.Context, n *node.Node, timeout time.Duration) error {
 	task, err := c.task(ctx, n)
 	if err != nil {
 		return err
@@ -134,7 +142,7 @@ func (c *Conductor) trySwitch(ctx context.Context, n *node.Node, timeout time.Du
 }
 
 // SetBootDevice sets what the machine boots from and returns when its BMC has taken it.
-func (c *Conductor) SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error {
+func (c *power) SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error {
 	n, err := c.reserve(ctx, ident)
 	if err != nil {
 		return err
@@ -155,7 +163,7 @@ func (c *Conductor) SetBootDevice(ctx context.Context, ident string, d node.Boot
 }
 
 // BootDevice asks the BMC what the machine boots from. It takes no lease.
-func (c *Conductor) BootDevice(ctx context.Context, ident string) (node.BootDevice, error) {
+func (c *power) BootDevice(ctx context.Context, ident string) (node.BootDevice, error) {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return node.BootDevice{}, err
@@ -169,7 +177,7 @@ func (c *Conductor) BootDevice(ctx context.Context, ident string) (node.BootDevi
 }
 
 // BootDevices lists what the machine can be told to boot from.
-func (c *Conductor) BootDevices(ctx context.Context, ident string) ([]string, error) {
+func (c *power) BootDevices(ctx context.Context, ident string) ([]string, error) {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
@@ -182,7 +190,7 @@ func (c *Conductor) BootDevices(ctx context.Context, ident string) ([]string, er
 }
 
 // withManagement calls the management interface of a valid node, within PowerTimeout.
-func (c *Conductor) withManagement(ctx context.Context, n *node.Node, call func(context.Context, *driver.Task) error) error {
+func (c *power) withManagement(ctx context.Context, n *node.Node, call func(context.Context, *driver.Task) error) error {
 	task, err := c.task(ctx, n)
 	if err != nil {
 		return err

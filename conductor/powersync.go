@@ -22,7 +22,7 @@ const (
 // syncPower asks every BMC for its power state, once each interval, until ctx ends. Each BMC has a
 // deadline of its own, and those that failed last time have lanes of their own, so dead ones never
 // starve the others.
-func (c *Conductor) syncPower(ctx context.Context) {
+func (c *power) syncPower(ctx context.Context) {
 	for {
 		select {
 		case <-time.After(c.cfg.PowerSyncInterval):
@@ -33,7 +33,7 @@ func (c *Conductor) syncPower(ctx context.Context) {
 	}
 }
 
-func (c *Conductor) syncPowerOnce(ctx context.Context) {
+func (c *power) syncPowerOnce(ctx context.Context) {
 	nodes, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, node.Page{Hot: true})
 	if err != nil {
 		if ctx.Err() == nil {
@@ -59,7 +59,7 @@ func (c *Conductor) syncPowerOnce(ctx context.Context) {
 
 // askAll asks the nodes' BMCs in n lanes, and not for longer than one interval: those that are
 // left come next time, after the first ones.
-func (c *Conductor) askAll(ctx context.Context, uuids []string, n int) {
+func (c *power) askAll(ctx context.Context, uuids []string, n int) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerSyncInterval)
 	defer cancel()
 	queue := make(chan string)
@@ -87,9 +87,9 @@ func (c *Conductor) askAll(ctx context.Context, uuids []string, n int) {
 }
 
 // syncFrom is where a round of the given lanes begins: where the last one was cut short.
-func (c *Conductor) syncFrom(count, lanes int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *power) syncFrom(count, lanes int) int {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
 	if count == 0 {
 		return 0
 	}
@@ -98,9 +98,9 @@ func (c *Conductor) syncFrom(count, lanes int) int {
 	return from
 }
 
-func (c *Conductor) syncNext(lanes, at int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *power) syncNext(lanes, at int) {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
 	c.syncAt[lanes] = at
 }
 
@@ -115,7 +115,7 @@ func syncsPower(n *node.Node) bool {
 }
 
 // askPower asks one BMC and writes what it says.
-func (c *Conductor) askPower(ctx context.Context, uuid string) {
+func (c *power) askPower(ctx context.Context, uuid string) {
 	n, err := c.store.Nodes.Node(ctx, uuid)
 	if err != nil || !syncsPower(n) {
 		return
@@ -148,7 +148,7 @@ func (c *Conductor) askPower(ctx context.Context, uuid string) {
 	}
 }
 
-func (c *Conductor) powerOf(ctx context.Context, n *node.Node) (state node.PowerState, err error) {
+func (c *power) powerOf(ctx context.Context, n *node.Node) (state node.PowerState, err error) {
 	task, err := c.task(ctx, n)
 	if err != nil {
 		return node.PowerUnknown, err
@@ -163,7 +163,7 @@ func (c *Conductor) powerOf(ctx context.Context, n *node.Node) (state node.Power
 }
 
 // powerStrike counts a BMC that did not answer; the last strike puts the node in maintenance.
-func (c *Conductor) powerStrike(ctx context.Context, n *node.Node, why error) error {
+func (c *power) powerStrike(ctx context.Context, n *node.Node, why error) error {
 	strikes := n.PowerFailures + 1
 	c.log.Warn("BMC did not tell the power state", "node", n.UUID, "failures", strikes, "error", scrub(n, why.Error()))
 	if strikes < powerStrikes {
@@ -180,7 +180,7 @@ func (c *Conductor) powerStrike(ctx context.Context, n *node.Node, why error) er
 }
 
 // recoverPower takes a node out of the maintenance that power sync put it in.
-func (c *Conductor) recoverPower(ctx context.Context, uuid string, state node.PowerState) error {
+func (c *power) recoverPower(ctx context.Context, uuid string, state node.PowerState) error {
 	return c.edit(ctx, uuid, func(n *node.Node) {
 		if n.Fault != node.PowerFailure {
 			return
@@ -192,7 +192,7 @@ func (c *Conductor) recoverPower(ctx context.Context, uuid string, state node.Po
 }
 
 // edit changes a node under its lease when nobody else holds it; else it changes nothing.
-func (c *Conductor) edit(ctx context.Context, uuid string, change func(*node.Node)) error {
+func (c *core) edit(ctx context.Context, uuid string, change func(*node.Node)) error {
 	n, err := c.store.Nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
 	if err != nil {
 		if node.KindOf(err) == node.Conflict {

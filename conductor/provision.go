@@ -84,7 +84,7 @@ func notLegal(n *node.Node, event node.Event) error {
 }
 
 // giveUp lets a node go as it was before a request that is refused.
-func (c *Conductor) giveUp(ctx context.Context, before *node.Node, why error) error {
+func (c *core) giveUp(ctx context.Context, before *node.Node, why error) error {
 	if err := c.release(ctx, before); err != nil {
 		c.log.Warn("node not released", "node", before.UUID, "error", err)
 	}

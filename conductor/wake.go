@@ -2,17 +2,31 @@ package conductor
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/node"
 )
+
+// waker has nodes looked at by this process, each by one goroutine at a time.
+type waker struct {
+	*life
+	look         func(ctx context.Context, uuid string)
+	notifyOthers func(ctx context.Context, uuid string) error // nil: there are none
+	log          *slog.Logger
+	wakes        lane // nodes that go on after a call, a poll or a crash
+
+	mu      sync.Mutex
+	errands map[string]*errand
+}
 
 // errand is one node that is to be looked at by this process.
 type errand struct{ again bool }
 
 // Wake has the node looked at soon: its machine called, a poll is due, or nobody works on it. Many
 // calls for one node while it is looked at are one more look. It does not wait for that.
-func (c *Conductor) Wake(uuid string) {
+func (c *waker) Wake(uuid string) {
 	c.mu.Lock()
 	if e, ok := c.errands[uuid]; ok {
 		e.again = true
@@ -40,13 +54,13 @@ func (c *Conductor) Wake(uuid string) {
 }
 
 // notify asks another process to do what Wake would have done here.
-func (c *Conductor) notify(uuid string) {
-	if c.cfg.Notify == nil {
+func (c *waker) notify(uuid string) {
+	if c.notifyOthers == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), notifyTime)
 	defer cancel()
-	if err := c.cfg.Notify(ctx, uuid); err != nil {
+	if err := c.notifyOthers(ctx, uuid); err != nil {
 		c.log.Warn("other conductors not told of the node; they find it as work", "node", uuid, "error", err)
 	}
 }
@@ -55,7 +69,7 @@ func (c *Conductor) notify(uuid string) {
 const notifyTime = 5 * time.Second
 
 // wantsMore ends the errand unless somebody woke the node meanwhile.
-func (c *Conductor) wantsMore(ctx context.Context, uuid string, e *errand) bool {
+func (c *waker) wantsMore(ctx context.Context, uuid string, e *errand) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.again && ctx.Err() == nil {
@@ -67,7 +81,7 @@ func (c *Conductor) wantsMore(ctx context.Context, uuid string, e *errand) bool 
 }
 
 // wakeIn wakes the node after d, unless the conductor stops before.
-func (c *Conductor) wakeIn(uuid string, d time.Duration) {
+func (c *waker) wakeIn(uuid string, d time.Duration) {
 	c.spawn(func(ctx context.Context) {
 		select {
 		case <-time.After(d):

@@ -22,11 +22,11 @@ func TestTheDiagnosisHearsWhatTheBMCSaid(t *testing.T) {
 		n := &node.Node{Plan: &node.Plan{}}
 		driver.Override.Set(&driver.Task{Node: n}, driver.BootOverride{Asked: pxe, Answer: tt.answer})
 		want := diagnosis.Override{Device: "pxe", Answer: tt.want}
-		if got := (&Conductor{}).waitOf(n).Override; got != want {
+		if got := New(Config{}).waitOf(n).Override; got != want {
 			t.Errorf("%s: %+v, want %+v", tt.answer, got, want)
 		}
 	}
-	if got := (&Conductor{}).waitOf(&node.Node{Plan: &node.Plan{}}).Override; got != (diagnosis.Override{}) {
+	if got := New(Config{}).waitOf(&node.Node{Plan: &node.Plan{}}).Override; got != (diagnosis.Override{}) {
 		t.Errorf("of nothing: %+v", got)
 	}
 }
