@@ -100,7 +100,9 @@ func (a *API) listAllocations(w http.ResponseWriter, c *call) error {
 		}
 		f.NodeUUID = n.UUID
 	}
-	return allocations.list(a, w, c, q, fields, allocations.path, func(p node.Page) ([]node.Allocation, error) { return a.Reader.Allocations(c.Context(), f, p) })
+	return allocations.list(a, w, c, q, fields, allocations.path, func(p node.Page) ([]node.Allocation, error) {
+		return a.Allocations.List(c.Context(), f, p)
+	})
 }
 
 // allocation finds the allocation a path names, by UUID or name.
@@ -109,7 +111,7 @@ func (a *API) allocation(c *call) (node.Allocation, error) {
 	if err != nil {
 		return node.Allocation{}, err
 	}
-	return a.Reader.Allocation(c.Context(), ident)
+	return a.Allocations.Get(c.Context(), ident)
 }
 
 // allocationOfNode finds the allocation of the node a path names.
@@ -121,7 +123,7 @@ func (a *API) allocationOfNode(c *call) (node.Allocation, error) {
 	if n.AllocationUUID == "" {
 		return node.Allocation{}, node.Errorf(node.NotFound, "Node %s has no allocation.", n.UUID)
 	}
-	return a.Reader.Allocation(c.Context(), n.AllocationUUID)
+	return a.Allocations.Get(c.Context(), n.AllocationUUID)
 }
 
 // showAllocation and deleteAllocation work on what find finds.

@@ -48,7 +48,7 @@ func TestMakingAllocations(t *testing.T) {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Available, ResourceClass: "bm", Power: node.PowerOff, Traits: []string{"CUSTOM_A"}})
 		s.put(&node.Node{UUID: nodeB, Name: "active", State: node.Active, ResourceClass: "bm", Power: node.PowerOn})
-		if err := s.db.CreateAllocation(t.Context(), &node.Allocation{Name: "taken", State: node.AllocationError}); err != nil {
+		if err := s.db.Allocations.Create(t.Context(), &node.Allocation{Name: "taken", State: node.AllocationError}); err != nil {
 			t.Fatal(err)
 		}
 		resp, body := s.ask(tt.version, "POST", "/v1/allocations", tt.body)

@@ -14,13 +14,11 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Config is what an API needs. Conductor, Reader and Pages must be set; the rest has defaults.
+// Config is what an API needs. Conductor, Reader, all Kinds and Pages must be set; the rest has defaults.
 type Config struct {
 	Conductor Conductor
 	Reader    Reader
-	Templates Templates     // default: the Reader, which may be one
-	Rules     Rules         // default: the Reader, which may be one
-	Chassis   ChassisKeeper // default: the Reader, which may be one
+	Kinds
 
 	Auth  Authenticator // nil: nobody logs in
 	Pages *door.Pages   // keeps out what other people's web pages send
@@ -55,17 +53,8 @@ type API struct {
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
 	a := &API{Config: cfg, pace: door.Slowest}
-	if cfg.Templates == nil {
-		a.Templates, _ = cfg.Reader.(Templates)
-	}
-	if cfg.Rules == nil {
-		a.Rules, _ = cfg.Reader.(Rules)
-	}
-	if cfg.Chassis == nil {
-		a.Chassis, _ = cfg.Reader.(ChassisKeeper)
-	}
-	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Pages == nil || a.Templates == nil || a.Rules == nil || a.Chassis == nil {
-		return nil, errors.New("api: a conductor, a reader, a guard against pages and a keeper of templates, rules and chassis are needed")
+	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Pages == nil || !cfg.Kinds.whole() {
+		return nil, errors.New("api: a conductor, a reader, a guard against pages and a keeper of each kind of record are needed")
 	}
 	if err := a.setDefaults(); err != nil {
 		return nil, err

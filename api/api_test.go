@@ -22,7 +22,7 @@ type server struct {
 func newServer(t testing.TB) *server {
 	t.Helper()
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, endpoint), Host: "conductor-1",
+	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, endpoint), Host: "conductor-1",
 		PublicEndpoint: endpoint + "/", Clock: func() time.Time { return epoch.Add(2 * time.Minute) }})
 	if err != nil {
 		t.Fatal(err)
@@ -108,8 +108,8 @@ func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor, a reader, a guard against pages and a keeper of templates, rules and chassis are needed"},
-		{Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, ""), PublicEndpoint: "metal.example"},
+		{Config{}, "api: a conductor, a reader, a guard against pages and a keeper of each kind of record are needed"},
+		{Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, ""), PublicEndpoint: "metal.example"},
 			`api: the public endpoint "metal.example" is not an http or https URL`},
 	} {
 		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
@@ -189,7 +189,7 @@ func TestRequestIDs(t *testing.T) {
 
 func TestLinksFollowTheClientsHost(t *testing.T) {
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Templates: w, Pages: pagesOf(t, "")})
+	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,8 @@ func TestPortsByConductorGroup(t *testing.T) {
 	s := newStack(t)
 	for i, group := range []string{"", "east", "west"} {
 		n := s.put(&node.Node{State: node.Manageable, ConductorGroup: group})
-		if err := s.db.CreatePort(t.Context(), &node.Port{NodeUUID: n.UUID, Name: "of-" + group + "-", Address: fmt.Sprintf("52:54:00:00:00:0%d", i)}); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &node.Port{NodeUUID: n.UUID, Name: "of-" + group + "-",
+			Address: fmt.Sprintf("52:54:00:00:00:0%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -287,7 +288,7 @@ func TestDeletingPorts(t *testing.T) {
 		if tt.vif != "" {
 			p.InternalInfo = node.Document{node.VIFKey: tt.vif}
 		}
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 		resp, body := s.ask("1.115", "DELETE", "/v1/ports/"+p.UUID, "")

@@ -1,21 +1,11 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"slices"
 
 	"github.com/billet-metal/billet/node"
 )
-
-// ChassisKeeper keeps chassis. Nothing of a node changes with them, so no lease is needed.
-type ChassisKeeper interface {
-	CreateChassis(ctx context.Context, c *node.Chassis) error // fills ID and times; duplicate UUID: Conflict
-	Chassis(ctx context.Context, uuid string) (node.Chassis, error)
-	ListChassis(ctx context.Context, p node.Page) ([]node.Chassis, error)
-	SaveChassis(ctx context.Context, c *node.Chassis) error // fills UpdatedAt
-	DeleteChassis(ctx context.Context, uuid string) error   // Invalid while nodes are in it
-}
 
 var chassis = &records[node.Chassis]{
 	name: "chassis", noun: "chassis", path: []string{"chassis"},
@@ -51,7 +41,9 @@ func (a *API) listChassis(whole bool) handler {
 		if whole {
 			path = append(path, "detail")
 		}
-		return chassis.list(a, w, c, q, fields, path, func(p node.Page) ([]node.Chassis, error) { return a.Chassis.ListChassis(c.Context(), p) })
+		return chassis.list(a, w, c, q, fields, path, func(p node.Page) ([]node.Chassis, error) {
+			return a.Chassis.List(c.Context(), node.All{}, p)
+		})
 	}
 }
 
@@ -61,7 +53,7 @@ func (a *API) chassisNamed(c *call) (node.Chassis, error) {
 	if err != nil {
 		return node.Chassis{}, err
 	}
-	return a.Chassis.Chassis(c.Context(), uuid)
+	return a.Chassis.Get(c.Context(), uuid)
 }
 
 func (a *API) showChassis(w http.ResponseWriter, c *call) error {
@@ -73,7 +65,7 @@ func (a *API) createChassis(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Chassis.CreateChassis(c.Context(), &x); err != nil {
+	if err := a.Chassis.Create(c.Context(), &x); err != nil {
 		return err
 	}
 	chassis.created(w, c, x)
@@ -92,7 +84,7 @@ func (a *API) patchChassis(w http.ResponseWriter, c *call) error {
 	if err := change(&x); err != nil {
 		return err
 	}
-	if err := a.Chassis.SaveChassis(c.Context(), &x); err != nil {
+	if err := a.Chassis.Save(c.Context(), &x); err != nil {
 		return err
 	}
 	chassis.answer(w, c, http.StatusOK, x, nil)
@@ -140,7 +132,9 @@ func (a *API) chassisRoutes() []route {
 		{pattern: "POST /v1/chassis", serve: a.createChassis},
 		{pattern: "GET /v1/chassis/{uuid}", serve: a.showChassis},
 		{pattern: "PATCH /v1/chassis/{uuid}", serve: a.patchChassis},
-		{pattern: "DELETE /v1/chassis/{uuid}", serve: deleteByUUID(func(c *call, uuid string) error { return a.Chassis.DeleteChassis(c.Context(), uuid) })},
+		{pattern: "DELETE /v1/chassis/{uuid}", serve: deleteByUUID(func(c *call, uuid string) error {
+			return a.Chassis.Delete(c.Context(), uuid)
+		})},
 		{pattern: "GET /v1/chassis/{uuid}/nodes", serve: a.listChassisNodes(false)},
 		{pattern: "GET /v1/chassis/{uuid}/nodes/detail", serve: a.listChassisNodes(true)},
 	}

@@ -134,13 +134,13 @@ func TestADamagedAgentToken(t *testing.T) {
 // what is wrong and what to do. Nobody acts on it. It can be mended by writing the field anew, and deleted.
 func TestDamagedTemplatesRulesAndPorts(t *testing.T) {
 	s := newStack(t)
-	s.api.Rules = s.db
 	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Traits: []string{"CUSTOM_A"}, InstanceInfo: node.Document{"traits": []any{"CUSTOM_A"}}})
 	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
 	sound := node.DeployTemplate{UUID: nodeB, Name: "CUSTOM_B", Steps: template.Steps}
 	rule := node.InspectionRule{UUID: nodeB, Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}}}}
 	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}}
-	for _, err := range []error{s.db.CreateDeployTemplate(t.Context(), &template), s.db.CreateDeployTemplate(t.Context(), &sound), s.db.CreateInspectionRule(t.Context(), &rule), s.db.CreatePort(t.Context(), &port)} {
+	for _, err := range []error{s.db.DeployTemplates.Create(t.Context(), &template), s.db.DeployTemplates.Create(t.Context(), &sound),
+		s.db.InspectionRules.Create(t.Context(), &rule), s.db.Ports.Create(t.Context(), &port)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,10 +219,10 @@ func TestDamagedByNameAndVIF(t *testing.T) {
 	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Interfaces: map[node.Interface]string{node.Network: "flat"}})
 	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
 	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01"}
-	if err := s.db.CreateDeployTemplate(t.Context(), &template); err != nil {
+	if err := s.db.DeployTemplates.Create(t.Context(), &template); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.CreatePort(t.Context(), &port); err != nil {
+	if err := s.db.Ports.Create(t.Context(), &port); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"net/url"
@@ -10,15 +9,6 @@ import (
 
 	"github.com/billet-metal/billet/node"
 )
-
-// Templates keeps deploy templates. Nothing of a node changes with them, so no lease is needed.
-type Templates interface {
-	CreateDeployTemplate(ctx context.Context, t *node.DeployTemplate) error // fills ID and times; duplicate UUID or name: Conflict
-	DeployTemplate(ctx context.Context, ident string) (node.DeployTemplate, error)
-	DeployTemplates(ctx context.Context, p node.Page) ([]node.DeployTemplate, error)
-	SaveDeployTemplate(ctx context.Context, t *node.DeployTemplate) error // fills UpdatedAt
-	DeleteDeployTemplate(ctx context.Context, uuid string) error
-}
 
 // templateView is a deploy template as one request sees it.
 type templateView struct {
@@ -106,7 +96,7 @@ func (a *API) listDeployTemplates(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	return templateList.write(a, w, c, q, fields, []string{"deploy_templates"}, func(p node.Page) ([]node.DeployTemplate, error) {
-		return a.Templates.DeployTemplates(c.Context(), p)
+		return a.DeployTemplates.List(c.Context(), node.DeployTemplateFilter{}, p)
 	})
 }
 
@@ -146,7 +136,7 @@ func (a *API) deployTemplate(c *call) (node.DeployTemplate, error) {
 	if err != nil {
 		return node.DeployTemplate{}, err
 	}
-	return a.Templates.DeployTemplate(c.Context(), ident)
+	return a.DeployTemplates.Get(c.Context(), ident)
 }
 
 func (a *API) createDeployTemplate(w http.ResponseWriter, c *call) error {
@@ -158,7 +148,7 @@ func (a *API) createDeployTemplate(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Templates.CreateDeployTemplate(c.Context(), &t); err != nil {
+	if err := a.DeployTemplates.Create(c.Context(), &t); err != nil {
 		return err
 	}
 	w.Header().Set("Location", c.href("deploy_templates", t.UUID))
@@ -219,7 +209,7 @@ func (a *API) patchDeployTemplate(w http.ResponseWriter, c *call) error {
 	if err := applyTemplatePatch(&t, ops); err != nil {
 		return err
 	}
-	if err := a.Templates.SaveDeployTemplate(c.Context(), &t); err != nil {
+	if err := a.DeployTemplates.Save(c.Context(), &t); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, templatesJSON(c, []node.DeployTemplate{t}, nil)[0])
@@ -269,7 +259,7 @@ func (a *API) deleteDeployTemplate(w http.ResponseWriter, c *call) error {
 		}
 		uuid = t.UUID
 	}
-	if err := a.Templates.DeleteDeployTemplate(c.Context(), uuid); err != nil {
+	if err := a.DeployTemplates.Delete(c.Context(), uuid); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

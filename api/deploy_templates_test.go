@@ -45,7 +45,7 @@ func (w *world) DeployTemplate(_ context.Context, ident string) (node.DeployTemp
 	return node.DeployTemplate{}, node.DeployTemplateNotFound(ident)
 }
 
-func (w *world) DeployTemplates(_ context.Context, p node.Page) ([]node.DeployTemplate, error) {
+func (w *world) DeployTemplates(_ context.Context, _ node.DeployTemplateFilter, p node.Page) ([]node.DeployTemplate, error) {
 	if w.lost != nil {
 		return nil, w.lost
 	}

@@ -34,7 +34,8 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 		Network: []driver.Network{fake.NewNetwork()},
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1, DiscoveryDriver: hardwareType})
-	a, err := New(Config{Conductor: c, Reader: db, Pages: pagesOf(t, endpoint), Host: "conductor-1", PublicEndpoint: endpoint})
+	a, err := New(Config{Conductor: c, Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
+		PublicEndpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
 	}

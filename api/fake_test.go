@@ -176,6 +176,47 @@ func (w *world) UpdateVolumeTarget(_ context.Context, uuid string, change func(*
 
 func (w *world) DeleteVolumeTarget(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
 
+// fakeRecords are a world's records of one kind.
+type fakeRecords[T, F any] struct {
+	get          func(ctx context.Context, ident string) (T, error)
+	list         func(ctx context.Context, f F, p node.Page) ([]T, error)
+	create, save func(ctx context.Context, x *T) error
+	delete       func(ctx context.Context, uuid string) error
+	deleteAll    func(ctx context.Context) error
+}
+
+func (r fakeRecords[T, F]) Get(ctx context.Context, ident string) (T, error) {
+	return r.get(ctx, ident)
+}
+
+func (r fakeRecords[T, F]) List(ctx context.Context, f F, p node.Page) ([]T, error) {
+	return r.list(ctx, f, p)
+}
+
+func (r fakeRecords[T, F]) Create(ctx context.Context, x *T) error { return r.create(ctx, x) }
+
+func (r fakeRecords[T, F]) Save(ctx context.Context, x *T) error { return r.save(ctx, x) }
+
+func (r fakeRecords[T, F]) Delete(ctx context.Context, uuid string) error { return r.delete(ctx, uuid) }
+
+func (r fakeRecords[T, F]) DeleteAll(ctx context.Context) error { return r.deleteAll(ctx) }
+
+func (w *world) kinds() Kinds {
+	return Kinds{
+		Ports:            fakeRecords[node.Port, node.PortFilter]{get: w.Port, list: w.Ports},
+		Portgroups:       fakeRecords[node.Portgroup, node.PortgroupFilter]{get: w.Portgroup, list: w.Portgroups},
+		VolumeConnectors: fakeRecords[node.VolumeConnector, node.OfNode]{get: w.VolumeConnector, list: w.VolumeConnectors},
+		VolumeTargets:    fakeRecords[node.VolumeTarget, node.OfNode]{get: w.VolumeTarget, list: w.VolumeTargets},
+		Allocations:      fakeRecords[node.Allocation, node.AllocationFilter]{get: w.Allocation, list: w.Allocations},
+		Chassis: fakeRecords[node.Chassis, node.All]{get: w.Chassis, list: w.ListChassis, create: w.CreateChassis, save: w.SaveChassis,
+			delete: w.DeleteChassis},
+		DeployTemplates: fakeRecords[node.DeployTemplate, node.DeployTemplateFilter]{get: w.DeployTemplate, list: w.DeployTemplates,
+			create: w.CreateDeployTemplate, save: w.SaveDeployTemplate, delete: w.DeleteDeployTemplate},
+		InspectionRules: fakeRecords[node.InspectionRule, node.InspectionRuleFilter]{get: w.InspectionRule, list: w.InspectionRules,
+			create: w.CreateInspectionRule, save: w.SaveInspectionRule, delete: w.DeleteInspectionRule, deleteAll: w.DeleteInspectionRules},
+	}
+}
+
 // created keeps x.
 func created[T any](w *world, kept *[]T, x T) (T, error) {
 	if err := w.did(x); err != nil {
@@ -251,7 +292,7 @@ func (w *world) Chassis(_ context.Context, uuid string) (node.Chassis, error) {
 	return one(w, w.chassis, func(x node.Chassis) bool { return x.UUID == uuid }, node.ChassisNotFound(uuid))
 }
 
-func (w *world) ListChassis(_ context.Context, p node.Page) ([]node.Chassis, error) {
+func (w *world) ListChassis(_ context.Context, _ node.All, p node.Page) ([]node.Chassis, error) {
 	return some(w, w.chassis, p, func(node.Chassis) bool { return true })
 }
 
@@ -273,16 +314,16 @@ func (w *world) VolumeConnector(_ context.Context, uuid string) (node.VolumeConn
 	return one(w, w.connectors, func(v node.VolumeConnector) bool { return v.UUID == uuid }, node.VolumeConnectorNotFound(uuid))
 }
 
-func (w *world) VolumeConnectors(_ context.Context, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) {
-	return some(w, w.connectors, p, func(v node.VolumeConnector) bool { return nodeUUID == "" || v.NodeUUID == nodeUUID })
+func (w *world) VolumeConnectors(_ context.Context, f node.OfNode, p node.Page) ([]node.VolumeConnector, error) {
+	return some(w, w.connectors, p, func(v node.VolumeConnector) bool { return f.UUID == "" || v.NodeUUID == f.UUID })
 }
 
 func (w *world) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarget, error) {
 	return one(w, w.targets, func(v node.VolumeTarget) bool { return v.UUID == uuid }, node.VolumeTargetNotFound(uuid))
 }
 
-func (w *world) VolumeTargets(_ context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error) {
-	return some(w, w.targets, p, func(v node.VolumeTarget) bool { return nodeUUID == "" || v.NodeUUID == nodeUUID })
+func (w *world) VolumeTargets(_ context.Context, f node.OfNode, p node.Page) ([]node.VolumeTarget, error) {
+	return some(w, w.targets, p, func(v node.VolumeTarget) bool { return f.UUID == "" || v.NodeUUID == f.UUID })
 }
 
 func (w *world) Provision(_ context.Context, ident string, req node.ProvisionRequest) error {

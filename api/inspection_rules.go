@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,16 +8,6 @@ import (
 	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
 )
-
-// Rules keeps inspection rules. Nothing of a node changes with them, so no lease is needed.
-type Rules interface {
-	CreateInspectionRule(ctx context.Context, r *node.InspectionRule) error // fills ID and times; duplicate UUID: Conflict
-	InspectionRule(ctx context.Context, uuid string) (node.InspectionRule, error)
-	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error)
-	SaveInspectionRule(ctx context.Context, r *node.InspectionRule) error // fills UpdatedAt
-	DeleteInspectionRule(ctx context.Context, uuid string) error
-	DeleteInspectionRules(ctx context.Context) error
-}
 
 // ruleView is an inspection rule as one request sees it.
 type ruleView struct {
@@ -97,7 +86,7 @@ func (a *API) listInspectionRules(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	return ruleList.write(a, w, c, q, ruleList.shows(fields, detail), []string{"inspection_rules"}, func(p node.Page) ([]node.InspectionRule, error) {
-		return a.Rules.InspectionRules(c.Context(), q.Get("phase"), p)
+		return a.InspectionRules.List(c.Context(), node.InspectionRuleFilter{Phase: q.Get("phase")}, p)
 	})
 }
 
@@ -127,7 +116,7 @@ func (a *API) inspectionRule(c *call) (node.InspectionRule, error) {
 	if err != nil {
 		return node.InspectionRule{}, err
 	}
-	return a.Rules.InspectionRule(c.Context(), uuid)
+	return a.InspectionRules.Get(c.Context(), uuid)
 }
 
 func ruleIdent(c *call) (string, error) {
@@ -157,7 +146,7 @@ func (a *API) createInspectionRule(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	r.UUID = uuid
-	if err := a.Rules.CreateInspectionRule(c.Context(), &r); err != nil {
+	if err := a.InspectionRules.Create(c.Context(), &r); err != nil {
 		return err
 	}
 	w.Header().Set("Location", c.href("inspection_rules", r.UUID))
@@ -184,7 +173,7 @@ func (a *API) patchInspectionRule(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Rules.SaveInspectionRule(c.Context(), &changed); err != nil {
+	if err := a.InspectionRules.Save(c.Context(), &changed); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, rulesJSON(c, []node.InspectionRule{changed}, nil)[0])
@@ -226,7 +215,7 @@ func (a *API) deleteInspectionRule(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Rules.DeleteInspectionRule(c.Context(), uuid); err != nil {
+	if err := a.InspectionRules.Delete(c.Context(), uuid); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -240,7 +229,7 @@ func (a *API) deleteInspectionRules(w http.ResponseWriter, c *call) error {
 	if len(strings.TrimSpace(string(c.body))) > 0 {
 		return invalid("No body should be provided when deleting all inspection rules.")
 	}
-	if err := a.Rules.DeleteInspectionRules(c.Context()); err != nil {
+	if err := a.InspectionRules.DeleteAll(c.Context()); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -59,11 +59,11 @@ func (w *world) InspectionRule(_ context.Context, uuid string) (node.InspectionR
 	return node.InspectionRule{}, node.InspectionRuleNotFound(uuid)
 }
 
-func (w *world) InspectionRules(_ context.Context, phase string, p node.Page) ([]node.InspectionRule, error) {
+func (w *world) InspectionRules(_ context.Context, f node.InspectionRuleFilter, p node.Page) ([]node.InspectionRule, error) {
 	if w.lost != nil {
 		return nil, w.lost
 	}
-	w.calls = append(w.calls, p, phase)
+	w.calls = append(w.calls, p, f.Phase)
 	from := 0
 	if p.Marker != "" {
 		if from = 1 + slices.IndexFunc(w.rules, func(r node.InspectionRule) bool { return r.UUID == p.Marker }); from == 0 {

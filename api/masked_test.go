@@ -133,7 +133,7 @@ func TestAMaskIsNoSecret(t *testing.T) {
 	}
 	if resp, body = s.ask("1.90", "PATCH", "/v1/volume/targets/"+uuid,
 		`[{"op":"replace","path":"/properties","value":{"auth_password":"******","lun":1}}]`); resp.StatusCode == 200 {
-		v, err := s.db.VolumeTarget(t.Context(), uuid)
+		v, err := s.db.VolumeTargets.Get(t.Context(), uuid)
 		if err != nil || v.Properties["auth_password"] != "chap-secret" {
 			t.Errorf("the volume target has %v %v", v.Properties, err)
 		}
@@ -144,7 +144,7 @@ func TestAMaskIsNoSecret(t *testing.T) {
 		`"value":[{"interface":"deploy","step":"write","priority":10,"args":{"password":"******"}}]}]`); resp.StatusCode != 200 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	kept, err := s.db.DeployTemplate(t.Context(), "CUSTOM_T")
+	kept, err := s.db.DeployTemplates.Get(t.Context(), "CUSTOM_T")
 	if err != nil || len(kept.Steps) != 1 || kept.Steps[0].Args["password"] != "kept-secret" {
 		t.Errorf("the deploy template has %+v %v", kept, err)
 	}
@@ -162,7 +162,7 @@ func TestASensitiveRuleSentBackIsKept(t *testing.T) {
 	resp, body = s.ask("1.96", "PATCH", "/v1/inspection_rules/"+uuid,
 		`[{"op":"replace","path":"/conditions","value":null},{"op":"replace","path":"/actions","value":null},`+
 			`{"op":"replace","path":"/description","value":"new"}]`)
-	r, err := s.db.InspectionRule(t.Context(), uuid)
+	r, err := s.db.InspectionRules.Get(t.Context(), uuid)
 	if resp.StatusCode != 200 || err != nil || len(r.Conditions) != 1 || len(r.Actions) != 1 || r.Description != "new" {
 		t.Errorf("%d %s; the rule is %+v %v", resp.StatusCode, body, r, err)
 	}

@@ -435,11 +435,11 @@ func TestPatchingAPort(t *testing.T) {
 		s.put(&node.Node{UUID: nodeB, State: node.Manageable})
 		for i, uuid := range []string{portA, portA[:35] + "2"} {
 			p := node.Port{UUID: uuid, NodeUUID: nodeA, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i+1), PXEEnabled: true}
-			if err := s.db.CreatePort(t.Context(), &p); err != nil {
+			if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 				t.Fatal(err)
 			}
 		}
-		before, err := s.db.Port(t.Context(), portA)
+		before, err := s.db.Ports.Get(t.Context(), portA)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -451,7 +451,7 @@ func TestPatchingAPort(t *testing.T) {
 			continue
 		}
 		s.refused(tt.patch, resp, body, tt.status, tt.want)
-		if after, err := s.db.Port(t.Context(), portA); err != nil || !cmp.Equal(before, after) {
+		if after, err := s.db.Ports.Get(t.Context(), portA); err != nil || !cmp.Equal(before, after) {
 			t.Errorf("%s changed the port: %v", tt.patch, cmp.Diff(before, after))
 		}
 	}

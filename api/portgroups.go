@@ -105,7 +105,9 @@ func (a *API) listNodePortgroups(whole bool) handler {
 }
 
 func (a *API) writePortgroups(w http.ResponseWriter, c *call, q url.Values, f node.PortgroupFilter, fields, path []string) error {
-	return portgroups.list(a, w, c, q, fields, path, func(p node.Page) ([]node.Portgroup, error) { return a.Reader.Portgroups(c.Context(), f, p) })
+	return portgroups.list(a, w, c, q, fields, path, func(p node.Page) ([]node.Portgroup, error) {
+		return a.Portgroups.List(c.Context(), f, p)
+	})
 }
 
 func (a *API) portgroupFilter(c *call, q url.Values) (f node.PortgroupFilter, err error) {
@@ -142,7 +144,7 @@ func (a *API) portgroup(c *call) (node.Portgroup, error) {
 	if err != nil {
 		return node.Portgroup{}, err
 	}
-	return a.Reader.Portgroup(c.Context(), ident)
+	return a.Portgroups.Get(c.Context(), ident)
 }
 
 func (a *API) showPortgroup(w http.ResponseWriter, c *call) error {

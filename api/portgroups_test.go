@@ -25,7 +25,7 @@ func (s *stack) putPort(p node.Port) {
 	if p.Address == "" {
 		p.Address = "52:54:00:00:00:" + p.UUID[len(p.UUID)-2:]
 	}
-	if err := s.db.CreatePort(s.t.Context(), &p); err != nil {
+	if err := s.db.Ports.Create(s.t.Context(), &p); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -35,14 +35,14 @@ func (s *stack) putGroup(g node.Portgroup) {
 	if g.NodeUUID == "" {
 		g.NodeUUID = nodeA
 	}
-	if err := s.db.CreatePortgroup(s.t.Context(), &g); err != nil {
+	if err := s.db.Portgroups.Create(s.t.Context(), &g); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 func (s *stack) group(ident string) node.Portgroup {
 	s.t.Helper()
-	g, err := s.db.Portgroup(s.t.Context(), ident)
+	g, err := s.db.Portgroups.Get(s.t.Context(), ident)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestMakingPortgroups(t *testing.T) {
 		} else if resp.StatusCode != 201 || !strings.Contains(body, tt.want) {
 			t.Errorf("%s: %d %s, want %s", tt.body, resp.StatusCode, body, tt.want)
 		}
-		all, err := s.db.Portgroups(t.Context(), node.PortgroupFilter{}, node.Page{})
+		all, err := s.db.Portgroups.List(t.Context(), node.PortgroupFilter{}, node.Page{})
 		if err != nil || (len(all) == 2) != (tt.status == 201) {
 			t.Errorf("%s: there are %d, %v", tt.body, len(all), err)
 		}

@@ -76,7 +76,7 @@ func portFields(c *call, q url.Values, l portList) ([]string, error) {
 }
 
 func (a *API) writePorts(w http.ResponseWriter, c *call, q url.Values, f node.PortFilter, fields, path []string) error {
-	return portPages.write(a, w, c, q, fields, path, func(p node.Page) ([]node.Port, error) { return a.Reader.Ports(c.Context(), f, p) })
+	return portPages.write(a, w, c, q, fields, path, func(p node.Page) ([]node.Port, error) { return a.Ports.List(c.Context(), f, p) })
 }
 
 var portPages = list[node.Port]{
@@ -124,7 +124,7 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 		if err != nil {
 			return f, err
 		}
-		g, err := a.Reader.Portgroup(c.Context(), id)
+		g, err := a.Portgroups.Get(c.Context(), id)
 		if err != nil {
 			return f, err
 		}
@@ -145,12 +145,12 @@ func (a *API) portFilter(c *call, q url.Values) (node.PortFilter, error) {
 func (a *API) port(c *call) (node.Port, error) {
 	ident := c.PathValue("ident")
 	if isUUID(ident) {
-		return a.Reader.Port(c.Context(), canonicalUUID(ident))
+		return a.Ports.Get(c.Context(), canonicalUUID(ident))
 	}
 	if c.version < portNames || !nameForm.MatchString(ident) {
 		return node.Port{}, invalid("Expected a UUID but received %q.", ident)
 	}
-	return a.Reader.Port(c.Context(), ident)
+	return a.Ports.Get(c.Context(), ident)
 }
 
 func (a *API) showPort(w http.ResponseWriter, c *call) error {

@@ -16,7 +16,7 @@ func TestPortFiltersOnARealDatabase(t *testing.T) {
 	s.put(&node.Node{UUID: nodeB, State: node.Manageable})
 	for i, owner := range []string{nodeA, nodeA, nodeB} {
 		p := node.Port{NodeUUID: owner, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i), Description: fmt.Sprint("Slot ", i)}
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestPortsInEveryState(t *testing.T) {
 		n := s.put(&node.Node{State: state})
 		mac := fmt.Sprintf("52:54:00:00:01:%02x", i)
 		p := node.Port{NodeUUID: n.UUID, Address: mac, PXEEnabled: true}
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 		path := "/v1/ports/" + p.UUID
@@ -64,7 +64,7 @@ func TestPortsInEveryState(t *testing.T) {
 			s.refused("wiring in "+string(state), resp, body, 409, fmt.Sprintf("The connection of port %s can not be changed while node %s is in state %q; "+
 				"allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.", p.UUID, n.UUID, state))
 		}
-		after, err := s.db.Port(t.Context(), p.UUID)
+		after, err := s.db.Ports.Get(t.Context(), p.UUID)
 		if err != nil || after.PXEEnabled == allowed {
 			t.Errorf("in %s the port is %+v, %v", state, after, err)
 		}
@@ -91,7 +91,7 @@ func TestAVirtualInterfacesLife(t *testing.T) {
 	var ports []node.Port
 	for i, boots := range []bool{false, true} {
 		p := node.Port{NodeUUID: n.UUID, Address: fmt.Sprintf("52:54:00:00:00:0%d", i), PXEEnabled: boots}
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 		ports = append(ports, p)
@@ -107,7 +107,7 @@ func TestAVirtualInterfacesLife(t *testing.T) {
 	}
 	vifs := "/v1/nodes/blade/vifs"
 	ask(204, "POST", vifs, `{"id":"v1"}`, "")
-	if p, _ := s.db.Port(t.Context(), ports[1].UUID); p.InternalInfo.String(node.VIFKey) != "v1" {
+	if p, _ := s.db.Ports.Get(t.Context(), ports[1].UUID); p.InternalInfo.String(node.VIFKey) != "v1" {
 		t.Errorf("the port that boots has %v", p.InternalInfo)
 	}
 	ask(409, "POST", vifs, `{"id":"v1"}`, "Unable to attach VIF because VIF v1 is already attached to Ironic Port "+ports[1].UUID)

@@ -108,7 +108,7 @@ func brief(text string) string {
 }
 
 func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
-	ports, err := a.Reader.Ports(c.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := a.Ports.List(c.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}

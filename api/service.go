@@ -80,21 +80,44 @@ type UpdateOptions = node.UpdateOptions
 type Reader interface {
 	Node(ctx context.Context, ident string) (*node.Node, error)
 	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
-	Shards(ctx context.Context) ([]node.Shard, error)          // the largest first
-	Port(ctx context.Context, ident string) (node.Port, error) // UUID, name or (for ≥ 1.1 filters) MAC
-	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
-	Portgroup(ctx context.Context, ident string) (node.Portgroup, error) // UUID or name
-	Portgroups(ctx context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error)
-	VolumeConnector(ctx context.Context, uuid string) (node.VolumeConnector, error)
-	VolumeConnectors(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) // "": of all nodes
-	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
-	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
-	Allocation(ctx context.Context, ident string) (node.Allocation, error) // UUID or name
-	Allocations(ctx context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error)
+	Shards(ctx context.Context) ([]node.Shard, error) // the largest first
 	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)
 	HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error)
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
 	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
 	Strangers(ctx context.Context) ([]node.BootEvent, error) // the newest event of each MAC that no node has
+}
+
+// Records keeps the records of one kind T; F is what a list of them is filtered by. Those that belong to a node are changed by
+// the Conductor, under the node's lease.
+type Records[T, F any] interface {
+	Get(ctx context.Context, ident string) (T, error) // NotFound
+	List(ctx context.Context, f F, p node.Page) ([]T, error)
+	Create(ctx context.Context, x *T) error // fills ID and times; a duplicate is a Conflict
+	Save(ctx context.Context, x *T) error   // fills UpdatedAt
+	Delete(ctx context.Context, uuid string) error
+}
+
+// Kinds are the records that the API shows, by kind. Ports, portgroups and allocations are found by name too, ports by MAC.
+type Kinds struct {
+	Ports            Records[node.Port, node.PortFilter]
+	Portgroups       Records[node.Portgroup, node.PortgroupFilter]
+	VolumeConnectors Records[node.VolumeConnector, node.OfNode]
+	VolumeTargets    Records[node.VolumeTarget, node.OfNode]
+	Allocations      Records[node.Allocation, node.AllocationFilter]
+	Chassis          Records[node.Chassis, node.All] // Delete is Invalid while nodes are in one
+	DeployTemplates  Records[node.DeployTemplate, node.DeployTemplateFilter]
+	InspectionRules  Rules
+}
+
+// Rules are the inspection rules.
+type Rules interface {
+	Records[node.InspectionRule, node.InspectionRuleFilter]
+	DeleteAll(ctx context.Context) error
+}
+
+func (k Kinds) whole() bool {
+	return k.Ports != nil && k.Portgroups != nil && k.VolumeConnectors != nil && k.VolumeTargets != nil && k.Allocations != nil &&
+		k.Chassis != nil && k.DeployTemplates != nil && k.InspectionRules != nil
 }

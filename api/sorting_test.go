@@ -88,7 +88,7 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 		{UUID: "00000000-0000-4000-8000-000000000000", Name: "a", Address: "52:54:00:00:00:01"},
 	} {
 		p.NodeUUID = n.UUID
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 		index := len(p.Description)
@@ -96,12 +96,13 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 			PhysicalNetwork: p.PhysicalNetwork, Category: p.Category}
 		v := node.VolumeTarget{UUID: p.UUID, NodeUUID: n.UUID, VolumeType: "type-" + p.Name, VolumeID: p.Name, BootIndex: index}
 		w := node.VolumeConnector{UUID: p.UUID, NodeUUID: n.UUID, Type: "type-" + p.Name, ConnectorID: p.Name}
-		if err := errors.Join(s.db.CreatePortgroup(t.Context(), &g), s.db.CreateVolumeTarget(t.Context(), &v), s.db.CreateVolumeConnector(t.Context(), &w)); err != nil {
+		if err := errors.Join(s.db.Portgroups.Create(t.Context(), &g), s.db.VolumeTargets.Create(t.Context(), &v),
+			s.db.VolumeConnectors.Create(t.Context(), &w)); err != nil {
 			t.Fatal(err)
 		}
 		tpl := node.DeployTemplate{UUID: p.UUID, Name: "CUSTOM_" + strings.ToUpper(p.Name), Description: p.Description,
 			Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "x"}}}
-		if err := s.db.CreateDeployTemplate(t.Context(), &tpl); err != nil {
+		if err := s.db.DeployTemplates.Create(t.Context(), &tpl); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -226,14 +227,14 @@ func TestNextOfEveryList(t *testing.T) {
 		if i == 2 {
 			p.NodeUUID, p.Description = other.UUID, ""
 		}
-		if err := s.db.CreatePort(t.Context(), &p); err != nil {
+		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 		if i != 2 {
 			ports = append(ports, p.UUID)
 		}
 		tpl := node.DeployTemplate{Name: fmt.Sprintf("CUSTOM_%d", 9-i), Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "x"}}}
-		if err := s.db.CreateDeployTemplate(t.Context(), &tpl); err != nil {
+		if err := s.db.DeployTemplates.Create(t.Context(), &tpl); err != nil {
 			t.Fatal(err)
 		}
 		templates = append([]string{tpl.UUID}, templates...)

@@ -49,7 +49,8 @@ func newStack(t *testing.T) *stack {
 		},
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
-	a, err := New(Config{Conductor: c, Reader: db, Templates: db, Pages: pagesOf(t, endpoint), Host: "conductor-1", PublicEndpoint: endpoint})
+	a, err := New(Config{Conductor: c, Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
+		PublicEndpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,12 +183,12 @@ func TestALockedNode(t *testing.T) {
 	s := newStack(t)
 	n := s.put(&node.Node{Name: "blade", State: node.Manageable, Traits: []string{"CUSTOM_A"}})
 	port := node.Port{UUID: portA, NodeUUID: n.UUID, Address: macA}
-	if err := s.db.CreatePort(t.Context(), &port); err != nil {
+	if err := s.db.Ports.Create(t.Context(), &port); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.db.CreatePortgroup(t.Context(), &node.Portgroup{UUID: groupA, NodeUUID: n.UUID}),
-		s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: n.UUID}),
-		s.db.CreateVolumeConnector(t.Context(), &node.VolumeConnector{UUID: connA, NodeUUID: n.UUID})); err != nil {
+	if err := errors.Join(s.db.Portgroups.Create(t.Context(), &node.Portgroup{UUID: groupA, NodeUUID: n.UUID}),
+		s.db.VolumeTargets.Create(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: n.UUID}),
+		s.db.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{UUID: connA, NodeUUID: n.UUID})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.db.Reserve(t.Context(), n.UUID, "conductor-9", time.Hour); err != nil {
@@ -291,7 +292,7 @@ func TestDuplicates(t *testing.T) {
 	const other = "33333333-3333-4333-8333-333333333333"
 	a := s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable, InstanceUUID: other})
 	s.put(&node.Node{UUID: nodeB, State: node.Manageable})
-	if err := s.db.CreatePort(t.Context(), &node.Port{UUID: portA, NodeUUID: a.UUID, Address: macA, Name: "eth0"}); err != nil {
+	if err := s.db.Ports.Create(t.Context(), &node.Port{UUID: portA, NodeUUID: a.UUID, Address: macA, Name: "eth0"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ method, path, body, want string }{
@@ -511,5 +512,12 @@ func TestEveryLinkOfTheVersionLeadsSomewhere(t *testing.T) {
 
 // keeps opens a conductor's doors into a database.
 func keeps(db *store.Store) conductor.Store {
-	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
+	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kinds: conductor.Kinds{Ports: db.Ports,
+		Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
+		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}}
+}
+
+func kindsOf(db *store.Store) Kinds {
+	return Kinds{Ports: db.Ports, Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
+		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}
 }

@@ -22,7 +22,7 @@ func (a *API) plugs(c *call) (p plugs, err error) {
 	if p.node, err = a.node(c); err != nil {
 		return p, err
 	}
-	if p.ports, err = a.Reader.Ports(c.Context(), node.PortFilter{NodeUUID: p.node.UUID}, noPage); err != nil {
+	if p.ports, err = a.Ports.List(c.Context(), node.PortFilter{NodeUUID: p.node.UUID}, noPage); err != nil {
 		return p, err
 	}
 	for _, port := range p.ports { // whether it has a virtual interface, and which, nobody knows
@@ -30,7 +30,7 @@ func (a *API) plugs(c *call) (p plugs, err error) {
 			return p, port.Damage()
 		}
 	}
-	p.groups, err = a.Reader.Portgroups(c.Context(), node.PortgroupFilter{NodeUUID: p.node.UUID}, noPage)
+	p.groups, err = a.Portgroups.List(c.Context(), node.PortgroupFilter{NodeUUID: p.node.UUID}, noPage)
 	for _, g := range p.groups {
 		if _, hurt := g.Unreadable["internal_info"]; hurt {
 			return p, g.Damage()

@@ -169,7 +169,7 @@ func (a *API) showVolumeConnector(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	return volumeConnectors.show(w, c, func() (node.VolumeConnector, error) { return a.Reader.VolumeConnector(c.Context(), uuid) })
+	return volumeConnectors.show(w, c, func() (node.VolumeConnector, error) { return a.VolumeConnectors.Get(c.Context(), uuid) })
 }
 
 func (a *API) createVolumeConnector(w http.ResponseWriter, c *call) error {
@@ -206,7 +206,7 @@ func (a *API) showVolumeTarget(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	return volumeTargets.show(w, c, func() (node.VolumeTarget, error) { return a.Reader.VolumeTarget(c.Context(), uuid) })
+	return volumeTargets.show(w, c, func() (node.VolumeTarget, error) { return a.VolumeTargets.Get(c.Context(), uuid) })
 }
 
 func (a *API) createVolumeTarget(w http.ResponseWriter, c *call) error {
@@ -255,10 +255,10 @@ func deleteByUUID(remove func(c *call, uuid string) error) handler {
 
 func (a *API) volumeRoutes() []route {
 	connectors := listVolumes(a, volumeConnectors, func(c *call, nodeUUID string, p node.Page) ([]node.VolumeConnector, error) {
-		return a.Reader.VolumeConnectors(c.Context(), nodeUUID, p)
+		return a.VolumeConnectors.List(c.Context(), node.OfNode{UUID: nodeUUID}, p)
 	})
 	targets := listVolumes(a, volumeTargets, func(c *call, nodeUUID string, p node.Page) ([]node.VolumeTarget, error) {
-		return a.Reader.VolumeTargets(c.Context(), nodeUUID, p)
+		return a.VolumeTargets.List(c.Context(), node.OfNode{UUID: nodeUUID}, p)
 	})
 	return []route{
 		{pattern: "GET /v1/volume", serve: a.showVolume},

@@ -45,10 +45,11 @@ func TestMakingVolumes(t *testing.T) {
 	} {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Active, Power: node.PowerOn})
-		if err := s.db.CreateVolumeConnector(t.Context(), &node.VolumeConnector{NodeUUID: nodeA, Type: "ip", ConnectorID: "192.0.2.1"}); err != nil {
+		if err := s.db.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{NodeUUID: nodeA, Type: "ip",
+			ConnectorID: "192.0.2.1"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: nodeA, BootIndex: 7}); err != nil {
+		if err := s.db.VolumeTargets.Create(t.Context(), &node.VolumeTarget{NodeUUID: nodeA, BootIndex: 7}); err != nil {
 			t.Fatal(err)
 		}
 		resp, body := s.ask("1.32", "POST", "/v1/volume/"+tt.path, tt.body)
@@ -71,10 +72,10 @@ func TestChangingVolumes(t *testing.T) {
 	s.put(&node.Node{UUID: nodeB, State: node.Available})
 	v := node.VolumeTarget{UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "v", Properties: node.Document{"auth_password": bmcSecret, "portal": "a"}}
 	w := node.VolumeConnector{UUID: connA, NodeUUID: nodeA, Type: "ip", ConnectorID: "192.0.2.1"}
-	if err := s.db.CreateVolumeTarget(t.Context(), &v); err != nil {
+	if err := s.db.VolumeTargets.Create(t.Context(), &v); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.CreateVolumeConnector(t.Context(), &w); err != nil {
+	if err := s.db.VolumeConnectors.Create(t.Context(), &w); err != nil {
 		t.Fatal(err)
 	}
 	paths := map[string]string{"volume target": "/v1/volume/targets/" + targetA, "volume connector": "/v1/volume/connectors/" + connA}
@@ -96,7 +97,7 @@ func TestChangingVolumes(t *testing.T) {
 	if resp.StatusCode != 200 || field(t, body, "properties", "auth_password") != "******" || field(t, body, "boot_index") != 3.0 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	kept, err := s.db.VolumeTarget(t.Context(), targetA)
+	kept, err := s.db.VolumeTargets.Get(t.Context(), targetA)
 	if err != nil || kept.Properties["auth_password"] != bmcSecret || kept.Properties["portal"] != "b" || kept.BootIndex != 3 || kept.Extra["a"] != 1.0 {
 		t.Errorf("kept is %+v, %v", kept, err)
 	}
@@ -139,11 +140,12 @@ func TestListsOfVolumes(t *testing.T) {
 	for uuid, name := range map[string]string{nodeA: "a", nodeB: "b"} {
 		s.put(&node.Node{UUID: uuid, Name: name, State: node.Available})
 		for _, more := range []string{"1", "2"} {
-			if err := s.db.CreateVolumeConnector(t.Context(), &node.VolumeConnector{NodeUUID: uuid, Type: "ip", ConnectorID: name + more}); err != nil {
+			if err := s.db.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{NodeUUID: uuid, Type: "ip",
+				ConnectorID: name + more}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: uuid, VolumeID: "of-" + name}); err != nil {
+		if err := s.db.VolumeTargets.Create(t.Context(), &node.VolumeTarget{NodeUUID: uuid, VolumeID: "of-" + name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +190,8 @@ func TestListsOfVolumes(t *testing.T) {
 func TestADamagedVolumeTarget(t *testing.T) {
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, State: node.Available, Power: node.PowerOff})
-	if err := s.db.CreateVolumeTarget(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: nodeA, Properties: node.Document{"auth_password": bmcSecret}}); err != nil {
+	if err := s.db.VolumeTargets.Create(t.Context(), &node.VolumeTarget{UUID: targetA, NodeUUID: nodeA,
+		Properties: node.Document{"auth_password": bmcSecret}}); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "billet.db")+"?_pragma=busy_timeout(5000)")

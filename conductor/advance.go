@@ -129,7 +129,7 @@ func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func TestInspectionReport(t *testing.T) {
 				if got.Properties["cpus"] != "4" || got.InspectionFinishedAt.IsZero() || len(w.store.inventory[uuid1].Inventory) != len(data.Inventory) {
 					t.Errorf("properties %v, finished %v, inventory %v", got.Properties, got.InspectionFinishedAt, w.store.inventory)
 				}
-				ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+				ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 				if len(ports) != 2 || ports[1].Address != "52:54:00:00:00:99" {
 					t.Errorf("ports %+v", ports)
 				}
@@ -218,7 +218,7 @@ func TestAnInspectionTellsMoreOfAKnownPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.wantState(w.settle(), node.Manageable)
-		ports, err := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+		ports, err := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 		if err != nil || len(ports) != 2 || ports[0].UUID != "p1" || ports[0].LocalLinkConnection["port_id"] != "Ethernet7" ||
 			!ports[0].PXEEnabled || ports[1].Address != "52:54:00:00:00:77" {
 			t.Errorf("ports %+v, %v", ports, err)

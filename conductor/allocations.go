@@ -37,7 +37,7 @@ func (c *Conductor) CreateAllocation(ctx context.Context, a node.Allocation) (no
 		a.CandidateNodes[i] = n.UUID
 	}
 	a.State = node.Allocating
-	if err := c.store.CreateAllocation(ctx, &a); err != nil {
+	if err := c.store.Allocations.Create(ctx, &a); err != nil {
 		return a, err
 	}
 	// The client may leave: the node is looked for all the same, and it will find the answer where it looks.
@@ -46,7 +46,7 @@ func (c *Conductor) CreateAllocation(ctx context.Context, a node.Allocation) (no
 	if err := c.allocate(ctx, a); err != nil {
 		c.log.Error("allocation not ended; it is taken up again", "allocation", a.UUID, "error", err)
 	}
-	return c.store.Allocation(ctx, a.UUID)
+	return c.store.Allocations.Get(ctx, a.UUID)
 }
 
 // allocate looks for a node for a and writes down how that ended. It may be repeated, and run twice at the same time.
@@ -55,16 +55,16 @@ func (c *Conductor) allocate(ctx context.Context, a node.Allocation) error {
 	if err != nil {
 		return err
 	}
-	if now, err := c.store.Allocation(ctx, a.UUID); n == nil && err == nil && now.NodeUUID != "" { // another process was faster
-		_, err := c.store.EndAllocation(ctx, a.UUID, node.Allocated, "")
+	if now, err := c.store.Allocations.Get(ctx, a.UUID); n == nil && err == nil && now.NodeUUID != "" { // another process was faster
+		_, err := c.store.Allocations.End(ctx, a.UUID, node.Allocated, "")
 		return err
 	}
 	if n == nil {
 		c.log.Warn("no node for an allocation", "allocation", a.UUID, "reason", reason)
-		_, err := c.store.EndAllocation(ctx, a.UUID, node.AllocationError, "No node was found for allocation "+a.UUID+": "+reason)
+		_, err := c.store.Allocations.End(ctx, a.UUID, node.AllocationError, "No node was found for allocation "+a.UUID+": "+reason)
 		return err
 	}
-	there, err := c.store.EndAllocation(ctx, a.UUID, node.Allocated, "")
+	there, err := c.store.Allocations.End(ctx, a.UUID, node.Allocated, "")
 	if err != nil {
 		return err
 	}
@@ -222,20 +222,20 @@ func (c *Conductor) backfill(ctx context.Context, a node.Allocation) (node.Alloc
 	}
 	a.UUID, a.ResourceClass = cmp.Or(a.UUID, n.InstanceUUID), n.ResourceClass
 	a.State, a.NodeUUID = node.Allocated, n.UUID
-	if err := c.store.CreateAllocation(ctx, &a); err != nil {
+	if err := c.store.Allocations.Create(ctx, &a); err != nil {
 		return a, c.giveUp(ctx, n, err)
 	}
 	before := n.Clone()
 	take(n, a)
 	if err := c.release(ctx, n); err != nil {
-		return a, c.giveUp(ctx, before, errors.Join(err, c.store.DeleteAllocation(ctx, a.UUID)))
+		return a, c.giveUp(ctx, before, errors.Join(err, c.store.Allocations.Delete(ctx, a.UUID)))
 	}
-	return c.store.Allocation(ctx, a.UUID)
+	return c.store.Allocations.Get(ctx, a.UUID)
 }
 
 // UpdateAllocation lets change edit what an allocation is called and its extra; no node changes with them.
 func (c *Conductor) UpdateAllocation(ctx context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error) {
-	a, err := c.store.Allocation(ctx, uuid)
+	a, err := c.store.Allocations.Get(ctx, uuid)
 	if err != nil {
 		return a, err
 	}
@@ -243,12 +243,12 @@ func (c *Conductor) UpdateAllocation(ctx context.Context, uuid string, change fu
 	if err := change(&a); err != nil {
 		return a, err
 	}
-	return a, c.store.SaveAllocation(ctx, &a)
+	return a, c.store.Allocations.Save(ctx, &a)
 }
 
 // DeleteAllocation forgets an allocation and frees its node, unless an instance is on it.
 func (c *Conductor) DeleteAllocation(ctx context.Context, uuid string) error {
-	a, err := c.store.Allocation(ctx, uuid)
+	a, err := c.store.Allocations.Get(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (c *Conductor) DeleteAllocation(ctx context.Context, uuid string) error {
 			return err
 		}
 	}
-	return c.store.DeleteAllocation(ctx, a.UUID)
+	return c.store.Allocations.Delete(ctx, a.UUID)
 }
 
 // freeNode takes an allocation's node from it. The allocation's own row is not searched for again: it is ended first.
@@ -289,7 +289,7 @@ func (c *Conductor) endAllocationOf(ctx context.Context, n *node.Node) error {
 	if n.AllocationUUID == "" {
 		return nil
 	}
-	_, err := c.store.EndAllocation(ctx, n.AllocationUUID, node.Allocated, "")
+	_, err := c.store.Allocations.End(ctx, n.AllocationUUID, node.Allocated, "")
 	return err
 }
 
@@ -298,7 +298,7 @@ func (c *Conductor) forgetAllocation(ctx context.Context, uuid string) error {
 	if uuid == "" {
 		return nil
 	}
-	err := c.store.DeleteAllocation(ctx, uuid)
+	err := c.store.Allocations.Delete(ctx, uuid)
 	if node.KindOf(err) == node.NotFound {
 		return nil
 	}
@@ -318,7 +318,7 @@ func (c *Conductor) sweepAllocations(ctx context.Context) {
 }
 
 func (c *Conductor) sweepAllocationsOnce(ctx context.Context, before time.Time) {
-	left, err := c.store.Allocations(ctx, node.AllocationFilter{State: node.Allocating, Before: before}, node.Page{})
+	left, err := c.store.Allocations.List(ctx, node.AllocationFilter{State: node.Allocating, Before: before}, node.Page{})
 	for _, a := range left {
 		err = errors.Join(err, c.allocate(ctx, a))
 	}

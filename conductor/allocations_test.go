@@ -173,7 +173,7 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 	if node.KindOf(err) != node.Invalid || err.Error() != "The candidate node nobody could not be found." {
 		t.Errorf("an unknown candidate: %v", err)
 	}
-	if all, err := s.db.Allocations(t.Context(), node.AllocationFilter{}, node.Page{}); err != nil || len(all) > 0 {
+	if all, err := s.db.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{}); err != nil || len(all) > 0 {
 		t.Errorf("a refused allocation is kept: %v, %v", all, err)
 	}
 }
@@ -202,7 +202,7 @@ func TestAllocationsOfInstancesThatAreThere(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t)
-			if err := s.db.CreateAllocation(t.Context(), &node.Allocation{Name: "taken"}); err != nil {
+			if err := s.db.Allocations.Create(t.Context(), &node.Allocation{Name: "taken"}); err != nil {
 				t.Fatal(err)
 			}
 			uuids := fleet(t, s.db, 1, func(_ int, n *node.Node) {
@@ -290,7 +290,7 @@ func TestHowAllocationsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = tt.do(t.Context(), c, a)
-			left, gone := s.db.Allocation(t.Context(), a.UUID)
+			left, gone := s.db.Allocations.Get(t.Context(), a.UUID)
 			if tt.want != "" {
 				want := strings.NewReplacer("NODE", uuids[0], "ALLOCATION", a.UUID).Replace(tt.want)
 				if err == nil || err.Error() != want || left.State != node.Allocated || left.NodeUUID != uuids[0] {
@@ -323,7 +323,7 @@ func TestHowAllocationsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := s.rest(uuids[0], step.want)
-		_, gone := s.db.Allocation(t.Context(), a.UUID)
+		_, gone := s.db.Allocations.Get(t.Context(), a.UUID)
 		if torn := step.event == node.EventDelete; (n.AllocationUUID == "") != torn || (n.InstanceUUID == "") != torn || (gone != nil) != torn {
 			t.Errorf("after %s: instance %q, allocation %q, %v", step.event, n.InstanceUUID, n.AllocationUUID, gone)
 		}
@@ -340,11 +340,23 @@ type forgetful struct {
 	onRelease    func()
 }
 
-func (f *forgetful) EndAllocation(ctx context.Context, uuid, state, lastError string) (bool, error) {
-	if f.end != nil {
-		return false, f.end
+func (f *forgetful) kinds() Kinds {
+	k := kindsOf(f.whole)
+	k.Allocations = unended{k.Allocations, f}
+	return k
+}
+
+// unended are the allocations of a forgetful store.
+type unended struct {
+	Allocations
+	f *forgetful
+}
+
+func (u unended) End(ctx context.Context, uuid, state, lastError string) (bool, error) {
+	if u.f.end != nil {
+		return false, u.f.end
 	}
-	return f.whole.EndAllocation(ctx, uuid, state, lastError)
+	return u.Allocations.End(ctx, uuid, state, lastError)
 }
 
 func (f *forgetful) Release(ctx context.Context, n *node.Node) error {
@@ -370,13 +382,13 @@ func TestAllocationsOfADeadProcess(t *testing.T) {
 			}
 			c := s.conductor("host-1", s.db)
 			c.sweepAllocationsOnce(t.Context(), node.Now().Add(-time.Hour)) // too young
-			if now, err := s.db.Allocation(t.Context(), a.UUID); err != nil || now.State != a.State {
+			if now, err := s.db.Allocations.Get(t.Context(), a.UUID); err != nil || now.State != a.State {
 				t.Errorf("taken up too early: %+v, %v", now, err)
 			}
 			for range 2 {
 				c.sweepAllocationsOnce(t.Context(), node.Now().Add(time.Hour))
 			}
-			now, err := s.db.Allocation(t.Context(), a.UUID)
+			now, err := s.db.Allocations.Get(t.Context(), a.UUID)
 			if err != nil || now.State != node.Allocated || now.LastError != "" || a.NodeUUID != "" && now.NodeUUID != a.NodeUUID {
 				t.Errorf("%+v, %v", now, err)
 			}
@@ -399,9 +411,9 @@ func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 	fleet(t, s.db, 1, nil)
 	through := &forgetful{whole: s.db}
 	through.onRelease = func() {
-		all, err := s.db.Allocations(t.Context(), node.AllocationFilter{}, node.Page{})
+		all, err := s.db.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
 		if err == nil && len(all) == 1 {
-			err = s.db.DeleteAllocation(t.Context(), all[0].UUID)
+			err = s.db.Allocations.Delete(t.Context(), all[0].UUID)
 		}
 		if err != nil || len(all) > 1 {
 			t.Error(all, err)

@@ -104,7 +104,7 @@ func (c *Conductor) callable(ctx context.Context, n *node.Node, from node.Caller
 
 // lentTo are the addresses that DHCP has lent to the node's ports.
 func (c *Conductor) lentTo(ctx context.Context, n *node.Node) ([]string, error) {
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}

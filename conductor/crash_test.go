@@ -434,7 +434,7 @@ func TestValidationWhileTheDatabaseIsAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
 		cfg := w.cfg
-		cfg.Store = doors(awayPorts{w.store})
+		cfg.Store.Ports = awayPorts{cfg.Store.Ports}
 		_, err := New(cfg).Validate(w.t.Context(), uuid1)
 		e, ok := errors.AsType[*node.Err](err)
 		if !ok || e.Kind != node.Unavailable || e.Msg != "The service can not use its database at the moment, please retry." {
@@ -443,9 +443,11 @@ func TestValidationWhileTheDatabaseIsAway(t *testing.T) {
 	})
 }
 
-// awayPorts is a store that goes away as soon as ports are asked for.
-type awayPorts struct{ *memStore }
+// awayPorts are ports in a store that goes away as soon as they are asked for.
+type awayPorts struct {
+	Records[node.Port, node.PortFilter]
+}
 
-func (awayPorts) Ports(context.Context, node.PortFilter, node.Page) ([]node.Port, error) {
+func (awayPorts) List(context.Context, node.PortFilter, node.Page) ([]node.Port, error) {
 	return nil, node.StoreAway(errors.New("user=billet host=10.0.0.9: connection refused"))
 }

@@ -38,7 +38,7 @@ func discovering(t *testing.T, test func(w *world, c *Conductor)) {
 		w.cfg.DiscoveryDriver = "test"
 		w.cfg.Types[1].Power = []driver.Power{addressed{w.cfg.Types[1].Power[0]}}
 		w.enroll("test", node.Active)
-		if err := w.store.DeletePort(w.t.Context(), "p1"); err != nil { // or the stranger's second port would be taken
+		if err := w.store.Ports.Delete(w.t.Context(), "p1"); err != nil { // or the stranger's second port would be taken
 			t.Fatal(err)
 		}
 		c, _ := w.start(w.cfg)
@@ -66,7 +66,7 @@ func TestDiscovery(t *testing.T) {
 			got.DriverInternalInfo["auto_discovered"] != true || got.Properties["cpus"] != "4" || got.Interfaces[node.Deploy] != "direct" || got.InspectionFinishedAt.IsZero() || got.Plan != nil || got.Lease.Holder != "" {
 			t.Errorf("enrolled as %+v, %v", got, err)
 		}
-		ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 		if len(ports) != 2 || !slices.ContainsFunc(ports, func(p node.Port) bool { return p.Address == newMAC && p.PXEEnabled && p.UUID != "" }) {
 			t.Errorf("ports %+v", ports)
 		}
@@ -101,7 +101,7 @@ func TestADiscoveredMachineIsOneNode(t *testing.T) {
 		if got.State != node.Enroll || got.Lease.Held(time.Now()) || got.Plan != nil {
 			t.Errorf("after more reports: %+v", got)
 		}
-		ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: first.UUID}, node.Page{})
+		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: first.UUID}, node.Page{})
 		if len(ports) != 2 {
 			t.Errorf("ports %+v", ports)
 		}
@@ -159,7 +159,7 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 			w.edit(func(n *node.Node) { n.DriverInfo["redfish_address"] = "https://192.0.2.77:8443/redfish" })
 		}, data: stranger("192.0.2.77"), want: nobody},
 		{name: "a port is a known node's", edit: func(w *world) {
-			if err := w.store.CreatePort(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
+			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
 				w.t.Fatal(err)
 			}
 		}, data: stranger("0.0.0.0"), want: "Node " + uuid1 + " does not wait for an inspection report."},
@@ -193,7 +193,7 @@ func TestDiscoveryLosesARace(t *testing.T) {
 	discovering(t, func(w *world, c *Conductor) {
 		data := stranger("0.0.0.0")
 		data.Inventory["interfaces"] = []any{map[string]any{"mac_address": "52:54:00:00:00:55"}}
-		if err := w.store.CreatePort(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
+		if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.ContinueInspection(w.t.Context(), data); node.KindOf(err) != node.Conflict {
@@ -247,7 +247,7 @@ func TestWhoReported(t *testing.T) {
 			if err := w.store.CreateNode(w.t.Context(), &node.Node{UUID: other, Driver: "test", State: node.InspectWait, DriverInfo: node.Document{"ipmi_address": tt.another}}); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.store.CreatePort(w.t.Context(), &node.Port{UUID: "p2", NodeUUID: other, Address: otherMAC}); err != nil {
+			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p2", NodeUUID: other, Address: otherMAC}); err != nil {
 				t.Fatal(err)
 			}
 			n, err := New(w.cfg).reporter(w.t.Context(), node.InspectionData{Inventory: tt.inventory})
@@ -305,7 +305,7 @@ func TestDiscoveryByTwoProcesses(t *testing.T) {
 		if err != nil || len(nodes) != 1 || len(seen) != 1 || !seen[nodes[0].UUID] {
 			t.Fatalf("round %d: %d nodes, answered %v, %v", round, len(nodes), seen, err)
 		}
-		ports, err := s.db.Ports(t.Context(), node.PortFilter{}, node.Page{})
+		ports, err := s.db.Ports.List(t.Context(), node.PortFilter{}, node.Page{})
 		if err != nil || len(ports) != 2 {
 			t.Fatalf("round %d: ports %+v, %v", round, ports, err)
 		}
@@ -334,7 +334,7 @@ func TestRulesOnSQLite(t *testing.T) {
 		rule("", []any{"set-attribute", "extra/big", 9007199254740993.0}, []any{"set-plugin-data", "rack.unit", 7.0})
 	second.Priority = 5
 	for _, r := range []*node.InspectionRule{&first, &second} {
-		if err := s.db.CreateInspectionRule(t.Context(), r); err != nil {
+		if err := s.db.InspectionRules.Create(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -356,7 +356,7 @@ func TestRulesOnSQLite(t *testing.T) {
 		}
 	}
 	first.Actions = []node.RuleOperation{{Op: "fail", Args: []any{"not any more"}}}
-	if err := s.db.SaveInspectionRule(t.Context(), &first); err != nil {
+	if err := s.db.InspectionRules.Save(t.Context(), &first); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.ContinueInspection(t.Context(), stranger("0.0.0.0")); err == nil || !strings.Contains(err.Error(), "not any more") {
@@ -388,8 +388,10 @@ func (b *brittle) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port
 	return b.spend(func() error { return b.whole.EnrolNode(ctx, n, ports, i) })
 }
 
-func (b *brittle) CreatePort(ctx context.Context, p *node.Port) error {
-	return b.spend(func() error { return b.whole.CreatePort(ctx, p) })
+func (b *brittle) kinds() Kinds {
+	k := kindsOf(b.whole)
+	k.Ports = spending[node.Port, node.PortFilter]{k.Ports, func() error { return b.spend(func() error { return nil }) }}
+	return k
 }
 
 func (b *brittle) SaveInventory(ctx context.Context, uuid string, i node.Inventory) error {
@@ -427,7 +429,7 @@ func TestDiscoveryCutShort(t *testing.T) {
 		if err != nil || len(nodes) != 1 || nodes[0].UUID != n.UUID || nodes[0].Lease.Held(time.Now()) {
 			t.Errorf("after %d writes: %d nodes, %v", writes, len(nodes), err)
 		}
-		ports, err := s.db.Ports(t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+		ports, err := s.db.Ports.List(t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 		if err != nil || len(ports) != 2 {
 			t.Errorf("after %d writes: ports %+v, %v", writes, ports, err)
 		}
@@ -451,7 +453,7 @@ func TestADiscoveredNodeWithoutPortsIsCompleted(t *testing.T) {
 		if err != nil || again.UUID != first.UUID {
 			t.Fatalf("%v, %v", again, err)
 		}
-		if ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: first.UUID}, node.Page{}); len(ports) != 2 {
+		if ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: first.UUID}, node.Page{}); len(ports) != 2 {
 			t.Errorf("ports %+v", ports)
 		}
 	})

@@ -61,52 +61,72 @@ func (e *ending) Renew(ctx context.Context, n *node.Node, ttl time.Duration) err
 	return e.whole.Renew(ctx, n, ttl)
 }
 
-func (e *ending) SavePort(ctx context.Context, p node.Port) error {
-	if err := e.spend(); err != nil {
-		return err
-	}
-	return e.whole.SavePort(ctx, p)
+func (e *ending) kinds() Kinds {
+	k := kindsOf(e.whole)
+	k.Ports = spending[node.Port, node.PortFilter]{k.Ports, e.spend}
+	k.Portgroups = spending[node.Portgroup, node.PortgroupFilter]{k.Portgroups, e.spend}
+	k.VolumeTargets = spendingOwned[node.VolumeTarget, node.OfNode]{k.VolumeTargets, e.spend}
+	k.Allocations = spendingAllocations{spending[node.Allocation, node.AllocationFilter]{k.Allocations, e.spend}, k.Allocations}
+	return k
 }
 
-func (e *ending) SavePortgroup(ctx context.Context, g node.Portgroup) error {
-	if err := e.spend(); err != nil {
-		return err
-	}
-	return e.whole.SavePortgroup(ctx, g)
+// spending are records that are written as long as spend lets them be.
+type spending[T, F any] struct {
+	Records[T, F]
+	spend func() error
 }
 
-func (e *ending) ForgetVolumeTargets(ctx context.Context, uuid string) error {
-	if err := e.spend(); err != nil {
+func (s spending[T, F]) Create(ctx context.Context, x *T) error {
+	if err := s.spend(); err != nil {
 		return err
 	}
-	return e.whole.ForgetVolumeTargets(ctx, uuid)
+	return s.Records.Create(ctx, x)
 }
 
-func (e *ending) CreateAllocation(ctx context.Context, a *node.Allocation) error {
-	if err := e.spend(); err != nil {
+func (s spending[T, F]) Save(ctx context.Context, x *T) error {
+	if err := s.spend(); err != nil {
 		return err
 	}
-	return e.whole.CreateAllocation(ctx, a)
+	return s.Records.Save(ctx, x)
 }
 
-func (e *ending) EndAllocation(ctx context.Context, uuid, state, lastError string) (bool, error) {
-	if err := e.spend(); err != nil {
+func (s spending[T, F]) Delete(ctx context.Context, uuid string) error {
+	if err := s.spend(); err != nil {
+		return err
+	}
+	return s.Records.Delete(ctx, uuid)
+}
+
+// spendingOwned are records whose nodes lose them as long as spend lets them.
+type spendingOwned[T, F any] struct {
+	OwnedRecords[T, F]
+	spend func() error
+}
+
+func (s spendingOwned[T, F]) DeleteOf(ctx context.Context, uuid string) error {
+	if err := s.spend(); err != nil {
+		return err
+	}
+	return s.OwnedRecords.DeleteOf(ctx, uuid)
+}
+
+// spendingAllocations are allocations that are ended as long as spend lets them be, too.
+type spendingAllocations struct {
+	spending[node.Allocation, node.AllocationFilter]
+	all Allocations
+}
+
+func (s spendingAllocations) End(ctx context.Context, uuid, state, lastError string) (bool, error) {
+	if err := s.spend(); err != nil {
 		return false, err
 	}
-	return e.whole.EndAllocation(ctx, uuid, state, lastError)
-}
-
-func (e *ending) DeleteAllocation(ctx context.Context, uuid string) error {
-	if err := e.spend(); err != nil {
-		return err
-	}
-	return e.whole.DeleteAllocation(ctx, uuid)
+	return s.all.End(ctx, uuid, state, lastError)
 }
 
 // owned counts what points from nodes to allocations and back: the two must agree, whatever died in between.
 func (s site) owned() (nodes, active int) {
 	s.t.Helper()
-	all, err := s.db.Allocations(s.t.Context(), node.AllocationFilter{}, node.Page{})
+	all, err := s.db.Allocations.List(s.t.Context(), node.AllocationFilter{}, node.Page{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -159,7 +179,7 @@ func TestAllocationsSurviveKills(t *testing.T) {
 				c.sweepAllocationsOnce(t.Context(), node.Now().Add(time.Hour))
 			}
 			nodes, active := s.owned()
-			if now, err := s.db.Allocation(t.Context(), a.UUID); err != nil || now.State != node.Allocated || nodes != 1 || active != 1 {
+			if now, err := s.db.Allocations.Get(t.Context(), a.UUID); err != nil || now.State != node.Allocated || nodes != 1 || active != 1 {
 				t.Errorf("%+v, %v; %d nodes are taken, %d allocations active", now, err, nodes, active)
 			}
 		})
@@ -186,7 +206,7 @@ func TestAllocationsSurviveKills(t *testing.T) {
 				t.Errorf("deleted again: %v", err)
 			}
 			nodes, active := s.owned()
-			if _, err := s.db.Allocation(t.Context(), a.UUID); node.KindOf(err) != node.NotFound || nodes+active > 0 {
+			if _, err := s.db.Allocations.Get(t.Context(), a.UUID); node.KindOf(err) != node.NotFound || nodes+active > 0 {
 				t.Errorf("%v; %d nodes are taken, %d allocations active", err, nodes, active)
 			}
 		})
@@ -210,7 +230,8 @@ func TestATearDownDetachesInSpiteOfKills(t *testing.T) {
 			g := node.Portgroup{NodeUUID: uuids[0], InternalInfo: vif("v1")}
 			p := node.Port{NodeUUID: uuids[0], Address: mac1, InternalInfo: vif("v2")}
 			v := node.VolumeTarget{NodeUUID: uuids[0], BootIndex: 1}
-			for _, err := range []error{s.db.CreatePortgroup(t.Context(), &g), s.db.CreatePort(t.Context(), &p), s.db.CreateVolumeTarget(t.Context(), &v)} {
+			for _, err := range []error{s.db.Portgroups.Create(t.Context(), &g), s.db.Ports.Create(t.Context(), &p),
+				s.db.VolumeTargets.Create(t.Context(), &v)} {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -234,19 +255,19 @@ func TestATearDownDetachesInSpiteOfKills(t *testing.T) {
 			if n.InstanceUUID != "" || n.AllocationUUID != "" || len(n.InstanceInfo) > 0 || n.LastError != "" {
 				t.Errorf("the node is of %q and %q, with %v and %q", n.InstanceUUID, n.AllocationUUID, n.InstanceInfo, n.LastError)
 			}
-			if g, err := s.db.Portgroup(t.Context(), g.UUID); err != nil || len(g.InternalInfo) > 0 {
+			if g, err := s.db.Portgroups.Get(t.Context(), g.UUID); err != nil || len(g.InternalInfo) > 0 {
 				t.Errorf("the portgroup has %v, %v", g.InternalInfo, err)
 			}
-			if p, err := s.db.Port(t.Context(), p.UUID); err != nil || len(p.InternalInfo) > 0 {
+			if p, err := s.db.Ports.Get(t.Context(), p.UUID); err != nil || len(p.InternalInfo) > 0 {
 				t.Errorf("the port has %v, %v", p.InternalInfo, err)
 			}
-			if left, err := s.db.VolumeTargets(t.Context(), "", node.Page{}); err != nil || len(left) > 0 {
+			if left, err := s.db.VolumeTargets.List(t.Context(), node.OfNode{}, node.Page{}); err != nil || len(left) > 0 {
 				t.Errorf("volume targets are left: %v, %v", left, err)
 			}
 			if nodes, active := s.owned(); nodes+active > 0 {
 				t.Errorf("%d nodes are taken, %d allocations active", nodes, active)
 			}
-			if left, err := s.db.Allocations(t.Context(), node.AllocationFilter{}, node.Page{}); err != nil || len(left) > 0 {
+			if left, err := s.db.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{}); err != nil || len(left) > 0 {
 				t.Errorf("allocations are left: %v, %v", left, err)
 			}
 		})

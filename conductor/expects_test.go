@@ -37,7 +37,7 @@ func TestDiscoveryHasACap(t *testing.T) {
 		w.store.mu.Lock()
 		w.store.nodes[first.UUID].State = node.Manageable
 		w.store.mu.Unlock()
-		if err := w.store.DeletePort(w.t.Context(), portOf(t, w, first.UUID)); err != nil { // the test's machines all have the same
+		if err := w.store.Ports.Delete(w.t.Context(), portOf(t, w, first.UUID)); err != nil { // the test's machines all have the same
 			t.Fatal(err)
 		}
 		if _, err := c.ContinueInspection(w.t.Context(), other); node.KindOf(err) == node.Unavailable && err != nil {
@@ -48,7 +48,7 @@ func TestDiscoveryHasACap(t *testing.T) {
 
 func portOf(t *testing.T, w *world, uuid string) string {
 	t.Helper()
-	ports, err := w.store.Ports(t.Context(), node.PortFilter{NodeUUID: uuid}, node.Page{})
+	ports, err := w.store.Ports.List(t.Context(), node.PortFilter{NodeUUID: uuid}, node.Page{})
 	if err != nil || len(ports) == 0 {
 		t.Fatal(ports, err)
 	}

@@ -88,7 +88,7 @@ func (c *Conductor) candidates(ctx context.Context, m claim) ([]*candidate, erro
 	by := map[string]*candidate{}
 	var all []*candidate
 	for _, mac := range m.macs {
-		p, err := c.store.Port(ctx, mac)
+		p, err := c.store.Ports.Get(ctx, mac)
 		if err != nil && node.KindOf(err) == node.NotFound || err == nil && p.Address != mac {
 			continue
 		}
@@ -166,7 +166,7 @@ func (c *Conductor) dropForeign(ctx context.Context, t *driver.Task, found *node
 	var kept []node.Port
 	for _, p := range found.Ports {
 		if p.ID == 0 {
-			other, err := c.store.Port(ctx, p.Address)
+			other, err := c.store.Ports.Get(ctx, p.Address)
 			if err != nil && node.KindOf(err) != node.NotFound {
 				return storeError{err}
 			}

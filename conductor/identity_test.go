@@ -29,7 +29,7 @@ func rack(t *testing.T, state node.State, test func(w *world, c *Conductor)) {
 		for _, p := range []node.Port{
 			{UUID: "p2", NodeUUID: uuid2, Address: mac2, PXEEnabled: true}, {UUID: "p3", NodeUUID: uuid1, Address: shared},
 		} {
-			if err := w.store.CreatePort(w.t.Context(), &p); err != nil {
+			if err := w.store.Ports.Create(w.t.Context(), &p); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -82,7 +82,7 @@ func TestASharedInterfaceIsNoPortOfTheSecondMachine(t *testing.T) {
 		if err != nil || n.UUID == uuid1 || n.UUID == uuid2 {
 			t.Fatalf("%v, %v", n, err)
 		}
-		ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 		if slices.ContainsFunc(ports, func(p node.Port) bool { return p.Address == shared }) {
 			t.Errorf("ports %+v", ports)
 		}

@@ -259,7 +259,7 @@ func (c *Conductor) read(ctx context.Context, t *driver.Task, data node.Inspecti
 
 // applyRules runs the inspection rules of the main phase on what an inspection found.
 func (c *Conductor) applyRules(ctx context.Context, t *driver.Task, found *node.Findings) error {
-	list, err := c.store.InspectionRules(ctx, node.MainPhase, node.Page{})
+	list, err := c.store.InspectionRules.List(ctx, node.InspectionRuleFilter{Phase: node.MainPhase}, node.Page{})
 	if err != nil {
 		return storeError{err}
 	}
@@ -357,20 +357,20 @@ func (c *Conductor) keep(ctx context.Context, t *driver.Task, found node.Finding
 		c.note(ctx, t.Node, string(node.FlowInspect), infoSeverity, text)
 	}
 	for _, p := range found.Gone {
-		if err := c.store.DeletePort(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
+		if err := c.store.Ports.Delete(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
 			return err
 		}
 		c.log.Info("port removed by inspection", "node", t.Node.UUID, "mac", p.Address)
 	}
 	for _, p := range found.Ports {
 		if p.ID != 0 { // one the node has, of which more is known now
-			if err := c.store.SavePort(ctx, p); err != nil {
+			if err := c.store.Ports.Save(ctx, &p); err != nil {
 				return err
 			}
 			continue
 		}
 		p.NodeUUID = t.Node.UUID
-		if err := c.store.CreatePort(ctx, &p); err != nil && node.KindOf(err) != node.Conflict {
+		if err := c.store.Ports.Create(ctx, &p); err != nil && node.KindOf(err) != node.Conflict {
 			return err
 		} else if err != nil { // a port it has already, or that another node has: told, not fatal
 			c.log.Info("port not added by inspection", "node", t.Node.UUID, "mac", p.Address, "error", err)

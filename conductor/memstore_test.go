@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store"
 )
 
 // memStore is a database in memory that several conductors of a test share.
 type memStore struct {
+	Kinds
 	mu          sync.Mutex
 	nextID      int64
 	nodes       map[string]*node.Node
@@ -39,10 +41,54 @@ type memStore struct {
 }
 
 func newMemStore() *memStore {
-	return &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
+	s := &memStore{nodes: map[string]*node.Node{}, ports: map[string]node.Port{},
 		allocations: map[string]node.Allocation{}, groups: map[string]node.Portgroup{}, targets: map[string]node.VolumeTarget{}, connectors: map[string]node.VolumeConnector{},
 		inventory: map[string]node.Inventory{}, progress: map[string]node.Progress{},
 		lines: map[string]map[node.LineSource]node.MachineLines{}, failures: map[string]node.Evidence{}}
+	s.Kinds = Kinds{
+		Ports: memRecords[node.Port, node.PortFilter]{get: s.port, list: s.portOf, create: s.createPort, save: s.savePort, delete: s.deletePort},
+		Portgroups: memRecords[node.Portgroup, node.PortgroupFilter]{get: s.portgroup, list: s.portgroupOf, create: s.createPortgroup,
+			save: s.savePortgroup, delete: s.deletePortgroup},
+		VolumeConnectors: memRecords[node.VolumeConnector, node.OfNode]{get: s.volumeConnector, create: s.createVolumeConnector,
+			save: s.saveVolumeConnector, delete: s.deleteVolumeConnector},
+		VolumeTargets: memRecords[node.VolumeTarget, node.OfNode]{get: s.volumeTarget, list: s.volumeTargetOf, create: s.createVolumeTarget,
+			save: s.saveVolumeTarget, delete: s.deleteVolumeTarget, owner: s.volumeTargetNode, deleteOf: s.deleteVolumeTargets},
+		Allocations: memAllocations{s, memRecords[node.Allocation, node.AllocationFilter]{get: s.allocation, list: s.allocationOf,
+			create: s.createAllocation, save: s.saveAllocation, delete: s.deleteAllocation}},
+		Chassis:         memRecords[node.Chassis, node.All]{get: s.chassis},
+		DeployTemplates: memRecords[node.DeployTemplate, node.DeployTemplateFilter]{list: s.templatesOf},
+		InspectionRules: memRecords[node.InspectionRule, node.InspectionRuleFilter]{list: s.rulesOf},
+	}
+	return s
+}
+
+// memRecords are the records of one kind.
+type memRecords[T, F any] struct {
+	get              func(ctx context.Context, ident string) (T, error)
+	list             func(ctx context.Context, f F, p node.Page) ([]T, error)
+	create, save     func(ctx context.Context, x *T) error
+	delete, deleteOf func(ctx context.Context, uuid string) error
+	owner            func(ctx context.Context, uuid string) (string, error)
+}
+
+func (r memRecords[T, F]) Get(ctx context.Context, ident string) (T, error) { return r.get(ctx, ident) }
+
+func (r memRecords[T, F]) List(ctx context.Context, f F, p node.Page) ([]T, error) {
+	return r.list(ctx, f, p)
+}
+
+func (r memRecords[T, F]) Create(ctx context.Context, x *T) error { return r.create(ctx, x) }
+
+func (r memRecords[T, F]) Save(ctx context.Context, x *T) error { return r.save(ctx, x) }
+
+func (r memRecords[T, F]) Delete(ctx context.Context, uuid string) error { return r.delete(ctx, uuid) }
+
+func (r memRecords[T, F]) Owner(ctx context.Context, uuid string) (string, error) {
+	return r.owner(ctx, uuid)
+}
+
+func (r memRecords[T, F]) DeleteOf(ctx context.Context, uuid string) error {
+	return r.deleteOf(ctx, uuid)
 }
 
 func (s *memStore) CreateNode(_ context.Context, n *node.Node) error {
@@ -325,7 +371,7 @@ func (s *memStore) SavePower(_ context.Context, uuid string, p node.PowerState, 
 	return nil
 }
 
-func (s *memStore) CreatePort(_ context.Context, p *node.Port) error {
+func (s *memStore) createPort(_ context.Context, p *node.Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken(*p) {
@@ -350,7 +396,7 @@ func (s *memStore) add(p *node.Port) {
 	s.ports[p.UUID] = *p
 }
 
-func (s *memStore) Port(_ context.Context, ident string) (node.Port, error) {
+func (s *memStore) port(_ context.Context, ident string) (node.Port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.ports[ident]
@@ -365,7 +411,7 @@ func (s *memStore) Port(_ context.Context, ident string) (node.Port, error) {
 	return p, nil
 }
 
-func (s *memStore) Ports(_ context.Context, f node.PortFilter, _ node.Page) ([]node.Port, error) {
+func (s *memStore) portOf(_ context.Context, f node.PortFilter, _ node.Page) ([]node.Port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var some []node.Port
@@ -378,21 +424,21 @@ func (s *memStore) Ports(_ context.Context, f node.PortFilter, _ node.Page) ([]n
 	return some, nil
 }
 
-func (s *memStore) SavePort(_ context.Context, p node.Port) error {
+func (s *memStore) savePort(_ context.Context, p *node.Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ports[p.UUID] = p
+	s.ports[p.UUID] = *p
 	return nil
 }
 
-func (s *memStore) DeletePort(_ context.Context, uuid string) error {
+func (s *memStore) deletePort(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.ports, uuid)
 	return nil
 }
 
-func (s *memStore) CreatePortgroup(_ context.Context, g *node.Portgroup) error {
+func (s *memStore) createPortgroup(_ context.Context, g *node.Portgroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextID++
@@ -401,7 +447,7 @@ func (s *memStore) CreatePortgroup(_ context.Context, g *node.Portgroup) error {
 	return nil
 }
 
-func (s *memStore) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
+func (s *memStore) portgroup(_ context.Context, ident string) (node.Portgroup, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, ok := s.groups[ident]
@@ -411,7 +457,7 @@ func (s *memStore) Portgroup(_ context.Context, ident string) (node.Portgroup, e
 	return g, nil
 }
 
-func (s *memStore) Portgroups(_ context.Context, f node.PortgroupFilter, _ node.Page) ([]node.Portgroup, error) {
+func (s *memStore) portgroupOf(_ context.Context, f node.PortgroupFilter, _ node.Page) ([]node.Portgroup, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var some []node.Portgroup
@@ -423,28 +469,28 @@ func (s *memStore) Portgroups(_ context.Context, f node.PortgroupFilter, _ node.
 	return some, nil
 }
 
-func (s *memStore) SavePortgroup(_ context.Context, g node.Portgroup) error {
+func (s *memStore) savePortgroup(_ context.Context, g *node.Portgroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.groups[g.UUID] = g
+	s.groups[g.UUID] = *g
 	return nil
 }
 
-func (s *memStore) DeletePortgroup(_ context.Context, uuid string) error {
+func (s *memStore) deletePortgroup(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.groups, uuid)
 	return nil
 }
 
-func (s *memStore) CreateAllocation(_ context.Context, a *node.Allocation) error {
+func (s *memStore) createAllocation(_ context.Context, a *node.Allocation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allocations[a.UUID] = *a
 	return nil
 }
 
-func (s *memStore) Allocation(_ context.Context, ident string) (node.Allocation, error) {
+func (s *memStore) allocation(_ context.Context, ident string) (node.Allocation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, ok := s.allocations[ident]
@@ -454,7 +500,7 @@ func (s *memStore) Allocation(_ context.Context, ident string) (node.Allocation,
 	return a, nil
 }
 
-func (s *memStore) Allocations(_ context.Context, f node.AllocationFilter, _ node.Page) ([]node.Allocation, error) {
+func (s *memStore) allocationOf(_ context.Context, f node.AllocationFilter, _ node.Page) ([]node.Allocation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var some []node.Allocation
@@ -466,11 +512,17 @@ func (s *memStore) Allocations(_ context.Context, f node.AllocationFilter, _ nod
 	return some, nil
 }
 
-func (s *memStore) SaveAllocation(ctx context.Context, a *node.Allocation) error {
-	return s.CreateAllocation(ctx, a)
+func (s *memStore) saveAllocation(ctx context.Context, a *node.Allocation) error {
+	return s.createAllocation(ctx, a)
 }
 
-func (s *memStore) EndAllocation(_ context.Context, uuid, state, lastError string) (bool, error) {
+type memAllocations struct {
+	of *memStore
+	Records[node.Allocation, node.AllocationFilter]
+}
+
+func (all memAllocations) End(_ context.Context, uuid, state, lastError string) (bool, error) {
+	s := all.of
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, ok := s.allocations[uuid]
@@ -481,7 +533,7 @@ func (s *memStore) EndAllocation(_ context.Context, uuid, state, lastError strin
 	return ok, nil
 }
 
-func (s *memStore) DeleteAllocation(_ context.Context, uuid string) error {
+func (s *memStore) deleteAllocation(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.allocations[uuid]; !ok {
@@ -491,15 +543,15 @@ func (s *memStore) DeleteAllocation(_ context.Context, uuid string) error {
 	return nil
 }
 
-func (s *memStore) Chassis(_ context.Context, uuid string) (node.Chassis, error) {
+func (s *memStore) chassis(_ context.Context, uuid string) (node.Chassis, error) {
 	return node.Chassis{}, node.ChassisNotFound(uuid)
 }
 
-func (s *memStore) CreateVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
-	return s.SaveVolumeConnector(context.Background(), v)
+func (s *memStore) createVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
+	return s.saveVolumeConnector(context.Background(), v)
 }
 
-func (s *memStore) VolumeConnector(_ context.Context, uuid string) (node.VolumeConnector, error) {
+func (s *memStore) volumeConnector(_ context.Context, uuid string) (node.VolumeConnector, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.connectors[uuid]
@@ -509,25 +561,25 @@ func (s *memStore) VolumeConnector(_ context.Context, uuid string) (node.VolumeC
 	return v, nil
 }
 
-func (s *memStore) SaveVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
+func (s *memStore) saveVolumeConnector(_ context.Context, v *node.VolumeConnector) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connectors[v.UUID] = *v
 	return nil
 }
 
-func (s *memStore) DeleteVolumeConnector(_ context.Context, uuid string) error {
+func (s *memStore) deleteVolumeConnector(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connectors, uuid)
 	return nil
 }
 
-func (s *memStore) CreateVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
-	return s.SaveVolumeTarget(context.Background(), v)
+func (s *memStore) createVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
+	return s.saveVolumeTarget(context.Background(), v)
 }
 
-func (s *memStore) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarget, error) {
+func (s *memStore) volumeTarget(_ context.Context, uuid string) (node.VolumeTarget, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.targets[uuid]
@@ -537,60 +589,60 @@ func (s *memStore) VolumeTarget(_ context.Context, uuid string) (node.VolumeTarg
 	return v, nil
 }
 
-func (s *memStore) VolumeTargetNode(ctx context.Context, uuid string) (string, error) {
-	v, err := s.VolumeTarget(ctx, uuid)
+func (s *memStore) volumeTargetNode(ctx context.Context, uuid string) (string, error) {
+	v, err := s.volumeTarget(ctx, uuid)
 	return v.NodeUUID, err
 }
 
-func (s *memStore) VolumeTargets(_ context.Context, nodeUUID string, _ node.Page) ([]node.VolumeTarget, error) {
+func (s *memStore) volumeTargetOf(_ context.Context, f node.OfNode, _ node.Page) ([]node.VolumeTarget, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var some []node.VolumeTarget
 	for _, v := range s.targets {
-		if v.NodeUUID == nodeUUID {
+		if v.NodeUUID == f.UUID {
 			some = append(some, v)
 		}
 	}
 	return some, nil
 }
 
-func (s *memStore) SaveVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
+func (s *memStore) saveVolumeTarget(_ context.Context, v *node.VolumeTarget) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.targets[v.UUID] = *v
 	return nil
 }
 
-func (s *memStore) DeleteVolumeTarget(_ context.Context, uuid string) error {
+func (s *memStore) deleteVolumeTarget(_ context.Context, uuid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.targets, uuid)
 	return nil
 }
 
-func (s *memStore) ForgetVolumeTargets(_ context.Context, nodeUUID string) error {
+func (s *memStore) deleteVolumeTargets(_ context.Context, nodeUUID string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.targets, func(_ string, v node.VolumeTarget) bool { return v.NodeUUID == nodeUUID })
 	return nil
 }
 
-func (s *memStore) DeployTemplatesNamed(_ context.Context, names []string) ([]node.DeployTemplate, error) {
+func (s *memStore) templatesOf(_ context.Context, f node.DeployTemplateFilter, _ node.Page) ([]node.DeployTemplate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost != nil {
 		return nil, s.lost
 	}
-	return slices.DeleteFunc(slices.Clone(s.templates), func(t node.DeployTemplate) bool { return !slices.Contains(names, t.Name) }), nil
+	return slices.DeleteFunc(slices.Clone(s.templates), func(t node.DeployTemplate) bool { return !slices.Contains(f.Names, t.Name) }), nil
 }
 
-func (s *memStore) InspectionRules(_ context.Context, phase string, _ node.Page) ([]node.InspectionRule, error) {
+func (s *memStore) rulesOf(_ context.Context, f node.InspectionRuleFilter, _ node.Page) ([]node.InspectionRule, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost != nil {
 		return nil, s.lost
 	}
-	return slices.DeleteFunc(slices.Clone(s.rules), func(r node.InspectionRule) bool { return r.Phase != phase }), nil
+	return slices.DeleteFunc(slices.Clone(s.rules), func(r node.InspectionRule) bool { return r.Phase != f.Phase }), nil
 }
 
 func (s *memStore) AddHistory(_ context.Context, e node.HistoryEvent) error {
@@ -774,9 +826,21 @@ type whole interface {
 	Queue
 	Notes
 	Boots
-	Kept
 }
 
 func doors(db whole) Store {
-	return Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
+	return Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kinds: kindsOf(db)}
 }
+
+func kindsOf(db whole) Kinds {
+	switch db := db.(type) {
+	case *store.Store:
+		return Kinds{Ports: db.Ports, Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
+			Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}
+	case interface{ kinds() Kinds }:
+		return db.kinds()
+	}
+	panic("no records")
+}
+
+func (s *memStore) kinds() Kinds { return s.Kinds }

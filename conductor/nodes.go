@@ -61,7 +61,7 @@ func (c *Conductor) chassisExists(ctx context.Context, uuid string) error {
 	if uuid == "" {
 		return nil
 	}
-	_, err := c.store.Chassis(ctx, uuid)
+	_, err := c.store.Chassis.Get(ctx, uuid)
 	if node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Chassis %s could not be found.", uuid)
 	}
@@ -154,7 +154,7 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	if err != nil {
 		return nil, node.Errorf(node.KindOf(err), "%s", err)
 	}
-	if task.VolumeTargets, err = c.store.VolumeTargets(ctx, n.UUID, node.Page{}); err != nil {
+	if task.VolumeTargets, err = c.store.VolumeTargets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
 		return nil, err
 	}
 	results := map[node.Interface]node.Validation{}

@@ -37,13 +37,13 @@ func (c *Conductor) CreatePortgroup(ctx context.Context, g node.Portgroup) (node
 		return g, err
 	}
 	g.NodeUUID = n.UUID
-	err = c.store.CreatePortgroup(ctx, &g)
+	err = c.store.Portgroups.Create(ctx, &g)
 	return g, c.giveUp(ctx, n, err)
 }
 
 // UpdatePortgroup lets change edit a copy of the portgroup, checks what its node and its ports allow, and saves.
 func (c *Conductor) UpdatePortgroup(ctx context.Context, uuid string, change func(*node.Portgroup) error) (node.Portgroup, error) {
-	before, err := c.store.Portgroup(ctx, uuid)
+	before, err := c.store.Portgroups.Get(ctx, uuid)
 	if err != nil {
 		return before, err
 	}
@@ -63,17 +63,17 @@ func (c *Conductor) UpdatePortgroup(ctx context.Context, uuid string, change fun
 		err = c.ownerExists(ctx, before.NodeUUID, after.NodeUUID)
 	}
 	if err == nil {
-		err = c.store.SavePortgroup(ctx, after)
+		err = c.store.Portgroups.Save(ctx, &after)
 	}
 	if err = c.giveUp(ctx, n, err); err != nil {
 		return before, err
 	}
-	return c.store.Portgroup(ctx, after.UUID)
+	return c.store.Portgroups.Get(ctx, after.UUID)
 }
 
 // portgroupUnder is portUnder of a portgroup.
 func (c *Conductor) portgroupUnder(ctx context.Context, n *node.Node, uuid string) (node.Portgroup, error) {
-	g, err := c.store.Portgroup(ctx, uuid)
+	g, err := c.store.Portgroups.Get(ctx, uuid)
 	if err == nil {
 		err = stillOf(n, "Portgroup", g.UUID, g.NodeUUID)
 	}
@@ -94,7 +94,7 @@ func (c *Conductor) mayChangePortgroup(ctx context.Context, n *node.Node, before
 	if !moved && !alone {
 		return nil
 	}
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID, PortgroupUUID: before.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID, PortgroupUUID: before.UUID}, node.Page{})
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (c *Conductor) mayChangePortgroup(ctx context.Context, n *node.Node, before
 
 // DeletePortgroup removes a portgroup that has neither ports nor a virtual interface.
 func (c *Conductor) DeletePortgroup(ctx context.Context, uuid string) error {
-	g, err := c.store.Portgroup(ctx, uuid)
+	g, err := c.store.Portgroups.Get(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (c *Conductor) DeletePortgroup(ctx context.Context, uuid string) error {
 	if g, err = c.portgroupUnder(ctx, n, uuid); err != nil {
 		return c.giveUp(ctx, n, err)
 	}
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID, PortgroupUUID: g.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID, PortgroupUUID: g.UUID}, node.Page{})
 	switch vif := g.InternalInfo.String(node.VIFKey); {
 	case err != nil:
 	case len(ports) > 0:
@@ -130,14 +130,14 @@ func (c *Conductor) DeletePortgroup(ctx context.Context, uuid string) error {
 	case vif != "" && !n.Maintenance:
 		err = node.Errorf(node.Conflict, "Portgroup %s has the virtual interface %s attached; detach it first, or put node %s in maintenance.", g.UUID, vif, n.UUID)
 	default:
-		err = c.store.DeletePortgroup(ctx, g.UUID)
+		err = c.store.Portgroups.Delete(ctx, g.UUID)
 	}
 	return c.giveUp(ctx, n, err)
 }
 
 // portgroupOf is the portgroup a port is in, or is to join.
 func (c *Conductor) portgroupOf(ctx context.Context, p node.Port) (node.Portgroup, error) {
-	g, err := c.store.Portgroup(ctx, p.PortgroupUUID)
+	g, err := c.store.Portgroups.Get(ctx, p.PortgroupUUID)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Portgroup %s could not be found.", p.PortgroupUUID)
 	}
@@ -156,7 +156,7 @@ func (c *Conductor) mayJoin(ctx context.Context, p node.Port) error {
 	if g.NodeUUID != p.NodeUUID {
 		return node.Errorf(node.Invalid, "Port %s can not be in portgroup %s, which belongs to node %s and not to the port's node %s.", p.Address, g.UUID, g.NodeUUID, p.NodeUUID)
 	}
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: g.NodeUUID, PortgroupUUID: g.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: g.NodeUUID, PortgroupUUID: g.UUID}, node.Page{})
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (c *Conductor) bootsAlone(ctx context.Context, p node.Port) error {
 
 // detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
 func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return err
 	}
@@ -191,11 +191,11 @@ func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
 			continue
 		}
 		p.InternalInfo = node.WithVIF(p.InternalInfo, "")
-		if err := c.store.SavePort(ctx, p); err != nil {
+		if err := c.store.Ports.Save(ctx, &p); err != nil {
 			return err
 		}
 	}
-	groups, err := c.store.Portgroups(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
+	groups, err := c.store.Portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return err
 	}
@@ -204,11 +204,11 @@ func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
 			continue
 		}
 		g.InternalInfo = node.WithVIF(g.InternalInfo, "")
-		if err := c.store.SavePortgroup(ctx, g); err != nil {
+		if err := c.store.Portgroups.Save(ctx, &g); err != nil {
 			return err
 		}
 	}
-	if err := c.store.ForgetVolumeTargets(ctx, n.UUID); err != nil {
+	if err := c.store.VolumeTargets.DeleteOf(ctx, n.UUID); err != nil {
 		return err
 	}
 	return c.forgetAllocation(ctx, n.AllocationUUID)

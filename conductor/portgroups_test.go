@@ -20,14 +20,14 @@ func TestTheTearDownDetaches(t *testing.T) {
 		ctx := w.t.Context()
 		vif := func() node.Document { return node.Document{node.VIFKey: "v", "keep": "this"} }
 		for _, err := range []error{
-			w.store.SavePort(ctx, node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, InternalInfo: vif()}),
-			w.store.SavePort(ctx, node.Port{UUID: "p2", NodeUUID: "other", Address: "52:54:00:00:00:09", InternalInfo: vif()}),
-			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g1", NodeUUID: uuid1, InternalInfo: vif()}),
-			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g2", NodeUUID: uuid1}),
-			w.store.SavePortgroup(ctx, node.Portgroup{UUID: "g3", NodeUUID: "other", InternalInfo: vif()}),
-			w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
-			w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t2", NodeUUID: "other"}),
-			w.store.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1}),
+			w.store.Ports.Save(ctx, &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, InternalInfo: vif()}),
+			w.store.Ports.Save(ctx, &node.Port{UUID: "p2", NodeUUID: "other", Address: "52:54:00:00:00:09", InternalInfo: vif()}),
+			w.store.Portgroups.Save(ctx, &node.Portgroup{UUID: "g1", NodeUUID: uuid1, InternalInfo: vif()}),
+			w.store.Portgroups.Save(ctx, &node.Portgroup{UUID: "g2", NodeUUID: uuid1}),
+			w.store.Portgroups.Save(ctx, &node.Portgroup{UUID: "g3", NodeUUID: "other", InternalInfo: vif()}),
+			w.store.VolumeTargets.Save(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
+			w.store.VolumeTargets.Save(ctx, &node.VolumeTarget{UUID: "t2", NodeUUID: "other"}),
+			w.store.VolumeConnectors.Save(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1}),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -68,6 +68,8 @@ type lateStore struct {
 	stale func(kind string)
 }
 
+func (s *lateStore) kinds() Kinds { return kindsOf(s.whole) }
+
 func (s *lateStore) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
 	s.once.Do(func() { s.stale(ident) })
 	return s.whole.Reserve(ctx, ident, holder, ttl)
@@ -88,7 +90,7 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 		check     func(s *memStore) bool
 	}{
 		{"a port gets a VIF", func(ctx context.Context, s *memStore) {
-			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
+			_ = s.Ports.Save(ctx, &node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
 		}, func(ctx context.Context, c *Conductor) error {
 			_, err := c.UpdatePort(ctx, port, rename("x"))
 			return err
@@ -97,17 +99,17 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 				return s.ports[port].InternalInfo[node.VIFKey] == "v" && s.ports[port].Name == "x"
 			}},
 		{"a port gets a VIF, then is to be deleted", func(ctx context.Context, s *memStore) {
-			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
+			_ = s.Ports.Save(ctx, &node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v"}})
 		}, func(ctx context.Context, c *Conductor) error { return c.DeletePort(ctx, port) },
 			"Port p1 has the virtual interface v attached; detach it first, or put node " + uuid1 + " in maintenance.", func(s *memStore) bool { return s.ports[port].UUID == port }},
-		{"a port is deleted", func(ctx context.Context, s *memStore) { _ = s.DeletePort(ctx, port) },
+		{"a port is deleted", func(ctx context.Context, s *memStore) { _ = s.Ports.Delete(ctx, port) },
 			func(ctx context.Context, c *Conductor) error {
 				_, err := c.UpdatePort(ctx, port, rename("x"))
 				return err
 			},
 			"Port p1 could not be found.", func(s *memStore) bool { return s.ports[port].UUID == "" }},
 		{"a port is moved", func(ctx context.Context, s *memStore) {
-			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: "other", Address: mac1})
+			_ = s.Ports.Save(ctx, &node.Port{UUID: port, NodeUUID: "other", Address: mac1})
 		},
 			func(ctx context.Context, c *Conductor) error {
 				_, err := c.UpdatePort(ctx, port, rename("x"))
@@ -115,7 +117,7 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 			},
 			"Port p1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.ports[port].Name == "" }},
 		{"a portgroup gets a VIF", func(ctx context.Context, s *memStore) {
-			_ = s.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: uuid1, InternalInfo: node.Document{node.VIFKey: "v"}})
+			_ = s.Portgroups.Save(ctx, &node.Portgroup{UUID: group, NodeUUID: uuid1, InternalInfo: node.Document{node.VIFKey: "v"}})
 		}, func(ctx context.Context, c *Conductor) error {
 			_, err := c.UpdatePortgroup(ctx, group, func(g *node.Portgroup) error { g.Name = "x"; return nil })
 			return err
@@ -123,21 +125,21 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 			return s.groups[group].InternalInfo[node.VIFKey] == "v" && s.groups[group].Name == "x"
 		}},
 		{"a portgroup is moved", func(ctx context.Context, s *memStore) {
-			_ = s.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: "other"})
+			_ = s.Portgroups.Save(ctx, &node.Portgroup{UUID: group, NodeUUID: "other"})
 		}, func(ctx context.Context, c *Conductor) error { return c.DeletePortgroup(ctx, group) },
 			"Portgroup g1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.groups[group].UUID == group }},
 		{"a portgroup gets a port", func(ctx context.Context, s *memStore) {
-			_ = s.SavePort(ctx, node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, PortgroupUUID: group})
+			_ = s.Ports.Save(ctx, &node.Port{UUID: port, NodeUUID: uuid1, Address: mac1, PortgroupUUID: group})
 		}, func(ctx context.Context, c *Conductor) error { return c.DeletePortgroup(ctx, group) },
 			"Portgroup g1 cannot be deleted: it has ports, which must leave it first.", func(s *memStore) bool { return s.groups[group].UUID == group }},
 		{"a volume target is moved", func(ctx context.Context, s *memStore) {
-			_ = s.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: "other"})
+			_ = s.VolumeTargets.Save(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: "other"})
 		}, func(ctx context.Context, c *Conductor) error {
 			_, err := c.UpdateVolumeTarget(ctx, "t1", func(v *node.VolumeTarget) error { v.VolumeID = "x"; return nil })
 			return err
 		}, "Volume target t1 was moved to node other in the meantime, please retry.", func(s *memStore) bool { return s.targets["t1"].VolumeID == "" }},
 		{"a volume connector gets another name", func(ctx context.Context, s *memStore) {
-			_ = s.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "new"})
+			_ = s.VolumeConnectors.Save(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "new"})
 		}, func(ctx context.Context, c *Conductor) error {
 			_, err := c.UpdateVolumeConnector(ctx, "c1", func(v *node.VolumeConnector) error { v.Type = "ip"; return nil })
 			return err
@@ -150,9 +152,9 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 				w.enroll("test", node.Active)
 				ctx := w.t.Context()
 				w.edit(func(n *node.Node) { n.Power = node.PowerOff })
-				if err := errors.Join(w.store.SavePortgroup(ctx, node.Portgroup{UUID: group, NodeUUID: uuid1}),
-					w.store.SaveVolumeTarget(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
-					w.store.SaveVolumeConnector(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "old"})); err != nil {
+				if err := errors.Join(w.store.Portgroups.Save(ctx, &node.Portgroup{UUID: group, NodeUUID: uuid1}),
+					w.store.VolumeTargets.Save(ctx, &node.VolumeTarget{UUID: "t1", NodeUUID: uuid1}),
+					w.store.VolumeConnectors.Save(ctx, &node.VolumeConnector{UUID: "c1", NodeUUID: uuid1, ConnectorID: "old"})); err != nil {
 					t.Fatal(err)
 				}
 				cfg := w.cfg
@@ -197,7 +199,7 @@ func TestStorageIsAskedBeforeADeploy(t *testing.T) {
 		}
 		ctx, c := w.t.Context(), New(w.cfg)
 		for _, v := range []node.VolumeTarget{{UUID: "t1", NodeUUID: uuid1, VolumeID: "vol-1"}, {UUID: "t2", NodeUUID: "other", VolumeID: "vol-2"}} {
-			if err := w.store.SaveVolumeTarget(ctx, &v); err != nil {
+			if err := w.store.VolumeTargets.Save(ctx, &v); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -211,7 +213,7 @@ func TestStorageIsAskedBeforeADeploy(t *testing.T) {
 		if err != nil || *results[node.Storage].OK || results[node.Storage].Reason != "volume vol-1 is elsewhere." {
 			t.Errorf("%v, %v", results[node.Storage], err)
 		}
-		if err := w.store.ForgetVolumeTargets(ctx, uuid1); err != nil {
+		if err := w.store.VolumeTargets.DeleteOf(ctx, uuid1); err != nil {
 			t.Fatal(err)
 		}
 		if results, err = c.Validate(ctx, uuid1); err != nil || !*results[node.Storage].OK {

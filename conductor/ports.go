@@ -24,14 +24,14 @@ func (c *Conductor) CreatePort(ctx context.Context, p node.Port) (node.Port, err
 	}
 	p.NodeUUID = n.UUID
 	if err = c.mayJoin(ctx, p); err == nil {
-		err = c.store.CreatePort(ctx, &p)
+		err = c.store.Ports.Create(ctx, &p)
 	}
 	return p, c.giveUp(ctx, n, err)
 }
 
 // UpdatePort lets change edit a copy of the port, checks what its node's state allows, and saves.
 func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error) {
-	before, err := c.store.Port(ctx, uuid)
+	before, err := c.store.Ports.Get(ctx, uuid)
 	if err != nil {
 		return before, err
 	}
@@ -61,17 +61,17 @@ func (c *Conductor) UpdatePort(ctx context.Context, uuid string, change func(*no
 		err = c.bootsAlone(ctx, after)
 	}
 	if err == nil {
-		err = c.store.SavePort(ctx, after)
+		err = c.store.Ports.Save(ctx, &after)
 	}
 	if err = c.giveUp(ctx, n, err); err != nil {
 		return before, err
 	}
-	return c.store.Port(ctx, after.UUID)
+	return c.store.Ports.Get(ctx, after.UUID)
 }
 
 // portUnder reads a port again, now that its node's lease is held: what was read before may be another's past.
 func (c *Conductor) portUnder(ctx context.Context, n *node.Node, uuid string) (node.Port, error) {
-	p, err := c.store.Port(ctx, uuid)
+	p, err := c.store.Ports.Get(ctx, uuid)
 	if err == nil {
 		err = stillOf(n, "Port", p.UUID, p.NodeUUID)
 	}
@@ -106,7 +106,7 @@ func sameDocument(a, b node.Document) bool {
 
 // DeletePort removes a network interface that no virtual one is attached to.
 func (c *Conductor) DeletePort(ctx context.Context, uuid string) error {
-	p, err := c.store.Port(ctx, uuid)
+	p, err := c.store.Ports.Get(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *Conductor) DeletePort(ctx context.Context, uuid string) error {
 	case n.InstanceUUID != "" && n.State == node.Active && !n.Maintenance:
 		err = node.Errorf(node.Conflict, "Port %s can not be deleted while node %s has an instance, unless the node is in maintenance.", p.UUID, n.UUID)
 	default:
-		err = c.store.DeletePort(ctx, p.UUID)
+		err = c.store.Ports.Delete(ctx, p.UUID)
 	}
 	return c.giveUp(ctx, n, err)
 }

@@ -196,7 +196,7 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	if err != nil {
 		return err
 	}
-	if task.VolumeTargets, err = c.store.VolumeTargets(ctx, n.UUID, node.Page{}); err != nil {
+	if task.VolumeTargets, err = c.store.VolumeTargets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
 		return err
 	}
 	var reasons []string

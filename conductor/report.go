@@ -66,7 +66,7 @@ func (c *Conductor) Why(ctx context.Context, ident string) (running, failed *nod
 	if n.Plan == nil {
 		return nil, failed, nil
 	}
-	ports, err := c.store.Ports(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, nil, err
 	}

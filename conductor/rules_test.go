@@ -59,7 +59,7 @@ func TestInspectionRulesApply(t *testing.T) {
 		if d := w.store.inventory[uuid1].PluginData; d["seen"] != "blade" || d["a"] != "b" {
 			t.Errorf("plugin data %v", d)
 		}
-		ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 		if len(ports) != 2 || ports[0].Extra["rack"] != 7.0 || ports[1].PhysicalNetwork != "net-4" || ports[1].Address != "52:54:00:00:00:99" {
 			t.Errorf("ports %+v", ports)
 		}
@@ -99,7 +99,7 @@ func TestAFailingInspectionRule(t *testing.T) {
 				n := w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}})
 				w.wantState(n, node.InspectFailed)
 				w.wantLike(n.LastError, "The inspection failed on the machine's report: "+tt.want)
-				ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
+				ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 				if len(n.Extra) > 0 || n.Properties["cpus"] != nil || n.Driver != "test" || n.Name != "blade" || len(ports) != 1 || w.store.inventory[uuid1].Inventory != nil {
 					t.Errorf("something changed: %+v, %d ports, %v", n, len(ports), w.store.inventory)
 				}
@@ -168,7 +168,7 @@ func TestAReportThatTakesLong(t *testing.T) {
 		}
 		w.store.rules = []node.InspectionRule{rule("r1", []any{"log", "x"})}
 		w.wantState(w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}}), node.Manageable)
-		if ports, _ := w.store.Ports(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{}); len(ports) != 0 {
+		if ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{}); len(ports) != 0 {
 			t.Errorf("ports %+v", ports)
 		}
 	})

@@ -29,6 +29,8 @@ func (m *mortal) spend() error {
 	return nil
 }
 
+func (m *mortal) kinds() Kinds { return kindsOf(m.whole) }
+
 func (m *mortal) Save(ctx context.Context, n *node.Node) error {
 	if err := m.spend(); err != nil {
 		return err

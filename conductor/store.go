@@ -18,7 +18,7 @@ type Store struct {
 	Queue  Queue
 	Notes  Notes
 	Boots  Boots
-	Kept
+	Kinds
 }
 
 // Nodes are kept under leases. A node is changed only under its lease: Reserve grants it and returns the node as it is
@@ -91,52 +91,38 @@ type Boots interface {
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) // oldest first, at most 500
 }
 
-// Records is one kind of record: T as it is listed by filters F. Create fills what is new of a record: ID, times, and UUID
-// when it is empty. Get takes what names a record of the kind; Save and Delete go by UUID.
+// Records keeps the records of one kind T; F is what a list of them is filtered by. Get takes what names a record of the kind;
+// Save and Delete go by UUID.
 type Records[T, F any] interface {
 	Get(ctx context.Context, ident string) (T, error)
-	List(ctx context.Context, f F, p node.Page) ([]T, error)
-	Create(ctx context.Context, v *T) error
-	Save(ctx context.Context, v *T) error
+	List(ctx context.Context, f F, p node.Page) ([]T, error) // the oldest first, unless p says otherwise
+	Create(ctx context.Context, x *T) error                  // fills ID, times, and UUID when it is empty
+	Save(ctx context.Context, x *T) error                    // sets UpdatedAt
 	Delete(ctx context.Context, uuid string) error
 }
 
-// Kept are the records that are not yet asked for as Records.
-type Kept interface {
-	CreatePort(ctx context.Context, p *node.Port) error
-	Port(ctx context.Context, ident string) (node.Port, error)
-	Ports(ctx context.Context, f node.PortFilter, p node.Page) ([]node.Port, error)
-	SavePort(ctx context.Context, p node.Port) error
-	DeletePort(ctx context.Context, uuid string) error
+// OwnedRecords are records that belong to a node each.
+type OwnedRecords[T, F any] interface {
+	Records[T, F]
+	Owner(ctx context.Context, uuid string) (nodeUUID string, err error) // of a record that is unreadable too
+	DeleteOf(ctx context.Context, nodeUUID string) error                 // all of a node's
+}
 
-	CreatePortgroup(ctx context.Context, g *node.Portgroup) error
-	Portgroup(ctx context.Context, ident string) (node.Portgroup, error)
-	Portgroups(ctx context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error)
-	SavePortgroup(ctx context.Context, g node.Portgroup) error
-	DeletePortgroup(ctx context.Context, uuid string) error
+// Allocations are the records of allocations. Save writes the name and extra alone.
+type Allocations interface {
+	Records[node.Allocation, node.AllocationFilter]
+	// End writes how the search for a node has ended, and returns whether the allocation is there still.
+	End(ctx context.Context, uuid, state, lastError string) (there bool, err error)
+}
 
-	CreateVolumeConnector(ctx context.Context, v *node.VolumeConnector) error
-	VolumeConnector(ctx context.Context, uuid string) (node.VolumeConnector, error)
-	SaveVolumeConnector(ctx context.Context, v *node.VolumeConnector) error
-	DeleteVolumeConnector(ctx context.Context, uuid string) error
-	CreateVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
-	VolumeTarget(ctx context.Context, uuid string) (node.VolumeTarget, error)
-	VolumeTargetNode(ctx context.Context, uuid string) (nodeUUID string, err error) // of one that is unreadable too
-	VolumeTargets(ctx context.Context, nodeUUID string, p node.Page) ([]node.VolumeTarget, error)
-	SaveVolumeTarget(ctx context.Context, v *node.VolumeTarget) error
-	DeleteVolumeTarget(ctx context.Context, uuid string) error
-	ForgetVolumeTargets(ctx context.Context, nodeUUID string) error // deletes all of a node's
-
-	CreateAllocation(ctx context.Context, a *node.Allocation) error
-	Allocation(ctx context.Context, ident string) (node.Allocation, error)
-	Allocations(ctx context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error)
-	SaveAllocation(ctx context.Context, a *node.Allocation) error // its name and extra
-	EndAllocation(ctx context.Context, uuid, state, lastError string) (there bool, err error)
-	DeleteAllocation(ctx context.Context, uuid string) error
-
-	Chassis(ctx context.Context, uuid string) (node.Chassis, error)
-
-	DeployTemplatesNamed(ctx context.Context, names []string) ([]node.DeployTemplate, error) // the oldest first
-
-	InspectionRules(ctx context.Context, phase string, p node.Page) ([]node.InspectionRule, error) // the oldest first
+// Kinds are the records that a conductor keeps, by kind.
+type Kinds struct {
+	Ports            Records[node.Port, node.PortFilter]
+	Portgroups       Records[node.Portgroup, node.PortgroupFilter]
+	VolumeConnectors Records[node.VolumeConnector, node.OfNode]
+	VolumeTargets    OwnedRecords[node.VolumeTarget, node.OfNode]
+	Allocations      Allocations
+	Chassis          Records[node.Chassis, node.All]
+	DeployTemplates  Records[node.DeployTemplate, node.DeployTemplateFilter]
+	InspectionRules  Records[node.InspectionRule, node.InspectionRuleFilter]
 }

@@ -15,7 +15,7 @@ func (c *Conductor) withTemplates(ctx context.Context, n *node.Node, req node.Pr
 	if err != nil || len(traits) == 0 {
 		return req, err
 	}
-	templates, err := c.store.DeployTemplatesNamed(ctx, traits)
+	templates, err := c.store.DeployTemplates.List(ctx, node.DeployTemplateFilter{Names: traits}, node.Page{})
 	if err != nil {
 		return req, err
 	}

@@ -295,7 +295,8 @@ func TestPorts(t *testing.T) {
 					w.edit(tt.edit)
 				}
 				if w.node().Description == "vif" {
-					_ = w.store.SavePort(w.t.Context(), node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v-1"}})
+					_ = w.store.Ports.Save(w.t.Context(), &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1,
+						InternalInfo: node.Document{node.VIFKey: "v-1"}})
 				}
 				err := tt.do(w.t.Context(), New(w.cfg))
 				if w.node().Lease.Holder != "" {

@@ -13,19 +13,19 @@ func (c *Conductor) CreateVolumeConnector(ctx context.Context, v node.VolumeConn
 		return v, err
 	}
 	v.NodeUUID = n.UUID
-	err = c.store.CreateVolumeConnector(ctx, &v)
+	err = c.store.VolumeConnectors.Create(ctx, &v)
 	return v, c.giveUp(ctx, n, err)
 }
 
 // UpdateVolumeConnector lets change edit a copy of the connector and saves it, while its node is off.
 func (c *Conductor) UpdateVolumeConnector(ctx context.Context, uuid string, change func(*node.VolumeConnector) error) (node.VolumeConnector, error) {
-	before, err := c.store.VolumeConnector(ctx, uuid)
+	before, err := c.store.VolumeConnectors.Get(ctx, uuid)
 	if err != nil {
 		return before, err
 	}
 	after := before
 	err = c.whileOff(ctx, before.NodeUUID, "volume connector update", func(n *node.Node) error {
-		if after, err = c.store.VolumeConnector(ctx, uuid); err != nil { // as it is under the lease
+		if after, err = c.store.VolumeConnectors.Get(ctx, uuid); err != nil { // as it is under the lease
 			return err
 		}
 		if err := stillOf(n, "Volume connector", after.UUID, after.NodeUUID); err != nil {
@@ -38,18 +38,20 @@ func (c *Conductor) UpdateVolumeConnector(ctx context.Context, uuid string, chan
 		if err := c.ownerExists(ctx, before.NodeUUID, after.NodeUUID); err != nil {
 			return err
 		}
-		return c.store.SaveVolumeConnector(ctx, &after)
+		return c.store.VolumeConnectors.Save(ctx, &after)
 	})
 	return after, err
 }
 
 // DeleteVolumeConnector removes a connector while its node is off.
 func (c *Conductor) DeleteVolumeConnector(ctx context.Context, uuid string) error {
-	v, err := c.store.VolumeConnector(ctx, uuid)
+	v, err := c.store.VolumeConnectors.Get(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	return c.whileOff(ctx, v.NodeUUID, "volume connector deletion", func(*node.Node) error { return c.store.DeleteVolumeConnector(ctx, v.UUID) })
+	return c.whileOff(ctx, v.NodeUUID, "volume connector deletion", func(*node.Node) error {
+		return c.store.VolumeConnectors.Delete(ctx, v.UUID)
+	})
 }
 
 // CreateVolumeTarget notes a volume for a node's instance and returns it as stored.
@@ -59,19 +61,19 @@ func (c *Conductor) CreateVolumeTarget(ctx context.Context, v node.VolumeTarget)
 		return v, err
 	}
 	v.NodeUUID = n.UUID
-	err = c.store.CreateVolumeTarget(ctx, &v)
+	err = c.store.VolumeTargets.Create(ctx, &v)
 	return v, c.giveUp(ctx, n, err)
 }
 
 // UpdateVolumeTarget lets change edit a copy of the target and saves it, while its node is off.
 func (c *Conductor) UpdateVolumeTarget(ctx context.Context, uuid string, change func(*node.VolumeTarget) error) (node.VolumeTarget, error) {
-	before, err := c.store.VolumeTarget(ctx, uuid)
+	before, err := c.store.VolumeTargets.Get(ctx, uuid)
 	if err != nil {
 		return before, err
 	}
 	after := before
 	err = c.whileOff(ctx, before.NodeUUID, "volume target update", func(n *node.Node) error {
-		if after, err = c.store.VolumeTarget(ctx, uuid); err != nil { // as it is under the lease
+		if after, err = c.store.VolumeTargets.Get(ctx, uuid); err != nil { // as it is under the lease
 			return err
 		}
 		if err := stillOf(n, "Volume target", after.UUID, after.NodeUUID); err != nil {
@@ -84,18 +86,18 @@ func (c *Conductor) UpdateVolumeTarget(ctx context.Context, uuid string, change 
 		if err := c.ownerExists(ctx, before.NodeUUID, after.NodeUUID); err != nil {
 			return err
 		}
-		return c.store.SaveVolumeTarget(ctx, &after)
+		return c.store.VolumeTargets.Save(ctx, &after)
 	})
 	return after, err
 }
 
 // DeleteVolumeTarget removes a target while its node is off. It may be unreadable: that is a reason to delete it.
 func (c *Conductor) DeleteVolumeTarget(ctx context.Context, uuid string) error {
-	owner, err := c.store.VolumeTargetNode(ctx, uuid)
+	owner, err := c.store.VolumeTargets.Owner(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	return c.whileOff(ctx, owner, "volume target deletion", func(*node.Node) error { return c.store.DeleteVolumeTarget(ctx, uuid) })
+	return c.whileOff(ctx, owner, "volume target deletion", func(*node.Node) error { return c.store.VolumeTargets.Delete(ctx, uuid) })
 }
 
 // whileOff does something with a node's volumes under its lease. A machine that runs may be using them.

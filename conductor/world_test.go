@@ -352,7 +352,7 @@ func (w *world) enroll(hardwareType string, state node.State) *node.Node {
 	if err := w.store.CreateNode(w.t.Context(), n); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.store.CreatePort(w.t.Context(), &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, PXEEnabled: true}); err != nil {
+	if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, PXEEnabled: true}); err != nil {
 		w.t.Fatal(err)
 	}
 	return n

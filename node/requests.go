@@ -120,6 +120,18 @@ type PortFilter struct {
 	ConductorGroups                                       []string // of the ports' nodes; "" is the default group
 }
 
+// OfNode narrows a list of records to those of one node; with "" it has those of all nodes.
+type OfNode struct{ UUID string }
+
+// All filters a list of records by nothing.
+type All struct{}
+
+// DeployTemplateFilter narrows a list of deploy templates.
+type DeployTemplateFilter struct{ Names []string } // with one of them; nil: with any
+
+// InspectionRuleFilter narrows a list of inspection rules.
+type InspectionRuleFilter struct{ Phase string }
+
 // Page says which part of a list is wanted.
 type Page struct {
 	Limit    int    // 0: no limit

@@ -89,7 +89,7 @@ func fill(b *testing.B, s *store.Store, count int) (first string) {
 			first = n.UUID
 		}
 	}
-	if err := s.CreatePort(b.Context(), &node.Port{NodeUUID: first, Address: "52:54:00:00:00:01"}); err != nil {
+	if err := s.Ports.Create(b.Context(), &node.Port{NodeUUID: first, Address: "52:54:00:00:00:01"}); err != nil {
 		b.Fatal(err)
 	}
 	return first

@@ -81,6 +81,7 @@ func Check(ctx context.Context, cfg Config) (faults []string, err error) {
 		return nil, err
 	}
 	s := &Store{host: cfg.Host, log: cfg.Log}
+	s.openTables()
 	dialect := goose.DialectSQLite3
 	if cfg.URL == "" {
 		if faults, err = s.checkFile(ctx, cfg); err != nil || len(faults) > 0 {
@@ -165,69 +166,24 @@ func (s *Store) unreadable(ctx context.Context) (faults []string, err error) {
 		faults = append(faults, say("node", n.UUID, n.Unreadable)...)
 		faults = append(faults, s.unreadableBeside(ctx, n.UUID)...)
 	}
-	for _, list := range []func() error{
-		func() error {
-			all, err := s.Ports(ctx, node.PortFilter{}, node.Page{})
-			for _, p := range all {
-				faults = append(faults, say("port", p.UUID, p.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.Portgroups(ctx, node.PortgroupFilter{}, node.Page{})
-			for _, g := range all {
-				faults = append(faults, say("portgroup", g.UUID, g.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.VolumeConnectors(ctx, "", node.Page{})
-			for _, v := range all {
-				faults = append(faults, say("volume connector", v.UUID, v.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.VolumeTargets(ctx, "", node.Page{})
-			for _, v := range all {
-				faults = append(faults, say("volume target", v.UUID, v.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.ListChassis(ctx, node.Page{})
-			for _, c := range all {
-				faults = append(faults, say("chassis", c.UUID, c.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.Allocations(ctx, node.AllocationFilter{}, node.Page{})
-			for _, a := range all {
-				faults = append(faults, say("allocation", a.UUID, a.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.DeployTemplates(ctx, node.Page{})
-			for _, t := range all {
-				faults = append(faults, say("deploy template", t.UUID, t.Unreadable)...)
-			}
-			return err
-		},
-		func() error {
-			all, err := s.InspectionRules(ctx, "", node.Page{})
-			for _, r := range all {
-				faults = append(faults, say("inspection rule", r.UUID, r.Unreadable)...)
-			}
-			return err
-		},
-	} {
-		if err := list(); err != nil {
+	for _, t := range s.tables() {
+		found, err := t.unreadable(ctx)
+		faults = append(faults, found...)
+		if err != nil {
 			return faults, err
 		}
 	}
 	return faults, nil
+}
+
+// unreadable lists the values of the table's records that cannot be read.
+func (t *Table[T, F]) unreadable(ctx context.Context) (faults []string, err error) {
+	all, err := t.List(ctx, *new(F), node.Page{})
+	for i := range all {
+		h := t.head(&all[i])
+		faults = append(faults, say(t.noun, *h.uuid, *h.unreadable)...)
+	}
+	return faults, err
 }
 
 // unreadableBeside reads what is kept beside a node, each in a row of its own.

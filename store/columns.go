@@ -118,16 +118,6 @@ func (f forgiving) Scan(src any) error {
 	return nil
 }
 
-// forgive makes a record's documents and sealed values forgiving, by the names of their columns.
-func forgive(columns []string, fields []any, unreadable *node.Unreadable) []any {
-	for i, f := range fields {
-		if v, ok := f.(value); ok {
-			fields[i] = forgiving{v, unreadable, columns[i]}
-		}
-	}
-	return fields
-}
-
 func tolerant(columns []column) []column {
 	for i, c := range columns {
 		columns[i].at = func(n *node.Node) any { return forgiving{c.at(n).(value), &n.Unreadable, c.name} }

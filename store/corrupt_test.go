@@ -197,8 +197,9 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	port := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}, InternalInfo: node.Document{"tenant_vif_port_id": "v"}}
 	volume := node.VolumeTarget{NodeUUID: hurtNode, Properties: node.Document{"auth_password": "hunter2"}}
 	for what, err := range map[string]error{
-		"volume": s.CreateVolumeTarget(t.Context(), &volume), "template": s.CreateDeployTemplate(t.Context(), &template), "another": s.CreateDeployTemplate(t.Context(), &sound),
-		"rule": s.CreateInspectionRule(t.Context(), &rule), "port": s.CreatePort(t.Context(), &port),
+		"volume": s.VolumeTargets.Create(t.Context(), &volume), "template": s.DeployTemplates.Create(t.Context(),
+			&template), "another": s.DeployTemplates.Create(t.Context(), &sound),
+		"rule": s.InspectionRules.Create(t.Context(), &rule), "port": s.Ports.Create(t.Context(), &port),
 		"inventory": s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "b"}}),
 	} {
 		if err != nil {
@@ -221,17 +222,17 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		}
 	}
 	for range 2 { // told once
-		templates, err := s.DeployTemplates(t.Context(), node.Page{})
+		templates, err := s.DeployTemplates.List(t.Context(), node.DeployTemplateFilter{}, node.Page{})
 		if err != nil || len(templates) != 2 || len(templates[0].Steps) != 0 || templates[0].Extra["a"] != "b" || templates[1].Unreadable != nil || len(templates[1].Steps) != 1 {
 			t.Fatalf("templates: %+v, %v", templates, err)
 		}
 		wantHurt("template", templates[0].Unreadable, "steps")
-		list, err := s.InspectionRules(t.Context(), "", node.Page{})
+		list, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, node.Page{})
 		if err != nil || len(list) != 1 || len(list[0].Actions) != 0 || len(list[0].Conditions) != 1 || list[0].Priority != 7 {
 			t.Fatalf("rules: %+v, %v", list, err)
 		}
 		wantHurt("rule", list[0].Unreadable, "actions")
-		ports, err := s.Ports(t.Context(), node.PortFilter{NodeUUID: hurtNode}, node.Page{})
+		ports, err := s.Ports.List(t.Context(), node.PortFilter{NodeUUID: hurtNode}, node.Page{})
 		if err != nil || len(ports) != 1 || len(ports[0].Extra)+len(ports[0].InternalInfo) != 0 || ports[0].Extra == nil || ports[0].Address != port.Address {
 			t.Fatalf("ports: %+v, %v", ports, err)
 		}
@@ -242,12 +243,12 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	}
 
 	// Other fields can be saved; what is hurt stays until it is written anew.
-	hurt, err := s.DeployTemplate(t.Context(), "CUSTOM_A")
+	hurt, err := s.DeployTemplates.Get(t.Context(), "CUSTOM_A")
 	if err != nil || hurt.Damage() == nil || !strings.Contains(hurt.Damage().Error(), "deploy template CUSTOM_A ("+template.UUID+") is damaged; unreadable are: steps (sealed value of "+template.UUID) {
 		t.Fatalf("%+v, %v", hurt, err)
 	}
 	hurt.Description = "changed"
-	if err := s.SaveDeployTemplate(t.Context(), &hurt); err != nil {
+	if err := s.DeployTemplates.Save(t.Context(), &hurt); err != nil {
 		t.Fatal(err)
 	}
 	wantHurt("saved without steps", hurt.Unreadable, "steps")
@@ -255,37 +256,38 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		t.Errorf("the steps are %x now", raw)
 	}
 	hurt.Steps = []node.PlannedStep{{Step: "new"}}
-	if err := s.SaveDeployTemplate(t.Context(), &hurt); err != nil || len(hurt.Unreadable) != 0 {
+	if err := s.DeployTemplates.Save(t.Context(), &hurt); err != nil || len(hurt.Unreadable) != 0 {
 		t.Errorf("%v, %v", hurt.Unreadable, err)
 	}
-	if again, err := s.DeployTemplate(t.Context(), template.UUID); err != nil || again.Damage() != nil || again.Steps[0].Step != "new" || again.Description != "changed" {
+	if again, err := s.DeployTemplates.Get(t.Context(), template.UUID); err != nil || again.Damage() != nil ||
+		again.Steps[0].Step != "new" || again.Description != "changed" {
 		t.Errorf("%+v, %v", again, err)
 	}
-	damaged, err := s.InspectionRule(t.Context(), rule.UUID)
+	damaged, err := s.InspectionRules.Get(t.Context(), rule.UUID)
 	if err != nil || damaged.Damage() == nil {
 		t.Fatalf("%+v, %v", damaged, err)
 	}
 	damaged.Actions = rule.Actions
-	if err := s.SaveInspectionRule(t.Context(), &damaged); err != nil || damaged.Damage() != nil {
+	if err := s.InspectionRules.Save(t.Context(), &damaged); err != nil || damaged.Damage() != nil {
 		t.Errorf("%v, %v", damaged.Unreadable, err)
 	}
-	p, err := s.Port(t.Context(), port.UUID)
+	p, err := s.Ports.Get(t.Context(), port.UUID)
 	if err != nil || p.Damage() == nil {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	p.Extra, p.Description = node.Document{"new": 1.0}, "changed"
-	if err := s.SavePort(t.Context(), p); err != nil {
+	if err := s.Ports.Save(t.Context(), &p); err != nil {
 		t.Fatal(err)
 	}
-	if p, err = s.Port(t.Context(), port.Address); err != nil || p.Extra["new"] != 1.0 || p.Description != "changed" {
+	if p, err = s.Ports.Get(t.Context(), port.Address); err != nil || p.Extra["new"] != 1.0 || p.Description != "changed" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	wantHurt("half mended", p.Unreadable, "internal_info")
-	if err := s.DeletePort(t.Context(), port.UUID); err != nil {
+	if err := s.Ports.Delete(t.Context(), port.UUID); err != nil {
 		t.Error(err)
 	}
 
-	if v, err := s.VolumeTarget(t.Context(), volume.UUID); err != nil || len(v.Properties) != 0 || v.Unreadable["properties"] == "" {
+	if v, err := s.VolumeTargets.Get(t.Context(), volume.UUID); err != nil || len(v.Properties) != 0 || v.Unreadable["properties"] == "" {
 		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := s.Inventory(t.Context(), hurtNode); err == nil || !strings.Contains(err.Error(), "read the inventory of node "+hurtNode) || node.KindOf(err) != node.Internal {
@@ -297,13 +299,13 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	if i, err := s.Inventory(t.Context(), hurtNode); err != nil || i.Inventory["a"] != "c" {
 		t.Errorf("%+v, %v", i, err)
 	}
-	if owner, err := s.VolumeTargetNode(t.Context(), volume.UUID); err != nil || owner != hurtNode {
+	if owner, err := s.VolumeTargets.Owner(t.Context(), volume.UUID); err != nil || owner != hurtNode {
 		t.Errorf("the volume target is of %q, %v", owner, err)
 	}
-	if err := s.DeleteVolumeTarget(t.Context(), volume.UUID); err != nil {
+	if err := s.VolumeTargets.Delete(t.Context(), volume.UUID); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.VolumeTargetNode(t.Context(), volume.UUID); node.KindOf(err) != node.NotFound {
+	if _, err := s.VolumeTargets.Owner(t.Context(), volume.UUID); node.KindOf(err) != node.NotFound {
 		t.Error(err)
 	}
 }

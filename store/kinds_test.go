@@ -48,35 +48,35 @@ func TestAHurtValueOfEveryKind(t *testing.T) {
 			return hurtOf(all, func(n *node.Node) (string, node.Unreadable) { return n.UUID, n.Unreadable }), err
 		},
 		"ports": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{})
+			all, err := s.Ports.List(t.Context(), node.PortFilter{}, node.Page{})
 			return hurtOf(all, func(p node.Port) (string, node.Unreadable) { return p.UUID, p.Unreadable }), err
 		},
 		"portgroups": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Portgroups(t.Context(), node.PortgroupFilter{}, node.Page{})
+			all, err := s.Portgroups.List(t.Context(), node.PortgroupFilter{}, node.Page{})
 			return hurtOf(all, func(g node.Portgroup) (string, node.Unreadable) { return g.UUID, g.Unreadable }), err
 		},
 		"volume_connectors": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.VolumeConnectors(t.Context(), "", node.Page{})
+			all, err := s.VolumeConnectors.List(t.Context(), node.OfNode{}, node.Page{})
 			return hurtOf(all, func(v node.VolumeConnector) (string, node.Unreadable) { return v.UUID, v.Unreadable }), err
 		},
 		"volume_targets": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.VolumeTargets(t.Context(), "", node.Page{})
+			all, err := s.VolumeTargets.List(t.Context(), node.OfNode{}, node.Page{})
 			return hurtOf(all, func(v node.VolumeTarget) (string, node.Unreadable) { return v.UUID, v.Unreadable }), err
 		},
 		"chassis": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.ListChassis(t.Context(), node.Page{})
+			all, err := s.Chassis.List(t.Context(), node.All{}, node.Page{})
 			return hurtOf(all, func(c node.Chassis) (string, node.Unreadable) { return c.UUID, c.Unreadable }), err
 		},
 		"allocations": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Allocations(t.Context(), node.AllocationFilter{}, node.Page{})
+			all, err := s.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
 			return hurtOf(all, func(a node.Allocation) (string, node.Unreadable) { return a.UUID, a.Unreadable }), err
 		},
 		"deploy_templates": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.DeployTemplates(t.Context(), node.Page{})
+			all, err := s.DeployTemplates.List(t.Context(), node.DeployTemplateFilter{}, node.Page{})
 			return hurtOf(all, func(d node.DeployTemplate) (string, node.Unreadable) { return d.UUID, d.Unreadable }), err
 		},
 		"inspection_rules": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.InspectionRules(t.Context(), "", node.Page{})
+			all, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, node.Page{})
 			return hurtOf(all, func(r node.InspectionRule) (string, node.Unreadable) { return r.UUID, r.Unreadable }), err
 		},
 	}
@@ -90,14 +90,16 @@ func TestAHurtValueOfEveryKind(t *testing.T) {
 	}
 	for i := range 2 {
 		some := node.Document{"a": "b"}
-		add(s.CreatePort(t.Context(), &node.Port{NodeUUID: hurtNode, Address: fmt.Sprintf("52:54:00:00:00:%02x", i), Extra: some}))
-		add(s.CreatePortgroup(t.Context(), &node.Portgroup{NodeUUID: hurtNode, Extra: some}))
-		add(s.CreateVolumeConnector(t.Context(), &node.VolumeConnector{NodeUUID: hurtNode, Type: "iqn", ConnectorID: fmt.Sprint(i), Extra: some}))
-		add(s.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: hurtNode, BootIndex: i, Properties: some}))
-		add(s.CreateChassis(t.Context(), &node.Chassis{Extra: some}))
-		add(s.CreateAllocation(t.Context(), &node.Allocation{ResourceClass: "x", State: node.Allocating, Traits: []string{"CUSTOM_A"}}))
-		add(s.CreateDeployTemplate(t.Context(), &node.DeployTemplate{Name: fmt.Sprintf("CUSTOM_%d", i), Steps: []node.PlannedStep{{Step: "s"}}}))
-		add(s.CreateInspectionRule(t.Context(), &node.InspectionRule{Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail"}}}))
+		add(s.Ports.Create(t.Context(), &node.Port{NodeUUID: hurtNode, Address: fmt.Sprintf("52:54:00:00:00:%02x", i), Extra: some}))
+		add(s.Portgroups.Create(t.Context(), &node.Portgroup{NodeUUID: hurtNode, Extra: some}))
+		add(s.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{NodeUUID: hurtNode, Type: "iqn", ConnectorID: fmt.Sprint(i),
+			Extra: some}))
+		add(s.VolumeTargets.Create(t.Context(), &node.VolumeTarget{NodeUUID: hurtNode, BootIndex: i, Properties: some}))
+		add(s.Chassis.Create(t.Context(), &node.Chassis{Extra: some}))
+		add(s.Allocations.Create(t.Context(), &node.Allocation{ResourceClass: "x", State: node.Allocating, Traits: []string{"CUSTOM_A"}}))
+		add(s.DeployTemplates.Create(t.Context(), &node.DeployTemplate{Name: fmt.Sprintf("CUSTOM_%d", i),
+			Steps: []node.PlannedStep{{Step: "s"}}}))
+		add(s.InspectionRules.Create(t.Context(), &node.InspectionRule{Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail"}}}))
 	}
 	shut(t, s)
 	if failed != nil {
@@ -125,12 +127,12 @@ func TestAHurtValueOfEveryKind(t *testing.T) {
 			t.Errorf("%s: unreadable are %q, want %q", table, got, want)
 		}
 	}
-	a, err := s.Allocations(t.Context(), node.AllocationFilter{}, node.Page{})
+	a, err := s.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
 	if err != nil || len(a) != 2 || a[0].Damage() == nil || a[1].Damage() != nil {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	a[0].Name = "renamed"
-	if err := s.SaveAllocation(t.Context(), &a[0]); err != nil || len(a[0].Unreadable) != 3 {
+	if err := s.Allocations.Save(t.Context(), &a[0]); err != nil || len(a[0].Unreadable) != 3 {
 		t.Errorf("saved: %v, %v", a[0].Unreadable, err)
 	}
 	if raw := rawSQLiteValue(t, cfg.DataDir, `SELECT extra FROM allocations WHERE name = 'renamed'`); string(raw) != `{"` {

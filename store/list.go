@@ -32,6 +32,20 @@ func (q *query) in(column string, values []any) {
 	q.args = append(q.args, values...)
 }
 
+// is adds a condition that column has value; "" asks for nothing.
+func (q *query) is(column, value string) {
+	if value != "" {
+		q.and(column+" = $?", value)
+	}
+}
+
+// oneOf adds a condition that column has one of values; none ask for nothing.
+func (q *query) oneOf(column string, values []string) {
+	if len(values) > 0 {
+		q.in(column, anys(values))
+	}
+}
+
 // listing is one kind of list. Rows have the columns id and uuid.
 type listing struct {
 	table    string            // "nodes"

@@ -137,7 +137,7 @@ func checkOld(t *testing.T, s *Store) {
 		n.Interfaces[node.Power] != "ipmitool" || n.Plan == nil || n.Plan.Current().Step != "write_image" || n.Lease.Token != 41 || n.Lease.Holder != "there" {
 		t.Errorf("the node came back as %+v, plan %+v", n, n.Plan)
 	}
-	if p, err := s.Port(ctx, "52:54:00:00:00:01"); err != nil || p.NodeUUID != oldNode || !p.PXEEnabled {
+	if p, err := s.Ports.Get(ctx, "52:54:00:00:00:01"); err != nil || p.NodeUUID != oldNode || !p.PXEEnabled {
 		t.Errorf("port %+v, %v", p, err)
 	}
 	if h, err := s.History(ctx, oldNode, node.Page{}); err != nil || len(h) != 1 || h[0].Event != "it did not call" {
@@ -172,7 +172,7 @@ func checkOld(t *testing.T, s *Store) {
 	if err := s.CreateNode(ctx, &node.Node{Name: "new", State: node.Enroll}); err != nil {
 		t.Errorf("a new node beside the old one: %v", err)
 	}
-	if err := s.CreateDeployTemplate(ctx, &node.DeployTemplate{Name: "CUSTOM_A"}); err != nil {
+	if err := s.DeployTemplates.Create(ctx, &node.DeployTemplate{Name: "CUSTOM_A"}); err != nil {
 		t.Errorf("a table of a later version: %v", err)
 	}
 }

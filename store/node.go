@@ -16,7 +16,7 @@ func (s *Store) CreateNode(ctx context.Context, n *node.Node) error {
 	return s.tx(ctx, func(tx *sql.Tx) error { return s.createNodeIn(ctx, tx, n) })
 }
 
-// EnrolNode adds n as CreateNode does, with its ports, as CreatePort adds them, and its inventory: all of them or
+// EnrolNode adds n as CreateNode does, with its ports, as Ports.Create adds them, and its inventory: all of them or
 // nothing, whatever ends this process.
 func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
@@ -25,7 +25,7 @@ func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, 
 		}
 		for p := range ports {
 			ports[p].NodeUUID = n.UUID
-			if err := createPortIn(ctx, tx, &ports[p]); err != nil {
+			if err := s.Ports.createIn(ctx, tx, &ports[p]); err != nil {
 				return err
 			}
 		}

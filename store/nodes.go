@@ -89,9 +89,7 @@ func nodeQuery(f node.NodeFilter) *query {
 	if f.DescriptionContains != "" {
 		q.and(`LOWER(n.description) LIKE $? ESCAPE '\'`, like(f.DescriptionContains))
 	}
-	if len(f.Shards) > 0 {
-		q.in("n.shard", anys(f.Shards))
-	}
+	q.oneOf("n.shard", f.Shards)
 	if f.Holder != "" {
 		q.and("n.lease_holder = $? AND n.lease_holder <> '' AND n.lease_until > $?", f.Holder, node.Now())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -55,11 +56,11 @@ func writeSecrets(t *testing.T, s *store.Store) {
 	}
 	rule := node.InspectionRule{Actions: []node.RuleOperation{{Op: "set-attribute", Args: []any{"driver_info/ipmi_password", secrets["rule's action"]}}}}
 	rule.Conditions = []node.RuleOperation{{Op: "eq", Args: []any{secrets["rule's action"]}}}
-	if err := s.CreateInspectionRule(t.Context(), &rule); err != nil {
+	if err := s.InspectionRules.Create(t.Context(), &rule); err != nil {
 		t.Fatal(err)
 	}
 	volume := node.VolumeTarget{NodeUUID: n.UUID, Properties: node.Document{"auth_password": secrets["volume"]}}
-	if err := s.CreateVolumeTarget(t.Context(), &volume); err != nil {
+	if err := s.VolumeTargets.Create(t.Context(), &volume); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Node(t.Context(), n.UUID)
@@ -74,10 +75,16 @@ func scan(t *testing.T, dir string) {
 	t.Helper()
 	control := false
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) { // PostgreSQL removes files while it runs
+			return nil
+		}
 		if err != nil {
 			return err
 		}

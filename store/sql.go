@@ -39,20 +39,6 @@ type oneRow struct{ row *sql.Row }
 
 func (r oneRow) Scan(dest ...any) error { return told(r.row.Scan(dest...)) }
 
-// fresh fills what every new row has: a UUID, where the caller gave none, in lower case, and its times.
-func fresh(uuid *string, created, updated *time.Time) error {
-	if *uuid == "" {
-		*uuid = newUUID()
-	}
-	if !isUUID(*uuid) {
-		return node.Errorf(node.Invalid, "Expected a UUID but received %s.", *uuid)
-	}
-	*uuid = strings.ToLower(*uuid)
-	*created = node.Now()
-	*updated = *created
-	return nil
-}
-
 // collectAll returns what query finds, read by scan; what names it in an error. It is never nil.
 func collectAll[T any](ctx context.Context, c conn, what, query string, args []any, scan func(scanner) (T, error)) ([]T, error) {
 	all := []T{}
@@ -65,18 +51,6 @@ func collectAll[T any](ctx context.Context, c conn, what, query string, args []a
 		return nil, fmt.Errorf("list %s: %w", what, err)
 	}
 	return all, nil
-}
-
-// deleteByUUID removes one row of a table; what names it in an error.
-func (s *Store) deleteByUUID(ctx context.Context, table, what, uuid string, notFound func(string) *node.Err) error {
-	deleted, err := changedOne(ctx, s.write, `DELETE FROM `+table+` WHERE uuid = $1`, strings.ToLower(uuid))
-	if err != nil {
-		return fmt.Errorf("delete %s %s: %w", what, uuid, err)
-	}
-	if !deleted {
-		return notFound(uuid)
-	}
-	return nil
 }
 
 // collect runs query and calls scan for each row.
@@ -193,18 +167,6 @@ func updateSQL(table string, columns []string) string {
 		sets[i] = fmt.Sprintf("%s = $%d", c, i+1)
 	}
 	return "UPDATE " + table + " SET " + strings.Join(sets, ", ")
-}
-
-// saveByUUID writes a row but for its UUID and created_at, which come first among columns, and for what cannot be read
-// and has no new value.
-func saveByUUID(ctx context.Context, c conn, table string, columns []string, fields []any, uuid string) (bool, error) {
-	columns, values := written(columns[fixedColumns:], fields[fixedColumns:])
-	query := updateSQL(table, columns) + fmt.Sprintf(" WHERE uuid = $%d", len(columns)+1)
-	saved, err := changedOne(ctx, c, query, append(values, strings.ToLower(uuid))...)
-	if err == nil {
-		mended(values)
-	}
-	return saved, err
 }
 
 // told tells a database that is away for now from other errors, for callers far from here (node.ErrStoreAway).

@@ -149,7 +149,7 @@ func TestAFullDiskWithMigrationsPending(t *testing.T) {
 	if got, err := s.Node(t.Context(), n.UUID); err != nil || got.Name != "one" {
 		t.Errorf("read: %v", err)
 	}
-	if err := s.CreateChassis(t.Context(), &node.Chassis{}); err != nil {
+	if err := s.Chassis.Create(t.Context(), &node.Chassis{}); err != nil {
 		t.Error(err)
 	}
 	shut(t, s)

@@ -40,6 +40,15 @@ type Config struct {
 // Store is one open database. It is safe for concurrent use. Methods that find nothing return a
 // *node.Err of kind NotFound, duplicates one of kind Conflict; other errors are the database's.
 type Store struct {
+	Ports            *Owned[node.Port, node.PortFilter]
+	Portgroups       *Owned[node.Portgroup, node.PortgroupFilter]
+	VolumeConnectors *Owned[node.VolumeConnector, node.OfNode]
+	VolumeTargets    *Owned[node.VolumeTarget, node.OfNode]
+	Allocations      *Allocations
+	Chassis          *Table[node.Chassis, node.All]
+	DeployTemplates  *Table[node.DeployTemplate, node.DeployTemplateFilter]
+	InspectionRules  *Table[node.InspectionRule, node.InspectionRuleFilter]
+
 	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
 	write *sql.DB // SQLite: the one writer
 	host  string
@@ -70,6 +79,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{host: cfg.Host, log: cfg.Log, keep: cfg.Keep.filled()}
+	s.openTables()
 	owned, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	defer func() {

@@ -158,7 +158,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return fmt.Errorf("public_endpoint: %w", err)
 	}
 	rest, err := api.New(api.Config{
-		Conductor: con, Reader: db, Templates: db, Auth: auth, Pages: pages, Host: c.Host,
+		Conductor: con, Reader: db, Kinds: shows(db), Auth: auth, Pages: pages, Host: c.Host,
 		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {
@@ -303,7 +303,15 @@ func (g *group) wait() error {
 
 // keeps opens the conductor's doors into the database.
 func keeps(db *store.Store) conductor.Store {
-	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kept: db}
+	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kinds: conductor.Kinds{Ports: db.Ports,
+		Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
+		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}}
+}
+
+// shows is the database as the records that the API shows.
+func shows(db *store.Store) api.Kinds {
+	return api.Kinds{Ports: db.Ports, Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
+		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}
 }
 
 // authenticator is who says whom the API lets in; nil: nobody logs in.

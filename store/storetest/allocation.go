@@ -15,7 +15,7 @@ import (
 func addAllocation(t *testing.T, s *store.Store, i int, a node.Allocation) node.Allocation {
 	t.Helper()
 	a.UUID = uid(400_000 + i)
-	ok(t, s.CreateAllocation(t.Context(), &a))
+	ok(t, s.Allocations.Create(t.Context(), &a))
 	return a
 }
 
@@ -34,12 +34,12 @@ func testAllocation(t *testing.T, s *store.Store) {
 		UUID: strings.ToUpper(uid(10)), Name: "web", State: node.Allocating, ResourceClass: "baremetal", Traits: []string{"CUSTOM_A", "CUSTOM_B"},
 		CandidateNodes: []string{uid(1), uid(2)}, Owner: "ada", Extra: node.Document{"n": 1.0},
 	}
-	ok(t, s.CreateAllocation(t.Context(), &want))
+	ok(t, s.Allocations.Create(t.Context(), &want))
 	if want.ID == 0 || want.CreatedAt.Before(before) || want.UUID != uid(10) {
 		t.Errorf("filled as %+v", want)
 	}
 	for _, ident := range []string{uid(10), strings.ToUpper(uid(10)), "web"} {
-		got, err := s.Allocation(t.Context(), ident)
+		got, err := s.Allocations.Get(t.Context(), ident)
 		ok(t, err)
 		same(t, ident, got, want)
 	}
@@ -48,44 +48,44 @@ func testAllocation(t *testing.T, s *store.Store) {
 	half := reserve(t, s, 1)
 	half.InstanceUUID = uid(10)
 	ok(t, s.Release(t.Context(), half))
-	got, err := s.Allocation(t.Context(), uid(10))
+	got, err := s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
 	same(t, "an instance that is no allocation's", []string{got.NodeUUID, got.State}, []string{"", node.Allocating})
 	grant(t, s, 1, uid(10))
-	got, err = s.Allocation(t.Context(), uid(10))
+	got, err = s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
 	same(t, "with a node", []string{got.NodeUUID, got.State, got.LastError}, []string{uid(1), node.Allocated, ""})
-	there, err := s.EndAllocation(t.Context(), strings.ToUpper(uid(10)), node.Allocated, "")
+	there, err := s.Allocations.End(t.Context(), strings.ToUpper(uid(10)), node.Allocated, "")
 	if err != nil || !there {
 		t.Errorf("ended: %v, %v", there, err)
 	}
 	free := reserve(t, s, 1)
 	free.InstanceUUID, free.AllocationUUID = "", ""
 	ok(t, s.Release(t.Context(), free))
-	got, err = s.Allocation(t.Context(), uid(10))
+	got, err = s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
 	if got.NodeUUID != "" || got.State != node.AllocationError || !strings.Contains(got.LastError, "was taken from it") {
 		t.Errorf("after its node was taken: %+v", got)
 	}
-	_, err = s.EndAllocation(t.Context(), uid(10), node.AllocationError, "none fits")
+	_, err = s.Allocations.End(t.Context(), uid(10), node.AllocationError, "none fits")
 	ok(t, err)
-	got, err = s.Allocation(t.Context(), uid(10))
+	got, err = s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
 	same(t, "failed", []string{got.State, got.LastError}, []string{node.AllocationError, "none fits"})
 
 	got.Name, got.Extra, got.ResourceClass, got.State = "", node.Document{}, "other", node.Allocating
-	ok(t, s.SaveAllocation(t.Context(), &got))
-	saved, err := s.Allocation(t.Context(), uid(10))
+	ok(t, s.Allocations.Save(t.Context(), &got))
+	saved, err := s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
 	if saved.Name != "" || len(saved.Extra) > 0 || saved.ResourceClass != "baremetal" || saved.State != node.AllocationError || !saved.UpdatedAt.After(want.UpdatedAt) {
 		t.Errorf("saved as %+v: only name and extra may change", saved)
 	}
 
-	ok(t, s.DeleteAllocation(t.Context(), strings.ToUpper(uid(10))))
+	ok(t, s.Allocations.Delete(t.Context(), strings.ToUpper(uid(10))))
 	missing := "Allocation " + uid(10) + " could not be found."
-	refused(t, s.DeleteAllocation(t.Context(), uid(10)), node.NotFound, missing)
-	refused(t, s.SaveAllocation(t.Context(), &got), node.NotFound, missing)
-	if there, err := s.EndAllocation(t.Context(), uid(10), node.Allocated, ""); err != nil || there {
+	refused(t, s.Allocations.Delete(t.Context(), uid(10)), node.NotFound, missing)
+	refused(t, s.Allocations.Save(t.Context(), &got), node.NotFound, missing)
+	if there, err := s.Allocations.End(t.Context(), uid(10), node.Allocated, ""); err != nil || there {
 		t.Errorf("a deleted one ended: %v, %v", there, err)
 	}
 }
@@ -103,15 +103,15 @@ func testAllocationRefusals(t *testing.T, s *store.Store) {
 		{node.Allocation{UUID: second.UUID}, node.Conflict, "An allocation with UUID " + second.UUID + " already exists."},
 		{node.Allocation{UUID: "x"}, node.Invalid, "Expected a UUID but received x."},
 	} {
-		refused(t, s.CreateAllocation(t.Context(), &tt.a), tt.kind, tt.want)
+		refused(t, s.Allocations.Create(t.Context(), &tt.a), tt.kind, tt.want)
 	}
 	second.Name = "web"
-	refused(t, s.SaveAllocation(t.Context(), &second), node.Conflict, "An allocation with name web already exists.")
+	refused(t, s.Allocations.Save(t.Context(), &second), node.Conflict, "An allocation with name web already exists.")
 	for _, ident := range []string{"", "db", uid(9)} {
-		_, err := s.Allocation(t.Context(), ident)
+		_, err := s.Allocations.Get(t.Context(), ident)
 		refused(t, err, node.NotFound, "Allocation "+ident+" could not be found.")
 	}
-	_, err := s.Allocations(t.Context(), node.AllocationFilter{}, node.Page{SortKey: "traits"})
+	_, err := s.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{SortKey: "traits"})
 	refused(t, err, node.Invalid, `The sort_key value "traits" is an invalid field for sorting`)
 	// No allocation can have two nodes.
 	add(t, s, 1, func(n *node.Node) { n.InstanceUUID, n.AllocationUUID = second.UUID, second.UUID })
@@ -129,14 +129,14 @@ func testAllocationLists(t *testing.T, s *store.Store) {
 	grant(t, s, 1, uid(400_002))
 	grant(t, s, 2, uid(400_005))
 	for _, i := range []int{3, 7} {
-		_, err := s.EndAllocation(t.Context(), uid(400_000+i), node.AllocationError, "none fits")
+		_, err := s.Allocations.End(t.Context(), uid(400_000+i), node.AllocationError, "none fits")
 		ok(t, err)
 	}
-	_, err := s.EndAllocation(t.Context(), uid(400_006), node.Allocated, "") // which has no node
+	_, err := s.Allocations.End(t.Context(), uid(400_006), node.Allocated, "") // which has no node
 	ok(t, err)
 	list := func(f node.AllocationFilter, p node.Page) (out []int) {
 		for {
-			page, err := s.Allocations(t.Context(), f, p)
+			page, err := s.Allocations.List(t.Context(), f, p)
 			ok(t, err)
 			for _, a := range page {
 				var i int

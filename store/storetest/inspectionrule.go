@@ -20,7 +20,7 @@ func addRule(t *testing.T, s *store.Store, i int) node.InspectionRule {
 	if i%3 == 0 {
 		r.Phase = "third"
 	}
-	ok(t, s.CreateInspectionRule(t.Context(), &r))
+	ok(t, s.InspectionRules.Create(t.Context(), &r))
 	return r
 }
 
@@ -34,12 +34,12 @@ func testInspectionRule(t *testing.T, s *store.Store) {
 			{Op: "log", Args: []any{"x"}, Loop: map[string]any{"k": "v"}},
 		},
 	}
-	ok(t, s.CreateInspectionRule(t.Context(), &want))
+	ok(t, s.InspectionRules.Create(t.Context(), &want))
 	if want.ID == 0 || want.CreatedAt.Before(before) || !want.UpdatedAt.Equal(want.CreatedAt) || want.UUID != uid(1) {
 		t.Errorf("filled as %+v", want)
 	}
 	for _, uuid := range []string{uid(1), strings.ToUpper(uid(1))} {
-		got, err := s.InspectionRule(t.Context(), uuid)
+		got, err := s.InspectionRules.Get(t.Context(), uuid)
 		ok(t, err)
 		same(t, uuid, got, want)
 	}
@@ -47,24 +47,24 @@ func testInspectionRule(t *testing.T, s *store.Store) {
 	changed := want
 	changed.Description, changed.Priority, changed.Phase, changed.Sensitive, changed.Conditions = "", 0, "late", false, nil
 	changed.Actions = []node.RuleOperation{{Op: "fail", Args: []any{"no"}}}
-	ok(t, s.SaveInspectionRule(t.Context(), &changed))
+	ok(t, s.InspectionRules.Save(t.Context(), &changed))
 	if !changed.UpdatedAt.After(want.UpdatedAt) {
 		t.Errorf("updated %s, was %s", changed.UpdatedAt, want.UpdatedAt)
 	}
-	got, err := s.InspectionRule(t.Context(), uid(1))
+	got, err := s.InspectionRules.Get(t.Context(), uid(1))
 	ok(t, err)
 	same(t, "saved", got, changed)
 
 	gone := "Rule " + uid(1) + " could not be found."
-	ok(t, s.DeleteInspectionRule(t.Context(), strings.ToUpper(uid(1))))
-	refused(t, s.DeleteInspectionRule(t.Context(), uid(1)), node.NotFound, gone)
-	refused(t, s.SaveInspectionRule(t.Context(), &changed), node.NotFound, gone)
-	_, err = s.InspectionRule(t.Context(), uid(1))
+	ok(t, s.InspectionRules.Delete(t.Context(), strings.ToUpper(uid(1))))
+	refused(t, s.InspectionRules.Delete(t.Context(), uid(1)), node.NotFound, gone)
+	refused(t, s.InspectionRules.Save(t.Context(), &changed), node.NotFound, gone)
+	_, err = s.InspectionRules.Get(t.Context(), uid(1))
 	refused(t, err, node.NotFound, gone)
 
 	fresh := node.InspectionRule{Phase: node.MainPhase}
-	ok(t, s.CreateInspectionRule(t.Context(), &fresh))
-	if got, err := s.InspectionRule(t.Context(), fresh.UUID); err != nil || got.ID <= want.ID || got.Conditions != nil {
+	ok(t, s.InspectionRules.Create(t.Context(), &fresh))
+	if got, err := s.InspectionRules.Get(t.Context(), fresh.UUID); err != nil || got.ID <= want.ID || got.Conditions != nil {
 		t.Errorf("with a UUID of the store's: %+v, %v", got, err)
 	}
 }
@@ -79,10 +79,10 @@ func testInspectionRuleRefusals(t *testing.T, s *store.Store) {
 		{strings.ToUpper(first.UUID), node.Conflict, "A rule with UUID " + first.UUID + " already exists."},
 		{"dell-bmc", node.Invalid, "Expected a UUID but received dell-bmc."},
 	} {
-		refused(t, s.CreateInspectionRule(t.Context(), &node.InspectionRule{UUID: tt.uuid}), tt.kind, tt.want)
+		refused(t, s.InspectionRules.Create(t.Context(), &node.InspectionRule{UUID: tt.uuid}), tt.kind, tt.want)
 	}
 	for _, uuid := range []string{"", "rule 01", uid(9)} {
-		_, err := s.InspectionRule(t.Context(), uuid)
+		_, err := s.InspectionRules.Get(t.Context(), uuid)
 		refused(t, err, node.NotFound, "Rule "+uuid+" could not be found.")
 	}
 	for _, tt := range []struct {
@@ -93,7 +93,7 @@ func testInspectionRuleRefusals(t *testing.T, s *store.Store) {
 		{node.Page{SortKey: "actions"}, node.Invalid, `The sort_key value "actions" is an invalid field for sorting`},
 		{node.Page{Marker: uid(9)}, node.NotFound, "Rule " + uid(9) + " could not be found."},
 	} {
-		_, err := s.InspectionRules(t.Context(), "", tt.page)
+		_, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, tt.page)
 		refused(t, err, tt.kind, tt.want)
 	}
 }
@@ -114,7 +114,7 @@ func testInspectionRuleLists(t *testing.T, s *store.Store) {
 		var got []int
 		p := node.Page{Limit: 4, SortKey: tt.key, SortDesc: tt.desc}
 		for {
-			page, err := s.InspectionRules(t.Context(), "", p)
+			page, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, p)
 			ok(t, err)
 			for _, r := range page {
 				got = append(got, r.Priority)
@@ -129,7 +129,7 @@ func testInspectionRuleLists(t *testing.T, s *store.Store) {
 		same(t, "all by "+tt.key, got, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
 	}
 	for phase, want := range map[string][]int{"third": {9, 6, 3, 0}, node.MainPhase: {10, 8, 7, 5, 4, 2, 1}, "none": nil} {
-		rules, err := s.InspectionRules(t.Context(), phase, node.Page{})
+		rules, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{Phase: phase}, node.Page{})
 		ok(t, err)
 		var got []int
 		for _, r := range rules {
@@ -137,9 +137,9 @@ func testInspectionRuleLists(t *testing.T, s *store.Store) {
 		}
 		same(t, phase, got, want)
 	}
-	ok(t, s.DeleteInspectionRules(t.Context()))
-	ok(t, s.DeleteInspectionRules(t.Context())) // of none
-	rules, err := s.InspectionRules(t.Context(), "", node.Page{})
+	ok(t, s.InspectionRules.DeleteAll(t.Context()))
+	ok(t, s.InspectionRules.DeleteAll(t.Context())) // of none
+	rules, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, node.Page{})
 	ok(t, err)
 	same(t, "after deleting all", len(rules), 0)
 }

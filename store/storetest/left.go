@@ -18,14 +18,14 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 	add(t, s, 1, func(n *node.Node) { n.Description = "as it was" })
 	p := addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
 	tpl := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s"}}}
-	ok(t, s.CreateDeployTemplate(t.Context(), &tpl))
+	ok(t, s.DeployTemplates.Create(t.Context(), &tpl))
 	g := addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(1)})
 	v, w := node.VolumeTarget{NodeUUID: uid(1)}, node.VolumeConnector{NodeUUID: uid(1)}
-	ok(t, s.CreateVolumeTarget(t.Context(), &v))
-	ok(t, s.CreateVolumeConnector(t.Context(), &w))
+	ok(t, s.VolumeTargets.Create(t.Context(), &v))
+	ok(t, s.VolumeConnectors.Create(t.Context(), &w))
 	a := addAllocation(t, s, 1, node.Allocation{State: node.Allocating})
 	ch := node.Chassis{UUID: uid(70)}
-	ok(t, s.CreateChassis(t.Context(), &ch))
+	ok(t, s.Chassis.Create(t.Context(), &ch))
 	n := reserve(t, s, 1)
 	before := load(t, s, 1)
 	gone, leave := context.WithCancel(t.Context())
@@ -45,41 +45,41 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		"SavePower":           func() error { return s.SavePower(gone, uid(1), node.PowerOn, 3) },
 		"DropLeases":          func() error { return s.DropLeases(gone, holder) },
 		"Work":                func() error { _, err := s.Work(gone, node.Now(), 5); return err },
-		"CreatePort":          func() error { return s.CreatePort(gone, &node.Port{NodeUUID: uid(1), Address: mac(9)}) },
-		"Port":                func() error { _, err := s.Port(gone, p.UUID); return err },
-		"Ports":               func() error { _, err := s.Ports(gone, node.PortFilter{}, node.Page{}); return err },
-		"SavePort":            func() error { q := p; q.Name = "changed"; return s.SavePort(gone, q) },
-		"DeletePort":          func() error { return s.DeletePort(gone, p.UUID) },
-		"CreatePortgroup":     func() error { return s.CreatePortgroup(gone, &node.Portgroup{NodeUUID: uid(1)}) },
-		"Portgroup":           func() error { _, err := s.Portgroup(gone, g.UUID); return err },
-		"Portgroups":          func() error { _, err := s.Portgroups(gone, node.PortgroupFilter{}, node.Page{}); return err },
-		"SavePortgroup":       func() error { q := g; q.Name = "changed"; return s.SavePortgroup(gone, q) },
-		"DeletePortgroup":     func() error { return s.DeletePortgroup(gone, g.UUID) },
-		"CreateVolumeTarget":  func() error { return s.CreateVolumeTarget(gone, &node.VolumeTarget{NodeUUID: uid(1), BootIndex: 9}) },
-		"VolumeTarget":        func() error { _, err := s.VolumeTarget(gone, v.UUID); return err },
-		"VolumeTargetNode":    func() error { _, err := s.VolumeTargetNode(gone, v.UUID); return err },
-		"VolumeTargets":       func() error { _, err := s.VolumeTargets(gone, "", node.Page{}); return err },
-		"SaveVolumeTarget":    func() error { q := v; q.VolumeID = "changed"; return s.SaveVolumeTarget(gone, &q) },
-		"ForgetVolumeTargets": func() error { return s.ForgetVolumeTargets(gone, uid(1)) },
-		"DeleteVolumeTarget":  func() error { return s.DeleteVolumeTarget(gone, v.UUID) },
+		"CreatePort":          func() error { return s.Ports.Create(gone, &node.Port{NodeUUID: uid(1), Address: mac(9)}) },
+		"Port":                func() error { _, err := s.Ports.Get(gone, p.UUID); return err },
+		"Ports":               func() error { _, err := s.Ports.List(gone, node.PortFilter{}, node.Page{}); return err },
+		"SavePort":            func() error { q := p; q.Name = "changed"; return s.Ports.Save(gone, &q) },
+		"DeletePort":          func() error { return s.Ports.Delete(gone, p.UUID) },
+		"CreatePortgroup":     func() error { return s.Portgroups.Create(gone, &node.Portgroup{NodeUUID: uid(1)}) },
+		"Portgroup":           func() error { _, err := s.Portgroups.Get(gone, g.UUID); return err },
+		"Portgroups":          func() error { _, err := s.Portgroups.List(gone, node.PortgroupFilter{}, node.Page{}); return err },
+		"SavePortgroup":       func() error { q := g; q.Name = "changed"; return s.Portgroups.Save(gone, &q) },
+		"DeletePortgroup":     func() error { return s.Portgroups.Delete(gone, g.UUID) },
+		"CreateVolumeTarget":  func() error { return s.VolumeTargets.Create(gone, &node.VolumeTarget{NodeUUID: uid(1), BootIndex: 9}) },
+		"VolumeTarget":        func() error { _, err := s.VolumeTargets.Get(gone, v.UUID); return err },
+		"VolumeTargetNode":    func() error { _, err := s.VolumeTargets.Owner(gone, v.UUID); return err },
+		"VolumeTargets":       func() error { _, err := s.VolumeTargets.List(gone, node.OfNode{}, node.Page{}); return err },
+		"SaveVolumeTarget":    func() error { q := v; q.VolumeID = "changed"; return s.VolumeTargets.Save(gone, &q) },
+		"ForgetVolumeTargets": func() error { return s.VolumeTargets.DeleteOf(gone, uid(1)) },
+		"DeleteVolumeTarget":  func() error { return s.VolumeTargets.Delete(gone, v.UUID) },
 		"CreateConnector": func() error {
-			return s.CreateVolumeConnector(gone, &node.VolumeConnector{NodeUUID: uid(1), Type: "ip"})
+			return s.VolumeConnectors.Create(gone, &node.VolumeConnector{NodeUUID: uid(1), Type: "ip"})
 		},
-		"VolumeConnector":     func() error { _, err := s.VolumeConnector(gone, w.UUID); return err },
-		"VolumeConnectors":    func() error { _, err := s.VolumeConnectors(gone, "", node.Page{}); return err },
-		"SaveVolumeConnector": func() error { q := w; q.Type = "changed"; return s.SaveVolumeConnector(gone, &q) },
-		"DeleteConnector":     func() error { return s.DeleteVolumeConnector(gone, w.UUID) },
-		"CreateAllocation":    func() error { return s.CreateAllocation(gone, &node.Allocation{}) },
-		"Allocation":          func() error { _, err := s.Allocation(gone, a.UUID); return err },
-		"Allocations":         func() error { _, err := s.Allocations(gone, node.AllocationFilter{}, node.Page{}); return err },
-		"SaveAllocation":      func() error { q := a; q.Name = "changed"; return s.SaveAllocation(gone, &q) },
-		"EndAllocation":       func() error { _, err := s.EndAllocation(gone, a.UUID, node.AllocationError, "x"); return err },
-		"DeleteAllocation":    func() error { return s.DeleteAllocation(gone, a.UUID) },
-		"CreateChassis":       func() error { return s.CreateChassis(gone, &node.Chassis{}) },
-		"Chassis":             func() error { _, err := s.Chassis(gone, ch.UUID); return err },
-		"ListChassis":         func() error { _, err := s.ListChassis(gone, node.Page{}); return err },
-		"SaveChassis":         func() error { q := ch; q.Description = "changed"; return s.SaveChassis(gone, &q) },
-		"DeleteChassis":       func() error { return s.DeleteChassis(gone, ch.UUID) },
+		"VolumeConnector":     func() error { _, err := s.VolumeConnectors.Get(gone, w.UUID); return err },
+		"VolumeConnectors":    func() error { _, err := s.VolumeConnectors.List(gone, node.OfNode{}, node.Page{}); return err },
+		"SaveVolumeConnector": func() error { q := w; q.Type = "changed"; return s.VolumeConnectors.Save(gone, &q) },
+		"DeleteConnector":     func() error { return s.VolumeConnectors.Delete(gone, w.UUID) },
+		"CreateAllocation":    func() error { return s.Allocations.Create(gone, &node.Allocation{}) },
+		"Allocation":          func() error { _, err := s.Allocations.Get(gone, a.UUID); return err },
+		"Allocations":         func() error { _, err := s.Allocations.List(gone, node.AllocationFilter{}, node.Page{}); return err },
+		"SaveAllocation":      func() error { q := a; q.Name = "changed"; return s.Allocations.Save(gone, &q) },
+		"EndAllocation":       func() error { _, err := s.Allocations.End(gone, a.UUID, node.AllocationError, "x"); return err },
+		"DeleteAllocation":    func() error { return s.Allocations.Delete(gone, a.UUID) },
+		"CreateChassis":       func() error { return s.Chassis.Create(gone, &node.Chassis{}) },
+		"Chassis":             func() error { _, err := s.Chassis.Get(gone, ch.UUID); return err },
+		"ListChassis":         func() error { _, err := s.Chassis.List(gone, node.All{}, node.Page{}); return err },
+		"SaveChassis":         func() error { q := ch; q.Description = "changed"; return s.Chassis.Save(gone, &q) },
+		"DeleteChassis":       func() error { return s.Chassis.Delete(gone, ch.UUID) },
 		"SaveAgent":           func() error { return s.SaveAgent(gone, uid(1), node.Agent{URL: "x"}) },
 		"GiveAgentToken":      func() error { _, err := s.GiveAgentToken(gone, uid(1), "x", node.Caller{}); return err },
 		"KeepBootKey":         func() error { return s.KeepBootKey(gone, uid(1), "x") },
@@ -112,12 +112,19 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		"LentTo":               func() error { _, err := s.LentTo(gone, testRange().First); return err },
 		"AnswersDHCP":          func() error { return s.AnswersDHCP(gone, testRange().First) },
 		"IsOurs":               func() error { _, err := s.IsOurs(gone, testRange().First); return err },
-		"CreateDeployTemplate": func() error { return s.CreateDeployTemplate(gone, &node.DeployTemplate{Name: "CUSTOM_B"}) },
-		"DeployTemplate":       func() error { _, err := s.DeployTemplate(gone, tpl.UUID); return err },
-		"DeployTemplates":      func() error { _, err := s.DeployTemplates(gone, node.Page{}); return err },
-		"DeployTemplatesNamed": func() error { _, err := s.DeployTemplatesNamed(gone, []string{"CUSTOM_A"}); return err },
-		"SaveDeployTemplate":   func() error { c := tpl; c.Description = "changed"; return s.SaveDeployTemplate(gone, &c) },
-		"DeleteDeployTemplate": func() error { return s.DeleteDeployTemplate(gone, tpl.UUID) },
+		"CreateDeployTemplate": func() error { return s.DeployTemplates.Create(gone, &node.DeployTemplate{Name: "CUSTOM_B"}) },
+		"DeployTemplate":       func() error { _, err := s.DeployTemplates.Get(gone, tpl.UUID); return err },
+		"DeployTemplates": func() error {
+			_, err := s.DeployTemplates.List(gone, node.DeployTemplateFilter{}, node.Page{})
+			return err
+		},
+		"DeployTemplatesNamed": func() error {
+			_, err := s.DeployTemplates.List(gone, node.DeployTemplateFilter{Names: []string{"CUSTOM_A"}},
+				node.Page{})
+			return err
+		},
+		"SaveDeployTemplate":   func() error { c := tpl; c.Description = "changed"; return s.DeployTemplates.Save(gone, &c) },
+		"DeleteDeployTemplate": func() error { return s.DeployTemplates.Delete(gone, tpl.UUID) },
 		"SaveLines":            func() error { return s.SaveLines(gone, node.MachineLines{NodeUUID: uid(1), Source: node.SerialLine}) },
 		"Lines":                func() error { _, err := s.Lines(gone, uid(1), node.SerialLine); return err },
 		"ClearLines":           func() error { return s.ClearLines(gone, uid(1)) },
@@ -129,10 +136,10 @@ func testCallersThatLeft(t *testing.T, s *store.Store) {
 		}
 	}
 	same(t, "the node", load(t, s, 1), before)
-	got, err := s.Port(t.Context(), p.UUID)
+	got, err := s.Ports.Get(t.Context(), p.UUID)
 	ok(t, err)
 	same(t, "the port", got, p)
-	kept, err := s.DeployTemplates(t.Context(), node.Page{})
+	kept, err := s.DeployTemplates.List(t.Context(), node.DeployTemplateFilter{}, node.Page{})
 	ok(t, err)
 	if d := cmp.Diff([]node.DeployTemplate{tpl}, kept); len(kept) != 1 || kept[0].Description != "" {
 		t.Errorf("templates: %s", d)

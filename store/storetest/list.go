@@ -250,14 +250,14 @@ func testBadPages(t *testing.T, s *store.Store) {
 	for _, key := range []string{"nonsense", "driver_info", "extra", "traits", "power_failures", "lease_token", "id; DROP TABLE nodes"} {
 		_, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{SortKey: key})
 		refused(t, err, node.Invalid, `The sort_key value "`+key+`" is an invalid field for sorting`)
-		_, err = s.Ports(t.Context(), node.PortFilter{}, node.Page{SortKey: key})
+		_, err = s.Ports.List(t.Context(), node.PortFilter{}, node.Page{SortKey: key})
 		refused(t, err, node.Invalid, `The sort_key value "`+key+`" is an invalid field for sorting`)
 		_, err = s.History(t.Context(), uid(1), node.Page{SortKey: key})
 		refused(t, err, node.Invalid, `The sort_key value "`+key+`" is an invalid field for sorting`)
 	}
 	_, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Marker: uid(9)})
 	refused(t, err, node.NotFound, "Node "+uid(9)+" could not be found.")
-	_, err = s.Ports(t.Context(), node.PortFilter{}, node.Page{Marker: uid(9)})
+	_, err = s.Ports.List(t.Context(), node.PortFilter{}, node.Page{Marker: uid(9)})
 	refused(t, err, node.NotFound, "Port "+uid(9)+" could not be found.")
 	_, err = s.History(t.Context(), uid(1), node.Page{Marker: uid(9)})
 	refused(t, err, node.NotFound, "Node history event "+uid(9)+" could not be found.")

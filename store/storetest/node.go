@@ -123,7 +123,7 @@ func testNodeRefusals(t *testing.T, s *store.Store) {
 	refused(t, s.SaveAgent(t.Context(), missing, node.Agent{}), node.NotFound, want)
 	_, err := s.GiveAgentToken(t.Context(), missing, "token", node.Caller{})
 	refused(t, err, node.NotFound, want)
-	refused(t, s.CreatePort(t.Context(), &node.Port{NodeUUID: missing, Address: mac(1)}), node.NotFound, want)
+	refused(t, s.Ports.Create(t.Context(), &node.Port{NodeUUID: missing, Address: mac(1)}), node.NotFound, want)
 	refused(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: missing}), node.NotFound, want)
 	refused(t, s.SaveInventory(t.Context(), missing, node.Inventory{}), node.NotFound, want)
 	refused(t, s.SaveProgress(t.Context(), node.Progress{NodeUUID: missing}), node.NotFound, want)
@@ -241,7 +241,7 @@ func testDeleteNode(t *testing.T, s *store.Store) {
 	if again.ID <= held.ID {
 		t.Errorf("row number %d was used again", again.ID)
 	}
-	ports, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{})
+	ports, err := s.Ports.List(t.Context(), node.PortFilter{}, node.Page{})
 	ok(t, err)
 	if len(ports) != 1 || ports[0].NodeUUID != uid(2) {
 		t.Errorf("ports left: %+v", ports)

@@ -20,28 +20,29 @@ func testPort(t *testing.T, s *store.Store) {
 		LocalLinkConnection: node.Document{"switch_id": "aa:bb", "port_id": "Gi1"}, Extra: node.Document{"n": 1.0},
 		InternalInfo: node.Document{"vif": "x"}, Description: "left", Vendor: "acme", Category: "public",
 	}
-	ok(t, s.CreatePort(t.Context(), &want))
+	ok(t, s.Ports.Create(t.Context(), &want))
 	if want.ID == 0 || want.CreatedAt.Before(before) || want.Address != "52:54:00:ab:cd:ef" || want.UUID != uid(10) {
 		t.Errorf("filled as %+v", want)
 	}
 	for _, ident := range []string{uid(10), "eth0", "52:54:00:ab:cd:ef", "52:54:00:AB:CD:EF"} {
-		got, err := s.Port(t.Context(), ident)
+		got, err := s.Ports.Get(t.Context(), ident)
 		ok(t, err)
 		same(t, ident, got, want)
 	}
 
 	want.Name, want.NodeUUID, want.PXEEnabled, want.Extra, want.Address = "", uid(2), false, node.Document{}, "52:54:00:AB:00:00"
-	ok(t, s.SavePort(t.Context(), want))
-	got, err := s.Port(t.Context(), uid(10))
+	made := want.UpdatedAt
+	ok(t, s.Ports.Save(t.Context(), &want))
+	got, err := s.Ports.Get(t.Context(), uid(10))
 	ok(t, err)
-	if !got.UpdatedAt.After(want.UpdatedAt) {
-		t.Errorf("updated %s, was %s", got.UpdatedAt, want.UpdatedAt)
+	if !got.UpdatedAt.After(made) || got.UpdatedAt != want.UpdatedAt {
+		t.Errorf("updated %s, was %s, given %s", got.UpdatedAt, made, want.UpdatedAt)
 	}
-	want.UpdatedAt, want.Address = got.UpdatedAt, "52:54:00:ab:00:00"
+	want.Address = "52:54:00:ab:00:00"
 	same(t, "saved", got, want)
 
-	ok(t, s.DeletePort(t.Context(), uid(10)))
-	refused(t, s.DeletePort(t.Context(), uid(10)), node.NotFound, "Port "+uid(10)+" could not be found.")
+	ok(t, s.Ports.Delete(t.Context(), uid(10)))
+	refused(t, s.Ports.Delete(t.Context(), uid(10)), node.NotFound, "Port "+uid(10)+" could not be found.")
 }
 
 func testPortRefusals(t *testing.T, s *store.Store) {
@@ -60,15 +61,15 @@ func testPortRefusals(t *testing.T, s *store.Store) {
 		{node.Port{Address: mac(9), UUID: "x"}, node.Invalid, "Expected a UUID but received x."},
 	} {
 		tt.p.NodeUUID = uid(1)
-		refused(t, s.CreatePort(t.Context(), &tt.p), tt.kind, tt.want)
+		refused(t, s.Ports.Create(t.Context(), &tt.p), tt.kind, tt.want)
 	}
 	second.Address = mac(1)
-	refused(t, s.SavePort(t.Context(), second), node.Conflict, "A port with MAC address "+mac(1)+" already exists.")
+	refused(t, s.Ports.Save(t.Context(), &second), node.Conflict, "A port with MAC address "+mac(1)+" already exists.")
 	for _, ident := range []string{"", "eth9", uid(9), mac(9)} {
-		_, err := s.Port(t.Context(), ident)
+		_, err := s.Ports.Get(t.Context(), ident)
 		refused(t, err, node.NotFound, "Port "+ident+" could not be found.")
 	}
-	refused(t, s.SavePort(t.Context(), node.Port{UUID: uid(9), NodeUUID: uid(1)}), node.NotFound, "Port "+uid(9)+" could not be found.")
+	refused(t, s.Ports.Save(t.Context(), &node.Port{UUID: uid(9), NodeUUID: uid(1)}), node.NotFound, "Port "+uid(9)+" could not be found.")
 }
 
 func testPortFilters(t *testing.T, s *store.Store) {
@@ -94,7 +95,7 @@ func testPortFilters(t *testing.T, s *store.Store) {
 		{"group and shard", node.PortFilter{ConductorGroups: []string{"east"}, Shards: []string{"s1"}}, nil},
 		{"several", node.PortFilter{NodeUUID: uid(1), Address: mac(3)}, nil},
 	} {
-		ports, err := s.Ports(t.Context(), tt.f, node.Page{})
+		ports, err := s.Ports.List(t.Context(), tt.f, node.Page{})
 		ok(t, err)
 		same(t, tt.name, portNumbers(ports), tt.want)
 	}
@@ -127,7 +128,7 @@ func testPortPaging(t *testing.T, s *store.Store) {
 		var got []int
 		p := node.Page{Limit: 4, SortKey: tt.key, SortDesc: tt.desc}
 		for {
-			ports, err := s.Ports(t.Context(), node.PortFilter{NodeUUID: uid(1)}, p)
+			ports, err := s.Ports.List(t.Context(), node.PortFilter{NodeUUID: uid(1)}, p)
 			ok(t, err)
 			got = append(got, portNumbers(ports)...)
 			if len(ports) < p.Limit {
@@ -153,7 +154,7 @@ func testEnrolNode(t *testing.T, s *store.Store) {
 	if got.UUID != uid(1) || got.ID != n.ID || got.Name != "found" || got.DriverInfo["ipmi_password"] != "p" {
 		t.Errorf("enrolled %+v", got)
 	}
-	all, err := s.Ports(t.Context(), node.PortFilter{NodeUUID: uid(1)}, node.Page{})
+	all, err := s.Ports.List(t.Context(), node.PortFilter{NodeUUID: uid(1)}, node.Page{})
 	ok(t, err)
 	same(t, "ports", all, readBack(ports))
 	stored, err := s.Inventory(t.Context(), uid(1))
@@ -176,7 +177,7 @@ func testEnrolNode(t *testing.T, s *store.Store) {
 		refused(t, s.EnrolNode(t.Context(), &tt.n, tt.ports, i), tt.kind, tt.want)
 		_, err := s.Node(t.Context(), "two")
 		refused(t, err, node.NotFound, "Node two could not be found.")
-		_, err = s.Port(t.Context(), mac(3))
+		_, err = s.Ports.Get(t.Context(), mac(3))
 		refused(t, err, node.NotFound, "Port "+mac(3)+" could not be found.")
 	}
 }

@@ -19,35 +19,35 @@ func testPortgroup(t *testing.T, s *store.Store) {
 		PhysicalNetwork: "physnet1", Category: "blue", Properties: node.Document{"miimon": 100.0}, Extra: node.Document{"n": 1.0},
 		InternalInfo: node.Document{node.VIFKey: "x"},
 	}
-	ok(t, s.CreatePortgroup(t.Context(), &want))
+	ok(t, s.Portgroups.Create(t.Context(), &want))
 	if want.ID == 0 || want.CreatedAt.Before(before) || !want.UpdatedAt.Equal(want.CreatedAt) || want.Address != "52:54:00:ab:cd:ef" || want.UUID != uid(10) {
 		t.Errorf("filled as %+v", want)
 	}
 	for _, ident := range []string{uid(10), strings.ToUpper(uid(10)), "bond0", "52:54:00:ab:cd:ef", "52:54:00:AB:CD:EF"} {
-		got, err := s.Portgroup(t.Context(), ident)
+		got, err := s.Portgroups.Get(t.Context(), ident)
 		ok(t, err)
 		same(t, ident, got, want)
 	}
 
 	want.NodeUUID, want.Name, want.Address, want.Mode, want.StandalonePortsSupported = uid(2), "", "", "balance-rr", false
 	want.PhysicalNetwork, want.Category, want.Properties, want.Extra, want.InternalInfo = "", "", node.Document{}, node.Document{"a": "b"}, node.Document{}
-	ok(t, s.SavePortgroup(t.Context(), want))
-	got, err := s.Portgroup(t.Context(), uid(10))
+	made := want.UpdatedAt
+	ok(t, s.Portgroups.Save(t.Context(), &want))
+	got, err := s.Portgroups.Get(t.Context(), uid(10))
 	ok(t, err)
-	if !got.UpdatedAt.After(want.UpdatedAt) {
-		t.Errorf("updated %s, was %s", got.UpdatedAt, want.UpdatedAt)
+	if !got.UpdatedAt.After(made) || got.UpdatedAt != want.UpdatedAt {
+		t.Errorf("updated %s, was %s, given %s", got.UpdatedAt, made, want.UpdatedAt)
 	}
-	want.UpdatedAt = got.UpdatedAt
 	same(t, "saved", got, want)
 
-	ok(t, s.DeletePortgroup(t.Context(), strings.ToUpper(uid(10))))
-	refused(t, s.DeletePortgroup(t.Context(), uid(10)), node.NotFound, "Portgroup "+uid(10)+" could not be found.")
-	refused(t, s.SavePortgroup(t.Context(), want), node.NotFound, "Portgroup "+uid(10)+" could not be found.")
+	ok(t, s.Portgroups.Delete(t.Context(), strings.ToUpper(uid(10))))
+	refused(t, s.Portgroups.Delete(t.Context(), uid(10)), node.NotFound, "Portgroup "+uid(10)+" could not be found.")
+	refused(t, s.Portgroups.Save(t.Context(), &want), node.NotFound, "Portgroup "+uid(10)+" could not be found.")
 
 	// Those of a node go with it.
 	addPortgroup(t, s, 3, node.Portgroup{NodeUUID: uid(2)})
 	ok(t, s.DeleteNode(t.Context(), reserve(t, s, 2)))
-	_, err = s.Portgroup(t.Context(), uid(300_003))
+	_, err = s.Portgroups.Get(t.Context(), uid(300_003))
 	refused(t, err, node.NotFound, "Portgroup "+uid(300_003)+" could not be found.")
 }
 
@@ -55,7 +55,7 @@ func testPortgroup(t *testing.T, s *store.Store) {
 func addPortgroup(t *testing.T, s *store.Store, i int, g node.Portgroup) node.Portgroup {
 	t.Helper()
 	g.UUID = uid(300_000 + i)
-	ok(t, s.CreatePortgroup(t.Context(), &g))
+	ok(t, s.Portgroups.Create(t.Context(), &g))
 	return g
 }
 
@@ -76,7 +76,7 @@ func testPortgroupRefusals(t *testing.T, s *store.Store) {
 		{node.Portgroup{NodeUUID: uid(1), UUID: "x"}, node.Invalid, "Expected a UUID but received x."},
 		{node.Portgroup{NodeUUID: uid(9)}, node.NotFound, "Node " + uid(9) + " could not be found."},
 	} {
-		refused(t, s.CreatePortgroup(t.Context(), &tt.g), tt.kind, tt.want)
+		refused(t, s.Portgroups.Create(t.Context(), &tt.g), tt.kind, tt.want)
 	}
 	for what, edit := range map[string]func(*node.Portgroup){
 		"A portgroup with MAC address " + mac(1) + " already exists.": func(g *node.Portgroup) { g.Address = mac(1) },
@@ -84,17 +84,17 @@ func testPortgroupRefusals(t *testing.T, s *store.Store) {
 	} {
 		g := second
 		edit(&g)
-		refused(t, s.SavePortgroup(t.Context(), g), node.Conflict, what)
+		refused(t, s.Portgroups.Save(t.Context(), &g), node.Conflict, what)
 	}
 	second.NodeUUID = uid(9)
-	refused(t, s.SavePortgroup(t.Context(), second), node.NotFound, "Node "+uid(9)+" could not be found.")
+	refused(t, s.Portgroups.Save(t.Context(), &second), node.NotFound, "Node "+uid(9)+" could not be found.")
 	for _, ident := range []string{"", "bond9", uid(9), mac(9)} {
-		_, err := s.Portgroup(t.Context(), ident)
+		_, err := s.Portgroups.Get(t.Context(), ident)
 		refused(t, err, node.NotFound, "Portgroup "+ident+" could not be found.")
 	}
-	_, err := s.Portgroups(t.Context(), node.PortgroupFilter{}, node.Page{SortKey: "extra"})
+	_, err := s.Portgroups.List(t.Context(), node.PortgroupFilter{}, node.Page{SortKey: "extra"})
 	refused(t, err, node.Invalid, `The sort_key value "extra" is an invalid field for sorting`)
-	_, err = s.Portgroups(t.Context(), node.PortgroupFilter{}, node.Page{Marker: uid(9)})
+	_, err = s.Portgroups.List(t.Context(), node.PortgroupFilter{}, node.Page{Marker: uid(9)})
 	refused(t, err, node.NotFound, "Portgroup "+uid(9)+" could not be found.")
 }
 
@@ -106,7 +106,7 @@ func testPortgroupLists(t *testing.T, s *store.Store) {
 	}
 	list := func(f node.PortgroupFilter, p node.Page) (out []int) {
 		for {
-			groups, err := s.Portgroups(t.Context(), f, p)
+			groups, err := s.Portgroups.List(t.Context(), f, p)
 			ok(t, err)
 			for _, g := range groups {
 				var i int

@@ -179,31 +179,31 @@ func testOnlyOneOfEach(t *testing.T, s *store.Store) {
 			return s.Release(t.Context(), n)
 		}, ""},
 		{"ports of one MAC address", func(i int) error {
-			return s.CreatePort(t.Context(), &node.Port{NodeUUID: uid(10 + i), Address: mac(1)})
+			return s.Ports.Create(t.Context(), &node.Port{NodeUUID: uid(10 + i), Address: mac(1)})
 		}, "A port with MAC address " + mac(1) + " already exists."},
 		{"ports of one name", func(i int) error {
-			return s.CreatePort(t.Context(), &node.Port{NodeUUID: uid(1), Name: "eth0", Address: mac(100 + i)})
+			return s.Ports.Create(t.Context(), &node.Port{NodeUUID: uid(1), Name: "eth0", Address: mac(100 + i)})
 		}, "A port with name eth0 already exists."},
 		{"portgroups of one MAC address", func(i int) error {
-			return s.CreatePortgroup(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Address: mac(1)})
+			return s.Portgroups.Create(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Address: mac(1)})
 		}, "A portgroup with MAC address " + mac(1) + " already exists."},
 		{"portgroups of one name", func(i int) error {
-			return s.CreatePortgroup(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Name: "bond0"})
+			return s.Portgroups.Create(t.Context(), &node.Portgroup{NodeUUID: uid(10 + i), Name: "bond0"})
 		}, "A portgroup with name bond0 already exists."},
 		{"connectors of one name", func(i int) error {
-			return s.CreateVolumeConnector(t.Context(), &node.VolumeConnector{NodeUUID: uid(10 + i), Type: "iqn", ConnectorID: "x"})
+			return s.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{NodeUUID: uid(10 + i), Type: "iqn", ConnectorID: "x"})
 		}, "A volume connector with type iqn and connector ID x already exists."},
 		{"volumes to boot a node from", func(i int) error {
-			return s.CreateVolumeTarget(t.Context(), &node.VolumeTarget{NodeUUID: uid(1), VolumeID: fmt.Sprint(i)})
+			return s.VolumeTargets.Create(t.Context(), &node.VolumeTarget{NodeUUID: uid(1), VolumeID: fmt.Sprint(i)})
 		}, "The node has a volume target with boot index 0 already."},
 		{"allocations of one name", func(i int) error {
-			return s.CreateAllocation(t.Context(), &node.Allocation{Name: "web"})
+			return s.Allocations.Create(t.Context(), &node.Allocation{Name: "web"})
 		}, "An allocation with name web already exists."},
 		{"chassis of one UUID", func(i int) error {
-			return s.CreateChassis(t.Context(), &node.Chassis{UUID: uid(60)})
+			return s.Chassis.Create(t.Context(), &node.Chassis{UUID: uid(60)})
 		}, "A chassis with UUID " + uid(60) + " already exists."},
 		{"templates of one name", func(i int) error {
-			return s.CreateDeployTemplate(t.Context(), &node.DeployTemplate{Name: "CUSTOM_A"})
+			return s.DeployTemplates.Create(t.Context(), &node.DeployTemplate{Name: "CUSTOM_A"})
 		}, "A deploy template with name CUSTOM_A already exists."},
 	} {
 		done, refused, _ := together(t, 8, func(i int) error {
@@ -306,7 +306,7 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 				var err error
 				switch i {
 				case 0:
-					err = s.CreatePort(t.Context(), &node.Port{NodeUUID: uid(1), Address: mac(round)})
+					err = s.Ports.Create(t.Context(), &node.Port{NodeUUID: uid(1), Address: mac(round)})
 				case 1:
 					err = s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(1), Event: "x"})
 				case 2:
@@ -327,7 +327,7 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 		if _, err := s.Node(t.Context(), uid(1)); node.KindOf(err) != node.NotFound {
 			t.Fatalf("the node is still there: %v", err)
 		}
-		ports, err := s.Ports(t.Context(), node.PortFilter{}, node.Page{})
+		ports, err := s.Ports.List(t.Context(), node.PortFilter{}, node.Page{})
 		ok(t, err)
 		if len(ports) > 0 {
 			t.Errorf("round %d: ports of no node: %+v", round, ports)

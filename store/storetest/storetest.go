@@ -136,7 +136,7 @@ func addPort(t *testing.T, s *store.Store, i int, p node.Port) node.Port {
 	if p.Address == "" {
 		p.Address = mac(i)
 	}
-	if err := s.CreatePort(t.Context(), &p); err != nil {
+	if err := s.Ports.Create(t.Context(), &p); err != nil {
 		t.Fatal(err)
 	}
 	return p
