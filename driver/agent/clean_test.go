@@ -120,7 +120,7 @@ func TestPlannedSteps(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := &Direct{Priorities: tt.priorities}
-			if diff := cmp.Diff(tt.want, d.plan(tt.flow, d, offered)); diff != "" {
+			if diff := cmp.Diff(tt.want, d.offers().plan(tt.flow, d, offered)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -128,7 +128,7 @@ func TestPlannedSteps(t *testing.T) {
 	// What an interface does not do itself, its agent does when asked.
 	d := &Direct{}
 	want := []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 3, Agent: true, Args: map[string]any{"a": "b"}}, {Interface: node.Deploy, Step: "write_image", Agent: true}}
-	if diff := cmp.Diff(want, d.plan(node.FlowDeploy, Custom{d}, offered)); diff != "" {
+	if diff := cmp.Diff(want, d.offers().plan(node.FlowDeploy, Custom{d}, offered)); diff != "" {
 		t.Error("custom-agent: " + diff)
 	}
 }

@@ -98,7 +98,7 @@ func TestBusyWithAnother(t *testing.T) {
 	w.plan(node.FlowDeploy, w.direct.Steps())
 	w.stored.Plan.Index = 1
 	w.calls()
-	_, err := w.direct.writeImage(t.Context(), w.task())
+	_, err := w.direct.writing().run(t.Context(), w.task())
 	want := "starting write_image: the agent refused deploy.execute_deploy_step with status 409: Agent is busy: executing command run_image"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -178,11 +178,11 @@ func TestImageURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := w.direct.imageURL(t.Context(), n, r)
+		got, err := w.direct.writing().url(t.Context(), n, r)
 		if want := "http://10.0.0.1:80/boot/0123456789abcdef0123456789abcdef/image"; err != nil || got != want {
 			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
-		_, err = w.direct.imageURL(t.Context(), &node.Node{UUID: "another"}, r)
+		_, err = w.direct.writing().url(t.Context(), &node.Node{UUID: "another"}, r)
 		if want := "offering the image to the machine: wrong image asked for"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

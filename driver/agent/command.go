@@ -25,9 +25,21 @@ type work struct {
 	within time.Duration
 }
 
+// commands gives an agent its long commands, and watches them.
+type commands struct {
+	client     Client
+	within     time.Duration // one step; see Direct.StepTimeout
+	lost, dead time.Duration
+	every      time.Duration // how often a working agent is asked
+}
+
+func (d *Direct) commands() commands {
+	return commands{client: d.Client, within: orElse(d.StepTimeout, DefaultStepTimeout), lost: d.AgentLost, dead: d.AgentDead, every: d.Poll}
+}
+
 // run begins the work, or finds it begun. The result is empty while it goes on.
-func (d *Direct) run(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
-	s, err := d.Client.open(t.Node.Agent)
+func (c commands) run(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+	s, err := c.client.open(t.Node.Agent)
 	if err != nil {
 		return driver.Done(), nil, err
 	}
@@ -35,32 +47,32 @@ func (d *Direct) run(ctx context.Context, t *driver.Task, w work) (driver.Result
 	if err != nil {
 		return driver.Done(), nil, fmt.Errorf("before %s: %w", w.what, err)
 	}
-	if c := find(list, w, commandNote.Get(t)); c != nil {
-		return d.stands(t, w, c, w.within)
+	if found := find(list, w, commandNote.Get(t)); found != nil {
+		return c.stands(t, w, found, w.within)
 	}
 	restarts(t, 0)
-	return d.begin(ctx, t, s, list, w)
+	return c.begin(ctx, t, s, list, w)
 }
 
 // poll looks how the work stands. An agent that cannot be reached is waited for while it calls; one
 // that has forgotten the work, because it was started anew, gets it again.
-func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
-	s, err := d.Client.open(t.Node.Agent)
+func (c commands) poll(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+	s, err := c.client.open(t.Node.Agent)
 	if err != nil {
 		return driver.Done(), nil, err
 	}
 	s.Attempts = 1 // the next poll is the next attempt
 	list, err := s.commands(ctx)
 	if err != nil {
-		return d.silent(ctx, t, w, err)
+		return c.silent(ctx, t, w, err)
 	}
-	s.Attempts = d.Client.attempts()
+	s.Attempts = c.client.attempts()
 	present(t)
 	if !t.LookedUp.IsZero() {
 		silenceNote.Edit(t, func(s *agentSilence) { s.LookedUp = t.LookedUp })
 	}
-	if c := find(list, w, commandNote.Get(t)); c != nil {
-		return d.stands(t, w, c, 0)
+	if found := find(list, w, commandNote.Get(t)); found != nil {
+		return c.stands(t, w, found, 0)
 	}
 	n := commandNote.Get(t).Restarts
 	if n >= maxRestarts {
@@ -68,7 +80,7 @@ func (d *Direct) poll(ctx context.Context, t *driver.Task, w work) (driver.Resul
 	}
 	restarts(t, n+1)
 	t.Logger().Warn("the agent has forgotten a command and gets it again", "command", w.what, "time", n+1)
-	return d.begin(ctx, t, s, list, w)
+	return c.begin(ctx, t, s, list, w)
 }
 
 // find looks for the work in the agent's list: by its id when that was saved; else the newest
@@ -91,7 +103,7 @@ func find(list []wire.CommandResult, w work, known agentCommand) *wire.CommandRe
 	return nil
 }
 
-func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []wire.CommandResult,
+func (c commands) begin(ctx context.Context, t *driver.Task, s *session, list []wire.CommandResult,
 	w work) (driver.Result, *wire.CommandResult, error) {
 	params, err := w.params(ctx)
 	if err != nil {
@@ -101,41 +113,43 @@ func (d *Direct) begin(ctx context.Context, t *driver.Task, s *session, list []w
 	if len(list) > 0 {
 		last = list[len(list)-1].ID
 	}
-	c, err := s.start(ctx, w.name, params, last)
+	started, err := s.start(ctx, w.name, params, last)
 	if err != nil {
 		return driver.Done(), nil, fmt.Errorf("starting %s: %w", w.what, err)
 	}
-	commandNote.Edit(t, func(known *agentCommand) { known.ID = c.ID })
+	commandNote.Edit(t, func(known *agentCommand) { known.ID = started.ID })
 	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), nil, err
 	}
-	return d.stands(t, w, &c, w.within)
+	return c.stands(t, w, &started, w.within)
 }
 
 // stands turns how a command stands into how the step stands; within is the deadline of a wait that
 // starts now, 0 for one that goes on.
-func (d *Direct) stands(t *driver.Task, w work, c *wire.CommandResult, within time.Duration) (driver.Result, *wire.CommandResult, error) {
-	commandNote.Edit(t, func(known *agentCommand) { known.ID = c.ID })
-	switch c.Status {
+func (c commands) stands(
+	t *driver.Task, w work, got *wire.CommandResult, within time.Duration,
+) (driver.Result, *wire.CommandResult, error) {
+	commandNote.Edit(t, func(known *agentCommand) { known.ID = got.ID })
+	switch got.Status {
 	case wire.Running:
-		r := d.waitFor(finishing(w.what), within)
+		r := c.waitFor(finishing(w.what), within)
 		r.Alive = w.within
 		return r, nil, nil
 	case wire.Succeeded, wire.VersionMismatch:
-		finished(t, c.ID)
-		return driver.Done(), c, nil
+		finished(t, got.ID)
+		return driver.Done(), got, nil
 	}
-	finished(t, c.ID)
-	return driver.Done(), nil, &failed{w.what, c.Error}
+	finished(t, got.ID)
+	return driver.Done(), nil, &failed{w.what, got.Error}
 }
 
 // silent decides about an agent that does not answer: as long as it calls, it lives.
-func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) (driver.Result, *wire.CommandResult, error) {
+func (c commands) silent(ctx context.Context, t *driver.Task, w work, err error) (driver.Result, *wire.CommandResult, error) {
 	quiet := node.Now().Sub(t.Node.Agent.LastHeartbeat)
 	if !isUnreachable(err) {
 		return driver.Done(), nil, fmt.Errorf("during %s: %w", w.what, err)
 	}
-	if quiet > orElse(d.AgentLost, DefaultAgentLost) {
+	if quiet > orElse(c.lost, DefaultAgentLost) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: the agent has not called for %s, and %w", w.what, quiet.Round(time.Second),
 			err))
 	}
@@ -144,7 +158,7 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 			machineLost(fmt.Errorf("during %s: the machine started anew by itself: an agent asked for its node %s ago, and the one before does not "+
 				"answer", w.what, again.Round(time.Second)))
 	}
-	absent, polls := d.absent(t, err)
+	absent, polls := c.absent(t, err)
 	if polls > 1 {
 		asking, cancel := context.WithTimeout(ctx, powerAnswer)
 		state, err := t.Hardware.Power.PowerState(asking, t)
@@ -154,14 +168,14 @@ func (d *Direct) silent(ctx context.Context, t *driver.Task, w work, err error) 
 				machineLost(fmt.Errorf("during %s: the machine is off, as its BMC says: it lost its power, or somebody switched it off", w.what))
 		}
 	}
-	if polls >= absentPolls && absent > orElse(d.AgentDead, DefaultAgentDead) {
+	if polls >= absentPolls && absent > orElse(c.dead, DefaultAgentDead) {
 		return driver.Done(), nil, machineLost(fmt.Errorf("during %s: nobody has listened at the agent's address for %s, nor called, and %w",
 			w.what, absent.Round(time.Second), err))
 	}
 	t.Logger().Warn("the agent does not answer but has called lately", "command", w.what, "error", err)
-	r := d.waitFor(finishing(w.what), 0)
-	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(d.AgentLost, DefaultAgentLost))
-	if dead := node.Now().Add(orElse(d.AgentDead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {
+	r := c.waitFor(finishing(w.what), 0)
+	r.Silent, r.GivesUp = err.Error(), t.Node.Agent.LastHeartbeat.Add(orElse(c.lost, DefaultAgentLost))
+	if dead := node.Now().Add(orElse(c.dead, DefaultAgentDead) - absent); polls > 0 && dead.Before(r.GivesUp) {
 		r.GivesUp = dead
 	}
 	return r, nil, nil
@@ -181,7 +195,7 @@ const absentPolls = 4
 
 // absent is for how long, and in how many polls, nobody was found to listen at the agent's address since the agent
 // called last; 0 when something listens there, if only slowly.
-func (d *Direct) absent(t *driver.Task, err error) (long time.Duration, polls int) {
+func (c commands) absent(t *driver.Task, err error) (long time.Duration, polls int) {
 	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
 		present(t)
 		return 0, 0
@@ -216,8 +230,8 @@ func finishing(what string) node.Await {
 	return node.Await{For: node.Command, Text: "the agent to finish " + what}
 }
 
-func (d *Direct) waitFor(what node.Await, within time.Duration) driver.Result {
-	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(d.Poll, DefaultPoll)}
+func (c commands) waitFor(what node.Await, within time.Duration) driver.Result {
+	return driver.Result{WaitFor: what, Within: within, PollEvery: orElse(c.every, DefaultPoll)}
 }
 
 // version returns hardware_manager_version as the agent gave it with its steps.

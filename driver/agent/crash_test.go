@@ -133,18 +133,18 @@ func TestAgentForgets(t *testing.T) {
 	w.stored.Plan.Index = 1
 	w.calls()
 	task := w.task()
-	if r, err := w.direct.writeImage(t.Context(), task); err != nil || !r.Waiting() {
+	if r, err := w.direct.writing().run(t.Context(), task); err != nil || !r.Waiting() {
 		t.Fatal(r, err)
 	}
 	for i := range maxRestarts {
 		w.agent.reboot()
-		r, err := w.direct.imageWritten(t.Context(), task)
+		r, err := w.direct.writing().poll(t.Context(), task)
 		if err != nil || !r.Waiting() || r.Within == 0 {
 			t.Fatalf("restart %d: %+v, %v", i+1, r, err)
 		}
 	}
 	w.agent.reboot()
-	_, err := w.direct.imageWritten(t.Context(), task)
+	_, err := w.direct.writing().poll(t.Context(), task)
 	want := "the agent was started anew 4 times during write_image: is the machine losing power?"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -163,12 +163,12 @@ func TestAgentSilent(t *testing.T) {
 	w.calls()
 	w.agent.server.Close()
 	task := w.task()
-	r, err := w.direct.imageWritten(t.Context(), task)
+	r, err := w.direct.writing().poll(t.Context(), task)
 	if err != nil || r.WaitFor.Text != "the agent to finish write_image" || r.Within != 0 {
 		t.Errorf("while it calls: %+v, %v", r, err)
 	}
 	task.Node.Agent.LastHeartbeat = node.Now().Add(-6 * time.Minute)
-	_, err = w.direct.imageWritten(t.Context(), task)
+	_, err = w.direct.writing().poll(t.Context(), task)
 	host := strings.TrimPrefix(w.agent.server.URL, "https://")
 	want := fmt.Sprintf("during write_image: the agent has not called for 6m0s, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
 	if err == nil || err.Error() != want {
@@ -217,7 +217,7 @@ func TestAgentDead(t *testing.T) {
 			task := w.task()
 			silenceNote.Set(task, tt.noted)
 			task.Node.Agent.LastHeartbeat = node.Now().Add(-tt.beat)
-			r, err := w.direct.imageWritten(t.Context(), task)
+			r, err := w.direct.writing().poll(t.Context(), task)
 			if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || !lost && (err != nil || !r.Waiting()) {
 				t.Fatalf("%+v, %v", r, err)
 			}
@@ -268,7 +268,7 @@ func TestAMachineThatIsOff(t *testing.T) {
 		if tt.polls > 0 {
 			silenceNote.Set(task, agentSilence{Absent: node.Now(), Polls: tt.polls})
 		}
-		_, err := w.direct.imageWritten(t.Context(), task)
+		_, err := w.direct.writing().poll(t.Context(), task)
 		if asked := tt.polls > 0; asked != (w.patience > powerAnswer-5*time.Second && w.patience <= powerAnswer) {
 			t.Errorf("%s: the BMC had %s to answer", tt.name, w.patience) // a silent BMC must not hold up what else is decided
 		}
@@ -286,11 +286,11 @@ func TestAnAgentThatIsBack(t *testing.T) {
 	w.stored.Plan.Index = 1
 	w.calls()
 	task := w.task()
-	if _, err := w.direct.writeImage(t.Context(), task); err != nil {
+	if _, err := w.direct.writing().run(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
 	silenceNote.Set(task, agentSilence{Absent: time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC), Polls: 9})
-	if r, err := w.direct.imageWritten(t.Context(), task); err != nil || !r.Waiting() || silenceNote.Get(task) != (agentSilence{}) {
+	if r, err := w.direct.writing().poll(t.Context(), task); err != nil || !r.Waiting() || silenceNote.Get(task) != (agentSilence{}) {
 		t.Errorf("%+v, %v, %+v", r, err, silenceNote.Get(task))
 	}
 }
@@ -312,7 +312,7 @@ func TestNoAnswer(t *testing.T) {
 				commandNote.Set(w.atRest(), agentCommand{ID: "earlier", Done: "earlier"})
 				w.calls()
 				lose(w.agent)
-				r, err := w.direct.writeImage(t.Context(), w.task())
+				r, err := w.direct.writing().run(t.Context(), w.task())
 				if err != nil || r.Waiting() != unfinished {
 					t.Fatalf("%+v, %v", r, err)
 				}
@@ -328,7 +328,7 @@ func TestNoAnswer(t *testing.T) {
 		w.plan(node.FlowDeploy, w.direct.Steps())
 		w.stored.Plan.Index = 1
 		w.calls()
-		_, err := w.direct.writeImage(t.Context(), w.task())
+		_, err := w.direct.writing().run(t.Context(), w.task())
 		host := strings.TrimPrefix(w.agent.server.URL, "https://")
 		if want := "starting write_image: the agent at " + host + " did not answer: EOF"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -121,7 +121,7 @@ func TestWriteImageBody(t *testing.T) {
 			w.stored.Plan.Index = 1
 			versionNote.Set(w.atRest(), map[string]string{"generic": "1.2"})
 			w.calls()
-			if _, err := w.direct.writeImage(t.Context(), w.task()); err != nil {
+			if _, err := w.direct.writing().run(t.Context(), w.task()); err != nil {
 				t.Fatal(err)
 			}
 			params := w.agent.params("deploy.execute_deploy_step")
@@ -204,11 +204,11 @@ func TestWaits(t *testing.T) {
 	want.Within = 0
 	task.Node.Agent = w.agent.row()
 	task.Node.Agent.LastHeartbeat = node.Now().Add(-time.Minute)
-	if r, err = w.direct.ramdiskCalled(t.Context(), task); err != nil || !cmp.Equal(want, r) {
+	if r, err = w.direct.booting().called(t.Context(), task); err != nil || !cmp.Equal(want, r) {
 		t.Errorf("after a call from before: %+v, %v", r, err)
 	}
 	task.Node.Agent = w.agent.row()
-	if r, err = w.direct.ramdiskCalled(t.Context(), task); err != nil || r.Waiting() {
+	if r, err = w.direct.booting().called(t.Context(), task); err != nil || r.Waiting() {
 		t.Errorf("after the new agent's call: %+v, %v", r, err)
 	}
 }
@@ -295,7 +295,7 @@ func TestPrepareInstanceBoot(t *testing.T) {
 			w.plan(node.FlowDeploy, w.direct.Steps())
 			w.stored.Plan.Index = 2
 			w.calls()
-			if r, err := w.direct.prepareInstanceBoot(t.Context(), w.task()); err != nil || r.Waiting() {
+			if r, err := w.direct.loader().run(t.Context(), w.task()); err != nil || r.Waiting() {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			if n := w.agent.count("image.install_bootloader"); n != tt.commands {

@@ -62,24 +62,27 @@ func (d *Direct) Properties() map[string]string {
 func (d *Direct) Steps() []driver.Step {
 	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
 	frame := func(flow node.Flow, priority int) map[node.Flow]int { return map[node.Flow]int{flow: priority} }
+	boot, image, loader, kexec, shutdown := d.booting(), d.writing(), d.loader(), d.kexec(), d.shutdown()
 	return []driver.Step{
-		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.ramdiskCalled},
-		{Name: "write_image", Priority: deploy(80), Abortable: true, NeedsAgent: true, Run: d.writeImage, Poll: d.imageWritten},
-		{Name: "prepare_instance_boot", Priority: deploy(60), NeedsAgent: true, Readies: true, Run: d.prepareInstanceBoot, Poll: d.bootLoaderInstalled},
-		{Name: "kexec_instance", Priority: deploy(0), NeedsAgent: true, Run: d.kexecInstance, Poll: d.kexecStands},
-		{Name: "tear_down_agent", Priority: deploy(40), EndsAgent: true, Run: d.tearDownAgent, Poll: d.machineOff},
-		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: d.switchToTenantNetwork},
-		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: d.bootInstance},
+		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: boot.called},
+		{Name: "write_image", Priority: deploy(80), Abortable: true, NeedsAgent: true, Run: image.run, Poll: image.poll},
+		{Name: "prepare_instance_boot", Priority: deploy(60), NeedsAgent: true, Readies: true, Run: loader.run, Poll: loader.poll},
+		{Name: "kexec_instance", Priority: deploy(0), NeedsAgent: true, Run: kexec.run, Poll: kexec.poll},
+		{Name: "tear_down_agent", Priority: deploy(40), EndsAgent: true, Run: shutdown.run, Poll: shutdown.poll},
+		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: switchToTenantNetwork},
+		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: bootInstance},
 
-		{Name: "tear_down", Priority: frame(node.FlowDelete, 100), Frame: true, Run: d.tearDown},
+		{Name: "tear_down", Priority: frame(node.FlowDelete, 100), Frame: true, Run: tearDown},
 
-		{Name: "prepare_cleaning", Priority: frame(node.FlowClean, 1000), Frame: true, Abortable: true, Run: d.prepareCleaning, Poll: d.ramdiskCalled},
-		{Name: "tear_down_cleaning", Priority: frame(node.FlowClean, -1000), Frame: true, Run: d.tearDownCleaning},
+		{Name: "prepare_cleaning", Priority: frame(node.FlowClean, 1000), Frame: true, Abortable: true,
+			Run: d.prepareCleaning, Poll: boot.called},
+		{Name: "tear_down_cleaning", Priority: frame(node.FlowClean, -1000), Frame: true, Run: tearDownCleaning},
 
-		{Name: "prepare_service", Priority: frame(node.FlowService, 1000), Frame: true, Abortable: true, Run: d.prepareService, Poll: d.ramdiskCalled},
-		{Name: "tear_down_service", Priority: frame(node.FlowService, -1000), Frame: true, Run: d.tearDownService},
+		{Name: "prepare_service", Priority: frame(node.FlowService, 1000), Frame: true, Abortable: true,
+			Run: d.prepareCleaning, Poll: boot.called},
+		{Name: "tear_down_service", Priority: frame(node.FlowService, -1000), Frame: true, Run: tearDownService},
 
-		{Name: "adopt", Priority: frame(node.FlowAdopt, 100), Frame: true, Run: d.adopt},
+		{Name: "adopt", Priority: frame(node.FlowAdopt, 100), Frame: true, Run: adopt},
 	}
 }
 
@@ -108,4 +111,18 @@ func tidyUp(ctx context.Context, t *driver.Task) error {
 		return restart(ctx, t)
 	}
 	return backToInstance(ctx, t, network)
+}
+
+// deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
+// has another checksum fails here in seconds, not after the machine's long start.
+func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	asked := driver.InstanceOf(t.Node)
+	resolved, err := d.Sources.Resolve(ctx, asked.Image)
+	if err != nil {
+		return driver.Done(), err
+	}
+	if err := asked.CheckFits(resolved); err != nil {
+		return driver.Done(), err
+	}
+	return d.booting().begin(ctx, t)
 }

@@ -270,7 +270,7 @@ func TestAgentPowerKilledWhileLeaving(t *testing.T) {
 			rebootNote.Set(w.atRest(), reboots{ByAgent: stepName(w.task())})
 		}
 		w.agent.server.Close()
-		_, err := w.direct.bootInstance(t.Context(), w.task())
+		_, err := bootInstance(t.Context(), w.task())
 		if (err == nil) != asked {
 			t.Errorf("asked before %v: %v", asked, err)
 		}

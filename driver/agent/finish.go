@@ -4,113 +4,53 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/raid"
-	"github.com/billet-metal/billet/wire"
 )
 
 var untilOff = node.Await{For: node.SelfOff, Text: "the machine to switch itself off"}
 
-// prepareInstanceBoot makes the machine boot what was written. On UEFI the agent first enters the
-// image's boot loader into the firmware's boot order; BIOS starts the disk's own boot code. A
-// partition image has its own boot loader installed, or is booted over the network.
-func (d *Direct) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	driver.Root{}.Leave(t.Node)
-	asked := driver.InstanceOf(t.Node)
-	if asked.IsPartition {
-		return d.preparePartitionBoot(ctx, t)
-	}
-	// Firmware cannot start what is on software RAID by itself, whatever the mode.
-	if asked.BootMode == driver.BIOS && !raid.IsSoftware(t.Node.RAIDConfig) {
-		return driver.Done(), prepareDisk(ctx, t)
-	}
-	r, c, err := d.run(ctx, t, d.bootLoaderWork(t))
-	return bootLoaderEnded(ctx, t, r, c, err)
+// shutdown is the step tear_down_agent.
+type shutdown struct {
+	client Client
+	wait   time.Duration // from power_off to a hard off
+	every  time.Duration // how often the BMC is asked meanwhile
 }
 
-func (d *Direct) bootLoaderInstalled(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	r, c, err := d.poll(ctx, t, d.bootLoaderWork(t))
-	return bootLoaderEnded(ctx, t, r, c, err)
+func (d *Direct) shutdown() shutdown {
+	return shutdown{client: d.Client, wait: orElse(d.PowerOff, DefaultPowerOffWait), every: orElse(d.PowerPoll, DefaultPowerPoll)}
 }
 
-func bootLoaderEnded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
-	if err != nil || c == nil {
-		return r, err
-	}
-	return driver.Done(), prepareDisk(ctx, t)
-}
-
-func prepareDisk(ctx context.Context, t *driver.Task) error {
-	if err := t.Hardware.Boot.PrepareInstance(ctx, t); err != nil {
-		return fmt.Errorf("making the machine boot its disk: %w", err)
-	}
-	return nil
-}
-
-// bootLoaderWork is image.install_bootloader with what the agent knows of its partitions. When
-// the boot mode is only assumed, a failure is the agent's to ignore: the machine may be a BIOS one.
-func (d *Direct) bootLoaderWork(t *driver.Task) work {
-	return work{
-		name: "image.install_bootloader", what: "install_bootloader", within: orElse(d.StepTimeout, DefaultStepTimeout),
-		params: func(ctx context.Context) (map[string]any, error) {
-			uuids, err := d.partitionUUIDs(ctx, t)
-			if err != nil {
-				return nil, err
-			}
-			asked := driver.InstanceOf(t.Node)
-			if uuids.Root == "" && asked.BootMode == driver.BIOS && raid.IsSoftware(t.Node.RAIDConfig) {
-				uuids.Root = t.Node.InstanceInfo.String("image_rootfs_uuid") // where the image's GRUB is; "": the agent looks for it
-			}
-			params := map[string]any{
-				"root_uuid": uuids.Root, "efi_system_part_uuid": uuids.ESP, "prep_boot_part_uuid": uuids.PReP,
-				"target_boot_mode": asked.Mode(),
-			}
-			if may, _ := d.mayRunPrograms(t.Node); !may && (asked.IsPartition || raid.IsSoftware(t.Node.RAIDConfig)) {
-				params[programsKey] = false // Ironic's agents know no such parameter, and then do nothing
-			}
-			switch {
-			case asked.BootMode != "":
-			case !asked.IsPartition && !raid.IsSoftware(t.Node.RAIDConfig):
-				params["ignore_bootloader_failure"] = true
-			default: // a partition image has no other loader; the agent takes the mode it runs in
-				delete(params, "target_boot_mode")
-			}
-			return params, nil
-		},
-	}
-}
-
-// tearDownAgent switches the machine off, so that the instance starts from cold. The agent is asked
+// run switches the machine off, so that the instance starts from cold. The agent is asked
 // to, as it flushes what it wrote; a machine that stays on is switched off by its BMC.
-func (d *Direct) tearDownAgent(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func (s shutdown) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if kexecNote.Get(t).Stage == kexecJumped {
 		return driver.Done(), nil // there is no agent any more
 	}
 	if !t.MaySwitchOff() {
-		return driver.Done(), d.sync(ctx, t)
+		return driver.Done(), s.sync(ctx, t)
 	}
 	if off, err := isOff(ctx, t); err != nil || off {
-		return driver.Done(), d.gone(ctx, t, err)
+		return driver.Done(), forget(ctx, t, err)
 	}
 	if forced(t.Node) {
-		if err := d.sync(ctx, t); err != nil {
+		if err := s.sync(ctx, t); err != nil {
 			return driver.Done(), err
 		}
-		return driver.Done(), d.hardOff(ctx, t)
+		return driver.Done(), hardOff(ctx, t)
 	}
-	s, err := d.Client.open(t.Node.Agent)
+	agent, err := s.client.open(t.Node.Agent)
 	if err == nil {
-		err = s.powerOff(ctx)
+		err = agent.powerOff(ctx)
 	}
 	if err != nil {
 		t.Logger().Warn("the agent does not switch its machine off; the BMC will", "error", err)
-		return driver.Done(), d.hardOff(ctx, t)
+		return driver.Done(), hardOff(ctx, t)
 	}
 	// The deadline is never reached: the last poll switches off.
-	wait := orElse(d.PowerOff, DefaultPowerOffWait)
-	return driver.Result{WaitFor: untilOff, Within: 10 * wait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+	return driver.Result{WaitFor: untilOff, Within: 10 * s.wait, PollEvery: s.every}, nil
 }
 
 // powerOff asks for standby.power_off. An agent that goes down before it answers has done it.
@@ -123,17 +63,17 @@ func (s *session) powerOff(ctx context.Context) error {
 	return err
 }
 
-// machineOff looks whether the machine is off by now.
-func (d *Direct) machineOff(ctx context.Context, t *driver.Task) (driver.Result, error) {
+// poll looks whether the machine is off by now.
+func (s shutdown) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	off, err := isOff(ctx, t)
 	if off {
-		return driver.Done(), d.gone(ctx, t, nil)
+		return driver.Done(), forget(ctx, t, nil)
 	}
-	if waited := node.Now().Sub(t.Node.Plan.WaitingSince); waited < orElse(d.PowerOff, DefaultPowerOffWait) {
-		return driver.Result{WaitFor: untilOff, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+	if waited := node.Now().Sub(t.Node.Plan.WaitingSince); waited < s.wait {
+		return driver.Result{WaitFor: untilOff, PollEvery: s.every}, nil
 	}
 	t.Logger().Warn("the machine did not switch itself off in time; the BMC does", "error", err)
-	return driver.Done(), d.hardOff(ctx, t)
+	return driver.Done(), hardOff(ctx, t)
 }
 
 func isOff(ctx context.Context, t *driver.Task) (bool, error) {
@@ -145,15 +85,15 @@ func isOff(ctx context.Context, t *driver.Task) (bool, error) {
 	return state == node.PowerOff, nil
 }
 
-func (d *Direct) hardOff(ctx context.Context, t *driver.Task) error {
+func hardOff(ctx context.Context, t *driver.Task) error {
 	if err := t.SetPower(ctx, node.PowerOff); err != nil {
 		return fmt.Errorf("switching the machine off: %w", err)
 	}
-	return d.gone(ctx, t, nil)
+	return forget(ctx, t, nil)
 }
 
-// gone forgets the agent of a machine that is off.
-func (d *Direct) gone(ctx context.Context, t *driver.Task, err error) error {
+// forget forgets the agent of a machine that is off.
+func forget(ctx context.Context, t *driver.Task, err error) error {
 	if err != nil {
 		return err
 	}
@@ -164,12 +104,12 @@ func (d *Direct) gone(ctx context.Context, t *driver.Task, err error) error {
 }
 
 // sync has the agent flush what it wrote, before the power goes without it.
-func (d *Direct) sync(ctx context.Context, t *driver.Task) error {
-	s, err := d.Client.open(t.Node.Agent)
+func (s shutdown) sync(ctx context.Context, t *driver.Task) error {
+	agent, err := s.client.open(t.Node.Agent)
 	if err != nil {
 		return err
 	}
-	if err := s.ask(ctx, "standby.sync", nil, nil); err != nil {
+	if err := agent.ask(ctx, "standby.sync", nil, nil); err != nil {
 		return fmt.Errorf("flushing what was written: %w", err)
 	}
 	return nil
@@ -187,7 +127,7 @@ func forced(n *node.Node) bool {
 	return false
 }
 
-func (d *Direct) switchToTenantNetwork(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func switchToTenantNetwork(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if err := t.Hardware.Network.Connect(ctx, t, driver.TenantNetwork); err != nil {
 		return driver.Done(), fmt.Errorf("connecting the machine to the tenant network: %w", err)
 	}
@@ -195,7 +135,7 @@ func (d *Direct) switchToTenantNetwork(ctx context.Context, t *driver.Task) (dri
 }
 
 // bootInstance starts the machine from its disk.
-func (d *Direct) bootInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func bootInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if runs, err := bootedByKexec(ctx, t); err != nil || runs {
 		return driver.Done(), err
 	}
@@ -235,6 +175,6 @@ func rebootByAgent(ctx context.Context, t *driver.Task) error {
 }
 
 // adopt takes over a machine that runs its instance already: later boots stay with its disk.
-func (d *Direct) adopt(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func adopt(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	return driver.Done(), prepareDisk(ctx, t)
 }

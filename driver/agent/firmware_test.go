@@ -59,7 +59,7 @@ func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 			if tt.can {
 				task.Hardware.Management = firmwareBMC{plainBMC{&machine{w}}}
 			}
-			_, err := w.direct.ramdiskCalled(t.Context(), task)
+			_, err := w.direct.booting().called(t.Context(), task)
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.err)) {
 				t.Errorf("got %v, want %q", err, tt.err)
 			}

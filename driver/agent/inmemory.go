@@ -42,9 +42,9 @@ func (m InMemory) Steps() []driver.Step {
 	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
 	return append([]driver.Step{
 		{Name: "deploy", Priority: deploy(100), Frame: true, Run: m.switchOff},
-		{Name: "prepare_instance_boot", Priority: deploy(60), Readies: true, Run: m.prepareBoot},
-		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: m.switchToTenantNetwork},
-		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: m.bootInstance},
+		{Name: "prepare_instance_boot", Priority: deploy(60), Readies: true, Run: prepareBoot},
+		{Name: "switch_to_tenant_network", Priority: deploy(30), Run: switchToTenantNetwork},
+		{Name: "boot_instance", Priority: deploy(20), Starts: true, Run: bootInstance},
 	}, m.except(node.FlowDeploy)...)
 }
 
@@ -58,10 +58,10 @@ func (m InMemory) switchOff(ctx context.Context, t *driver.Task) (driver.Result,
 	if !t.MaySwitchOff() {
 		return driver.Done(), nil
 	}
-	return driver.Done(), m.hardOff(ctx, t)
+	return driver.Done(), hardOff(ctx, t)
 }
 
-func (d *Direct) prepareBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func prepareBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	return driver.Done(), prepareDisk(ctx, t)
 }
 
@@ -97,9 +97,9 @@ func (c Custom) Steps() []driver.Step {
 		}
 		switch steps[i].Name {
 		case "deploy":
-			steps[i].Run = c.bootRamdisk
+			steps[i].Run = c.booting().begin
 		case "prepare_instance_boot":
-			steps[i].Run, steps[i].Poll = c.prepareBoot, nil
+			steps[i].Run, steps[i].Poll = prepareBoot, nil
 		}
 	}
 	return steps

@@ -32,18 +32,28 @@ const (
 	kexecLoadTime = 5 * time.Minute
 )
 
-// kexecInstance has the agent load the installed system's kernel and start it, without a pass
+// kexec is the step kexec_instance.
+type kexec struct {
+	commands commands
+	every    time.Duration // how often the agent is looked for
+}
+
+func (d *Direct) kexec() kexec {
+	return kexec{commands: d.commands(), every: orElse(d.PowerPoll, DefaultPowerPoll)}
+}
+
+// run has the agent load the installed system's kernel and start it, without a pass
 // through the firmware. Later boots are settled before: boot device and record are the disk's. What
 // goes wrong is written down and left to the ordinary reboot.
-func (d *Direct) kexecInstance(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func (k kexec) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if err := kexecInOrder(t); err != nil {
 		return driver.Done(), err
 	}
 	if kexecNote.Get(t).Stage != "" {
-		return d.kexecStands(ctx, t)
+		return k.poll(ctx, t)
 	}
-	r, c, err := d.run(ctx, t, d.kexecWork(t))
-	return d.kexecLoaded(ctx, t, r, c, err)
+	r, c, err := k.commands.run(ctx, t, k.work(t))
+	return k.loaded(ctx, t, r, c, err)
 }
 
 // kexecInOrder refuses a priority at which the disk is not ready, or the machine already off.
@@ -60,34 +70,34 @@ func kexecInOrder(t *driver.Task) error {
 	return nil
 }
 
-func (d *Direct) kexecStands(ctx context.Context, t *driver.Task) (driver.Result, error) {
+func (k kexec) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	switch kexecNote.Get(t).Stage {
 	case kexecJumped, kexecFailed:
 		return driver.Done(), nil
 	case kexecJumping:
-		return d.kexecGone(ctx, t)
+		return k.jumped(ctx, t)
 	}
 	if p := t.Node.Plan; p.Waiting() && node.Now().Sub(p.WaitingSince) > kexecLoadTime {
-		return d.kexecGivesUp(ctx, t, fmt.Errorf("loading the kernel took longer than %s", kexecLoadTime))
+		return k.giveUp(ctx, t, fmt.Errorf("loading the kernel took longer than %s", kexecLoadTime))
 	}
-	r, c, err := d.poll(ctx, t, d.kexecWork(t))
-	return d.kexecLoaded(ctx, t, r, c, err)
+	r, c, err := k.commands.poll(ctx, t, k.work(t))
+	return k.loaded(ctx, t, r, c, err)
 }
 
-func (d *Direct) kexecWork(t *driver.Task) work {
+func (k kexec) work(t *driver.Task) work {
 	return work{
-		name: "standby.load_instance_kernel", what: "load_instance_kernel", within: orElse(d.StepTimeout, DefaultStepTimeout),
+		name: "standby.load_instance_kernel", what: "load_instance_kernel", within: k.commands.within,
 		params: func(context.Context) (map[string]any, error) {
 			return map[string]any{"target_boot_mode": driver.InstanceOf(t.Node).BootMode}, nil
 		},
 	}
 }
 
-// kexecLoaded sends the machine into the kernel once it is loaded.
-func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult,
+// loaded sends the machine into the kernel once it is loaded.
+func (k kexec) loaded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult,
 	err error) (driver.Result, error) {
 	if err != nil {
-		return d.kexecGivesUp(ctx, t, err)
+		return k.giveUp(ctx, t, err)
 	}
 	if c == nil {
 		return r, nil
@@ -100,32 +110,32 @@ func (d *Direct) kexecLoaded(ctx context.Context, t *driver.Task, r driver.Resul
 	if err := t.Checkpoint(ctx); err != nil {
 		return driver.Done(), err
 	}
-	s, err := d.Client.open(t.Node.Agent)
+	s, err := k.commands.client.open(t.Node.Agent)
 	if err == nil {
 		s.Attempts = 1
 		_, err = s.start(ctx, "standby.kexec", nil, "")
 	}
 	if err != nil && !isUnreachable(err) { // one that is not reached may have jumped before it answered
-		return d.kexecGivesUp(ctx, t, err)
+		return k.giveUp(ctx, t, err)
 	}
 	if err == nil {
-		kexecNote.Edit(t, func(k *kexecStart) { k.Told = true })
+		kexecNote.Edit(t, func(note *kexecStart) { note.Told = true })
 	}
-	return driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}, nil
+	return driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: k.every}, nil
 }
 
-// kexecGone looks whether the agent has gone: its machine runs the instance then.
-func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	waiting := driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: orElse(d.PowerPoll, DefaultPowerPoll)}
-	k := kexecNote.Get(t)
-	if k.At.IsZero() {
+// jumped looks whether the agent has gone: its machine runs the instance then.
+func (k kexec) jumped(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	waiting := driver.Result{WaitFor: untilJumped, Within: 10 * kexecWait, PollEvery: k.every}
+	start := kexecNote.Get(t)
+	if start.At.IsZero() {
 		return driver.Done(), errors.New("it is not known when the machine was told to start its kernel")
 	}
 	if t.Node.Plan.Waiting() {
 		waiting.Within = 0 // the wait goes on; its deadline stays
 	}
-	waited := node.Now().Sub(k.At)
-	s, err := d.Client.open(t.Node.Agent)
+	waited := node.Now().Sub(start.At)
+	s, err := k.commands.client.open(t.Node.Agent)
 	if err == nil {
 		s.Attempts = 1
 		_, err = s.commands(ctx)
@@ -134,28 +144,28 @@ func (d *Direct) kexecGone(ctx context.Context, t *driver.Task) (driver.Result, 
 	case ctx.Err() != nil:
 		return driver.Done(), ctx.Err()
 	case err == nil && waited > kexecWait:
-		return d.kexecGivesUp(ctx, t, fmt.Errorf("the agent still answers %s after it was told to start the kernel", waited.Round(time.Second)))
+		return k.giveUp(ctx, t, fmt.Errorf("the agent still answers %s after it was told to start the kernel", waited.Round(time.Second)))
 	case err == nil, waited < kexecQuiet:
 		return waiting, nil
 	case t.Node.Agent.URL == "": // forgotten already, before a crash
-	case !isUnreachable(err) && waited > kexecWait, waited > kexecWait && !k.Told:
-		return d.kexecGivesUp(ctx, t, fmt.Errorf("it is not known whether the agent started the kernel: %w", err))
-	case !isUnreachable(err), !k.Told: // only the silence of a machine that took the order is its jump
+	case !isUnreachable(err) && waited > kexecWait, waited > kexecWait && !start.Told:
+		return k.giveUp(ctx, t, fmt.Errorf("it is not known whether the agent started the kernel: %w", err))
+	case !isUnreachable(err), !start.Told: // only the silence of a machine that took the order is its jump
 		return waiting, nil
 	}
-	kexecNote.Edit(t, func(k *kexecStart) { k.Stage = kexecJumped })
+	kexecNote.Edit(t, func(note *kexecStart) { note.Stage = kexecJumped })
 	t.Node.Power = node.PowerOn
 	t.Logger().Info("the machine runs its instance by kexec", "error", err)
-	return driver.Done(), d.gone(ctx, t, nil)
+	return driver.Done(), forget(ctx, t, nil)
 }
 
-// kexecGivesUp leaves the start to the ordinary reboot, with the reason in the history.
-func (d *Direct) kexecGivesUp(ctx context.Context, t *driver.Task, why error) (driver.Result, error) {
+// giveUp leaves the start to the ordinary reboot, with the reason in the history.
+func (k kexec) giveUp(ctx context.Context, t *driver.Task, why error) (driver.Result, error) {
 	if ctx.Err() != nil {
 		return driver.Done(), ctx.Err()
 	}
 	t.Logger().Warn("no kexec; the machine reboots through its firmware", "why", why)
-	kexecNote.Edit(t, func(k *kexecStart) { k.Stage = kexecFailed })
+	kexecNote.Edit(t, func(note *kexecStart) { note.Stage = kexecFailed })
 	driver.KexecSays.Set(t, "It was started by an ordinary reboot, because kexec was not possible: "+why.Error()+".")
 	return driver.Done(), nil
 }

@@ -86,7 +86,7 @@ func TestReplacedWhileTheAgentWorks(t *testing.T) {
 			{ID: "6", Name: "execute_deploy_step", Status: wire.Succeeded}, {ID: "7", Name: "execute_deploy_step", Status: tt.status},
 		}
 		w.calls()
-		r, err := w.direct.imageWritten(t.Context(), w.task())
+		r, err := w.direct.writing().poll(t.Context(), w.task())
 		if err != nil || r.Waiting() != tt.waits {
 			t.Errorf("%s: %+v, %v", tt.name, r, err)
 		}

@@ -22,7 +22,7 @@ func TestPackedImagesAreForAgentsThatUnpack(t *testing.T) {
 				URL: "http://h/i", Size: 1000, HashAlgo: "sha256", HashValue: strings.Repeat("ab", 32),
 				Info: image.Info{Format: image.Raw, Packed: packing, Size: 1000},
 			}}}
-			info, err := d.imageInfo(t.Context(), n)
+			info, err := d.writing().info(t.Context(), n)
 			if (err == nil) != ok || err != nil &&
 				(!strings.Contains(err.Error(), "packed with "+string(packing)) || node.KindOf(err) != node.Invalid) {
 				t.Errorf("%q gets %q: %v", version, packing, err)

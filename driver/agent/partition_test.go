@@ -115,7 +115,7 @@ func TestImageInfoHasEveryKeyOfAPartitionImage(t *testing.T) {
 
 func imageInfoDocument(t *testing.T, d *Direct, n *node.Node) map[string]any {
 	t.Helper()
-	info, err := d.imageInfo(t.Context(), n)
+	info, err := d.writing().info(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,15 @@ import (
 // programsKey is the key of driver_info that says whether an image's own programs may run in the deploy ramdisk.
 const programsKey = "run_image_bootloader"
 
-// mayRunPrograms reports whether the image's grub-install and update-grub may run, as root, in the deploy
+// programs says whether the programs of images may run.
+type programs struct{ forbidden bool } // see Direct.NoImagePrograms
+
+func (d *Direct) programs() programs { return programs{d.NoImagePrograms} }
+
+// may reports whether the image's grub-install and update-grub may run, as root, in the deploy
 // ramdisk. The node's key decides; without it the service's, but never for an image of somebody who only
 // leases the node: there the machine's owner must have said so. why tells what forbids it.
-func (d *Direct) mayRunPrograms(n *node.Node) (may bool, why string) {
+func (p programs) may(n *node.Node) (may bool, why string) {
 	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
 		yes, _ := driver.Boolean(v)
 		return yes, "driver_info/" + programsKey + " is false"
@@ -20,11 +25,11 @@ func (d *Direct) mayRunPrograms(n *node.Node) (may bool, why string) {
 	if n.Lessee != "" {
 		return false, "the node has a lessee, whose images are not trusted"
 	}
-	return !d.NoImagePrograms, "the service's " + programsKey + " is false"
+	return !p.forbidden, "the service's " + programsKey + " is false"
 }
 
-// validatePrograms refuses, before anything boots, an instance that would need what may not run.
-func (d *Direct) validatePrograms(n *node.Node) error {
+// validate refuses, before anything boots, an instance that would need what may not run.
+func (p programs) validate(n *node.Node) error {
 	if v := n.DriverInfo[programsKey]; v != nil && v != "" {
 		if _, ok := driver.Boolean(v); !ok {
 			return driver.CannotDeploy(n, "driver_info/%s is %v; true and false are allowed", programsKey, v)
@@ -34,7 +39,7 @@ func (d *Direct) validatePrograms(n *node.Node) error {
 	if asked.Image.Source == "" || !driver.Deployable(n) {
 		return nil
 	}
-	may, why := d.mayRunPrograms(n)
+	may, why := p.may(n)
 	if may {
 		return nil
 	}

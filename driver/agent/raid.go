@@ -74,7 +74,7 @@ func (r *RAID) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if err != nil {
 		return driver.Done(), err
 	}
-	result, c, err := r.Direct.run(ctx, t, w)
+	result, c, err := r.Direct.commands().run(ctx, t, w)
 	return r.ended(t, w, result, c, err)
 }
 
@@ -83,7 +83,7 @@ func (r *RAID) poll(ctx context.Context, t *driver.Task) (driver.Result, error) 
 	if err != nil {
 		return driver.Done(), err
 	}
-	result, c, err := r.Direct.poll(ctx, t, w)
+	result, c, err := r.Direct.commands().poll(ctx, t, w)
 	return r.ended(t, w, result, c, err)
 }
 
@@ -98,7 +98,7 @@ func (r *RAID) work(t *driver.Task) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	w := r.Direct.stepWork(t)
+	w := r.Direct.inBand().work(t)
 	base := w.params
 	w.params = func(ctx context.Context) (map[string]any, error) {
 		params, err := base(ctx)
@@ -165,7 +165,7 @@ func (r *RAID) ended(t *driver.Task, w work, result driver.Result, c *wire.Comma
 	if err != nil || c == nil {
 		return result, err
 	}
-	if result, err := r.Direct.stepEnded(t, w, result, c, nil); err != nil {
+	if result, err := stepEnded(t, w, result, c, nil); err != nil {
 		return result, err
 	}
 	if t.Step().Step == "delete_configuration" {

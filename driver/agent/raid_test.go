@@ -222,7 +222,7 @@ func TestAgentStepsOfOtherRAIDInterfaces(t *testing.T) {
 		if tt.raid != nil {
 			tk.Hardware.Other = map[node.Interface]driver.Implementation{node.RAID: tt.raid}
 		}
-		steps, err := w.direct.agentSteps(t.Context(), tk)
+		steps, err := w.direct.offers().ask(t.Context(), tk)
 		var names []string
 		for _, s := range steps {
 			names = append(names, string(s.Interface)+"."+s.Step)
@@ -259,7 +259,7 @@ func TestBootLoaderOnRAID(t *testing.T) {
 				w.stored.RAIDConfig = document(t, builtRAID)
 			}
 			w.agent.outcome["get_partition_uuids"] = wire.CommandResult{Status: wire.Succeeded, Result: raw(wire.PartitionUUIDs{ESP: "E"})}
-			if _, err := w.direct.prepareInstanceBoot(t.Context(), w.task()); err != nil {
+			if _, err := w.direct.loader().run(t.Context(), w.task()); err != nil {
 				t.Fatal(err)
 			}
 			if tt.want == nil {

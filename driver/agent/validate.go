@@ -2,10 +2,14 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/wire"
 )
 
 // Validate implements driver.Implementation: everything about the node's own fields that a deploy
@@ -13,7 +17,7 @@ import (
 func (d *Direct) Validate(_ context.Context, t *driver.Task) error {
 	n := t.Node
 	for _, check := range []func(*node.Node) error{
-		d.validateImage, validateCapabilities, d.validatePartitions, validateDriverInfo, d.validatePrograms,
+		d.validateImage, validateCapabilities, d.validatePartitions, validateDriverInfo, d.programs().validate,
 	} {
 		if err := check(n); err != nil {
 			return err
@@ -61,6 +65,40 @@ func validateDriverInfo(n *node.Node) error {
 			return driver.CannotDeploy(n, "%s/image_download_source is %v; only \"http\" is supported "+
 				"(file:// images and those of the image store are always served by this service)", place, v)
 		}
+	}
+	return nil
+}
+
+// maxVFATGB is what vfat holds on a disk of 512-byte sectors, the smallest there are.
+const maxVFATGB = (disk.MaxVFAT * 512) >> 30
+
+// validatePartitions checks what a partition image needs besides, and that others do not ask for it.
+func (d *Direct) validatePartitions(n *node.Node) error {
+	asked := driver.InstanceOf(n)
+	if asked.Image.Source == "" {
+		return nil
+	}
+	if err := asked.CheckPartitions(); err != nil || !asked.IsPartition {
+		return err
+	}
+	if err := checkEphemeral(n, asked.Partitions); err != nil {
+		return err
+	}
+	if !asked.Netboot {
+		return nil
+	}
+	_, _, err := asked.NetbootFiles(d.Sources.File)
+	return err
+}
+
+// checkEphemeral refuses an ephemeral file system that the writers cannot make.
+func checkEphemeral(n *node.Node, p wire.PartitionImage) error {
+	if f := n.InstanceInfo["ephemeral_format"]; f != nil && f != "" && !slices.Contains(disk.EphemeralFormats, p.EphemeralFormat) {
+		return driver.CannotDeploy(n, "instance_info/ephemeral_format is %v; allowed are %s", f, strings.Join(disk.EphemeralFormats, ", "))
+	}
+	if p.EphemeralFormat == "vfat" && p.EphemeralMB > maxVFATGB<<10 {
+		return driver.CannotDeploy(n, "instance_info/ephemeral_format is vfat, which holds at most %d GiB, and ephemeral_gb is %d; "+
+			"allowed are smaller sizes, or %s", maxVFATGB, p.EphemeralMB>>10, strings.Join(disk.EphemeralFormats[:3], ", "))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (w *world) comesBack() {
 // off is how the loss of power is told, once nobody was found at the agent's address twice.
 const off = "during erase_devices: the machine is off, as its BMC says: it lost its power, or somebody switched it off"
 
-const theRevival = "forget agent, power off, connect cleaning, forget agent, PrepareRamdisk, power on"
+const theRecovery = "forget agent, power off, connect cleaning, forget agent, PrepareRamdisk, power on"
 
 // A machine that stops in the middle of a step that may stop anywhere is started again, and its new agent gets
 // the step from the beginning.
@@ -96,7 +96,7 @@ func TestALostMachineIsStartedAgain(t *testing.T) {
 			if r.Lost == "" || !strings.HasPrefix(r.Says, r.Lost+". The machine is started again") {
 				t.Errorf("lost %q, says %q", r.Lost, r.Says)
 			}
-			if got := strings.Join(w.log, ", "); got != theRevival {
+			if got := strings.Join(w.log, ", "); got != theRecovery {
 				t.Errorf("at the machine: %s", got)
 			}
 			if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor != firstCall || r.Within != 0 || r.Says != "" {
@@ -201,15 +201,15 @@ func TestALostServiceGoesOn(t *testing.T) {
 	w.stored.Plan.Flow = node.FlowService
 	w.dies(node.PowerOff)
 	r, err := w.act(w.direct.PollStep, nil)
-	if err != nil || r.WaitFor != firstCall || strings.Join(w.log, ", ") != strings.ReplaceAll(theRevival, "cleaning", "servicing") {
+	if err != nil || r.WaitFor != firstCall || strings.Join(w.log, ", ") != strings.ReplaceAll(theRecovery, "cleaning", "servicing") {
 		t.Errorf("%+v, %v, %v", r, err, w.log)
 	}
 }
 
 // A machine that goes off each time is given up.
-func TestRevivalsHaveAnEnd(t *testing.T) {
+func TestRecoveriesHaveAnEnd(t *testing.T) {
 	w := erasing(t, true)
-	for i := range maxRevivals {
+	for i := range maxRecoveries {
 		w.dies(node.PowerOff)
 		if r, err := w.act(w.direct.PollStep, nil); err != nil || r.WaitFor != firstCall {
 			t.Fatalf("%d: %+v, %v", i, r, err)
@@ -254,7 +254,7 @@ func TestLostBeforeTheStepBegan(t *testing.T) {
 	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor != firstCall {
 		t.Fatal(r, err)
 	}
-	if got := strings.Join(w.log, ", "); got != theRevival {
+	if got := strings.Join(w.log, ", "); got != theRecovery {
 		t.Errorf("at the machine: %s", got)
 	}
 	w.comesBack()
@@ -272,21 +272,21 @@ func TestPowerLossWhileBooting(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	w.log = nil
-	for i := range maxRevivals {
+	for i := range maxRecoveries {
 		w.power = node.PowerOff
-		if r, err := w.act(w.direct.ramdiskCalled, nil); err != nil || r.Within != 0 || len(w.log) > 0 {
+		if r, err := w.act(w.direct.booting().called, nil); err != nil || r.Within != 0 || len(w.log) > 0 {
 			t.Fatalf("seen off once: %+v, %v, %v", r, err, w.log)
 		}
 		if i == 0 { // a BMC that only took its time
 			w.power = node.PowerOn
-			w.act(w.direct.ramdiskCalled, nil)
+			w.act(w.direct.booting().called, nil)
 			w.power = node.PowerOff
-			if r, err := w.act(w.direct.ramdiskCalled, nil); err != nil || r.Within != 0 || len(w.log) > 0 {
+			if r, err := w.act(w.direct.booting().called, nil); err != nil || r.Within != 0 || len(w.log) > 0 {
 				t.Fatalf("seen off once more: %+v, %v, %v", r, err, w.log)
 			}
 		}
 		time.Sleep(w.direct.Poll)
-		r, err := w.act(w.direct.ramdiskCalled, nil)
+		r, err := w.act(w.direct.booting().called, nil)
 		if err != nil || r.Within != DefaultBootTimeout || !strings.Contains(r.Says, "lost power while it booted the deploy ramdisk. It is switched on again") {
 			t.Fatalf("seen off twice: %+v, %v", r, err)
 		}
@@ -296,9 +296,9 @@ func TestPowerLossWhileBooting(t *testing.T) {
 		w.log = nil
 	}
 	w.power = node.PowerOff
-	w.act(w.direct.ramdiskCalled, nil)
+	w.act(w.direct.booting().called, nil)
 	time.Sleep(w.direct.Poll)
-	_, err := w.act(w.direct.ramdiskCalled, nil)
+	_, err := w.act(w.direct.booting().called, nil)
 	if err == nil || !strings.Contains(err.Error(), "also after it was switched on again 3 times") {
 		t.Error(err)
 	}
@@ -319,7 +319,7 @@ func TestTheRamdiskIsBootedAgain(t *testing.T) {
 	if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.WaitFor != firstCall || r.Within != DefaultBootTimeout {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if got := strings.Join(w.log, ", "); got != theRevival {
+	if got := strings.Join(w.log, ", "); got != theRecovery {
 		t.Errorf("at the machine: %s", got)
 	}
 	for range 2 {
@@ -331,7 +331,7 @@ func TestTheRamdiskIsBootedAgain(t *testing.T) {
 	if r, err := w.act(w.direct.BootAgain, nil); err != nil || r.Waiting() {
 		t.Fatalf("once it has called: %+v, %v", r, err)
 	}
-	if got := strings.Join(w.log, ", "); got != theRevival {
+	if got := strings.Join(w.log, ", "); got != theRecovery {
 		t.Errorf("done once more at the machine: %s", got)
 	}
 	w.stored.Plan.Index++
