@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"driver/ipmi":       {"driver", "driver/quirk", "node"},
 	"driver/pxe":        {"driver", "node", "boot", "fetch"},
 	"driver/agent":      {"driver", "inspection", "node", "raid", "wire", "disk", "image"},
-	"driver/iscsi":      {"driver", "node", "boot", "fetch", "iscsi", "image", "wire", "disk", "raid"},
+	"driver/iscsi":      {"driver", "node", "boot", "fetch", "iscsi", "image", "wire", "disk", "disk/write", "raid"},
 	"driver/drivertest": {"driver", "node"},
 	"conductor":         {"configdrive", "crypt", "diagnosis", "driver", "inspection/rules", "node"},
 	"diagnosis":         {"node"},
@@ -43,14 +43,17 @@ var allowed = map[string][]string{
 	"store/storetest":   {"node", "boot", "store"},
 	"wire":              {},
 	"iscsi":             {},
-	"disk":              {"disk/ata", "disk/efi", "disk/nvme", "disk/scsi", "wire", "configdrive", "image"},
+	"disk":              {"disk/ata", "disk/nvme", "disk/scsi", "wire"},
+	"disk/write":        {"disk", "disk/bootable", "configdrive", "image", "wire"},
+	"disk/bootable":     {"disk", "disk/efi"},
+	"disk/disktest":     {},
 	"disk/efi":          {},
 	"disk/ata":          {"disk/scsi"},
 	"disk/nvme":         {},
 	"disk/scsi":         {},
 	"raid":              {},
 	"agent": {
-		"wire", "disk", "disk/efi", "raid", "image", "iscsi", "fetch", "crypt",
+		"wire", "disk", "disk/bootable", "disk/efi", "disk/write", "raid", "image", "iscsi", "fetch", "crypt",
 		"agent/benchmark", "agent/bootmenu", "agent/grub", "agent/inroot", "agent/inventory", "agent/rescue",
 	},
 	"agent/benchmark":  {},
@@ -67,7 +70,7 @@ var allowed = map[string][]string{
 	"lab/images":       {"ramdisk"},
 	"lab/tinyos":       {},
 	"compat":           {"node", "wire"},
-	"bench/inmachine":  {"disk", "agent/pid1", "wire"},
+	"bench/inmachine":  {"disk", "disk/write", "agent/pid1", "wire"},
 }
 
 func TestImports(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -180,7 +181,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 	defer dev.Close()
 	a.written = nil
 	a.Log.Info("writing the image", "image", img.ID, "disk", root.Name, "size", root.Size, "model", root.Model, "serial", root.Serial, "by_path", root.ByPath)
-	w := &disk.Writer{
+	w := &write.Writer{
 		Client: a.images, MD5: a.config.MD5Enabled, Formats: a.config.PermittedImageFormats, Log: a.Log, AnyBoot: a.Config.AnyBoot,
 		Progress: func(detail string, done, total int64) { c.report(root.Name+": "+detail, done, total) },
 	}
@@ -208,7 +209,7 @@ func (a *Agent) write(ctx context.Context, c stepCall, img wire.ImageInfo, confi
 }
 
 // formatEphemeral makes the ephemeral partition's file system, unless it is to be kept.
-func (a *Agent) formatEphemeral(ctx context.Context, c stepCall, root wire.Disk, img wire.ImageInfo, done disk.Written) error {
+func (a *Agent) formatEphemeral(ctx context.Context, c stepCall, root wire.Disk, img wire.ImageInfo, done write.Written) error {
 	for _, p := range done.Parts {
 		a.Log.Info("partition", "disk", root.Name, "number", p.Number, "role", p.Role, "offset", p.Offset, "size", p.Length)
 		if p.Role != disk.Ephemeral || img.PreserveEphemeral {
@@ -222,7 +223,7 @@ func (a *Agent) formatEphemeral(ctx context.Context, c stepCall, root wire.Disk,
 		if err != nil {
 			return fmt.Errorf("formatting the ephemeral partition: %w", err)
 		}
-		if err := disk.FormatEphemeral(ctx, filepath.Join(a.Config.Root, root.Name), p, img.EphemeralFormat); err != nil {
+		if err := write.FormatEphemeral(ctx, filepath.Join(a.Config.Root, root.Name), p, img.EphemeralFormat); err != nil {
 			return fmt.Errorf("%s (serial %q): %w", root.Name, root.Serial, err)
 		}
 	}

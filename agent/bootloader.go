@@ -12,6 +12,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/grub"
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/bootable"
 	"github.com/billet-metal/billet/disk/efi"
 	"github.com/billet-metal/billet/wire"
 )
@@ -107,7 +108,7 @@ func (a *Agent) proveBIOS(disks ...wire.Disk) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(a.same(d, dev), disk.Bootable(dev, "bios", ""), dev.Close()); err != nil {
+		if err := errors.Join(a.same(d, dev), bootable.Check(dev, "bios", ""), dev.Close()); err != nil {
 			return fmt.Errorf("a BIOS would not start %s (serial %q): %w", d.Name, d.Serial, err)
 		}
 	}
@@ -184,7 +185,7 @@ func (a *Agent) makeBootEntry(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer dev.Close()
-	loader, number, err := disk.InstallLoader(dev, a.firmware())
+	loader, number, err := bootable.InstallLoader(dev, a.firmware())
 	if errors.Is(err, efi.ErrFull) && loader.Removable != "" {
 		a.Log.Warn("no boot entry was made; the firmware starts the disk by itself", "loader", loader.Removable, "error", err)
 		return fmt.Sprintf("no boot entry was made (%v), so the firmware has to start %s of %s by itself, "+
@@ -208,7 +209,7 @@ func (a *Agent) firmware() efi.Variables {
 		if err != nil {
 			return v
 		}
-		found, err := disk.EFIPartitions(dev)
+		found, err := bootable.EFIPartitions(dev)
 		if err := errors.Join(err, dev.Close()); err != nil {
 			a.Log.Warn("boot entries of earlier systems are left alone, because a disk cannot be read", "disk", d.Name, "error", err)
 			return v

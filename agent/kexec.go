@@ -16,6 +16,7 @@ import (
 	"github.com/billet-metal/billet/agent/bootmenu"
 	"github.com/billet-metal/billet/agent/inroot"
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/bootable"
 )
 
 // Kexecer is implemented by machines that can start another kernel without their firmware.
@@ -86,7 +87,7 @@ func (a *Agent) instanceVolumes(ctx context.Context, mode string) ([]disk.Volume
 	if mode != "uefi" {
 		return parts, "", nil
 	}
-	loader, err := disk.FindLoader(dev)
+	loader, err := bootable.FindLoader(dev)
 	if err != nil {
 		return nil, "", err
 	}

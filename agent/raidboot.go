@@ -9,6 +9,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/grub"
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/bootable"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
 )
@@ -181,7 +182,7 @@ func (a *Agent) makeMemberEntries(members []wire.Disk) (string, error) {
 		}
 		disks = append(disks, dev)
 	}
-	loaders, numbers, err := disk.InstallLoaders(disks, a.firmware())
+	loaders, numbers, err := bootable.InstallLoaders(disks, a.firmware())
 	if err != nil {
 		return "", err
 	}

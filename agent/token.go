@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/bootable"
 )
 
 // Where a BMC's virtual medium has the token: in this file, on a medium with this label.
@@ -65,7 +65,7 @@ func (a *Agent) tokenOnMedia() (text, from string, err error) {
 		if err != nil {
 			continue
 		}
-		data, found, err := disk.MediaFile(f, mediaLabel, tokenFile)
+		data, found, err := bootable.MediaFile(f, mediaLabel, tokenFile)
 		f.Close()
 		if found && err == nil {
 			return string(data), name, nil

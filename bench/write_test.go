@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -88,7 +89,7 @@ func BenchmarkPace(b *testing.B) {
 			var took times
 			for b.Loop() {
 				d := &paced{perByte: float64(time.Second) / (mb * 1e6)}
-				w := disk.Writer{Client: server.Client(), Log: slog.New(slog.DiscardHandler)}
+				w := write.Writer{Client: server.Client(), Log: slog.New(slog.DiscardHandler)}
 				start := time.Now()
 				if _, err := w.WriteImage(context.Background(), d, info, ""); err != nil {
 					b.Fatal(err)
@@ -200,7 +201,7 @@ func deploy(b *testing.B, client *http.Client, info wire.ImageInfo, target strin
 		b.Fatal(err)
 	}
 	defer d.Close()
-	w := disk.Writer{Client: client, Log: slog.New(slog.DiscardHandler)}
+	w := write.Writer{Client: client, Log: slog.New(slog.DiscardHandler)}
 	if _, err := w.WriteImage(context.Background(), d, info, ""); err != nil {
 		b.Fatal(err)
 	}

@@ -1,7 +1,3 @@
-// Package disk owns what the agent does to a machine's disks: choosing one by root device hints,
-// writing an image, partition tables, the config drive, erasing, and the boot entry. It refuses to
-// touch a disk that is mounted, in use, or not the one that was chosen, and never leaves a disk
-// bootable whose image was not verified.
 package disk
 
 import (
@@ -16,19 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk is what images, partition tables and erasing need of a disk. A plain file does as well as a
-// block device.
-type Disk interface {
-	io.ReaderAt
-	io.WriterAt
-	Size() int64
-	SectorSize() int64               // logical, bytes
-	Zero(offset, length int64) error // makes a range read as zeros
-	Sync() error
-}
+// ZeroChunk bounds one request to the kernel, so that progress shows and a signal gets through.
+const ZeroChunk = 64 << 20
 
-// zeroChunk bounds one request to the kernel, so that progress shows and a signal gets through.
-const zeroChunk = 64 << 20
+// RequestAlign is the alignment of requests that run beside others: no two of them ever touch one sector.
+const RequestAlign = 4096
 
 // queueDepth is how many requests a disk gets at a time: enough that it always has one to go on with.
 const queueDepth = 4
@@ -78,7 +66,7 @@ func open(path string, flags int) (*Device, error) {
 			return nil, err
 		}
 	}
-	if d.bounce, err = alignedBuffer(1 << 20); err != nil {
+	if d.bounce, err = AlignedBuffer(1 << 20); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -122,7 +110,7 @@ func (d *Device) Depth() int { return queueDepth }
 
 // Close lets the disk go.
 func (d *Device) Close() error {
-	freeBuffer(d.bounce)
+	FreeBuffer(d.bounce)
 	d.bounce = nil
 	return d.f.Close()
 }
@@ -163,7 +151,7 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 
 func (d *Device) writeSome(p []byte, off int64) (int, error) {
 	a := d.alignment()
-	if whole := int64(len(p)) / a * a; whole > 0 && off%a == 0 && isAligned(p, a) {
+	if whole := int64(len(p)) / a * a; whole > 0 && off%a == 0 && IsAligned(p, a) {
 		return d.f.WriteAt(p[:whole], off)
 	}
 	start := off / a * a
@@ -213,7 +201,7 @@ func (d *Device) Zero(off, length int64) error {
 	}
 	a := d.alignment()
 	for length > 0 {
-		n := min(length, zeroChunk)
+		n := min(length, ZeroChunk)
 		if off%a == 0 && n >= a {
 			n = n / a * a
 			if d.zeroByKernel(off, n) == nil {
@@ -241,11 +229,11 @@ func (d *Device) zeroByKernel(off, n int64) error {
 }
 
 func (d *Device) writeZeros(off, n int64) error {
-	zeros, err := alignedBuffer(int(min(n, 1<<20)))
+	zeros, err := AlignedBuffer(int(min(n, 1<<20)))
 	if err != nil {
 		return err
 	}
-	defer freeBuffer(zeros)
+	defer FreeBuffer(zeros)
 	for n > 0 {
 		part := min(n, int64(len(zeros)))
 		if _, err := d.WriteAt(zeros[:part], off); err != nil {
@@ -309,21 +297,13 @@ func ioctl(f *os.File, request uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// alignedBuffer is memory outside Go's heap, aligned to a page as direct I/O needs it.
-func alignedBuffer(size int) ([]byte, error) {
-	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return nil, fmt.Errorf("taking %d bytes of memory: %w", size, err)
-	}
-	return b, nil
-}
+// deep is a disk that takes requests from several goroutines at a time, as long as their ranges are
+// aligned to 4 KiB, in memory too, and do not overlap. Other disks get one request after the other.
+type deep interface{ Depth() int }
 
-func freeBuffer(b []byte) {
-	if b != nil {
-		_ = unix.Munmap(b) // it fails for memory that is not ours only
+func DepthOf(d Disk) int {
+	if d, ok := d.(deep); ok {
+		return max(1, d.Depth())
 	}
-}
-
-func isAligned(p []byte, a int64) bool {
-	return int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))))%a == 0
+	return 1
 }

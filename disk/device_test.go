@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/billet-metal/billet/disk/disktest"
 )
 
 func TestDeviceWritesAnywhere(t *testing.T) {
@@ -26,12 +28,12 @@ func TestDeviceWritesAnywhere(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := dirtyDisk(t, size)
 			want := contents(t, d)
-			p := pattern(tt.length)
+			p := disktest.Pattern(tt.length)
 			copy(want[tt.off:], p)
 			if n, err := d.WriteAt(p, tt.off); err != nil || n != len(p) {
 				t.Fatal(n, err)
 			}
-			if i := firstDifference(contents(t, d), want); i >= 0 {
+			if i := disktest.FirstDifference(contents(t, d), want); i >= 0 {
 				t.Errorf("differs at %d", i)
 			}
 			back := make([]byte, len(p))
@@ -53,7 +55,7 @@ func TestDeviceZeroes(t *testing.T) {
 		if err := d.Zero(tt.off, tt.length); err != nil {
 			t.Fatal(err)
 		}
-		if i := firstDifference(contents(t, d), want); i >= 0 {
+		if i := disktest.FirstDifference(contents(t, d), want); i >= 0 {
 			t.Errorf("zeroing %d bytes at %d: differs at %d", tt.length, tt.off, i)
 		}
 	}
@@ -62,10 +64,10 @@ func TestDeviceZeroes(t *testing.T) {
 func TestDeviceKeepsToItsSize(t *testing.T) {
 	d := dirtyDisk(t, 1<<20)
 	_, err := d.WriteAt(make([]byte, 2), 1<<20-1)
-	wantError(t, err, "writing 2 bytes at 1048575", "the disk ends at 1048576")
+	disktest.WantError(t, err, "writing 2 bytes at 1048575", "the disk ends at 1048576")
 	_, err = d.WriteAt(make([]byte, 1), -1)
-	wantError(t, err, "the disk ends at")
-	wantError(t, d.Zero(1<<20, 1), "zeroing 1 bytes at 1048576")
+	disktest.WantError(t, err, "the disk ends at")
+	disktest.WantError(t, d.Zero(1<<20, 1), "zeroing 1 bytes at 1048576")
 	if n, err := d.ReadAt(make([]byte, 10), 1<<20-4); n != 4 || err != io.EOF {
 		t.Errorf("reading over the end gave %d, %v", n, err)
 	}
@@ -76,9 +78,9 @@ func TestDeviceKeepsToItsSize(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	_, err := Open(filepath.Join(t.TempDir(), "none"))
-	wantError(t, err, "opening the disk", "no such file")
+	disktest.WantError(t, err, "opening the disk", "no such file")
 	_, err = Open(t.TempDir())
-	wantError(t, err, "neither a block device nor a file")
+	disktest.WantError(t, err, "neither a block device nor a file")
 }
 
 // A loop device is the smallest real block device: BLKZEROOUT, exclusive opening and re-reading the
@@ -88,18 +90,18 @@ func TestBlockDevice(t *testing.T) {
 		t.Fatal("this test makes a loop device and must run as root")
 	}
 	file := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(file, bytes.Repeat([]byte{dirt}, 16<<20), 0o600); err != nil {
+	if err := os.WriteFile(file, bytes.Repeat([]byte{disktest.Dirt}, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	loop := strings.TrimSpace(run(t, "losetup", "--find", "--show", "--partscan", file))
-	t.Cleanup(func() { run(t, "losetup", "--detach", loop) })
+	loop := strings.TrimSpace(disktest.Run(t, "losetup", "--find", "--show", "--partscan", file))
+	t.Cleanup(func() { disktest.Run(t, "losetup", "--detach", loop) })
 
 	d := openDevice(t, loop)
 	if d.Size() != 16<<20 || d.SectorSize() != 512 || !strings.HasPrefix(d.Number(), "7:") {
 		t.Errorf("size %d, sector %d, number %s", d.Size(), d.SectorSize(), d.Number())
 	}
 	_, err := Open(loop)
-	wantError(t, err, loop+" is in use")
+	disktest.WantError(t, err, loop+" is in use")
 	if err := d.Zero(1<<20, 2<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -110,9 +112,9 @@ func TestBlockDevice(t *testing.T) {
 	if _, err := d.ReadAt(got, 0); err != nil {
 		t.Fatal(err)
 	}
-	want := bytes.Repeat([]byte{dirt}, 4<<20)
+	want := bytes.Repeat([]byte{disktest.Dirt}, 4<<20)
 	clear(want[1<<20 : 3<<20])
-	if i := firstDifference(got, want); i >= 0 {
+	if i := disktest.FirstDifference(got, want); i >= 0 {
 		t.Errorf("differs at %d", i)
 	}
 	if err := d.Close(); err != nil {

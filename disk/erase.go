@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// signatureSize is what is zeroed at both ends of each partition and of the disk: every file
+// SignatureSize is what is zeroed at both ends of each partition and of the disk: every file
 // system, RAID and volume group keeps its signatures there.
-const signatureSize = 1 << 20
+const SignatureSize = 1 << 20
 
 // EraseMetadata makes a disk look blank to firmware and systems: no partition table, no file
 // system, RAID or volume group can be found. The data itself stays. What was zeroed is read back.
 func EraseMetadata(d Disk) error {
-	spans := append(partitions(d), span{0, d.Size()}) // the disk last: its table tells where the rest is
-	var ends []span
-	for _, s := range spans {
-		n := min(signatureSize, s.length)
-		ends = append(ends, span{s.offset, n}, span{s.offset + s.length - n, n})
+	areas := append(Areas(d), Partition{Length: d.Size()}) // the disk last: its table tells where the rest is
+	var ends []stretch
+	for _, a := range areas {
+		n := min(SignatureSize, a.Length)
+		ends = append(ends, stretch{a.Offset, n}, stretch{a.Offset + a.Length - n, n})
 	}
 	for _, s := range ends {
 		if err := d.Zero(s.offset, s.length); err != nil {
@@ -35,8 +35,11 @@ func EraseMetadata(d Disk) error {
 	return nil
 }
 
+// stretch is a part of a disk in bytes.
+type stretch struct{ offset, length int64 }
+
 // readZeros reads a range and wants it zero.
-func readZeros(d Disk, s span) error {
+func readZeros(d Disk, s stretch) error {
 	buf := make([]byte, min(256<<10, s.length))
 	for at := s.offset; at < s.offset+s.length; at += int64(len(buf)) {
 		part := buf[:min(int64(len(buf)), s.offset+s.length-at)]
@@ -59,7 +62,7 @@ func sampleAt(d Disk, i, length int64) int64 { return (d.Size() - length) / (sam
 func sampleZeros(d Disk) error {
 	length := min(64<<10, d.Size())
 	for i := range int64(samples) {
-		if err := readZeros(d, span{sampleAt(d, i, length), length}); err != nil {
+		if err := readZeros(d, stretch{sampleAt(d, i, length), length}); err != nil {
 			return err
 		}
 	}

@@ -3,10 +3,13 @@ package disk
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/disk/scsi"
 )
 
@@ -14,12 +17,12 @@ func TestEraseMetadata(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		image []byte
-		zeros []span // beside the disk's own ends
+		zeros []stretch // beside the disk's own ends
 	}{
-		{"gpt", partitioned(t, 24<<20), []span{{1 << 20, 2 << 20}}}, // two partitions of 1 MiB each
-		{"mbr", dosImage(t, 1), []span{{1 << 20, 1 << 20}}},
-		{"no table", pattern(8 << 20), nil},
-		{"damaged table", func() []byte { b := partitioned(t, 24<<20); b[600] ^= 1; return b }(), nil},
+		{"gpt", disktest.Partitioned(t, 24<<20), []stretch{{1 << 20, 2 << 20}}}, // two partitions of 1 MiB each
+		{"mbr", disktest.DOSImage(t, 1), []stretch{{1 << 20, 1 << 20}}},
+		{"no table", disktest.Pattern(8 << 20), nil},
+		{"damaged table", func() []byte { b := disktest.Partitioned(t, 24<<20); b[600] ^= 1; return b }(), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const size = 24 << 20
@@ -28,13 +31,13 @@ func TestEraseMetadata(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := contents(t, d)
-			for _, s := range append(tt.zeros, span{0, 1 << 20}, span{size - 1<<20, 1 << 20}) {
+			for _, s := range append(tt.zeros, stretch{0, 1 << 20}, stretch{size - 1<<20, 1 << 20}) {
 				clear(want[s.offset : s.offset+s.length])
 			}
 			if err := EraseMetadata(d); err != nil {
 				t.Fatal(err)
 			}
-			if i := firstDifference(contents(t, d), want); i >= 0 {
+			if i := disktest.FirstDifference(contents(t, d), want); i >= 0 {
 				t.Errorf("differs at %d", i)
 			}
 		})
@@ -44,7 +47,8 @@ func TestEraseMetadata(t *testing.T) {
 func TestErase(t *testing.T) {
 	d := dirtyDisk(t, 3<<20+512)
 	var told []string
-	got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{ATA: true, NVMe: true}, func(method string, done int64) { told = append(told, fmt.Sprint(method, done)) })
+	got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{ATA: true, NVMe: true},
+		func(method string, done int64) { told = append(told, fmt.Sprint(method, done)) })
 	if err != nil || got.String() != "overwritten with zeros, 64 samples read back" {
 		t.Fatal(got, err)
 	}
@@ -65,7 +69,7 @@ func TestEraseStops(t *testing.T) {
 	before := contents(t, d)
 	f := &flash{d: d, oacs: 2, sanicap: 3}
 	_, err := Erase(ctx, d, Hardware{NVMe: f, NSID: 1}, EraseOptions{NVMe: true}, silent)
-	wantError(t, err, "nothing was erased: asked to")
+	disktest.WantError(t, err, "nothing was erased: asked to")
 	if !bytes.Equal(contents(t, d), before) || len(f.commands) > 0 {
 		t.Errorf("a disk that was to be left alone was changed; its controller was told %x", f.commands)
 	}
@@ -73,8 +77,9 @@ func TestEraseStops(t *testing.T) {
 
 func TestOverwriteStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{SCSI: stopping{func() { cancel(errors.New("asked to")) }}}, EraseOptions{ATA: true}, silent)
-	wantError(t, err, "asked to")
+	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{SCSI: stopping{func() { cancel(errors.New("asked to")) }}},
+		EraseOptions{ATA: true}, silent)
+	disktest.WantError(t, err, "asked to")
 }
 
 // stopping is a disk without methods of its own, while whose asking the erase is stopped.
@@ -92,9 +97,9 @@ func (liar) Zero(int64, int64) error { return nil }
 
 func TestEraseChecksTheDisk(t *testing.T) {
 	_, err := Erase(t.Context(), liar{dirtyDisk(t, 4<<20)}, Hardware{}, EraseOptions{}, silent)
-	wantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
+	disktest.WantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
 	_, err = Erase(t.Context(), liar{blankDisk(t, 4<<20)}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
-	wantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
+	disktest.WantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
 }
 
 // An express erase leaves no metadata behind on any disk. What it says of the rest was tried out.
@@ -112,18 +117,26 @@ func TestEraseExpress(t *testing.T) {
 		zero  bool // the whole disk
 	}{
 		{"a file", nil, EraseOptions{}, nil, noDiscard, "", false},
-		{"NVMe format first", &flash{oacs: 2, sanicap: 3}, EraseOptions{NVMe: true}, nil, "NVMe format (user data erase), 64 marks gone", "", true},
-		{"NVMe sanitize", &flash{sanicap: 3}, EraseOptions{NVMe: true}, nil, "NVMe sanitize (crypto erase), 64 marks gone; not by " + noFormat, "", true},
+		{"NVMe format first", &flash{oacs: 2, sanicap: 3}, EraseOptions{NVMe: true}, nil, "NVMe format (user data erase), 64 marks gone",
+			"", true},
+		{"NVMe sanitize", &flash{sanicap: 3}, EraseOptions{NVMe: true}, nil,
+			"NVMe sanitize (crypto erase), 64 marks gone; not by " + noFormat, "", true},
 		{"NVMe with neither", &flash{}, EraseOptions{NVMe: true}, nil,
-			"metadata overwritten with zeros, read back; not by " + noFormat + ", not by " + unsupportedSanitize + ", not by discard: operation not supported", "", false},
+			"metadata overwritten with zeros, read back; not by " + noFormat + ", not by " + unsupportedSanitize + ", not by discard: " +
+				"operation not supported", "", false},
 		{"NVMe that may not", &flash{oacs: 2, sanicap: 3}, EraseOptions{}, nil, noDiscard, "", false},
-		{"NVMe that fails", &flash{oacs: 2, broken: true}, EraseOptions{NVMe: true}, nil, "", "NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
+		{"NVMe that fails", &flash{oacs: 2, broken: true}, EraseOptions{NVMe: true}, nil, "",
+			"NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
 		{"NVMe that fails and may", &flash{oacs: 2, broken: true}, EraseOptions{NVMe: true, Overwrite: true}, nil,
-			"metadata overwritten with zeros, read back; not by NVMe format: formatting (user data erase): NVMe status 0x6: internal error, not by " + unsupportedSanitize + ", not by discard: operation not supported", "", false},
-		{"forgets", nil, EraseOptions{}, func(d *Device) Disk { return forgets{d} }, "metadata overwritten with zeros, the rest discarded, read back, 64 marks gone", "", true},
+			"metadata overwritten with zeros, read back; not by NVMe format: formatting (user data erase): NVMe status 0x6: internal " +
+				"error, not by " + unsupportedSanitize + ", not by discard: operation not supported", "", false},
+		{"forgets", nil, EraseOptions{}, func(d *Device) Disk { return forgets{d} },
+			"metadata overwritten with zeros, the rest discarded, read back, 64 marks gone", "", true},
 		{"says that it forgets", nil, EraseOptions{}, func(d *Device) Disk { return remembers{d} },
-			"metadata overwritten with zeros, read back; not by discard: byte 0 of the disk is as before though it says that it was erased (discard): it lies", "", false},
-		{"takes no zeros", nil, EraseOptions{}, func(d *Device) Disk { return liar{d} }, "", "erasing metadata: byte 0 of the disk is not zero after it was overwritten: the disk is failing or lies", false},
+			"metadata overwritten with zeros, read back; not by discard: byte 0 of the disk is as before though it says that it was " +
+				"erased (discard): it lies", "", false},
+		{"takes no zeros", nil, EraseOptions{}, func(d *Device) Disk { return liar{d} }, "",
+			"erasing metadata: byte 0 of the disk is not zero after it was overwritten: the disk is failing or lies", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const size = 8 << 20
@@ -150,7 +163,11 @@ func TestEraseExpress(t *testing.T) {
 			if zero := bytes.Equal(contents(t, dev), make([]byte, size)); zero != tt.zero {
 				t.Errorf("empty afterwards: %v", zero)
 			}
-			wiped(t, dev)
+			const end = 1 << 20
+			b := contents(t, dev)
+			if !bytes.Equal(b[:end], make([]byte, end)) || !bytes.Equal(b[len(b)-end:], make([]byte, end)) {
+				t.Error("the disk still has something in its first or last MiB")
+			}
 		})
 	}
 }
@@ -171,7 +188,7 @@ func TestEraseExpressStops(t *testing.T) {
 	d := dirtyDisk(t, 4<<20)
 	before := contents(t, d)
 	_, err := EraseExpress(ctx, d, Hardware{}, EraseOptions{}, silent)
-	wantError(t, err, "nothing was erased: asked to")
+	disktest.WantError(t, err, "nothing was erased: asked to")
 	if !bytes.Equal(contents(t, d), before) {
 		t.Error("a disk that was to be left alone was changed")
 	}
@@ -189,5 +206,56 @@ func (h halfLiar) Zero(at, length int64) error {
 
 // What stands at the end of a disk, such as the second GPT, is read back too.
 func TestEraseMetadataReadsBack(t *testing.T) {
-	wantError(t, EraseMetadata(halfLiar{dirtyDisk(t, 8<<20)}), "erasing metadata: byte 7340032 of the disk is not zero after it was overwritten: the disk is failing or lies")
+	disktest.WantError(t, EraseMetadata(halfLiar{dirtyDisk(t, 8<<20)}),
+		"erasing metadata: byte 7340032 of the disk is not zero after it was overwritten: the disk is failing or lies")
+}
+
+// What tells the kinds of table apart: sfdisk and we agree on images of each kind.
+func TestPartitionsAgreeWithSfdisk(t *testing.T) {
+	for name, script := range map[string]string{
+		"dos":      "label: dos\n2048,4096,L\n8192,2048,ef,*\n",
+		"extended": "label: dos\n2048,4096,L\n8192,16384,E\n10240,2048,L\n14336,1024,L\n",
+		"gpt":      "label: gpt\n2048,4096,U\n8192,2048,L\n",
+	} {
+		path := disktest.Sparse(t, name, 16<<20)
+		disktest.Feed(t, script, "sfdisk", "--quiet", path)
+		d := openDevice(t, path)
+		var got []stretch
+		for _, p := range Areas(d) {
+			got = append(got, stretch{p.Offset, p.Length})
+		}
+		want := []stretch{{2048 * 512, 4096 * 512}, {8192 * 512, 2048 * 512}}
+		if name == "extended" {
+			want[1].length = 16384 * 512
+			want = append(want, stretch{10240 * 512, 2048 * 512}, stretch{14336 * 512, 1024 * 512})
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+		if err := EraseMetadata(d); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := disktest.TryRun("blkid", "--probe", path); err == nil || out != "" { // it finds nothing, and fails
+			t.Errorf("%s: after erasing blkid finds %q", name, out)
+		}
+		if got := Areas(d); len(got) != 0 {
+			t.Errorf("%s: after erasing %+v", name, got)
+		}
+	}
+}
+
+// A partition that claims to end behind the disk is not followed there.
+func TestPartitionsBehindTheEnd(t *testing.T) {
+	b := disktest.DOSImage(t, 1)
+	binary.LittleEndian.PutUint32(b[446+12:], 1<<31)
+	d := dirtyDisk(t, 8<<20)
+	if _, err := d.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := Areas(d); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if err := EraseMetadata(d); err != nil {
+		t.Error(err)
+	}
 }

@@ -32,7 +32,7 @@ func ProbeFS(r io.ReaderAt) (FS, error) {
 		{"linux_raid_member", "\xfc\x4e\x2b\xa9", 4096, -1}, // md 1.2
 	} {
 		magic := make([]byte, len(k.magic))
-		if err := readFull(r, magic, k.at); err != nil {
+		if err := ReadPadded(r, magic, k.at); err != nil {
 			return FS{}, err
 		}
 		if string(magic) != k.magic {
@@ -41,7 +41,7 @@ func ProbeFS(r io.ReaderAt) (FS, error) {
 		fs := FS{Type: k.kind}
 		if k.uuidAt >= 0 {
 			id := make([]byte, 16)
-			if err := readFull(r, id, k.uuidAt); err != nil {
+			if err := ReadPadded(r, id, k.uuidAt); err != nil {
 				return FS{}, err
 			}
 			fs.UUID = uuidText(id)
@@ -51,8 +51,8 @@ func ProbeFS(r io.ReaderAt) (FS, error) {
 	return FS{}, nil
 }
 
-// readFull fills p; what lies past the end of a small image reads as zeros.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
+// ReadPadded fills p; what lies past the end of a small image reads as zeros.
+func ReadPadded(r io.ReaderAt, p []byte, at int64) error {
 	if s, ok := r.(interface{ Size() int64 }); ok && at+int64(len(p)) > s.Size() {
 		return nil
 	}

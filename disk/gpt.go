@@ -22,64 +22,67 @@ const (
 	maxEntries    = 4096 // ordinary tables have 128; this bounds memory
 )
 
-var errNoGPT = errors.New("no GUID partition table")
+var ErrNoGPT = errors.New("no GUID partition table")
 
-// guid is as it lies on the disk: the first three groups little-endian.
-type guid [16]byte
+// GUID is as it lies on the disk: the first three groups little-endian.
+type GUID [16]byte
 
 // Partition types, UEFI Specification table 5.7 and the Discoverable Partitions Specification.
 var (
-	espType       = mustGUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-	linuxDataType = mustGUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
+	ESPType       = mustGUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+	LinuxDataType = mustGUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 	prepType      = mustGUID("9e1a2d38-c612-4316-aa26-8b49521e5a8b")
 )
 
-func mustGUID(s string) guid {
+func mustGUID(s string) GUID {
 	raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
 	if err != nil || len(raw) != 16 {
 		panic("a GUID in the source is wrong: " + s)
 	}
-	return guid(raw).swap()
+	return GUID(raw).Swap()
 }
 
 // swap turns a GUID from its order on disk to its order in text, and back.
-func (g guid) swap() guid {
-	return guid{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}
+func (g GUID) Swap() GUID {
+	return GUID{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}
 }
 
-func (g guid) String() string {
-	h := hex.EncodeToString(func() []byte { t := g.swap(); return t[:] }())
+func (g GUID) String() string {
+	h := hex.EncodeToString(func() []byte { t := g.Swap(); return t[:] }())
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-func newGUID() guid {
-	var g guid
+func NewGUID() GUID {
+	var g GUID
 	_, _ = rand.Read(g[:]) // never fails since Go 1.24
 	g[7] = g[7]&0x0f | 0x40
 	g[8] = g[8]&0x3f | 0x80
 	return g
 }
 
-// gptTable is a partition table as read from its primary copy.
-type gptTable struct {
-	sector     int64
+// GPT is a partition table as read from its primary copy.
+type GPT struct {
+	Sector     int64
 	header     []byte // gptHeaderSize bytes or more
 	entries    []byte
 	entrySize  int
 	entriesLBA int64
 }
 
-// gptEntry is one partition; sectors are inclusive.
-type gptEntry struct {
-	Type, ID    guid
+// GPTEntry is one partition; sectors are inclusive.
+type GPTEntry struct {
+	Type, ID    GUID
 	First, Last int64
 	Attributes  uint64
 	Name        string
 }
 
-func (t *gptTable) u64(at int) int64       { return int64(binary.LittleEndian.Uint64(t.header[at:])) }
-func (t *gptTable) set64(at int, v int64)  { binary.LittleEndian.PutUint64(t.header[at:], uint64(v)) }
-func (t *gptTable) set32(at int, v uint32) { binary.LittleEndian.PutUint32(t.header[at:], v) }
+func (t *GPT) u64(at int) int64       { return int64(binary.LittleEndian.Uint64(t.header[at:])) }
+func (t *GPT) set64(at int, v int64)  { binary.LittleEndian.PutUint64(t.header[at:], uint64(v)) }
+func (t *GPT) set32(at int, v uint32) { binary.LittleEndian.PutUint32(t.header[at:], v) }
+
+// usable are the first and the last sector that a partition may have.
+func (t *GPT) Usable() (first, last int64) { return t.u64(atFirstUsable), t.u64(atLastUsable) }
 
 // Offsets in the header.
 const (
@@ -89,20 +92,20 @@ const (
 	atEntriesCRC                         = 88
 )
 
-// readGPT reads and checks the primary table of a disk with the given sector size. errNoGPT: there
+// ReadGPT reads and checks the primary table of a disk with the given sector size. errNoGPT: there
 // is none.
-func readGPT(r io.ReaderAt, size, sector int64) (*gptTable, error) {
+func ReadGPT(r io.ReaderAt, size, sector int64) (*GPT, error) {
 	raw := make([]byte, gptHeaderSize)
 	if size < 3*sector {
-		return nil, errNoGPT
+		return nil, ErrNoGPT
 	}
 	if _, err := r.ReadAt(raw, sector); err != nil {
 		return nil, fmt.Errorf("reading the partition table: %w", err)
 	}
 	if string(raw[:8]) != gptSignature {
-		return nil, errNoGPT
+		return nil, ErrNoGPT
 	}
-	t := &gptTable{sector: sector, header: raw}
+	t := &GPT{Sector: sector, header: raw}
 	if n := int64(binary.LittleEndian.Uint32(raw[12:])); n < gptHeaderSize || n > sector {
 		return nil, fmt.Errorf("the partition table's header has %d bytes; %d to %d are allowed", n, gptHeaderSize, sector)
 	} else if n > gptHeaderSize { // the rest belongs to the checksum
@@ -126,14 +129,14 @@ func readGPT(r io.ReaderAt, size, sector int64) (*gptTable, error) {
 	return t, t.checkEntries(size)
 }
 
-func (t *gptTable) headerCRC() uint32 {
+func (t *GPT) headerCRC() uint32 {
 	h := bytes.Clone(t.header)
 	clear(h[atHeaderCRC : atHeaderCRC+4])
 	return crc32.ChecksumIEEE(h)
 }
 
 // checkHeader checks what the header says of places and sizes, and makes room for the entries.
-func (t *gptTable) checkHeader(size int64) error {
+func (t *GPT) checkHeader(size int64) error {
 	count := int64(binary.LittleEndian.Uint32(t.header[atCount:]))
 	entry := int64(binary.LittleEndian.Uint32(t.header[atEntriesSize:]))
 	t.entriesLBA = t.u64(atEntriesLBA)
@@ -141,7 +144,7 @@ func (t *gptTable) checkHeader(size int64) error {
 		return fmt.Errorf("the partition table has %d entries of %d bytes; 1 to %d of 128 to 4096 are allowed", count, entry, maxEntries)
 	}
 	t.entrySize, t.entries = int(entry), make([]byte, count*entry)
-	sectors := size / t.sector
+	sectors := size / t.Sector
 	first, last := t.u64(atFirstUsable), t.u64(atLastUsable)
 	switch { // that the table is of a larger disk is no fault while its partitions lie on this one
 	case t.u64(atMyLBA) != 1:
@@ -156,43 +159,43 @@ func (t *gptTable) checkHeader(size int64) error {
 
 // checkEntries refuses partitions that do not lie on the disk. Those that overlap, or begin before the first
 // usable sector, are odd but read by everybody: in images for DVD and disk the first partition is all of it.
-func (t *gptTable) checkEntries(size int64) error {
-	parts := t.partitions()
+func (t *GPT) checkEntries(size int64) error {
+	parts := t.Entries()
 	for _, i := range slices.Sorted(maps.Keys(parts)) {
-		if e := parts[i]; e.First < 0 || e.Last < e.First || e.Last >= size/t.sector {
-			return fmt.Errorf("partition %d lies in sectors %d to %d, but the disk has %d", i, e.First, e.Last, size/t.sector)
+		if e := parts[i]; e.First < 0 || e.Last < e.First || e.Last >= size/t.Sector {
+			return fmt.Errorf("partition %d lies in sectors %d to %d, but the disk has %d", i, e.First, e.Last, size/t.Sector)
 		}
 	}
 	return nil
 }
 
 // numbered returns the partitions in the order of their numbers.
-func (t *gptTable) numbered() []Partition {
-	parts := t.partitions()
+func (t *GPT) numbered() []Partition {
+	parts := t.Entries()
 	var out []Partition
 	for _, n := range slices.Sorted(maps.Keys(parts)) {
 		e := parts[n]
-		out = append(out, Partition{Number: n, Offset: e.First * t.sector, Length: (e.Last - e.First + 1) * t.sector})
+		out = append(out, Partition{Number: n, Offset: e.First * t.Sector, Length: (e.Last - e.First + 1) * t.Sector})
 	}
 	return out
 }
 
 // entrySectors is how many sectors the entries take.
-func (t *gptTable) entrySectors() int64 {
-	return (int64(len(t.entries)) + t.sector - 1) / t.sector
+func (t *GPT) entrySectors() int64 {
+	return (int64(len(t.entries)) + t.Sector - 1) / t.Sector
 }
 
 // partitions returns the entries in use by their number, which starts at 1.
-func (t *gptTable) partitions() map[int]gptEntry {
-	out := map[int]gptEntry{}
+func (t *GPT) Entries() map[int]GPTEntry {
+	out := map[int]GPTEntry{}
 	for i := 0; i*t.entrySize < len(t.entries); i++ {
 		raw := t.entries[i*t.entrySize:][:128]
-		e := gptEntry{
-			Type: guid(raw[:16]), ID: guid(raw[16:32]),
+		e := GPTEntry{
+			Type: GUID(raw[:16]), ID: GUID(raw[16:32]),
 			First: int64(binary.LittleEndian.Uint64(raw[32:])), Last: int64(binary.LittleEndian.Uint64(raw[40:])),
 			Attributes: binary.LittleEndian.Uint64(raw[48:]), Name: name(raw[56:128]),
 		}
-		if e.Type != (guid{}) {
+		if e.Type != (GUID{}) {
 			out[i+1] = e
 		}
 	}
@@ -212,7 +215,7 @@ func name(raw []byte) string {
 }
 
 // encode writes an entry as it lies on the disk.
-func (e gptEntry) encode(raw []byte) {
+func (e GPTEntry) encode(raw []byte) {
 	clear(raw)
 	copy(raw, e.Type[:])
 	copy(raw[16:], e.ID[:])
@@ -225,10 +228,10 @@ func (e gptEntry) encode(raw []byte) {
 }
 
 // add puts a partition into the first free entry and returns its number.
-func (t *gptTable) add(e gptEntry) (int, error) {
+func (t *GPT) Add(e GPTEntry) (int, error) {
 	for i := 0; i*t.entrySize < len(t.entries); i++ {
 		raw := t.entries[i*t.entrySize:][:t.entrySize]
-		if guid(raw[:16]) != (guid{}) {
+		if GUID(raw[:16]) != (GUID{}) {
 			continue
 		}
 		e.encode(raw)
@@ -238,12 +241,13 @@ func (t *gptTable) add(e gptEntry) (int, error) {
 }
 
 // fit moves the table's end to the disk's end.
-func (t *gptTable) fit(size int64) error {
-	last := size/t.sector - 1
+func (t *GPT) fit(size int64) error {
+	last := size/t.Sector - 1
 	usable := last - t.entrySectors() - 1
-	for i, e := range t.partitions() {
+	for i, e := range t.Entries() {
 		if e.Last > usable {
-			return fmt.Errorf("partition %d ends in sector %d, which leaves no room for the backup partition table: sector %d is the last that may be used", i, e.Last, usable)
+			return fmt.Errorf("partition %d ends in sector %d, which leaves no room for the backup partition table: sector %d is the "+
+				"last that may be used", i, e.Last, usable)
 		}
 	}
 	t.set64(atAlternate, last)
@@ -252,21 +256,21 @@ func (t *gptTable) fit(size int64) error {
 }
 
 // write writes the backup copy first, then the primary.
-func (t *gptTable) write(w io.WriterAt) error {
+func (t *GPT) Write(w io.WriterAt) error {
 	t.set32(atEntriesCRC, crc32.ChecksumIEEE(t.entries))
 	last := t.u64(atAlternate)
-	backup := &gptTable{sector: t.sector, header: bytes.Clone(t.header), entries: t.entries}
+	backup := &GPT{Sector: t.Sector, header: bytes.Clone(t.header), entries: t.entries}
 	backup.set64(atMyLBA, last)
 	backup.set64(atAlternate, 1)
 	backup.set64(atEntriesLBA, last-t.entrySectors())
-	for _, c := range []*gptTable{backup, t} {
+	for _, c := range []*GPT{backup, t} {
 		c.set32(atHeaderCRC, c.headerCRC())
-		sector := make([]byte, t.sector)
+		sector := make([]byte, t.Sector)
 		copy(sector, c.header)
-		if _, err := w.WriteAt(c.entries, c.u64(atEntriesLBA)*t.sector); err != nil {
+		if _, err := w.WriteAt(c.entries, c.u64(atEntriesLBA)*t.Sector); err != nil {
 			return fmt.Errorf("writing the partition entries: %w", err)
 		}
-		if _, err := w.WriteAt(sector, c.u64(atMyLBA)*t.sector); err != nil {
+		if _, err := w.WriteAt(sector, c.u64(atMyLBA)*t.Sector); err != nil {
 			return fmt.Errorf("writing the partition table: %w", err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/billet-metal/billet/disk/efi"
+	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -46,14 +46,20 @@ func TestSelectMembers(t *testing.T) {
 		{"two of any size take the smallest", all, []map[string]any{any100, any100}, "sda sdb", ""},
 		{"in the order of the hints", all, []map[string]any{{"serial": "s-sdd"}, any100}, "sdd sda", ""},
 		{"a hint takes what is not there without one", all, []map[string]any{{"serial": "s-sdf"}, {"serial": "s-sde"}}, "sdf sde", ""},
-		{"one disk is not two", all, []map[string]any{{"serial": "s-sda"}, {"serial": "s-sda"}}, "", "physical_disks[1]: no disk matches the root device hints (serial: s-sda)"},
+		{"one disk is not two", all, []map[string]any{{"serial": "s-sda"}, {"serial": "s-sda"}}, "",
+			"physical_disks[1]: no disk matches the root device hints (serial: s-sda)"},
 		{"an array is no member", all, []map[string]any{{"serial": "s-md0"}, any100}, "", "serial s-md0: it is an array itself"},
-		{"nor is a member of another", all, []map[string]any{{"serial": "s-sdh"}, any100}, "", "serial s-sdh: part of the software RAID /dev/md0"},
+		{"nor is a member of another", all, []map[string]any{{"serial": "s-sdh"}, any100}, "",
+			"serial s-sdh: part of the software RAID /dev/md0"},
 		{"removable", all, []map[string]any{{"serial": "s-sdg"}, any100}, "", "serial s-sdg: removable"},
-		{"sectors that differ", all, nil, "", "/dev/sda has sectors of 512 bytes and /dev/nvme0n1 of 4096: the disks of software RAID must have the same; choose them with physical_disks"},
-		{"too few", all[4:9], nil, "", "software RAID needs at least 2 disks, but this machine has 0 that can be taken without physical_disks; not taken: /dev/sde, 1.0 GiB, serial s-sde: smaller than 4 GiB; /dev/md0"},
+		{"sectors that differ", all, nil, "",
+			"/dev/sda has sectors of 512 bytes and /dev/nvme0n1 of 4096: the disks of software RAID must have the same; choose them " +
+				"with physical_disks"},
+		{"too few", all[4:9], nil, "", "software RAID needs at least 2 disks, but this machine has 0 that can be taken without " +
+			"physical_disks; not taken: /dev/sde, 1.0 GiB, serial s-sde: smaller than 4 GiB; /dev/md0"},
 		{"none", nil, nil, "", "but this machine has 0 that can be taken"},
-		{"a hint that cannot be read", all, []map[string]any{{"size": "> big"}, any100}, "", `physical_disks[0]: root device hint size: "> big": "big" is not a number`},
+		{"a hint that cannot be read", all, []map[string]any{{"size": "> big"}, any100}, "",
+			`physical_disks[0]: root device hint size: "> big": "big" is not a number`},
 	} {
 		before := fmt.Sprint(tt.disks)
 		got, err := SelectMembers(tt.disks, tt.hints)
@@ -61,7 +67,7 @@ func TestSelectMembers(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", tt.name, named(got), err, tt.want)
 		}
 		if tt.err != "" {
-			wantError(t, err, tt.err)
+			disktest.WantError(t, err, tt.err)
 		}
 		if fmt.Sprint(tt.disks) != before {
 			t.Errorf("%s: the caller's list was changed", tt.name)
@@ -82,11 +88,12 @@ func TestOccupied(t *testing.T) {
 		make       func(d *Device)
 	}{
 		{"blank", "", func(*Device) {}},
-		{"dirt that is nothing", "", func(d *Device) { d.WriteAt(bytes.Repeat([]byte{dirt}, 1<<20), 1<<20) }},
-		{"a GPT", "a partition table with 1 partitions", func(d *Device) { run(t, "sgdisk", "--new=1:2048:4095", d.Path()) }},
-		{"an empty GPT", "an empty partition table", func(d *Device) { run(t, "sgdisk", "--clear", d.Path()) }},
-		{"an MBR", "a partition table with 1 partitions", func(d *Device) { feed(t, "2048,2048,83\n", "sfdisk", "--label", "dos", d.Path()) }},
-		{"ext4", "a file system or volume (ext4)", func(d *Device) { run(t, "mke2fs", "-q", "-t", "ext4", d.Path()) }},
+		{"dirt that is nothing", "", func(d *Device) { d.WriteAt(bytes.Repeat([]byte{disktest.Dirt}, 1<<20), 1<<20) }},
+		{"a GPT", "a partition table with 1 partitions", func(d *Device) { disktest.Run(t, "sgdisk", "--new=1:2048:4095", d.Path()) }},
+		{"an empty GPT", "an empty partition table", func(d *Device) { disktest.Run(t, "sgdisk", "--clear", d.Path()) }},
+		{"an MBR", "a partition table with 1 partitions",
+			func(d *Device) { disktest.Feed(t, "2048,2048,83\n", "sfdisk", "--label", "dos", d.Path()) }},
+		{"ext4", "a file system or volume (ext4)", func(d *Device) { disktest.Run(t, "mke2fs", "-q", "-t", "ext4", d.Path()) }},
 		{"LVM", "a file system or volume (lvm)", func(d *Device) { d.WriteAt([]byte("LVM2 001"), 0x218) }},
 		{"RAID", "a file system or volume (linux_raid_member)", func(d *Device) { d.WriteAt([]byte("\xfc\x4e\x2b\xa9"), 4096) }},
 	} {
@@ -118,22 +125,23 @@ func TestDivide(t *testing.T) {
 			}
 		}
 	}
-	if b[20<<20] != dirt {
+	if b[20<<20] != disktest.Dirt {
 		t.Error("the middle of a partition was written, which takes hours on a large disk")
 	}
-	if out := run(t, "sgdisk", "--verify", d.Path()); !strings.Contains(out, "No problems found") {
+	if out := disktest.Run(t, "sgdisk", "--verify", d.Path()); !strings.Contains(out, "No problems found") {
 		t.Error(out)
 	}
 	for n, code := range map[int]string{1: "EF02", 2: "EF00", 3: "FD00"} {
-		if out := run(t, "sgdisk", "--print", d.Path()); !strings.Contains(out, code) {
+		if out := disktest.Run(t, "sgdisk", "--print", d.Path()); !strings.Contains(out, code) {
 			t.Errorf("partition %d is no %s:\n%s", n, code, out)
 		}
 	}
 	before := contents(t, d)
-	for _, bad := range []Partition{{Number: 1, Offset: 31 << 20, Length: 2 << 20}, {Number: 1, Offset: 1 << 62, Length: 1 << 62}, {Number: 1, Offset: -1, Length: 5}} {
-		wantError(t, Divide(d, []Partition{bad}), "ends behind the disk's 33554432 bytes")
+	for _, bad := range []Partition{{Number: 1, Offset: 31 << 20, Length: 2 << 20}, {Number: 1, Offset: 1 << 62, Length: 1 << 62},
+		{Number: 1, Offset: -1, Length: 5}} {
+		disktest.WantError(t, Divide(d, []Partition{bad}), "ends behind the disk's 33554432 bytes")
 	}
-	if firstDifference(before, contents(t, d)) >= 0 {
+	if disktest.FirstDifference(before, contents(t, d)) >= 0 {
 		t.Error("a refused division changed the disk")
 	}
 }
@@ -153,7 +161,7 @@ func TestUnboot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	table := run(t, "sgdisk", "--print", d.Path())
+	table := disktest.Run(t, "sgdisk", "--print", d.Path())
 	if err := Unboot(d); err != nil {
 		t.Fatal(err)
 	}
@@ -161,18 +169,18 @@ func TestUnboot(t *testing.T) {
 	if len(bytes.Trim(b[:440], "\x00")) != 0 || len(bytes.Trim(b[1<<20:10<<20], "\x00")) != 0 {
 		t.Error("something that boots is left")
 	}
-	if string(b[10<<20+7:][:4]) != "code" || run(t, "sgdisk", "--print", d.Path()) != table {
+	if string(b[10<<20+7:][:4]) != "code" || disktest.Run(t, "sgdisk", "--print", d.Path()) != table {
 		t.Error("the array or the table was touched")
 	}
 	plain := dirtyDisk(t, 8<<20)
-	wantError(t, Unboot(plain), "no GUID partition table")
+	disktest.WantError(t, Unboot(plain), "no GUID partition table")
 }
 
 // A partition moves to a disk of its own, whole, and is empty where it was.
 func TestMove(t *testing.T) {
 	from, to := dirtyDisk(t, 16<<20), dirtyDisk(t, 8<<20)
 	p := Partition{Number: 2, Offset: 4 << 20, Length: 5<<20 + 512}
-	fat := fatImage(t, 12, 1<<20, "EFI/BOOT/BOOTX64.EFI")
+	fat := disktest.FATImage(t, 12, 1<<20, "EFI/BOOT/BOOTX64.EFI")
 	if _, err := from.WriteAt(fat, p.Offset); err != nil {
 		t.Fatal(err)
 	}
@@ -182,19 +190,20 @@ func TestMove(t *testing.T) {
 	if err := Move(to, from, p); err != nil {
 		t.Fatal(err)
 	}
-	if at := firstDifference(fat, contents(t, to)[:len(fat)]); at >= 0 {
+	if at := disktest.FirstDifference(fat, contents(t, to)[:len(fat)]); at >= 0 {
 		t.Errorf("byte %d differs", at)
 	}
 	if HasFAT(from, p) || !HasFAT(to, Partition{Length: to.Size()}) {
 		t.Error("the file system is not where it should be")
 	}
 	b := contents(t, from)
-	if b[p.Offset-1] != dirt || b[p.Offset+p.Length] != dirt {
+	if b[p.Offset-1] != disktest.Dirt || b[p.Offset+p.Length] != disktest.Dirt {
 		t.Error("something beside the partition was written")
 	}
 	before := contents(t, to)
-	wantError(t, Move(to, from, Partition{Number: 7, Offset: 0, Length: 9 << 20}), "partition 7 has 9437184 bytes (9.0 MiB), but where it is to go there are 8388608 (8.0 MiB)")
-	if firstDifference(before, contents(t, to)) >= 0 {
+	disktest.WantError(t, Move(to, from, Partition{Number: 7, Offset: 0, Length: 9 << 20}),
+		"partition 7 has 9437184 bytes (9.0 MiB), but where it is to go there are 8388608 (8.0 MiB)")
+	if disktest.FirstDifference(before, contents(t, to)) >= 0 {
 		t.Error("a refused move wrote something")
 	}
 }
@@ -208,72 +217,11 @@ func TestOpenToRead(t *testing.T) {
 	}
 	defer r.Close()
 	b := make([]byte, 10)
-	if _, err := r.ReadAt(b, 77); err != nil || b[0] != dirt {
+	if _, err := r.ReadAt(b, 77); err != nil || b[0] != disktest.Dirt {
 		t.Errorf("% x, %v", b, err)
 	}
 	if _, err := r.WriteAt(b, 0); err == nil {
 		t.Error("it was written")
-	}
-}
-
-// Every disk of a mirror has its entry, the first disk's first; entries of disks that an earlier
-// deployment had more are gone, and an ordinary deployment leaves but its own.
-func TestInstallLoaders(t *testing.T) {
-	v := efi.Variables{Dir: t.TempDir()}
-	one, two, three := bootable(t), bootable(t), bootable(t)
-	entries := func() string {
-		order, err := v.BootOrder()
-		if err != nil {
-			t.Fatal(err)
-		}
-		files, err := filepath.Glob(filepath.Join(v.Dir, "Boot0*"))
-		if err != nil || len(files) != len(order) {
-			t.Errorf("the firmware has the entries %v, but the order %v (%v)", files, order, err)
-		}
-		var texts []string
-		for _, n := range order {
-			raw, err := os.ReadFile(filepath.Join(v.Dir, fmt.Sprintf("Boot%04X-8be4df61-93ca-11d2-aa0d-00e098032b8c", n)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := efi.Description(raw[4:])
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts = append(texts, text)
-		}
-		return strings.Join(texts, "; ")
-	}
-	for _, tt := range []struct {
-		disks []Disk
-		want  string
-	}{
-		{[]Disk{one, two, three}, "Billet instance; Billet instance, disk 2; Billet instance, disk 3"},
-		{[]Disk{three, one}, "Billet instance; Billet instance, disk 2"},
-		{[]Disk{three, one}, "Billet instance; Billet instance, disk 2"},
-	} {
-		loaders, numbers, err := InstallLoaders(tt.disks, v)
-		if err != nil || len(loaders) != len(tt.disks) || len(numbers) != len(tt.disks) {
-			t.Fatalf("%v, %v, %v", loaders, numbers, err)
-		}
-		order, err := v.BootOrder()
-		if got := entries(); err != nil || got != tt.want || fmt.Sprint(order) != fmt.Sprint(numbers) {
-			t.Errorf("entries %s in the order %v, want %s in the order %v (%v)", got, order, tt.want, numbers, err)
-		}
-		for i, d := range tt.disks {
-			if loaders[i].PartUUID != ESP(d) {
-				t.Errorf("loader %d is on %s, want %s", i, loaders[i].PartUUID, ESP(d))
-			}
-		}
-	}
-	if _, _, err := InstallLoader(one, v); err != nil || entries() != "Billet instance" {
-		t.Errorf("an ordinary deployment leaves %s, %v", entries(), err)
-	}
-	before := entries()
-	_, _, err := InstallLoaders([]Disk{one, dirtyDisk(t, 8<<20)}, v)
-	wantError(t, err, "disk 2 of 2: the image has no EFI system partition")
-	if entries() != before {
-		t.Error("entries were made though one disk cannot boot")
 	}
 }
 

@@ -58,14 +58,14 @@ func overwrite(ctx context.Context, d Disk, p Passes, progress func(what string,
 			write = func(at, length int64) error { return r.write(d, at, length) }
 			check = func() error { return r.check(d) }
 		}
-		for at := int64(0); at < d.Size(); at += zeroChunk {
+		for at := int64(0); at < d.Size(); at += ZeroChunk {
 			if ctx.Err() != nil {
 				return fmt.Errorf("erasing: stopped at byte %d of %d (%s): %w", at, d.Size(), what, context.Cause(ctx))
 			}
-			if err := write(at, min(zeroChunk, d.Size()-at)); err != nil {
+			if err := write(at, min(ZeroChunk, d.Size()-at)); err != nil {
 				return err
 			}
-			progress(what, (int64(i)*d.Size()+min(at+zeroChunk, d.Size()))/int64(p.count()))
+			progress(what, (int64(i)*d.Size()+min(at+ZeroChunk, d.Size()))/int64(p.count()))
 		}
 		if err := d.Sync(); err != nil {
 			return err
@@ -92,11 +92,11 @@ func newNoise() (*noise, error) {
 	if err != nil {
 		return nil, err
 	}
-	buf, err := alignedBuffer(noiseSize)
+	buf, err := AlignedBuffer(noiseSize)
 	return &noise{block, buf}, err
 }
 
-func (n *noise) free() { freeBuffer(n.buf) }
+func (n *noise) free() { FreeBuffer(n.buf) }
 
 // at fills p with what belongs at an offset, a multiple of 16.
 func (n *noise) at(p []byte, off int64) {

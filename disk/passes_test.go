@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/billet-metal/billet/disk/disktest"
 )
 
 // blankDisk is a disk that reads as zeros.
@@ -37,7 +39,8 @@ func TestOverwritePasses(t *testing.T) {
 		d := dirtyDisk(t, size)
 		before := contents(t, d)
 		var told []string
-		got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{Passes: tt.passes}, func(what string, done int64) { told = append(told, fmt.Sprint(what, " ", done)) })
+		got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{Passes: tt.passes},
+			func(what string, done int64) { told = append(told, fmt.Sprint(what, " ", done)) })
 		if err != nil || got.Method != tt.says || got.Verified != "64 samples read back" {
 			t.Errorf("%+v: %+v, %v", tt.passes, got, err)
 		}
@@ -63,7 +66,7 @@ func TestOverwritePasses(t *testing.T) {
 
 func TestNoPassIsNoErase(t *testing.T) {
 	_, err := Erase(t.Context(), dirtyDisk(t, 4<<20), Hardware{}, EraseOptions{Passes: Passes{NoZeros: true}}, silent)
-	wantError(t, err, "overwriting with no pass erases nothing")
+	disktest.WantError(t, err, "overwriting with no pass erases nothing")
 }
 
 // deafAt takes no write that reaches an offset.
@@ -82,7 +85,7 @@ func (d deafAt) WriteAt(p []byte, off int64) (int, error) {
 func TestRandomPassesAreReadBack(t *testing.T) {
 	for _, off := range []int64{0, 8<<20 - 1} {
 		_, err := Erase(t.Context(), deafAt{dirtyDisk(t, 8<<20), off}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
-		wantError(t, err, "of the disk are not what was written: the disk is failing or lies")
+		disktest.WantError(t, err, "of the disk are not what was written: the disk is failing or lies")
 	}
 }
 
@@ -93,7 +96,7 @@ func (failsAt) WriteAt([]byte, int64) (int, error) { return 0, errors.New("mediu
 
 func TestARandomPassThatFails(t *testing.T) {
 	_, err := Erase(t.Context(), failsAt{dirtyDisk(t, 4<<20)}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
-	wantError(t, err, "medium error")
+	disktest.WantError(t, err, "medium error")
 }
 
 func TestPassesStop(t *testing.T) {
@@ -103,7 +106,7 @@ func TestPassesStop(t *testing.T) {
 			cancel(errors.New("asked to"))
 		}
 	})
-	wantError(t, err, "erasing: stopped at byte 0 of 4194304 (overwriting, pass 3 of 4): asked to")
+	disktest.WantError(t, err, "erasing: stopped at byte 0 of 4194304 (overwriting, pass 3 of 4): asked to")
 }
 
 // The same data comes out wherever one begins to read it.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/disk/nvme"
 	"github.com/billet-metal/billet/disk/scsi"
 )
@@ -73,16 +74,23 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 	}{
 		{"sanitize", &flash{sanicap: 3, oacs: 2}, nil, both, "NVMe sanitize (crypto erase), 64 marks gone", "", true},
 		{"format", &flash{oacs: 2}, nil, both,
-			"NVMe format (user data erase), 64 marks gone; not by NVMe sanitize: not supported: the controller knows neither crypto nor block erase (SANICAP 0x0)", "", true},
+			"NVMe format (user data erase), 64 marks gone; not by NVMe sanitize: not supported: the controller knows neither crypto " +
+				"nor block erase (SANICAP 0x0)", "", true},
 		{"neither", &flash{}, nil, both,
-			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto nor block erase (SANICAP 0x0), not by NVMe format: not supported: the controller has no Format NVM (OACS 0x0)", "", true},
+			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto " +
+				"nor block erase (SANICAP 0x0), not by NVMe format: not supported: the controller has no Format NVM (OACS 0x0)", "", true},
 		{"not allowed to", &flash{sanicap: 3, oacs: 2}, nil, EraseOptions{ATA: true}, "overwritten with zeros, 64 samples read back", "", true},
-		{"fails", &flash{oacs: 2, broken: true}, nil, both, "", "NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
+		{"fails", &flash{oacs: 2, broken: true}, nil, both, "",
+			"NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
 		{"fails, then overwritten", &flash{oacs: 2, broken: true}, nil, EraseOptions{NVMe: true, Overwrite: true},
-			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto nor block erase (SANICAP 0x0), not by NVMe format: formatting (user data erase): NVMe status 0x6: internal error", "", true},
-		{"lies", &flash{sanicap: 1, lies: true}, nil, both, "", "NVMe sanitize: byte 0 of the disk is as before though it says that it was erased (crypto erase): it lies", false},
+			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto " +
+				"nor block erase (SANICAP 0x0), not by NVMe format: formatting (user data erase): NVMe status 0x6: internal error", "", true},
+		{"lies", &flash{sanicap: 1, lies: true}, nil, both, "",
+			"NVMe sanitize: byte 0 of the disk is as before though it says that it was erased (crypto erase): it lies", false},
 		{"SCSI without any", nil, &bareSCSI{}, both,
-			"overwritten with zeros, 64 samples read back; not by ATA security erase: not supported: it is no ATA disk: illegal request (sense 0x05, 0x20/0x00), not by SCSI sanitize: not supported: the disk does not tell its commands: illegal request (sense 0x05, 0x20/0x00)", "", true},
+			"overwritten with zeros, 64 samples read back; not by ATA security erase: not supported: it is no ATA disk: illegal " +
+				"request (sense 0x05, 0x20/0x00), not by SCSI sanitize: not supported: the disk does not tell its commands: illegal " +
+				"request (sense 0x05, 0x20/0x00)", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const size = 4 << 20
@@ -181,7 +189,8 @@ func TestUnlock(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	wantError(t, Hardware{SCSI: locked{}}.Unlock(t.Context()), "the disk is locked with a password that is not the one of an interrupted erase")
+	disktest.WantError(t, Hardware{SCSI: locked{}}.Unlock(t.Context()),
+		"the disk is locked with a password that is not the one of an interrupted erase")
 }
 
 // busySCSI is a SCSI disk in a sanitize that an earlier erase began: until it has ended, and its failure was

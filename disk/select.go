@@ -20,11 +20,13 @@ var outside = []string{"usb", "fc", "iscsi"}
 //
 // Without hints it is the smallest disk of at least 4 GiB inside the machine; among equals the first
 // by path, else by its own identity, because these stay when names move. Disks on USB, on a fibre
-// channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that matches them all; when several do,
+// channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that
+// matches them all; when several do,
 // the smallest, as without hints; when the smallest are equal the choice is refused, because only
 // names would tell them apart and names move between boots, and so it is when a hint was to name one
 // disk (an exact serial, wwn, hctl or by_path) but fits several. Removable and read-only disks and
-// those that a software RAID array is running on are never chosen; the arrays themselves are. Errors list the disks seen and why each was not taken.
+// those that a software RAID array is running on are never chosen; the arrays themselves are. Errors list the disks
+// seen and why each was not taken.
 func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	hints, err := parseHints(raw)
 	if err != nil {
@@ -111,7 +113,8 @@ func ambiguous(hints []hint, fit []wire.Disk, why string) error {
 	for _, d := range fit {
 		names = append(names, describe(d))
 	}
-	return fmt.Errorf("the root device hints (%s) match %d disks, %s, so the choice would be left to chance: add serial, wwn, hctl or by_path; matching: %s",
+	return fmt.Errorf("the root device hints (%s) match %d disks, %s, so the choice would be left to chance: add serial, wwn, "+
+		"hctl or by_path; matching: %s",
 		list(hints), len(fit), why, strings.Join(names, "; "))
 }
 
@@ -125,7 +128,7 @@ func list(hints []hint) string {
 
 // describe names a disk for people.
 func describe(d wire.Disk) string {
-	parts := []string{d.Name, human(d.Size)}
+	parts := []string{d.Name, HumanSize(d.Size)}
 	for _, p := range []struct{ label, value string }{{"model", d.Model}, {"serial", d.Serial}, {"path", d.ByPath}} {
 		if p.value != "" {
 			parts = append(parts, p.label+" "+p.value)

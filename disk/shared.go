@@ -32,7 +32,7 @@ var sharedSignatures = []signature{
 var gpfs = []byte("NSD descriptor for")
 
 // sharedTypes are partition types that only such file systems use.
-var sharedTypes = map[guid]string{
+var sharedTypes = map[GUID]string{
 	mustGUID("aa31e02a-400f-11db-9590-000c2911d1b8"): "VMFS (VMware)",
 	mustGUID("381cfccc-7288-11e0-92ee-000c2911d0b2"): "vSAN (VMware)",
 	mustGUID("77719a0c-a4a0-11e3-a47e-000c29745a24"): "Virsto (VMware)",
@@ -44,39 +44,39 @@ const mbrVMFS = 0xfb
 // Shared says which file system on a disk other machines may be using, and where; "" when none is known.
 // Local members of ZFS, LVM, md or Ceph are the machine's own and not meant.
 func Shared(d Disk) (string, error) {
-	kind, err := sharedIn(window{d, 0, d.Size()})
+	kind, err := sharedIn(Within(d, 0, d.Size()))
 	if kind != "" || err != nil {
 		return kind, err
 	}
-	if t, err := readGPT(d, d.Size(), d.SectorSize()); err == nil {
+	if t, err := ReadGPT(d, d.Size(), d.SectorSize()); err == nil {
 		for _, p := range t.numbered() {
-			if kind := sharedTypes[t.partitions()[p.Number].Type]; kind != "" {
+			if kind := sharedTypes[t.Entries()[p.Number].Type]; kind != "" {
 				return fmt.Sprintf("%s in partition %d", kind, p.Number), nil
 			}
 		}
 	}
-	if m, err := readMBR(d); err == nil && m != nil {
+	if m, err := ReadMBR(d); err == nil && m != nil {
 		for i := range 4 {
-			if m.entry(i).kind == mbrVMFS {
+			if m.Entry(i).Kind == mbrVMFS {
 				return fmt.Sprintf("VMFS (VMware) in partition %d", i+1), nil
 			}
 		}
 	}
-	for _, p := range partitions(d) {
-		kind, err := sharedIn(window{d, p.offset, p.length})
+	for _, p := range Areas(d) {
+		kind, err := sharedIn(Within(d, p.Offset, p.Length))
 		if err != nil {
 			return "", err
 		}
 		if kind != "" {
-			return fmt.Sprintf("%s in the partition at byte %d", kind, p.offset), nil
+			return fmt.Sprintf("%s in the partition at byte %d", kind, p.Offset), nil
 		}
 	}
 	return "", nil
 }
 
-func sharedIn(w window) (string, error) {
+func sharedIn(w Window) (string, error) {
 	head := make([]byte, min(32<<10, w.length))
-	if err := readFull(w, head, 0); err != nil {
+	if err := ReadPadded(w, head, 0); err != nil {
 		return "", err
 	}
 	if i := bytes.Index(head, gpfs); i >= 0 && strings.Contains(string(head[i:min(len(head), i+512)]), "GPFS") {
@@ -84,7 +84,7 @@ func sharedIn(w window) (string, error) {
 	}
 	for _, s := range sharedSignatures {
 		magic := make([]byte, len(s.magic))
-		if err := readFull(w, magic, s.at); err != nil {
+		if err := ReadPadded(w, magic, s.at); err != nil {
 			return "", err
 		}
 		if string(magic) == s.magic {

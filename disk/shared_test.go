@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -25,7 +26,7 @@ func TestShared(t *testing.T) {
 		}
 	}
 	program := func(args ...string) func(t *testing.T, path string) {
-		return func(t *testing.T, path string) { run(t, args[0], append(args[1:], path)...) }
+		return func(t *testing.T, path string) { disktest.Run(t, args[0], append(args[1:], path)...) }
 	}
 	ocfs2 := func(t *testing.T, path string) {
 		cmd := exec.Command("mkfs.ocfs2", "-q", "-F", "--fs-features=local", path)
@@ -49,9 +50,9 @@ func TestShared(t *testing.T) {
 		{"nothing", "", "", func(*testing.T, string) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := sparse(t, "whole", 200<<20)
+			path := disktest.Sparse(t, "whole", 200<<20)
 			tt.make(t, path)
-			out, _ := tryRun("blkid", "-p", "-o", "value", "-s", "TYPE", path)
+			out, _ := disktest.TryRun("blkid", "-p", "-o", "value", "-s", "TYPE", path)
 			if got := strings.TrimSpace(out); got != tt.blkid && tt.name != "LVM" { // whose label has a checksum
 				t.Errorf("blkid finds %q, the test wants %q", got, tt.blkid)
 			}
@@ -59,9 +60,9 @@ func TestShared(t *testing.T) {
 				t.Errorf("found %q, %v; want %q", got, err, tt.want)
 			}
 			// The same in a logical partition.
-			disk := sparse(t, "disk", 260<<20)
-			feed(t, "label: dos\n2048,8192,L\n16384,,E\n20480,,L\n", "sfdisk", "--quiet", disk)
-			run(t, "dd", "if="+path, "of="+disk, "bs=1M", "seek=10", "conv=notrunc,sparse", "status=none")
+			disk := disktest.Sparse(t, "disk", 260<<20)
+			disktest.Feed(t, "label: dos\n2048,8192,L\n16384,,E\n20480,,L\n", "sfdisk", "--quiet", disk)
+			disktest.Run(t, "dd", "if="+path, "of="+disk, "bs=1M", "seek=10", "conv=notrunc,sparse", "status=none")
 			want := tt.want
 			if want != "" {
 				want += fmt.Sprintf(" in the partition at byte %d", 20480*512)
@@ -83,13 +84,13 @@ func TestSharedPartitionTypes(t *testing.T) {
 		"label: gpt\n2048,8192,6A898CC3-1DD2-11B2-99A6-080020736631\n" +
 			"16384,8192,E6D6D379-F507-44C2-A23C-238F2A3DF928": "", // ZFS and LVM
 	} {
-		path := sparse(t, "disk", 64<<20)
-		feed(t, script, "sfdisk", "--quiet", path)
+		path := disktest.Sparse(t, "disk", 64<<20)
+		disktest.Feed(t, script, "sfdisk", "--quiet", path)
 		if got, err := Shared(openDevice(t, path)); got != want || err != nil {
 			t.Errorf("%s: found %q, %v; want %q", script, got, err, want)
 		}
 	}
-	if got, err := Shared(openDevice(t, sparse(t, "small", 4096))); got != "" || err != nil {
+	if got, err := Shared(openDevice(t, disktest.Sparse(t, "small", 4096))); got != "" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -113,8 +114,8 @@ func TestPathsAreOneDisk(t *testing.T) {
 	}
 	b.PathOf = "" // nobody knows that they are one
 	_, err := Select([]wire.Disk{a, b, other}, map[string]any{"serial": "S"})
-	wantError(t, err, "match 2 disks")
-	wantError(t, Unidentified([]wire.Disk{a, b}), "have the same WWN")
+	disktest.WantError(t, err, "match 2 disks")
+	disktest.WantError(t, Unidentified([]wire.Disk{a, b}), "have the same WWN")
 	if _, err := SelectMembers(all, []map[string]any{{"serial": "S"}, {"hctl": "1:0:0:1"}}); err == nil {
 		t.Error("an array was to be made of one disk twice")
 	}

@@ -1,139 +1,137 @@
 package disk
 
 import (
-	"encoding/binary"
-	"fmt"
+	"errors"
 	"io"
-	"math"
 )
 
-// span is a part of a disk in bytes.
-type span struct{ offset, length int64 }
+// Table is the partition table that firmware and Linux go by: one of the two, or none.
+type Table struct {
+	GPT *GPT
+	MBR *MBR
+}
 
-// fitTable puts the partition table of a freshly written image right for the disk it is on: images
-// are smaller than disks, and the backup of a GUID partition table belongs at the disk's end.
-func fitTable(d Disk, imageSize int64) error {
-	of, err := tableOf(d)
+var (
+	errBareProtective = errors.New("the boot sector says that there is a GUID partition table, " +
+		"but sector 1 holds none, so nobody would find a partition")
+	errUnprotected = errors.New("there is a GUID partition table, but the boot sector does not say so (no entry of type ee at sector 1), " +
+		"so neither firmware nor Linux would look at it")
+)
+
+// ReadTable finds the table that counts. A GUID partition table counts only when the boot sector has an entry
+// of type 0xee that starts at sector 1 (UEFI Specification 2.10, 5.2.3); hybrid images for disks and DVDs
+// have one that does not count beside an MBR that does.
+func ReadTable(d Disk) (Table, error) {
+	m, err := ReadMBR(d)
+	if err != nil {
+		return Table{}, err
+	}
+	t, gptErr := ReadGPT(d, d.Size(), d.SectorSize())
+	missing := errors.Is(gptErr, ErrNoGPT)
+	switch {
+	case m != nil && m.protects():
+		if missing {
+			if err := otherSectorSize(d); err != nil {
+				return Table{}, err
+			}
+			return Table{}, errBareProtective
+		}
+		return Table{GPT: t}, gptErr
+	case m != nil:
+		return Table{MBR: m}, nil
+	case missing:
+		return Table{}, nil
+	}
+	return Table{}, errors.Join(gptErr, errUnprotected)
+}
+
+// protects reports whether the boot sector says that the disk has a GUID partition table.
+func (m *MBR) protects() bool {
+	for i := range 4 {
+		if e := m.Entry(i); e.Kind == mbrProtective && e.First == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// Partitions returns the partitions of the table that counts with their numbers, in the order of these. Those
+// that do not lie on the disk are left out.
+func Partitions(d Disk) []Partition {
+	t, err := ReadTable(d)
 	switch {
 	case err != nil:
-		return err
-	case of.mbr != nil:
-		return of.mbr.checkEnds(d)
-	case of.gpt == nil:
-		return otherSectorSize(d)
-	}
-	t := of.gpt
-	oldEnd, oldLast := t.u64(atAlternate), t.u64(atLastUsable)
-	if err := t.fit(d.Size()); err != nil {
-		return err
-	}
-	// The image's own backup lies in what is free space now. Left there, tools would find it.
-	if oldLast < oldEnd && (oldEnd+1)*t.sector <= imageSize && oldEnd < t.u64(atLastUsable) {
-		if err := d.Zero((oldLast+1)*t.sector, (oldEnd-oldLast)*t.sector); err != nil {
-			return err
-		}
-	}
-	if err := t.write(d); err != nil {
-		return err
-	}
-	return fitProtectiveMBR(d)
-}
-
-// otherSectorSize tells an image made for another sector size from one without a table: it would
-// never boot.
-func otherSectorSize(d Disk) error {
-	other := int64(512 + 4096 - d.SectorSize())
-	if _, err := readGPT(d, d.Size(), other); err == nil {
-		return fmt.Errorf("the image's partition table is made for sectors of %d bytes, but the disk has sectors of %d: use an image made for this disk", other, d.SectorSize())
+		return nil
+	case t.GPT != nil:
+		return t.GPT.numbered()
+	case t.MBR != nil:
+		return t.MBR.numbered(d)
 	}
 	return nil
 }
 
-// fitProtectiveMBR makes the protective partition cover the disk. A hybrid table stays as it is: its
-// protective partition ends before the others, and grown over them no BIOS would take the table.
-func fitProtectiveMBR(d Disk) error {
-	mbr, err := readMBR(d)
-	if err != nil || mbr == nil || mbr.used() > 1 {
-		return err
+// Areas returns where anything may lie that is or was a partition: of either table, logical ones too.
+func Areas(d Disk) []Partition {
+	var all []Partition
+	if t, err := ReadGPT(d, d.Size(), d.SectorSize()); err == nil {
+		all = t.numbered()
 	}
+	if m, err := ReadMBR(d); err == nil && m != nil {
+		all = append(all, m.numbered(d)...)
+	}
+	return all
+}
+
+// mbrExtended are the types of a partition that holds others, each behind a boot record of its own.
+var mbrExtended = map[byte]bool{0x05: true, 0x0f: true, 0x85: true}
+
+// maxLogical bounds the chain of logical partitions; Linux has fewer.
+const maxLogical = 128
+
+// Partitions lists the primary partitions, an extended one among them, and then the logical ones from 5 on.
+func (m *MBR) numbered(d Disk) []Partition {
+	sector := d.SectorSize()
+	var out, logical []Partition
 	for i := range 4 {
-		e := mbr.entry(i)
-		if e.kind == mbrProtective && e.first == 1 {
-			e.sectors = min(d.Size()/d.SectorSize()-1, math.MaxUint32)
-			mbr.set(i, e)
-			return mbr.write(d)
+		e := m.Entry(i)
+		if e.Sectors == 0 || e.Kind == mbrProtective || (e.First+e.Sectors)*sector > d.Size() {
+			continue
+		}
+		out = append(out, Partition{Number: i + 1, Offset: e.First * sector, Length: e.Sectors * sector})
+		if mbrExtended[e.Kind] && logical == nil {
+			logical = m.logical(d, e)
 		}
 	}
-	return nil
+	return append(out, logical...)
 }
 
-// mbrProtective is the type of the entry that keeps old programs off a GUID partition table.
-const mbrProtective = 0xee
-
-// mbrTable is the boot sector's four partitions.
-type mbrTable struct{ raw [512]byte }
-
-type mbrEntry struct {
-	kind           byte
-	first, sectors int64
-}
-
-// readMBR returns nil when the sector holds no partition table: a boot sector of a file system has the same
-// last two bytes, but no four sane entries. As in Linux an entry is in use when it has sectors; hybrid DVD
-// images have one of type 0 that starts at the boot sector itself.
-func readMBR(r io.ReaderAt) (*mbrTable, error) {
-	m := &mbrTable{}
-	if _, err := r.ReadAt(m.raw[:], 0); err != nil {
-		return nil, fmt.Errorf("reading the boot sector: %w", err)
-	}
-	if m.raw[510] != 0x55 || m.raw[511] != 0xaa {
-		return nil, nil
-	}
-	for i := range 4 {
-		if flag := m.raw[446+16*i]; flag != 0 && flag != active {
-			return nil, nil
+// logical follows the chain of boot records in an extended partition. Each has the logical partition, as
+// seen from itself, and the next record, as seen from the extended partition.
+func (m *MBR) logical(d Disk, extended MBREntry) []Partition {
+	sector := d.SectorSize()
+	var out []Partition
+	at, seen := extended.First, map[int64]bool{}
+	for !seen[at] && len(seen) < maxLogical { // the chain may lead in circles
+		seen[at] = true
+		r, err := ReadMBR(io.NewSectionReader(d, at*sector, 512))
+		if err != nil || r == nil {
+			break
 		}
-	}
-	if m.used() == 0 {
-		return nil, nil
-	}
-	return m, nil
-}
-
-// active is the flag of the partition that a BIOS boot sector starts.
-const active = 0x80
-
-// used is how many entries are in use.
-func (m *mbrTable) used() int {
-	n := 0
-	for i := range 4 {
-		if m.entry(i).sectors != 0 {
-			n++
+		next := int64(0)
+		for i := range 2 {
+			e := r.Entry(i)
+			switch {
+			case e.Sectors == 0:
+			case mbrExtended[e.Kind]:
+				next = extended.First + e.First
+			case (at+e.First+e.Sectors)*sector <= d.Size():
+				out = append(out, Partition{Number: 5 + len(out), Offset: (at + e.First) * sector, Length: e.Sectors * sector})
+			}
 		}
+		if next <= extended.First || next*sector+512 > d.Size() {
+			break
+		}
+		at = next
 	}
-	return n
-}
-
-func (m *mbrTable) entry(i int) mbrEntry {
-	raw := m.raw[446+16*i:]
-	return mbrEntry{kind: raw[4], first: int64(binary.LittleEndian.Uint32(raw[8:])), sectors: int64(binary.LittleEndian.Uint32(raw[12:]))}
-}
-
-// set changes an entry. Cylinder, head and sector of a new one say "too large for CHS".
-func (m *mbrTable) set(i int, e mbrEntry) {
-	raw := m.raw[446+16*i:]
-	if raw[4] == 0 {
-		copy(raw[1:4], []byte{0xfe, 0xff, 0xff})
-		copy(raw[5:8], []byte{0xfe, 0xff, 0xff})
-	}
-	raw[4] = e.kind
-	binary.LittleEndian.PutUint32(raw[8:], uint32(e.first))
-	binary.LittleEndian.PutUint32(raw[12:], uint32(e.sectors))
-}
-
-func (m *mbrTable) write(w io.WriterAt) error {
-	if _, err := w.WriteAt(m.raw[:], 0); err != nil {
-		return fmt.Errorf("writing the boot sector: %w", err)
-	}
-	return nil
+	return out
 }

@@ -3,60 +3,22 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/billet-metal/billet/disk/disktest"
 )
 
-// made keeps images: sgdisk takes a second for each.
-var made = map[int64][]byte{}
-
-// partitioned is a disk image with a GPT made by sgdisk: an EFI system partition and a root.
-func partitioned(t testing.TB, size int64) []byte {
-	t.Helper()
-	if b := made[size]; b != nil {
-		return bytes.Clone(b)
-	}
-	path := filepath.Join(t.TempDir(), "image")
-	content := pattern(int(size)) // with room for the table at both ends
-	clear(content[:1<<20])
-	clear(content[len(content)-64<<10:])
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "sgdisk", "--clear", "--new=1:2048:4095", "--typecode=1:ef00", "--new=2:4096:6143", path)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made[size] = b
-	return bytes.Clone(b)
-}
-
-// verify asks sgdisk whether the partition table is right.
-func verify(t testing.TB, d *Device) {
-	t.Helper()
-	if out := run(t, "sgdisk", "--verify", d.Path()); !strings.Contains(out, "No problems found") {
-		t.Errorf("sgdisk: %s", out)
-	}
-	if out := run(t, "sfdisk", "--verify", d.Path()); !strings.Contains(out, "No errors detected") {
-		t.Errorf("sfdisk: %s", out)
-	}
-}
-
 func TestFitTableMovesTheBackup(t *testing.T) {
-	image := partitioned(t, 8<<20)
+	image := disktest.Partitioned(t, 8<<20)
 	d := dirtyDisk(t, 20<<20)
 	if _, err := d.WriteAt(image, 0); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // safe to run again
-		if err := fitTable(d, int64(len(image))); err != nil {
+		if err := FitTable(d, int64(len(image))); err != nil {
 			t.Fatal(err)
 		}
-		verify(t, d)
+		disktest.Verify(t, d.Path())
 	}
 	b := contents(t, d)
 	if old := b[len(image)-33*512 : len(image)]; !bytes.Equal(old, make([]byte, 33*512)) {
@@ -68,15 +30,15 @@ func TestFitTableMovesTheBackup(t *testing.T) {
 }
 
 func TestFitTableOfAnImageAsLargeAsTheDisk(t *testing.T) {
-	image := partitioned(t, 8<<20)
+	image := disktest.Partitioned(t, 8<<20)
 	d := dirtyDisk(t, 8<<20)
 	if _, err := d.WriteAt(image, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := fitTable(d, int64(len(image))); err != nil {
+	if err := FitTable(d, int64(len(image))); err != nil {
 		t.Fatal(err)
 	}
-	verify(t, d)
+	disktest.Verify(t, d.Path())
 	if !bytes.Equal(contents(t, d), image) {
 		t.Error("a table that was right has been changed")
 	}
@@ -85,7 +47,7 @@ func TestFitTableOfAnImageAsLargeAsTheDisk(t *testing.T) {
 func TestFitTableLeavesWhatHasNone(t *testing.T) {
 	d := dirtyDisk(t, 4<<20)
 	before := contents(t, d)
-	if err := fitTable(d, 1<<20); err != nil {
+	if err := FitTable(d, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(contents(t, d), before) {
@@ -103,34 +65,19 @@ func (s sectors) SectorSize() int64 { return s.size }
 
 func TestImageForAnotherSectorSizeIsRefused(t *testing.T) {
 	d := dirtyDisk(t, 20<<20)
-	if _, err := d.WriteAt(partitioned(t, 8<<20), 0); err != nil {
+	if _, err := d.WriteAt(disktest.Partitioned(t, 8<<20), 0); err != nil {
 		t.Fatal(err)
 	}
-	err := fitTable(sectors{d, 4096}, 8<<20)
-	wantError(t, err, "made for sectors of 512 bytes, but the disk has sectors of 4096")
-}
-
-// reseal puts both checksums of a primary table right after a test damaged its content.
-func reseal(b []byte) {
-	h := b[512:]
-	count, size := binary.LittleEndian.Uint32(h[80:]), binary.LittleEndian.Uint32(h[84:])
-	if n := uint64(count) * uint64(size); n <= uint64(len(b)-1024) {
-		binary.LittleEndian.PutUint32(h[88:], crc32.ChecksumIEEE(b[1024:1024+n]))
-	}
-	clear(h[16:20])
-	length := binary.LittleEndian.Uint32(h[12:])
-	if length < 92 || int(length) > len(h) {
-		length = 92
-	}
-	binary.LittleEndian.PutUint32(h[16:], crc32.ChecksumIEEE(h[:length]))
+	err := FitTable(sectors{d, 4096}, 8<<20)
+	disktest.WantError(t, err, "made for sectors of 512 bytes, but the disk has sectors of 4096")
 }
 
 func TestReadGPTRefuses(t *testing.T) {
 	put64 := func(at int, v uint64) func([]byte) {
-		return func(b []byte) { binary.LittleEndian.PutUint64(b[at:], v); reseal(b) }
+		return func(b []byte) { binary.LittleEndian.PutUint64(b[at:], v); disktest.Reseal(b) }
 	}
 	put32 := func(at int, v uint32) func([]byte) {
-		return func(b []byte) { binary.LittleEndian.PutUint32(b[at:], v); reseal(b) }
+		return func(b []byte) { binary.LittleEndian.PutUint32(b[at:], v); disktest.Reseal(b) }
 	}
 	for _, tt := range []struct {
 		name   string
@@ -153,34 +100,34 @@ func TestReadGPTRefuses(t *testing.T) {
 		{"partition before the disk", put64(1024+32, 1<<63), "partition 1 lies in sectors -9223372036854775808 to"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := partitioned(t, 8<<20)
+			b := disktest.Partitioned(t, 8<<20)
 			tt.damage(b)
-			_, err := readGPT(bytes.NewReader(b), int64(len(b)), 512)
-			wantError(t, err, tt.want)
+			_, err := ReadGPT(bytes.NewReader(b), int64(len(b)), 512)
+			disktest.WantError(t, err, tt.want)
 		})
 	}
 }
 
 func TestGPTEntries(t *testing.T) {
-	b := partitioned(t, 8<<20)
-	g, err := readGPT(bytes.NewReader(b), int64(len(b)), 512)
+	b := disktest.Partitioned(t, 8<<20)
+	g, err := ReadGPT(bytes.NewReader(b), int64(len(b)), 512)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := g.partitions()
-	if len(parts) != 2 || parts[1].Type != espType || parts[1].First != 2048 || parts[1].Last != 4095 {
+	parts := g.Entries()
+	if len(parts) != 2 || parts[1].Type != ESPType || parts[1].First != 2048 || parts[1].Last != 4095 {
 		t.Errorf("%+v", parts)
 	}
-	if got := espType.String(); got != "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" {
+	if got := ESPType.String(); got != "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" {
 		t.Errorf("the type reads %s", got)
 	}
 	for i := 3; i <= 128; i++ {
-		if n, err := g.add(gptEntry{Type: linuxDataType, ID: newGUID(), First: 6144, Last: 6144}); err != nil || n != i {
+		if n, err := g.Add(GPTEntry{Type: LinuxDataType, ID: NewGUID(), First: 6144, Last: 6144}); err != nil || n != i {
 			t.Fatalf("entry %d: %d, %v", i, n, err)
 		}
 	}
-	_, err = g.add(gptEntry{Type: linuxDataType})
-	wantError(t, err, "no free entry: all 128 are taken")
+	_, err = g.Add(GPTEntry{Type: LinuxDataType})
+	disktest.WantError(t, err, "no free entry: all 128 are taken")
 }
 
 func TestReadMBR(t *testing.T) {
@@ -206,7 +153,7 @@ func TestReadMBR(t *testing.T) {
 		{"partition over the sector itself", entry(0, 0x83, 0, 100), true},
 		{"a hybrid image's", entry(0x80, 0, 0, 100), true},
 	} {
-		m, err := readMBR(bytes.NewReader(tt.raw))
+		m, err := ReadMBR(bytes.NewReader(tt.raw))
 		if err != nil || (m != nil) != tt.is {
 			t.Errorf("%s: %v, %v", tt.name, m, err)
 		}
@@ -214,18 +161,18 @@ func TestReadMBR(t *testing.T) {
 }
 
 func FuzzReadGPT(f *testing.F) {
-	f.Add(partitioned(f, 4<<20)[:40*512])
+	f.Add(disktest.Partitioned(f, 4<<20)[:40*512])
 	f.Add(make([]byte, 2048))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= 1024 {
-			reseal(b) // or the checksums keep the fuzzer out
+			disktest.Reseal(b) // or the checksums keep the fuzzer out
 		}
 		size := int64(len(b))
-		g, err := readGPT(bytes.NewReader(b), size, 512)
+		g, err := ReadGPT(bytes.NewReader(b), size, 512)
 		if err != nil {
 			return
 		}
-		for i, e := range g.partitions() {
+		for i, e := range g.Entries() {
 			if e.First < 0 || e.Last < e.First || e.Last >= size/512 {
 				t.Errorf("partition %d lies in %d to %d of %d sectors", i, e.First, e.Last, size/512)
 			}

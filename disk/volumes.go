@@ -21,16 +21,16 @@ type Volume struct {
 // loaders look for them.
 func Volumes(d Disk) ([]Volume, error) {
 	esp := 0
-	if l, err := findESP(d); err == nil {
-		esp = int(l.Partition.Number)
+	if p, err := FindESP(d); err == nil {
+		esp = p.Number
 	}
 	var list []Volume
-	for _, p := range numbered(d) {
-		if p.Length < signatureSize {
+	for _, p := range Partitions(d) {
+		if p.Length < SignatureSize {
 			continue
 		}
 		v := Volume{Number: p.Number, ESP: p.Number == esp}
-		if err := v.probe(window{d, p.Offset, p.Length}); err != nil {
+		if err := v.probe(Within(d, p.Offset, p.Length)); err != nil {
 			return nil, err
 		}
 		if v.Type != "" {
@@ -64,7 +64,7 @@ func (v *Volume) probe(r io.ReaderAt) (err error) {
 // FAT16 have at 38 and FAT32 at 66 (Microsoft's FAT specification, 3.2 and 3.3).
 func (v *Volume) probeFAT(r io.ReaderAt) error {
 	boot := make([]byte, 512)
-	if err := readFull(r, boot, 0); err != nil {
+	if err := ReadPadded(r, boot, 0); err != nil {
 		return err
 	}
 	for _, at := range []int{38, 66} {
@@ -83,7 +83,14 @@ func (v *Volume) probeFAT(r io.ReaderAt) error {
 
 func labelAt(r io.ReaderAt, at int64, length int) (string, error) {
 	b := make([]byte, length)
-	err := readFull(r, b, at)
+	err := ReadPadded(r, b, at)
 	text, _, _ := bytes.Cut(b, []byte{0})
 	return string(text), err
+}
+
+// HasFAT reports whether a partition holds a FAT file system.
+func HasFAT(d Disk, p Partition) bool {
+	var v Volume
+	err := v.probe(Within(d, p.Offset, p.Length))
+	return err == nil && v.Type == "vfat"
 }

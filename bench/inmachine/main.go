@@ -21,6 +21,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/pid1"
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -168,7 +169,7 @@ func deploy(url, format, sum string) error {
 		return err
 	}
 	defer d.Close()
-	w := disk.Writer{Client: http.DefaultClient, Log: slog.New(slog.DiscardHandler)}
+	w := write.Writer{Client: http.DefaultClient, Log: slog.New(slog.DiscardHandler)}
 	info := wire.ImageInfo{ID: format, URLs: []string{url}, DiskFormat: format, HashAlgo: "sha256", HashValue: sum}
 	_, err = w.WriteImage(context.Background(), d, info, "")
 	return err

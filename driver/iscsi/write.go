@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/iscsi"
@@ -47,7 +48,7 @@ func (d *Deploy) write(ctx context.Context, t *driver.Task, r image.Resolved, in
 	if err := guardShared(t.Node, v); err != nil {
 		return err
 	}
-	w := &disk.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: t.Logger(), Arch: archOf(t.Node), Progress: progress(t)}
+	w := &write.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: t.Logger(), Arch: archOf(t.Node), Progress: progress(t)}
 	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
 	if err != nil {
 		return fmt.Errorf("writing the image over iSCSI: %w", err)
@@ -88,7 +89,7 @@ func (d *Deploy) makeEphemeral(ctx context.Context, t *driver.Task, to disk.Disk
 			continue
 		}
 		progress(t)("formatting the ephemeral partition", 0, 0)
-		if err := disk.MakeEphemeral(ctx, to, p, info.EphemeralFormat, d.TempDir); err != nil {
+		if err := write.MakeEphemeral(ctx, to, p, info.EphemeralFormat, d.TempDir); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/bootable"
 )
 
 // tool runs a real program; a missing one fails the test and says where it comes from.
@@ -177,7 +178,7 @@ func TestTinySignedImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if l, err := disk.FindLoader(d); err != nil || l.Path != `\EFI\debian\shimx64.efi` {
+	if l, err := bootable.FindLoader(d); err != nil || l.Path != `\EFI\debian\shimx64.efi` {
 		t.Errorf("the agent would start %q, %v", l.Path, err)
 	}
 }
