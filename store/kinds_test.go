@@ -3,9 +3,13 @@ package store_test
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
@@ -39,94 +43,139 @@ func TestDocumentsAreAllOfThem(t *testing.T) {
 	}
 }
 
-// One damaged value takes neither its record nor a list with it, whatever the kind; what is hurt stays as it is when another field
-// is saved.
+// kinds are the tables of s by the names of its fields, found by reflection: a kind that is added is tested, or fails the test.
+func kinds(s *store.Store) map[string]reflect.Value {
+	found := map[string]reflect.Value{}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() && v.Field(i).MethodByName("DeleteAll").IsValid() {
+			found[f.Name] = v.Field(i)
+		}
+	}
+	if len(found) != len(tables) {
+		panic(fmt.Sprintf("store.Store has %d kinds, the tests know %d", len(found), len(tables)))
+	}
+	return found
+}
+
+// listed returns what cannot be read of each record of a kind, by the records' UUIDs.
+func listed(t *testing.T, table reflect.Value) map[string]node.Unreadable {
+	t.Helper()
+	list := table.MethodByName("List")
+	out := list.Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.Zero(list.Type().In(1)), reflect.ValueOf(node.Page{})})
+	if err, _ := out[1].Interface().(error); err != nil {
+		t.Error(err)
+	}
+	hurt := map[string]node.Unreadable{}
+	for i := range out[0].Len() {
+		x := out[0].Index(i)
+		hurt[x.FieldByName("UUID").String()] = x.FieldByName("Unreadable").Interface().(node.Unreadable)
+	}
+	return hurt
+}
+
+// samples are the i-th record of each kind.
+func samples(i int) map[string]any {
+	some := node.Document{"a": "b"}
+	return map[string]any{
+		"Ports":            &node.Port{NodeUUID: hurtNode, Address: fmt.Sprintf("52:54:00:00:00:%02x", i), Extra: some},
+		"Portgroups":       &node.Portgroup{NodeUUID: hurtNode, Extra: some},
+		"VolumeConnectors": &node.VolumeConnector{NodeUUID: hurtNode, Type: "iqn", ConnectorID: fmt.Sprint(i), Extra: some},
+		"VolumeTargets":    &node.VolumeTarget{NodeUUID: hurtNode, BootIndex: i, Properties: some},
+		"Chassis":          &node.Chassis{Extra: some},
+		"Allocations":      &node.Allocation{ResourceClass: "x", State: node.Allocating, Traits: []string{"CUSTOM_A"}},
+		"DeployTemplates":  &node.DeployTemplate{Name: fmt.Sprintf("CUSTOM_%d", i), Steps: []node.PlannedStep{{Step: "s"}}},
+		"InspectionRules":  &node.InspectionRule{Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail"}}},
+	}
+}
+
+// tables are the kinds' own, by the names of Store's fields.
+var tables = map[string]string{
+	"Ports": "ports", "Portgroups": "portgroups", "VolumeConnectors": "volume_connectors", "VolumeTargets": "volume_targets",
+	"Chassis": "chassis", "Allocations": "allocations", "DeployTemplates": "deploy_templates", "InspectionRules": "inspection_rules",
+}
+
+// One damaged value takes neither its record nor a list with it, whatever the kind.
 func TestAHurtValueOfEveryKind(t *testing.T) {
-	lists := map[string]func(s *store.Store) (map[string]node.Unreadable, error){
-		"node_documents": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{})
-			return hurtOf(all, func(n *node.Node) (string, node.Unreadable) { return n.UUID, n.Unreadable }), err
-		},
-		"ports": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Ports.List(t.Context(), node.PortFilter{}, node.Page{})
-			return hurtOf(all, func(p node.Port) (string, node.Unreadable) { return p.UUID, p.Unreadable }), err
-		},
-		"portgroups": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Portgroups.List(t.Context(), node.PortgroupFilter{}, node.Page{})
-			return hurtOf(all, func(g node.Portgroup) (string, node.Unreadable) { return g.UUID, g.Unreadable }), err
-		},
-		"volume_connectors": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.VolumeConnectors.List(t.Context(), node.OfNode{}, node.Page{})
-			return hurtOf(all, func(v node.VolumeConnector) (string, node.Unreadable) { return v.UUID, v.Unreadable }), err
-		},
-		"volume_targets": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.VolumeTargets.List(t.Context(), node.OfNode{}, node.Page{})
-			return hurtOf(all, func(v node.VolumeTarget) (string, node.Unreadable) { return v.UUID, v.Unreadable }), err
-		},
-		"chassis": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Chassis.List(t.Context(), node.All{}, node.Page{})
-			return hurtOf(all, func(c node.Chassis) (string, node.Unreadable) { return c.UUID, c.Unreadable }), err
-		},
-		"allocations": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
-			return hurtOf(all, func(a node.Allocation) (string, node.Unreadable) { return a.UUID, a.Unreadable }), err
-		},
-		"deploy_templates": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.DeployTemplates.List(t.Context(), node.DeployTemplateFilter{}, node.Page{})
-			return hurtOf(all, func(d node.DeployTemplate) (string, node.Unreadable) { return d.UUID, d.Unreadable }), err
-		},
-		"inspection_rules": func(s *store.Store) (map[string]node.Unreadable, error) {
-			all, err := s.InspectionRules.List(t.Context(), node.InspectionRuleFilter{}, node.Page{})
-			return hurtOf(all, func(r node.InspectionRule) (string, node.Unreadable) { return r.UUID, r.Unreadable }), err
-		},
+	cfg := hurtKinds(t)
+	s := openClosed(t, cfg)
+	for name, table := range kinds(s) {
+		wantHurt(t, name, listed(t, table), documents[tables[name]])
 	}
-	cfg := twoNodes(t)
-	s := open(t, cfg)
-	var failed error
-	add := func(err error) {
-		if failed == nil {
-			failed = err
-		}
+	all, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range 2 {
-		some := node.Document{"a": "b"}
-		add(s.Ports.Create(t.Context(), &node.Port{NodeUUID: hurtNode, Address: fmt.Sprintf("52:54:00:00:00:%02x", i), Extra: some}))
-		add(s.Portgroups.Create(t.Context(), &node.Portgroup{NodeUUID: hurtNode, Extra: some}))
-		add(s.VolumeConnectors.Create(t.Context(), &node.VolumeConnector{NodeUUID: hurtNode, Type: "iqn", ConnectorID: fmt.Sprint(i),
-			Extra: some}))
-		add(s.VolumeTargets.Create(t.Context(), &node.VolumeTarget{NodeUUID: hurtNode, BootIndex: i, Properties: some}))
-		add(s.Chassis.Create(t.Context(), &node.Chassis{Extra: some}))
-		add(s.Allocations.Create(t.Context(), &node.Allocation{ResourceClass: "x", State: node.Allocating, Traits: []string{"CUSTOM_A"}}))
-		add(s.DeployTemplates.Create(t.Context(), &node.DeployTemplate{Name: fmt.Sprintf("CUSTOM_%d", i),
-			Steps: []node.PlannedStep{{Step: "s"}}}))
-		add(s.InspectionRules.Create(t.Context(), &node.InspectionRule{Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail"}}}))
+	hurt := map[string]node.Unreadable{}
+	for _, n := range all {
+		hurt[n.UUID] = n.Unreadable
 	}
-	shut(t, s)
-	if failed != nil {
-		t.Fatal(failed)
+	wantHurt(t, "Nodes", hurt, documents["node_documents"])
+	faults, err := store.Check(t.Context(), cfg)
+	if all := len(slices.Concat(slices.Collect(maps.Values(documents))...)); err != nil || len(faults) != all {
+		t.Errorf("the check tells of %d values of %d, %v", len(faults), all, err)
 	}
-	for table, columns := range documents {
-		key := "id"
-		if table == "node_documents" {
-			key = "node_id"
-		}
-		rawSQLite(t, cfg.DataDir, "UPDATE "+table+" SET "+strings.Join(columns, " = X'7B22', ")+" = X'7B22' WHERE "+key+" = 1")
-	}
-	s = openClosed(t, cfg)
-	for table, columns := range documents {
-		hurt, err := lists[table](s)
-		if err != nil || len(hurt) != 2 {
-			t.Errorf("%s: %d listed, %v", table, len(hurt), err)
+}
+
+// Each field of a record's type is kept: one that no column is declared for fails.
+func TestEveryFieldOfEveryKindIsKept(t *testing.T) {
+	s := openClosed(t, twoNodes(t))
+	for name, table := range kinds(s) {
+		x := reflect.ValueOf(samples(0)[name])
+		if !x.IsValid() {
+			t.Errorf("%s: no sample", name)
 			continue
 		}
-		var got []string
-		for _, u := range hurt {
-			got = append(got, slices.Sorted(maps.Keys(u))...)
+		setAll(x.Elem(), name)
+		do := func(method string, arg any) reflect.Value {
+			out := table.MethodByName(method).Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.ValueOf(arg)})
+			if err, _ := out[len(out)-1].Interface().(error); err != nil {
+				t.Errorf("%s: %s: %v", name, method, err)
+			}
+			return out[0]
 		}
-		if want := slices.Sorted(slices.Values(columns)); !slices.Equal(got, want) {
-			t.Errorf("%s: unreadable are %q, want %q", table, got, want)
+		do("Create", x.Interface())
+		uuid := x.Elem().FieldByName("UUID").String()
+		if d := cmp.Diff(x.Elem().Interface(), do("Get", uuid).Interface(), cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%s: (-created +read)\n%s", name, d)
+		}
+		do("Save", x.Interface())
+		if d := cmp.Diff(x.Elem().Interface(), do("Get", uuid).Interface(), cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%s: (-saved +read)\n%s", name, d)
+		}
+		do("Delete", uuid)
+		if left := listed(t, table); len(left) != 0 {
+			t.Errorf("%s: left after Delete are %v", name, left)
 		}
 	}
+}
+
+// setAll gives the fields of a record that are not set a value. What is filled by the store stays.
+func setAll(x reflect.Value, kind string) {
+	for i := range x.NumField() {
+		f := x.Field(i)
+		switch name := x.Type().Field(i).Name; {
+		case !f.IsZero(), name == "ID", name == "UUID", name == "NodeUUID", name == "Unreadable":
+		case name == "Address":
+			f.SetString("52:54:00:00:00:01")
+		case f.Type() == reflect.TypeFor[node.Document]():
+			f.Set(reflect.ValueOf(node.Document{"key": kind}))
+		case f.Type() == reflect.TypeFor[[]string](), f.Type() == reflect.TypeFor[[]node.RuleOperation]():
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		case f.Kind() == reflect.String:
+			f.SetString(kind + " " + name)
+		case f.Kind() == reflect.Bool:
+			f.SetBool(true)
+		case f.Kind() == reflect.Int:
+			f.SetInt(7)
+		}
+	}
+}
+
+// What is hurt stays as it is when another field is saved.
+func TestAHurtValueIsLeftAlone(t *testing.T) {
+	cfg := hurtKinds(t)
+	s := openClosed(t, cfg)
 	a, err := s.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
 	if err != nil || len(a) != 2 || a[0].Damage() == nil || a[1].Damage() != nil {
 		t.Fatalf("%+v, %v", a, err)
@@ -138,17 +187,44 @@ func TestAHurtValueOfEveryKind(t *testing.T) {
 	if raw := rawSQLiteValue(t, cfg.DataDir, `SELECT extra FROM allocations WHERE name = 'renamed'`); string(raw) != `{"` {
 		t.Errorf("what could not be read is now %q", raw)
 	}
-	faults, err := store.Check(t.Context(), cfg)
-	if all := len(slices.Concat(slices.Collect(maps.Values(documents))...)); err != nil || len(faults) != all {
-		t.Errorf("the check tells of %d values of %d, %v", len(faults), all, err)
-	}
 }
 
-func hurtOf[T any](all []T, of func(T) (string, node.Unreadable)) map[string]node.Unreadable {
-	hurt := map[string]node.Unreadable{}
-	for _, x := range all {
-		uuid, u := of(x)
-		hurt[uuid] = u
+// hurtKinds is a database with two records of each kind, of which the first is damaged in every document.
+func hurtKinds(t *testing.T) store.Config {
+	t.Helper()
+	cfg := twoNodes(t)
+	s := open(t, cfg)
+	for name, table := range kinds(s) {
+		for i := range 2 {
+			x := samples(i)[name]
+			if x == nil || documents[tables[name]] == nil {
+				t.Fatalf("store.Store has the kind %s, which no test damages: add it to samples, tables and documents", name)
+			}
+			out := table.MethodByName("Create").Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.ValueOf(x)})
+			if err, _ := out[0].Interface().(error); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	return hurt
+	shut(t, s)
+	for table, columns := range documents {
+		key := "id"
+		if table == "node_documents" {
+			key = "node_id"
+		}
+		rawSQLite(t, cfg.DataDir, "UPDATE "+table+" SET "+strings.Join(columns, " = X'7B22', ")+" = X'7B22' WHERE "+key+" = 1")
+	}
+	return cfg
+}
+
+// wantHurt checks that one of two records is unreadable in the columns.
+func wantHurt(t *testing.T, kind string, hurt map[string]node.Unreadable, columns []string) {
+	t.Helper()
+	var got []string
+	for _, u := range hurt {
+		got = append(got, slices.Sorted(maps.Keys(u))...)
+	}
+	if want := slices.Sorted(slices.Values(columns)); len(hurt) != 2 || !slices.Equal(got, want) {
+		t.Errorf("%s: %d listed, unreadable are %q, want %q", kind, len(hurt), got, want)
+	}
 }
