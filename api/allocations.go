@@ -1,16 +1,48 @@
 package api
 
 import (
-	"net/http"
+	"context"
+	"net/url"
 	"slices"
 
 	"github.com/billet-metal/billet/node"
 )
 
-var allocations = &records[node.Allocation]{
-	name: "allocation", noun: "allocation", path: []string{"allocations"},
-	columns: []column[view[node.Allocation]]{
-		{"uuid", func(a view[node.Allocation]) any { return a.it.UUID }},
+// AllocationChanger makes allocations, which finds nodes for them, and changes and ends them.
+type AllocationChanger interface {
+	// CreateAllocation finds a node, or says in the allocation why there is none.
+	CreateAllocation(ctx context.Context, a node.Allocation) (node.Allocation, error)
+	UpdateAllocation(ctx context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error)
+	DeleteAllocation(ctx context.Context, uuid string) error
+}
+
+type allocationKind = records[node.Allocation, node.AllocationFilter]
+
+func allocations(find finder, kept Records[node.Allocation, node.AllocationFilter], changer AllocationChanger) *allocationKind {
+	k := allocationKind{
+		name: "allocation", noun: "allocation", path: []string{"allocations"}, kept: kept, named: byName,
+		changes: allocationsChange, oldWrite: true,
+		create: changer.CreateAllocation, update: changer.UpdateAllocation, remove: changer.DeleteAllocation,
+		head:     func(a *node.Allocation) head { return head{&a.UUID, a.CreatedAt, a.UpdatedAt, a.Unreadable} },
+		unsorted: []string{"traits", "candidate_nodes", "extra", "node_uuid"},
+		setters: map[string]func(*node.Allocation, any) error{
+			"name":            nameField("allocation", func(a *node.Allocation) *string { return &a.Name }),
+			"extra":           documentField("extra", func(a *node.Allocation) *node.Document { return &a.Extra }),
+			"resource_class":  textField("resource_class", 80, func(a *node.Allocation) *string { return &a.ResourceClass }),
+			"owner":           textField("owner", 255, func(a *node.Allocation) *string { return &a.Owner }),
+			"node":            textField("node", 255, func(a *node.Allocation) *string { return &a.NodeUUID }),
+			"traits":          setAllocationTraits,
+			"candidate_nodes": setCandidates,
+		},
+		once:     []string{"resource_class", "owner", "node", "traits", "candidate_nodes"},
+		complete: func(c *call, a *node.Allocation, body map[string]any) error { return askedFor(find, c, a, body) },
+		filters:  []string{"node", "resource_class", "state", "owner"},
+		filter: func(c *call, q url.Values) (node.AllocationFilter, error) {
+			of, err := find.ofNode(c, q)
+			f := node.AllocationFilter{NodeUUID: of.UUID, ResourceClass: q.Get("resource_class"), State: q.Get("state"), Owner: q.Get("owner")}
+			return f, err
+		},
+	}.with([]column[view[node.Allocation]]{
 		{"name", func(a view[node.Allocation]) any { return orNull(a.it.Name) }},
 		{"node_uuid", func(a view[node.Allocation]) any { return orNull(a.it.NodeUUID) }},
 		{"state", func(a view[node.Allocation]) any { return a.it.State }},
@@ -20,24 +52,9 @@ var allocations = &records[node.Allocation]{
 		{"candidate_nodes", func(a view[node.Allocation]) any { return notNull(a.it.CandidateNodes) }},
 		{"owner", func(a view[node.Allocation]) any { return orNull(a.it.Owner) }},
 		{"extra", func(a view[node.Allocation]) any { return document(a.it.Extra) }},
-		{"created_at", func(a view[node.Allocation]) any { return stamp(a.it.CreatedAt) }},
-		{"updated_at", func(a view[node.Allocation]) any { return stamp(a.it.UpdatedAt) }},
-		{"links", func(a view[node.Allocation]) any { return a.call.links("allocations", a.it.UUID) }},
-	},
-	unsorted: []string{"traits", "candidate_nodes", "extra", "links", "node_uuid"},
-	setters: map[string]func(*node.Allocation, any) error{
-		"name":            nameField("allocation", func(a *node.Allocation) *string { return &a.Name }),
-		"extra":           documentField("extra", func(a *node.Allocation) *node.Document { return &a.Extra }),
-		"resource_class":  textField("resource_class", 80, func(a *node.Allocation) *string { return &a.ResourceClass }),
-		"owner":           textField("owner", 255, func(a *node.Allocation) *string { return &a.Owner }),
-		"node":            textField("node", 255, func(a *node.Allocation) *string { return &a.NodeUUID }),
-		"traits":          setAllocationTraits,
-		"candidate_nodes": setCandidates,
-	},
-	once:     []string{"resource_class", "owner", "node", "traits", "candidate_nodes"},
-	uuid:     func(a *node.Allocation) *string { return &a.UUID },
-	hurt:     func(a *node.Allocation) node.Unreadable { return a.Unreadable },
-	defaults: func() node.Allocation { return node.Allocation{} },
+	}...)
+	k.more = ofTheNode(find, k)
+	return k
 }
 
 // notNull shows a list that may be nil.
@@ -87,127 +104,51 @@ func texts(key string, v any) ([]string, error) {
 	return out, nil
 }
 
-func (a *API) listAllocations(w http.ResponseWriter, c *call) error {
-	q, fields, err := allocations.asked(c, true, "node", "resource_class", "state", "owner")
-	if err != nil {
-		return err
-	}
-	f := node.AllocationFilter{ResourceClass: q.Get("resource_class"), State: q.Get("state"), Owner: q.Get("owner")}
-	if s := q.Get("node"); s != "" {
-		n, err := a.findNode(c, s)
-		if err != nil {
-			return err
-		}
-		f.NodeUUID = n.UUID
-	}
-	return allocations.list(a, w, c, q, fields, allocations.path, func(p node.Page) ([]node.Allocation, error) {
-		return a.Allocations.List(c.Context(), f, p)
-	})
-}
-
-// allocation finds the allocation a path names, by UUID or name.
-func (a *API) allocation(c *call) (node.Allocation, error) {
-	ident, err := c.ident()
-	if err != nil {
-		return node.Allocation{}, err
-	}
-	return a.Allocations.Get(c.Context(), ident)
-}
-
-// allocationOfNode finds the allocation of the node a path names.
-func (a *API) allocationOfNode(c *call) (node.Allocation, error) {
-	n, err := a.node(c)
-	if err != nil {
-		return node.Allocation{}, err
-	}
-	if n.AllocationUUID == "" {
-		return node.Allocation{}, node.Errorf(node.NotFound, "Node %s has no allocation.", n.UUID)
-	}
-	return a.Allocations.Get(c.Context(), n.AllocationUUID)
-}
-
-// showAllocation and deleteAllocation work on what find finds.
-func showAllocation(find func(c *call) (node.Allocation, error)) handler {
-	return func(w http.ResponseWriter, c *call) error {
-		return allocations.show(w, c, func() (node.Allocation, error) { return find(c) })
-	}
-}
-
-func (a *API) deleteAllocation(find func(c *call) (node.Allocation, error)) handler {
-	return func(w http.ResponseWriter, c *call) error {
-		x, err := find(c)
-		if err != nil {
-			return err
-		}
-		if err := a.Conductor.DeleteAllocation(c.Context(), x.UUID); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
+// askedFor checks what a new allocation asks for: a node of a class, or to be the record of an instance that is on a node.
+func askedFor(find finder, c *call, a *node.Allocation, body map[string]any) error {
+	switch {
+	case a.NodeUUID == "" && a.ResourceClass == "":
+		return invalid("An allocation needs \"resource_class\", the class of node that is wanted, " +
+			"or \"node\", the active node that it is the record of.")
+	case a.NodeUUID != "" && len(a.CandidateNodes) > 0:
+		return invalid("An allocation is of one \"node\", or of one of \"candidate_nodes\": give only one of them.")
+	case a.NodeUUID == "":
 		return nil
 	}
+	n, err := find.named(c, a.NodeUUID)
+	if node.KindOf(err) == node.NotFound {
+		err = invalid("Node %s could not be found.", a.NodeUUID)
+	}
+	if err != nil {
+		return err
+	}
+	if a.NodeUUID = n.UUID; body["uuid"] == nil {
+		a.UUID = n.InstanceUUID // what the instance is known by
+	}
+	return nil
 }
 
-func (a *API) createAllocation(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	x, err := allocations.read(c)
-	if err != nil {
-		return err
-	}
-	switch {
-	case x.NodeUUID == "" && x.ResourceClass == "":
-		return invalid("An allocation needs \"resource_class\", the class of node that is wanted, or \"node\", the active node that it is the record of.")
-	case x.NodeUUID != "" && len(x.CandidateNodes) > 0:
-		return invalid("An allocation is of one \"node\", or of one of \"candidate_nodes\": give only one of them.")
-	}
-	if x.NodeUUID != "" {
-		n, err := a.findNode(c, x.NodeUUID)
-		if node.KindOf(err) == node.NotFound {
-			err = invalid("Node %s could not be found.", x.NodeUUID)
+// ofTheNode are the routes of the allocation of the node a path names.
+func ofTheNode(find finder, k *allocationKind) []route {
+	uuid := func(c *call) (string, error) {
+		n, err := find.node(c)
+		if err == nil && n.AllocationUUID == "" {
+			err = node.Errorf(node.NotFound, "Node %s has no allocation.", n.UUID)
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
-		if x.NodeUUID = n.UUID; body["uuid"] == nil {
-			x.UUID = n.InstanceUUID // what the instance is known by
+		return n.AllocationUUID, nil
+	}
+	of := func(c *call) (a node.Allocation, err error) {
+		id, err := uuid(c)
+		if err != nil {
+			return a, err
 		}
+		return k.kept.Get(c.Context(), id)
 	}
-	if x, err = a.Conductor.CreateAllocation(c.Context(), x); err != nil {
-		return err
-	}
-	allocations.created(w, c, x)
-	return nil
-}
-
-func (a *API) patchAllocation(w http.ResponseWriter, c *call) error {
-	if c.version < allocationsChange {
-		return aborted(http.StatusMethodNotAllowed, "")
-	}
-	change, err := allocations.patch(c)
-	if err != nil {
-		return err
-	}
-	x, err := a.allocation(c)
-	if err != nil {
-		return err
-	}
-	if x, err = a.Conductor.UpdateAllocation(c.Context(), x.UUID, change); err != nil {
-		return err
-	}
-	allocations.answer(w, c, http.StatusOK, x, nil)
-	return nil
-}
-
-func (a *API) allocationRoutes() []route {
 	return []route{
-		{pattern: "GET /v1/allocations", serve: a.listAllocations},
-		{pattern: "POST /v1/allocations", serve: a.createAllocation, oldWrite: true},
-		{pattern: "GET /v1/allocations/{ident}", serve: showAllocation(a.allocation)},
-		{pattern: "PATCH /v1/allocations/{ident}", serve: a.patchAllocation, oldWrite: true},
-		{pattern: "DELETE /v1/allocations/{ident}", serve: a.deleteAllocation(a.allocation), oldWrite: true},
-		{pattern: "GET /v1/nodes/{ident}/allocation", serve: showAllocation(a.allocationOfNode)},
-		{pattern: "DELETE /v1/nodes/{ident}/allocation", serve: a.deleteAllocation(a.allocationOfNode), oldWrite: true},
+		{pattern: "GET /v1/nodes/{ident}/allocation", serve: k.show(of)},
+		{pattern: "DELETE /v1/nodes/{ident}/allocation", serve: k.del(uuid), oldWrite: true},
 	}
 }

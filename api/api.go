@@ -41,6 +41,7 @@ type Authenticator interface {
 // at once.
 type API struct {
 	Config
+	finder
 	calls    *door.Gate // of machines
 	reports  *door.Gate // of machines, with large bodies
 	pace     door.Pace
@@ -52,7 +53,7 @@ type API struct {
 
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
-	a := &API{Config: cfg, pace: door.Slowest}
+	a := &API{Config: cfg, finder: finder{cfg.Reader}, pace: door.Slowest}
 	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Pages == nil || !cfg.Kinds.whole() {
 		return nil, errors.New("api: a conductor, a reader, a guard against pages and a keeper of each kind of record are needed")
 	}

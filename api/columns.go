@@ -104,14 +104,6 @@ func document(d node.Document) any {
 	return map[string]any(d)
 }
 
-// readable shows a value, or null when the store cannot read it: what is not known is not shown as empty.
-func readable(unreadable node.Unreadable, name string, value any) any {
-	if _, hurt := unreadable[name]; hurt {
-		return nil
-	}
-	return value
-}
-
 func optionalBool(b *bool) any {
 	if b == nil {
 		return nil

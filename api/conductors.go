@@ -63,7 +63,7 @@ func (a *API) listConductors(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.page(q, func(key string) error {
+	p, err := c.page(q, func(key string) error {
 		if key != "hostname" {
 			return badSortKey(key)
 		}

@@ -1,50 +1,32 @@
 package api
 
 import (
-	"maps"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
-
 	"github.com/billet-metal/billet/node"
 )
 
-// templateView is a deploy template as one request sees it.
-type templateView struct {
-	node.DeployTemplate
-	call *call
-}
+type templateKind = records[node.DeployTemplate, node.DeployTemplateFilter]
 
-type templateColumn = column[*templateView]
-
-var templateColumns = []templateColumn{
-	{"uuid", func(t *templateView) any { return t.UUID }},
-	{"name", func(t *templateView) any { return t.Name }},
-	{"description", func(t *templateView) any { return orNull(t.Description) }},
-	{"steps", func(t *templateView) any {
-		return readable(t.Unreadable, "steps", templateSteps(t.Steps, node.MaskedDocument))
-	}},
-	{"extra", func(t *templateView) any { return readable(t.Unreadable, "extra", document(t.Extra)) }},
-	{"created_at", func(t *templateView) any { return stamp(t.CreatedAt) }},
-	{"updated_at", func(t *templateView) any { return stamp(t.UpdatedAt) }},
-	{"links", func(t *templateView) any { return t.call.links("deploy_templates", t.UUID) }},
-}
-
-var templateList = list[node.DeployTemplate]{
-	resource: "deploy_template", key: "deploy_templates", fields: []string{"uuid", "name", "links"}, unsorted: []string{"steps", "extra", "links"},
-	has:  func(field string) bool { return hasColumn(templateColumns, field) },
-	uuid: func(t node.DeployTemplate) string { return t.UUID },
-	json: templatesJSON,
-}
-
-func templatesJSON(c *call, templates []node.DeployTemplate, fields []string) []map[string]any {
-	cols := shown(templateColumns, "deploy_template", c.version, fields)
-	out := make([]map[string]any, len(templates))
-	for i, t := range templates {
-		out[i] = render(cols, &templateView{t, c})
-	}
-	return out
+func deployTemplates(kept Records[node.DeployTemplate, node.DeployTemplateFilter]) *templateKind {
+	return templateKind{
+		name: "deploy_template", noun: "deploy template", path: []string{"deploy_templates"}, kept: kept, named: byName, oldWrite: true,
+		head:   func(t *node.DeployTemplate) head { return head{&t.UUID, t.CreatedAt, t.UpdatedAt, t.Unreadable} },
+		damage: (*node.DeployTemplate).Damage, mended: true,
+		short: []string{"uuid", "name", "links"}, unsorted: []string{"steps", "extra"},
+		required: []string{"name", "steps"}, needs: `%q. It has "name", a trait, and "steps".`,
+		whole: []string{"steps"}, // one step of a list is too easily another by the time the patch arrives
+		bare:  map[string]func(*node.DeployTemplate) any{"steps": func(t *node.DeployTemplate) any { return stepsAsTheyAre(t.Steps) }},
+		setters: map[string]func(*node.DeployTemplate, any) error{
+			"name":        setTemplateName,
+			"steps":       setTemplateSteps,
+			"description": textField("description", 255, func(t *node.DeployTemplate) *string { return &t.Description }),
+			"extra":       documentField("extra", func(t *node.DeployTemplate) *node.Document { return &t.Extra }),
+		},
+	}.with([]column[view[node.DeployTemplate]]{
+		{"name", func(t view[node.DeployTemplate]) any { return t.it.Name }},
+		{"description", func(t view[node.DeployTemplate]) any { return orNull(t.it.Description) }},
+		{"steps", func(t view[node.DeployTemplate]) any { return templateSteps(t.it.Steps, node.MaskedDocument) }},
+		{"extra", func(t view[node.DeployTemplate]) any { return document(t.it.Extra) }},
+	}...)
 }
 
 // templateSteps shows steps; args says how their arguments are shown: masked, or as they are.
@@ -56,15 +38,9 @@ func templateSteps(steps []node.PlannedStep, args func(map[string]any) map[strin
 	return out
 }
 
-// templateSetters are the fields of a deploy template that clients may write.
-var templateSetters = map[string]func(*node.DeployTemplate, any) error{
-	"name":        setTemplateName,
-	"steps":       setTemplateSteps,
-	"description": textField("description", 255, func(t *node.DeployTemplate) *string { return &t.Description }),
-	"extra":       documentField("extra", func(t *node.DeployTemplate) *node.Document { return &t.Extra }),
+func stepsAsTheyAre(steps []node.PlannedStep) []any {
+	return templateSteps(steps, func(args map[string]any) map[string]any { return node.Document(args).Clone() })
 }
-
-var templatePatchable = slices.Sorted(maps.Keys(templateSetters))
 
 func setTemplateName(t *node.DeployTemplate, v any) error {
 	name, err := text("name", v, 255)
@@ -84,194 +60,4 @@ func setTemplateSteps(t *node.DeployTemplate, v any) (err error) {
 	}
 	t.Steps, err = readSteps("steps", v)
 	return err
-}
-
-func (a *API) listDeployTemplates(w http.ResponseWriter, c *call) error {
-	q, err := c.query(slices.Concat(paging, []string{"fields", "detail"})...)
-	if err != nil {
-		return err
-	}
-	fields, err := templateFields(c, q)
-	if err != nil {
-		return err
-	}
-	return templateList.write(a, w, c, q, fields, []string{"deploy_templates"}, func(p node.Page) ([]node.DeployTemplate, error) {
-		return a.DeployTemplates.List(c.Context(), node.DeployTemplateFilter{}, p)
-	})
-}
-
-// templateFields is what a list shows; nil is everything.
-func templateFields(c *call, q url.Values) ([]string, error) {
-	fields, err := fieldsAsked(c, q, "deploy_template", templateColumns)
-	if err != nil {
-		return nil, err
-	}
-	detail, err := detailAsked(c, q)
-	return templateList.shows(fields, detail), err
-}
-
-func (a *API) showDeployTemplate(w http.ResponseWriter, c *call) error {
-	q, err := c.query("fields")
-	if err != nil {
-		return err
-	}
-	fields, err := fieldsAsked(c, q, "deploy_template", templateColumns)
-	if err != nil {
-		return err
-	}
-	t, err := a.deployTemplate(c)
-	if err == nil {
-		err = t.Damage()
-	}
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, templatesJSON(c, []node.DeployTemplate{t}, fields)[0])
-	return nil
-}
-
-// deployTemplate finds the deploy template a path names, by UUID or name.
-func (a *API) deployTemplate(c *call) (node.DeployTemplate, error) {
-	ident, err := c.ident()
-	if err != nil {
-		return node.DeployTemplate{}, err
-	}
-	return a.DeployTemplates.Get(c.Context(), ident)
-}
-
-func (a *API) createDeployTemplate(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	t, err := newDeployTemplate(c.version, body)
-	if err != nil {
-		return err
-	}
-	if err := a.DeployTemplates.Create(c.Context(), &t); err != nil {
-		return err
-	}
-	w.Header().Set("Location", c.href("deploy_templates", t.UUID))
-	writeJSON(w, http.StatusCreated, templatesJSON(c, []node.DeployTemplate{t}, nil)[0])
-	return nil
-}
-
-func newDeployTemplate(v version, body map[string]any) (node.DeployTemplate, error) {
-	t := node.DeployTemplate{UUID: newUUID()}
-	for _, required := range []string{"name", "steps"} {
-		if body[required] == nil {
-			return t, invalid("A deploy template needs %q. It has \"name\", a trait, and \"steps\".", required)
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(body)) {
-		if key == "uuid" {
-			s, _ := body[key].(string)
-			if !isUUID(s) {
-				return t, invalid("Expected a UUID for uuid but received %v.", body[key])
-			}
-			t.UUID = canonicalUUID(s)
-			continue
-		}
-		set := templateSetters[key]
-		if set == nil {
-			return t, invalid("A deploy template cannot be created with the field %q. Allowed are: %s, uuid", key, strings.Join(templatePatchable, ", "))
-		}
-		if err := v.needsField("deploy_template", key); err != nil {
-			return t, err
-		}
-		if key == "steps" {
-			if err := noMask(key, body[key]); err != nil {
-				return t, err
-			}
-		}
-		if err := set(&t, body[key]); err != nil {
-			return t, err
-		}
-	}
-	return t, nil
-}
-
-func (a *API) patchDeployTemplate(w http.ResponseWriter, c *call) error {
-	ops, err := decodePatch(c.body, patchRules{
-		resource: "deploy_template", version: c.version, allowed: templatePatchable,
-		known: func(f string) bool { return hasColumn(templateColumns, f) },
-	})
-	if err != nil {
-		return err
-	}
-	t, err := a.deployTemplate(c)
-	if err != nil {
-		return err
-	}
-	if !replacesAll(t.Unreadable, ops) {
-		return t.Damage()
-	}
-	if err := applyTemplatePatch(&t, ops); err != nil {
-		return err
-	}
-	if err := a.DeployTemplates.Save(c.Context(), &t); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, templatesJSON(c, []node.DeployTemplate{t}, nil)[0])
-	return nil
-}
-
-// applyTemplatePatch works on the template's own, unmasked values. Steps are replaced as a whole: one
-// step of a list is too easily another by the time the patch arrives.
-func applyTemplatePatch(t *node.DeployTemplate, ops []patchOp) error {
-	form := map[string]any{
-		"name": t.Name, "description": orNull(t.Description), "extra": document(t.Extra),
-		"steps": templateSteps(t.Steps, func(args map[string]any) map[string]any { return node.Document(args).Clone() }),
-	}
-	for _, op := range ops {
-		if op.root() == "steps" && op.Path != "/steps" {
-			return invalid("Cannot patch %s: the steps of a deploy template are replaced as a whole, by the path /steps.", op.Path)
-		}
-	}
-	changed, err := applyPatch(form, ops)
-	if err != nil {
-		return err
-	}
-	for _, f := range touched(ops) {
-		value := changed[f]
-		if f == "steps" {
-			if value, err = unmask(f, form[f], value); err != nil {
-				return err
-			}
-		}
-		if err := templateSetters[f](t, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// deleteDeployTemplate reads a template only to learn its UUID: one that cannot be read can be deleted by that.
-func (a *API) deleteDeployTemplate(w http.ResponseWriter, c *call) error {
-	uuid, err := c.ident()
-	if err != nil {
-		return err
-	}
-	if !isUUID(uuid) {
-		t, err := a.deployTemplate(c)
-		if err != nil {
-			return err
-		}
-		uuid = t.UUID
-	}
-	if err := a.DeployTemplates.Delete(c.Context(), uuid); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (a *API) templateRoutes() []route {
-	return []route{
-		{pattern: "GET /v1/deploy_templates", serve: a.listDeployTemplates},
-		{pattern: "POST /v1/deploy_templates", serve: a.createDeployTemplate, oldWrite: true},
-		{pattern: "GET /v1/deploy_templates/{ident}", serve: a.showDeployTemplate},
-		{pattern: "PATCH /v1/deploy_templates/{ident}", serve: a.patchDeployTemplate, oldWrite: true},
-		{pattern: "DELETE /v1/deploy_templates/{ident}", serve: a.deleteDeployTemplate, oldWrite: true},
-	}
 }

@@ -117,7 +117,10 @@ func (w *world) UpdateNode(ctx context.Context, ident string, opts UpdateOptions
 
 func (w *world) DeleteNode(_ context.Context, ident string) error { return w.did(deleted{ident}) }
 
-func (w *world) CreatePort(_ context.Context, p node.Port) (node.Port, error) {
+func (w *world) CreatePort(ctx context.Context, p node.Port) (node.Port, error) {
+	if _, err := w.Node(ctx, p.NodeUUID); node.KindOf(err) == node.NotFound {
+		return p, node.Errorf(node.Invalid, "Node %s could not be found.", p.NodeUUID)
+	}
 	if err := w.did(p); err != nil {
 		return p, err
 	}

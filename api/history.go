@@ -58,7 +58,7 @@ func (a *API) listHistoryInDetail(w http.ResponseWriter, c *call) error {
 
 // writeHistory answers a list; nil fields means whole events. More is the rest of the list's path.
 func (a *API) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
-	p, err := a.page(q, func(key string) error {
+	p, err := c.page(q, func(key string) error {
 		if key != "created_at" {
 			return badSortKey(key)
 		}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,8 +32,8 @@ func (c *call) query(allowed ...string) (url.Values, error) {
 }
 
 // page reads limit, marker, sort_key and sort_dir. sortable tells which keys may sort.
-func (a *API) page(q url.Values, sortable func(key string) error) (node.Page, error) {
-	p := node.Page{Limit: a.MaxLimit, Marker: q.Get("marker")}
+func (c *call) page(q url.Values, sortable func(key string) error) (node.Page, error) {
+	p := node.Page{Limit: c.maxLimit, Marker: q.Get("marker")}
 	if s := q.Get("limit"); s != "" {
 		limit, err := strconv.Atoi(s)
 		if err != nil {
@@ -43,7 +42,7 @@ func (a *API) page(q url.Values, sortable func(key string) error) (node.Page, er
 		if limit <= 0 {
 			return p, invalid("Limit must be positive")
 		}
-		p.Limit = min(limit, a.MaxLimit)
+		p.Limit = min(limit, c.maxLimit)
 	}
 	switch dir := q.Get("sort_dir"); dir {
 	case "", "asc":
@@ -63,48 +62,6 @@ func (a *API) page(q url.Values, sortable func(key string) error) (node.Page, er
 
 func badSortKey(key string) error {
 	return invalid("The sort_key value \"%s\" is an invalid field for sorting", key)
-}
-
-// list is one kind of list: its key in the answer, and how an item is shown.
-type list[T any] struct {
-	resource string // of the version table: "port"
-	key      string // "ports"
-	fields   []string
-	unsorted []string // fields that do not sort: documents, and what other rows say
-	has      func(field string) bool
-	uuid     func(T) string
-	json     func(c *call, items []T, fields []string) []map[string]any
-}
-
-// shows is what a list shows: nil, everything, when asked in detail; else the fields asked for or the usual ones.
-func (l list[T]) shows(fields []string, detail bool) []string {
-	if fields == nil && !detail {
-		return l.fields
-	}
-	return fields
-}
-
-// write answers one page, which get reads. path is the list's own, for the next page.
-func (l list[T]) write(a *API, w http.ResponseWriter, c *call, q url.Values, fields, path []string, get func(node.Page) ([]T, error)) error {
-	p, err := a.page(q, func(key string) error {
-		if !l.has(key) || slices.Contains(l.unsorted, key) {
-			return badSortKey(key)
-		}
-		return c.version.needsField(l.resource, key)
-	})
-	if err != nil {
-		return err
-	}
-	items, err := get(p)
-	if err != nil {
-		return err
-	}
-	var next any
-	if len(items) > 0 {
-		next = c.next(q, p, len(items), l.uuid(items[len(items)-1]), path...)
-	}
-	writeJSON(w, http.StatusOK, collection(l.key, l.json(c, items, fields), next))
-	return nil
 }
 
 // next is the address of the following page, or nil when this one is not full. Unlike Ironic's

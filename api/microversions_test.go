@@ -79,22 +79,14 @@ func asked(t *testing.T) map[string]bool {
 	add("node.", creatable()...)
 	add("node.", nodePatchable...)
 	add("node?", nodeFilters...)
-	add("port.", columnNames(portColumns)...)
-	add("port.", portPatchable...)
-	add("port?", portFilters...)
-	add("portgroup.", columnNames(portgroups.columns)...)
-	add("portgroup.", portgroups.writable()...)
-	add("portgroup?", portgroupFilters...)
-	add("allocation.", columnNames(allocations.columns)...)
-	add("allocation.", allocations.writable()...)
-	add("allocation?", "node", "resource_class", "state", "owner")
-	add("chassis.", columnNames(chassis.columns)...)
-	add("volume_connector.", columnNames(volumeConnectors.columns)...)
-	add("volume_target.", columnNames(volumeTargets.columns)...)
-	add("", "volume_connector?node", "volume_target?node", "inspection_rule?phase", "driver?type", "driver?detail")
-	add("deploy_template.", columnNames(templateColumns)...)
-	add("deploy_template.", templatePatchable...)
-	add("inspection_rule.", columnNames(ruleColumns)...)
+	for _, k := range a.kinds() {
+		name, fields, filters := k.(interface {
+			things() (name string, fields, filters []string)
+		}).things()
+		add(name+".", fields...)
+		add(name+"?", filters...)
+	}
+	add("", "driver?type", "driver?detail")
 	add("driver.", columnNames(driverColumns)...)
 	add("conductor.", columnNames(conductorColumns)...)
 	add("history.", columnNames(historyColumns)...)
@@ -103,6 +95,10 @@ func asked(t *testing.T) map[string]bool {
 	add("provision.", "clean_steps", "deploy_steps", "service_steps")
 	add("vif.", "port_uuid", "portgroup_uuid")
 	return things
+}
+
+func (k *records[T, F]) things() (name string, fields, filters []string) {
+	return k.name, slices.Concat(columnNames(k.columns), k.writable()), k.filters
 }
 
 // askedByName are those that the code names in one piece: arguments of knows, firstOf, needsField, needsFilter and needsArgument.

@@ -87,7 +87,7 @@ func (a *API) familyFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	}
 	f.IncludeChildren = include != nil && *include
 	if parent := q.Get("parent_node"); parent != "" {
-		n, err := a.findNode(c, parent)
+		n, err := a.named(c, parent)
 		if err != nil {
 			return err
 		}

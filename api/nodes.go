@@ -9,15 +9,22 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// node finds the node a path names, by UUID or, since 1.5, by name.
-func (a *API) node(c *call) (*node.Node, error) { return a.findNode(c, c.PathValue("ident")) }
+// finder finds nodes by what clients call them.
+type finder struct {
+	nodes interface {
+		Node(ctx context.Context, ident string) (*node.Node, error)
+	}
+}
 
-func (a *API) findNode(c *call, ident string) (*node.Node, error) {
+// node is the node a path names, by UUID or, since 1.5, by name.
+func (f finder) node(c *call) (*node.Node, error) { return f.named(c, c.PathValue("ident")) }
+
+func (f finder) named(c *call, ident string) (*node.Node, error) {
 	id, err := nodeIdent(c, ident)
 	if err != nil {
 		return nil, err
 	}
-	return a.Reader.Node(c.Context(), id)
+	return f.nodes.Node(c.Context(), id)
 }
 
 // nodeIdent checks the form of an ident; a UUID comes back in its canonical form.
@@ -68,7 +75,7 @@ func (a *API) writeNodes(w http.ResponseWriter, c *call, q url.Values, fields []
 	if err != nil {
 		return err
 	}
-	p, err := a.page(q, func(key string) error { return nodeSortKey(c, key) })
+	p, err := c.page(q, func(key string) error { return nodeSortKey(c, key) })
 	if err != nil {
 		return err
 	}

@@ -428,7 +428,8 @@ func TestPatchingAPort(t *testing.T) {
 		{`[{"op":"add","path":"/portgroup_uuid","value":"bond0"}]`, 400, `Expected a UUID for portgroup_uuid but received "bond0".`},
 		{`[{"op":"add","path":"/portgroup_uuid","value":null}]`, 200, `"portgroup_uuid":null`},
 		{`[{"op":"add","path":"/colour","value":1}]`, 400, "Adding a new attribute (/colour) to the root of the resource is not allowed"},
-		{`[{"op":"add","path":"/internal_info/tenant_vif_port_id","value":"v"}]`, 400, "Cannot patch /internal_info. Only the following can be updated: " + strings.Join(portPatchable, ", ")},
+		{`[{"op":"add","path":"/internal_info/tenant_vif_port_id","value":"v"}]`, 400,
+			"Cannot patch /internal_info. Only the following can be updated: " + portFields(t)},
 	} {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable})

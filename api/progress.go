@@ -41,7 +41,7 @@ func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
 // showProgress tells people what a node is doing: its steps with times, the bytes of the step under
 // way, and what the boot services saw of the machine.
 func (a *API) showProgress(w http.ResponseWriter, c *call) error {
-	n, err := a.findNode(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+	n, err := a.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,11 @@ package api
 
 import (
 	"cmp"
-	"maps"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -17,76 +17,140 @@ type view[T any] struct {
 	call *call
 }
 
-// records is one kind of record that belongs to a node: a portgroup, a volume connector, a volume target. Clients
-// create, read, change and delete it; what differs between the kinds is here.
-type records[T any] struct {
-	name     string   // in the version table: "volume_target"
-	noun     string   // for people: "volume target"
-	path     []string // below /v1: {"volume", "targets"}
+// records is one kind of record: what clients see of it and may write, and what carries that out. F is what its lists are
+// filtered by. The frame makes its routes and their handlers of that; a kind says only what is its own.
+type records[T, F any] struct {
+	name string   // in the version table: "volume_target"
+	noun string   // for people: "volume target"
+	path []string // below /v1: {"volume", "targets"}
+	kept Records[T, F]
+
+	named    naming // how a path names one
+	deleted  naming // how a DELETE does; default: as named
 	columns  []column[view[T]]
-	short    []string // what a list shows unless asked for more
-	unsorted []string // fields that do not sort
+	short    []string // what a list shows unless asked for more; nil: all
+	unsorted []string // fields that do not sort: documents, and what other rows say
+	filters  []string // arguments of the list besides the usual ones
+	filter   func(c *call, q url.Values) (F, error)
+	sublists []sublist[F]
+	more     []route // beside those of every kind
+	inDetail bool    // its lists have a path for all fields, which ends in "detail"
+	detail   version // since when a list takes ?detail; 0: as all lists
+	changes  version // since when a PATCH changes one, which is a 405 before; 0: as old as the kind
+	oldWrite bool    // versions that do not know the kind answer writes with a 405
+
 	setters  map[string]func(*T, any) error
 	once     []string // those of them that only a POST may write
 	required []string
-	uuid     func(*T) *string
-	hurt     func(*T) node.Unreadable
+	needs    string   // what a POST without one of them is told, with %q for its name; default: the list of them
+	whole    []string // those that a PATCH replaces as a whole
 	// bare are the fields whose columns mask secrets, as they are: what a patch is applied to.
 	bare     map[string]func(*T) any
 	defaults func() T
-	detail   version // since when a list takes ?detail; 0: as all lists
+	form     form[T] // instead of setters, for a kind whose fields are checked together
+
+	head   func(*T) head
+	damage func(*T) error // of one that is shown alone; default: that it is not shown
+	mended bool           // a damaged one is only saved when all that is unreadable is written anew
+
+	// complete finishes a new record, of which the body is, before it is kept; may be nil.
+	complete func(c *call, x *T, body map[string]any) error
+	// What changes records; where they are not set it is the store, since no node changes with the kind.
+	create func(ctx context.Context, x T) (T, error)
+	update func(ctx context.Context, uuid string, change func(*T) error) (T, error)
+	remove func(ctx context.Context, uuid string) error
 }
 
-func (k *records[T]) json(c *call, items []T, fields []string) []map[string]any {
-	cols := shown(k.columns, k.name, c.version, fields)
-	out := make([]map[string]any, len(items))
-	for i := range items {
-		out[i] = render(cols, view[T]{&items[i], c})
-		for field := range k.hurt(&items[i]) {
-			if _, shown := out[i][field]; shown {
-				out[i][field] = nil // what is not known is not shown as empty
-			}
+// head is what a record of every kind has.
+type head struct {
+	uuid             *string
+	created, updated time.Time
+	unreadable       node.Unreadable
+}
+
+// kind is a kind of record with its routes.
+type kind interface{ routes() []route }
+
+// with is the kind with the columns that every kind has.
+func (k records[T, F]) with(columns ...column[view[T]]) *records[T, F] {
+	k.columns = append(columns, []column[view[T]]{
+		{"uuid", func(v view[T]) any { return k.uuid(v.it) }},
+		{"created_at", func(v view[T]) any { return stamp(k.head(v.it).created) }},
+		{"updated_at", func(v view[T]) any { return stamp(k.head(v.it).updated) }},
+		{"links", func(v view[T]) any { return v.call.links(k.below(v.it)...) }},
+	}...)
+	k.unsorted = append(k.unsorted, "links")
+	return &k
+}
+
+func (k *records[T, F]) uuid(x *T) string { return *k.head(x).uuid }
+
+// below is the path of a record, and of what is below it.
+func (k *records[T, F]) below(x *T, more ...string) []string {
+	return slices.Concat(k.path, []string{k.uuid(x)}, more)
+}
+
+// sublist is a list of those records that belong to what its path names.
+type sublist[F any] struct {
+	pattern string // "/v1/nodes/{ident}/ports"
+	of      func(c *call) (f F, path []string, err error)
+}
+
+// routes are the kind's.
+func (k *records[T, F]) routes() []route {
+	list := "/v1" + joined(k.path)
+	one := list + "/{" + k.named.variable + "}"
+	all := slices.Concat(k.lists(sublist[F]{pattern: list}), []route{
+		{pattern: "POST " + list, serve: k.post, oldWrite: k.oldWrite},
+		{pattern: "GET " + one, serve: k.show(k.find)},
+		{pattern: "PATCH " + one, serve: k.patch, oldWrite: k.oldWrite},
+		{pattern: "DELETE " + one, serve: k.del(k.toDelete), oldWrite: k.oldWrite},
+	})
+	for _, l := range k.sublists {
+		all = append(all, k.lists(l)...)
+	}
+	return append(all, k.more...)
+}
+
+func (k *records[T, F]) lists(l sublist[F]) []route {
+	routes := []route{{pattern: "GET " + l.pattern, serve: k.list(l, false)}}
+	if k.inDetail {
+		routes = append(routes, route{pattern: "GET " + l.pattern + "/detail", serve: k.list(l, true)})
+	}
+	return routes
+}
+
+// list answers a page; whole is every field.
+func (k *records[T, F]) list(l sublist[F], whole bool) handler {
+	return func(w http.ResponseWriter, c *call) error {
+		q, fields, err := k.asked(c, l.of == nil, whole)
+		if err != nil {
+			return err
 		}
+		var f F
+		path := k.path
+		switch {
+		case l.of != nil:
+			f, path, err = l.of(c)
+		case k.filter != nil:
+			f, err = k.filter(c, q)
+		}
+		if err != nil {
+			return err
+		}
+		if whole {
+			path = append(slices.Clone(path), "detail")
+		}
+		return k.page(w, c, q, f, fields, path)
 	}
-	return out
 }
 
-func (k *records[T]) has(field string) bool { return hasColumn(k.columns, field) }
-
-// answer writes one record.
-func (k *records[T]) answer(w http.ResponseWriter, c *call, status int, x T, fields []string) {
-	writeJSON(w, status, k.json(c, []T{x}, fields)[0])
-}
-
-// created answers a POST.
-func (k *records[T]) created(w http.ResponseWriter, c *call, x T) {
-	w.Header().Set("Location", c.href(append(slices.Clone(k.path), *k.uuid(&x))...))
-	k.answer(w, c, http.StatusCreated, x, nil)
-}
-
-// show answers a GET of one record.
-func (k *records[T]) show(w http.ResponseWriter, c *call, get func() (T, error)) error {
-	q, err := c.query("fields")
-	if err != nil {
-		return err
+// asked reads the arguments of a list.
+func (k *records[T, F]) asked(c *call, filtered, whole bool) (q url.Values, fields []string, err error) {
+	var filters []string
+	if filtered {
+		filters = k.filters
 	}
-	fields, err := fieldsAsked(c, q, k.name, k.columns)
-	if err != nil {
-		return err
-	}
-	x, err := get()
-	if err == nil {
-		err = k.hurt(&x).Damage(k.noun, *k.uuid(&x))
-	}
-	if err != nil {
-		return err
-	}
-	k.answer(w, c, http.StatusOK, x, fields)
-	return nil
-}
-
-// asked reads the arguments of a list: filters are those it takes besides the usual ones.
-func (k *records[T]) asked(c *call, whole bool, filters ...string) (q url.Values, fields []string, err error) {
 	if q, err = c.query(slices.Concat(paging, filters, []string{"fields", "detail"})...); err != nil {
 		return nil, nil, err
 	}
@@ -107,153 +171,197 @@ func (k *records[T]) asked(c *call, whole bool, filters ...string) (q url.Values
 	return q, fields, err
 }
 
-// list writes a page of records; path is the list's own, below /v1.
-func (k *records[T]) list(a *API, w http.ResponseWriter, c *call, q url.Values, fields, path []string, get func(node.Page) ([]T, error)) error {
-	return list[T]{
-		resource: k.name, key: k.path[len(k.path)-1], unsorted: k.unsorted, has: k.has, json: k.json,
-		uuid: func(x T) string { return *k.uuid(&x) },
-	}.write(a, w, c, q, fields, path, get)
-}
-
-// read makes a new record of a POST's body.
-func (k *records[T]) read(c *call) (T, error) {
-	x := k.defaults()
-	body, err := decodeObject(c.body)
-	if err != nil {
-		return x, err
-	}
-	*k.uuid(&x) = newUUID()
-	for _, key := range slices.Sorted(maps.Keys(body)) {
-		if key == "uuid" {
-			s, _ := body[key].(string)
-			if !isUUID(s) {
-				return x, invalid("Expected a UUID for uuid but received %v.", body[key])
-			}
-			*k.uuid(&x) = canonicalUUID(s)
-			continue
+// page writes a page; path is the list's own, for the next one.
+func (k *records[T, F]) page(w http.ResponseWriter, c *call, q url.Values, f F, fields, path []string) error {
+	p, err := c.page(q, func(key string) error {
+		if !hasColumn(k.columns, key) || slices.Contains(k.unsorted, key) {
+			return badSortKey(key)
 		}
-		set := k.setters[key]
-		if set == nil {
-			return x, invalid("%s cannot be created with the field %q. Allowed are: %s, uuid", "A"+article(k.noun)[1:], key, strings.Join(k.writable(), ", "))
-		}
-		if err := c.version.needsField(k.name, key); err != nil {
-			return x, err
-		}
-		if k.bare[key] != nil {
-			if err := noMask(key, body[key]); err != nil {
-				return x, err
-			}
-		}
-		if err := set(&x, body[key]); err != nil {
-			return x, err
-		}
-	}
-	for _, key := range k.required {
-		if body[key] == nil {
-			return x, invalid("%s needs %q. It can not be without: %s", "A"+article(k.noun)[1:], key, strings.Join(k.required, ", "))
-		}
-	}
-	return x, nil
-}
-
-func (k *records[T]) writable() []string { return slices.Sorted(maps.Keys(k.setters)) }
-
-func (k *records[T]) patchable() []string {
-	return slices.DeleteFunc(k.writable(), func(f string) bool { return slices.Contains(k.once, f) })
-}
-
-// patch reads a PATCH's body and returns what it does to a record.
-func (k *records[T]) patch(c *call) (func(*T) error, error) {
-	ops, err := decodePatch(c.body, patchRules{resource: k.name, version: c.version, allowed: k.patchable(), known: k.has})
-	if err != nil {
-		return nil, err
-	}
-	return func(x *T) error { return k.apply(c, x, ops) }, nil
-}
-
-func (k *records[T]) apply(c *call, x *T, ops []patchOp) error {
-	form := map[string]any{}
-	for _, f := range touched(ops) {
-		if _, hurt := k.hurt(x)[f]; hurt { // it can be written anew, and not in part
-			form[f] = nil
-			continue
-		}
-		if bare := k.bare[f]; bare != nil {
-			form[f] = bare(x)
-			continue
-		}
-		i := slices.IndexFunc(k.columns, func(col column[view[T]]) bool { return col.name == f })
-		form[f] = k.columns[i].get(view[T]{x, c})
-	}
-	changed, err := applyPatch(form, ops)
+		return c.version.needsField(k.name, key)
+	})
 	if err != nil {
 		return err
 	}
-	for _, f := range touched(ops) {
-		if changed[f] == nil && slices.Contains(k.required, f) {
-			return invalid("The %s of %s can not be taken away.", f, article(k.noun))
-		}
-		value := changed[f]
-		if k.bare[f] != nil {
-			if value, err = unmask(f, form[f], value); err != nil {
-				return err
-			}
-		}
-		if err := k.setters[f](x, value); err != nil {
-			return err
-		}
+	items, err := k.kept.List(c.Context(), f, p)
+	if err != nil {
+		return err
 	}
+	var next any
+	if len(items) > 0 {
+		next = c.next(q, p, len(items), k.uuid(&items[len(items)-1]), path...)
+	}
+	writeJSON(w, http.StatusOK, collection(k.path[len(k.path)-1], k.json(c, items, fields), next))
 	return nil
 }
 
-// nodeField is the setter of node_uuid.
-func nodeField[T any](at func(*T) *string) func(*T, any) error {
-	return func(x *T, v any) error {
-		s, _ := v.(string)
-		if !isUUID(s) {
-			return invalid("Expected a UUID for node_uuid but received %v.", v)
+func (k *records[T, F]) json(c *call, items []T, fields []string) []map[string]any {
+	cols := shown(k.columns, k.name, c.version, fields)
+	out := make([]map[string]any, len(items))
+	for i := range items {
+		out[i] = render(cols, view[T]{&items[i], c})
+		for field := range k.head(&items[i]).unreadable {
+			if _, shown := out[i][field]; shown {
+				out[i][field] = nil // what is not known is not shown as empty
+			}
 		}
-		*at(x) = canonicalUUID(s)
+	}
+	return out
+}
+
+// answer writes one record.
+func (k *records[T, F]) answer(w http.ResponseWriter, c *call, status int, x T, fields []string) {
+	writeJSON(w, status, k.json(c, []T{x}, fields)[0])
+}
+
+// find is the record that a path names.
+func (k *records[T, F]) find(c *call) (x T, err error) {
+	ident, err := k.named.in(c)
+	if err != nil {
+		return x, err
+	}
+	return k.kept.Get(c.Context(), ident)
+}
+
+// toDelete and toPatch are the UUID of the record that a path names. A record is read only to learn that: one that cannot be
+// read can be deleted by its UUID.
+func (k *records[T, F]) toDelete(c *call) (string, error) {
+	if k.deleted.in != nil {
+		return k.deleted.in(c)
+	}
+	return k.toPatch(c)
+}
+
+func (k *records[T, F]) toPatch(c *call) (string, error) {
+	ident, err := k.named.in(c)
+	if err != nil || isUUID(ident) {
+		return ident, err
+	}
+	x, err := k.kept.Get(c.Context(), ident)
+	return k.uuid(&x), err
+}
+
+// show answers a GET of one record.
+func (k *records[T, F]) show(find func(c *call) (T, error)) handler {
+	return func(w http.ResponseWriter, c *call) error {
+		q, err := c.query("fields")
+		if err != nil {
+			return err
+		}
+		fields, err := fieldsAsked(c, q, k.name, k.columns)
+		if err != nil {
+			return err
+		}
+		x, err := find(c)
+		if err == nil {
+			err = k.damaged(&x)
+		}
+		if err != nil {
+			return err
+		}
+		k.answer(w, c, http.StatusOK, x, fields)
 		return nil
 	}
 }
 
-// macField is the setter of an address that may be left out.
-func macField[T any](at func(*T) *string) func(*T, any) error {
-	return func(x *T, v any) error {
-		if *at(x) = ""; v == nil {
-			return nil
+func (k *records[T, F]) damaged(x *T) error {
+	if k.damage != nil {
+		return k.damage(x)
+	}
+	return k.head(x).unreadable.Damage(k.noun, k.uuid(x))
+}
+
+func (k *records[T, F]) post(w http.ResponseWriter, c *call) error {
+	body, err := decodeObject(c.body)
+	if err != nil {
+		return err
+	}
+	x, err := k.read(c, body)
+	if err == nil && k.complete != nil {
+		err = k.complete(c, &x, body)
+	}
+	if err != nil {
+		return err
+	}
+	if k.create != nil {
+		x, err = k.create(c.Context(), x)
+	} else {
+		err = k.kept.Create(c.Context(), &x)
+	}
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", c.href(k.below(&x)...))
+	k.answer(w, c, http.StatusCreated, x, nil)
+	return nil
+}
+
+func (k *records[T, F]) patch(w http.ResponseWriter, c *call) error {
+	if c.version < k.changes {
+		return aborted(http.StatusMethodNotAllowed, "")
+	}
+	change, err := k.change(c)
+	if err != nil {
+		return err
+	}
+	uuid, err := k.toPatch(c)
+	if err != nil {
+		return err
+	}
+	update := k.updateStored
+	if k.update != nil {
+		update = k.update
+	}
+	x, err := update(c.Context(), uuid, change)
+	if err != nil {
+		return err
+	}
+	k.answer(w, c, http.StatusOK, x, nil)
+	return nil
+}
+
+func (k *records[T, F]) updateStored(ctx context.Context, uuid string, change func(*T) error) (T, error) {
+	x, err := k.kept.Get(ctx, uuid)
+	if err == nil {
+		err = change(&x)
+	}
+	if err == nil {
+		err = k.kept.Save(ctx, &x)
+	}
+	return x, err
+}
+
+func (k *records[T, F]) del(which func(c *call) (string, error)) handler {
+	remove := k.remove
+	if remove == nil {
+		remove = k.kept.Delete
+	}
+	return func(w http.ResponseWriter, c *call) error {
+		uuid, err := which(c)
+		if err != nil {
+			return err
 		}
-		s, _ := v.(string)
-		mac, ok := canonicalMAC(s)
-		if !ok {
-			return invalid("Expected a MAC address but received %v.", v)
+		if err := remove(c.Context(), uuid); err != nil {
+			return err
 		}
-		*at(x) = mac
+		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 }
 
-// nameField is the setter of a logical name; null takes it away.
-func nameField[T any](noun string, at func(*T) *string) func(*T, any) error {
-	return func(x *T, v any) error {
-		s, err := text("name", v, 255)
-		if err == nil && s != "" {
-			err = checkName(noun, s)
-		}
-		*at(x) = s
-		return err
-	}
+// naming is how a path names a record.
+type naming struct {
+	variable string // of the pattern
+	in       func(c *call) (string, error)
 }
 
-// mustField is the setter of a text that may not be empty.
-func mustField[T any](key string, at func(*T) *string) func(*T, any) error {
-	return func(x *T, v any) error {
-		s, err := text(key, v, 255)
-		if err == nil && s == "" {
-			err = invalid("Field %s may not be empty.", key)
-		}
-		*at(x) = s
-		return err
+var (
+	byName = naming{"ident", (*call).ident} // or UUID
+	byUUID = naming{"uuid", func(c *call) (string, error) { return uuidIn(c.PathValue("uuid")) }}
+)
+
+func uuidIn(ident string) (string, error) {
+	if !isUUID(ident) {
+		return "", invalid("Expected a UUID but received %q.", ident)
 	}
+	return canonicalUUID(ident), nil
 }

@@ -5,7 +5,11 @@ import "slices"
 // routes is the table of everything the API answers. A path newer than the version asked for is a
 // 404 (see since); everything not listed is a 404 or a 405.
 func (a *API) routes() []route {
-	return slices.Concat(a.serviceRoutes(), a.nodeRoutes(), a.portRoutes(), a.portgroupRoutes(), a.volumeRoutes(), a.chassisRoutes(), a.allocationRoutes(), a.machinePaths(), a.vendorRoutes(), a.templateRoutes(), a.ruleRoutes())
+	all := slices.Concat(a.serviceRoutes(), a.nodeRoutes(), a.machinePaths(), a.vendorRoutes())
+	for _, k := range a.kinds() {
+		all = append(all, k.routes()...)
+	}
+	return all
 }
 
 func (a *API) serviceRoutes() []route {
@@ -17,6 +21,7 @@ func (a *API) serviceRoutes() []route {
 		{pattern: "GET /v1/drivers/{name}/properties", serve: a.showDriverProperties},
 		{pattern: "GET /v1/drivers/{name}/vendor_passthru/methods", serve: a.noVendorMethods},
 		{pattern: "GET /v1/drivers/{name}/raid/logical_disk_properties", serve: a.showLogicalDiskProperties},
+		{pattern: "GET /v1/volume", serve: a.showVolume},
 		{pattern: "GET /v1/shards", serve: a.listShards},
 		{pattern: "GET /v1/conductors", serve: a.listConductors},
 		{pattern: "GET /v1/conductors/{name}", serve: a.showConductor},
@@ -70,8 +75,7 @@ func (a *API) nodeRoutes() []route {
 		{pattern: "GET /v1/nodes/{ident}/children", serve: a.listChildren},
 		{pattern: "PUT /v1/nodes/{ident}/maintenance", serve: a.setMaintenance},
 		{pattern: "DELETE /v1/nodes/{ident}/maintenance", serve: a.unsetMaintenance},
-		{pattern: "GET /v1/nodes/{ident}/ports", serve: a.listNodePorts},
-		{pattern: "GET /v1/nodes/{ident}/ports/detail", serve: a.listNodePortsInDetail},
+		{pattern: "GET /v1/nodes/{ident}/volume", serve: a.showVolume},
 		{pattern: "GET /v1/nodes/{ident}/traits", serve: a.listTraits},
 		{pattern: "PUT /v1/nodes/{ident}/traits", serve: a.setTraits},
 		{pattern: "DELETE /v1/nodes/{ident}/traits", serve: a.removeTraits},
@@ -87,17 +91,6 @@ func (a *API) nodeRoutes() []route {
 		{pattern: "GET /billet/v1/nodes/{ident}/progress", serve: a.showProgress},
 		{pattern: "GET /billet/v1/nodes/{ident}/why", serve: a.showWhy},
 		{pattern: "GET /billet/v1/strangers", serve: a.listStrangers},
-	}
-}
-
-func (a *API) portRoutes() []route {
-	return []route{
-		{pattern: "GET /v1/ports", serve: a.listPorts},
-		{pattern: "GET /v1/ports/detail", serve: a.listPortsInDetail},
-		{pattern: "POST /v1/ports", serve: a.createPort},
-		{pattern: "GET /v1/ports/{ident}", serve: a.showPort},
-		{pattern: "PATCH /v1/ports/{ident}", serve: a.patchPort},
-		{pattern: "DELETE /v1/ports/{ident}", serve: a.deletePort},
 	}
 }
 

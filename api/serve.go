@@ -22,7 +22,9 @@ type call struct {
 	base    string // public base of links
 	bootKey string // of the boot whose ramdisk calls; "" when its path has none
 	body    []byte
-	log     *slog.Logger
+	// maxLimit is the longest page.
+	maxLimit int
+	log      *slog.Logger
 }
 
 type handler func(w http.ResponseWriter, c *call) error
@@ -125,7 +127,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		return
 	}
 	defer leave()
-	c := &call{Request: r, version: in.version, base: a.baseOf(r), log: in.log, bootKey: in.bootKey}
+	c := &call{Request: r, version: in.version, base: a.baseOf(r), log: in.log, bootKey: in.bootKey, maxLimit: a.MaxLimit}
 	if rt.expected != nil {
 		err = rt.expected(c)
 	}

@@ -20,25 +20,10 @@ type Conductor interface {
 	UpdateNode(ctx context.Context, ident string, opts UpdateOptions, change func(*node.Node) error) (*node.Node, error)
 	DeleteNode(ctx context.Context, ident string) error
 
-	CreatePort(ctx context.Context, p node.Port) (node.Port, error)
-	UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error)
-	DeletePort(ctx context.Context, uuid string) error
-
-	CreatePortgroup(ctx context.Context, g node.Portgroup) (node.Portgroup, error)
-	UpdatePortgroup(ctx context.Context, uuid string, change func(*node.Portgroup) error) (node.Portgroup, error)
-	DeletePortgroup(ctx context.Context, uuid string) error
-
-	CreateVolumeConnector(ctx context.Context, v node.VolumeConnector) (node.VolumeConnector, error)
-	UpdateVolumeConnector(ctx context.Context, uuid string, change func(*node.VolumeConnector) error) (node.VolumeConnector, error)
-	DeleteVolumeConnector(ctx context.Context, uuid string) error
-	CreateVolumeTarget(ctx context.Context, v node.VolumeTarget) (node.VolumeTarget, error)
-	UpdateVolumeTarget(ctx context.Context, uuid string, change func(*node.VolumeTarget) error) (node.VolumeTarget, error)
-	DeleteVolumeTarget(ctx context.Context, uuid string) error
-
-	// CreateAllocation finds a node, or says in the allocation why there is none.
-	CreateAllocation(ctx context.Context, a node.Allocation) (node.Allocation, error)
-	UpdateAllocation(ctx context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error)
-	DeleteAllocation(ctx context.Context, uuid string) error
+	PortChanger
+	PortgroupChanger
+	VolumeChanger
+	AllocationChanger
 
 	Provision(ctx context.Context, ident string, req node.ProvisionRequest) error
 	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error
@@ -87,37 +72,4 @@ type Reader interface {
 	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
 	Strangers(ctx context.Context) ([]node.BootEvent, error) // the newest event of each MAC that no node has
-}
-
-// Records keeps the records of one kind T; F is what a list of them is filtered by. Those that belong to a node are changed by
-// the Conductor, under the node's lease.
-type Records[T, F any] interface {
-	Get(ctx context.Context, ident string) (T, error) // NotFound
-	List(ctx context.Context, f F, p node.Page) ([]T, error)
-	Create(ctx context.Context, x *T) error // fills ID and times; a duplicate is a Conflict
-	Save(ctx context.Context, x *T) error   // fills UpdatedAt
-	Delete(ctx context.Context, uuid string) error
-}
-
-// Kinds are the records that the API shows, by kind. Ports, portgroups and allocations are found by name too, ports by MAC.
-type Kinds struct {
-	Ports            Records[node.Port, node.PortFilter]
-	Portgroups       Records[node.Portgroup, node.PortgroupFilter]
-	VolumeConnectors Records[node.VolumeConnector, node.OfNode]
-	VolumeTargets    Records[node.VolumeTarget, node.OfNode]
-	Allocations      Records[node.Allocation, node.AllocationFilter]
-	Chassis          Records[node.Chassis, node.All] // Delete is Invalid while nodes are in one
-	DeployTemplates  Records[node.DeployTemplate, node.DeployTemplateFilter]
-	InspectionRules  Rules
-}
-
-// Rules are the inspection rules.
-type Rules interface {
-	Records[node.InspectionRule, node.InspectionRuleFilter]
-	DeleteAll(ctx context.Context) error
-}
-
-func (k Kinds) whole() bool {
-	return k.Ports != nil && k.Portgroups != nil && k.VolumeConnectors != nil && k.VolumeTargets != nil && k.Allocations != nil &&
-		k.Chassis != nil && k.DeployTemplates != nil && k.InspectionRules != nil
 }

@@ -106,6 +106,7 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	a := s.api
 	for _, list := range []struct {
 		path, key string
 		columns   []string
@@ -113,11 +114,16 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 		first     string // of the two that were made in this order: the one with the larger values, then the other
 		second    string
 	}{
-		{"/v1/ports", "ports", columnNames(portColumns), "extra internal_info local_link_connection links node_uuid available_for_dynamic_portgroup", "b", "a"},
-		{"/v1/portgroups", "portgroups", columnNames(portgroups.columns), "properties extra internal_info links ports node_uuid dynamic_portgroup", "b", "a"},
-		{"/v1/volume/targets", "targets", columnNames(volumeTargets.columns), "properties extra links node_uuid", "b", "a"},
-		{"/v1/volume/connectors", "connectors", columnNames(volumeConnectors.columns), "extra links node_uuid", "b", "a"},
-		{"/v1/deploy_templates", "deploy_templates", columnNames(templateColumns), "steps extra links", "CUSTOM_B", "CUSTOM_A"},
+		{"/v1/ports", "ports", columnNames(recordKind[*portKind](t, a).columns),
+			"extra internal_info local_link_connection links node_uuid available_for_dynamic_portgroup", "b", "a"},
+		{"/v1/portgroups", "portgroups", columnNames(recordKind[*portgroupKind](t, a).columns),
+			"properties extra internal_info links ports node_uuid dynamic_portgroup", "b", "a"},
+		{"/v1/volume/targets", "targets", columnNames(recordKind[*targetKind](t, a).columns),
+			"properties extra links node_uuid", "b", "a"},
+		{"/v1/volume/connectors", "connectors", columnNames(recordKind[*connectorKind](t, a).columns),
+			"extra links node_uuid", "b", "a"},
+		{"/v1/deploy_templates", "deploy_templates", columnNames(recordKind[*templateKind](t, a).columns),
+			"steps extra links", "CUSTOM_B", "CUSTOM_A"},
 	} {
 		name := "name"
 		for _, other := range []string{"volume_id", "connector_id"} {

@@ -86,3 +86,65 @@ func interfaceField(i node.Interface) func(*node.Node, any) error {
 		return err
 	}
 }
+
+// nodeField is the setter of node_uuid.
+func nodeField[T any](at func(*T) *string) func(*T, any) error {
+	return func(x *T, v any) error {
+		s, _ := v.(string)
+		if !isUUID(s) {
+			return invalid("Expected a UUID for node_uuid but received %v.", v)
+		}
+		*at(x) = canonicalUUID(s)
+		return nil
+	}
+}
+
+// macField is the setter of an address, which may be left out when it is optional.
+func macField[T any](optional bool, at func(*T) *string) func(*T, any) error {
+	return func(x *T, v any) error {
+		if *at(x) = ""; v == nil && optional {
+			return nil
+		}
+		s, _ := v.(string)
+		mac, ok := canonicalMAC(s)
+		if !ok {
+			return invalid("Expected a MAC address but received %v.", v)
+		}
+		*at(x) = mac
+		return nil
+	}
+}
+
+// trueField is the setter of what is true unless it is said to be false.
+func trueField[T any](key string, at func(*T) *bool) func(*T, any) error {
+	return func(x *T, v any) (err error) {
+		if *at(x) = true; v != nil {
+			*at(x), err = boolean(key, v)
+		}
+		return err
+	}
+}
+
+// nameField is the setter of a logical name; null takes it away.
+func nameField[T any](noun string, at func(*T) *string) func(*T, any) error {
+	return func(x *T, v any) error {
+		s, err := text("name", v, 255)
+		if err == nil && s != "" {
+			err = checkName(noun, s)
+		}
+		*at(x) = s
+		return err
+	}
+}
+
+// mustField is the setter of a text that may not be empty.
+func mustField[T any](key string, at func(*T) *string) func(*T, any) error {
+	return func(x *T, v any) error {
+		s, err := text(key, v, 255)
+		if err == nil && s == "" {
+			err = invalid("Field %s may not be empty.", key)
+		}
+		*at(x) = s
+		return err
+	}
+}

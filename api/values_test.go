@@ -236,7 +236,7 @@ func TestMoreRefusals(t *testing.T) {
 		{"POST", "/v1/nodes", `{"driver":"ipmi","colour":"red"}`, `A node cannot be created with the field "colour". ` + create},
 		{"POST", "/v1/nodes", `{"driver":"ipmi","protected":true}`, `A node cannot be created with the field "protected". ` + create},
 		{"POST", "/v1/nodes", `{"driver":"ipmi","provision_state":"active"}`, `A node cannot be created with the field "provision_state". ` + create},
-		{"POST", "/v1/ports", `{"mac":"x"}`, `A port cannot be created with the field "mac". Allowed are: ` + strings.Join(portPatchable, ", ") + ", uuid"},
+		{"POST", "/v1/ports", `{"mac":"x"}`, `A port cannot be created with the field "mac". Allowed are: ` + portFields(t) + ", uuid"},
 		{"POST", "/v1/ports", `{"address":5}`, "Expected a MAC address but received 5."},
 		{"POST", "/v1/ports", `{"address":"` + macA + `","node_uuid":"rack1-u7"}`, "Expected a UUID for node_uuid but received rack1-u7."},
 		{"POST", "/v1/ports", `{"uuid":"x"}`, "Expected a UUID for uuid but received x."},

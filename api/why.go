@@ -39,7 +39,7 @@ func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
 
 // showWhy tells people why a node failed, or what it is waiting for, with all that is known of its machine.
 func (a *API) showWhy(w http.ResponseWriter, c *call) error {
-	n, err := a.findNode(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+	n, err := a.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
 	if err != nil {
 		return err
 	}
