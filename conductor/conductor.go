@@ -142,7 +142,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	defer c.tasks.Wait()
 	defer end()
 	c.life.set(now)
-	defer c.life.set(nil)
+	defer c.life.end()
 
 	c.wakeUnfinished(now)
 	c.spawn(c.sweepAllocations)

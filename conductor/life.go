@@ -18,6 +18,12 @@ func (l *life) set(now context.Context) {
 	l.now = now
 }
 
+func (l *life) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = nil
+}
+
 // spawn runs f in a goroutine that Run waits for. It returns false when the conductor does not run.
 func (l *life) spawn(f func(context.Context)) bool {
 	l.mu.Lock()

@@ -134,7 +134,7 @@ func (o *MachineOptions) check() error {
 		return fmt.Errorf("NIC ROM http needs the firmware uefi, not %s", o.Firmware)
 	}
 	if o.SecureBoot && o.Firmware != "uefi" {
-		return fmt.Errorf("Secure Boot needs the firmware uefi, not %s", o.Firmware)
+		return fmt.Errorf("the firmware for Secure Boot is uefi, not %s", o.Firmware)
 	}
 	if o.SecureBoot && o.NICROM == "ipxe" {
 		return errors.New("NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http")

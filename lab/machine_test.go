@@ -26,7 +26,7 @@ func TestMachineOptionsCheck(t *testing.T) {
 		{MachineOptions{Name: "m1", NICROM: "pxe"}, `NIC ROM "pxe": allowed are ipxe, none, http`},
 		{MachineOptions{Name: "m1", NICROM: "http"}, `NIC ROM http needs the firmware uefi, not bios`},
 		{MachineOptions{Name: "m1", NICROM: "http", Firmware: "uefi"}, ""},
-		{MachineOptions{Name: "m1", SecureBoot: true}, "Secure Boot needs the firmware uefi, not bios"},
+		{MachineOptions{Name: "m1", SecureBoot: true}, "the firmware for Secure Boot is uefi, not bios"},
 		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "ipxe"},
 			"NIC ROM ipxe is signed by nobody, so Secure Boot would not start it: allowed are none, http"},
 		{MachineOptions{Name: "m1", SecureBoot: true, Firmware: "uefi", NICROM: "http"}, ""},

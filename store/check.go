@@ -63,7 +63,7 @@ func (s *Store) lookAfterCrash(ctx context.Context, file string) error {
 	s.damage = faults[0]
 	s.log.Error("the database is damaged and is only read: no flow goes on and nothing is written; stop the service and put back a backup",
 		"file", file, "first", faults[0], "faults", len(faults))
-	err = s.write.Close()
+	_ = s.write.Close() // what it held open is damaged
 	if s.write, err = sql.Open("sqlite", dsn(file, "_pragma=busy_timeout(5000)", "_pragma=query_only(1)")); err != nil {
 		return fmt.Errorf("open %s: %w", file, err)
 	}

@@ -261,22 +261,6 @@ func (c *Config) keys() []key {
 	}
 }
 
-// configPage returns docs/configuration.md.
-func configPage() string {
-	var b strings.Builder
-	b.WriteString("# Configuration\n\nWritten from `cmd/billet/config.go`; do not edit. A key is set, the later winning, by its default, by " +
-		"the YAML file named\nwith `--config` (or `BILLET_CONFIG`), by the environment (`BILLET_` and the key in capitals) and by a flag of " +
-		"`billet serve`\n(`--` and the key with dashes). An unknown key is an error.\n\n| key | default | meaning |\n|---|---|---|\n")
-	for _, k := range new(Config).keys() {
-		def := "empty"
-		if k.def != "" {
-			def = "`" + k.def + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.name, def, strings.ReplaceAll(k.help, "|", "\\|"))
-	}
-	return b.String()
-}
-
 // addConfigFlags gives cmd one flag for each key, and --config.
 func addConfigFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "YAML configuration file")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -173,4 +174,20 @@ func TestConfigFilesOfOtherSystems(t *testing.T) {
 		!strings.Contains(err.Error(), "billet.yaml: yaml: ") {
 		t.Errorf("UTF-16: %v", err)
 	}
+}
+
+// configPage returns docs/configuration.md.
+func configPage() string {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\nWritten from `cmd/billet/config.go`; do not edit. A key is set, the later winning, by its default, by " +
+		"the YAML file named\nwith `--config` (or `BILLET_CONFIG`), by the environment (`BILLET_` and the key in capitals) and by a flag of " +
+		"`billet serve`\n(`--` and the key with dashes). An unknown key is an error.\n\n| key | default | meaning |\n|---|---|---|\n")
+	for _, k := range new(Config).keys() {
+		def := "empty"
+		if k.def != "" {
+			def = "`" + k.def + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.name, def, strings.ReplaceAll(k.help, "|", "\\|"))
+	}
+	return b.String()
 }

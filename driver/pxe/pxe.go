@@ -35,7 +35,7 @@ type Boot struct {
 // Firmware is by what the machine's firmware fetches its boot loader; the value is the boot device.
 type Firmware string
 
-// The zero value asks the firmware for PXE, UEFIHTTP for its HTTP client (UEFI 2.10 section 24.7).
+// UEFIHTTP asks the firmware for its HTTP client (UEFI 2.10 section 24.7), the zero value for PXE.
 const UEFIHTTP Firmware = "uefihttp"
 
 // DefaultAppendParams are the kernel parameters every deploy ramdisk starts with, as the
