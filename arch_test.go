@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"node":              {},
 	"driver":            {"node", "image", "wire"},
 	"driver/quirk":      {},
-	"driver/fake":       {"driver", "node"},
+	"driver/fake":       {"driver", "node", "network"},
 	"driver/ipmi":       {"driver", "driver/quirk", "node"},
 	"driver/pxe":        {"driver", "node", "boot", "fetch"},
 	"driver/agent":      {"driver", "inspection", "node", "raid", "wire", "disk", "image"},

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -109,37 +108,6 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 			t.Errorf("%s: %d %s, then %v", tt.body, resp.StatusCode, body, got)
 		}
 	}
-}
-
-// Each of two requests for the last free port is answered truly: one has it, the other is told that there is none.
-func TestAPortGivenAwayInTheMeantime(t *testing.T) {
-	s := newServer(t)
-	a := s.api
-	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{node.VIFKey: "faster"} }}
-	resp, body := s.ask("1.115", "POST", "/v1/nodes/rack1-u7/vifs", `{"id":"slower"}`)
-	if want := "Unable to attach VIF slower, not enough free physical ports on node " + nodeA + "."; resp.StatusCode != 400 || faultstring(t, body) != want {
-		t.Errorf("%d %s", resp.StatusCode, body)
-	}
-	// Detaching what another has replaced meanwhile leaves the other's alone.
-	a.Conductor = raced{s.world, func() { s.ports[0].InternalInfo = node.Document{node.VIFKey: "next"} }}
-	resp, body = s.ask("1.115", "DELETE", "/v1/nodes/rack1-u7/vifs/faster", "")
-	if want := "VIF faster is not attached to node " + nodeA; resp.StatusCode != 400 || faultstring(t, body) != want {
-		t.Errorf("%d %s", resp.StatusCode, body)
-	}
-	if got := s.ports[0].InternalInfo.String(node.VIFKey); got != "next" {
-		t.Errorf("the port has %q", got)
-	}
-}
-
-// raced lets something else happen between a request's look at the ports and its change of one.
-type raced struct {
-	*world
-	meanwhile func()
-}
-
-func (r raced) UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error) {
-	r.meanwhile()
-	return r.world.UpdatePort(ctx, uuid, change)
 }
 
 // Nodes as they are made: what each field takes and what it becomes.

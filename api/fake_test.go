@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -154,6 +156,65 @@ func (w *world) UpdatePortgroup(_ context.Context, uuid string, change func(*nod
 }
 
 func (w *world) DeletePortgroup(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
+
+type attached struct {
+	Ident string
+	node.VIF
+}
+
+func (w *world) VIFs(_ context.Context, ident string) ([]string, error) {
+	t, err := w.wired(ident)
+	return node.VIFs(t.Ports, t.Portgroups), err
+}
+
+func (w *world) AttachVIF(ctx context.Context, ident string, vif node.VIF) error {
+	return w.rewire(ident, attached{ident, vif}, func(t *driver.Task) error { return t.Hardware.Network.AttachVIF(ctx, t, vif) })
+}
+
+func (w *world) DetachVIF(ctx context.Context, ident, id string) error {
+	return w.rewire(ident, attached{ident, node.VIF{}}, func(t *driver.Task) error { return t.Hardware.Network.DetachVIF(ctx, t, id) })
+}
+
+// wired is the node's wiring. What is changed of it is the world's own.
+func (w *world) wired(ident string) (*driver.Task, error) {
+	t := &driver.Task{Hardware: &driver.Hardware{Network: network.Flat{}}}
+	n, err := w.Node(context.Background(), ident)
+	if err != nil {
+		return t, err
+	}
+	if n.Interfaces[node.Network] == "noop" {
+		t.Hardware.Network = network.Noop{}
+	}
+	t.Node = n
+	for _, p := range w.ports {
+		if p.NodeUUID == n.UUID {
+			t.Ports = append(t.Ports, p)
+		}
+	}
+	for _, g := range w.groups {
+		if g.NodeUUID == n.UUID {
+			t.Portgroups = append(t.Portgroups, g)
+		}
+	}
+	return t, nil
+}
+
+func (w *world) rewire(ident string, call any, change func(*driver.Task) error) error {
+	t, err := w.wired(ident)
+	if err == nil {
+		err = change(t)
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range t.Ports {
+		w.ports[slices.IndexFunc(w.ports, func(x node.Port) bool { return x.UUID == p.UUID })] = p
+	}
+	for _, g := range t.Portgroups {
+		w.groups[slices.IndexFunc(w.groups, func(x node.Portgroup) bool { return x.UUID == g.UUID })] = g
+	}
+	return w.did(call)
+}
 
 func (w *world) CreateVolumeConnector(_ context.Context, v node.VolumeConnector) (node.VolumeConnector, error) {
 	v.CreatedAt = epoch

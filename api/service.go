@@ -22,6 +22,7 @@ type Conductor interface {
 
 	PortChanger
 	PortgroupChanger
+	VIFChanger
 	VolumeChanger
 	AllocationChanger
 

@@ -15,6 +15,7 @@ import (
 	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/fake"
+	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
 )
@@ -43,7 +44,7 @@ func newStack(t *testing.T) *stack {
 	types := driver.Types{{
 		Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
 		Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()}, Inspect: []driver.Inspect{fake.NewInspect()},
-		Network: []driver.Network{fake.NewNetwork()},
+		Network: []driver.Network{fake.NewNetwork(), network.Flat{}},
 		Other: map[node.Interface][]driver.Implementation{
 			node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {fake.NewOther(node.RescueIf)},
 		},

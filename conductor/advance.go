@@ -310,7 +310,7 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	}
 	started := r.n.Plan.StartedAt
 	if r.flow.detach {
-		if err := r.c.detachAll(ctx, r.n); err != nil {
+		if err := r.detachAll(ctx); err != nil {
 			return false, err
 		}
 	}

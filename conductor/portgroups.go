@@ -179,37 +179,3 @@ func (c *Conductor) bootsAlone(ctx context.Context, p node.Port) error {
 	}
 	return node.Errorf(node.Conflict, "Portgroup %s works only as a whole (standalone_ports_supported is false), so its port %s must not boot from the network: set pxe_enabled to false.", g.UUID, p.UUID)
 }
-
-// detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
-func (c *Conductor) detachAll(ctx context.Context, n *node.Node) error {
-	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		if p.InternalInfo.String(node.VIFKey) == "" {
-			continue
-		}
-		p.InternalInfo = node.WithVIF(p.InternalInfo, "")
-		if err := c.store.Ports.Save(ctx, &p); err != nil {
-			return err
-		}
-	}
-	groups, err := c.store.Portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
-	if err != nil {
-		return err
-	}
-	for _, g := range groups {
-		if g.InternalInfo.String(node.VIFKey) == "" {
-			continue
-		}
-		g.InternalInfo = node.WithVIF(g.InternalInfo, "")
-		if err := c.store.Portgroups.Save(ctx, &g); err != nil {
-			return err
-		}
-	}
-	if err := c.store.VolumeTargets.DeleteOf(ctx, n.UUID); err != nil {
-		return err
-	}
-	return c.forgetAllocation(ctx, n.AllocationUUID)
-}

@@ -28,6 +28,8 @@ func (impl) Steps() []driver.Step                                               
 func (impl) TidyUp(context.Context, *driver.Task) error                            { return nil }
 func (impl) Connect(context.Context, *driver.Task, driver.NetworkPurpose) error    { return nil }
 func (impl) Disconnect(context.Context, *driver.Task, driver.NetworkPurpose) error { return nil }
+func (impl) AttachVIF(context.Context, *driver.Task, node.VIF) error               { return nil }
+func (impl) DetachVIF(context.Context, *driver.Task, string) error                 { return nil }
 func (impl) BootDevice(context.Context, *driver.Task) (node.BootDevice, error) {
 	return node.BootDevice{}, nil
 }

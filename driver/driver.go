@@ -142,13 +142,17 @@ type Tidier interface {
 	TidyUp(ctx context.Context, t *Task) error
 }
 
-// Network connects a machine's ports to one of the networks a flow needs.
+// Network connects a machine's ports to one of the networks a flow needs, and to those of its instance.
 type Network interface {
 	Implementation
 	// Connect attaches the node's ports to the network of the given purpose, leaving any other.
 	Connect(ctx context.Context, t *Task, purpose NetworkPurpose) error
 	// Disconnect leaves it.
 	Disconnect(ctx context.Context, t *Task, purpose NetworkPurpose) error
+	// AttachVIF chooses a port or portgroup for a virtual interface and notes it there (node.WithVIF).
+	AttachVIF(ctx context.Context, t *Task, vif node.VIF) error
+	// DetachVIF undoes that. Of one that is not attached it is an error, unless the network interface keeps none.
+	DetachVIF(ctx context.Context, t *Task, id string) error
 }
 
 // NetworkPurpose names the networks a machine lives in during its life.
@@ -250,6 +254,9 @@ type Task struct {
 	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
 	// ramdisk on instead of booting it anew; 0: fast track is off for this node.
 	FastTrack time.Duration
+	// Portgroups of the node; only AttachVIF and DetachVIF have them. What those two change of the internal_info of Ports
+	// and Portgroups is saved by the conductor when they return.
+	Portgroups []node.Portgroup
 	// VolumeTargets are the volumes meant for the node's instance; only Validate has them.
 	VolumeTargets []node.VolumeTarget
 }

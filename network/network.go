@@ -6,9 +6,10 @@ import (
 	"context"
 
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
 )
 
-// Noop does nothing: ports are wherever the operator plugged them in.
+// Noop knows no networks: ports are wherever the operator plugged them in.
 type Noop struct{}
 
 // Name is described on driver.Implementation.
@@ -26,13 +27,39 @@ func (Noop) Connect(context.Context, *driver.Task, driver.NetworkPurpose) error 
 // Disconnect is described on driver.Network.
 func (Noop) Disconnect(context.Context, *driver.Task, driver.NetworkPurpose) error { return nil }
 
+// AttachVIF is described on driver.Network: it takes every virtual interface and does nothing.
+func (Noop) AttachVIF(_ context.Context, t *driver.Task, vif node.VIF) error {
+	return known(t, wanted(vif))
+}
+
+// DetachVIF is described on driver.Network. A node may still have what it got under another network interface.
+func (Noop) DetachVIF(_ context.Context, t *driver.Task, id string) error {
+	detach(t, id)
+	return nil
+}
+
 // Flat is one network for provisioning and tenants alike. Standing alone there is no network
-// service to tell, so it has as little to do as Noop; it exists as its own name because nodes
-// ask for it by that name.
+// service to tell, so connecting is as little work as for Noop. It notes which virtual interface each port has.
 type Flat struct{ Noop }
 
 // Name is described on driver.Implementation.
 func (Flat) Name() string { return "flat" }
+
+// AttachVIF is described on driver.Network.
+func (Flat) AttachVIF(_ context.Context, t *driver.Task, vif node.VIF) error {
+	if err := known(t, wanted(vif)); err != nil {
+		return err
+	}
+	return attach(t, vif)
+}
+
+// DetachVIF is described on driver.Network.
+func (Flat) DetachVIF(_ context.Context, t *driver.Task, id string) error {
+	if !detach(t, id) {
+		return node.Errorf(node.Invalid, "VIF %s is not attached to node %s", id, t.Node.UUID)
+	}
+	return nil
+}
 
 var (
 	_ driver.Network = Noop{}

@@ -36,16 +36,3 @@ type PortgroupFilter struct {
 	Shards            []string
 	ConductorGroups   []string // of the portgroups' nodes; "" is the default group
 }
-
-// VIFKey is where a port or a portgroup keeps, in its internal_info, the virtual interface (a tenant network's port)
-// attached to it.
-const VIFKey = "tenant_vif_port_id"
-
-// WithVIF returns internal_info d with a virtual interface, or with none for "".
-func WithVIF(d Document, id string) Document {
-	d = d.Clone()
-	if delete(d, VIFKey); id != "" {
-		d[VIFKey] = id
-	}
-	return d
-}

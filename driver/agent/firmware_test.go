@@ -55,9 +55,9 @@ func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 			w.calls()
 			task := w.task()
 			bootNote.Set(task, ramdiskBoot{Since: task.Node.Plan.StartedAt})
-			task.Hardware.Management = plainBMC{&machine{w}}
+			task.Hardware.Management = plainBMC{&machine{world: w}}
 			if tt.can {
-				task.Hardware.Management = firmwareBMC{plainBMC{&machine{w}}}
+				task.Hardware.Management = firmwareBMC{plainBMC{&machine{world: w}}}
 			}
 			_, err := w.direct.booting().called(t.Context(), task)
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.err)) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
+	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
@@ -263,7 +264,7 @@ func noted[T any](w *world, n driver.Note[T]) T { return n.Get(w.atRest()) }
 func (w *world) task() *driver.Task {
 	n := w.stored.Clone()
 	n.Agent = w.row
-	m := &machine{w}
+	m := &machine{world: w}
 	t := &driver.Task{
 		Node: n, Ports: w.ports,
 		Hardware: &driver.Hardware{Type: "ipmi", Power: m, Management: nil, Boot: m, Network: m, Deploy: w.direct},
@@ -310,7 +311,10 @@ func (w *world) note(what string) { w.log = append(w.log, what) }
 func (w *world) calls() { w.row = w.agent.row() }
 
 // machine is the world's machine as its interfaces see it.
-type machine struct{ *world }
+type machine struct {
+	*world
+	network.Noop // virtual interfaces are nobody's business here
+}
 
 func (m *machine) Name() string                                       { return "fake" }
 func (m *machine) Properties() map[string]string                      { return nil }

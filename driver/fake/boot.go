@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -27,16 +28,19 @@ func (b Boot) PrepareInstance(ctx context.Context, t *driver.Task) error { retur
 // CleanUpInstance has nothing to clean up.
 func (b Boot) CleanUpInstance(context.Context, *driver.Task) error { return nil }
 
-// Network connects nothing to nothing.
-type Network struct{ part }
+// Network connects nothing to nothing. It keeps virtual interfaces as the network interface flat does.
+type Network struct {
+	network.Flat
+	part
+}
 
 // NewNetwork returns the fake network interface.
-func NewNetwork() Network { return Network{part{node.Network}} }
+func NewNetwork() Network { return Network{part: part{node.Network}} }
+
+// Name is described on driver.Implementation.
+func (Network) Name() string { return name }
 
 // Connect only takes its time.
 func (n Network) Connect(ctx context.Context, t *driver.Task, _ driver.NetworkPurpose) error {
 	return n.act(ctx, t)
 }
-
-// Disconnect has nothing to leave.
-func (n Network) Disconnect(context.Context, *driver.Task, driver.NetworkPurpose) error { return nil }

@@ -1,0 +1,142 @@
+package conductor
+
+import (
+	"context"
+	"slices"
+
+	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/node"
+)
+
+// VIFs lists the virtual interfaces that a node's ports and portgroups have.
+func (c *Conductor) VIFs(ctx context.Context, ident string) ([]string, error) {
+	n, err := c.store.Nodes.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	ports, groups, err := c.wiring(ctx, n)
+	if err == nil {
+		err = knownVIFs(ports, groups)
+	}
+	return node.VIFs(ports, groups), err
+}
+
+// AttachVIF gives a node a virtual interface. Its network interface chooses where, under the lease: nobody else is
+// attaching anything to the node then.
+func (c *Conductor) AttachVIF(ctx context.Context, ident string, vif node.VIF) error {
+	return c.rewire(ctx, ident, func(t *driver.Task) error { return t.Hardware.Network.AttachVIF(ctx, t, vif) })
+}
+
+// DetachVIF takes a virtual interface from a node. Nothing changes where it is not attached, and that needs no lease:
+// the compute service asks for it while the node is being cleaned.
+func (c *Conductor) DetachVIF(ctx context.Context, ident, id string) error {
+	detach := func(t *driver.Task) error { return t.Hardware.Network.DetachVIF(ctx, t, id) }
+	n, err := c.store.Nodes.Node(ctx, ident)
+	if err != nil {
+		return err
+	}
+	t, err := c.wired(ctx, n)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(node.VIFs(t.Ports, t.Portgroups), id) {
+		return c.rewire(ctx, n.UUID, detach)
+	}
+	return guarded(t.Log, func() error { return detach(t) })
+}
+
+// rewire lets change attach and detach virtual interfaces under the node's lease, and saves where they are now.
+func (c *Conductor) rewire(ctx context.Context, ident string, change func(*driver.Task) error) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	t, err := c.wired(ctx, n)
+	if err != nil {
+		return c.giveUp(ctx, n, err)
+	}
+	ports, groups := slices.Clone(t.Ports), slices.Clone(t.Portgroups)
+	if err = guarded(t.Log, func() error { return change(t) }); err == nil {
+		err = c.saveWiring(ctx, t, ports, groups)
+	}
+	return c.giveUp(ctx, n, err)
+}
+
+// wired is what virtual interfaces are attached with. Where nobody can read what is attached, nothing is changed.
+func (c *Conductor) wired(ctx context.Context, n *node.Node) (*driver.Task, error) {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return nil, node.Errorf(node.Invalid, "%s", err)
+	}
+	ports, groups, err := c.wiring(ctx, n)
+	if err == nil {
+		err = knownVIFs(ports, groups)
+	}
+	return &driver.Task{Node: n, Hardware: h, Ports: ports, Portgroups: groups, Log: logFor(c.log, n)}, err
+}
+
+// wiring reads a node's ports and portgroups.
+func (c *Conductor) wiring(ctx context.Context, n *node.Node) (ports []node.Port, groups []node.Portgroup, err error) {
+	if ports, err = c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{}); err == nil {
+		groups, err = c.store.Portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
+	}
+	return ports, groups, err
+}
+
+// knownVIFs refuses ports and portgroups of which nobody knows whether they have a virtual interface, and which.
+func knownVIFs(ports []node.Port, groups []node.Portgroup) error {
+	for _, p := range ports {
+		if _, hurt := p.Unreadable["internal_info"]; hurt {
+			return p.Damage()
+		}
+	}
+	for _, g := range groups {
+		if _, hurt := g.Unreadable["internal_info"]; hurt {
+			return g.Damage()
+		}
+	}
+	return nil
+}
+
+// saveWiring saves what was changed of a node's ports and portgroups.
+func (c *Conductor) saveWiring(ctx context.Context, t *driver.Task, ports []node.Port, groups []node.Portgroup) error {
+	for i, p := range t.Ports {
+		if sameDocument(p.InternalInfo, ports[i].InternalInfo) {
+			continue
+		}
+		if err := c.store.Ports.Save(ctx, &p); err != nil {
+			return err
+		}
+	}
+	for i, g := range t.Portgroups {
+		if sameDocument(g.InternalInfo, groups[i].InternalInfo) {
+			continue
+		}
+		if err := c.store.Portgroups.Save(ctx, &g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
+func (r *run) detachAll(ctx context.Context) error {
+	ports, groups, err := r.c.wiring(ctx, r.n)
+	if err != nil {
+		return err
+	}
+	t := *r.task
+	t.Ports, t.Portgroups = slices.Clone(ports), slices.Clone(groups)
+	for _, id := range node.VIFs(ports, groups) {
+		if err := guarded(r.log, func() error { return t.Hardware.Network.DetachVIF(ctx, &t, id) }); err != nil {
+			return err
+		}
+	}
+	if err := r.c.saveWiring(ctx, &t, ports, groups); err != nil {
+		return err
+	}
+	if err := r.c.store.VolumeTargets.DeleteOf(ctx, r.n.UUID); err != nil {
+		return err
+	}
+	return r.c.forgetAllocation(ctx, r.n.AllocationUUID)
+}
