@@ -33,7 +33,8 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 		Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()}, Inspect: []driver.Inspect{fake.NewInspect(), &agent.Inspect{}},
 		Network: []driver.Network{fake.NewNetwork()},
 	}}
-	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1, DiscoveryDriver: hardwareType})
+	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1,
+		Discovery: conductor.Discovery{Driver: hardwareType, Inspect: "agent"}})
 	a, err := New(Config{Conductor: c, Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
 		PublicEndpoint: endpoint})
 	if err != nil {

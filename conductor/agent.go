@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -101,7 +102,7 @@ func (c *Conductor) findForAgent(ctx context.Context, l node.AgentLookup) (n *no
 	case l.UUID != "":
 		n, err = c.store.Nodes.Node(ctx, l.UUID)
 	default:
-		n, err = c.byAddresses(ctx, claim{macs: l.MACs})
+		n, err = c.byAddresses(ctx, inspection.Claim{MACs: l.MACs})
 	}
 	if node.KindOf(err) == node.NotFound && err != nil {
 		return nil, noSuchMachine(l)

@@ -24,7 +24,7 @@ const (
 )
 
 // prove says how the caller is bound to the node.
-func (c *Conductor) prove(ctx context.Context, n *node.Node, from node.Caller) (proof, error) {
+func (c *core) prove(ctx context.Context, n *node.Node, from node.Caller) (proof, error) {
 	key, boots, err := c.store.Boots.BootKey(ctx, n.UUID)
 	if err != nil {
 		return refuted, err
@@ -41,7 +41,7 @@ func (c *Conductor) prove(ctx context.Context, n *node.Node, from node.Caller) (
 }
 
 // givesKey reports whether ramdisks of the node get a key by its boot interface.
-func (c *Conductor) givesKey(n *node.Node) bool {
+func (c *core) givesKey(n *node.Node) bool {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
 		return false

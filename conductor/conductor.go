@@ -52,10 +52,9 @@ type Config struct {
 	AgentNetworks []netip.Prefix   // where agents may be called at other addresses than they call from
 	Listeners     []netip.AddrPort // this service's own, which are no agents
 
-	BuiltInRules    []node.InspectionRule                   // inspection rules beside those in the store
-	RuleCalls       func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does
-	DiscoveryDriver string                                  // hardware type given to an unknown machine that reports; "": it is not enrolled
-	DiscoveryLimit  int                                     // most enrolled machines that nobody has managed yet; 0: no limit
+	BuiltInRules []node.InspectionRule                   // inspection rules beside those in the store
+	RuleCalls    func(context.Context, rules.Call) error // carries out their "api-call" actions; nil: as rules does
+	Discovery    Discovery
 
 	MaxWorkers   int           // API verbs in progress at once, and as many wake-ups; 250
 	LockAttempts int           // tries to get a node's lease before the API answers 409; 3
@@ -101,8 +100,7 @@ type Conductor struct {
 	*core
 	*power
 	*listeners
-
-	discovering sync.Mutex // held while an unknown machine is enrolled
+	*reports
 
 	mu      sync.Mutex
 	carried map[string]bool // nodes this process works on: it never takes them from itself
@@ -129,7 +127,7 @@ func New(cfg Config) *Conductor {
 	}
 	c := &Conductor{
 		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: &listeners{core: base, ears: map[string]*ear{}},
-		carried: map[string]bool{},
+		reports: &reports{core: base}, carried: map[string]bool{},
 	}
 	c.waker.look = c.look
 	return c

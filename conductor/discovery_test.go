@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -35,8 +34,7 @@ func (w *world) nodes() []*node.Node {
 // discovering is a world whose one known node has other MAC addresses than the stranger.
 func discovering(t *testing.T, test func(w *world, c *Conductor)) {
 	inWorld(t, func(w *world) {
-		w.cfg.DiscoveryDriver = "test"
-		w.cfg.Types[1].Power = []driver.Power{addressed{w.cfg.Types[1].Power[0]}}
+		w.cfg.Discovery.Driver = "test"
 		w.enroll("test", node.Active)
 		if err := w.store.Ports.Delete(w.t.Context(), "p1"); err != nil { // or the stranger's second port would be taken
 			t.Fatal(err)
@@ -44,13 +42,6 @@ func discovering(t *testing.T, test func(w *world, c *Conductor)) {
 		c, _ := w.start(w.cfg)
 		test(w, c)
 	})
-}
-
-// addressed is a power interface that reads ipmi_address.
-type addressed struct{ driver.Power }
-
-func (addressed) Properties() map[string]string {
-	return map[string]string{"ipmi_address": "The BMC's address."}
 }
 
 func TestDiscovery(t *testing.T) {
@@ -156,7 +147,7 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 	}{
 		{name: "discovery is off", off: true, data: stranger("192.0.2.77"), want: nobody},
 		{name: "the BMC is a known node's", edit: func(w *world) {
-			w.edit(func(n *node.Node) { n.DriverInfo["redfish_address"] = "https://192.0.2.77:8443/redfish" })
+			w.edit(func(n *node.Node) { n.DriverInfo["ipmi_address"] = "https://192.0.2.77:8443/redfish" })
 		}, data: stranger("192.0.2.77"), want: nobody},
 		{name: "a port is a known node's", edit: func(w *world) {
 			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
@@ -172,7 +163,7 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			discovering(t, func(w *world, c *Conductor) {
 				if tt.off {
-					c.cfg.DiscoveryDriver = ""
+					c.cfg.Discovery.Driver = ""
 				}
 				if tt.edit != nil {
 					tt.edit(w)
@@ -271,7 +262,7 @@ func TestDiscoveryByTwoProcesses(t *testing.T) {
 	var both []*Conductor
 	for _, host := range []string{"host-1", "host-2"} {
 		c, _ := s.start(host, s.db)
-		c.cfg.DiscoveryDriver = "test"
+		c.cfg.Discovery.Driver = "test"
 		both = append(both, c)
 	}
 	for round := range 5 {
@@ -329,7 +320,7 @@ func TestDiscoveryByTwoProcesses(t *testing.T) {
 func TestRulesOnSQLite(t *testing.T) {
 	s := newSite(t)
 	c, _ := s.start("host-1", s.db)
-	c.cfg.DiscoveryDriver = "test"
+	c.cfg.Discovery.Driver = "test"
 	first, second := rule("", []any{"set-attribute", "driver_info/ipmi_password", "from-a-rule"}, []any{"add-trait", "CUSTOM_A"}),
 		rule("", []any{"set-attribute", "extra/big", 9007199254740993.0}, []any{"set-plugin-data", "rack.unit", 7.0})
 	second.Priority = 5
@@ -413,14 +404,14 @@ func TestDiscoveryCutShort(t *testing.T) {
 	for writes := range 4 {
 		s := newSite(t)
 		dying, stop := s.start("host-1", &brittle{s.db, writes})
-		dying.cfg.DiscoveryDriver = "test"
+		dying.cfg.Discovery.Driver = "test"
 		n, err := dying.ContinueInspection(t.Context(), stranger("0.0.0.0")) // no BMC to know it by
 		stop()
 		if writes == 0 && (err == nil || n != nil) {
 			t.Errorf("after no write: %v, %v", n, err)
 		}
 		next, _ := s.start("host-1", s.db)
-		next.cfg.DiscoveryDriver = "test"
+		next.cfg.Discovery.Driver = "test"
 		n, err = next.ContinueInspection(t.Context(), stranger("0.0.0.0"))
 		if err != nil {
 			t.Fatalf("after %d writes: %v", writes, err)

@@ -10,7 +10,7 @@ import (
 // Discovery enrols so many machines and no more until people have taken some in hand; what it has enrolled may report again.
 func TestDiscoveryHasACap(t *testing.T) {
 	discovering(t, func(w *world, c *Conductor) {
-		c.cfg.DiscoveryLimit = 1
+		c.cfg.Discovery.Limit = 1
 		first, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77"))
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func TestDiscoveryHasACap(t *testing.T) {
 			t.Errorf("%d nodes", len(got))
 		}
 		large := stranger("192.0.2.77")
-		large.PluginData["noise"] = strings.Repeat("x", maxStrangersReport)
+		large.PluginData["noise"] = strings.Repeat("x", 2<<20)
 		if _, err := c.ContinueInspection(w.t.Context(), large); node.KindOf(err) != node.Invalid ||
 			!strings.Contains(err.Error(), "at most 2097152 are kept") {
 			t.Errorf("a large report of the first: %v", err)
@@ -73,7 +73,7 @@ func TestWhichReportsAreExpected(t *testing.T) {
 		{node.InspectWait, "", "n2", "Node n2 could not be found."},
 	} {
 		inWorld(t, func(w *world) {
-			w.cfg.DiscoveryDriver = tt.discovery
+			w.cfg.Discovery.Driver = tt.discovery
 			w.enroll("test", tt.state)
 			c := New(w.cfg) // it does not run, and leaves the state as it is
 			got := ""

@@ -2,9 +2,9 @@ package conductor
 
 import (
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -15,30 +15,12 @@ import (
 var idleLookupStates = []node.State{node.Enroll, node.Manageable, node.Available, node.Servicing, node.ServiceHold}
 
 // fastTrack is how long ago the node's agent may have called to be taken for alive; 0: fast track is off.
-// The node's driver_info/fast_track wins over the service's own setting.
 func (c *core) fastTrack(n *node.Node) (time.Duration, error) {
-	on := c.cfg.FastTrack
-	switch v := n.DriverInfo["fast_track"].(type) {
-	case nil:
-	case bool:
-		on = v
-	case string:
-		yes, no := []string{"1", "t", "true", "on", "y", "yes"}, []string{"0", "f", "false", "off", "n", "no"}
-		word := strings.ToLower(strings.TrimSpace(v))
-		if on = slices.Contains(yes, word); !on && !slices.Contains(no, word) {
-			return 0, badFastTrack(n, v)
-		}
-	default:
-		return 0, badFastTrack(n, v)
-	}
-	if !on {
-		return 0, nil
+	on, err := driver.FastTrackOf(n, c.cfg.FastTrack)
+	if err != nil || !on {
+		return 0, err
 	}
 	return c.cfg.FastTrackTimeout, nil
-}
-
-func badFastTrack(n *node.Node, v any) error {
-	return node.Errorf(node.Invalid, "driver_info/fast_track of node %s is %v; true and false are allowed.", n.UUID, v)
 }
 
 // expectsAgent reports whether a ramdisk may ask for the node in the state it is in.

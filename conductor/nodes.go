@@ -41,7 +41,7 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 }
 
 // serves checks that this service has the node's hardware type and conductor group.
-func (c *Conductor) serves(n *node.Node) error {
+func (c *core) serves(n *node.Node) error {
 	known := n.ConductorGroup == c.cfg.ConductorGroup
 	for _, ty := range c.cfg.Types {
 		if known && ty.Name == n.Driver {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -235,6 +236,14 @@ func (p testPower) Validate(_ context.Context, t *driver.Task) error {
 		return node.Errorf(node.Invalid, "driver_info/ipmi_address is bad.")
 	}
 	return nil
+}
+
+func (p testPower) BMCAddresses(info node.Document) []netip.Addr {
+	return driver.AddressIn(info.String("ipmi_address"))
+}
+
+func (p testPower) SetBMCAddress(info node.Document, bmc netip.Addr) {
+	info["ipmi_address"] = bmc.String()
 }
 
 func (p testPower) PowerState(ctx context.Context, t *driver.Task) (node.PowerState, error) {

@@ -63,10 +63,10 @@ func TestDiscoveryNeedsItsDriver(t *testing.T) {
 		t.Error(err)
 	}
 	c, err := load(t, "", nil, []string{"--discovery=true", "--discovery-driver", "fake-hardware"})
-	if err != nil || discoveryDriver(c) != "fake-hardware" {
+	if err != nil || discovery(c).Driver != "fake-hardware" {
 		t.Error(err)
 	}
-	if c, err := load(t, "", nil, []string{"--enabled-hardware-types", "fake-hardware"}); err != nil || discoveryDriver(c) != "" {
+	if c, err := load(t, "", nil, []string{"--enabled-hardware-types", "fake-hardware"}); err != nil || discovery(c).Driver != "" {
 		t.Error(err)
 	}
 }

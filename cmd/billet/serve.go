@@ -134,7 +134,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return err
 	}
 	con := conductor.New(conductor.Config{
-		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), DiscoveryDriver: discoveryDriver(c), DiscoveryLimit: c.DiscoveryLimit,
+		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), Discovery: discovery(c),
 		Store: keeps(db), Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
 		RescueTimeout: c.RescueTimeout, ServiceTimeout: c.ServiceTimeout,
@@ -188,12 +188,12 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	return err
 }
 
-// discoveryDriver is the hardware type of machines that nobody enrolled; "" when they are left alone.
-func discoveryDriver(c *Config) string {
+// discovery is what becomes of machines that nobody has enrolled. The ramdisk that finds them has the agent in it.
+func discovery(c *Config) conductor.Discovery {
 	if !c.Discovery {
-		return ""
+		return conductor.Discovery{}
 	}
-	return c.DiscoveryDriver
+	return conductor.Discovery{Driver: c.DiscoveryDriver, Inspect: (&agent.Inspect{}).Name(), Limit: c.DiscoveryLimit}
 }
 
 // ownListeners are the addresses this process serves at: no machine's agent is there.

@@ -45,7 +45,7 @@ func (d *Direct) Name() string { return "direct" }
 // Properties implements driver.Implementation.
 func (d *Direct) Properties() map[string]string {
 	return map[string]string{
-		"fast_track": "Whether a ramdisk that still runs is used on by the next flow without a reboot, " +
+		driver.FastTrackKey: "Whether a ramdisk that still runs is used on by the next flow without a reboot, " +
 			"in place of the service's own setting. Optional.",
 		programsKey: "Whether an image's own GRUB is run as root in the deploy ramdisk, " +
 			"which partition images with local boot need. " +

@@ -3,6 +3,7 @@ package drivertest_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -46,6 +47,24 @@ func (b *bmc) Properties() map[string]string {
 		return map[string]string{"test_address": "where it is"}
 	}
 	return map[string]string{"test_address": "Where it is. Required."}
+}
+
+func (b *bmc) BMCAddresses(info node.Document) []netip.Addr {
+	found := driver.AddressIn(info.String("test_address"))
+	if len(found) == 0 && b.is("takes a name for an address") {
+		return []netip.Addr{netip.IPv4Unspecified()}
+	}
+	return found
+}
+
+func (b *bmc) SetBMCAddress(info node.Document, bmc netip.Addr) {
+	switch {
+	case b.is("writes no address"):
+	case b.is("writes the address where nobody is told"):
+		info["test_address"], info["secret_address"] = bmc.String(), bmc.String()
+	default:
+		info["test_address"] = bmc.String()
+	}
 }
 
 func (b *bmc) Validate(ctx context.Context, t *driver.Task) error {
@@ -243,6 +262,9 @@ func TestEveryMistakeIsFound(t *testing.T) {
 	for _, tt := range []struct{ suite, mistake, foundBy string }{
 		{"power", "has no name", "implementation/says_what_it_is"},
 		{"power", "help is no sentence", "implementation/says_what_it_is"},
+		{"power", "writes no address", "implementation/knows_its_BMC_by_the_address"},
+		{"power", "takes a name for an address", "implementation/knows_its_BMC_by_the_address"},
+		{"management", "writes the address where nobody is told", "implementation/knows_its_BMC_by_the_address"},
 		{"power", "validates over the network", "implementation/validates_without_a_network"},
 		{"power", "accepts a bad node", "implementation/refuses_no_address"},
 		{"power", "refuses with a kind of its own", "implementation/refuses_no_address"},

@@ -72,6 +72,9 @@ func implementation(t *testing.T, impl driver.Implementation, h Harness) {
 			}
 		}
 	})
+	if b, ok := impl.(driver.BMCAddresser); ok {
+		t.Run("knows its BMC by the address", func(t *testing.T) { addresses(t, b, impl.Properties()) })
+	}
 	t.Run("validates without a network", func(t *testing.T) {
 		task := h.Task
 		if h.Dead != nil {

@@ -11,7 +11,10 @@ import (
 )
 
 // Management is the management interface "ipmitool": the boot device.
-type Management struct{ bmcs *bmcs }
+type Management struct {
+	addressed
+	bmcs *bmcs
+}
 
 var (
 	_ driver.Management  = (*Management)(nil)

@@ -28,7 +28,7 @@ type flag bool
 
 // properties documents the driver_info keys that this driver reads.
 var properties = map[string]string{
-	"ipmi_address":              "IP address or host name of the BMC. Required.",
+	addressKey:                  "IP address or host name of the BMC. Required.",
 	"ipmi_username":             "User name, at most 16 characters. Default: the null user.",
 	"ipmi_password":             "Password, at most 20 bytes. Default: none.",
 	"ipmi_port":                 "UDP port of the BMC, 1 to 65535. Default: 623.",
@@ -67,9 +67,9 @@ func parse(info node.Document) (config, error) {
 	r.flag(driver.CaptureSerial, false)
 	switch {
 	case r.err == nil && strings.TrimSpace(host) == "":
-		r.refuse("ipmi_address", "is missing: give the BMC's IP address or host name")
+		r.refuse(addressKey, "is missing: give the BMC's IP address or host name")
 	case strings.ContainsAny(host, " /[]"):
-		r.refuse("ipmi_address", fmt.Sprintf("is %q: give an IP address or host name alone, the port goes to ipmi_port", host))
+		r.refuse(addressKey, fmt.Sprintf("is %q: give an IP address or host name alone, the port goes to ipmi_port", host))
 	case len(c.user) > 16:
 		r.refuse("ipmi_username", "is too long: IPMI allows at most 16 bytes")
 	case len(c.password) > 20:

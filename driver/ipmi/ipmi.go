@@ -52,7 +52,7 @@ func (o Options) withDefaults() Options {
 // of this process at a time, and one more while its serial line is heard.
 func New(o Options) (*Power, *Management) {
 	b := &bmcs{options: o.withDefaults(), slots: map[string]*slot{}}
-	return &Power{b}, &Management{b}
+	return &Power{bmcs: b}, &Management{bmcs: b}
 }
 
 // bmcs is every BMC this process has talked to.

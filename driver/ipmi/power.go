@@ -12,7 +12,10 @@ import (
 )
 
 // Power is the power interface "ipmitool".
-type Power struct{ bmcs *bmcs }
+type Power struct {
+	addressed
+	bmcs *bmcs
+}
 
 var (
 	_ driver.Power   = (*Power)(nil)

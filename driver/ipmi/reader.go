@@ -45,12 +45,11 @@ func isString(v any) bool { _, ok := v.(string); return ok }
 
 // host is the one text that is never a number.
 func (r *reader) host() string {
-	const key = "ipmi_address"
-	if v := r.info[key]; v != nil && !isString(v) {
-		r.refuse(key, "must be a string")
+	if v := r.info[addressKey]; v != nil && !isString(v) {
+		r.refuse(addressKey, "must be a string")
 		return ""
 	}
-	return r.info.String(key)
+	return r.info.String(addressKey)
 }
 
 // scalar accepts the ways people write numbers and flags in JSON. An empty text is no value.

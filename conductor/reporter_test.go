@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -19,7 +19,7 @@ const (
 // rack is two nodes of one make. The first has a port of the interface that all machines of the make have.
 func rack(t *testing.T, state node.State, test func(w *world, c *Conductor)) {
 	inWorld(t, func(w *world) {
-		w.cfg.DiscoveryDriver = "test"
+		w.cfg.Discovery.Driver = "test"
 		w.enroll("test", state)
 		second := &node.Node{UUID: uuid2, Name: "second", Driver: "test", State: state, DriverInfo: node.Document{},
 			InstanceInfo: node.Document{"image_source": "file:///img"}}
@@ -101,20 +101,20 @@ func TestTheStrongestEvidenceDecides(t *testing.T) {
 		}
 		for _, tt := range []struct {
 			name   string
-			m      claim
+			m      inspection.Claim
 			want   string
 			refuse node.Kind
 		}{
-			{"the interface booted from", claim{macs: []string{mac2, mac1, shared}, booted: mac2, serial: "sn1"}, uuid2, 0},
-			{"the serial number, of two boot interfaces", claim{macs: []string{mac1, mac2}, serial: "sn2"}, uuid2, 0},
-			{"a serial number of neither", claim{macs: []string{mac1, mac2}, serial: "sn9"}, "", node.Conflict},
+			{"the interface booted from", inspection.Claim{MACs: []string{mac2, mac1, shared}, Booted: mac2, Serial: "sn1"}, uuid2, 0},
+			{"the serial number, of two boot interfaces", inspection.Claim{MACs: []string{mac1, mac2}, Serial: "sn2"}, uuid2, 0},
+			{"a serial number of neither", inspection.Claim{MACs: []string{mac1, mac2}, Serial: "sn9"}, "", node.Conflict},
 			{"a board with another network card",
-				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn1"}, uuid1, 0},
+				inspection.Claim{MACs: []string{"52:54:00:00:00:99", shared}, Booted: "52:54:00:00:00:99", Serial: "sn1"}, uuid1, 0},
 			{"another machine with the shared card",
-				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99", serial: "sn9"}, "", node.NotFound},
+				inspection.Claim{MACs: []string{"52:54:00:00:00:99", shared}, Booted: "52:54:00:00:00:99", Serial: "sn9"}, "", node.NotFound},
 			{"the same, whose serial number nobody set",
-				claim{macs: []string{"52:54:00:00:00:99", shared}, booted: "52:54:00:00:00:99"}, "", node.NotFound},
-			{"a stranger", claim{macs: []string{"52:54:00:00:00:99"}, booted: "52:54:00:00:00:99"}, "", node.NotFound},
+				inspection.Claim{MACs: []string{"52:54:00:00:00:99", shared}, Booted: "52:54:00:00:00:99"}, "", node.NotFound},
+			{"a stranger", inspection.Claim{MACs: []string{"52:54:00:00:00:99"}, Booted: "52:54:00:00:00:99"}, "", node.NotFound},
 		} {
 			n, err := c.byAddresses(w.t.Context(), tt.m)
 			if tt.want == "" && (err == nil || node.KindOf(err) != tt.refuse) || tt.want != "" && (err != nil || n.UUID != tt.want) {
@@ -122,22 +122,6 @@ func TestTheStrongestEvidenceDecides(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestSerialNumbersThatMachinesShare(t *testing.T) {
-	for _, s := range []string{
-		"", " ", "To be filled by O.E.M.", "Default string", "0123456789", "00000000-0000-0000-0000-000000000000",
-		"FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "0", "None", "Not Specified", "XXXXXXXX", "........",
-	} {
-		if got := ownSerial(s); got != "" {
-			t.Errorf("%q is taken for a machine's own: %q", s, got)
-		}
-	}
-	for _, s := range []string{"CZ1234ABCD", "4C4C4544-0042-3010-8054-B4C04F4D5332", "0042"} {
-		if ownSerial(s) != strings.ToLower(s) {
-			t.Errorf("%q is nobody's", s)
-		}
-	}
 }
 
 // What binds a call to a node, for each way in which the node's machine may have come to its ramdisk.
