@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,13 +59,63 @@ func TestDocumentedTargets(t *testing.T) {
 	}
 }
 
-// Every link of README and docs to a file leads to one.
+// Every `go test FOLDER -run NAME` names a test that is there.
+func TestDocumentedTests(t *testing.T) {
+	found := 0
+	for _, page := range pages(t) {
+		for _, m := range regexp.MustCompile(`go test \./(\S+) -run (Test\w+)`).FindAllStringSubmatch(page.text, -1) {
+			found++
+			out, err := exec.Command("grep", "-rlE", "^func "+m[2]+`\w*\(`, filepath.Join("../..", m[1])).Output()
+			if err != nil || len(out) == 0 {
+				t.Errorf("%s: there is no test %s in %s", page.name, m[2], m[1])
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("%d tests are named in README and docs", found)
+	}
+}
+
+// Every link of README and docs to a file leads to one, and to a heading that is in it.
 func TestDocumentedLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link, found := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`), 0
 	for _, page := range pages(t) {
 		for _, m := range link.FindAllStringSubmatch(page.text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page.name), m[1])); err != nil {
+			found++
+			to := filepath.Join(filepath.Dir(page.name), m[1])
+			if m[1] == "" {
+				to = page.name
+			}
+			text, err := os.ReadFile(to)
+			if err != nil {
 				t.Errorf("%s links to %s, which is not there", page.name, m[1])
+			} else if m[2] != "" && !slices.Contains(anchors(string(text)), m[2]) {
+				t.Errorf("%s links to %s, which has no heading #%s", page.name, to, m[2])
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("%d links found in README and docs", found)
+	}
+}
+
+// anchors are a page's headings as links name them: lower case, blanks as dashes, punctuation left out.
+func anchors(text string) (all []string) {
+	for _, m := range regexp.MustCompile("(?m)^#+ (.*)$").FindAllStringSubmatch(text, -1) {
+		heading := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
+		all = append(all, regexp.MustCompile("[^\\p{L}\\p{N}_-]").ReplaceAllString(heading, ""))
+	}
+	return all
+}
+
+// What is neither a table nor code fits beside a reader's editor.
+func TestDocumentationIsNotWide(t *testing.T) {
+	for _, page := range pages(t) {
+		fenced := false
+		for i, line := range strings.Split(page.text, "\n") {
+			fenced = fenced != strings.HasPrefix(line, "```")
+			if !fenced && len([]rune(line)) > 140 && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ") {
+				t.Errorf("%s:%d has more than 140 characters", page.name, i+1)
 			}
 		}
 	}
