@@ -204,15 +204,17 @@ type Step struct {
 	// Check says what is wrong with the arguments' values, when the step is asked for; nil: they are not looked at before Run.
 	Check func(args map[string]any) error
 
-	Run  func(ctx context.Context, t *Task) (Result, error)
-	Poll func(ctx context.Context, t *Task) (Result, error) // asked at each wake-up while the step waits; nil: any call from the machine ends the wait
+	Run func(ctx context.Context, t *Task) (Result, error)
+	// Poll is asked at each wake-up while the step waits; nil: any call from the machine ends the wait.
+	Poll func(ctx context.Context, t *Task) (Result, error)
 }
 
 // Result is how a step ended. The zero Result is Done.
 type Result struct {
-	WaitFor   node.Await         // not zero: the step waits for this
-	Within    time.Duration      // a waiting step's deadline from now; 0 keeps the deadline it already has
-	Alive     time.Duration      // > 0: the deadline moves on to this long after the last sign of life: the step's progress, else the agent's heartbeat
+	WaitFor node.Await    // not zero: the step waits for this
+	Within  time.Duration // a waiting step's deadline from now; 0 keeps the deadline it already has
+	// Alive > 0: the deadline moves on to this long after the last sign of life, the step's progress, else the agent's heartbeat.
+	Alive     time.Duration
 	PollEvery time.Duration      // > 0: Poll is asked that often even when the machine is silent
 	Steps     []node.PlannedStep // steps found on the machine, merged into what is left of the plan; nil: nobody was asked
 	Says      string             // what a step did, or what happened to it while it waits, for the node's history; never a secret

@@ -166,7 +166,8 @@ func pick[T Implementation](ty *Type, n *node.Node, iface node.Interface, impls 
 	if want == "" {
 		return none, node.Errorf(node.Invalid, "The hardware type %s has no %s interface.", ty.Name, iface)
 	}
-	return none, node.Errorf(node.Invalid, "Could not find the following interface in the hardware type %s: %s_interface %q. Valid interfaces are: %s.",
+	return none, node.Errorf(node.Invalid, "Could not find the following interface in the hardware type %s: %s_interface %q. "+
+		"Valid interfaces are: %s.",
 		ty.Name, iface, want, strings.Join(names, ", "))
 }
 

@@ -52,8 +52,9 @@ func (d *Direct) Properties() map[string]string {
 			"Optional, default the service's setting, but false where the node has a lessee.",
 		wipeKey: "Whether disks with file systems that other machines may share (VMFS, GPFS, GFS2, OCFS2, vSAN, Oracle ASM), " +
 			"and disks on a storage network, are erased and overwritten too. Optional, default false.",
-		"deploy_forces_oob_reboot": "Whether the machine is always switched off through its BMC after the image is written, rather than by the agent. Optional.",
-		"image_download_source":    "How the machine gets an http(s) image: \"http\", from its own URL, is the one supported. Optional.",
+		"deploy_forces_oob_reboot": "Whether the machine is always switched off through its BMC after the image is written, rather " +
+			"than by the agent. Optional.",
+		"image_download_source": "How the machine gets an http(s) image: \"http\", from its own URL, is the one supported. Optional.",
 	}
 }
 

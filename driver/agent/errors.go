@@ -31,7 +31,8 @@ type refused struct {
 
 func (e *refused) Error() string {
 	if e.status == http.StatusUnauthorized {
-		return fmt.Sprintf("the agent refused %s: it does not know the token this service gave it (it may have been started anew): %s", e.command, e.fault)
+		return fmt.Sprintf("the agent refused %s: it does not know the token this service gave it (it may have been started anew): %s",
+			e.command, e.fault)
 	}
 	return fmt.Sprintf("the agent refused %s with status %d: %s", e.command, e.status, e.fault)
 }

@@ -15,5 +15,7 @@ func secureAsAsked(t *driver.Task) error {
 	if _, can := t.Hardware.Management.(driver.Firmware); can {
 		return nil
 	}
-	return node.Errorf(node.Invalid, "The instance asks for Secure Boot, but in its machine it is off, as the ramdisk found, and the management interface %s cannot switch it. Nothing was written. Switch it on in the machine's firmware, or set the instance's capability secure_boot to false.", t.Hardware.Management.Name())
+	return node.Errorf(node.Invalid, "The instance asks for Secure Boot, but in its machine it is off, as the ramdisk found, and "+
+		"the management interface %s cannot switch it. Nothing was written. Switch it on in the machine's firmware, or set the "+
+		"instance's capability secure_boot to false.", t.Hardware.Management.Name())
 }

@@ -26,7 +26,8 @@ func (Power) Properties() map[string]string { return nil }
 // Validate implements driver.Implementation.
 func (Power) Validate(_ context.Context, t *driver.Task) error {
 	if t.FastTrack == 0 {
-		return node.Errorf(node.Invalid, "Fast track must be enabled to use the agent power interface: set driver_info/fast_track of node %s, or fast_track of the service, to true.", t.Node.UUID)
+		return node.Errorf(node.Invalid, "Fast track must be enabled to use the agent power interface: set driver_info/fast_track "+
+			"of node %s, or fast_track of the service, to true.", t.Node.UUID)
 	}
 	return offline(t)
 }
@@ -36,7 +37,8 @@ func offline(t *driver.Task) error {
 	if t.AgentAlive() {
 		return nil
 	}
-	return node.Errorf(node.Invalid, "Agent seems offline for node %s, the agent power interface cannot be used: boot the deploy ramdisk on the machine by hand and wait until its agent has called.", t.Node.UUID)
+	return node.Errorf(node.Invalid, "Agent seems offline for node %s, the agent power interface cannot be used: boot the deploy "+
+		"ramdisk on the machine by hand and wait until its agent has called.", t.Node.UUID)
 }
 
 // PowerStates implements driver.LimitedPower.
@@ -60,7 +62,8 @@ func (p Power) SetPowerState(ctx context.Context, t *driver.Task, target node.Po
 		for i, s := range states {
 			words[i] = string(s)
 		}
-		return node.Errorf(node.Invalid, "the agent power interface cannot set %q; it can set %s: a machine without a BMC is switched on and off by hand.", target, strings.Join(words, ", "))
+		return node.Errorf(node.Invalid, "the agent power interface cannot set %q; it can set %s: a machine without a BMC is "+
+			"switched on and off by hand.", target, strings.Join(words, ", "))
 	}
 	if t.Node.Agent.URL == "" {
 		return errNoAgent
@@ -80,7 +83,8 @@ func (p Power) SetPowerState(ctx context.Context, t *driver.Task, target node.Po
 	return err
 }
 
-var errNoAgent = errors.New("no agent of the machine is known, and nothing else can reboot it: boot the deploy ramdisk on it by hand and wait until its agent has called")
+var errNoAgent = errors.New("no agent of the machine is known, and nothing else can reboot it: boot the deploy ramdisk on it " +
+	"by hand and wait until its agent has called")
 
 // isGone reports whether the agent that was to reboot its machine is not there any more.
 func isGone(err error) bool { return isUnreachable(err) || errors.Is(err, errNoAgent) }

@@ -91,7 +91,8 @@ func (r *RAID) poll(ctx context.Context, t *driver.Task) (driver.Result, error) 
 // nothing of that.
 func (r *RAID) work(t *driver.Task) (work, error) {
 	if !t.Node.Plan.InBand {
-		return work{}, node.Errorf(node.Invalid, "the agent builds RAID, but no ramdisk runs: use a deploy interface that boots one, and leave disable_ramdisk out")
+		return work{}, node.Errorf(node.Invalid, "the agent builds RAID, but no ramdisk runs: use a deploy interface that boots "+
+			"one, and leave disable_ramdisk out")
 	}
 	s := *t.Step()
 	target, args, err := wanted(t.Node, s)
@@ -127,12 +128,14 @@ func wanted(n *node.Node, s node.PlannedStep) (target, args map[string]any, err 
 	if s.Step == "apply_configuration" {
 		given, ok := s.Args[argRAIDConfig].(map[string]any)
 		if !ok || len(given) == 0 {
-			return nil, nil, node.Errorf(node.Invalid, "its argument raid_config is %v; a RAID configuration is wanted: {\"logical_disks\": […]}", s.Args[argRAIDConfig])
+			return nil, nil, node.Errorf(node.Invalid, "its argument raid_config is %v; a RAID configuration is wanted: "+
+				"{\"logical_disks\": […]}", s.Args[argRAIDConfig])
 		}
 		want = given
 	}
 	if len(want) == 0 {
-		return nil, nil, node.Errorf(node.Invalid, "the node has no target_raid_config: set what is to be created first (PUT /v1/nodes/%s/states/raid)", n.UUID)
+		return nil, nil, node.Errorf(node.Invalid, "the node has no target_raid_config: set what is to be created first (PUT "+
+			"/v1/nodes/%s/states/raid)", n.UUID)
 	}
 	flags := map[string]bool{argRoot: true, argOthers: true, argDelete: s.Step == "apply_configuration"}
 	for name, byDefault := range flags {

@@ -67,7 +67,8 @@ func (r *Rescue) await(t *driver.Task, within time.Duration) driver.Result {
 func passwordHash(n *node.Node) (string, error) {
 	hash := n.InstanceInfo.String(driver.HashedRescuePassword)
 	if hash == "" {
-		return "", node.Errorf(node.Invalid, "instance_info no longer has the rescue password: it was changed after the rescue was asked for; ask for it again")
+		return "", node.Errorf(node.Invalid, "instance_info no longer has the rescue password: it was changed after the rescue was "+
+			"asked for; ask for it again")
 	}
 	return hash, nil
 }

@@ -62,7 +62,8 @@ func (p part) act(ctx context.Context, t *driver.Task) error {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return &node.Err{Kind: node.Internal, Msg: fmt.Sprintf("the fake %s interface was still busy when its time was up", p.iface), Cause: ctx.Err()}
+		return &node.Err{Kind: node.Internal, Msg: fmt.Sprintf("the fake %s interface was still busy when its time was up", p.iface),
+			Cause: ctx.Err()}
 	}
 }
 

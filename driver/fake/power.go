@@ -33,7 +33,8 @@ func (p Power) SetPowerState(ctx context.Context, t *driver.Task, target node.Po
 	case node.PowerOff, node.SoftPowerOff:
 		after = node.PowerOff
 	default:
-		return node.Errorf(node.Invalid, "the fake power interface cannot go to %q; it knows power on, power off, rebooting, soft power off and soft rebooting.", target)
+		return node.Errorf(node.Invalid, "the fake power interface cannot go to %q; it knows power on, power off, rebooting, soft "+
+			"power off and soft rebooting.", target)
 	}
 	if err := p.act(ctx, t); err != nil {
 		return err

@@ -42,11 +42,13 @@ func (r RAID) ValidateRAIDConfig(config node.Document) error {
 		d, ok := v.(map[string]any)
 		level, isText := d["raid_level"].(string)
 		if !ok || !isText || level == "" || !isSize(d["size_gb"]) {
-			return node.Errorf(node.Invalid, "logical_disks[%d] of the RAID configuration must be an object with raid_level, a text, and size_gb, a whole number of at least 1 or \"MAX\".", i)
+			return node.Errorf(node.Invalid, "logical_disks[%d] of the RAID configuration must be an object with raid_level, a text, "+
+				"and size_gb, a whole number of at least 1 or \"MAX\".", i)
 		}
 		for key := range d {
 			if logicalDisk[key] == "" {
-				return node.Errorf(node.Invalid, "logical_disks[%d] of the RAID configuration has the unknown key %q; allowed are %s.", i, key, strings.Join(slices.Sorted(maps.Keys(logicalDisk)), ", "))
+				return node.Errorf(node.Invalid, "logical_disks[%d] of the RAID configuration has the unknown key %q; allowed are "+
+					"%s.", i, key, strings.Join(slices.Sorted(maps.Keys(logicalDisk)), ", "))
 			}
 		}
 	}
@@ -61,9 +63,11 @@ func isSize(v any) bool {
 // Steps lists what people may ask for.
 func (r RAID) Steps() []driver.Step {
 	all := map[node.Flow]int{node.FlowClean: 0, node.FlowDeploy: 0, node.FlowService: 0}
-	create, remove, apply := r.step("create_configuration", all, createRAID), r.step("delete_configuration", all, deleteRAID), r.step("apply_configuration", at(node.FlowDeploy, 0), applyRAID)
+	create, remove := r.step("create_configuration", all, createRAID), r.step("delete_configuration", all, deleteRAID)
+	apply := r.step("apply_configuration", at(node.FlowDeploy, 0), applyRAID)
 	flags := map[string]string{
-		"create_root_volume": "The fake machine takes any.", "create_nonroot_volumes": "The fake machine takes any.", "delete_existing": "The fake machine takes any.",
+		"create_root_volume": "The fake machine takes any.", "create_nonroot_volumes": "The fake machine takes any.",
+		"delete_existing": "The fake machine takes any.",
 	}
 	create.Args, apply.Args = flags, maps.Clone(flags)
 	apply.Args["raid_config"] = "The RAID configuration to apply. Required."

@@ -67,7 +67,8 @@ func (m *Management) BootDevice(ctx context.Context, t *driver.Task) (node.BootD
 	if err != nil {
 		return node.BootDevice{}, err
 	}
-	if d := t.Node.DriverInternalInfo.String(rememberedDevice); bool(c.forceBootDevice) && d != "" && t.Node.DriverInternalInfo[nextBootIsSet] != true {
+	kept := t.Node.DriverInternalInfo
+	if d := kept.String(rememberedDevice); bool(c.forceBootDevice) && d != "" && kept[nextBootIsSet] != true {
 		return node.BootDevice{Device: d, Persistent: true}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.bmcs.options.OperationTimeout)

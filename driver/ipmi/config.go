@@ -28,20 +28,24 @@ type flag bool
 
 // properties documents the driver_info keys that this driver reads.
 var properties = map[string]string{
-	addressKey:                  "IP address or host name of the BMC. Required.",
-	"ipmi_username":             "User name, at most 16 characters. Default: the null user.",
-	"ipmi_password":             "Password, at most 20 bytes. Default: none.",
-	"ipmi_port":                 "UDP port of the BMC, 1 to 65535. Default: 623.",
-	"ipmi_priv_level":           "Privilege level: ADMINISTRATOR, OPERATOR, USER or CALLBACK; switching power needs OPERATOR. Default: ADMINISTRATOR.",
-	"ipmi_protocol_version":     "Version of IPMI; only 2.0. Default: 2.0.",
-	"ipmi_cipher_suite":         "Cipher suite: 17 or 3. Default: 17 where the BMC has it, else 3.",
-	"ipmi_hex_kg_key":           "BMC key Kg for two-key log-ins, up to 40 hexadecimal digits; the rest is zeros. Default: none.",
-	"ipmi_force_boot_device":    "Whether to set the persistent boot device again at each power-on, for BMCs that forget it: true or false. Default: false.",
-	"ipmi_disable_boot_timeout": "Whether to tell the BMC not to drop the boot device after 60 s without a power change: true or false. Default: true.",
-	"ipmi_bridging":             "Bridging; only no. Default: no.",
-	quirksKey:                   "Names of quirks of this BMC that it does not tell by itself, a list or with commas. Default: none.",
-	"ipmi_terminal_port":        "TCP port of the node's console, 1 to 65535. Used by console interfaces.",
-	driver.CaptureSerial:        "Whether the serial line is heard over LAN while a flow works on the machine: true or false. Default: the service's own.",
+	addressKey:      "IP address or host name of the BMC. Required.",
+	"ipmi_username": "User name, at most 16 characters. Default: the null user.",
+	"ipmi_password": "Password, at most 20 bytes. Default: none.",
+	"ipmi_port":     "UDP port of the BMC, 1 to 65535. Default: 623.",
+	"ipmi_priv_level": "Privilege level: ADMINISTRATOR, OPERATOR, USER or CALLBACK; switching power needs OPERATOR. " +
+		"Default: ADMINISTRATOR.",
+	"ipmi_protocol_version": "Version of IPMI; only 2.0. Default: 2.0.",
+	"ipmi_cipher_suite":     "Cipher suite: 17 or 3. Default: 17 where the BMC has it, else 3.",
+	"ipmi_hex_kg_key":       "BMC key Kg for two-key log-ins, up to 40 hexadecimal digits; the rest is zeros. Default: none.",
+	"ipmi_force_boot_device": "Whether to set the persistent boot device again at each power-on, for BMCs that forget it: " +
+		"true or false. Default: false.",
+	"ipmi_disable_boot_timeout": "Whether to tell the BMC not to drop the boot device after 60 s without a power change: true or " +
+		"false. Default: true.",
+	"ipmi_bridging":      "Bridging; only no. Default: no.",
+	quirksKey:            "Names of quirks of this BMC that it does not tell by itself, a list or with commas. Default: none.",
+	"ipmi_terminal_port": "TCP port of the node's console, 1 to 65535. Used by console interfaces.",
+	driver.CaptureSerial: "Whether the serial line is heard over LAN while a flow works on the machine: true or false. " +
+		"Default: the service's own.",
 }
 
 var privileges = map[string]byte{"CALLBACK": 1, "USER": 2, "OPERATOR": 3, "ADMINISTRATOR": 4}

@@ -70,7 +70,8 @@ func (s *session) askOutside(ctx context.Context, what string, cmd byte, data ..
 func (s *session) raise(ctx context.Context) error {
 	_, err := s.command(ctx, "grant the privilege level", netApp, 0x3B, s.privilege)
 	if _, refused := refusal(err); refused {
-		return s.fail(NoPrivilege, err, "user %q may not have privilege level %s; set driver_info/ipmi_priv_level to what the BMC grants", s.user, levelName(s.privilege))
+		return s.fail(NoPrivilege, err, "user %q may not have privilege level %s; set driver_info/ipmi_priv_level to what the BMC "+
+			"grants", s.user, levelName(s.privilege))
 	}
 	return err
 }
@@ -160,7 +161,8 @@ func (s *session) rakp(ctx context.Context) error {
 	if !s.isCode(fourth[8:], s.suite.mac(sik, mine[:], le32(s.bmcID), guid), s.suite.codeLen) {
 		s.mayBeOpen = false // and cannot be closed: the keys differ
 		s.doubtful = true
-		return s.fail(BadLogin, nil, "log-in as %q was refused: the password is right but the BMC key is not; check driver_info/ipmi_hex_kg_key", s.user)
+		return s.fail(BadLogin, nil, "log-in as %q was refused: the password is right but the BMC key is not; check "+
+			"driver_info/ipmi_hex_kg_key", s.user)
 	}
 	return nil
 }
@@ -248,9 +250,11 @@ func (s *session) statusError(kind, status byte) error {
 	case 0x01, 0x0B:
 		return s.fail(Busy, nil, "has no room for another session; close other sessions or wait a minute")
 	case 0x04, 0x05, 0x06, 0x07, 0x10, 0x11:
-		return s.fail(BadCipher, nil, "does not accept cipher suite %d; set driver_info/ipmi_cipher_suite to one that it has: 3 or 17", s.suite.id)
+		return s.fail(BadCipher, nil, "does not accept cipher suite %d; set driver_info/ipmi_cipher_suite to one that it has: 3 or 17",
+			s.suite.id)
 	case 0x09, 0x0A:
-		return s.fail(NoPrivilege, nil, "user %q may not have privilege level %s; set driver_info/ipmi_priv_level to what the BMC grants", s.user, levelName(s.privilege))
+		return s.fail(NoPrivilege, nil, "user %q may not have privilege level %s; set driver_info/ipmi_priv_level to what the BMC "+
+			"grants", s.user, levelName(s.privilege))
 	case 0x0C, 0x0D:
 		return s.badLogin("there is no such user")
 	case 0x02, 0x08, 0x0F:

@@ -84,7 +84,8 @@ func (p *Power) SetPowerState(ctx context.Context, t *driver.Task, target node.P
 	}
 	do, ok := switches[target]
 	if !ok {
-		return node.Errorf(node.Invalid, "Power state %q cannot be asked for; allowed: power on, power off, rebooting, soft power off, soft rebooting.", target)
+		return node.Errorf(node.Invalid, "Power state %q cannot be asked for; allowed: power on, power off, rebooting, soft power "+
+			"off, soft rebooting.", target)
 	}
 	o := p.bmcs.options
 	ctx, cancel := context.WithTimeout(ctx, 2*o.OperationTimeout+o.PowerWait+o.SoftWait+o.slowest())
@@ -230,7 +231,8 @@ func (c change) notDone(ctx context.Context, want node.PowerState, control byte,
 		return c.fail(NotDone, ctx.Err(), "gave up waiting for %q after %s", want, waited)
 	}
 	if control == controlSoft {
-		return c.fail(NotDone, nil, "accepted a soft power off, but the machine is still on after %s; its operating system may ignore the request", waited)
+		return c.fail(NotDone, nil, "accepted a soft power off, but the machine is still on after %s; its operating system may "+
+			"ignore the request", waited)
 	}
 	return c.fail(NotDone, nil, "accepted %q, but %s later the machine is still not in that state", want, waited)
 }

@@ -50,7 +50,8 @@ func (s *session) command(ctx context.Context, what string, netFn, cmd byte, dat
 		case !isCode:
 			return answer, err
 		case code == 0xD4:
-			return nil, s.fail(NoPrivilege, nil, "user %q may not %s at privilege level %s; set driver_info/ipmi_priv_level or raise the user's limit on the BMC", s.user, what, levelName(s.privilege))
+			return nil, s.fail(NoPrivilege, nil, "user %q may not %s at privilege level %s; set driver_info/ipmi_priv_level or raise "+
+				"the user's limit on the BMC", s.user, what, levelName(s.privilege))
 		case !code.passing():
 			return nil, code
 		case attempt == attempts:
@@ -156,11 +157,13 @@ func (s *session) silence(ctx context.Context, what string, waited time.Duration
 	waited = max(waited.Round(100*time.Millisecond), 100*time.Millisecond)
 	switch {
 	case !s.heard && errors.Is(s.network, syscall.ECONNREFUSED):
-		return s.fail(Unreachable, nil, "nothing listens there, says its host; check driver_info/ipmi_address and ipmi_port, and that IPMI over LAN is enabled")
+		return s.fail(Unreachable, nil, "nothing listens there, says its host; check driver_info/ipmi_address and ipmi_port, and "+
+			"that IPMI over LAN is enabled")
 	case !s.heard && s.network != nil:
 		return s.fail(Unreachable, nil, "cannot reach it: %s; check driver_info/ipmi_address and the network to it", withoutAddress(s.network))
 	case !s.heard:
-		return s.fail(Unreachable, nil, "no answer within %s; check driver_info/ipmi_address and ipmi_port, that IPMI over LAN is enabled, and the network to it", waited)
+		return s.fail(Unreachable, nil, "no answer within %s; check driver_info/ipmi_address and ipmi_port, that IPMI over LAN is "+
+			"enabled, and the network to it", waited)
 	}
 	return s.fail(Slow, nil, "too slow: it answers, but did not %s within %s", what, waited)
 }

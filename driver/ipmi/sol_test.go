@@ -32,18 +32,18 @@ func (m *talker) Console(context.Context) (io.ReadWriteCloser, error) {
 	return b, nil
 }
 
-// ear is one ListenSerial under way.
-type ear struct {
+// listening is one ListenSerial under way.
+type listening struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
 	ended chan error
 	stop  context.CancelFunc
 }
 
-func listen(t *testing.T, m *Management, info node.Document) *ear {
+func listen(t *testing.T, m *Management, info node.Document) *listening {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	e := &ear{ended: make(chan error, 1), stop: cancel}
+	e := &listening{ended: make(chan error, 1), stop: cancel}
 	go func() {
 		e.ended <- m.ListenSerial(ctx, task(info), func(b []byte) {
 			e.mu.Lock()
@@ -55,13 +55,13 @@ func listen(t *testing.T, m *Management, info node.Document) *ear {
 	return e
 }
 
-func (e *ear) heard() string {
+func (e *listening) heard() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.text.String()
 }
 
-func (e *ear) wants(t *testing.T, text string) {
+func (e *listening) wants(t *testing.T, text string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for !strings.HasSuffix(e.heard(), text) {
@@ -72,7 +72,7 @@ func (e *ear) wants(t *testing.T, text string) {
 	}
 }
 
-func (e *ear) end(t *testing.T) error {
+func (e *listening) end(t *testing.T) error {
 	t.Helper()
 	select {
 	case err := <-e.ended:

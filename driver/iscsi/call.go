@@ -23,7 +23,8 @@ func (d *Deploy) TakeCall(ctx context.Context, t *driver.Task, call node.Machine
 	case "pass_bootloader_install_info":
 		return d.takeLoaderInfo(t, call)
 	}
-	return node.Errorf(node.Invalid, "The deploy interface iscsi has no method %s; pass_deploy_info and pass_bootloader_install_info are allowed.", call.Method)
+	return node.Errorf(node.Invalid, "The deploy interface iscsi has no method %s; pass_deploy_info and "+
+		"pass_bootloader_install_info are allowed.", call.Method)
 }
 
 // awaited refuses a call that the step under way does not wait for.
@@ -116,7 +117,8 @@ const (
 func (d *Deploy) takeLoaderInfo(t *driver.Task, call node.MachineCall) error {
 	body := call.Body
 	if !driver.InstanceOf(t.Node).NeedsLoader() {
-		return node.Errorf(node.Invalid, "Node %s was not asked to install a boot loader: its image brings its own, or boots over the network.", t.Node.UUID)
+		return node.Errorf(node.Invalid, "Node %s was not asked to install a boot loader: its image brings its own, or boots over "+
+			"the network.", t.Node.UUID)
 	}
 	if err := awaited(t, "prepare_instance_boot", "pass_bootloader_install_info"); err != nil {
 		return err

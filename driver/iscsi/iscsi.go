@@ -59,7 +59,8 @@ func (d *Deploy) Name() string { return "iscsi" }
 // disk that is part of it; such a node can be cleaned, not deployed.
 func (d *Deploy) Validate(ctx context.Context, t *driver.Task) error {
 	if driver.Deployable(t.Node) && raid.IsSoftware(t.Node.RAIDConfig) {
-		return node.Errorf(node.Invalid, "Node %s has software RAID, which the deploy interface iscsi does not write to: use the deploy interface direct, or delete the RAID.", t.Node.UUID)
+		return node.Errorf(node.Invalid, "Node %s has software RAID, which the deploy interface iscsi does not write to: use the "+
+			"deploy interface direct, or delete the RAID.", t.Node.UUID)
 	}
 	return d.Base.Validate(ctx, t)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// ears is a ramdisk's port 10000.
-type ears struct {
+// donePort is a ramdisk's port 10000.
+type donePort struct {
 	l  net.Listener
 	wg sync.WaitGroup
 
@@ -26,7 +26,7 @@ type ears struct {
 }
 
 // listen opens a port for the world's "done"; "" is any free one.
-func (w *world) listen(t *testing.T, port string) *ears {
+func (w *world) listen(t *testing.T, port string) *donePort {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", orElse(port, "0")))
 	if err != nil {
@@ -34,7 +34,7 @@ func (w *world) listen(t *testing.T, port string) *ears {
 	}
 	_, w.DonePort, _ = net.SplitHostPort(l.Addr().String())
 	ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Host = "127.0.0.1" })
-	e := &ears{l: l}
+	e := &donePort{l: l}
 	e.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -53,9 +53,9 @@ func (w *world) listen(t *testing.T, port string) *ears {
 }
 
 // close stops listening, as a ramdisk that installs a boot loader does.
-func (e *ears) close() { e.l.Close(); e.wg.Wait() }
+func (e *donePort) close() { e.l.Close(); e.wg.Wait() }
 
-func (e *ears) said() []string {
+func (e *donePort) said() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.heard)

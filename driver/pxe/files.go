@@ -44,7 +44,8 @@ func (b *Boot) pick(n *node.Node, prefixes []string, what, service string) (boot
 	if service != "" {
 		return b.locate("the service's default deploy "+what, service)
 	}
-	return bootFile{}, node.Errorf(node.Invalid, "driver_info/deploy_%s is missing for node %s, and the service has no default: set it to an absolute path, or to a file://, http:// or https:// URL.", what, n.UUID)
+	return bootFile{}, node.Errorf(node.Invalid, "driver_info/deploy_%s is missing for node %s, and the service has no default: "+
+		"set it to an absolute path, or to a file://, http:// or https:// URL.", what, n.UUID)
 }
 
 // locate checks that one setting may be read for somebody and, for a file, that it is there. No network is asked.

@@ -99,7 +99,8 @@ func (b *Boot) checkSecureBoot(t *driver.Task) error {
 	}
 	why := "its machine starts only what is signed (Secure Boot is on)"
 	if n.SecureBoot == nil {
-		why = fmt.Sprintf("its instance asks for Secure Boot, which the management interface %s cannot switch, so that it must be on all the time", t.Hardware.Management.Name())
+		why = fmt.Sprintf("its instance asks for Secure Boot, which the management interface %s cannot switch, so that it must be "+
+			"on all the time", t.Hardware.Management.Name())
 	}
 	refuse := func(format string, args ...any) error {
 		return node.Errorf(node.Invalid, "Node %s cannot boot its ramdisk: %s, and %s.", n.UUID, why, fmt.Sprintf(format, args...))
@@ -109,7 +110,8 @@ func (b *Boot) checkSecureBoot(t *driver.Task) error {
 		return refuse("%s", missing)
 	}
 	if name := b.Loaders.Name(arch, kind); !b.Loaders.Signed(name) {
-		return refuse("the boot interface %s starts %s, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware", b.Name(), name)
+		return refuse("the boot interface %s starts %s, which nobody signed: set boot_interface to pxe, or switch Secure Boot off "+
+			"in the machine's firmware", b.Name(), name)
 	}
 	files, err := b.ramdisk(t)
 	if err != nil {
@@ -124,7 +126,8 @@ func (b *Boot) checkSecureBoot(t *driver.Task) error {
 	}
 	defer f.Close()
 	if !boot.Signed(f) {
-		return refuse("%s (%s) is not signed: take a distribution's own kernel, as billet ramdisk build does", files.kernel.key, files.kernel.place)
+		return refuse("%s (%s) is not signed: take a distribution's own kernel, as billet ramdisk build "+
+			"does", files.kernel.key, files.kernel.place)
 	}
 	return nil
 }
@@ -137,10 +140,13 @@ func mayHaveSecureBoot(t *driver.Task) error {
 		return nil
 	}
 	if asked.AskedMode == driver.BIOS {
-		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, which BIOS does not have: set the capability boot_mode to uefi, or secure_boot to false.", n.UUID)
+		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, which BIOS does not have: set the "+
+			"capability boot_mode to uefi, or secure_boot to false.", n.UUID)
 	}
 	if _, can := t.Hardware.Management.(driver.Firmware); !can && n.SecureBoot != nil && !*n.SecureBoot {
-		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface %s cannot switch it: switch it on in the machine's firmware and inspect the node, or set the instance's capability secure_boot to false.", n.UUID, t.Hardware.Management.Name())
+		return node.Errorf(node.Invalid, "The instance of node %s asks for Secure Boot, but in its machine it is off, as the "+
+			"machine itself has said, and the management interface %s cannot switch it: switch it on in the machine's firmware and "+
+			"inspect the node, or set the instance's capability secure_boot to false.", n.UUID, t.Hardware.Management.Name())
 	}
 	return nil
 }
@@ -153,7 +159,9 @@ func setSecureBoot(ctx context.Context, t *driver.Task, on bool) error {
 	}
 	f, ok := t.Hardware.Management.(driver.Firmware)
 	if !ok && on && t.Node.SecureBoot != nil {
-		return node.Errorf(node.Invalid, "The instance asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface %s cannot switch it: switch it on in the machine's firmware, or set the instance's capability secure_boot to false.", t.Hardware.Management.Name())
+		return node.Errorf(node.Invalid, "The instance asks for Secure Boot, but in its machine it is off, as the machine itself "+
+			"has said, and the management interface %s cannot switch it: switch it on in the machine's firmware, or set the instance's "+
+			"capability secure_boot to false.", t.Hardware.Management.Name())
 	}
 	if !ok {
 		if on && t.Log != nil {

@@ -61,7 +61,8 @@ func (b *Boot) instanceLine(t *driver.Task) (string, error) {
 func (b *Boot) instanceFiles(n *node.Node) (ramdiskFiles, error) {
 	if n.InstanceInfo[bootISO] != nil {
 		if b.Loader != boot.IPXE {
-			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/boot_iso needs iPXE, which the boot interface %s of node %s does not use: set boot_interface to ipxe or http-ipxe.", b.Name(), n.UUID)
+			return ramdiskFiles{}, node.Errorf(node.Invalid, "instance_info/boot_iso needs iPXE, which the boot interface %s of node "+
+				"%s does not use: set boot_interface to ipxe or http-ipxe.", b.Name(), n.UUID)
 		}
 		medium, err := b.instanceFile(n, bootISO)
 		return ramdiskFiles{kernel: medium}, err
@@ -80,7 +81,8 @@ const bootISO = "boot_iso"
 func (b *Boot) instanceFile(n *node.Node, key string) (bootFile, error) {
 	s := n.InstanceInfo.String(key)
 	if s == "" {
-		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or https:// URL.", key, n.UUID)
+		return bootFile{}, node.Errorf(node.Invalid, "instance_info/%s is missing for node %s: set it to a file://, http:// or "+
+			"https:// URL.", key, n.UUID)
 	}
 	return b.locate("instance_info/"+key, s)
 }

@@ -67,17 +67,20 @@ func (b *Boot) Properties() map[string]string {
 		foreignRamdisk: "Whether the machine's ramdisk comes from a medium of its own instead of the boot record, " +
 			"so that its agent cannot show the key of its boot and is believed by its address. " +
 			"True unless it says otherwise for machines that nobody but their own agent can reboot. Optional.",
-		"force_persistent_boot_device": "Always: set every boot device to stay; Never: set none to stay; Default: only the disk of a deployed instance. Optional.",
+		"force_persistent_boot_device": "Always: set every boot device to stay; Never: set none to stay; Default: only the disk of " +
+			"a deployed instance. Optional.",
 	}
 }
 
 // Validate is described on driver.Implementation. It looks at files, but at no network.
 func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 	if !hasBootPort(t.Ports) {
-		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and pxe_enabled true.", t.Node.UUID)
+		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and "+
+			"pxe_enabled true.", t.Node.UUID)
 	}
 	if b.Firmware == UEFIHTTP && driver.InstanceOf(t.Node).AskedMode == driver.BIOS {
-		return node.Errorf(node.Invalid, "The boot interface %s needs UEFI, but the capability boot_mode of node %s is bios: set boot_interface to ipxe or pxe.", b.Name(), t.Node.UUID)
+		return node.Errorf(node.Invalid, "The boot interface %s needs UEFI, but the capability boot_mode of node %s is bios: set "+
+			"boot_interface to ipxe or pxe.", b.Name(), t.Node.UUID)
 	}
 	if _, err := b.ramdisk(t); err != nil {
 		return err
