@@ -38,7 +38,8 @@ func (impl) SetBootDevice(context.Context, *driver.Task, node.BootDevice) error 
 // fullType has two implementations of every interface, the first the default.
 func fullType() driver.Type {
 	one := func(i node.Interface) impl {
-		return impl{name: "first-" + string(i), props: map[string]string{string(i) + "_key": "Of the first.", "shared": "From " + string(i) + "."}}
+		return impl{name: "first-" + string(i), props: map[string]string{string(i) + "_key": "Of the first.", "shared": "From " + string(i) +
+			"."}}
 	}
 	two := func(i node.Interface) impl {
 		return impl{name: "second-" + string(i), props: map[string]string{string(i) + "_more": "Of the second."}}
@@ -89,7 +90,8 @@ func TestEveryInterfaceIsChosen(t *testing.T) {
 		}
 		for _, wrong := range []string{"third", "First-" + string(iface), "first-" + string(iface) + " ", "first-other"} {
 			_, err := types.Resolve(&node.Node{Driver: "full", Interfaces: map[node.Interface]string{iface: wrong}})
-			want := fmt.Sprintf("Could not find the following interface in the hardware type full: %s_interface %q. Valid interfaces are: first-%s, second-%s.", iface, wrong, iface, iface)
+			want := fmt.Sprintf("Could not find the following interface in the hardware type full: %s_interface %q. Valid interfaces are: "+
+				"first-%s, second-%s.", iface, wrong, iface, iface)
 			if err == nil || err.Error() != want || node.KindOf(err) != node.Invalid {
 				t.Errorf("%s %q: %v, want %s", iface, wrong, err, want)
 			}
@@ -158,7 +160,8 @@ func TestTypesThatLackAnInterface(t *testing.T) {
 		types := driver.Types{ty}
 		h, err := types.Resolve(&node.Node{Driver: "full"})
 		if needed {
-			if want := fmt.Sprintf("The hardware type full has no %s interface.", iface); err == nil || err.Error() != want || node.KindOf(err) != node.Invalid {
+			if want := fmt.Sprintf("The hardware type full has no %s interface.", iface); err == nil || err.Error() != want ||
+				node.KindOf(err) != node.Invalid {
 				t.Errorf("without %s: %v, want %s", iface, err, want)
 			}
 			continue
@@ -167,7 +170,8 @@ func TestTypesThatLackAnInterface(t *testing.T) {
 			t.Errorf("without %s: %v, %v", iface, err, h)
 		}
 		_, err = types.Resolve(&node.Node{Driver: "full", Interfaces: map[node.Interface]string{iface: "first-" + string(iface)}})
-		if want := fmt.Sprintf("The hardware type full has no %s interface, so %s_interface can not be %q.", iface, iface, "first-"+string(iface)); err == nil || err.Error() != want || node.KindOf(err) != node.Invalid {
+		if want := fmt.Sprintf("The hardware type full has no %s interface, so %s_interface can not be %q.", iface, iface,
+			"first-"+string(iface)); err == nil || err.Error() != want || node.KindOf(err) != node.Invalid {
 			t.Errorf("named without %s: %v, want %s", iface, err, want)
 		}
 	}
@@ -197,7 +201,8 @@ func TestATypesDescription(t *testing.T) {
 	}
 	for _, name := range []string{"", "Full", "full ", "none"} {
 		_, err := driver.Types{fullType()}.Describe(name)
-		if want := "Could not find the following driver(s) or hardware type(s): " + name + "."; err == nil || err.Error() != want || node.KindOf(err) != node.NotFound {
+		if want := "Could not find the following driver(s) or hardware type(s): " + name + "."; err == nil || err.Error() != want ||
+			node.KindOf(err) != node.NotFound {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

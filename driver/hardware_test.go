@@ -49,14 +49,19 @@ func TestResolve(t *testing.T) {
 	}{
 		{name: "defaults", node: node.Node{Driver: "one"}, power: "a"},
 		{name: "its choice", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.Power: "b"}}, power: "b"},
-		{name: "unknown type", node: node.Node{Driver: "two"}, kind: node.NotFound, reason: "Could not find the following driver(s) or hardware type(s): two."},
-		{name: "unknown implementation", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.Power: "c"}}, kind: node.Invalid,
+		{name: "unknown type", node: node.Node{Driver: "two"}, kind: node.NotFound,
+			reason: "Could not find the following driver(s) or hardware type(s): two."},
+		{name: "unknown implementation", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.Power: "c"}},
+			kind:   node.Invalid,
 			reason: `Could not find the following interface in the hardware type one: power_interface "c". Valid interfaces are: a, b.`},
-		{name: "unknown other implementation", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.RAID: "c"}}, kind: node.Invalid,
+		{name: "unknown other implementation", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.RAID: "c"}},
+			kind:   node.Invalid,
 			reason: `Could not find the following interface in the hardware type one: raid_interface "c". Valid interfaces are: fake.`},
-		{name: "an interface the type does not have", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.BIOS: "c"}}, kind: node.Invalid,
+		{name: "an interface the type does not have", node: node.Node{Driver: "one", Interfaces: map[node.Interface]string{node.BIOS: "c"}},
+			kind:   node.Invalid,
 			reason: `The hardware type one has no bios interface, so bios_interface can not be "c".`},
-		{name: "a type without one", node: node.Node{Driver: "hollow"}, kind: node.Invalid, reason: "The hardware type hollow has no management interface."},
+		{name: "a type without one", node: node.Node{Driver: "hollow"}, kind: node.Invalid,
+			reason: "The hardware type hollow has no management interface."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, err := types().Resolve(&tt.node)

@@ -59,7 +59,8 @@ func TestAutomatedCleaning(t *testing.T) {
 	if diff := cmp.Diff(theCleaning, w.log); diff != "" {
 		t.Errorf("at the machine: %s", diff)
 	}
-	want := map[string]any{"step": "upgrade_firmware", "interface": "management", "priority": 50.0, "reboot_requested": true, "abortable": false}
+	want := map[string]any{"step": "upgrade_firmware", "interface": "management", "priority": 50.0, "reboot_requested": true,
+		"abortable": false}
 	params := w.agent.params("clean.execute_clean_step")
 	if diff := cmp.Diff(want, params["step"]); diff != "" {
 		t.Errorf("step: %s", diff)
@@ -127,7 +128,8 @@ func TestPlannedSteps(t *testing.T) {
 	}
 	// What an interface does not do itself, its agent does when asked.
 	d := &Direct{}
-	want := []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 3, Agent: true, Args: map[string]any{"a": "b"}}, {Interface: node.Deploy, Step: "write_image", Agent: true}}
+	want := []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 3, Agent: true, Args: map[string]any{"a": "b"}},
+		{Interface: node.Deploy, Step: "write_image", Agent: true}}
 	if diff := cmp.Diff(want, d.offers().plan(node.FlowDeploy, Custom{d}, offered)); diff != "" {
 		t.Error("custom-agent: " + diff)
 	}
@@ -145,11 +147,13 @@ func TestVersionMismatch(t *testing.T) {
 		{"managers changed for good", func(w *world) { w.agent.versions = map[string]string{"generic": "1.3", "vendor": "2"} },
 			"the agent does not carry out erase_devices_metadata: it says that its hardware managers changed again", 2},
 		{"managers did not change", func(w *world) {},
-			"the agent does not carry out erase_devices_metadata: its hardware managers (generic 1.2) are not those this plan was made with (generic 1.2)", 1},
+			"the agent does not carry out erase_devices_metadata: its hardware managers (generic 1.2) are not those this plan was made with " +
+				"(generic 1.2)", 1},
 		{"step no longer offered", func(w *world) {
 			w.agent.versions = map[string]string{"generic": "2"}
 			w.agent.steps["clean"] = nil
-		}, "the agent does not carry out erase_devices_metadata: its hardware managers (generic 2) are not those this plan was made with (generic 1.2)", 1},
+		}, "the agent does not carry out erase_devices_metadata: its hardware managers (generic 2) are not those this plan was made with " +
+			"(generic 1.2)", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -218,13 +222,15 @@ func TestDeleteAndAdoptAndService(t *testing.T) {
 // TestServiceStep: the same code carries out service steps.
 func TestServiceStep(t *testing.T) {
 	w := newWorld(t)
-	w.stored.Plan = &node.Plan{Flow: node.FlowService, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "burnin_cpu", Agent: true, Args: map[string]any{"seconds": 5.0}}}}
+	w.stored.Plan = &node.Plan{Flow: node.FlowService, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "burnin_cpu", Agent: true,
+		Args: map[string]any{"seconds": 5.0}}}}
 	w.calls()
 	r, err := driver.InBand(w.direct).RunStep(t.Context(), w.task())
 	if err != nil || r.Waiting() {
 		t.Fatal(r, err)
 	}
-	want := map[string]any{"step": "burnin_cpu", "interface": "deploy", "priority": 0.0, "args": map[string]any{"seconds": 5.0}, "reboot_requested": false, "abortable": false}
+	want := map[string]any{"step": "burnin_cpu", "interface": "deploy", "priority": 0.0, "args": map[string]any{"seconds": 5.0},
+		"reboot_requested": false, "abortable": false}
 	if diff := cmp.Diff(want, w.agent.params("service.execute_service_step")["step"]); diff != "" {
 		t.Error(diff)
 	}

@@ -65,10 +65,12 @@ func TestOddAnswers(t *testing.T) {
 		{"no result", 200, `{"command_status":"SUCCEEDED"}`, "reading the agent's result of poll.x: unexpected end of JSON input"},
 		{"failed", 200, `{"command_status":"FAILED","command_error":{"message":"broken"}}`, "poll.x failed on the machine: broken"},
 		{"still running", 200, `{"command_status":"RUNNING"}`, "poll.x failed on the machine; the agent gives no reason"},
-		{"busy", 409, `{"faultcode":"Client","faultstring":"Agent is busy: executing command prepare_image"}`, "the agent refused poll.x with status 409: Agent is busy: executing command prepare_image"},
+		{"busy", 409, `{"faultcode":"Client","faultstring":"Agent is busy: executing command prepare_image"}`,
+			"the agent refused poll.x with status 409: Agent is busy: executing command prepare_image"},
 		{"moved", 302, "", "the agent refused poll.x with status 302: 302 Found"},
 		{"a page of text", 500, strings.Repeat("x", 600), "the agent refused poll.x with status 500: " + strings.Repeat("x", 600)},
-		{"an echo of the token", 500, "GET /?agent_token=" + testToken + " failed", "the agent refused poll.x with status 500: GET /?agent_token=****** failed"},
+		{"an echo of the token", 500, "GET /?agent_token=" + testToken + " failed",
+			"the agent refused poll.x with status 500: GET /?agent_token=****** failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

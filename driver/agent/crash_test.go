@@ -170,7 +170,8 @@ func TestAgentSilent(t *testing.T) {
 	task.Node.Agent.LastHeartbeat = node.Now().Add(-6 * time.Minute)
 	_, err = w.direct.writing().poll(t.Context(), task)
 	host := strings.TrimPrefix(w.agent.server.URL, "https://")
-	want := fmt.Sprintf("during write_image: the agent has not called for 6m0s, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
+	want := fmt.Sprintf("during write_image: the agent has not called for 6m0s, and the agent at %s did not answer: dial tcp %s: "+
+		"connect: connection refused", host, host)
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -222,7 +223,8 @@ func TestAgentDead(t *testing.T) {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			if tt.lost {
-				want := fmt.Sprintf("during write_image: nobody has listened at the agent's address for 1m21s, nor called, and the agent at %s did not answer: dial tcp %s: connect: connection refused", host, host)
+				want := fmt.Sprintf("during write_image: nobody has listened at the agent's address for 1m21s, nor called, and the agent at %s "+
+					"did not answer: dial tcp %s: connect: connection refused", host, host)
 				if err.Error() != want {
 					t.Errorf("got  %s\nwant %s", err, want)
 				}
@@ -272,7 +274,8 @@ func TestAMachineThatIsOff(t *testing.T) {
 		if asked := tt.polls > 0; asked != (w.patience > powerAnswer-5*time.Second && w.patience <= powerAnswer) {
 			t.Errorf("%s: the BMC had %s to answer", tt.name, w.patience) // a silent BMC must not hold up what else is decided
 		}
-		if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || lost && err.Error() != "during write_image: the machine is off, as its BMC says: it lost its power, or somebody switched it off" {
+		if lost := errors.Is(err, driver.ErrMachineLost); lost != tt.lost || lost &&
+			err.Error() != "during write_image: the machine is off, as its BMC says: it lost its power, or somebody switched it off" {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -64,11 +64,13 @@ func TestDeploy(t *testing.T) {
 	for _, c := range w.agent.got {
 		got = append(got, c.Name)
 	}
-	want := []string{"deploy.get_deploy_steps", "deploy.execute_deploy_step", "standby.get_partition_uuids", "image.install_bootloader", "standby.power_off"}
+	want := []string{"deploy.get_deploy_steps", "deploy.execute_deploy_step", "standby.get_partition_uuids", "image.install_bootloader",
+		"standby.power_off"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
-	wantParams := map[string]any{"root_uuid": "root-1", "efi_system_part_uuid": "ABCD-0123", "prep_boot_part_uuid": "", "target_boot_mode": "uefi"}
+	wantParams := map[string]any{"root_uuid": "root-1", "efi_system_part_uuid": "ABCD-0123", "prep_boot_part_uuid": "",
+		"target_boot_mode": "uefi"}
 	if diff := cmp.Diff(wantParams, w.agent.params("image.install_bootloader")); diff != "" {
 		t.Errorf("install_bootloader: %s", diff)
 	}
@@ -89,14 +91,16 @@ func TestWriteImageBody(t *testing.T) {
 			instance: node.Document{"image_source": "debian-12"},
 			resolved: image.Resolved{Path: "/images/debian-12", HashAlgo: "sha256", HashValue: sum, Info: image.Info{Format: image.QCOW2}},
 			drive:    "H4sIconfig",
-			want: `{"configdrive": "H4sIconfig", "image_info": {"id": "debian-12", "urls": ["http://10.0.0.1:6386/boot/0123456789abcdef0123456789abcdef/image"],
-				"disk_format": "qcow2", "container_format": "bare", "os_hash_algo": "sha256", "os_hash_value": "` + sum + `",
+			want: `{"configdrive": "H4sIconfig", "image_info": {"id": "debian-12",
+				"urls": ["http://10.0.0.1:6386/boot/0123456789abcdef0123456789abcdef/image"], "disk_format": "qcow2",
+				"container_format": "bare", "os_hash_algo": "sha256", "os_hash_value": "` + sum + `",
 				"stream_raw_images": true, "node_uuid": "` + testUUID + `", "configdrive": "H4sIconfig"}}`,
 		},
 		{
 			name:     "http, sha512, a partition table",
 			instance: node.Document{"image_source": "https://img.example/d/noble.img?sig=s3cret", "image_disk_format": "raw"},
-			resolved: image.Resolved{URL: "https://img.example/d/noble.img?sig=s3cret", HashAlgo: "sha512", HashValue: sum + sum, Info: image.Info{Format: image.GPT}},
+			resolved: image.Resolved{URL: "https://img.example/d/noble.img?sig=s3cret", HashAlgo: "sha512", HashValue: sum + sum,
+				Info: image.Info{Format: image.GPT}},
 			want: `{"image_info": {"id": "noble.img", "urls": ["https://img.example/d/noble.img?sig=s3cret"],
 				"disk_format": "raw", "container_format": "bare", "os_hash_algo": "sha512", "os_hash_value": "` + sum + sum + `",
 				"stream_raw_images": true, "node_uuid": "` + testUUID + `"}}`,
@@ -216,7 +220,8 @@ func TestWaits(t *testing.T) {
 // TestFailures has each step fail, with the whole text that people get.
 func TestFailures(t *testing.T) {
 	command := func(status, details string) wire.CommandResult {
-		return wire.CommandResult{Status: status, Error: &wire.CommandError{Type: "ImageChecksumError", Message: "Error verifying image checksum", Details: details}}
+		return wire.CommandResult{Status: status, Error: &wire.CommandError{Type: "ImageChecksumError", Message: "Error verifying image checksum",
+			Details: details}}
 	}
 	tests := []struct {
 		name string
@@ -232,14 +237,16 @@ func TestFailures(t *testing.T) {
 		{"wrong checksum", func(w *world) { w.agent.outcome["execute_deploy_step"] = command(wire.Failed, "sha256 is 12, not 34") },
 			"write_image: write_image failed on the machine: sha256 is 12, not 34"},
 		{"failure quoting the image's URL", func(w *world) {
-			w.agent.outcome["execute_deploy_step"] = command(wire.Failed, "cannot read http://10.0.0.1:6386/boot/0123456789abcdef0123456789abcdef/image: 404; https://u:p@h/x?sig=1")
+			w.agent.outcome["execute_deploy_step"] = command(wire.Failed,
+				"cannot read http://10.0.0.1:6386/boot/0123456789abcdef0123456789abcdef/image: 404; https://u:p@h/x?sig=1")
 		}, "write_image: write_image failed on the machine: cannot read http://10.0.0.1:6386/boot/******/image: 404; https://******@h/x?******"},
 		{"failure without a reason", func(w *world) { w.agent.outcome["execute_deploy_step"] = wire.CommandResult{Status: wire.Failed} },
 			"write_image: write_image failed on the machine; the agent gives no reason"},
 		{"other hardware managers", func(w *world) { w.agent.outcome["execute_deploy_step"] = command(wire.VersionMismatch, "") },
 			"write_image: the agent does not carry out write_image: its hardware managers changed since it offered its steps"},
 		{"agent did something else", func(w *world) {
-			w.agent.outcome["execute_deploy_step"] = wire.CommandResult{Status: wire.Succeeded, Result: raw(map[string]any{"deploy_step": wire.Step{Step: "burnin_cpu"}})}
+			w.agent.outcome["execute_deploy_step"] = wire.CommandResult{Status: wire.Succeeded,
+				Result: raw(map[string]any{"deploy_step": wire.Step{Step: "burnin_cpu"}})}
 		}, "write_image: the agent was asked for write_image but says it carried out burnin_cpu"},
 		{"agent refuses the command", func(w *world) {
 			w.agent.answer["execute_deploy_step"] = `{"faultcode":"Client","faultstring":"no extension deploy"}`
@@ -285,7 +292,8 @@ func TestPrepareInstanceBoot(t *testing.T) {
 		{"bios as found", func(w *world) { delete(w.stored.InstanceInfo, "capabilities"); w.stored.BootMode = "bios" }, 0, nil},
 		{"bios in capitals", func(w *world) { w.stored.InstanceInfo["capabilities"] = map[string]any{"boot_mode": "BIOS"} }, 0, nil},
 		{"nobody knows", func(w *world) { delete(w.stored.InstanceInfo, "capabilities") }, 1, map[string]any{
-			"root_uuid": "root-1", "efi_system_part_uuid": "ABCD-0123", "prep_boot_part_uuid": "", "target_boot_mode": "uefi", "ignore_bootloader_failure": true,
+			"root_uuid": "root-1", "efi_system_part_uuid": "ABCD-0123", "prep_boot_part_uuid": "", "target_boot_mode": "uefi",
+			"ignore_bootloader_failure": true,
 		}},
 	}
 	for _, tt := range tests {
@@ -325,7 +333,8 @@ func TestTearDownAgent(t *testing.T) {
 			[]string{"power off", "forget agent"}, []string{"standby.power_off"}},
 		{"off already", func(w *world) { w.power = node.PowerOff }, []string{"forget agent"}, nil},
 		{"agent gone", func(w *world) { w.row = node.Agent{} }, []string{"power off", "forget agent"}, nil},
-		{"agent refuses", func(w *world) { w.agent.answer["power_off"] = "no" }, []string{"power off", "forget agent"}, []string{"standby.power_off"}},
+		{"agent refuses", func(w *world) { w.agent.answer["power_off"] = "no" }, []string{"power off", "forget agent"},
+			[]string{"standby.power_off"}},
 		{"agent dies answering", func(w *world) { w.agent.hangUpAfter = 1 }, []string{"forget agent"}, []string{"standby.power_off"}},
 		{"out of band", func(w *world) { w.stored.DriverInfo["deploy_forces_oob_reboot"] = "true" },
 			[]string{"power off", "forget agent"}, []string{"standby.sync"}},

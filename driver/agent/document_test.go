@@ -10,7 +10,8 @@ import (
 
 // Agents are told no secret of a node, at whatever depth; the config drive neither, which the step that writes it has.
 func TestNodeDocumentHasNoSecrets(t *testing.T) {
-	secret := node.Document{"plain": "shown", "password": "hush", "list": []any{map[string]any{"token": "hush", "name": "shown"}}, "credentials": map[string]any{"user": "hush"}}
+	secret := node.Document{"plain": "shown", "password": "hush", "list": []any{map[string]any{"token": "hush", "name": "shown"}},
+		"credentials": map[string]any{"user": "hush"}}
 	n := &node.Node{
 		Properties: secret, DriverInfo: secret, InstanceInfo: secret.Clone(), DriverInternalInfo: secret, Extra: secret,
 		RAIDConfig: secret, TargetRAIDConfig: secret, ConfigDrive: "the config drive",

@@ -84,7 +84,8 @@ func TestWhatWasErasedIsKept(t *testing.T) {
 	w := cleaner(t)
 	w.stored.DriverInternalInfo = node.Document{"kept": "yes"}
 	good := wire.Erasure{Says: "erased: /dev/nvme0n1", Disks: []wire.ErasedDisk{
-		{Name: "/dev/nvme0n1", Serial: "S1", WWN: "eui.1", Model: "M", Size: 512, Method: "NVMe format (crypto erase)", Verified: "64 marks gone", Seconds: 1.5, NotBy: []string{"NVMe sanitize: no"}},
+		{Name: "/dev/nvme0n1", Serial: "S1", WWN: "eui.1", Model: "M", Size: 512, Method: "NVMe format (crypto erase)", Verified: "64 marks gone",
+			Seconds: 1.5, NotBy: []string{"NVMe sanitize: no"}},
 		{Name: "/dev/sda", Serial: "S2", Size: 99, Skipped: "removable"},
 	}}
 	result, _ := json.Marshal(map[string]any{"clean_result": good, "clean_step": map[string]any{"step": "erase_devices"}})
@@ -95,7 +96,8 @@ func TestWhatWasErasedIsKept(t *testing.T) {
 		t.Errorf("at %v, %v", at, err)
 	}
 	want := []any{
-		map[string]any{"name": "/dev/nvme0n1", "serial": "S1", "wwn": "eui.1", "model": "M", "size": 512.0, "method": "NVMe format (crypto erase)", "verified": "64 marks gone", "seconds": 1.5, "not_by": []any{"NVMe sanitize: no"}},
+		map[string]any{"name": "/dev/nvme0n1", "serial": "S1", "wwn": "eui.1", "model": "M", "size": 512.0,
+			"method": "NVMe format (crypto erase)", "verified": "64 marks gone", "seconds": 1.5, "not_by": []any{"NVMe sanitize: no"}},
 		map[string]any{"name": "/dev/sda", "serial": "S2", "wwn": "", "model": "", "size": 99.0, "skipped": "removable"},
 	}
 	if diff := cmp.Diff(want, record["erase_devices"].(map[string]any)["disks"]); diff != "" {
@@ -105,7 +107,8 @@ func TestWhatWasErasedIsKept(t *testing.T) {
 		t.Errorf("%v", w.stored.DriverInternalInfo)
 	}
 
-	failed := wire.CommandResult{Status: wire.Failed, Error: &wire.CommandError{Details: "erasing: /dev/sda: worn out", Disks: []wire.ErasedDisk{{Name: "/dev/sda", Error: "worn out; see https://u:p@x/?sig=1"}, {Name: "/dev/sdb", Method: "well"}}}}
+	failed := wire.CommandResult{Status: wire.Failed, Error: &wire.CommandError{Details: "erasing: /dev/sda: worn out",
+		Disks: []wire.ErasedDisk{{Name: "/dev/sda", Error: "worn out; see https://u:p@x/?sig=1"}, {Name: "/dev/sdb", Method: "well"}}}}
 	record = ran(t, w, "erase_devices_metadata", failed)
 	text := fmt.Sprint(record["erase_devices_metadata"].(map[string]any)["disks"])
 	if !strings.Contains(text, "worn out; see https://******@x/?******") || !strings.Contains(text, "well") {
@@ -116,7 +119,8 @@ func TestWhatWasErasedIsKept(t *testing.T) {
 	}
 
 	// A later step that erases nothing, or an agent that tells nothing, changes nothing.
-	for _, result := range []string{`{"clean_result":"fine"}`, `{"clean_result":{"/dev/sda":null}}`, `{"clean_result":{"disks":[]}}`, `{"clean_result":{"disks":7}}`, `[]`, `null`} {
+	for _, result := range []string{`{"clean_result":"fine"}`, `{"clean_result":{"/dev/sda":null}}`, `{"clean_result":{"disks":[]}}`,
+		`{"clean_result":{"disks":7}}`, `[]`, `null`} {
 		if got := ran(t, w, "erase_devices", wire.CommandResult{Status: wire.Succeeded, Result: []byte(result)}); cmp.Diff(record, got) != "" {
 			t.Errorf("%s: %s", result, cmp.Diff(record, got))
 		}
@@ -148,7 +152,8 @@ func TestARecordHasAnEnd(t *testing.T) {
 	if len(kept) != mostErased {
 		t.Errorf("%d disks", len(kept))
 	}
-	if d := kept[0].(wire.ErasedDisk); len(d.Name) != longestText || len(d.Error) != longestText || len(d.NotBy) != 10 || len(d.NotBy[9]) != longestText {
+	if d := kept[0].(wire.ErasedDisk); len(d.Name) != longestText || len(d.Error) != longestText || len(d.NotBy) != 10 ||
+		len(d.NotBy[9]) != longestText {
 		t.Errorf("a disk's texts have %d, %d, %d, %d bytes", len(d.Name), len(d.Error), len(d.NotBy), len(d.NotBy[9]))
 	}
 }
@@ -159,7 +164,8 @@ func TestAnErasureSays(t *testing.T) {
 	if got := says(c); got != "erased: /dev/sda" {
 		t.Errorf("%q", got)
 	}
-	for _, result := range []string{`{"clean_result":{"says":"from http://u:p@h/?token=1","disks":[{"name":"/dev/sda"}]}}`, `{"clean_result":"from http://u:p@h/?token=1"}`} {
+	for _, result := range []string{`{"clean_result":{"says":"from http://u:p@h/?token=1","disks":[{"name":"/dev/sda"}]}}`,
+		`{"clean_result":"from http://u:p@h/?token=1"}`} {
 		if got := says(&wire.CommandResult{Result: []byte(result)}); got != "from http://******@h/?******" {
 			t.Errorf("%s: %q", result, got)
 		}

@@ -116,11 +116,13 @@ func TestFastTrackFails(t *testing.T) {
 // A step that wants a reboot gets one, also when the flow began without.
 func TestFastTrackThenReboot(t *testing.T) {
 	w := parked(t)
-	w.plan(node.FlowClean, w.direct.Steps(), node.PlannedStep{Interface: node.Deploy, Step: "update_bios", Priority: 50, Agent: true, Reboot: true})
+	w.plan(node.FlowClean, w.direct.Steps(), node.PlannedStep{Interface: node.Deploy, Step: "update_bios", Priority: 50, Agent: true,
+		Reboot: true})
 	if err := (&runner{world: w}).carry(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"connect cleaning", "PrepareRamdisk", "forget agent", "power off", "connect cleaning", "forget agent", "PrepareRamdisk", "power on",
+	want := []string{"connect cleaning", "PrepareRamdisk", "forget agent", "power off", "connect cleaning", "forget agent", "PrepareRamdisk",
+		"power on",
 		"CleanUpRamdisk", "disconnect cleaning"}
 	if diff := cmp.Diff(want, w.log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -228,11 +230,13 @@ func TestAgentPowerBootsAnew(t *testing.T) {
 func TestAgentPowerStepReboots(t *testing.T) {
 	w := parked(t)
 	w.byHand = true
-	w.plan(node.FlowClean, w.direct.Steps(), node.PlannedStep{Interface: node.Deploy, Step: "update_bios", Priority: 50, Agent: true, Reboot: true})
+	w.plan(node.FlowClean, w.direct.Steps(), node.PlannedStep{Interface: node.Deploy, Step: "update_bios", Priority: 50, Agent: true,
+		Reboot: true})
 	if err := (&runner{world: w}).carry(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"connect cleaning", "PrepareRamdisk", "connect cleaning", "PrepareRamdisk", "agent: rebooting", "forget agent", "CleanUpRamdisk", "disconnect cleaning"}
+	want := []string{"connect cleaning", "PrepareRamdisk", "connect cleaning", "PrepareRamdisk", "agent: rebooting", "forget agent",
+		"CleanUpRamdisk", "disconnect cleaning"}
 	if diff := cmp.Diff(want, w.log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -284,10 +288,13 @@ func TestAgentPower(t *testing.T) {
 		change func()
 		want   string
 	}{
-		"alive":         {func() {}, "<nil>"},
-		"silent":        {func() { w.row.LastHeartbeat = node.Now().Add(-time.Hour) }, "Agent seems offline for node " + testUUID + ", the agent power interface cannot be used: boot the deploy ramdisk on the machine by hand and wait until its agent has called."},
-		"none":          {func() { w.row = node.Agent{} }, "Agent seems offline for node " + testUUID + ", the agent power interface cannot be used: boot the deploy ramdisk on the machine by hand and wait until its agent has called."},
-		"no fast track": {func() { w.fast = 0 }, "Fast track must be enabled to use the agent power interface: set driver_info/fast_track of node " + testUUID + ", or fast_track of the service, to true."},
+		"alive": {func() {}, "<nil>"},
+		"silent": {func() { w.row.LastHeartbeat = node.Now().Add(-time.Hour) }, "Agent seems offline for node " + testUUID +
+			", the agent power interface cannot be used: boot the deploy ramdisk on the machine by hand and wait until its agent has called."},
+		"none": {func() { w.row = node.Agent{} }, "Agent seems offline for node " + testUUID +
+			", the agent power interface cannot be used: boot the deploy ramdisk on the machine by hand and wait until its agent has called."},
+		"no fast track": {func() { w.fast = 0 }, "Fast track must be enabled to use the agent power interface: set driver_info/fast_track " +
+			"of node " + testUUID + ", or fast_track of the service, to true."},
 	} {
 		w.fast, w.row = 5*time.Minute, w.agent.row()
 		tt.change()
@@ -339,7 +346,8 @@ func TestUnmanaged(t *testing.T) {
 			t.Errorf("%s: %v", d, err)
 		}
 	}
-	if err := m.SetBootDevice(ctx, task, node.BootDevice{Device: "cdrom"}); fmt.Sprint(err) != `boot device "cdrom" is not supported; supported are pxe, disk.` || node.KindOf(err) != node.Invalid {
+	if err := m.SetBootDevice(ctx, task, node.BootDevice{Device: "cdrom"}); fmt.Sprint(err) != `boot device "cdrom" is not supported; `+
+		`supported are pxe, disk.` || node.KindOf(err) != node.Invalid {
 		t.Errorf("cdrom: %v", err)
 	}
 	if d, err := m.BootDevice(ctx, task); d != (node.BootDevice{Device: "pxe", Persistent: true}) || err != nil {

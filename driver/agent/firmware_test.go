@@ -32,7 +32,8 @@ func (firmwareBMC) SetSecureBoot(context.Context, *driver.Task, bool) error { re
 // and nobody can switch it.
 func TestSecureBootIsOffInTheRamdisk(t *testing.T) {
 	yes, no := true, false
-	const refused = "The instance asks for Secure Boot, but in its machine it is off, as the ramdisk found, and the management interface fake cannot switch it. Nothing was written. "
+	const refused = "The instance asks for Secure Boot, but in its machine it is off, as the ramdisk found, and the management interface " +
+		"fake cannot switch it. Nothing was written. "
 	for _, tt := range []struct {
 		name   string
 		wanted any

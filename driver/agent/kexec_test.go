@@ -31,7 +31,8 @@ func age(w *world, by time.Duration) {
 }
 
 func TestKexec(t *testing.T) {
-	noKernel := wire.CommandResult{Status: wire.Failed, Error: &wire.CommandError{Message: "Command execution failed", Details: "no GRUB configuration"}}
+	noKernel := wire.CommandResult{Status: wire.Failed, Error: &wire.CommandError{Message: "Command execution failed",
+		Details: "no GRUB configuration"}}
 	tests := []struct {
 		name   string
 		change func(w *world)
@@ -40,12 +41,14 @@ func TestKexec(t *testing.T) {
 		says   string
 	}{
 		{
-			name: "the machine jumps: nobody touches its power", after: func(w *world) { w.agent.server.CloseClientConnections(); w.agent.server.Close(); age(w, time.Minute) },
+			name:  "the machine jumps: nobody touches its power",
+			after: func(w *world) { w.agent.server.CloseClientConnections(); w.agent.server.Close(); age(w, time.Minute) },
 			power: []string{"forget agent", "connect tenant"}, says: "It was started by kexec, without its firmware (vmlinuz).",
 		},
 		{
 			name: "no kernel is found", change: func(w *world) { w.agent.outcome["load_instance_kernel"] = noKernel },
-			power: []string{"forget agent", "connect tenant", "power on"}, says: "It was started by an ordinary reboot, because kexec was not possible: ",
+			power: []string{"forget agent", "connect tenant", "power on"},
+			says:  "It was started by an ordinary reboot, because kexec was not possible: ",
 		},
 		{
 			name: "an agent that knows no kexec", change: func(w *world) {
@@ -59,7 +62,8 @@ func TestKexec(t *testing.T) {
 		},
 		{
 			name: "the machine stays", after: func(w *world) { age(w, time.Minute) },
-			power: []string{"forget agent", "connect tenant", "power on"}, says: "the agent still answers 1m0s after it was told to start the kernel",
+			power: []string{"forget agent", "connect tenant", "power on"},
+			says:  "the agent still answers 1m0s after it was told to start the kernel",
 		},
 		{
 			name: "the machine went off instead", after: func(w *world) { w.agent.server.Close(); w.power = node.PowerOff; age(w, time.Minute) },

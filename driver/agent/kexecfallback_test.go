@@ -63,11 +63,13 @@ func TestKexecWithoutAConfirmedOrder(t *testing.T) {
 	}{
 		{"confirmed and silent at once", answered, true, time.Second, false, ""},
 		{"confirmed and silent", answered, true, kexecQuiet + time.Second, true, "It was started by kexec"},
-		{"its answer is lost, but it stands in the agent's list, and then silent", arrived, true, kexecQuiet + time.Second, true, "It was started by kexec"},
+		{"its answer is lost, but it stands in the agent's list, and then silent", arrived, true, kexecQuiet + time.Second, true,
+			"It was started by kexec"},
 		{"not confirmed and silent: not yet", lost, true, kexecQuiet + time.Second, false, ""},
 		{"not confirmed and silent for long", lost, true, kexecWait + time.Second, true, "it is not known whether the agent started the kernel"},
 		{"not confirmed, and it answers: not yet", lost, false, kexecQuiet + time.Second, false, ""},
-		{"not confirmed, and it answers for long", lost, false, kexecWait + time.Second, true, "the agent still answers 31s after it was told to start the kernel"},
+		{"not confirmed, and it answers for long", lost, false, kexecWait + time.Second, true,
+			"the agent still answers 31s after it was told to start the kernel"},
 		{"confirmed, and it answers for long", answered, false, kexecWait + time.Second, true, "the agent still answers"},
 	}
 	for _, tt := range tests {

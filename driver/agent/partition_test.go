@@ -28,11 +28,13 @@ func TestValidatePartitionImages(t *testing.T) {
 		want string
 	}{
 		{"root alone", nil, ""},
-		{"everything", node.Document{"swap_mb": "512", "ephemeral_gb": json.Number("20"), "ephemeral_format": "ext3", "preserve_ephemeral": "True",
-			"capabilities": map[string]any{"disk_label": "gpt", "boot_mode": "uefi"}}, ""},
+		{"everything", node.Document{"swap_mb": "512", "ephemeral_gb": json.Number("20"), "ephemeral_format": "ext3",
+			"preserve_ephemeral": "True",
+			"capabilities":       map[string]any{"disk_label": "gpt", "boot_mode": "uefi"}}, ""},
 		{"by kernel", node.Document{"image_type": nil, "kernel": "http://h/k", "ramdisk": "http://h/r"}, ""},
 		{"netboot", node.Document{"capabilities": netboot, "kernel": "http://h/k", "ramdisk": "http://h/r"}, ""},
-		{"no root", node.Document{"root_gb": nil}, "its image is a partition image, which needs instance_info/root_gb: a whole number of at least 1."},
+		{"no root", node.Document{"root_gb": nil}, "its image is a partition image, which needs instance_info/root_gb: a whole number of at " +
+			"least 1."},
 		{"root of nothing", node.Document{"root_gb": 0.0}, "instance_info/root_gb is 0; a whole number from 1 to 1048576 is allowed."},
 		{"half a root", node.Document{"root_gb": 1.5}, "instance_info/root_gb is 1.5; a whole number from 1 to 1048576 is allowed."},
 		{"root in words", node.Document{"root_gb": "ten"}, "instance_info/root_gb is ten; a whole number from 1 to 1048576 is allowed."},
@@ -41,12 +43,18 @@ func TestValidatePartitionImages(t *testing.T) {
 		{"format", node.Document{"ephemeral_format": "ntfs"}, `instance_info/ephemeral_format is ntfs; allowed are ext4, ext3, ext2, vfat.`},
 		{"format xfs", node.Document{"ephemeral_format": "xfs"}, `instance_info/ephemeral_format is xfs; allowed are ext4, ext3, ext2, vfat.`},
 		{"format vfat", node.Document{"ephemeral_gb": 2047, "ephemeral_format": "vfat"}, ""},
-		{"format vfat, too large", node.Document{"ephemeral_gb": "2048", "ephemeral_format": "vfat"}, "instance_info/ephemeral_format is vfat, which holds at most 2047 GiB, and ephemeral_gb is 2048; allowed are smaller sizes, or ext4, ext3, ext2."},
-		{"format that is no text", node.Document{"ephemeral_gb": 1, "ephemeral_format": 4}, "instance_info/ephemeral_format is 4; allowed are ext4, ext3, ext2, vfat."},
+		{"format vfat, too large", node.Document{"ephemeral_gb": "2048", "ephemeral_format": "vfat"},
+			"instance_info/ephemeral_format is vfat, which holds at most 2047 GiB, and ephemeral_gb is 2048; allowed are smaller sizes, or " +
+				"ext4, ext3, ext2."},
+		{"format that is no text", node.Document{"ephemeral_gb": 1, "ephemeral_format": 4},
+			"instance_info/ephemeral_format is 4; allowed are ext4, ext3, ext2, vfat."},
 		{"format that is empty", node.Document{"ephemeral_gb": 1, "ephemeral_format": ""}, ""},
 		{"preserve", node.Document{"preserve_ephemeral": "maybe"}, "instance_info/preserve_ephemeral is maybe; true and false are allowed."},
-		{"preserve nothing", node.Document{"preserve_ephemeral": true}, "instance_info/preserve_ephemeral is true, but there is no ephemeral_gb: name the size of the partition that is to be kept."},
-		{"netboot without a kernel", node.Document{"capabilities": netboot}, "the capability boot_option is netboot, which needs instance_info/kernel and instance_info/ramdisk: the image's own, as file:// or http(s):// URLs or names in the image store."},
+		{"preserve nothing", node.Document{"preserve_ephemeral": true},
+			"instance_info/preserve_ephemeral is true, but there is no ephemeral_gb: name the size of the partition that is to be kept."},
+		{"netboot without a kernel", node.Document{"capabilities": netboot},
+			"the capability boot_option is netboot, which needs instance_info/kernel and instance_info/ramdisk: the image's own, as file:// or " +
+				"http(s):// URLs or names in the image store."},
 		{"netboot from anywhere", node.Document{"capabilities": netboot, "kernel": "file:///etc/shadow", "ramdisk": "http://h/r"},
 			"instance_info/kernel: file:///etc/shadow may not be read: no directory is allowed for file:// URLs."},
 	} {
@@ -74,12 +82,15 @@ func TestImageInfoOfPartitionImages(t *testing.T) {
 		"capabilities": map[string]any{"disk_label": "gpt", "boot_mode": "uefi"}} {
 		n.InstanceInfo[k] = v
 	}
-	d := &Direct{Sources: &fakeSources{resolved: image.Resolved{URL: "http://h/i.qcow2", Info: image.Info{Format: image.QCOW2}, HashAlgo: "sha256", HashValue: "ab"}}, Images: fakeImages{}}
+	d := &Direct{Sources: &fakeSources{resolved: image.Resolved{URL: "http://h/i.qcow2", Info: image.Info{Format: image.QCOW2},
+		HashAlgo: "sha256", HashValue: "ab"}}, Images: fakeImages{}}
 	got := imageInfoDocument(t, d, n)
 	want := map[string]any{
-		"id": "i.qcow2", "urls": []any{"http://h/i.qcow2"}, "disk_format": "qcow2", "container_format": "bare", "os_hash_algo": "sha256", "os_hash_value": "ab",
-		"stream_raw_images": true, "node_uuid": testUUID, "image_type": "partition", "deploy_boot_mode": "uefi", "boot_option": "local", "disk_label": "gpt",
-		"root_gb": 10.0, "root_mb": 10240.0, "swap_mb": 512.0, "ephemeral_mb": 2048.0, "ephemeral_format": "ext4", "preserve_ephemeral": true,
+		"id": "i.qcow2", "urls": []any{"http://h/i.qcow2"}, "disk_format": "qcow2", "container_format": "bare", "os_hash_algo": "sha256",
+		"os_hash_value":     "ab",
+		"stream_raw_images": true, "node_uuid": testUUID, "image_type": "partition", "deploy_boot_mode": "uefi", "boot_option": "local",
+		"disk_label": "gpt",
+		"root_gb":    10.0, "root_mb": 10240.0, "swap_mb": 512.0, "ephemeral_mb": 2048.0, "ephemeral_format": "ext4", "preserve_ephemeral": true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -94,7 +105,8 @@ func TestImageInfoOfPartitionImages(t *testing.T) {
 
 // ironic-python-agent takes each of these for granted, asked for or not.
 func TestImageInfoHasEveryKeyOfAPartitionImage(t *testing.T) {
-	d := &Direct{Sources: &fakeSources{resolved: image.Resolved{URL: "http://h/i.qcow2", Info: image.Info{Format: image.QCOW2}}}, Images: fakeImages{}}
+	d := &Direct{Sources: &fakeSources{resolved: image.Resolved{URL: "http://h/i.qcow2", Info: image.Info{Format: image.QCOW2}}},
+		Images: fakeImages{}}
 	for _, tt := range []struct {
 		ephemeral any
 		format    string

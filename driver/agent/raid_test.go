@@ -28,7 +28,8 @@ const (
 	dataStripe = `{"size_gb":"MAX","raid_level":"0","controller":"software"}`
 	bothDisks  = `{"logical_disks":[` + rootMirror + `,` + dataStripe + `]}`
 	arrayUUID  = "00010203:04050607:08090a0b:0c0d0e0f"
-	builtRAID  = `{"logical_disks":[{"size_gb":100,"raid_level":"1","controller":"software","is_root_volume":true,"uuid":"` + arrayUUID + `","volume_name":"0","members":["/dev/sda"]}]}`
+	builtRAID  = `{"logical_disks":[{"size_gb":100,"raid_level":"1","controller":"software","is_root_volume":true,"uuid":"` + arrayUUID +
+		`","volume_name":"0","members":["/dev/sda"]}]}`
 )
 
 func TestRAIDConformance(t *testing.T) {
@@ -39,14 +40,16 @@ func TestRAIDConformance(t *testing.T) {
 			return tk
 		}
 		return drivertest.RAIDHarness{
-			Harness: drivertest.Harness{Task: task(bothDisks), Invalid: map[string]*driver.Task{"a target of hardware": task(`{"logical_disks":[{"size_gb":1,"raid_level":"5"}]}`)}},
+			Harness: drivertest.Harness{Task: task(bothDisks),
+				Invalid: map[string]*driver.Task{"a target of hardware": task(`{"logical_disks":[{"size_gb":1,"raid_level":"5"}]}`)}},
 			RAID:    &RAID{Direct: &Direct{}},
 			Good:    map[string]node.Document{"two": document(t, bothDisks)},
 			Refused: map[string]node.Document{"nothing": {}, "no controller": document(t, `{"logical_disks":[{"size_gb":1,"raid_level":"1"}]}`)},
 		}
 	})
 	err := (&RAID{}).ValidateRAIDConfig(document(t, `{"logical_disks":[{"size_gb":1,"raid_level":"6","controller":"software"}]}`))
-	if want := `The RAID configuration is not one that can be built: logical_disks[0]: raid_level "6" is not supported for software RAID; "0" and "1" are.`; err == nil || err.Error() != want {
+	if want := `The RAID configuration is not one that can be built: logical_disks[0]: raid_level "6" is not supported for software ` +
+		`RAID; "0" and "1" are.`; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
@@ -86,7 +89,8 @@ func TestCreateRAIDConfiguration(t *testing.T) {
 	}{
 		{"all", nil, bothDisks, false},
 		{"the root volume alone", map[string]any{"create_nonroot_volumes": false}, `{"logical_disks":[` + rootMirror + `]}`, false},
-		{"the others alone", map[string]any{"create_root_volume": "false", "create_nonroot_volumes": nil}, `{"logical_disks":[` + dataStripe + `]}`, false},
+		{"the others alone", map[string]any{"create_root_volume": "false", "create_nonroot_volumes": nil}, `{"logical_disks":[` + dataStripe +
+			`]}`, false},
 		{"after deleting", map[string]any{"delete_existing": true}, bothDisks, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,7 +105,8 @@ func TestCreateRAIDConfiguration(t *testing.T) {
 			if diff := cmp.Diff(map[string]any(document(t, tt.target)), n["target_raid_config"]); diff != "" {
 				t.Errorf("target_raid_config (-want +got):\n%s", diff)
 			}
-			want := map[string]any{"step": "create_configuration", "interface": "raid", "priority": 0.0, "reboot_requested": false, "abortable": false}
+			want := map[string]any{"step": "create_configuration", "interface": "raid", "priority": 0.0, "reboot_requested": false,
+				"abortable": false}
 			if tt.delete {
 				want["args"] = map[string]any{"delete_existing": true}
 			}
@@ -172,18 +177,28 @@ func TestRAIDStepsFail(t *testing.T) {
 		change     func(w *world)
 		want       string
 	}{
-		{"no target", "create_configuration", nil, func(w *world) { w.stored.TargetRAIDConfig = node.Document{} }, "the node has no target_raid_config: set what is to be created first (PUT /v1/nodes/" + testUUID + "/states/raid)"},
-		{"a target that went bad", "create_configuration", nil, func(w *world) { w.stored.TargetRAIDConfig = node.Document{"x": 1} }, `the key "x" is unknown`},
-		{"nothing chosen", "create_configuration", map[string]any{"create_root_volume": false, "create_nonroot_volumes": false}, nil, "create_root_volume and create_nonroot_volumes leave no logical disk to create"},
-		{"a flag that is none", "create_configuration", map[string]any{"delete_existing": "perhaps"}, nil, "its argument delete_existing is perhaps; true and false are allowed"},
-		{"no ramdisk", "create_configuration", nil, func(w *world) { w.stored.Plan.InBand = false }, "the agent builds RAID, but no ramdisk runs: use a deploy interface that boots one, and leave disable_ramdisk out"},
+		{"no target", "create_configuration", nil, func(w *world) { w.stored.TargetRAIDConfig = node.Document{} },
+			"the node has no target_raid_config: set what is to be created first (PUT /v1/nodes/" + testUUID + "/states/raid)"},
+		{"a target that went bad", "create_configuration", nil, func(w *world) { w.stored.TargetRAIDConfig = node.Document{"x": 1} },
+			`the key "x" is unknown`},
+		{"nothing chosen", "create_configuration", map[string]any{"create_root_volume": false, "create_nonroot_volumes": false}, nil,
+			"create_root_volume and create_nonroot_volumes leave no logical disk to create"},
+		{"a flag that is none", "create_configuration", map[string]any{"delete_existing": "perhaps"}, nil,
+			"its argument delete_existing is perhaps; true and false are allowed"},
+		{"no ramdisk", "create_configuration", nil, func(w *world) { w.stored.Plan.InBand = false },
+			"the agent builds RAID, but no ramdisk runs: use a deploy interface that boots one, and leave disable_ramdisk out"},
 		{"no argument", "apply_configuration", nil, nil, "its argument raid_config is <nil>; a RAID configuration is wanted"},
 		{"the agent fails", "create_configuration", nil, func(w *world) {
-			w.agent.outcome["execute_clean_step"] = wire.CommandResult{Status: wire.Failed, Error: &wire.CommandError{Details: "nothing was touched: no disk"}}
+			w.agent.outcome["execute_clean_step"] = wire.CommandResult{Status: wire.Failed,
+				Error: &wire.CommandError{Details: "nothing was touched: no disk"}}
 		}, "nothing was touched: no disk"},
-		{"an agent that does not say what it built", "create_configuration", nil, func(w *world) { w.succeeds("clean", `{"clean_result":null}`) }, "the agent says that it built RAID, but not which logical disks there are now"},
-		{"an agent that answers nonsense", "create_configuration", nil, func(w *world) { w.succeeds("clean", `{"clean_result":"yes"}`) }, "reading the RAID configuration that the agent built"},
-		{"an agent that did something else", "delete_configuration", nil, func(w *world) { w.succeeds("clean", `{"clean_step":{"step":"erase_devices"}}`) }, "the agent was asked for delete_configuration but says it carried out erase_devices"},
+		{"an agent that does not say what it built", "create_configuration", nil, func(w *world) { w.succeeds("clean", `{"clean_result":null}`) },
+			"the agent says that it built RAID, but not which logical disks there are now"},
+		{"an agent that answers nonsense", "create_configuration", nil, func(w *world) { w.succeeds("clean", `{"clean_result":"yes"}`) },
+			"reading the RAID configuration that the agent built"},
+		{"an agent that did something else", "delete_configuration", nil,
+			func(w *world) { w.succeeds("clean", `{"clean_step":{"step":"erase_devices"}}`) },
+			"the agent was asked for delete_configuration but says it carried out erase_devices"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			flow := node.FlowClean
@@ -211,12 +226,14 @@ func TestAgentStepsOfOtherRAIDInterfaces(t *testing.T) {
 	for name, tt := range map[string]struct {
 		raid driver.Implementation
 		want string
-	}{"agent": {&RAID{}, "raid.create_configuration raid.flash_lights deploy.erase_devices_metadata"}, "none": {nil, "deploy.erase_devices_metadata"}, "another": {&Rescue{}, "deploy.erase_devices_metadata"}} {
+	}{"agent": {&RAID{}, "raid.create_configuration raid.flash_lights deploy.erase_devices_metadata"},
+		"none": {nil, "deploy.erase_devices_metadata"}, "another": {&Rescue{}, "deploy.erase_devices_metadata"}} {
 		w := newWorld(t)
 		w.plan(node.FlowClean, w.direct.Steps())
 		w.calls()
 		w.agent.steps["clean"] = map[string][]wire.Step{"g": {
-			{Step: "create_configuration", Interface: "raid", Priority: 9}, {Step: "flash_lights", Interface: "raid", Priority: 5}, {Step: "erase_devices_metadata", Interface: "deploy"},
+			{Step: "create_configuration", Interface: "raid", Priority: 9}, {Step: "flash_lights", Interface: "raid", Priority: 5},
+			{Step: "erase_devices_metadata", Interface: "deploy"},
 		}}
 		tk := w.task()
 		if tt.raid != nil {
@@ -242,9 +259,12 @@ func TestBootLoaderOnRAID(t *testing.T) {
 		want               map[string]any // nil: the agent is not asked
 	}{
 		{"a disk, BIOS", "bios", "", false, nil},
-		{"RAID, BIOS", "bios", "", true, map[string]any{"root_uuid": "", "efi_system_part_uuid": "E", "prep_boot_part_uuid": "", "target_boot_mode": "bios"}},
-		{"RAID, BIOS, with a root file system", "bios", "fs-1", true, map[string]any{"root_uuid": "fs-1", "efi_system_part_uuid": "E", "prep_boot_part_uuid": "", "target_boot_mode": "bios"}},
-		{"RAID, UEFI: the image's own loader stays", "uefi", "fs-1", true, map[string]any{"root_uuid": "", "efi_system_part_uuid": "E", "prep_boot_part_uuid": "", "target_boot_mode": "uefi"}},
+		{"RAID, BIOS", "bios", "", true, map[string]any{"root_uuid": "", "efi_system_part_uuid": "E", "prep_boot_part_uuid": "",
+			"target_boot_mode": "bios"}},
+		{"RAID, BIOS, with a root file system", "bios", "fs-1", true, map[string]any{"root_uuid": "fs-1", "efi_system_part_uuid": "E",
+			"prep_boot_part_uuid": "", "target_boot_mode": "bios"}},
+		{"RAID, UEFI: the image's own loader stays", "uefi", "fs-1", true, map[string]any{"root_uuid": "", "efi_system_part_uuid": "E",
+			"prep_boot_part_uuid": "", "target_boot_mode": "uefi"}},
 		{"RAID, nobody knows the mode", "", "", true, map[string]any{"root_uuid": "", "efi_system_part_uuid": "E", "prep_boot_part_uuid": ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -77,7 +77,8 @@ func TestALostMachineIsStartedAgain(t *testing.T) {
 	}{
 		{"off", node.PowerOff, nil, 0, off + ". The machine is started again, and the step begins anew (1 of 3)."},
 		{"started anew", node.PowerOn, func(t *driver.Task) { t.LookedUp = node.Now().Add(-20 * time.Second) }, 0,
-			"during erase_devices: the machine started anew by itself: an agent asked for its node 20s ago, and the one before does not answer. The machine is started again, and the step begins anew (1 of 3)."},
+			"during erase_devices: the machine started anew by itself: an agent asked for its node 20s ago, and the one before does not " +
+				"answer. The machine is started again, and the step begins anew (1 of 3)."},
 		{"silent", node.PowerOn, nil, 6 * time.Minute, "during erase_devices: the agent has not called for 6m0s, and the agent at"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,7 +154,8 @@ func TestALookupWhileItWorksLosesNoMachine(t *testing.T) {
 		t.Errorf("after one poll without an answer: %+v, %v, %v", r, err, w.log)
 	}
 	at = at.Add(time.Second)
-	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor != firstCall || !strings.Contains(r.Says, "the machine started anew by itself") {
+	if r, err := w.act(w.direct.PollStep, lookedUp); err != nil || r.WaitFor != firstCall || !strings.Contains(r.Says,
+		"the machine started anew by itself") {
 		t.Errorf("after a lookup of another agent: %+v, %v", r, err)
 	}
 }
@@ -189,7 +191,8 @@ func TestALostMachineThatIsNeverSwitchedOff(t *testing.T) {
 		w.dies(power)
 		w.row.LastHeartbeat = node.Now().Add(-time.Hour)
 		r, err := w.act(w.direct.PollStep, nil)
-		if got := strings.Join(w.log, ", "); err != nil || r.WaitFor != firstCall || got != "forget agent, connect cleaning, forget agent, PrepareRamdisk, "+want {
+		if got := strings.Join(w.log, ", "); err != nil || r.WaitFor != firstCall ||
+			got != "forget agent, connect cleaning, forget agent, PrepareRamdisk, "+want {
 			t.Errorf("%s: %+v, %v, %s", power, r, err, got)
 		}
 	}
@@ -247,7 +250,8 @@ func TestLostBeforeTheStepBegan(t *testing.T) {
 	}
 	w.fails["power on"] = errors.New("relay stuck")
 	_, err := w.act(w.direct.PollStep, nil)
-	if want := "starting the machine again, which was lost during erase_devices: switching the machine on to boot the deploy ramdisk: relay stuck"; err == nil || err.Error() != want {
+	if want := "starting the machine again, which was lost during erase_devices: switching the machine on to boot the deploy ramdisk: " +
+		"relay stuck"; err == nil || err.Error() != want {
 		t.Fatalf("got %v, want %s", err, want)
 	}
 	w.fails, w.log = map[string]error{}, nil
@@ -287,7 +291,8 @@ func TestPowerLossWhileBooting(t *testing.T) {
 		}
 		time.Sleep(w.direct.Poll)
 		r, err := w.act(w.direct.booting().called, nil)
-		if err != nil || r.Within != DefaultBootTimeout || !strings.Contains(r.Says, "lost power while it booted the deploy ramdisk. It is switched on again") {
+		if err != nil || r.Within != DefaultBootTimeout || !strings.Contains(r.Says,
+			"lost power while it booted the deploy ramdisk. It is switched on again") {
 			t.Fatalf("seen off twice: %+v, %v", r, err)
 		}
 		if diff := cmp.Diff([]string{"power off", "connect cleaning", "forget agent", "PrepareRamdisk", "power on"}, w.log); diff != "" {
@@ -338,7 +343,8 @@ func TestTheRamdiskIsBootedAgain(t *testing.T) {
 	w.stored.Plan.WaitingSince = time.Time{}
 	if r, err := w.act(w.direct.RunStep, nil); err != nil || r.WaitFor.Text != "the agent to finish erase_devices" ||
 		w.agent.count("clean.execute_clean_step") != 1 {
-		t.Errorf("the step after it: %+v, %v; the agents got %d and %d", r, err, old.count("clean.execute_clean_step"), w.agent.count("clean.execute_clean_step"))
+		t.Errorf("the step after it: %+v, %v; the agents got %d and %d", r, err, old.count("clean.execute_clean_step"),
+			w.agent.count("clean.execute_clean_step"))
 	}
 
 	// The process dies at each thing done to the machine; the next one ends at the same point.

@@ -159,7 +159,8 @@ func TestService(t *testing.T) {
 func TestCollectLogs(t *testing.T) {
 	w := newWorld(t)
 	w.calls()
-	w.agent.outcome["collect_system_logs"] = wire.CommandResult{Status: wire.Succeeded, Result: raw(map[string]string{"system_logs": "aGVsbG8="})}
+	w.agent.outcome["collect_system_logs"] = wire.CommandResult{Status: wire.Succeeded,
+		Result: raw(map[string]string{"system_logs": "aGVsbG8="})}
 	if logs, err := w.direct.CollectLogs(t.Context(), w.task()); err != nil || string(logs) != "hello" {
 		t.Errorf("%q, %v", logs, err)
 	}
@@ -228,7 +229,8 @@ func TestRunsAgent(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"write_image", "prepare_instance_boot", "kexec_instance", "create_configuration", "delete_configuration", "apply_configuration"}; !slices.Equal(needs, want) {
+	if want := []string{"write_image", "prepare_instance_boot", "kexec_instance", "create_configuration", "delete_configuration",
+		"apply_configuration"}; !slices.Equal(needs, want) {
 		t.Errorf("need the agent: %q, want %q", needs, want)
 	}
 	if !slices.Equal(ends, []string{"tear_down_agent"}) {
@@ -237,22 +239,30 @@ func TestRunsAgent(t *testing.T) {
 }
 
 func TestValidateInMemory(t *testing.T) {
-	const needs = "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface needs instance_info/kernel and instance_info/ramdisk, or instance_info/boot_iso: file://, http:// or https:// URLs."
-	const own = "Node " + testUUID + " cannot be deployed: instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its own; instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it."
+	const needs = "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface needs instance_info/kernel and " +
+		"instance_info/ramdisk, or instance_info/boot_iso: file://, http:// or https:// URLs."
+	const own = "Node " + testUUID + " cannot be deployed: instance_info/boot_iso has a kernel, a ramdisk and kernel parameters of its " +
+		"own; instance_info/kernel, ramdisk and ramdisk_kernel_arguments cannot be set beside it."
 	for _, tt := range []struct {
 		info node.Document
 		want string
 	}{
 		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r"}, "<nil>"},
-		{node.Document{"kernel": "http://a/k"}, needs}, {node.Document{"ramdisk": "http://a/r"}, needs}, {node.Document{}, needs}, {node.Document{"boot_iso": nil}, needs},
+		{node.Document{"kernel": "http://a/k"}, needs}, {node.Document{"ramdisk": "http://a/r"}, needs}, {node.Document{}, needs},
+		{node.Document{"boot_iso": nil}, needs},
 		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "capabilities": "secure_boot:true"}, "<nil>"},
 		{node.Document{"boot_iso": "http://a/i"}, "<nil>"},
-		{node.Document{"boot_iso": 5.0}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is 5; a file://, http:// or https:// URL is allowed."},
-		{node.Document{"boot_iso": ""}, "Node " + testUUID + " cannot be deployed: instance_info/boot_iso is ; a file://, http:// or https:// URL is allowed."},
-		{node.Document{"boot_iso": "http://a/i", "kernel": "http://a/k"}, own}, {node.Document{"boot_iso": "http://a/i", "ramdisk": "http://a/k"}, own},
+		{node.Document{"boot_iso": 5.0}, "Node " + testUUID +
+			" cannot be deployed: instance_info/boot_iso is 5; a file://, http:// or https:// URL is allowed."},
+		{node.Document{"boot_iso": ""}, "Node " + testUUID +
+			" cannot be deployed: instance_info/boot_iso is ; a file://, http:// or https:// URL is allowed."},
+		{node.Document{"boot_iso": "http://a/i", "kernel": "http://a/k"}, own}, {node.Document{"boot_iso": "http://a/i", "ramdisk": "http://a/k"},
+			own},
 		{node.Document{"boot_iso": "http://a/i", "ramdisk_kernel_arguments": "quiet"}, own},
-		{node.Document{"boot_iso": "http://a/i", "image_source": "x"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
-		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "image_source": "x"}, "Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
+		{node.Document{"boot_iso": "http://a/i", "image_source": "x"},
+			"Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
+		{node.Document{"kernel": "http://a/k", "ramdisk": "http://a/r", "image_source": "x"},
+			"Node " + testUUID + " cannot be deployed: the ramdisk deploy interface writes no image, but instance_info/image_source is set."},
 	} {
 		w := newWorld(t)
 		w.stored.State, w.stored.InstanceInfo = node.Available, tt.info

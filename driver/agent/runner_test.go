@@ -71,7 +71,8 @@ func (r *runner) once(step *node.PlannedStep) error {
 		}
 		p.Awaits, p.WaitingFor = result.WaitFor.For, result.WaitFor.Text
 	} else {
-		*p = node.Plan{Flow: p.Flow, Steps: p.Steps, Index: p.Index + 1, StartedAt: p.StartedAt, Memo: p.Memo, InBand: p.InBand, Manual: p.Manual, NoRamdisk: p.NoRamdisk}
+		*p = node.Plan{Flow: p.Flow, Steps: p.Steps, Index: p.Index + 1, StartedAt: p.StartedAt, Memo: p.Memo, InBand: p.InBand, Manual: p.Manual,
+			NoRamdisk: p.NoRamdisk}
 	}
 	r.keep(t.Node)
 	return nil

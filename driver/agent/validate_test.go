@@ -37,7 +37,8 @@ func TestValidate(t *testing.T) {
 			prefix + "one or more parameters are missing from its instance_info. Missing are: ['image_source']."},
 		{"no image, to be cleaned", func(n *node.Node) { delete(n.InstanceInfo, "image_source"); n.State = node.Manageable }, ""},
 		{"no checksum", func(n *node.Node) { delete(n.InstanceInfo, "image_checksum") },
-			prefix + "instance_info/image_source: an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL of a checksum file), or image_os_hash_algo and image_os_hash_value."},
+			prefix + "instance_info/image_source: an image read over HTTP needs a checksum: set image_checksum (sha256 or sha512, or the URL " +
+				"of a checksum file), or image_os_hash_algo and image_os_hash_value."},
 		{"no checksum's type", func(n *node.Node) { n.InstanceInfo["image_checksum"] = 17.0 },
 			prefix + "instance_info/image_checksum is 17; a string is allowed."},
 		{"disk format", func(n *node.Node) { n.InstanceInfo["image_disk_format"] = "vmdk" },
@@ -49,7 +50,8 @@ func TestValidate(t *testing.T) {
 		{"partition image with Secure Boot", func(n *node.Node) {
 			n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"] = "partition", 3.0
 			n.InstanceInfo["capabilities"] = map[string]any{"secure_boot": "True"}
-		}, prefix + "its instance asks for Secure Boot, and the boot loader that is installed for a partition image is signed by nobody: take a whole-disk image, whose own boot loaders are signed."},
+		}, prefix + "its instance asks for Secure Boot, and the boot loader that is installed for a partition image is signed by nobody: " +
+			"take a whole-disk image, whose own boot loaders are signed."},
 		{"partition image on hardware that has Secure Boot", func(n *node.Node) {
 			n.InstanceInfo["image_type"], n.InstanceInfo["root_gb"] = "partition", 3.0
 			n.Properties = node.Document{"capabilities": "secure_boot:true"}
@@ -67,11 +69,13 @@ func TestValidate(t *testing.T) {
 		{"boot mode", func(n *node.Node) { n.Properties = node.Document{"capabilities": "boot_mode:efi"} },
 			prefix + `the capability boot_mode is "efi"; allowed are bios, uefi.`},
 		{"netboot", func(n *node.Node) { n.InstanceInfo["capabilities"] = `boot_option:netboot` },
-			prefix + "the capability boot_option is netboot, but its image is a whole-disk image, which boots from its disk only; set image_type to partition, with kernel and ramdisk, or boot_option to local."},
+			prefix + "the capability boot_option is netboot, but its image is a whole-disk image, which boots from its disk only; set " +
+				"image_type to partition, with kernel and ramdisk, or boot_option to local."},
 		{"capabilities of no kind", func(n *node.Node) { n.InstanceInfo["capabilities"] = []any{1.0} },
 			prefix + `instance_info/capabilities is [1]; an object such as {"boot_mode": "uefi"}, or a text with one in JSON, is allowed.`},
 		{"capabilities of broken JSON", func(n *node.Node) { n.InstanceInfo["capabilities"] = `{"boot_mode": uefi}` },
-			prefix + `instance_info/capabilities is {"boot_mode": uefi}; an object such as {"boot_mode": "uefi"}, or a text with one in JSON, is allowed.`},
+			prefix + `instance_info/capabilities is {"boot_mode": uefi}; an object such as {"boot_mode": "uefi"}, or a text with one in ` +
+				`JSON, is allowed.`},
 		{"a boot mode that the compute service asks for", func(n *node.Node) { n.InstanceInfo["capabilities"] = `{"boot_mode": "efi"}` },
 			prefix + `the capability boot_mode is "efi"; allowed are bios, uefi.`},
 		{"Secure Boot in a form that is none", func(n *node.Node) { n.InstanceInfo["capabilities"] = `{"secure_boot": "yes"}` },
@@ -83,7 +87,8 @@ func TestValidate(t *testing.T) {
 		{"oob of no kind", func(n *node.Node) { n.DriverInfo = node.Document{"deploy_forces_oob_reboot": 1.0} },
 			prefix + `driver_info/deploy_forces_oob_reboot is 1; true and false are allowed.`},
 		{"swift", func(n *node.Node) { n.DriverInfo = node.Document{"image_download_source": "swift"} },
-			prefix + `driver_info/image_download_source is swift; only "http" is supported (file:// images and those of the image store are always served by this service).`},
+			prefix + `driver_info/image_download_source is swift; only "http" is supported (file:// images and those of the image store are ` +
+				`always served by this service).`},
 	}
 	d := &Direct{Sources: &image.Store{}}
 	for _, tt := range tests {

@@ -67,7 +67,8 @@ func (a *fakeAgent) certificate() string {
 
 // row is what the store knows of the agent once it has called.
 func (a *fakeAgent) row() node.Agent {
-	return node.Agent{URL: a.server.URL, Token: testToken, TokenGiven: true, VerifyCA: a.certificate(), LastHeartbeat: node.Now().Add(time.Millisecond)}
+	return node.Agent{URL: a.server.URL, Token: testToken, TokenGiven: true, VerifyCA: a.certificate(),
+		LastHeartbeat: node.Now().Add(time.Millisecond)}
 }
 
 // reboot forgets every command, as RAM does.

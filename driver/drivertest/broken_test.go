@@ -223,7 +223,8 @@ func suites(mistake string) map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"power": func(t *testing.T) {
 			drivertest.Power(t, func(*testing.T) drivertest.PowerHarness {
-				return drivertest.PowerHarness{Harness: harness(), Power: &bmc{mistake: mistake, power: node.PowerOn}, Soft: []node.PowerState{node.SoftPowerOff, node.SoftRebooting}}
+				return drivertest.PowerHarness{Harness: harness(), Power: &bmc{mistake: mistake, power: node.PowerOn},
+					Soft: []node.PowerState{node.SoftPowerOff, node.SoftRebooting}}
 			})
 		},
 		"management": func(t *testing.T) {

@@ -55,8 +55,10 @@ func TestEveryCallIsSlowOrBrokenOnRequest(t *testing.T) {
 			{node.Document{}, time.Minute, 0, ""},
 			{node.Document{delayKey: 5.0}, time.Minute, 5 * time.Second, ""},
 			{node.Document{delayKey: "1500ms"}, time.Minute, 1500 * time.Millisecond, ""},
-			{node.Document{delayKey: "24h"}, time.Minute, time.Minute, "the fake " + string(c.iface) + " interface was still busy when its time was up: context deadline exceeded"},
-			{node.Document{delayKey: "soon"}, time.Minute, 0, "driver_info/" + delayKey + ` must be seconds from 0 to 86400, or a text such as "250ms".`},
+			{node.Document{delayKey: "24h"}, time.Minute, time.Minute, "the fake " + string(c.iface) +
+				" interface was still busy when its time was up: context deadline exceeded"},
+			{node.Document{delayKey: "soon"}, time.Minute, 0, "driver_info/" + delayKey +
+				` must be seconds from 0 to 86400, or a text such as "250ms".`},
 			{node.Document{failKey: "worn out"}, time.Minute, 0, "worn out"},
 			{node.Document{failKey: "worn out", delayKey: 5.0}, time.Minute, 0, "worn out"},
 			{node.Document{failKey: ""}, time.Minute, 0, ""},
@@ -89,7 +91,8 @@ func TestEveryCallIsSlowOrBrokenOnRequest(t *testing.T) {
 // Every key that a node can set is told with its help, and every interface checks its own.
 func TestKeysOfEveryInterface(t *testing.T) {
 	impls := map[node.Interface]driver.Implementation{
-		node.Power: NewPower(), node.Management: NewManagement(), node.Boot: NewBoot(), node.Deploy: NewDeploy(), node.Inspect: NewInspect(), node.Network: NewNetwork(),
+		node.Power: NewPower(), node.Management: NewManagement(), node.Boot: NewBoot(), node.Deploy: NewDeploy(), node.Inspect: NewInspect(),
+		node.Network: NewNetwork(),
 	}
 	for _, i := range []node.Interface{node.BIOS, node.Console, node.Firmware, node.RAID, node.RescueIf, node.Storage, node.Vendor} {
 		impls[i] = NewOther(i)
@@ -99,7 +102,8 @@ func TestKeysOfEveryInterface(t *testing.T) {
 	}
 	for iface, impl := range impls {
 		delayKey := "fake_" + string(iface) + "_delay"
-		if impl.Name() != "fake" || len(impl.Properties()) != 2 || impl.Properties()[delayKey] == "" || impl.Properties()["fake_"+string(iface)+"_fail"] == "" {
+		if impl.Name() != "fake" || len(impl.Properties()) != 2 || impl.Properties()[delayKey] == "" ||
+			impl.Properties()["fake_"+string(iface)+"_fail"] == "" {
 			t.Errorf("%s: %s %v", iface, impl.Name(), impl.Properties())
 		}
 		for _, tt := range []struct {
@@ -120,7 +124,8 @@ func TestKeysOfEveryInterface(t *testing.T) {
 func TestPowerFromEveryState(t *testing.T) {
 	for _, before := range []node.PowerState{node.PowerUnknown, node.PowerOn, node.PowerOff, node.PowerError} {
 		for target, want := range map[node.PowerState]node.PowerState{
-			node.PowerOn: node.PowerOn, node.PowerOff: node.PowerOff, node.Rebooting: node.PowerOn, node.SoftRebooting: node.PowerOn, node.SoftPowerOff: node.PowerOff,
+			node.PowerOn: node.PowerOn, node.PowerOff: node.PowerOff, node.Rebooting: node.PowerOn, node.SoftRebooting: node.PowerOn,
+			node.SoftPowerOff: node.PowerOff,
 		} {
 			tk := task(node.Document{})
 			tk.Node.Power = before
@@ -135,7 +140,8 @@ func TestPowerFromEveryState(t *testing.T) {
 			tk := task(node.Document{"fake_power_delay": "1h"}) // refused before it takes its time
 			tk.Node.Power = before
 			err := NewPower().SetPowerState(t.Context(), tk, odd)
-			want := fmt.Sprintf("the fake power interface cannot go to %q; it knows power on, power off, rebooting, soft power off and soft rebooting.", odd)
+			want := fmt.Sprintf("the fake power interface cannot go to %q; it knows power on, power off, rebooting, soft power off and soft "+
+				"rebooting.", odd)
 			if err == nil || err.Error() != want || tk.Node.Power != before {
 				t.Errorf("%q: %v, power %q", odd, err, tk.Node.Power)
 			}
@@ -146,8 +152,10 @@ func TestPowerFromEveryState(t *testing.T) {
 // The steps have the names and the order of a real deploy interface's, so that plans and tests of one fit the other.
 func TestTheStepsAreThoseOfARealInterface(t *testing.T) {
 	want := map[node.Flow][]string{
-		node.FlowDeploy:  {"deploy 100", "write_image 80", "prepare_instance_boot 60", "tear_down_agent 40", "switch_to_tenant_network 30", "boot_instance 20"},
-		node.FlowClean:   {"prepare_cleaning 1000", "erase_devices_metadata 99", "erase_devices 10", "erase_devices_express 0", "tear_down_cleaning -1000"},
+		node.FlowDeploy: {"deploy 100", "write_image 80", "prepare_instance_boot 60", "tear_down_agent 40", "switch_to_tenant_network 30",
+			"boot_instance 20"},
+		node.FlowClean: {"prepare_cleaning 1000", "erase_devices_metadata 99", "erase_devices 10", "erase_devices_express 0",
+			"tear_down_cleaning -1000"},
 		node.FlowDelete:  {"tear_down 100"},
 		node.FlowAdopt:   {"adopt 100"},
 		node.FlowService: {"prepare_service 1000", "tear_down_service -1000"},
@@ -173,8 +181,10 @@ func TestTheStepsAreThoseOfARealInterface(t *testing.T) {
 
 // A machine that reports itself to the fake inspection: its inventory is kept as it is, its own error fails.
 func TestInspectedTakesAReport(t *testing.T) {
-	found, err := NewInspect().Inspected(t.Context(), task(node.Document{}), node.InspectionData{Inventory: node.Document{"cpu": "4"}, PluginData: node.Document{"root_disk": "vda"}})
-	if err != nil || len(found.Ports) != 0 || len(found.Gone) != 0 || found.Inventory.Inventory["cpu"] != "4" || found.Inventory.PluginData["root_disk"] != "vda" {
+	found, err := NewInspect().Inspected(t.Context(), task(node.Document{}), node.InspectionData{Inventory: node.Document{"cpu": "4"},
+		PluginData: node.Document{"root_disk": "vda"}})
+	if err != nil || len(found.Ports) != 0 || len(found.Gone) != 0 || found.Inventory.Inventory["cpu"] != "4" ||
+		found.Inventory.PluginData["root_disk"] != "vda" {
 		t.Errorf("%+v, %v", found, err)
 	}
 	_, err = NewInspect().Inspected(t.Context(), task(node.Document{}), node.InspectionData{Error: "no disks"})

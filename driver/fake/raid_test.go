@@ -25,7 +25,8 @@ func TestRAID(t *testing.T) {
 			Refused: map[string]node.Document{
 				"nothing": {}, "no disks": config(), "no list": {"logical_disks": 5}, "another key": {"logical_disks": []any{disk("1", 1.0)}, "x": 1},
 				"no object": config("sda"), "no level": config(disk(nil, 1.0)), "a level as a number": config(disk(1.0, 1.0)),
-				"no size": config(disk("1", nil)), "size zero": config(disk("1", 0.0)), "half a size": config(disk("1", 1.5)), "an unknown key": config(extra),
+				"no size": config(disk("1", nil)), "size zero": config(disk("1", 0.0)), "half a size": config(disk("1", 1.5)),
+				"an unknown key": config(extra),
 			},
 		}
 	})
@@ -34,7 +35,8 @@ func TestRAID(t *testing.T) {
 // What the fake machine builds stands in raid_config, and may be built again.
 func TestRAIDSteps(t *testing.T) {
 	tk := task(node.Document{})
-	create, remove, apply := find(t, NewRAID(), "create_configuration"), find(t, NewRAID(), "delete_configuration"), find(t, NewRAID(), "apply_configuration")
+	create, remove, apply := find(t, NewRAID(), "create_configuration"), find(t, NewRAID(), "delete_configuration"),
+		find(t, NewRAID(), "apply_configuration")
 	if _, err := create.Run(t.Context(), tk); err == nil || err.Error() != "the node has no target_raid_config" {
 		t.Error(err)
 	}

@@ -84,17 +84,20 @@ func TestFailuresOnRequest(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := find(t, NewDeploy(), "erase_devices").Run(t.Context(), task(node.Document{"fake_write_image_fail": "out of paper"})); err != nil {
+	if _, err := find(t, NewDeploy(), "erase_devices").Run(t.Context(),
+		task(node.Document{"fake_write_image_fail": "out of paper"})); err != nil {
 		t.Errorf("another step fails too: %v", err)
 	}
-	if err := NewPower().SetPowerState(t.Context(), task(node.Document{"fake_power_fail": "no current"}), node.PowerOn); err == nil || err.Error() != "no current" {
+	if err := NewPower().SetPowerState(t.Context(), task(node.Document{"fake_power_fail": "no current"}), node.PowerOn); err == nil ||
+		err.Error() != "no current" {
 		t.Errorf("power: %v", err)
 	}
 }
 
 // Every step ends, and may be run again.
 func TestEveryStepMayBeRepeated(t *testing.T) {
-	for _, s := range []driver.Stepper{NewDeploy(), NewInspect(), NewOther(node.RAID), NewOther(node.BIOS), NewOther(node.Console), NewOther(node.RescueIf)} {
+	for _, s := range []driver.Stepper{NewDeploy(), NewInspect(), NewOther(node.RAID), NewOther(node.BIOS), NewOther(node.Console),
+		NewOther(node.RescueIf)} {
 		for _, step := range s.Steps() {
 			tk := task(node.Document{})
 			for range 2 {

@@ -99,7 +99,8 @@ func TestParseRefuses(t *testing.T) {
 		{"ipmi_address", nil, "driver_info/ipmi_address is missing: give the BMC's IP address or host name."},
 		{"ipmi_address", " ", "driver_info/ipmi_address is missing: give the BMC's IP address or host name."},
 		{"ipmi_address", 7, "driver_info/ipmi_address must be a string."},
-		{"ipmi_address", "http://bmc", `driver_info/ipmi_address is "http://bmc": give an IP address or host name alone, the port goes to ipmi_port.`},
+		{"ipmi_address", "http://bmc", `driver_info/ipmi_address is "http://bmc": give an IP address or host name alone, the port goes to ` +
+			`ipmi_port.`},
 		{"ipmi_port", 0, `driver_info/ipmi_port is "0"; it must be a number from 1 to 65535.`},
 		{"ipmi_port", 70000.0, `driver_info/ipmi_port is "70000"; it must be a number from 1 to 65535.`},
 		{"ipmi_port", 6.5, `driver_info/ipmi_port is "6.5"; it must be a number from 1 to 65535.`},
@@ -114,7 +115,8 @@ func TestParseRefuses(t *testing.T) {
 		{"ipmi_password", json.Number("123456789012345678901"), "driver_info/ipmi_password is too long: IPMI 2.0 allows at most 20 bytes."},
 		{"ipmi_priv_level", "ROOT", `driver_info/ipmi_priv_level is "ROOT"; allowed: ADMINISTRATOR, CALLBACK, OPERATOR, USER.`},
 		{"ipmi_cipher_suite", 0, `driver_info/ipmi_cipher_suite is "0"; allowed: 3, 17.`},
-		{"ipmi_protocol_version", "1.5", `driver_info/ipmi_protocol_version is "1.5"; allowed: 2.0 (IPMI 1.5 sends commands without encryption).`},
+		{"ipmi_protocol_version", "1.5", `driver_info/ipmi_protocol_version is "1.5"; allowed: 2.0 (IPMI 1.5 sends commands without ` +
+			`encryption).`},
 		{"ipmi_bridging", "single", `driver_info/ipmi_bridging is "single"; allowed: no (this driver talks to the BMC itself only; ` +
 			`give the address of the BMC that is this machine's own).`},
 		{"ipmi_bridging", "dual", `driver_info/ipmi_bridging is "dual"; allowed: no (this driver talks to the BMC itself only; ` +

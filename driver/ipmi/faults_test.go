@@ -57,7 +57,8 @@ func TestEachFailureHasItsOwnWords(t *testing.T) {
 			`BMC ADDR: does not accept cipher suite 3; set driver_info/ipmi_cipher_suite to one that it has: 3 or 17`},
 		{"an operator only", &bmc.Server{Privilege: bmc.Operator}, bmc.Faults{}, "", nil, NoPrivilege, node.Invalid, tooHigh},
 		{"as callback", nil, bmc.Faults{}, "ipmi_priv_level", "CALLBACK", NoPrivilege, node.Invalid,
-			`BMC ADDR: user "admin" may not tell its power state at privilege level CALLBACK; set driver_info/ipmi_priv_level or raise the user's limit on the BMC`},
+			`BMC ADDR: user "admin" may not tell its power state at privilege level CALLBACK; set driver_info/ipmi_priv_level or raise the ` +
+				`user's limit on the BMC`},
 		{"no room", nil, bmc.Faults{NoSlots: true}, "", nil, Busy, node.Unavailable,
 			`BMC ADDR: has no room for another session; close other sessions or wait a minute`},
 		{"busy", nil, bmc.Faults{BusyCommands: 1000}, "", nil, Busy, node.Unavailable,
@@ -110,9 +111,12 @@ func TestWhatSilenceMeans(t *testing.T) {
 		reason  Reason
 		want    string
 	}{
-		{t.Context(), false, nil, Unreachable, "BMC b:623: no answer within 1.2s; check driver_info/ipmi_address and ipmi_port, that IPMI over LAN is enabled, and the network to it"},
-		{t.Context(), false, refused, Unreachable, "BMC b:623: nothing listens there, says its host; check driver_info/ipmi_address and ipmi_port, and that IPMI over LAN is enabled"},
-		{t.Context(), false, noRoute, Unreachable, "BMC b:623: cannot reach it: write: no route to host; check driver_info/ipmi_address and the network to it"},
+		{t.Context(), false, nil, Unreachable, "BMC b:623: no answer within 1.2s; check driver_info/ipmi_address and ipmi_port, that IPMI " +
+			"over LAN is enabled, and the network to it"},
+		{t.Context(), false, refused, Unreachable, "BMC b:623: nothing listens there, says its host; check driver_info/ipmi_address and " +
+			"ipmi_port, and that IPMI over LAN is enabled"},
+		{t.Context(), false, noRoute, Unreachable, "BMC b:623: cannot reach it: write: no route to host; check driver_info/ipmi_address and " +
+			"the network to it"},
 		{t.Context(), true, noRoute, Slow, "BMC b:623: too slow: it answers, but did not sing within 1.2s"},
 		{canceled, true, nil, Slow, "BMC b:623: gave up waiting for it to sing: context canceled"},
 	} {
@@ -181,8 +185,10 @@ func TestABMCThatLies(t *testing.T) {
 		{node.PowerOn, false, `BMC ADDR: accepted "power on", but N s later the machine is still not in that state`},
 		{node.PowerOff, true, `BMC ADDR: accepted "power off", but N s later the machine is still not in that state`},
 		{node.Rebooting, true, `BMC ADDR: accepted "power off", but N s later the machine is still not in that state`},
-		{node.SoftPowerOff, true, `BMC ADDR: accepted a soft power off, but the machine is still on after N s; its operating system may ignore the request`},
-		{node.SoftRebooting, true, `BMC ADDR: accepted a soft power off, but the machine is still on after N s; its operating system may ignore the request`},
+		{node.SoftPowerOff, true, `BMC ADDR: accepted a soft power off, but the machine is still on after N s; its operating system may ` +
+			`ignore the request`},
+		{node.SoftRebooting, true, `BMC ADDR: accepted a soft power off, but the machine is still on after N s; its operating system may ` +
+			`ignore the request`},
 	} {
 		t.Run(string(tt.target), func(t *testing.T) {
 			t.Parallel()

@@ -71,7 +71,8 @@ func (*impostor) SetWriteDeadline(time.Time) error    { return nil }
 // facing has a session log in to an impostor that says these datagrams.
 func facing(said ...[]byte) (*session, *impostor) {
 	c := &impostor{said: said}
-	options := Options{Retry: time.Millisecond, CommandTimeout: 4 * time.Millisecond, OperationTimeout: 50 * time.Millisecond, PollEvery: time.Millisecond}.withDefaults()
+	options := Options{Retry: time.Millisecond, CommandTimeout: 4 * time.Millisecond, OperationTimeout: 50 * time.Millisecond,
+		PollEvery: time.Millisecond}.withDefaults()
 	return &session{
 		config:  config{address: "192.0.2.1:623", user: "admin", password: "a-secret-of-ours", privilege: 4},
 		options: options, slot: &slot{busy: make(chan struct{}, 1)}, conn: c,
@@ -111,15 +112,19 @@ func TestImpostors(t *testing.T) {
 		{"knows the way, but no password", [][]byte{caps, suites, opened(0, s17), answered(0, 32+32)}, BadLogin, "the password is wrong"},
 		{"proves nothing at all", [][]byte{caps, suites, opened(0, s17), answered(0, 32)}, BadLogin, "the password is wrong"},
 		{"leaves out the random number", [][]byte{caps, suites, opened(0, s17), answered(0, 3)}, BadLogin, "the password is wrong"},
-		{"speaks of another suite", [][]byte{caps, suites, opened(0, cipherSuites[3])}, BadCipher, "answered with other algorithms than those of cipher suite 17"},
-		{"offers what is broken", [][]byte{caps, plain(0, append([]byte{1}, 0xC0, 0, 0, 0x40, 0x80, 0xC0, 1, 1, 0x40, 0x80)...)}, BadCipher, "offers the cipher suites [0 1]; this driver uses 17 or 3"},
+		{"speaks of another suite", [][]byte{caps, suites, opened(0, cipherSuites[3])}, BadCipher,
+			"answered with other algorithms than those of cipher suite 17"},
+		{"offers what is broken", [][]byte{caps, plain(0, append([]byte{1}, 0xC0, 0, 0, 0x40, 0x80, 0xC0, 1, 1, 0x40, 0x80)...)}, BadCipher,
+			"offers the cipher suites [0 1]; this driver uses 17 or 3"},
 		{"wants no integrity or secrecy", [][]byte{caps, suites, opened(0, cipherSuite{auth: 3})}, BadCipher, "answered with other algorithms"},
 		{"speaks an older language", [][]byte{plain(0, 1, 0x80, 4, 1, 0, 0, 0, 0)}, Unsupported, "speaks IPMI 1.5 only"},
 		{"a session that is too short", [][]byte{caps, suites, wrapPlus(payloadOpen+1, 0, 0, make([]byte, 35))}, Unsupported, "too short"},
 		{"a status nobody knows", [][]byte{caps, suites, opened(0x77, s17)}, Refused, "RMCP+ status 0x77"},
 		{"no such user", [][]byte{caps, suites, opened(0, s17), answered(0x0D, 0)}, BadLogin, "there is no such user"},
-		{"breaks off again and again", [][]byte{caps, suites, opened(0, s17), answered(2, 0), opened(0, s17), answered(2, 0), opened(0, s17), answered(2, 0), opened(0, s17), answered(2, 0)}, Refused, "broke off the log-in 4 times"},
-		{"noise between", [][]byte{{}, {6}, []byte("hello"), caps, make([]byte, 900), suites, opened(0, s17), bytes.Repeat([]byte{6, 0, 0xff, 7}, 50), answered(0, 64)}, BadLogin, "the password is wrong"},
+		{"breaks off again and again", [][]byte{caps, suites, opened(0, s17), answered(2, 0), opened(0, s17), answered(2, 0), opened(0, s17),
+			answered(2, 0), opened(0, s17), answered(2, 0)}, Refused, "broke off the log-in 4 times"},
+		{"noise between", [][]byte{{}, {6}, []byte("hello"), caps, make([]byte, 900), suites, opened(0, s17), bytes.Repeat([]byte{6, 0, 0xff, 7},
+			50), answered(0, 64)}, BadLogin, "the password is wrong"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -109,11 +109,13 @@ func TestOddLogins(t *testing.T) {
 		{"lists other suites than it has", plainAnswer(0x54, 0, 1, 0xC0, 1, 1, 0x40, 0x80, 0xC0, 8, 2, 0x42, 0x81), ""},
 		{"lists one piece for ever", plainAnswer(0x54, 0, 1, 0xC0, 1, 1, 0x40, 0x80, 0xC0, 8, 2, 0x42, 0x81, 0xC0, 1, 1, 0x40, 0x80, 0xC0), ""},
 
-		{"open: insufficient resources", refuses(payloadOpen, 0x01), "BMC ADDR: has no room for another session; close other sessions or wait a minute"},
+		{"open: insufficient resources", refuses(payloadOpen, 0x01),
+			"BMC ADDR: has no room for another session; close other sessions or wait a minute"},
 		{"open: invalid authentication algorithm", refuses(payloadOpen, 0x04), noSuite},
 		{"open: no match", refuses(payloadOpen, 0x11), noSuite},
 		{"open: unknown status", refuses(payloadOpen, 0x77), "BMC ADDR: refused the log-in with RMCP+ status 0x77"},
-		{"open: other algorithms", answersTo(payloadOpen, func(p []byte) { p[16] = 2 }), "BMC ADDR: answered with other algorithms than those of cipher suite 3"},
+		{"open: other algorithms", answersTo(payloadOpen, func(p []byte) { p[16] = 2 }),
+			"BMC ADDR: answered with other algorithms than those of cipher suite 3"},
 		{"open: cut short", func(b []byte) []byte {
 			if b[4] == authTypePlus && b[5] == payloadOpen+1 {
 				return wrapPlus(payloadOpen+1, 0, 0, b[16:26])
@@ -121,10 +123,12 @@ func TestOddLogins(t *testing.T) {
 			return b
 		}, "BMC ADDR: sent an open session response that is too short"},
 
-		{"RAKP 2: unknown user", refuses(payloadRAKP1, 0x0D), `BMC ADDR: log-in as "admin" was refused: there is no such user; check driver_info/ipmi_username and ipmi_password`},
+		{"RAKP 2: unknown user", refuses(payloadRAKP1, 0x0D),
+			`BMC ADDR: log-in as "admin" was refused: there is no such user; check driver_info/ipmi_username and ipmi_password`},
 		{"RAKP 2: level", refuses(payloadRAKP1, 0x0A), tooHigh},
 		{"RAKP 2: level for this session", refuses(payloadRAKP1, 0x09), tooHigh},
-		{"RAKP 2: no room at this level", refuses(payloadRAKP1, 0x0B), "BMC ADDR: has no room for another session; close other sessions or wait a minute"},
+		{"RAKP 2: no room at this level", refuses(payloadRAKP1, 0x0B),
+			"BMC ADDR: has no room for another session; close other sessions or wait a minute"},
 		{"RAKP 2: invalid session", refuses(payloadRAKP1, 0x02), startedOver},
 		{"RAKP 2: integrity", refuses(payloadRAKP1, 0x0F), wrongPassword},
 		{"RAKP 2: proves nothing", answersTo(payloadRAKP1, func(p []byte) { p[45] ^= 1 }), wrongPassword},
@@ -139,7 +143,8 @@ func TestOddLogins(t *testing.T) {
 		{"RAKP 4: invalid session", refuses(payloadRAKP3, 0x02), startedOver},
 		{"RAKP 4: proves nothing", answersTo(payloadRAKP3, func(p []byte) { p[10] ^= 1 }),
 			`BMC ADDR: log-in as "admin" was refused: the password is right but the BMC key is not; check driver_info/ipmi_hex_kg_key`},
-		{"RAKP 4: of another session", answersTo(payloadRAKP3, func(p []byte) { p[4] ^= 1 }), "BMC ADDR: too slow: it answers, but did not log in within N s"},
+		{"RAKP 4: of another session", answersTo(payloadRAKP3, func(p []byte) { p[4] ^= 1 }),
+			"BMC ADDR: too slow: it answers, but did not log in within N s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -48,7 +48,8 @@ func TestWhatTheMachineIsAskedToDo(t *testing.T) {
 func TestVerifyReadsThePowerState(t *testing.T) {
 	power, _ := New(quick)
 	steps := power.Steps()
-	if len(steps) != 1 || steps[0].Name != "verify" || !steps[0].Frame || steps[0].Priority[node.FlowVerify] != 100 || len(steps[0].Priority) != 1 {
+	if len(steps) != 1 || steps[0].Name != "verify" || !steps[0].Frame || steps[0].Priority[node.FlowVerify] != 100 ||
+		len(steps[0].Priority) != 1 {
 		t.Fatalf("steps %+v, want verify, for the verify flow alone", steps)
 	}
 	server := &bmc.Server{Machine: &machine{on: true}}

@@ -164,7 +164,8 @@ func TestListenSerialIsRefused(t *testing.T) {
 		{"somebody listens", info, node.Conflict, "BMC ADDR: the serial line is in use by another console"},
 		{"wrong password", with(info, "ipmi_password", "wrong"), node.Invalid, "the password is wrong"},
 		{"no address", node.Document{}, node.Invalid, "driver_info/ipmi_address is missing"},
-		{"a flag that is none", with(info, "capture_serial", "perhaps"), node.Invalid, `driver_info/capture_serial is "perhaps"; allowed: true, false`},
+		{"a flag that is none", with(info, "capture_serial", "perhaps"), node.Invalid,
+			`driver_info/capture_serial is "perhaps"; allowed: true, false`},
 	} {
 		err := listen(t, management, tt.info).end(t)
 		c, _ := parse(info)
@@ -194,7 +195,8 @@ func TestAConsoleIsGivenUp(t *testing.T) {
 	other := listen(t, management, info)
 	serial := line(t, m)
 	err := e.end(t)
-	if node.KindOf(err) != node.Conflict || !errors.Is(err, driver.ErrSerialTaken) || !strings.Contains(err.Error(), "somebody else wants the console") {
+	if node.KindOf(err) != node.Conflict || !errors.Is(err, driver.ErrSerialTaken) || !strings.Contains(err.Error(),
+		"somebody else wants the console") {
 		t.Errorf("ended with %v", err)
 	}
 	fmt.Fprint(serial, "mine now")
@@ -215,7 +217,8 @@ func TestIpmitoolTakesTheConsole(t *testing.T) {
 	e.wants(t, "boot")
 	c, _ := parse(info)
 	run := func(args ...string) (string, error) {
-		out, err := exec.Command(path, append([]string{"-I", "lanplus", "-C", "17", "-H", "127.0.0.1", "-p", c.port(), "-U", "admin", "-P", password}, args...)...).CombinedOutput()
+		out, err := exec.Command(path, append([]string{"-I", "lanplus", "-C", "17", "-H", "127.0.0.1", "-p", c.port(), "-U", "admin", "-P",
+			password}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run("sol", "activate"); err == nil || !strings.Contains(out, "already active on another session") {

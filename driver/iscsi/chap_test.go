@@ -82,7 +82,8 @@ func TestCHAPRefused(t *testing.T) {
 		says   string
 	}{
 		{"another key", "CHAP", func(c *iscsi.CHAP) *iscsi.CHAP { c.Secret = "another-secret-of-it"; return c }, "authentication failed"},
-		{"an impostor", "CHAP", func(c *iscsi.CHAP) *iscsi.CHAP { c.MutualSecret = "another-secret-of-it"; return c }, "it is not the target it should be"},
+		{"an impostor", "CHAP", func(c *iscsi.CHAP) *iscsi.CHAP { c.MutualSecret = "another-secret-of-it"; return c },
+			"it is not the target it should be"},
 		{"asks for nothing", "CHAP", func(*iscsi.CHAP) *iscsi.CHAP { return nil }, "authentication failed"},
 		{"was not announced", "", func(c *iscsi.CHAP) *iscsi.CHAP { return c }, "opening the disk the deploy ramdisk exports"},
 	} {
@@ -140,7 +141,8 @@ func TestCredentialsEndWithTheRecord(t *testing.T) {
 		w.Records = noRecords{err: err}
 		ramdiskNote.Edit(w.task, func(r *ramdisk) { r.Auth = "CHAP" })
 		c, got := w.credentials(t.Context(), w.task)
-		if c != nil || got == nil || err != nil && !errors.Is(got, lost) || err == nil && !strings.Contains(got.Error(), "the boot record has ended") {
+		if c != nil || got == nil || err != nil && !errors.Is(got, lost) || err == nil && !strings.Contains(got.Error(),
+			"the boot record has ended") {
 			t.Errorf("%+v, %v", c, got)
 		}
 	}

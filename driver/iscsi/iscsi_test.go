@@ -79,13 +79,18 @@ func TestTakeCall(t *testing.T) {
 		{name: "wrong token", change: func(w *world, c *node.MachineCall) { c.Token = "x" }, kind: node.Forbidden, says: "X-Auth-Token"},
 		{name: "no token", change: func(w *world, c *node.MachineCall) { c.Token = "" }, kind: node.Forbidden, says: "X-Auth-Token"},
 		{name: "wrong key", change: func(w *world, c *node.MachineCall) { c.Body["key"] = "x" }, kind: node.Invalid, says: "key is not that"},
-		{name: "wrong name", change: func(w *world, c *node.MachineCall) { c.Body["iqn"] = "iqn.x" }, kind: node.Invalid, says: "iscsi_target_iqn said " + iqn},
+		{name: "wrong name", change: func(w *world, c *node.MachineCall) { c.Body["iqn"] = "iqn.x" }, kind: node.Invalid,
+			says: "iscsi_target_iqn said " + iqn},
 		{name: "no address", change: func(w *world, c *node.MachineCall) { delete(c.Body, "address") }, kind: node.Invalid, says: "IP address"},
-		{name: "our own address", change: func(w *world, c *node.MachineCall) { c.Body["address"] = "127.0.0.1" }, kind: node.Invalid, says: "127.0.0.1"},
+		{name: "our own address", change: func(w *world, c *node.MachineCall) { c.Body["address"] = "127.0.0.1" }, kind: node.Invalid,
+			says: "127.0.0.1"},
 		{name: "no boot", change: func(w *world, c *node.MachineCall) { w.record = nil }, kind: node.Conflict, says: "boots no deploy ramdisk"},
-		{name: "too late", change: func(w *world, c *node.MachineCall) { w.task.Node.Plan.Steps[0].Step = "write_image" }, kind: node.Conflict, says: "does not wait"},
-		{name: "boot loader", change: func(w *world, c *node.MachineCall) { c.Method = "pass_bootloader_install_info" }, kind: node.Invalid, says: "was not asked"},
-		{name: "another method", change: func(w *world, c *node.MachineCall) { c.Method = "x" }, kind: node.Invalid, says: "pass_deploy_info and"},
+		{name: "too late", change: func(w *world, c *node.MachineCall) { w.task.Node.Plan.Steps[0].Step = "write_image" }, kind: node.Conflict,
+			says: "does not wait"},
+		{name: "boot loader", change: func(w *world, c *node.MachineCall) { c.Method = "pass_bootloader_install_info" }, kind: node.Invalid,
+			says: "was not asked"},
+		{name: "another method", change: func(w *world, c *node.MachineCall) { c.Method = "x" }, kind: node.Invalid,
+			says: "pass_deploy_info and"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "deploy")
@@ -192,7 +197,8 @@ func withESP(t *testing.T) []byte {
 	if err := os.WriteFile(path, partitioned(8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("sgdisk", "--zap-all", "--clear", "--new=1:2048:4095", "--typecode=1:ef00", path).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sgdisk", "--zap-all", "--clear", "--new=1:2048:4095", "--typecode=1:ef00",
+		path).CombinedOutput(); err != nil {
 		t.Fatalf("sgdisk (Debian's package gdisk, scripts/deps test): %v: %s", err, out)
 	}
 	esp := path + "@@1M"

@@ -80,7 +80,8 @@ func (w *world) answers(change map[string]any) error {
 	}
 	body := node.Document{"address": "192.0.2.50", "key": r.DeployKey(), "status": "SUCCEEDED", "error": ""}
 	maps.Copy(body, change)
-	return w.TakeCall(context.Background(), w.task, node.MachineCall{Method: "pass_bootloader_install_info", Token: r.DeployToken(), Body: body})
+	return w.TakeCall(context.Background(), w.task, node.MachineCall{Method: "pass_bootloader_install_info", Token: r.DeployToken(),
+		Body: body})
 }
 
 // The order of a local boot: "done", the ramdisk's answer, the instance's boot prepared, "done" again.
@@ -252,7 +253,8 @@ func TestTakeLoaderCall(t *testing.T) {
 	}{
 		{"another key", nil, map[string]any{"key": "guessed"}, node.Invalid, "key is not that"},
 		{"another's token", func(w *world) { w.record.Hidden = strings.Repeat("0", 32) }, nil, node.Forbidden, "X-Auth-Token"},
-		{"while the image is written", func(w *world) { w.task.Node.Plan.Steps[0].Step = "write_image" }, nil, node.Conflict, "does not wait for pass_bootloader_install_info"},
+		{"while the image is written", func(w *world) { w.task.Node.Plan.Steps[0].Step = "write_image" }, nil, node.Conflict,
+			"does not wait for pass_bootloader_install_info"},
 		{"after all", func(w *world) { w.record = nil }, nil, node.Conflict, "boots no deploy ramdisk"},
 		{"no status", nil, map[string]any{"status": nil}, node.Invalid, `"status" is ""; SUCCEEDED and FAILED are allowed.`},
 		{"another status", nil, map[string]any{"status": "OK"}, node.Invalid, `"status" is "OK"`},

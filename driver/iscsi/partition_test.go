@@ -66,7 +66,8 @@ func TestWritesPartitionsOverISCSI(t *testing.T) {
 		t.Errorf("the root file system is %q", got)
 	}
 	table := strings.Join(strings.Fields(program(t, "sfdisk", "--dump", file)), " ")
-	for _, want := range []string{"start= 2048, size= 24576, type=83", "start= 26624, size= 8192, type=82", "start= 34816, size= 32768, type=83, bootable"} {
+	for _, want := range []string{"start= 2048, size= 24576, type=83", "start= 26624, size= 8192, type=82",
+		"start= 34816, size= 32768, type=83, bootable"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("sfdisk does not say %q: %s", want, table)
 		}
@@ -152,8 +153,10 @@ func TestPartitionImagesRefused(t *testing.T) {
 		part wire.PartitionImage
 		says string
 	}{
-		{"a whole disk", func(*testing.T) []byte { return partitioned(2 << 20) }, wire.PartitionImage{RootMB: 16}, "set image_type to whole-disk"},
-		{"no file system", func(*testing.T) []byte { return bytes.Repeat([]byte("billet!!"), 1<<17) }, wire.PartitionImage{RootMB: 16}, "no file system that is known"},
+		{"a whole disk", func(*testing.T) []byte { return partitioned(2 << 20) }, wire.PartitionImage{RootMB: 16},
+			"set image_type to whole-disk"},
+		{"no file system", func(*testing.T) []byte { return bytes.Repeat([]byte("billet!!"), 1<<17) }, wire.PartitionImage{RootMB: 16},
+			"no file system that is known"},
 		{"larger than its partition", rootFS, wire.PartitionImage{RootMB: 7}, "the root partition (root_gb) has 7340032"},
 		{"larger than the disk", rootFS, wire.PartitionImage{RootMB: 64}, "but the disk has 67108864"},
 		{"a format nobody makes", rootFS, wire.PartitionImage{RootMB: 16, EphemeralMB: 8, EphemeralFormat: "ntfs"}, `ephemeral_format is "ntfs"`},

@@ -20,7 +20,8 @@ func TestSoftwareRAIDIsNotWritten(t *testing.T) {
 	} {
 		w.task.Node.State, w.task.Node.RAIDConfig = tt.state, node.Document{"logical_disks": []any{map[string]any{"controller": tt.raid}}}
 		err := w.Validate(t.Context(), w.task)
-		if tt.refused && (node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), "has software RAID, which the deploy interface iscsi does not write to")) || !tt.refused && err != nil {
+		if tt.refused && (node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(),
+			"has software RAID, which the deploy interface iscsi does not write to")) || !tt.refused && err != nil {
 			t.Errorf("%s with %v: %v", tt.state, tt.raid, err)
 		}
 	}

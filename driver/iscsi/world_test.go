@@ -145,7 +145,8 @@ func (w *world) withImage(t *testing.T, data []byte) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(data)
-	w.task.Node.InstanceInfo = node.Document{"image_source": "file://" + path, "image_os_hash_algo": "sha256", "image_os_hash_value": hex.EncodeToString(sum[:])}
+	w.task.Node.InstanceInfo = node.Document{"image_source": "file://" + path, "image_os_hash_algo": "sha256",
+		"image_os_hash_value": hex.EncodeToString(sum[:])}
 }
 
 var controls atomic.Int32

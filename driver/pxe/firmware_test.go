@@ -38,14 +38,17 @@ func TestFirmwareFollowsTheCapabilities(t *testing.T) {
 		{"nothing asked for", nil, func(*node.Node) {},
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "<nil>"},
 		{"UEFI and secure boot", "boot_mode:uefi,secure_boot:true", func(*node.Node) {},
-			[]string{"put", "secure false", "mode uefi", "boot pxe, stays false", "secure true", "drop", "boot disk, stays true", "secure false", "drop"}, "uefi", "false"},
+			[]string{"put", "secure false", "mode uefi", "boot pxe, stays false", "secure true", "drop", "boot disk, stays true", "secure false",
+				"drop"}, "uefi", "false"},
 		{"from the instance, in capitals", map[string]any{"boot_mode": "BIOS", "secure_boot": "True"}, func(n *node.Node) { n.BootMode = "uefi" },
-			[]string{"put", "secure false", "mode bios", "boot pxe, stays false", "secure true", "drop", "boot disk, stays true", "secure false", "drop"}, "bios", "false"},
+			[]string{"put", "secure false", "mode bios", "boot pxe, stays false", "secure true", "drop", "boot disk, stays true", "secure false",
+				"drop"}, "bios", "false"},
 		{"as it is already", "boot_mode:uefi", func(n *node.Node) { n.BootMode = "uefi" },
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "uefi", "<nil>"},
 		{"secure boot that nobody asked Billet for", "secure_boot:false", func(n *node.Node) { n.SecureBoot = &yes },
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "true"},
-		{"what the hardware can, which no instance asks for", nil, func(n *node.Node) { n.Properties = node.Document{"capabilities": "secure_boot:true"} },
+		{"what the hardware can, which no instance asks for", nil,
+			func(n *node.Node) { n.Properties = node.Document{"capabilities": "secure_boot:true"} },
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "<nil>"},
 		{"a mode that is none", "boot_mode:legacy", func(*node.Node) {},
 			[]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, "", "<nil>"},
@@ -82,12 +85,14 @@ func TestFirmwareFollowsTheCapabilities(t *testing.T) {
 func TestFirmwareThatCannotBeTold(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
 	task.Node.InstanceInfo["capabilities"] = "boot_mode:uefi,secure_boot:true"
-	for _, err := range []error{b.PrepareRamdisk(t.Context(), task, nil), b.PrepareInstance(t.Context(), task), b.CleanUpInstance(t.Context(), task)} {
+	for _, err := range []error{b.PrepareRamdisk(t.Context(), task, nil), b.PrepareInstance(t.Context(), task), b.CleanUpInstance(t.Context(),
+		task)} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	if d := cmp.Diff([]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, w.did); d != "" || task.Node.BootMode != "" || task.Node.SecureBoot != nil {
+	if d := cmp.Diff([]string{"put", "boot pxe, stays false", "drop", "boot disk, stays true", "drop"}, w.did); d != "" ||
+		task.Node.BootMode != "" || task.Node.SecureBoot != nil {
 		t.Errorf("boot mode %q, secure boot %v (-want +got):\n%s", task.Node.BootMode, task.Node.SecureBoot, d)
 	}
 }

@@ -27,7 +27,8 @@ func TestInstanceInMemory(t *testing.T) {
 	dir := filepath.Dir(task.Node.DriverInfo.String("deploy_kernel"))
 	b.Gate.Dirs = []string{"/nowhere", dir}
 	task.Hardware.Deploy = inMemory{}
-	task.Node.InstanceInfo = node.Document{"kernel": "file://" + dir + "/kernel", "ramdisk": "file://" + dir + "/rescue", "ramdisk_kernel_arguments": "console=ttyS0  a=b"}
+	task.Node.InstanceInfo = node.Document{"kernel": "file://" + dir + "/kernel", "ramdisk": "file://" + dir + "/rescue",
+		"ramdisk_kernel_arguments": "console=ttyS0  a=b"}
 	for range 2 { // repeated after a crash
 		if err := b.PrepareInstance(t.Context(), task); err != nil {
 			t.Fatal(err)
@@ -119,7 +120,8 @@ func TestInstanceMedium(t *testing.T) {
 		iso    any
 		want   string
 	}{
-		{boot.PXE, "file://" + dir + "/kernel", "instance_info/boot_iso needs iPXE, which the boot interface pxe of node " + uuid + " does not use: set boot_interface to ipxe or http-ipxe."},
+		{boot.PXE, "file://" + dir + "/kernel", "instance_info/boot_iso needs iPXE, which the boot interface pxe of node " + uuid +
+			" does not use: set boot_interface to ipxe or http-ipxe."},
 		{boot.IPXE, "file:///etc/passwd", "instance_info/boot_iso (/etc/passwd) cannot be read: file:///etc/passwd may not be read: " +
 			"only files under " + dir + " are allowed."},
 		{boot.IPXE, "file://" + dir + "/none", "instance_info/boot_iso (" + dir + "/none) cannot be read: there is no such file."},

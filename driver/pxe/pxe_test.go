@@ -132,7 +132,8 @@ func TestConformance(t *testing.T) {
 func TestPrepareRamdisk(t *testing.T) {
 	b, w, task := setUp(t, boot.IPXE)
 	b.RecordLife = time.Hour
-	if err := b.PrepareRamdisk(t.Context(), task, map[string]string{"ipa-inspection-callback-url": "http://10.99.0.1:6385/v1/continue_inspection"}); err != nil {
+	if err := b.PrepareRamdisk(t.Context(), task,
+		map[string]string{"ipa-inspection-callback-url": "http://10.99.0.1:6385/v1/continue_inspection"}); err != nil {
 		t.Fatal(err)
 	}
 	r := w.records[uuid]
@@ -281,7 +282,8 @@ func TestBootDevices(t *testing.T) {
 				}
 				return
 			}
-			if err := errors.Join(b.Validate(t.Context(), task), b.PrepareRamdisk(t.Context(), task, nil), b.PrepareInstance(t.Context(), task)); err != nil {
+			if err := errors.Join(b.Validate(t.Context(), task), b.PrepareRamdisk(t.Context(), task, nil), b.PrepareInstance(t.Context(),
+				task)); err != nil {
 				t.Fatal(err)
 			}
 			// The record goes before the device is set: a machine that comes too early finds its disk.
@@ -329,7 +331,8 @@ func TestHTTPBoot(t *testing.T) {
 }
 
 func TestHTTPBootNeedsUEFI(t *testing.T) {
-	want := "The boot interface http-ipxe needs UEFI, but the capability boot_mode of node " + uuid + " is bios: set boot_interface to ipxe or pxe."
+	want := "The boot interface http-ipxe needs UEFI, but the capability boot_mode of node " + uuid +
+		" is bios: set boot_interface to ipxe or pxe."
 	for mode, refused := range map[string]bool{"bios": true, "BIOS": true, "uefi": false, "": false} {
 		b, _, task := setUp(t, boot.IPXE)
 		b.Firmware = UEFIHTTP
@@ -372,10 +375,13 @@ func TestFiles(t *testing.T) {
 		{far.URL + "/kernel", "", ""},
 		{far.URL + "/picky", "", ""},
 		{far.URL + "/missing", "", "driver_info/deploy_kernel cannot be fetched: the server of " + far.URL + "/missing answered 404 Not Found."},
-		{"http://127.0.0.1:1/k", "", `driver_info/deploy_kernel cannot be fetched: asking for http://127.0.0.1:1/k: dial tcp 127.0.0.1:1: connect: connection refused`},
-		{"", "driver_info/deploy_kernel is missing for node " + uuid + ", and the service has no default: set it to an absolute path, or to a file://, http:// or https:// URL.", ""},
+		{"http://127.0.0.1:1/k", "", `driver_info/deploy_kernel cannot be fetched: asking for http://127.0.0.1:1/k: dial tcp 127.0.0.1:1: ` +
+			`connect: connection refused`},
+		{"", "driver_info/deploy_kernel is missing for node " + uuid +
+			", and the service has no default: set it to an absolute path, or to a file://, http:// or https:// URL.", ""},
 		{"kernel", `driver_info/deploy_kernel is "kernel"; ` + form, ""},
-		{"glance://a5a65f00-0000-0000-0000-000000000000", `driver_info/deploy_kernel is "glance://a5a65f00-0000-0000-0000-000000000000"; ` + form, ""},
+		{"glance://a5a65f00-0000-0000-0000-000000000000", `driver_info/deploy_kernel is "glance://a5a65f00-0000-0000-0000-000000000000"; ` + form,
+			""},
 		{"file://elsewhere/kernel", `driver_info/deploy_kernel is "file://elsewhere/kernel"; ` + form, ""},
 		{"http://", `driver_info/deploy_kernel is not a URL that can be fetched: the URL http:// is not of the form http(s)://host/path.`, ""},
 		{dir + "/missing", "driver_info/deploy_kernel (" + dir + "/missing) cannot be read: there is no such file.", ""},
@@ -443,7 +449,8 @@ func TestFailures(t *testing.T) {
 		{"put", "writing the boot record: the BMC does not answer", "[put]", "", node.Unavailable},
 		{"boot pxe, stays false", "setting the boot device to pxe: the BMC does not answer", "[put boot pxe, stays false]", "", node.Unavailable},
 		{"drop", "", "[put boot pxe, stays false]", "dropping the boot record: the BMC does not answer", node.Unavailable},
-		{"boot disk, stays true", "", "[put boot pxe, stays false]", "setting the boot device to disk: the BMC does not answer", node.Unavailable},
+		{"boot disk, stays true", "", "[put boot pxe, stays false]", "setting the boot device to disk: the BMC does not answer",
+			node.Unavailable},
 	} {
 		t.Run(tt.fails, func(t *testing.T) {
 			b, w, task := setUp(t, boot.IPXE)
@@ -499,7 +506,8 @@ func TestNetbootInstance(t *testing.T) {
 		t.Errorf("secret %q (was %q) until %s", r.Secret, before.Secret, r.Until)
 	}
 	r.Secret, r.Key, r.Hidden, r.Until, r.CreatedAt = "", "", "", time.Time{}, time.Time{}
-	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: kernel, Ramdisk: initrd, CommandLine: "root=UUID=6f0c ro console=ttyS0 nofb vga=normal"}
+	want := boot.Record{NodeUUID: uuid, Loader: boot.IPXE, Kernel: kernel, Ramdisk: initrd,
+		CommandLine: "root=UUID=6f0c ro console=ttyS0 nofb vga=normal"}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Error(diff)
 	}

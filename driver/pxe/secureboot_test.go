@@ -33,7 +33,8 @@ func secureWorld(t *testing.T, kind boot.Loader) (*Boot, *world, *driver.Task, s
 	b, w, task := setUp(t, kind)
 	dir := t.TempDir()
 	b.Loaders.Dirs = []string{dir}
-	for name, signed := range map[string]bool{"snponly.efi": false, "grubnetx64.efi": false, "shimx64.efi.signed": true, "grubnetx64.efi.signed": true} {
+	for name, signed := range map[string]bool{"snponly.efi": false, "grubnetx64.efi": false, "shimx64.efi.signed": true,
+		"grubnetx64.efi.signed": true} {
 		if err := os.WriteFile(filepath.Join(dir, name), efiProgram(signed), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -49,9 +50,12 @@ func secureWorld(t *testing.T, kind boot.Loader) (*Boot, *world, *driver.Task, s
 func TestSecureBoot(t *testing.T) {
 	yes, no := true, false
 	const wants = "boot_mode:uefi,secure_boot:true"
-	const asks = "Node " + uuid + " cannot boot its ramdisk: its instance asks for Secure Boot, which the management interface test cannot switch, so that it must be on all the time, and "
+	const asks = "Node " + uuid + " cannot boot its ramdisk: its instance asks for Secure Boot, which the management interface test " +
+		"cannot switch, so that it must be on all the time, and "
 	const isOn = "Node " + uuid + " cannot boot its ramdisk: its machine starts only what is signed (Secure Boot is on), and "
-	const isOff = "The instance of node " + uuid + " asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface test cannot switch it: switch it on in the machine's firmware and inspect the node, or set the instance's capability secure_boot to false."
+	const isOff = "The instance of node " + uuid +
+		" asks for Secure Boot, but in its machine it is off, as the machine itself has said, and the management interface test cannot " +
+		"switch it: switch it on in the machine's firmware and inspect the node, or set the instance's capability secure_boot to false."
 	for _, tt := range []struct {
 		name               string
 		kind               boot.Loader
@@ -85,21 +89,32 @@ func TestSecureBoot(t *testing.T) {
 		{name: "the hardware is told", kind: boot.PXE, wanted: wants, can: true, loader: boot.PXE},
 		{name: "the hardware is told, and it is off", kind: boot.PXE, wanted: wants, known: &no, can: true, loader: boot.PXE},
 		{name: "the hardware is told, and it is on", kind: boot.IPXE, wanted: wants, known: &yes, can: true, loader: boot.IPXE},
-		{name: "on by somebody's hand", kind: boot.IPXE, known: &yes, can: true, err: isOn + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware."},
-		{name: "iPXE, asked for", kind: boot.IPXE, wanted: wants, err: asks + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware."},
-		{name: "iPXE, on", kind: boot.IPXE, known: &yes, state: node.Manageable, err: isOn + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware."},
+		{name: "on by somebody's hand", kind: boot.IPXE, known: &yes, can: true,
+			err: isOn + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off " +
+				"in the machine's firmware."},
+		{name: "iPXE, asked for", kind: boot.IPXE, wanted: wants,
+			err: asks + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off " +
+				"in the machine's firmware."},
+		{name: "iPXE, on", kind: boot.IPXE, known: &yes, state: node.Manageable,
+			err: isOn + "the boot interface ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off " +
+				"in the machine's firmware."},
 		{name: "iPXE, only what the hardware has", kind: boot.IPXE, properties: "secure_boot:true", loader: boot.IPXE},
 		{name: "iPXE that somebody signed", kind: boot.IPXE, known: &yes, loader: boot.IPXE,
 			change: func(t *testing.T, _ *Boot, _ *node.Node, dir string) { put(t, dir, "snponly.efi", efiProgram(true)) }},
 		{name: "HTTP", kind: boot.IPXE, known: &yes, change: func(_ *testing.T, b *Boot, _ *node.Node, _ string) { b.Firmware = UEFIHTTP },
-			err: isOn + "the boot interface http-ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure Boot off in the machine's firmware."},
-		{name: "no shim", kind: boot.PXE, known: &yes, err: isOn + "shimx64.efi.signed is not in the directories of boot loaders; install the package shim-signed.",
+			err: isOn + "the boot interface http-ipxe starts snponly.efi, which nobody signed: set boot_interface to pxe, or switch Secure " +
+				"Boot off in the machine's firmware."},
+		{name: "no shim", kind: boot.PXE, known: &yes,
+			err:    isOn + "shimx64.efi.signed is not in the directories of boot loaders; install the package shim-signed.",
 			change: func(t *testing.T, _ *Boot, _ *node.Node, dir string) { remove(t, dir, "shimx64.efi.signed") }},
-		{name: "no signed GRUB", kind: boot.PXE, wanted: wants, err: asks + "grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed.",
+		{name: "no signed GRUB", kind: boot.PXE, wanted: wants,
+			err:    asks + "grubnetx64.efi.signed is not in the directories of boot loaders; install the package grub-efi-amd64-signed.",
 			change: func(t *testing.T, _ *Boot, _ *node.Node, dir string) { remove(t, dir, "grubnetx64.efi.signed") }},
-		{name: "arm64 without shim", kind: boot.PXE, known: &yes, err: isOn + "shimaa64.efi.signed is not in the directories of boot loaders; install the package shim-signed.",
+		{name: "arm64 without shim", kind: boot.PXE, known: &yes,
+			err:    isOn + "shimaa64.efi.signed is not in the directories of boot loaders; install the package shim-signed.",
 			change: func(_ *testing.T, _ *Boot, n *node.Node, _ string) { n.Properties["cpu_arch"] = "aarch64" }},
-		{name: "a kernel that nobody signed", kind: boot.PXE, known: &yes, err: isOn + "driver_info/deploy_kernel (KERNEL) is not signed: take a distribution's own kernel, as billet ramdisk build does.",
+		{name: "a kernel that nobody signed", kind: boot.PXE, known: &yes,
+			err: isOn + "driver_info/deploy_kernel (KERNEL) is not signed: take a distribution's own kernel, as billet ramdisk build does.",
 			change: func(t *testing.T, _ *Boot, n *node.Node, _ string) {
 				put(t, "/", n.DriverInfo.String("deploy_kernel"), efiProgram(false))
 			}},
@@ -108,7 +123,8 @@ func TestSecureBoot(t *testing.T) {
 				n.DriverInfo["deploy_kernel"] = "http://ramdisks/vmlinuz"
 			}},
 		{name: "BIOS", kind: boot.PXE, properties: "boot_mode:bios", wanted: "secure_boot:true",
-			err: "The instance of node " + uuid + " asks for Secure Boot, which BIOS does not have: set the capability boot_mode to uefi, or secure_boot to false."},
+			err: "The instance of node " + uuid + " asks for Secure Boot, which BIOS does not have: set the capability boot_mode to uefi, or " +
+				"secure_boot to false."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, w, task, dir := secureWorld(t, tt.kind)

@@ -24,15 +24,19 @@ func TestTheRamdiskSpeaksOnTheSerialLine(t *testing.T) {
 		heard bool
 	}{
 		{"heard", func(*Boot, *driver.Task) {}, "nofb vga=normal " + url + " console=tty0 console=ttyS0,115200n8 loglevel=5", true},
-		{"another line", func(b *Boot, _ *driver.Task) { b.SerialConsole = "ttyAMA0" }, "nofb vga=normal " + url + " console=tty0 console=ttyAMA0 loglevel=5", true},
+		{"another line", func(b *Boot, _ *driver.Task) { b.SerialConsole = "ttyAMA0" }, "nofb vga=normal " + url +
+			" console=tty0 console=ttyAMA0 loglevel=5", true},
 		{"no line named", func(b *Boot, _ *driver.Task) { b.SerialConsole = "" }, "nofb vga=normal " + url, true},
 		{"not heard", func(b *Boot, _ *driver.Task) { b.CaptureSerial = false }, "nofb vga=normal " + url, true},
-		{"not heard of this node", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["capture_serial"] = "false" }, "nofb vga=normal " + url, true},
+		{"not heard of this node", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["capture_serial"] = "false" }, "nofb vga=normal " + url,
+			true},
 		{"the hardware cannot", func(*Boot, *driver.Task) {}, "nofb vga=normal " + url, false},
-		{"a console of the node's own", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "console=ttyS1" }, "console=ttyS1 " + url, true},
+		{"a console of the node's own", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "console=ttyS1" },
+			"console=ttyS1 " + url, true},
 		{"its own level", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "%default% loglevel=8" },
 			"nofb vga=normal loglevel=8 " + url + " console=tty0 console=ttyS0,115200n8", true},
-		{"quiet", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "quiet" }, "quiet " + url + " console=tty0 console=ttyS0,115200n8", true},
+		{"quiet", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "quiet" },
+			"quiet " + url + " console=tty0 console=ttyS0,115200n8", true},
 		{"a word like it", func(_ *Boot, t *driver.Task) { t.Node.DriverInfo["kernel_append_params"] = "netconsole=x" },
 			"netconsole=x " + url + " console=tty0 console=ttyS0,115200n8 loglevel=5", true},
 	} {
