@@ -12,19 +12,20 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/erase"
 	"github.com/billet-metal/billet/wire"
 )
 
 // eraseSettings are the service's wishes in driver_internal_info, by Ironic's names.
 type eraseSettings struct {
-	disk.EraseOptions
+	erase.Options
 	concurrency  int
 	skipReadOnly bool
 }
 
 // readEraseSettings reads them. Defaults are Ironic's, but that overwriting is one pass of zeros.
 func readEraseSettings(info map[string]any) (eraseSettings, error) {
-	s := eraseSettings{EraseOptions: disk.EraseOptions{ATA: true, NVMe: true}, concurrency: 4}
+	s := eraseSettings{Options: erase.Options{ATA: true, NVMe: true}, concurrency: 4}
 	zeroize := true
 	for _, f := range []struct {
 		key string
@@ -68,7 +69,8 @@ func readEraseSettings(info map[string]any) (eraseSettings, error) {
 	}
 	s.Passes.NoZeros = !zeroize
 	if s.Passes.NoZeros && s.Passes.Random == 0 {
-		return s, errors.New("driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so overwriting would write nothing")
+		return s, errors.New("driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so " +
+			"overwriting would write nothing")
 	}
 	return s, nil
 }
@@ -84,7 +86,8 @@ func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []wire.ErasedDisk, 
 		return nil, nil, fmt.Errorf("nothing was erased: %w", err)
 	}
 	if len(all) == 0 {
-		return nil, nil, errors.New("no disk was found in this machine, so nothing was erased: is the storage driver in the ramdisk? A machine without disks must not run this step")
+		return nil, nil, errors.New("no disk was found in this machine, so nothing was erased: is the storage driver in the " +
+			"ramdisk? A machine without disks must not run this step")
 	}
 	for _, d := range all {
 		if why := leaveAlone(d, skipped); why != "" {
@@ -137,7 +140,8 @@ func (e *eraseFailed) Unwrap() error { return e.error }
 
 // eachDisk does something to every disk that is to be erased, so many at a time, and goes on after a
 // failure. The result tells of every disk how it was erased; when one failed the error does (*eraseFailed).
-func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int, do func(dev *disk.Device, d wire.Disk) (disk.Erased, error)) (any, error) {
+func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int,
+	do func(dev *disk.Device, d wire.Disk) (erase.Result, error)) (any, error) {
 	disks, left, err := a.toErase(c)
 	if err != nil {
 		return nil, err
@@ -155,7 +159,7 @@ func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int, do func(de
 				errs[i] = fmt.Errorf("not touched: %w", context.Cause(ctx))
 				return
 			}
-			var e disk.Erased
+			var e erase.Result
 			e, errs[i] = a.onDisk(ctx, d, do)
 			if errs[i] == nil {
 				records[i].Method, records[i].Verified, records[i].NotBy = e.Method, e.Verified, e.Passed
@@ -178,7 +182,8 @@ func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.Era
 			failed = append(failed, fmt.Errorf("%s: %w", r.Name, errs[i]))
 			continue
 		}
-		done = append(done, fmt.Sprintf("%s (serial %q, %d bytes: %s)", r.Name, r.Serial, r.Size, disk.Erased{Method: r.Method, Verified: r.Verified, Passed: r.NotBy}))
+		done = append(done, fmt.Sprintf("%s (serial %q, %d bytes: %s)", r.Name, r.Serial, r.Size,
+			erase.Result{Method: r.Method, Verified: r.Verified, Passed: r.NotBy}))
 	}
 	all := append(slices.Clone(records), left...)
 	text := "erased: " + strings.Join(done, ", ")
@@ -204,7 +209,8 @@ func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.Era
 
 // onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
 // A fault in the erasing of one disk is its error, not the end of the agent.
-func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Device, d wire.Disk) (disk.Erased, error)) (how disk.Erased, err error) {
+func (a *Agent) onDisk(ctx context.Context, d wire.Disk,
+	do func(dev *disk.Device, d wire.Disk) (erase.Result, error)) (how erase.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent has a fault: %v", p)
@@ -214,7 +220,7 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk, do func(dev *disk.Devic
 	if err != nil {
 		return how, err
 	}
-	hw, err := dev.Hardware()
+	hw, err := erase.HardwareOf(dev)
 	if err == nil {
 		err = hw.Unlock(ctx)
 	}
@@ -240,27 +246,28 @@ func (a *Agent) eraseMetadata(ctx context.Context, c stepCall) (any, error) {
 	if err := a.unbootMembers(ctx, c); err != nil {
 		return nil, fmt.Errorf("erasing: %w", err)
 	}
-	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
+	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
 		c.report("erasing metadata of "+d.Name, 0, 0)
-		return disk.Erased{Method: "metadata overwritten with zeros", Verified: "read back"}, disk.EraseMetadata(dev)
+		return erase.Result{Method: "metadata overwritten with zeros", Verified: "read back"}, erase.Metadata(dev)
 	})
 }
 
 // eraseDevices erases whole disks.
 func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
-	return a.eraseBy(ctx, c, disk.Erase)
+	return a.eraseBy(ctx, c, erase.Disk)
 }
 
 // eraseExpress erases whole disks as well as moments allow.
 func (a *Agent) eraseExpress(ctx context.Context, c stepCall) (any, error) {
-	return a.eraseBy(ctx, c, disk.EraseExpress)
+	return a.eraseBy(ctx, c, erase.Express)
 }
 
-// eraser is disk.Erase and its like.
-type eraser func(ctx context.Context, d disk.Disk, hw disk.Hardware, o disk.EraseOptions, progress func(method string, done int64)) (disk.Erased, error)
+// eraser is erase.Disk and its like.
+type eraser func(ctx context.Context, d disk.Disk, hw erase.Hardware, o erase.Options,
+	progress func(method string, done int64)) (erase.Result, error)
 
 // eraseBy erases whole disks, several at a time. Progress counts the bytes of all of them.
-func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, error) {
+func (a *Agent) eraseBy(ctx context.Context, c stepCall, way eraser) (any, error) {
 	settings, err := readEraseSettings(c.node.DriverInternalInfo)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
@@ -282,12 +289,12 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, erase eraser) (any, err
 		}
 	}
 	sum := newSums(c, disks)
-	result, err := a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (disk.Erased, error) {
-		hw, err := dev.Hardware()
+	result, err := a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
+		hw, err := erase.HardwareOf(dev)
 		if err != nil {
-			return disk.Erased{}, err
+			return erase.Result{}, err
 		}
-		erased, err := erase(ctx, dev, hw, settings.EraseOptions, func(method string, done int64) { sum.tell(d, method, done) })
+		erased, err := way(ctx, dev, hw, settings.Options, func(method string, done int64) { sum.tell(d, method, done) })
 		if err == nil {
 			sum.tell(d, "erased", d.Size)
 		} else {
@@ -307,7 +314,8 @@ func readOnly(all []wire.Disk, c stepCall) error {
 	}
 	for _, d := range all {
 		if d.ReadOnly && d.PathOf == "" && !d.Removable && !skipped[d.Name] && !disk.IsVirtualMedia(d) {
-			return fmt.Errorf("nothing was erased: %s (serial %q) is read-only and would keep its data; protect it with skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)", d.Name, d.Serial)
+			return fmt.Errorf("nothing was erased: %s (serial %q) is read-only and would keep its data; protect it with "+
+				"skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)", d.Name, d.Serial)
 		}
 	}
 	return nil

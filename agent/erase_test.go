@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/erase"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -26,22 +27,33 @@ func TestEraseSettings(t *testing.T) {
 		want eraseSettings
 		err  string
 	}{
-		{"the defaults", nil, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
-		{"passes", map[string]any{"agent_erase_devices_iterations": 3.0, "agent_erase_devices_zeroize": false}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Passes: disk.Passes{Random: 3, NoZeros: true}}, 4, false}, ""},
-		{"zeros after one pass", map[string]any{"agent_erase_devices_iterations": "1", "agent_erase_devices_zeroize": "true"}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Passes: disk.Passes{Random: 1}}, 4, false}, ""},
-		{"the older name", map[string]any{"agent_continue_if_ata_erase_failed": true}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true, Overwrite: true}, 4, false}, ""},
-		{"the newer name wins", map[string]any{"agent_continue_if_ata_erase_failed": true, "agent_continue_if_secure_erase_failed": false}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
-		{"no pass", map[string]any{"agent_erase_devices_zeroize": false}, eraseSettings{}, "driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so overwriting would write nothing"},
-		{"passes without end", map[string]any{"agent_erase_devices_iterations": 101.0}, eraseSettings{}, "driver_internal_info/agent_erase_devices_iterations is 101; a whole number from 0 to 100 is allowed"},
-		{"fewer than none", map[string]any{"agent_erase_devices_iterations": -1.0}, eraseSettings{}, "driver_internal_info/agent_erase_devices_iterations is -1; a whole number from 0 to 100 is allowed"},
-		{"null is the default", map[string]any{"agent_enable_ata_secure_erase": nil, "disk_erasure_concurrency": nil}, eraseSettings{disk.EraseOptions{ATA: true, NVMe: true}, 4, false}, ""},
+		{"the defaults", nil, eraseSettings{erase.Options{ATA: true, NVMe: true}, 4, false}, ""},
+		{"passes", map[string]any{"agent_erase_devices_iterations": 3.0, "agent_erase_devices_zeroize": false},
+			eraseSettings{erase.Options{ATA: true, NVMe: true, Passes: erase.Passes{Random: 3, NoZeros: true}}, 4, false}, ""},
+		{"zeros after one pass", map[string]any{"agent_erase_devices_iterations": "1", "agent_erase_devices_zeroize": "true"},
+			eraseSettings{erase.Options{ATA: true, NVMe: true, Passes: erase.Passes{Random: 1}}, 4, false}, ""},
+		{"the older name", map[string]any{"agent_continue_if_ata_erase_failed": true},
+			eraseSettings{erase.Options{ATA: true, NVMe: true, Overwrite: true}, 4, false}, ""},
+		{"the newer name wins", map[string]any{"agent_continue_if_ata_erase_failed": true,
+			"agent_continue_if_secure_erase_failed": false}, eraseSettings{erase.Options{ATA: true, NVMe: true}, 4, false}, ""},
+		{"no pass", map[string]any{"agent_erase_devices_zeroize": false}, eraseSettings{},
+			"driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so overwriting would write nothing"},
+		{"passes without end", map[string]any{"agent_erase_devices_iterations": 101.0}, eraseSettings{},
+			"driver_internal_info/agent_erase_devices_iterations is 101; a whole number from 0 to 100 is allowed"},
+		{"fewer than none", map[string]any{"agent_erase_devices_iterations": -1.0}, eraseSettings{},
+			"driver_internal_info/agent_erase_devices_iterations is -1; a whole number from 0 to 100 is allowed"},
+		{"null is the default", map[string]any{"agent_enable_ata_secure_erase": nil, "disk_erasure_concurrency": nil},
+			eraseSettings{erase.Options{ATA: true, NVMe: true}, 4, false}, ""},
 		{"all set", map[string]any{
 			"agent_enable_ata_secure_erase": false, "agent_enable_nvme_secure_erase": "False", "agent_continue_if_secure_erase_failed": true,
 			"agent_erase_skip_read_only": "true", "disk_erasure_concurrency": 2.0,
-		}, eraseSettings{disk.EraseOptions{Overwrite: true}, 2, true}, ""},
-		{"no truth", map[string]any{"agent_enable_nvme_secure_erase": "maybe"}, eraseSettings{}, "driver_internal_info/agent_enable_nvme_secure_erase is maybe; true and false are allowed"},
-		{"none at once", map[string]any{"disk_erasure_concurrency": 0.0}, eraseSettings{}, "driver_internal_info/disk_erasure_concurrency is 0; a whole number of at least 1 is allowed"},
-		{"half a disk", map[string]any{"disk_erasure_concurrency": 1.5}, eraseSettings{}, "driver_internal_info/disk_erasure_concurrency is 1.5; a whole number of at least 1 is allowed"},
+		}, eraseSettings{erase.Options{Overwrite: true}, 2, true}, ""},
+		{"no truth", map[string]any{"agent_enable_nvme_secure_erase": "maybe"}, eraseSettings{},
+			"driver_internal_info/agent_enable_nvme_secure_erase is maybe; true and false are allowed"},
+		{"none at once", map[string]any{"disk_erasure_concurrency": 0.0}, eraseSettings{},
+			"driver_internal_info/disk_erasure_concurrency is 0; a whole number of at least 1 is allowed"},
+		{"half a disk", map[string]any{"disk_erasure_concurrency": 1.5}, eraseSettings{},
+			"driver_internal_info/disk_erasure_concurrency is 1.5; a whole number of at least 1 is allowed"},
 	} {
 		got, err := readEraseSettings(tt.info)
 		if tt.err == "" && (err != nil || got != tt.want) || tt.err != "" && (err == nil || err.Error() != tt.err) {
@@ -127,17 +139,19 @@ func TestEraseProgressNamesTheDiskThatFailed(t *testing.T) {
 	a := still(machineRoot(t), 0)
 	var last []wire.DiskProgress
 	c := stepCall{report: noReport, disks: func(_ string, each []wire.DiskProgress) { last = each }}
-	_, err := a.eraseBy(t.Context(), c, func(_ context.Context, d disk.Disk, _ disk.Hardware, _ disk.EraseOptions, progress func(string, int64)) (disk.Erased, error) {
-		progress("overwriting", d.Size()/2)
-		if d.Size() == 8<<20 {
-			return disk.Erased{}, errors.New("a bad sector")
-		}
-		return disk.Erased{Method: "overwritten"}, nil
-	})
+	_, err := a.eraseBy(t.Context(), c,
+		func(_ context.Context, d disk.Disk, _ erase.Hardware, _ erase.Options, progress func(string, int64)) (erase.Result, error) {
+			progress("overwriting", d.Size()/2)
+			if d.Size() == 8<<20 {
+				return erase.Result{}, errors.New("a bad sector")
+			}
+			return erase.Result{Method: "overwritten"}, nil
+		})
 	if err == nil || !strings.Contains(err.Error(), "/dev/vda: a bad sector") {
 		t.Errorf("%v", err)
 	}
-	want := []wire.DiskProgress{{Name: "/dev/vda", Serial: "disk-1", What: "failed", Done: 4 << 20, Total: 8 << 20}, {Name: "/dev/vdb", Serial: "disk-2", What: "erased", Done: 16 << 20, Total: 16 << 20}}
+	want := []wire.DiskProgress{{Name: "/dev/vda", Serial: "disk-1", What: "failed", Done: 4 << 20, Total: 8 << 20},
+		{Name: "/dev/vdb", Serial: "disk-2", What: "erased", Done: 16 << 20, Total: 16 << 20}}
 	if !slices.Equal(last, want) {
 		t.Errorf("the last of the progress is %+v, want %+v", last, want)
 	}
@@ -153,7 +167,7 @@ func TestDisksAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	full := make(chan struct{})
-	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (disk.Erased, error) {
+	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
 		mu.Lock()
 		now++
 		if most = max(most, now); now == 3 && most == 3 {
@@ -168,7 +182,7 @@ func TestDisksAtOnce(t *testing.T) {
 		mu.Lock()
 		now--
 		mu.Unlock()
-		return disk.Erased{Method: "by " + d.Name, Verified: "seen"}, nil
+		return erase.Result{Method: "by " + d.Name, Verified: "seen"}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -190,16 +204,17 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	for _, name := range []string{"sda", "sdb", "sdc"} {
 		addDisk(t, root, name, name, 1)
 	}
-	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (disk.Erased, error) {
+	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
 		switch d.Serial {
 		case "sda":
-			return disk.Erased{}, errors.New("worn out")
+			return erase.Result{}, errors.New("worn out")
 		case "sdb":
 			panic("oops")
 		}
-		return disk.Erased{Method: "well", Verified: "seen"}, nil
+		return erase.Result{Method: "well", Verified: "seen"}, nil
 	})
-	want := "erasing: /dev/sda: worn out\n/dev/sdb: the agent has a fault: oops; erased: /dev/sdc (serial \"sdc\", 1073741824 bytes: well, seen)"
+	want := "erasing: /dev/sda: worn out\n/dev/sdb: the agent has a fault: oops; erased: /dev/sdc (serial \"sdc\", 1073741824 " +
+		"bytes: well, seen)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -225,7 +240,8 @@ func TestTheRecordOfAnErase(t *testing.T) {
 	put(t, root, "sys/block/loop0/size", "0")
 	put(t, root, "sys/block/vda/wwid", "eui.0025385b71b00c3f")
 	put(t, root, "sys/block/vda/device/model", "QEMU")
-	got, err := still(root, 0).eraseDevices(t.Context(), stepCall{report: noReport, node: wire.Node{DriverInternalInfo: map[string]any{"agent_erase_devices_iterations": 1.0}}})
+	got, err := still(root, 0).eraseDevices(t.Context(),
+		stepCall{report: noReport, node: wire.Node{DriverInternalInfo: map[string]any{"agent_erase_devices_iterations": 1.0}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +254,8 @@ func TestTheRecordOfAnErase(t *testing.T) {
 	}
 	const how = "overwritten with random data once, then with zeros"
 	want := []wire.ErasedDisk{
-		{Name: "/dev/vda", Serial: "disk-1", WWN: "eui.0025385b71b00c3f", Model: "QEMU", Size: 8 << 20, Method: how, Verified: "64 samples read back"},
+		{Name: "/dev/vda", Serial: "disk-1", WWN: "eui.0025385b71b00c3f", Model: "QEMU", Size: 8 << 20, Method: how,
+			Verified: "64 samples read back"},
 		{Name: "/dev/vdb", Serial: "disk-2", Size: 16 << 20, Method: how, Verified: "64 samples read back"},
 		{Name: "/dev/sdx", Serial: "stick", Size: 1 << 30, Skipped: "removable"},
 		{Name: "/dev/sdy", Skipped: "no medium in it (size 0)"},
@@ -255,8 +272,10 @@ func TestTheSameDiskTwiceErasesNothing(t *testing.T) {
 	put(t, root, "sys/block/vda/wwid", "naa.5000c500a1b2c3d4")
 	put(t, root, "sys/block/vdb/wwid", "naa.5000c500a1b2c3d4")
 	a, c := still(root, 0), stepCall{report: noReport}
-	for name, erase := range map[string]func(context.Context, stepCall) (any, error){"metadata": a.eraseMetadata, "all": a.eraseDevices, "express": a.eraseExpress} {
-		if _, err := erase(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "nothing was erased: /dev/vda, ") || !strings.Contains(err.Error(), "have the same WWN") {
+	for name, erase := range map[string]func(context.Context, stepCall) (any, error){"metadata": a.eraseMetadata,
+		"all": a.eraseDevices, "express": a.eraseExpress} {
+		if _, err := erase(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "nothing was erased: /dev/vda, ") ||
+			!strings.Contains(err.Error(), "have the same WWN") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/billet-metal/billet/agent/grub"
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/bootable"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
 )
@@ -66,7 +67,8 @@ func (a *Agent) installGRUBOnMembers(ctx context.Context, t grub.Target, root wi
 		}
 		return done, err
 	}
-	return "", fmt.Errorf("the image on %s has no file system that could be its root (ext4, xfs, btrfs), so its boot loader cannot be installed on the disks below", root.Name)
+	return "", fmt.Errorf("the image on %s has no file system that could be its root (ext4, xfs, btrfs), so its boot loader "+
+		"cannot be installed on the disks below", root.Name)
 }
 
 func (a *Agent) rootFileSystems(root wire.Disk, uuid string) ([]disk.Volume, error) {
@@ -122,7 +124,7 @@ func (a *Agent) moveESP(ctx context.Context, root wire.Disk, members []wire.Disk
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(disk.Move(mirror, dev, esp), mirror.Close()); err != nil {
+	if err := errors.Join(write.Move(mirror, dev, esp), mirror.Close()); err != nil {
 		return "", fmt.Errorf("moving the EFI system partition out of the array: %w", err)
 	}
 	a.Log.Info("EFI system partition moved to a mirror", "from", disk.PartitionNode(root.Name, esp.Number), "to", node, "members", parts)

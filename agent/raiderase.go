@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/erase"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
 )
@@ -45,7 +46,8 @@ func (a *Agent) mayErase(d wire.Disk, c stepCall) error {
 		return err
 	}
 	if why := leaveAlone(d, skipped); why != "" {
-		return fmt.Errorf("%s is part of the node's software RAID, but is to be left alone (%s): protect the array in place of the disk, or delete the RAID", member(d), why)
+		return fmt.Errorf("%s is part of the node's software RAID, but is to be left alone (%s): protect the array in place of the "+
+			"disk, or delete the RAID", member(d), why)
 	}
 	return nil
 }
@@ -71,7 +73,7 @@ func (a *Agent) unboot(d wire.Disk) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(disk.Unboot(dev), dev.Close())
+	err = errors.Join(erase.Unboot(dev), dev.Close())
 	a.showPartitions(d.Name)
 	return err
 }

@@ -9,12 +9,15 @@ import (
 	"strings"
 
 	"github.com/billet-metal/billet/disk"
+	"github.com/billet-metal/billet/disk/erase"
+	"github.com/billet-metal/billet/disk/write"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
 )
 
 var (
-	deleteExisting = map[string]any{"description": "Whether software RAID that is there is deleted first. Default: false for create_configuration, true for apply_configuration.", "required": false}
+	deleteExisting = map[string]any{"description": "Whether software RAID that is there is deleted first. Default: false for " +
+		"create_configuration, true for apply_configuration.", "required": false}
 	createRAIDArgs = map[string]any{"delete_existing": deleteExisting}
 	applyRAIDArgs  = map[string]any{
 		"raid_config":     map[string]any{"description": "The RAID configuration to apply, as target_raid_config has it.", "required": true},
@@ -57,7 +60,8 @@ func (a *Agent) makeRAID(ctx context.Context, c stepCall, target map[string]any,
 			return nil, err
 		}
 	} else if raid.IsSoftware(a.raid) {
-		return nil, errors.New("nothing was touched: the node has software RAID already, as its raid_config says: run the clean step raid.delete_configuration first, or give delete_existing")
+		return nil, errors.New("nothing was touched: the node has software RAID already, as its raid_config says: run the clean " +
+			"step raid.delete_configuration first, or give delete_existing")
 	}
 	built, err := a.buildRAID(ctx, c, want)
 	if err != nil {
@@ -120,7 +124,8 @@ func (a *Agent) areBlank(members []wire.Disk) error {
 			return err
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("%s holds a part of an array (%s on %s): run the clean step raid.delete_configuration first", member(d), found[0].UUID, found[0].node)
+			return fmt.Errorf("%s holds a part of an array (%s on %s): run the clean step raid.delete_configuration first", member(d),
+				found[0].UUID, found[0].node)
 		}
 		dev, err := a.openDisk(d)
 		if err != nil {
@@ -131,7 +136,8 @@ func (a *Agent) areBlank(members []wire.Disk) error {
 			return err
 		}
 		if what != "" {
-			return fmt.Errorf("%s holds %s: run the clean step deploy.erase_devices_metadata first, protect the disk with skip_block_devices, or name other disks in physical_disks", member(d), what)
+			return fmt.Errorf("%s holds %s: run the clean step deploy.erase_devices_metadata first, protect the disk with "+
+				"skip_block_devices, or name other disks in physical_disks", member(d), what)
 		}
 	}
 	return nil
@@ -148,7 +154,7 @@ func (a *Agent) divide(d wire.Disk, layout []raid.Partition) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(disk.Divide(dev, parts), dev.Close()); err != nil {
+	if err := errors.Join(write.Divide(dev, parts), dev.Close()); err != nil {
 		return fmt.Errorf("partitioning %s: %w", member(d), err)
 	}
 	a.Log.Info("divided for RAID", "disk", d.Name, "serial", d.Serial, "partitions", len(parts))
@@ -170,7 +176,8 @@ func (a *Agent) startNew(ctx context.Context, c stepCall, want raid.Config, memb
 		for _, m := range members {
 			made.Members = append(made.Members, disk.PartitionNode(m.Name, p.Number))
 		}
-		c.report(fmt.Sprintf("making %s (RAID %s) of %s", made.Name, made.Level, strings.Join(made.Members, ", ")), int64(p.Disk), int64(len(want.LogicalDisks)))
+		c.report(fmt.Sprintf("making %s (RAID %s) of %s", made.Name, made.Level, strings.Join(made.Members, ", ")), int64(p.Disk),
+			int64(len(want.LogicalDisks)))
 		if err := waitForNodes(ctx, a.rooted(made.Members)...); err != nil {
 			return err
 		}
@@ -215,7 +222,7 @@ func (a *Agent) blank(d wire.Disk) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(disk.EraseMetadata(dev), dev.Close())
+	err = errors.Join(erase.Metadata(dev), dev.Close())
 	a.showPartitions(d.Name)
 	return err
 }
@@ -253,7 +260,8 @@ func (a *Agent) deleteRAID(ctx context.Context, c stepCall) (any, error) {
 	}
 	for uuid, d := range gone {
 		if other, shared := kept[uuid]; shared {
-			return nil, fmt.Errorf("nothing was deleted: %s holds a part of the array %s, another part is on a disk that is to be left alone (%s)", d, uuid, other)
+			return nil, fmt.Errorf("nothing was deleted: %s holds a part of the array %s, another part is on a disk that is to be left "+
+				"alone (%s)", d, uuid, other)
 		}
 	}
 	var names []string

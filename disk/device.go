@@ -95,6 +95,9 @@ func (d *Device) measure() error {
 // Path is the name the disk was opened by.
 func (d *Device) Path() string { return d.f.Name() }
 
+// File is the open disk, for commands beside reads and writes.
+func (d *Device) File() *os.File { return d.f }
+
 // Number is "major:minor" of a block device, and empty for a file.
 func (d *Device) Number() string { return d.number }
 

@@ -6,6 +6,10 @@ import (
 	"io"
 )
 
+// SignatureSize is what is zeroed at both ends of each partition and of the disk: every file
+// system, RAID and volume group keeps its signatures there.
+const SignatureSize = 1 << 20
+
 // FS is a file system as its own first bytes describe it.
 type FS struct {
 	Type string // as mount names it: "ext4", "xfs", "btrfs"; "" when none of these was found

@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -13,13 +13,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/ata"
 	"github.com/billet-metal/billet/disk/nvme"
 	"github.com/billet-metal/billet/disk/scsi"
 )
 
-// EraseOptions choose among the ways to erase a disk whole. The zero value overwrites.
-type EraseOptions struct {
+// Options choose among the ways to erase a disk whole. The zero value overwrites.
+type Options struct {
 	ATA, NVMe bool // the disk's own commands may be used
 	// Overwrite says that a disk whose own command failed is overwritten instead of failing.
 	Overwrite bool
@@ -38,17 +39,17 @@ type Hardware struct {
 // purger is a disk that discards what it holds so that its erase blocks are erased too; EOPNOTSUPP when it cannot.
 type purger interface{ SecureDiscard() error }
 
-// Hardware returns how commands reach an open disk, by its kernel name; a file has none.
-func (d *Device) Hardware() (Hardware, error) {
+// HardwareOf returns how commands reach an open disk, by its kernel name; a file has none.
+func HardwareOf(d *disk.Device) (Hardware, error) {
 	name := filepath.Base(d.Path())
 	switch {
-	case d.number == "":
+	case d.Number() == "":
 	case strings.HasPrefix(name, "nvme"):
-		f := nvme.File{F: d.f}
+		f := nvme.File{F: d.File()}
 		id, err := f.NSID()
 		return Hardware{NVMe: f, NSID: id}, err
 	case strings.HasPrefix(name, "sd"):
-		return Hardware{SCSI: scsi.File{F: d.f}}, nil
+		return Hardware{SCSI: scsi.File{F: d.File()}}, nil
 	case strings.HasPrefix(name, "mmcblk"):
 		return Hardware{Purge: d}, nil
 	}
@@ -74,14 +75,14 @@ func (h Hardware) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// Erased says how a disk was erased.
-type Erased struct {
+// Result says how a disk was erased.
+type Result struct {
 	Method   string   // "NVMe format (user data erase)"
 	Verified string   // how it was checked
 	Passed   []string // better methods, with the reason why they were not it
 }
 
-func (e Erased) String() string {
+func (e Result) String() string {
 	text := e.Method + ", " + e.Verified
 	if len(e.Passed) > 0 {
 		text += "; not by " + strings.Join(e.Passed, ", not by ")
@@ -99,7 +100,7 @@ type method struct {
 const sanitizeStall = 2 * time.Hour
 
 // methods are a disk's own ways, the best first.
-func methods(hw Hardware, o EraseOptions) []method {
+func methods(hw Hardware, o Options) []method {
 	list := nvmeMethods(hw, o, sanitizeFirst)
 	if hw.SCSI != nil && o.ATA {
 		list = append(list, method{"ATA security erase", func(ctx context.Context, progress func(done, all int64)) (string, error) {
@@ -127,7 +128,7 @@ const (
 	formatFirst                     // mostly takes moments
 )
 
-func nvmeMethods(hw Hardware, o EraseOptions, first preference) []method {
+func nvmeMethods(hw Hardware, o Options, first preference) []method {
 	if hw.NVMe == nil || !o.NVMe {
 		return nil
 	}
@@ -154,13 +155,14 @@ func nvmeMethods(hw Hardware, o EraseOptions, first preference) []method {
 }
 
 func isUnsupported(err error) bool {
-	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, nvme.ErrUnsupported) || errors.Is(err, ata.ErrUnsupported) || errors.Is(err, scsi.ErrUnsupported)
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, nvme.ErrUnsupported) || errors.Is(err, ata.ErrUnsupported) ||
+		errors.Is(err, scsi.ErrUnsupported)
 }
 
-// Erase erases a whole disk with the best of its own methods, else by overwriting. Its metadata go
+// Disk erases a whole disk with the best of its own methods, else by overwriting. Its metadata go
 // first: whatever happens later, nothing boots from it. A method of the disk's own is believed only
 // when marks written before it cannot be read back afterwards. progress counts bytes of the disk.
-func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
+func Disk(ctx context.Context, d disk.Disk, hw Hardware, o Options, progress func(method string, done int64)) (Result, error) {
 	out, done, err := eraseByOwn(ctx, d, methods(hw, o), o, progress)
 	if done || err != nil {
 		return out, err
@@ -171,11 +173,12 @@ func Erase(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress fu
 
 // eraseByOwn erases a disk's metadata, and then the whole disk by the first of its own methods that can and may be used;
 // done reports whether one did.
-func eraseByOwn(ctx context.Context, d Disk, list []method, o EraseOptions, progress func(method string, done int64)) (out Erased, done bool, err error) {
+func eraseByOwn(ctx context.Context, d disk.Disk, list []method, o Options, progress func(method string, done int64)) (out Result,
+	done bool, err error) {
 	if ctx.Err() != nil {
 		return out, false, fmt.Errorf("nothing was erased: %w", context.Cause(ctx))
 	}
-	if err := EraseMetadata(d); err != nil {
+	if err := Metadata(d); err != nil {
 		return out, false, err
 	}
 	for _, m := range list {
@@ -198,12 +201,12 @@ const (
 	markSize = 4096
 )
 
-func markAt(d Disk, i int64) int64 {
+func markAt(d disk.Disk, i int64) int64 {
 	return (d.Size() - markSize) / (marks - 1) * i / markSize * markSize
 }
 
 // markedRun writes marks, runs a method and looks for the marks.
-func markedRun(ctx context.Context, d Disk, m method, progress func(string, int64)) (string, error) {
+func markedRun(ctx context.Context, d disk.Disk, m method, progress func(string, int64)) (string, error) {
 	mark := make([]byte, markSize)
 	rand.Read(mark)
 	for i := range int64(marks) {

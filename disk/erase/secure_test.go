@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/disk/nvme"
 	"github.com/billet-metal/billet/disk/scsi"
@@ -18,7 +19,7 @@ import (
 // flash is an NVMe controller whose one namespace is a test's disk: Format NVM and Sanitize empty it
 // unless it lies.
 type flash struct {
-	d        *Device
+	d        *disk.Device
 	sanicap  uint32
 	oacs     uint16
 	lies     bool
@@ -62,12 +63,12 @@ func (p *bareSCSI) Do(c scsi.Command) error {
 }
 
 func TestEraseChoosesTheBestMethod(t *testing.T) {
-	both := EraseOptions{ATA: true, NVMe: true}
+	both := Options{ATA: true, NVMe: true}
 	for _, tt := range []struct {
 		name     string
 		flash    *flash
 		bareSCSI *bareSCSI
-		o        EraseOptions
+		o        Options
 		want     string
 		err      string
 		zero     bool
@@ -79,10 +80,10 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 		{"neither", &flash{}, nil, both,
 			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto " +
 				"nor block erase (SANICAP 0x0), not by NVMe format: not supported: the controller has no Format NVM (OACS 0x0)", "", true},
-		{"not allowed to", &flash{sanicap: 3, oacs: 2}, nil, EraseOptions{ATA: true}, "overwritten with zeros, 64 samples read back", "", true},
+		{"not allowed to", &flash{sanicap: 3, oacs: 2}, nil, Options{ATA: true}, "overwritten with zeros, 64 samples read back", "", true},
 		{"fails", &flash{oacs: 2, broken: true}, nil, both, "",
 			"NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
-		{"fails, then overwritten", &flash{oacs: 2, broken: true}, nil, EraseOptions{NVMe: true, Overwrite: true},
+		{"fails, then overwritten", &flash{oacs: 2, broken: true}, nil, Options{NVMe: true, Overwrite: true},
 			"overwritten with zeros, 64 samples read back; not by NVMe sanitize: not supported: the controller knows neither crypto " +
 				"nor block erase (SANICAP 0x0), not by NVMe format: formatting (user data erase): NVMe status 0x6: internal error", "", true},
 		{"lies", &flash{sanicap: 1, lies: true}, nil, both, "",
@@ -103,7 +104,7 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 			if tt.bareSCSI != nil {
 				hw.SCSI = tt.bareSCSI
 			}
-			got, err := Erase(t.Context(), d, hw, tt.o, silent)
+			got, err := Disk(t.Context(), d, hw, tt.o, silent)
 			if tt.err != "" {
 				if err == nil || err.Error() != tt.err {
 					t.Errorf("got %v\nwant %s", err, tt.err)
@@ -120,7 +121,7 @@ func TestEraseChoosesTheBestMethod(t *testing.T) {
 
 // card is an eMMC whose secure discard empties it, unless it lies or has none.
 type card struct {
-	d   *Device
+	d   *disk.Device
 	how string
 }
 
@@ -144,7 +145,7 @@ func TestSecureDiscard(t *testing.T) {
 		"lies":     "error: secure discard: byte 0 of the disk is as before though it says that it was erased (by erase blocks): it lies",
 	} {
 		d := dirtyDisk(t, 4<<20)
-		got, err := Erase(t.Context(), d, Hardware{Purge: card{d, how}}, EraseOptions{}, silent)
+		got, err := Disk(t.Context(), d, Hardware{Purge: card{d, how}}, Options{}, silent)
 		text := got.String()
 		if err != nil {
 			text = "error: " + err.Error()
@@ -163,7 +164,7 @@ func TestEraseStoppedInAMethod(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	d := dirtyDisk(t, 4<<20)
 	f := &flash{d: d, oacs: 2, broken: true, stop: func() { cancel(errors.New("asked to")) }}
-	_, err := Erase(ctx, d, Hardware{NVMe: f, NSID: 1}, EraseOptions{NVMe: true, Overwrite: true}, silent)
+	_, err := Disk(ctx, d, Hardware{NVMe: f, NSID: 1}, Options{NVMe: true, Overwrite: true}, silent)
 	if err == nil || !strings.HasPrefix(err.Error(), "NVMe format: ") {
 		t.Errorf("%v", err)
 	}
@@ -196,7 +197,7 @@ func TestUnlock(t *testing.T) {
 // busySCSI is a SCSI disk in a sanitize that an earlier erase began: until it has ended, and its failure was
 // left, the disk takes no write.
 type busySCSI struct {
-	*Device
+	*disk.Device
 	senses [][2]byte // additional sense codes, one a question
 	exits  int
 	refuse bool // to leave the failure
@@ -250,7 +251,7 @@ func TestUnlockEndsAnEarlierSanitize(t *testing.T) {
 			t.Errorf("%s: %v, left %d times", tt.name, err, d.exits)
 		}
 		if tt.err == "" {
-			if err := EraseMetadata(d); err != nil {
+			if err := Metadata(d); err != nil {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 		}
@@ -258,7 +259,7 @@ func TestUnlockEndsAnEarlierSanitize(t *testing.T) {
 }
 
 func TestAFileHasNoHardware(t *testing.T) {
-	if hw, err := dirtyDisk(t, 1<<20).Hardware(); err != nil || hw != (Hardware{}) {
+	if hw, err := HardwareOf(dirtyDisk(t, 1<<20)); err != nil || hw != (Hardware{}) {
 		t.Errorf("%+v, %v", hw, err)
 	}
 }

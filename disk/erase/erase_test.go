@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/disk/scsi"
 )
@@ -34,7 +35,7 @@ func TestEraseMetadata(t *testing.T) {
 			for _, s := range append(tt.zeros, stretch{0, 1 << 20}, stretch{size - 1<<20, 1 << 20}) {
 				clear(want[s.offset : s.offset+s.length])
 			}
-			if err := EraseMetadata(d); err != nil {
+			if err := Metadata(d); err != nil {
 				t.Fatal(err)
 			}
 			if i := disktest.FirstDifference(contents(t, d), want); i >= 0 {
@@ -47,7 +48,7 @@ func TestEraseMetadata(t *testing.T) {
 func TestErase(t *testing.T) {
 	d := dirtyDisk(t, 3<<20+512)
 	var told []string
-	got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{ATA: true, NVMe: true},
+	got, err := Disk(t.Context(), d, Hardware{}, Options{ATA: true, NVMe: true},
 		func(method string, done int64) { told = append(told, fmt.Sprint(method, done)) })
 	if err != nil || got.String() != "overwritten with zeros, 64 samples read back" {
 		t.Fatal(got, err)
@@ -68,7 +69,7 @@ func TestEraseStops(t *testing.T) {
 	d := dirtyDisk(t, 4<<20)
 	before := contents(t, d)
 	f := &flash{d: d, oacs: 2, sanicap: 3}
-	_, err := Erase(ctx, d, Hardware{NVMe: f, NSID: 1}, EraseOptions{NVMe: true}, silent)
+	_, err := Disk(ctx, d, Hardware{NVMe: f, NSID: 1}, Options{NVMe: true}, silent)
 	disktest.WantError(t, err, "nothing was erased: asked to")
 	if !bytes.Equal(contents(t, d), before) || len(f.commands) > 0 {
 		t.Errorf("a disk that was to be left alone was changed; its controller was told %x", f.commands)
@@ -77,8 +78,8 @@ func TestEraseStops(t *testing.T) {
 
 func TestOverwriteStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{SCSI: stopping{func() { cancel(errors.New("asked to")) }}},
-		EraseOptions{ATA: true}, silent)
+	_, err := Disk(ctx, dirtyDisk(t, 4<<20), Hardware{SCSI: stopping{func() { cancel(errors.New("asked to")) }}},
+		Options{ATA: true}, silent)
 	disktest.WantError(t, err, "asked to")
 }
 
@@ -91,14 +92,14 @@ func (s stopping) Do(scsi.Command) error {
 }
 
 // liar is a disk that takes zeros and keeps what it had.
-type liar struct{ Disk }
+type liar struct{ disk.Disk }
 
 func (liar) Zero(int64, int64) error { return nil }
 
 func TestEraseChecksTheDisk(t *testing.T) {
-	_, err := Erase(t.Context(), liar{dirtyDisk(t, 4<<20)}, Hardware{}, EraseOptions{}, silent)
+	_, err := Disk(t.Context(), liar{dirtyDisk(t, 4<<20)}, Hardware{}, Options{}, silent)
 	disktest.WantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
-	_, err = Erase(t.Context(), liar{blankDisk(t, 4<<20)}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
+	_, err = Disk(t.Context(), liar{blankDisk(t, 4<<20)}, Hardware{}, Options{Passes: Passes{Random: 1}}, silent)
 	disktest.WantError(t, err, "byte 0 of the disk is not zero after it was overwritten")
 }
 
@@ -110,38 +111,38 @@ func TestEraseExpress(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		flash *flash
-		o     EraseOptions
-		wrap  func(*Device) Disk
+		o     Options
+		wrap  func(*disk.Device) disk.Disk
 		want  string
 		err   string
 		zero  bool // the whole disk
 	}{
-		{"a file", nil, EraseOptions{}, nil, noDiscard, "", false},
-		{"NVMe format first", &flash{oacs: 2, sanicap: 3}, EraseOptions{NVMe: true}, nil, "NVMe format (user data erase), 64 marks gone",
+		{"a file", nil, Options{}, nil, noDiscard, "", false},
+		{"NVMe format first", &flash{oacs: 2, sanicap: 3}, Options{NVMe: true}, nil, "NVMe format (user data erase), 64 marks gone",
 			"", true},
-		{"NVMe sanitize", &flash{sanicap: 3}, EraseOptions{NVMe: true}, nil,
+		{"NVMe sanitize", &flash{sanicap: 3}, Options{NVMe: true}, nil,
 			"NVMe sanitize (crypto erase), 64 marks gone; not by " + noFormat, "", true},
-		{"NVMe with neither", &flash{}, EraseOptions{NVMe: true}, nil,
+		{"NVMe with neither", &flash{}, Options{NVMe: true}, nil,
 			"metadata overwritten with zeros, read back; not by " + noFormat + ", not by " + unsupportedSanitize + ", not by discard: " +
 				"operation not supported", "", false},
-		{"NVMe that may not", &flash{oacs: 2, sanicap: 3}, EraseOptions{}, nil, noDiscard, "", false},
-		{"NVMe that fails", &flash{oacs: 2, broken: true}, EraseOptions{NVMe: true}, nil, "",
+		{"NVMe that may not", &flash{oacs: 2, sanicap: 3}, Options{}, nil, noDiscard, "", false},
+		{"NVMe that fails", &flash{oacs: 2, broken: true}, Options{NVMe: true}, nil, "",
 			"NVMe format: formatting (user data erase): NVMe status 0x6: internal error", false},
-		{"NVMe that fails and may", &flash{oacs: 2, broken: true}, EraseOptions{NVMe: true, Overwrite: true}, nil,
+		{"NVMe that fails and may", &flash{oacs: 2, broken: true}, Options{NVMe: true, Overwrite: true}, nil,
 			"metadata overwritten with zeros, read back; not by NVMe format: formatting (user data erase): NVMe status 0x6: internal " +
 				"error, not by " + unsupportedSanitize + ", not by discard: operation not supported", "", false},
-		{"forgets", nil, EraseOptions{}, func(d *Device) Disk { return forgets{d} },
+		{"forgets", nil, Options{}, func(d *disk.Device) disk.Disk { return forgets{d} },
 			"metadata overwritten with zeros, the rest discarded, read back, 64 marks gone", "", true},
-		{"says that it forgets", nil, EraseOptions{}, func(d *Device) Disk { return remembers{d} },
+		{"says that it forgets", nil, Options{}, func(d *disk.Device) disk.Disk { return remembers{d} },
 			"metadata overwritten with zeros, read back; not by discard: byte 0 of the disk is as before though it says that it was " +
 				"erased (discard): it lies", "", false},
-		{"takes no zeros", nil, EraseOptions{}, func(d *Device) Disk { return liar{d} }, "",
+		{"takes no zeros", nil, Options{}, func(d *disk.Device) disk.Disk { return liar{d} }, "",
 			"erasing metadata: byte 0 of the disk is not zero after it was overwritten: the disk is failing or lies", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const size = 8 << 20
 			dev := dirtyDisk(t, size)
-			var d Disk = dev
+			var d disk.Disk = dev
 			if tt.wrap != nil {
 				d = tt.wrap(dev)
 			}
@@ -150,7 +151,7 @@ func TestEraseExpress(t *testing.T) {
 				tt.flash.d = dev
 				hw = Hardware{NVMe: tt.flash, NSID: 1}
 			}
-			got, err := EraseExpress(t.Context(), d, hw, tt.o, silent)
+			got, err := Express(t.Context(), d, hw, tt.o, silent)
 			if tt.err != "" {
 				if err == nil || err.Error() != tt.err {
 					t.Fatalf("got  %v\nwant %s", err, tt.err)
@@ -173,12 +174,12 @@ func TestEraseExpress(t *testing.T) {
 }
 
 // forgets discards at once.
-type forgets struct{ *Device }
+type forgets struct{ *disk.Device }
 
 func (f forgets) Discard() error { return f.Zero(0, f.Size()) }
 
 // remembers takes a discard and does nothing.
-type remembers struct{ *Device }
+type remembers struct{ *disk.Device }
 
 func (remembers) Discard() error { return nil }
 
@@ -187,7 +188,7 @@ func TestEraseExpressStops(t *testing.T) {
 	cancel(errors.New("asked to"))
 	d := dirtyDisk(t, 4<<20)
 	before := contents(t, d)
-	_, err := EraseExpress(ctx, d, Hardware{}, EraseOptions{}, silent)
+	_, err := Express(ctx, d, Hardware{}, Options{}, silent)
 	disktest.WantError(t, err, "nothing was erased: asked to")
 	if !bytes.Equal(contents(t, d), before) {
 		t.Error("a disk that was to be left alone was changed")
@@ -195,7 +196,7 @@ func TestEraseExpressStops(t *testing.T) {
 }
 
 // halfLiar takes zeros at its beginning only.
-type halfLiar struct{ Disk }
+type halfLiar struct{ disk.Disk }
 
 func (h halfLiar) Zero(at, length int64) error {
 	if at > 0 {
@@ -206,7 +207,7 @@ func (h halfLiar) Zero(at, length int64) error {
 
 // What stands at the end of a disk, such as the second GPT, is read back too.
 func TestEraseMetadataReadsBack(t *testing.T) {
-	disktest.WantError(t, EraseMetadata(halfLiar{dirtyDisk(t, 8<<20)}),
+	disktest.WantError(t, Metadata(halfLiar{dirtyDisk(t, 8<<20)}),
 		"erasing metadata: byte 7340032 of the disk is not zero after it was overwritten: the disk is failing or lies")
 }
 
@@ -221,7 +222,7 @@ func TestPartitionsAgreeWithSfdisk(t *testing.T) {
 		disktest.Feed(t, script, "sfdisk", "--quiet", path)
 		d := openDevice(t, path)
 		var got []stretch
-		for _, p := range Areas(d) {
+		for _, p := range disk.Areas(d) {
 			got = append(got, stretch{p.Offset, p.Length})
 		}
 		want := []stretch{{2048 * 512, 4096 * 512}, {8192 * 512, 2048 * 512}}
@@ -232,13 +233,13 @@ func TestPartitionsAgreeWithSfdisk(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
-		if err := EraseMetadata(d); err != nil {
+		if err := Metadata(d); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := disktest.TryRun("blkid", "--probe", path); err == nil || out != "" { // it finds nothing, and fails
 			t.Errorf("%s: after erasing blkid finds %q", name, out)
 		}
-		if got := Areas(d); len(got) != 0 {
+		if got := disk.Areas(d); len(got) != 0 {
 			t.Errorf("%s: after erasing %+v", name, got)
 		}
 	}
@@ -252,10 +253,10 @@ func TestPartitionsBehindTheEnd(t *testing.T) {
 	if _, err := d.WriteAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := Areas(d); len(got) != 0 {
+	if got := disk.Areas(d); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
-	if err := EraseMetadata(d); err != nil {
+	if err := Metadata(d); err != nil {
 		t.Error(err)
 	}
 }

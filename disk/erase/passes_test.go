@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/disktest"
 )
 
 // blankDisk is a disk that reads as zeros.
-func blankDisk(t *testing.T, size int64) *Device {
+func blankDisk(t *testing.T, size int64) *disk.Device {
 	t.Helper()
 	d := dirtyDisk(t, size)
 	if err := d.Zero(0, size); err != nil {
@@ -39,7 +40,7 @@ func TestOverwritePasses(t *testing.T) {
 		d := dirtyDisk(t, size)
 		before := contents(t, d)
 		var told []string
-		got, err := Erase(t.Context(), d, Hardware{}, EraseOptions{Passes: tt.passes},
+		got, err := Disk(t.Context(), d, Hardware{}, Options{Passes: tt.passes},
 			func(what string, done int64) { told = append(told, fmt.Sprint(what, " ", done)) })
 		if err != nil || got.Method != tt.says || got.Verified != "64 samples read back" {
 			t.Errorf("%+v: %+v, %v", tt.passes, got, err)
@@ -65,13 +66,13 @@ func TestOverwritePasses(t *testing.T) {
 }
 
 func TestNoPassIsNoErase(t *testing.T) {
-	_, err := Erase(t.Context(), dirtyDisk(t, 4<<20), Hardware{}, EraseOptions{Passes: Passes{NoZeros: true}}, silent)
+	_, err := Disk(t.Context(), dirtyDisk(t, 4<<20), Hardware{}, Options{Passes: Passes{NoZeros: true}}, silent)
 	disktest.WantError(t, err, "overwriting with no pass erases nothing")
 }
 
 // deafAt takes no write that reaches an offset.
 type deafAt struct {
-	*Device
+	*disk.Device
 	off int64
 }
 
@@ -84,24 +85,24 @@ func (d deafAt) WriteAt(p []byte, off int64) (int, error) {
 
 func TestRandomPassesAreReadBack(t *testing.T) {
 	for _, off := range []int64{0, 8<<20 - 1} {
-		_, err := Erase(t.Context(), deafAt{dirtyDisk(t, 8<<20), off}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
+		_, err := Disk(t.Context(), deafAt{dirtyDisk(t, 8<<20), off}, Hardware{}, Options{Passes: Passes{Random: 1}}, silent)
 		disktest.WantError(t, err, "of the disk are not what was written: the disk is failing or lies")
 	}
 }
 
 // failsAt answers a write with an error.
-type failsAt struct{ *Device }
+type failsAt struct{ *disk.Device }
 
 func (failsAt) WriteAt([]byte, int64) (int, error) { return 0, errors.New("medium error") }
 
 func TestARandomPassThatFails(t *testing.T) {
-	_, err := Erase(t.Context(), failsAt{dirtyDisk(t, 4<<20)}, Hardware{}, EraseOptions{Passes: Passes{Random: 1}}, silent)
+	_, err := Disk(t.Context(), failsAt{dirtyDisk(t, 4<<20)}, Hardware{}, Options{Passes: Passes{Random: 1}}, silent)
 	disktest.WantError(t, err, "medium error")
 }
 
 func TestPassesStop(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := Erase(ctx, dirtyDisk(t, 4<<20), Hardware{}, EraseOptions{Passes: Passes{Random: 3}}, func(what string, _ int64) {
+	_, err := Disk(ctx, dirtyDisk(t, 4<<20), Hardware{}, Options{Passes: Passes{Random: 3}}, func(what string, _ int64) {
 		if strings.HasPrefix(what, "overwriting, pass 2") {
 			cancel(errors.New("asked to"))
 		}

@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/billet-metal/billet/disk"
 )
 
 // Passes say how a disk is overwritten. The zero value is one pass of zeros.
@@ -40,7 +42,7 @@ func (p Passes) String() string {
 
 // overwrite fills a whole disk, pass after pass, and reads samples of each back. It is an overwrite of what
 // the disk shows: spare areas of flash are out of its reach. progress counts the disk's bytes over all passes.
-func overwrite(ctx context.Context, d Disk, p Passes, progress func(what string, done int64)) error {
+func overwrite(ctx context.Context, d disk.Disk, p Passes, progress func(what string, done int64)) error {
 	if p.count() == 0 {
 		return fmt.Errorf("overwriting with no pass erases nothing")
 	}
@@ -58,14 +60,14 @@ func overwrite(ctx context.Context, d Disk, p Passes, progress func(what string,
 			write = func(at, length int64) error { return r.write(d, at, length) }
 			check = func() error { return r.check(d) }
 		}
-		for at := int64(0); at < d.Size(); at += ZeroChunk {
+		for at := int64(0); at < d.Size(); at += disk.ZeroChunk {
 			if ctx.Err() != nil {
 				return fmt.Errorf("erasing: stopped at byte %d of %d (%s): %w", at, d.Size(), what, context.Cause(ctx))
 			}
-			if err := write(at, min(ZeroChunk, d.Size()-at)); err != nil {
+			if err := write(at, min(disk.ZeroChunk, d.Size()-at)); err != nil {
 				return err
 			}
-			progress(what, (int64(i)*d.Size()+min(at+ZeroChunk, d.Size()))/int64(p.count()))
+			progress(what, (int64(i)*d.Size()+min(at+disk.ZeroChunk, d.Size()))/int64(p.count()))
 		}
 		if err := d.Sync(); err != nil {
 			return err
@@ -92,11 +94,11 @@ func newNoise() (*noise, error) {
 	if err != nil {
 		return nil, err
 	}
-	buf, err := AlignedBuffer(noiseSize)
+	buf, err := disk.AlignedBuffer(noiseSize)
 	return &noise{block, buf}, err
 }
 
-func (n *noise) free() { FreeBuffer(n.buf) }
+func (n *noise) free() { disk.FreeBuffer(n.buf) }
 
 // at fills p with what belongs at an offset, a multiple of 16.
 func (n *noise) at(p []byte, off int64) {
@@ -106,7 +108,7 @@ func (n *noise) at(p []byte, off int64) {
 	cipher.NewCTR(n.block, iv[:]).XORKeyStream(p, p)
 }
 
-func (n *noise) write(d Disk, off, length int64) error {
+func (n *noise) write(d disk.Disk, off, length int64) error {
 	for length > 0 {
 		part := n.buf[:min(length, noiseSize)]
 		n.at(part, off)
@@ -119,7 +121,7 @@ func (n *noise) write(d Disk, off, length int64) error {
 }
 
 // check reads 64 places spread over the disk.
-func (n *noise) check(d Disk) error {
+func (n *noise) check(d disk.Disk) error {
 	length := min(64<<10, d.Size())
 	got, want := make([]byte, length), make([]byte, length)
 	for i := range int64(samples) {

@@ -1,22 +1,23 @@
-package disk
+// Package erase makes disks forget: their metadata, or all they hold, by a command of their own or by
+// overwriting. It believes no disk: what was written before must not be read afterwards. It refuses to begin
+// what could not be stopped once it was asked to stop.
+package erase
 
 import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/billet-metal/billet/disk"
 )
 
-// SignatureSize is what is zeroed at both ends of each partition and of the disk: every file
-// system, RAID and volume group keeps its signatures there.
-const SignatureSize = 1 << 20
-
-// EraseMetadata makes a disk look blank to firmware and systems: no partition table, no file
+// Metadata makes a disk look blank to firmware and systems: no partition table, no file
 // system, RAID or volume group can be found. The data itself stays. What was zeroed is read back.
-func EraseMetadata(d Disk) error {
-	areas := append(Areas(d), Partition{Length: d.Size()}) // the disk last: its table tells where the rest is
+func Metadata(d disk.Disk) error {
+	areas := append(disk.Areas(d), disk.Partition{Length: d.Size()}) // the disk last: its table tells where the rest is
 	var ends []stretch
 	for _, a := range areas {
-		n := min(SignatureSize, a.Length)
+		n := min(disk.SignatureSize, a.Length)
 		ends = append(ends, stretch{a.Offset, n}, stretch{a.Offset + a.Length - n, n})
 	}
 	for _, s := range ends {
@@ -39,7 +40,7 @@ func EraseMetadata(d Disk) error {
 type stretch struct{ offset, length int64 }
 
 // readZeros reads a range and wants it zero.
-func readZeros(d Disk, s stretch) error {
+func readZeros(d disk.Disk, s stretch) error {
 	buf := make([]byte, min(256<<10, s.length))
 	for at := s.offset; at < s.offset+s.length; at += int64(len(buf)) {
 		part := buf[:min(int64(len(buf)), s.offset+s.length-at)]
@@ -56,10 +57,10 @@ func readZeros(d Disk, s stretch) error {
 // samples are the places that are read back after a whole disk was written.
 const samples = 64
 
-func sampleAt(d Disk, i, length int64) int64 { return (d.Size() - length) / (samples - 1) * i }
+func sampleAt(d disk.Disk, i, length int64) int64 { return (d.Size() - length) / (samples - 1) * i }
 
 // sampleZeros reads 64 places spread over the disk.
-func sampleZeros(d Disk) error {
+func sampleZeros(d disk.Disk) error {
 	length := min(64<<10, d.Size())
 	for i := range int64(samples) {
 		if err := readZeros(d, stretch{sampleAt(d, i, length), length}); err != nil {
@@ -69,10 +70,10 @@ func sampleZeros(d Disk) error {
 	return nil
 }
 
-// EraseExpress erases a disk as well as it can in moments: the metadata, and an NVMe disk's content by its own
+// Express erases a disk as well as it can in moments: the metadata, and an NVMe disk's content by its own
 // Format NVM (else its Sanitize) where they may be used. Other disks are told to forget everything (discard),
 // which is tried out with marks: some forget nothing.
-func EraseExpress(ctx context.Context, d Disk, hw Hardware, o EraseOptions, progress func(method string, done int64)) (Erased, error) {
+func Express(ctx context.Context, d disk.Disk, hw Hardware, o Options, progress func(method string, done int64)) (Result, error) {
 	out, done, err := eraseByOwn(ctx, d, nvmeMethods(hw, o, formatFirst), o, progress)
 	if done || err != nil {
 		return out, err
@@ -91,7 +92,7 @@ func EraseExpress(ctx context.Context, d Disk, hw Hardware, o EraseOptions, prog
 			out.Passed = append(out.Passed, fmt.Sprintf("discard: %v", err))
 		}
 	}
-	return out, EraseMetadata(d) // a discarded block may read as before, and the marks lie there
+	return out, Metadata(d) // a discarded block may read as before, and the marks lie there
 }
 
 // discarder is a disk that can be told that nothing on it is needed any more.
