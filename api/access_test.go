@@ -439,7 +439,8 @@ func TestVersionHeadersInTheWild(t *testing.T) {
 func TestTheLogAndTheAnswerShareAnID(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, ""), Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	a, err := New(Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, ""),
+		Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

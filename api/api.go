@@ -1,12 +1,15 @@
+// Package api owns the Bare Metal REST API: what comes in over HTTP, which microversion knows it,
+// and what goes out. It decides nothing about nodes: it decodes, checks the form, calls the
+// Conductor or the Reader, and encodes. It refuses to show a secret, and to hold state.
 package api
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -32,6 +35,19 @@ type Config struct {
 	Log              *slog.Logger
 }
 
+// Conductor is what carries out changes, by what is changed. All of it must be set; one value may be several parts.
+type Conductor struct {
+	Nodes       NodeChanger
+	VIFs        VIFChanger
+	Hardware    Hardware
+	Types       HardwareTypes
+	Machines    Machines
+	Ports       PortChanger
+	Portgroups  PortgroupChanger
+	Volumes     VolumeChanger
+	Allocations AllocationChanger
+}
+
 // Authenticator says who may come in.
 type Authenticator interface {
 	Authenticate(r *http.Request) error // a *door.Refusal: the answer
@@ -41,31 +57,51 @@ type Authenticator interface {
 // at once.
 type API struct {
 	Config
-	finder
+	nodes    *nodes
+	hardware *hardware
+	machines *machines
+	services *services
 	calls    *door.Gate // of machines
 	reports  *door.Gate // of machines, with large bodies
 	pace     door.Pace
-	roots    []root
-	reserved []string // names that no node may have: each would hide a path below it
 	people   http.Handler
 	machine  http.Handler
 }
 
 // New builds an API, or says which setting is wrong.
 func New(cfg Config) (*API, error) {
-	a := &API{Config: cfg, finder: finder{cfg.Reader}, pace: door.Slowest}
-	if cfg.Conductor == nil || cfg.Reader == nil || cfg.Pages == nil || !cfg.Kinds.whole() {
-		return nil, errors.New("api: a conductor, a reader, a guard against pages and a keeper of each kind of record are needed")
+	for _, parts := range []any{cfg, cfg.Conductor, cfg.Kinds} {
+		if missing := unset(parts); missing != "" {
+			return nil, fmt.Errorf("api: %s is not set", missing)
+		}
 	}
+	a := &API{Config: cfg, pace: door.Slowest}
 	if err := a.setDefaults(); err != nil {
 		return nil, err
 	}
 	a.calls, a.reports = door.NewGate(64, 32, 512, 10*time.Second), door.NewGate(8, 2, 128, time.Minute)
+	find, views := finder{a.Reader}, nodeViews{a.Host, a.Clock}
+	a.nodes = &nodes{finder: find, nodeViews: views, read: a.Reader, ports: a.Ports, con: a.Conductor.Nodes, wires: a.Conductor.VIFs}
+	a.hardware = &hardware{find, a.Conductor.Hardware}
+	a.machines = &machines{views, a.Conductor.Machines, a.HeartbeatTimeout, a.ImageFormats}
+	a.services = &services{finder: find, read: a.Reader, con: a.Conductor.Types, host: a.Host}
 	routes := a.routes()
-	a.roots, a.reserved = rootsOf(routes), namesBelowNodes(routes)
+	a.services.roots, a.nodes.reserved = rootsOf(routes), namesBelowNodes(routes)
 	a.people = a.door(routes, peopleDoor)
 	a.machine = a.door(machineRoutes(routes), machineDoor)
 	return a, nil
+}
+
+// unset names a part that must be set and is not; "" when all are.
+func unset(parts any) string {
+	v := reflect.ValueOf(parts)
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if k := field.Type.Kind(); (k == reflect.Interface && field.Name != "Auth" || field.Name == "Pages") && v.Field(i).IsNil() {
+			return v.Type().Name() + "." + field.Name
+		}
+	}
+	return ""
 }
 
 func (a *API) setDefaults() error {

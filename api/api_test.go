@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ type server struct {
 func newServer(t testing.TB) *server {
 	t.Helper()
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, endpoint), Host: "conductor-1",
+	a, err := New(Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, endpoint), Host: "conductor-1",
 		PublicEndpoint: endpoint + "/", Clock: func() time.Time { return epoch.Add(2 * time.Minute) }})
 	if err != nil {
 		t.Fatal(err)
@@ -102,14 +103,40 @@ func pagesOf(t testing.TB, public string) *door.Pages {
 	return p
 }
 
+// Whatever part is left out, New says which.
+func TestNewSaysWhichPartIsMissing(t *testing.T) {
+	w := newWorld()
+	cfg := Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, "")}
+	for _, parts := range []any{&cfg, &cfg.Conductor, &cfg.Kinds} {
+		v := reflect.ValueOf(parts).Elem()
+		for i := range v.NumField() {
+			name, field := v.Type().Field(i).Name, v.Field(i)
+			if field.IsZero() || field.Kind() == reflect.Struct {
+				continue
+			}
+			whole := reflect.New(field.Type()).Elem()
+			whole.Set(field)
+			field.SetZero()
+			want := "api: " + v.Type().Name() + "." + name + " is not set"
+			if _, err := New(cfg); err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			field.Set(whole)
+		}
+	}
+	if _, err := New(cfg); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewSaysWhichSettingIsWrong(t *testing.T) {
 	w := newWorld()
 	for _, tt := range []struct {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "api: a conductor, a reader, a guard against pages and a keeper of each kind of record are needed"},
-		{Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, ""), PublicEndpoint: "metal.example"},
+		{Config{}, "api: Config.Reader is not set"},
+		{Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, ""), PublicEndpoint: "metal.example"},
 			`api: the public endpoint "metal.example" is not an http or https URL`},
 	} {
 		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
@@ -189,7 +216,7 @@ func TestRequestIDs(t *testing.T) {
 
 func TestLinksFollowTheClientsHost(t *testing.T) {
 	w := newWorld()
-	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, "")})
+	a, err := New(Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Pages: pagesOf(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

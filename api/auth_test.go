@@ -27,7 +27,7 @@ func newLoginAPI(t *testing.T, w *world, people string) *API {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), Auth: basic, Pages: pages})
+	a, err := New(Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), Auth: basic, Pages: pages})
 	if err != nil {
 		t.Fatal(err)
 	}

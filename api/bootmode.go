@@ -11,18 +11,18 @@ import (
 // bootModes are the ways firmware starts a system.
 var bootModes = []string{"bios", "uefi"}
 
-func (a *API) setBootMode(w http.ResponseWriter, c *call) error {
-	return a.setFirmware(w, c, func(ident string, target any) error {
+func (hw *hardware) setBootMode(w http.ResponseWriter, c *call) error {
+	return hw.setFirmware(w, c, func(ident string, target any) error {
 		mode, _ := target.(string)
 		if !slices.Contains(bootModes, mode) {
 			return invalid("The boot mode %v is not valid. Allowed are: %s", target, strings.Join(bootModes, ", "))
 		}
-		return a.Conductor.SetBootMode(c.Context(), ident, mode)
+		return hw.con.SetBootMode(c.Context(), ident, mode)
 	})
 }
 
-func (a *API) setSecureBoot(w http.ResponseWriter, c *call) error {
-	return a.setFirmware(w, c, func(ident string, target any) error {
+func (hw *hardware) setSecureBoot(w http.ResponseWriter, c *call) error {
+	return hw.setFirmware(w, c, func(ident string, target any) error {
 		on, err := boolean("target", target)
 		if err != nil {
 			return err
@@ -30,12 +30,12 @@ func (a *API) setSecureBoot(w http.ResponseWriter, c *call) error {
 		if target == nil {
 			return invalid("The body needs \"target\": true or false.")
 		}
-		return a.Conductor.SetSecureBoot(c.Context(), ident, on)
+		return hw.con.SetSecureBoot(c.Context(), ident, on)
 	})
 }
 
 // setFirmware takes {"target": …} and hands it to set.
-func (a *API) setFirmware(w http.ResponseWriter, c *call, set func(ident string, target any) error) error {
+func (hw *hardware) setFirmware(w http.ResponseWriter, c *call, set func(ident string, target any) error) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (a *API) setFirmware(w http.ResponseWriter, c *call, set func(ident string,
 }
 
 // injectNMI interrupts the machine's processor, which makes most systems dump their memory.
-func (a *API) injectNMI(w http.ResponseWriter, c *call) error {
+func (hw *hardware) injectNMI(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (a *API) injectNMI(w http.ResponseWriter, c *call) error {
 	if err := only(body); err != nil {
 		return err
 	}
-	if err := a.Conductor.InjectNMI(c.Context(), ident); err != nil {
+	if err := hw.con.InjectNMI(c.Context(), ident); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -77,12 +77,12 @@ func (a *API) injectNMI(w http.ResponseWriter, c *call) error {
 // what cannot be done is refused in the words for that, and not as a path that nobody knows.
 
 // nothing answers a list of the node's under key: there is none.
-func (a *API) nothing(key string, args ...string) handler {
+func (hw *hardware) nothing(key string, args ...string) handler {
 	return func(w http.ResponseWriter, c *call) error {
 		if _, err := c.query(args...); err != nil {
 			return err
 		}
-		if _, err := a.node(c); err != nil {
+		if _, err := hw.node(c); err != nil {
 			return err
 		}
 		writeJSON(w, http.StatusOK, map[string]any{key: []any{}})
@@ -91,14 +91,14 @@ func (a *API) nothing(key string, args ...string) handler {
 }
 
 // unsupported refuses what the node's hardware cannot do.
-func (a *API) unsupported(what string) handler {
+func (hw *hardware) unsupported(what string) handler {
 	return func(_ http.ResponseWriter, c *call) error {
 		if c.Method == http.MethodPut || c.Method == http.MethodPost {
 			if _, err := decodeObject(c.body); err != nil {
 				return err
 			}
 		}
-		n, err := a.node(c)
+		n, err := hw.node(c)
 		if err != nil {
 			return err
 		}
@@ -107,15 +107,15 @@ func (a *API) unsupported(what string) handler {
 }
 
 // noVendorMethods answers which methods of its own the hardware of a node, or of a hardware type, has: none.
-func (a *API) noVendorMethods(w http.ResponseWriter, c *call) error {
+func (sv *services) noVendorMethods(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
 	if name := c.PathValue("name"); name != "" {
-		if _, err := a.Conductor.Driver(c.Context(), name); err != nil {
+		if _, err := sv.con.Driver(c.Context(), name); err != nil {
 			return err
 		}
-	} else if _, err := a.node(c); err != nil {
+	} else if _, err := sv.node(c); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]any{})
@@ -123,15 +123,15 @@ func (a *API) noVendorMethods(w http.ResponseWriter, c *call) error {
 }
 
 // showVirtualMedia is newer than changing them.
-func (a *API) showVirtualMedia(w http.ResponseWriter, c *call) error {
+func (hw *hardware) showVirtualMedia(w http.ResponseWriter, c *call) error {
 	if c.version < mediaListed {
 		return node.Errorf(node.NotFound, "The resource could not be found.")
 	}
-	return a.unsupported("get_virtual_media")(w, c)
+	return hw.unsupported("get_virtual_media")(w, c)
 }
 
-func (a *API) showBIOSSetting(_ http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (hw *hardware) showBIOSSetting(_ http.ResponseWriter, c *call) error {
+	n, err := hw.node(c)
 	if err != nil {
 		return err
 	}
@@ -139,15 +139,16 @@ func (a *API) showBIOSSetting(_ http.ResponseWriter, c *call) error {
 }
 
 // listChildren names the nodes whose parent_node the node is.
-func (a *API) listChildren(w http.ResponseWriter, c *call) error {
+func (ns *nodes) listChildren(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	n, err := a.node(c)
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	nodes, err := a.Reader.Nodes(c.Context(), node.NodeFilter{ParentNode: n.UUID, IncludeChildren: true}, node.Page{Hot: true, Limit: a.MaxLimit})
+	f := node.NodeFilter{ParentNode: n.UUID, IncludeChildren: true}
+	nodes, err := ns.read.Nodes(c.Context(), f, node.Page{Hot: true, Limit: c.maxLimit})
 	if err != nil {
 		return err
 	}
@@ -166,11 +167,11 @@ func (a *API) listChildren(w http.ResponseWriter, c *call) error {
 const noShard = "None"
 
 // listShards counts the nodes of each shard, the largest first.
-func (a *API) listShards(w http.ResponseWriter, c *call) error {
+func (sv *services) listShards(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	shards, err := a.Reader.Shards(c.Context())
+	shards, err := sv.read.Shards(c.Context())
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestWhoIsTakenForAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(Config{Conductor: w, Reader: w, Kinds: w.kinds(), PublicEndpoint: proxied, Pages: pages})
+	a, err := New(Config{Conductor: conductorOf(w), Reader: w, Kinds: w.kinds(), PublicEndpoint: proxied, Pages: pages})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 
 type chassisKind = records[node.Chassis, node.All]
 
-func chassis(kept Records[node.Chassis, node.All]) *chassisKind {
-	return chassisKind{
+func chassis(kept Records[node.Chassis, node.All], nodes *nodes) *chassisKind {
+	k := chassisKind{
 		name: "chassis", noun: "chassis", path: []string{"chassis"}, kept: kept, named: byUUID, inDetail: true,
 		head:  func(c *node.Chassis) head { return head{&c.UUID, c.CreatedAt, c.UpdatedAt, c.Unreadable} },
 		short: []string{"uuid", "description", "links"}, unsorted: []string{"extra", "nodes"},
@@ -25,18 +25,20 @@ func chassis(kept Records[node.Chassis, node.All]) *chassisKind {
 			return []any{v.call.links("chassis", v.it.UUID, "nodes")}
 		}},
 	}...)
+	k.more = nodes.inChassis(k)
+	return k
 }
 
-// chassisNodes are the routes of the nodes in a chassis.
-func (a *API) chassisNodes(k *chassisKind) []route {
+// inChassis are the routes of the nodes in a chassis.
+func (ns *nodes) inChassis(k *chassisKind) []route {
 	return []route{
-		{pattern: "GET /v1/chassis/{uuid}/nodes", serve: a.listChassisNodes(k, false)},
-		{pattern: "GET /v1/chassis/{uuid}/nodes/detail", serve: a.listChassisNodes(k, true)},
+		{pattern: "GET /v1/chassis/{uuid}/nodes", serve: ns.listChassisNodes(k, false)},
+		{pattern: "GET /v1/chassis/{uuid}/nodes/detail", serve: ns.listChassisNodes(k, true)},
 	}
 }
 
 // listChassisNodes is the list of nodes with a filter; the next page is that list's.
-func (a *API) listChassisNodes(of *chassisKind, whole bool) handler {
+func (ns *nodes) listChassisNodes(of *chassisKind, whole bool) handler {
 	return func(w http.ResponseWriter, c *call) error {
 		allowed := slices.Concat(paging, []string{"fields", "detail"})
 		if whole {
@@ -60,11 +62,11 @@ func (a *API) listChassisNodes(of *chassisKind, whole bool) handler {
 		}
 		q.Set("chassis_uuid", x.UUID)
 		if whole {
-			return a.writeNodes(w, c, q, nil, "detail")
+			return ns.writeNodes(w, c, q, nil, "detail")
 		}
 		if fields == nil && !detail {
 			fields = nodeListFields
 		}
-		return a.writeNodes(w, c, q, fields)
+		return ns.writeNodes(w, c, q, fields)
 	}
 }

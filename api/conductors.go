@@ -31,14 +31,14 @@ var conductorColumns = []column[*conductorView]{
 
 var conductorListFields = []string{"hostname", "conductor_group", "alive", "links"}
 
-func (a *API) conductors(c *call) ([]*conductorView, error) {
-	types, err := a.Conductor.Drivers(c.Context())
+func (sv *services) conductors(c *call) ([]*conductorView, error) {
+	types, err := sv.con.Drivers(c.Context())
 	if err != nil {
 		return nil, err
 	}
 	hosts := map[string]*conductorView{}
 	for _, d := range types {
-		for _, h := range a.hosted(d).Hosts {
+		for _, h := range sv.hosted(d).Hosts {
 			if hosts[h] == nil {
 				hosts[h] = &conductorView{host: h, call: c}
 			}
@@ -54,7 +54,7 @@ func (a *API) conductors(c *call) ([]*conductorView, error) {
 }
 
 // listConductors takes the arguments of every list; the marker is a host's name.
-func (a *API) listConductors(w http.ResponseWriter, c *call) error {
+func (sv *services) listConductors(w http.ResponseWriter, c *call) error {
 	q, err := c.query(slices.Concat(paging, []string{"fields", "detail"})...)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (a *API) listConductors(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	views, err := a.conductors(c)
+	views, err := sv.conductors(c)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func conductorNotFound(host string) error {
 	return node.Errorf(node.NotFound, "Conductor %s could not be found.", host)
 }
 
-func (a *API) showConductor(w http.ResponseWriter, c *call) error {
+func (sv *services) showConductor(w http.ResponseWriter, c *call) error {
 	q, err := c.query("fields")
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (a *API) showConductor(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	views, err := a.conductors(c)
+	views, err := sv.conductors(c)
 	if err != nil {
 		return err
 	}

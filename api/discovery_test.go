@@ -35,7 +35,7 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1,
 		Discovery: conductor.Discovery{Driver: hardwareType, Inspect: "agent"}})
-	a, err := New(Config{Conductor: c, Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
+	a, err := New(Config{Conductor: conductorOf(c), Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
 		PublicEndpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,30 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
 	"github.com/billet-metal/billet/node"
 )
+
+// HardwareTypes are what nodes may be made of.
+type HardwareTypes interface {
+	// Drivers lists them; Driver describes one (NotFound).
+	Drivers(ctx context.Context) ([]node.DriverInfo, error)
+	Driver(ctx context.Context, name string) (node.DriverInfo, error)
+	// LogicalDiskProperties describes the logical disks that a type builds (NotFound).
+	LogicalDiskProperties(ctx context.Context, driver string) (map[string]string, error)
+}
+
+// services are the calls about the service itself.
+type services struct {
+	finder
+	read  Reader
+	con   HardwareTypes
+	host  string
+	roots []root
+}
 
 // driverView is a hardware type as one request sees it.
 type driverView struct {
@@ -43,7 +62,7 @@ func listOrEmpty(s []string) []string {
 	return s
 }
 
-func (a *API) listDrivers(w http.ResponseWriter, c *call) error {
+func (sv *services) listDrivers(w http.ResponseWriter, c *call) error {
 	q, err := c.query("type", "detail", "fields")
 	if err != nil {
 		return err
@@ -69,11 +88,11 @@ func (a *API) listDrivers(w http.ResponseWriter, c *call) error {
 	if fields == nil && (detail == nil || !*detail) {
 		fields = driverListFields
 	}
-	return a.writeDrivers(w, c, q.Get("type"), fields)
+	return sv.writeDrivers(w, c, q.Get("type"), fields)
 }
 
-func (a *API) writeDrivers(w http.ResponseWriter, c *call, kind string, fields []string) error {
-	drivers, err := a.Conductor.Drivers(c.Context())
+func (sv *services) writeDrivers(w http.ResponseWriter, c *call, kind string, fields []string) error {
+	drivers, err := sv.con.Drivers(c.Context())
 	if err != nil {
 		return err
 	}
@@ -81,7 +100,7 @@ func (a *API) writeDrivers(w http.ResponseWriter, c *call, kind string, fields [
 	items := []map[string]any{}
 	for _, d := range drivers {
 		if kind == "" || kind == d.Type {
-			items = append(items, render(cols, &driverView{a.hosted(d), c}))
+			items = append(items, render(cols, &driverView{sv.hosted(d), c}))
 		}
 	}
 	writeJSON(w, http.StatusOK, collection("drivers", items, nil))
@@ -89,14 +108,14 @@ func (a *API) writeDrivers(w http.ResponseWriter, c *call, kind string, fields [
 }
 
 // hosted fills in this host for a conductor that does not say where it runs.
-func (a *API) hosted(d node.DriverInfo) node.DriverInfo {
-	if len(d.Hosts) == 0 && a.Host != "" {
-		d.Hosts = []string{a.Host}
+func (sv *services) hosted(d node.DriverInfo) node.DriverInfo {
+	if len(d.Hosts) == 0 && sv.host != "" {
+		d.Hosts = []string{sv.host}
 	}
 	return d
 }
 
-func (a *API) showDriver(w http.ResponseWriter, c *call) error {
+func (sv *services) showDriver(w http.ResponseWriter, c *call) error {
 	q, err := c.query("fields")
 	if err != nil {
 		return err
@@ -105,18 +124,18 @@ func (a *API) showDriver(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	d, err := a.Conductor.Driver(c.Context(), c.PathValue("name"))
+	d, err := sv.con.Driver(c.Context(), c.PathValue("name"))
 	if err != nil {
 		return err
 	}
 	cols := shown(driverColumns, "driver", c.version, fields)
-	writeJSON(w, http.StatusOK, render(cols, &driverView{a.hosted(d), c}))
+	writeJSON(w, http.StatusOK, render(cols, &driverView{sv.hosted(d), c}))
 	return nil
 }
 
 // showDriverProperties maps each driver_info key to its help.
-func (a *API) showDriverProperties(w http.ResponseWriter, c *call) error {
-	d, err := a.Conductor.Driver(c.Context(), c.PathValue("name"))
+func (sv *services) showDriverProperties(w http.ResponseWriter, c *call) error {
+	d, err := sv.con.Driver(c.Context(), c.PathValue("name"))
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ type (
 	}
 	updated struct {
 		Ident string
-		UpdateOptions
+		node.UpdateOptions
 	}
 	progressed struct {
 		Ident, Token string
@@ -101,7 +101,7 @@ func (w *world) CreateNode(_ context.Context, n *node.Node) (*node.Node, error) 
 	return n, nil
 }
 
-func (w *world) UpdateNode(ctx context.Context, ident string, opts UpdateOptions, change func(*node.Node) error) (*node.Node, error) {
+func (w *world) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions, change func(*node.Node) error) (*node.Node, error) {
 	if err := w.did(updated{ident, opts}); err != nil {
 		return nil, err
 	}
@@ -264,6 +264,21 @@ func (r fakeRecords[T, F]) Save(ctx context.Context, x *T) error { return r.save
 func (r fakeRecords[T, F]) Delete(ctx context.Context, uuid string) error { return r.delete(ctx, uuid) }
 
 func (r fakeRecords[T, F]) DeleteAll(ctx context.Context) error { return r.deleteAll(ctx) }
+
+// conductorOf is a conductor that is all parts in one.
+func conductorOf(c interface {
+	NodeChanger
+	VIFChanger
+	Hardware
+	HardwareTypes
+	Machines
+	PortChanger
+	PortgroupChanger
+	VolumeChanger
+	AllocationChanger
+}) Conductor {
+	return Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c}
+}
 
 func (w *world) kinds() Kinds {
 	return Kinds{

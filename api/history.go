@@ -32,7 +32,7 @@ var historyColumns = []column[*eventView]{
 
 var historyListFields = []string{"uuid", "created_at", "severity", "event_type", "event", "links"}
 
-func (a *API) listHistory(w http.ResponseWriter, c *call) error {
+func (ns *nodes) listHistory(w http.ResponseWriter, c *call) error {
 	q, err := c.query("limit", "marker", "sort_key", "sort_dir", "detail")
 	if err != nil {
 		return err
@@ -42,22 +42,22 @@ func (a *API) listHistory(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if detail != nil && *detail {
-		return a.writeHistory(w, c, q, nil)
+		return ns.writeHistory(w, c, q, nil)
 	}
-	return a.writeHistory(w, c, q, historyListFields)
+	return ns.writeHistory(w, c, q, historyListFields)
 }
 
 // listHistoryInDetail is where python-ironicclient looks for the long list.
-func (a *API) listHistoryInDetail(w http.ResponseWriter, c *call) error {
+func (ns *nodes) listHistoryInDetail(w http.ResponseWriter, c *call) error {
 	q, err := c.query(paging...)
 	if err != nil {
 		return err
 	}
-	return a.writeHistory(w, c, q, nil, "detail")
+	return ns.writeHistory(w, c, q, nil, "detail")
 }
 
 // writeHistory answers a list; nil fields means whole events. More is the rest of the list's path.
-func (a *API) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
+func (ns *nodes) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
 	p, err := c.page(q, func(key string) error {
 		if key != "created_at" {
 			return badSortKey(key)
@@ -67,11 +67,11 @@ func (a *API) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields 
 	if err != nil {
 		return err
 	}
-	n, err := a.node(c)
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	events, err := a.Reader.History(c.Context(), n.UUID, p)
+	events, err := ns.read.History(c.Context(), n.UUID, p)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func (a *API) writeHistory(w http.ResponseWriter, c *call, q url.Values, fields 
 	return nil
 }
 
-func (a *API) showHistoryEvent(w http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (ns *nodes) showHistoryEvent(w http.ResponseWriter, c *call) error {
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	e, err := a.Reader.HistoryEvent(c.Context(), n.UUID, c.PathValue("event"))
+	e, err := ns.read.HistoryEvent(c.Context(), n.UUID, c.PathValue("event"))
 	if err != nil {
 		return err
 	}

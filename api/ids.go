@@ -79,8 +79,8 @@ func namesBelowNodes(routes []route) (names []string) {
 }
 
 // checkNodeName is what is wrong with a new name of a node besides its form.
-func (a *API) checkNodeName(v version, name string) error {
-	if slices.Contains(a.reserved, name) {
+func (ns *nodes) checkNodeName(v version, name string) error {
+	if slices.Contains(ns.reserved, name) {
 		return invalid("Cannot use %q as the name of a node: the API has a path of that name.", name)
 	}
 	return checkNameIn(v, name)

@@ -2,12 +2,12 @@ package api
 
 import "net/http"
 
-func (a *API) showInventory(w http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (ns *nodes) showInventory(w http.ResponseWriter, c *call) error {
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	inv, err := a.Reader.Inventory(c.Context(), n.UUID)
+	inv, err := ns.read.Inventory(c.Context(), n.UUID)
 	if err != nil {
 		return err
 	}

@@ -28,19 +28,14 @@ type Kinds struct {
 	InspectionRules  Rules
 }
 
-func (k Kinds) whole() bool {
-	return k.Ports != nil && k.Portgroups != nil && k.VolumeConnectors != nil && k.VolumeTargets != nil && k.Allocations != nil &&
-		k.Chassis != nil && k.DeployTemplates != nil && k.InspectionRules != nil
-}
-
 // kinds are all kinds of records, each with its routes.
 func (a *API) kinds() []kind {
-	groups := portgroups(a.finder, a.Portgroups, a.Conductor)
-	chassis := chassis(a.Kinds.Chassis)
-	chassis.more = a.chassisNodes(chassis)
+	find, con := a.nodes.finder, a.Conductor
+	groups := portgroups(find, a.Portgroups, con.Portgroups)
 	return []kind{
-		ports(a.finder, a.Ports, a.Conductor, groups), groups,
-		volumeConnectors(a.finder, a.VolumeConnectors, a.Conductor), volumeTargets(a.finder, a.VolumeTargets, a.Conductor),
-		allocations(a.finder, a.Allocations, a.Conductor), chassis, deployTemplates(a.DeployTemplates), inspectionRules(a.InspectionRules),
+		groups, ports(find, a.Ports, con.Ports, groups),
+		volumeConnectors(find, a.VolumeConnectors, con.Volumes), volumeTargets(find, a.VolumeTargets, con.Volumes),
+		allocations(find, a.Allocations, con.Allocations), chassis(a.Chassis, a.nodes),
+		deployTemplates(a.DeployTemplates), inspectionRules(a.InspectionRules),
 	}
 }

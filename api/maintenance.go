@@ -6,9 +6,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-var maintenanceFields = UpdateOptions{AnyState: true, Fields: []string{"maintenance", "maintenance_reason"}}
+var maintenanceFields = node.UpdateOptions{AnyState: true, Fields: []string{"maintenance", "maintenance_reason"}}
 
-func (a *API) setMaintenance(w http.ResponseWriter, c *call) error {
+func (ns *nodes) setMaintenance(w http.ResponseWriter, c *call) error {
 	body, err := decodeObject(c.body)
 	if err != nil {
 		return err
@@ -20,22 +20,22 @@ func (a *API) setMaintenance(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.changeMaintenance(w, c, func(n *node.Node) error {
+	return ns.changeMaintenance(w, c, func(n *node.Node) error {
 		n.Maintenance, n.MaintenanceReason = true, reason
 		return nil
 	})
 }
 
-func (a *API) unsetMaintenance(w http.ResponseWriter, c *call) error {
-	return a.changeMaintenance(w, c, func(n *node.Node) error { return setMaintenanceFlag(n, false) })
+func (ns *nodes) unsetMaintenance(w http.ResponseWriter, c *call) error {
+	return ns.changeMaintenance(w, c, func(n *node.Node) error { return setMaintenanceFlag(n, false) })
 }
 
-func (a *API) changeMaintenance(w http.ResponseWriter, c *call, change func(*node.Node) error) error {
+func (ns *nodes) changeMaintenance(w http.ResponseWriter, c *call, change func(*node.Node) error) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
 	}
-	if _, err := a.Conductor.UpdateNode(c.Context(), ident, maintenanceFields, change); err != nil {
+	if _, err := ns.con.UpdateNode(c.Context(), ident, maintenanceFields, change); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -6,12 +6,12 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func (a *API) showBootDevice(w http.ResponseWriter, c *call) error {
+func (hw *hardware) showBootDevice(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
 	}
-	d, err := a.Conductor.BootDevice(c.Context(), ident)
+	d, err := hw.con.BootDevice(c.Context(), ident)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (a *API) showBootDevice(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (a *API) setBootDevice(w http.ResponseWriter, c *call) error {
+func (hw *hardware) setBootDevice(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -43,19 +43,19 @@ func (a *API) setBootDevice(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Conductor.SetBootDevice(c.Context(), ident, node.BootDevice{Device: device, Persistent: persistent}); err != nil {
+	if err := hw.con.SetBootDevice(c.Context(), ident, node.BootDevice{Device: device, Persistent: persistent}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (a *API) listBootDevices(w http.ResponseWriter, c *call) error {
+func (hw *hardware) listBootDevices(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
 	}
-	devices, err := a.Conductor.BootDevices(c.Context(), ident)
+	devices, err := hw.con.BootDevices(c.Context(), ident)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ var nodeFilters = []string{
 }
 
 // nodeFilter reads the filters of a list; a filter newer than the version is a 406.
-func (a *API) nodeFilter(c *call, q url.Values) (node.NodeFilter, error) {
+func (ns *nodes) nodeFilter(c *call, q url.Values) (node.NodeFilter, error) {
 	for _, key := range nodeFilters {
 		if q.Has(key) {
 			if err := c.version.needsFilter("node", key); err != nil {
@@ -39,14 +39,14 @@ func (a *API) nodeFilter(c *call, q url.Values) (node.NodeFilter, error) {
 		}
 		*b.to = v
 	}
-	err := a.checkedFilter(c, q, &f)
+	err := ns.checkedFilter(c, q, &f)
 	return f, err
 }
 
 var faults = []node.Fault{node.PowerFailure, node.CleanFailure, node.RescueAbortFailure, node.ServiceFailure}
 
 // checkedFilter adds the filters whose values have a form of their own.
-func (a *API) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
+func (ns *nodes) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	if f.State != "" && !slices.Contains(node.States, f.State) {
 		return invalid("Provision state %q is not valid. Valid states are: %s", f.State, joinWords(node.States))
 	}
@@ -76,18 +76,18 @@ func (a *API) checkedFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	if q.Get("shard") != "" {
 		f.Shards = strings.Split(q.Get("shard"), ",")
 	}
-	return a.familyFilter(c, q, f)
+	return ns.familyFilter(c, q, f)
 }
 
 // familyFilter: a list hides nodes that have a parent unless it is asked for them.
-func (a *API) familyFilter(c *call, q url.Values, f *node.NodeFilter) error {
+func (ns *nodes) familyFilter(c *call, q url.Values, f *node.NodeFilter) error {
 	include, err := boolArg(q, "include_children")
 	if err != nil {
 		return err
 	}
 	f.IncludeChildren = include != nil && *include
 	if parent := q.Get("parent_node"); parent != "" {
-		n, err := a.named(c, parent)
+		n, err := ns.named(c, parent)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -9,8 +10,14 @@ import (
 // nodeView is a node as one request sees it.
 type nodeView struct {
 	*node.Node
-	api  *API
+	in   nodeViews
 	call *call
+}
+
+// nodeViews shows nodes.
+type nodeViews struct {
+	host  string // their conductor
+	clock func() time.Time
 }
 
 type nodeColumn = column[*nodeView]
@@ -45,7 +52,7 @@ var nodeColumns = slices.Concat([]nodeColumn{
 	{"fault", func(n *nodeView) any { return orNull(n.Fault) }},
 	{"last_error", func(n *nodeView) any { return orNull(n.Trouble()) }},
 	{"reservation", (*nodeView).reservation},
-	{"conductor", func(n *nodeView) any { return orNull(n.api.Host) }},
+	{"conductor", func(n *nodeView) any { return orNull(n.in.host) }},
 	{"conductor_group", func(n *nodeView) any { return n.ConductorGroup }},
 	{"clean_step", func(n *nodeView) any { return n.step(node.FlowClean, node.FlowDelete) }},
 	{"deploy_step", func(n *nodeView) any { return n.step(node.FlowDeploy) }},
@@ -94,11 +101,11 @@ var fullNode = slices.Concat(nodeColumns, nodeSubresources)
 var nodeListFields = []string{"uuid", "name", "instance_uuid", "power_state", "provision_state", "maintenance", "links"}
 
 // nodeJSON is one node; nil fields means the whole of it.
-func (a *API) nodeJSON(c *call, n *node.Node, fields []string) map[string]any {
-	return a.nodesJSON(c, []*node.Node{n}, fields)[0]
+func (v nodeViews) nodeJSON(c *call, n *node.Node, fields []string) map[string]any {
+	return v.nodesJSON(c, []*node.Node{n}, fields)[0]
 }
 
-func (a *API) nodesJSON(c *call, nodes []*node.Node, fields []string) []map[string]any {
+func (v nodeViews) nodesJSON(c *call, nodes []*node.Node, fields []string) []map[string]any {
 	all := nodeColumns
 	if fields == nil {
 		all = fullNode
@@ -106,7 +113,7 @@ func (a *API) nodesJSON(c *call, nodes []*node.Node, fields []string) []map[stri
 	cols := shown(all, "node", c.version, fields)
 	out := make([]map[string]any, len(nodes))
 	for i, n := range nodes {
-		out[i] = render(cols, &nodeView{n, a, c})
+		out[i] = render(cols, &nodeView{n, v, c})
 	}
 	return out
 }
@@ -122,7 +129,7 @@ func (n *nodeView) provisionState() any {
 }
 
 func (n *nodeView) reservation() any {
-	if !n.Lease.Held(n.api.Clock()) {
+	if !n.Lease.Held(n.in.clock()) {
 		return nil
 	}
 	return n.Lease.Holder

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/billet-metal/billet/node"
@@ -69,4 +70,70 @@ func (n *nodeView) own(field string) any {
 	}
 	i := slices.IndexFunc(nodeColumns, func(c nodeColumn) bool { return c.name == field })
 	return nodeColumns[i].get(n)
+}
+
+func (ns *nodes) patchNode(w http.ResponseWriter, c *call) error {
+	reset, ops, err := ns.readNodePatch(c)
+	if err != nil {
+		return err
+	}
+	ident, err := c.ident()
+	if err != nil {
+		return err
+	}
+	opts := node.UpdateOptions{
+		ResetInterfaces:     reset,
+		OnlyRemovesInstance: len(ops) == 1 && ops[0].Op == "remove" && ops[0].Path == "/instance_uuid",
+		KnowsInspectWait:    c.version >= inspectWaitShown,
+		Fields:              touched(ops),
+	}
+	n, err := ns.con.UpdateNode(c.Context(), ident, opts, func(n *node.Node) error {
+		if err := applyNodePatch(n, ops); err != nil {
+			return err
+		}
+		if slices.Contains(opts.Fields, "name") {
+			if err := ns.checkNodeName(c.version, n.Name); err != nil {
+				return err
+			}
+		}
+		if !slices.Contains(opts.Fields, "parent_node") { // its parent may have been deleted since
+			return nil
+		}
+		return ns.resolveParent(c.Context(), n)
+	})
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, ns.nodeJSON(c, n, nil))
+	return nil
+}
+
+func (ns *nodes) readNodePatch(c *call) (reset bool, ops []patchOp, err error) {
+	q, err := c.query("reset_interfaces")
+	if err != nil {
+		return false, nil, err
+	}
+	if q.Has("reset_interfaces") {
+		if err := c.version.needs(firstOf("node?reset_interfaces"), "the query argument 'reset_interfaces'"); err != nil {
+			return false, nil, err
+		}
+	}
+	b, err := boolArg(q, "reset_interfaces")
+	if err != nil {
+		return false, nil, err
+	}
+	ops, err = decodePatch(c.body, nodePatchRules(c.version))
+	if err != nil {
+		return false, nil, err
+	}
+	if slices.ContainsFunc(ops, leavesChassis) {
+		if err := c.version.needs(leavingChassis, "taking a node out of its chassis"); err != nil {
+			return false, nil, err
+		}
+	}
+	reset = b != nil && *b
+	if reset && !slices.Contains(touched(ops), "driver") {
+		return false, nil, invalid("The reset_interfaces parameter can only be used when changing the node's driver.")
+	}
+	return reset, ops, nil
 }

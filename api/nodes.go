@@ -5,9 +5,48 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
+
+// NodeChanger carries out what changes nodes. Everything it refuses comes back before the work starts, as a *node.Err whose kind is
+// the status; what the machine gets wrong later is the node's last_error. Idents are UUIDs or names.
+type NodeChanger interface {
+	CreateNode(ctx context.Context, n *node.Node) (*node.Node, error)
+	// UpdateNode takes the lease, lets change edit a copy, checks the field rules that depend on
+	// the node's state, saves and lets go. resetInterfaces is PATCH ?reset_interfaces=true.
+	UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions, change func(*node.Node) error) (*node.Node, error)
+	DeleteNode(ctx context.Context, ident string) error
+	Provision(ctx context.Context, ident string, req node.ProvisionRequest) error
+	Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error)
+	// Why says what is known of a node's machine: of the flow under way and of its last failure, each nil for none.
+	Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error)
+}
+
+// Reader answers what needs no lease. Reads never lock.
+type Reader interface {
+	Node(ctx context.Context, ident string) (*node.Node, error)
+	Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error)
+	Shards(ctx context.Context) ([]node.Shard, error) // the largest first
+	History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error)
+	HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error)
+	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
+	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
+	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
+	Strangers(ctx context.Context) ([]node.BootEvent, error) // the newest event of each MAC that no node has
+}
+
+// nodes are the calls about nodes.
+type nodes struct {
+	finder
+	nodeViews
+	read     Reader
+	ports    Records[node.Port, node.PortFilter]
+	con      NodeChanger
+	wires    VIFChanger
+	reserved []string // names that no node may have: each would hide a path below it
+}
 
 // finder finds nodes by what clients call them.
 type finder struct {
@@ -42,7 +81,7 @@ func nodeIdent(c *call, ident string) (string, error) {
 
 func (c *call) ident() (string, error) { return nodeIdent(c, c.PathValue("ident")) }
 
-func (a *API) listNodes(w http.ResponseWriter, c *call) error {
+func (ns *nodes) listNodes(w http.ResponseWriter, c *call) error {
 	q, err := c.query(slices.Concat(paging, nodeFilters, []string{"fields", "detail"})...)
 	if err != nil {
 		return err
@@ -58,20 +97,20 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) error {
 	if fields == nil && !detail {
 		fields = nodeListFields
 	}
-	return a.writeNodes(w, c, q, fields)
+	return ns.writeNodes(w, c, q, fields)
 }
 
-func (a *API) listNodesInDetail(w http.ResponseWriter, c *call) error {
+func (ns *nodes) listNodesInDetail(w http.ResponseWriter, c *call) error {
 	q, err := c.query(slices.Concat(paging, nodeFilters)...)
 	if err != nil {
 		return err
 	}
-	return a.writeNodes(w, c, q, nil, "detail")
+	return ns.writeNodes(w, c, q, nil, "detail")
 }
 
 // writeNodes answers a list; nil fields means whole nodes. More is the rest of the list's path.
-func (a *API) writeNodes(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
-	f, err := a.nodeFilter(c, q)
+func (ns *nodes) writeNodes(w http.ResponseWriter, c *call, q url.Values, fields []string, more ...string) error {
+	f, err := ns.nodeFilter(c, q)
 	if err != nil {
 		return err
 	}
@@ -81,8 +120,8 @@ func (a *API) writeNodes(w http.ResponseWriter, c *call, q url.Values, fields []
 	}
 	p.Hot = fields != nil && !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(nodeListFields, f) })
 	var nodes []*node.Node
-	if host := q.Get("conductor"); host == "" || host == a.Host {
-		if nodes, err = a.Reader.Nodes(c.Context(), f, p); err != nil {
+	if host := q.Get("conductor"); host == "" || host == ns.host {
+		if nodes, err = ns.read.Nodes(c.Context(), f, p); err != nil {
 			return err
 		}
 	}
@@ -90,11 +129,11 @@ func (a *API) writeNodes(w http.ResponseWriter, c *call, q url.Values, fields []
 	if len(nodes) > 0 && f.InstanceUUID == "" { // one instance has one node
 		next = c.next(q, p, len(nodes), nodes[len(nodes)-1].UUID, append([]string{"nodes"}, more...)...)
 	}
-	writeJSON(w, http.StatusOK, collection("nodes", a.nodesJSON(c, nodes, fields), next))
+	writeJSON(w, http.StatusOK, collection("nodes", ns.nodesJSON(c, nodes, fields), next))
 	return nil
 }
 
-func (a *API) showNode(w http.ResponseWriter, c *call) error {
+func (ns *nodes) showNode(w http.ResponseWriter, c *call) error {
 	q, err := c.query("fields")
 	if err != nil {
 		return err
@@ -103,15 +142,15 @@ func (a *API) showNode(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	n, err := a.node(c)
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, a.nodeJSON(c, n, fields))
+	writeJSON(w, http.StatusOK, ns.nodeJSON(c, n, fields))
 	return nil
 }
 
-func (a *API) createNode(w http.ResponseWriter, c *call) error {
+func (ns *nodes) createNode(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
@@ -121,25 +160,25 @@ func (a *API) createNode(w http.ResponseWriter, c *call) error {
 	}
 	n, err := newNode(c.version, body)
 	if err == nil {
-		err = a.checkNodeName(c.version, n.Name)
+		err = ns.checkNodeName(c.version, n.Name)
 	}
 	if err != nil {
 		return err
 	}
-	if err := a.resolveParent(c.Context(), n); err != nil {
+	if err := ns.resolveParent(c.Context(), n); err != nil {
 		return err
 	}
-	created, err := a.Conductor.CreateNode(c.Context(), n)
+	created, err := ns.con.CreateNode(c.Context(), n)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Location", c.href("nodes", created.UUID))
-	writeJSON(w, http.StatusCreated, a.nodeJSON(c, created, nil))
+	writeJSON(w, http.StatusCreated, ns.nodeJSON(c, created, nil))
 	return nil
 }
 
 // resolveParent turns a parent's name into its UUID.
-func (a *API) resolveParent(ctx context.Context, n *node.Node) error {
+func (ns *nodes) resolveParent(ctx context.Context, n *node.Node) error {
 	if n.ParentNode == "" {
 		return nil
 	}
@@ -147,7 +186,7 @@ func (a *API) resolveParent(ctx context.Context, n *node.Node) error {
 	if isUUID(ident) {
 		ident = canonicalUUID(ident)
 	}
-	parent, err := a.Reader.Node(ctx, ident)
+	parent, err := ns.read.Node(ctx, ident)
 	switch {
 	case err != nil && node.KindOf(err) == node.NotFound:
 		return invalid("The parent node %q could not be found.", n.ParentNode)
@@ -157,16 +196,16 @@ func (a *API) resolveParent(ctx context.Context, n *node.Node) error {
 		return invalid("Node %s can not be its own parent.", n.UUID)
 	}
 	n.ParentNode = parent.UUID
-	return a.checkAncestors(ctx, n, parent)
+	return ns.checkAncestors(ctx, n, parent)
 }
 
 // checkAncestors refuses a parent that is a descendant of the node: lists would hide the whole circle.
-func (a *API) checkAncestors(ctx context.Context, n, parent *node.Node) error {
+func (ns *nodes) checkAncestors(ctx context.Context, n, parent *node.Node) error {
 	for range 1000 { // a circle that was there before must not hold this up for ever
 		if parent.ParentNode == "" {
 			return nil
 		}
-		next, err := a.Reader.Node(ctx, parent.ParentNode)
+		next, err := ns.read.Node(ctx, parent.ParentNode)
 		switch {
 		case node.KindOf(err) == node.NotFound && err != nil:
 			return nil
@@ -180,73 +219,7 @@ func (a *API) checkAncestors(ctx context.Context, n, parent *node.Node) error {
 	return nil
 }
 
-func (a *API) patchNode(w http.ResponseWriter, c *call) error {
-	reset, ops, err := a.readNodePatch(c)
-	if err != nil {
-		return err
-	}
-	ident, err := c.ident()
-	if err != nil {
-		return err
-	}
-	opts := UpdateOptions{
-		ResetInterfaces:     reset,
-		OnlyRemovesInstance: len(ops) == 1 && ops[0].Op == "remove" && ops[0].Path == "/instance_uuid",
-		KnowsInspectWait:    c.version >= inspectWaitShown,
-		Fields:              touched(ops),
-	}
-	n, err := a.Conductor.UpdateNode(c.Context(), ident, opts, func(n *node.Node) error {
-		if err := applyNodePatch(n, ops); err != nil {
-			return err
-		}
-		if slices.Contains(opts.Fields, "name") {
-			if err := a.checkNodeName(c.version, n.Name); err != nil {
-				return err
-			}
-		}
-		if !slices.Contains(opts.Fields, "parent_node") { // its parent may have been deleted since
-			return nil
-		}
-		return a.resolveParent(c.Context(), n)
-	})
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, a.nodeJSON(c, n, nil))
-	return nil
-}
-
-func (a *API) readNodePatch(c *call) (reset bool, ops []patchOp, err error) {
-	q, err := c.query("reset_interfaces")
-	if err != nil {
-		return false, nil, err
-	}
-	if q.Has("reset_interfaces") {
-		if err := c.version.needs(firstOf("node?reset_interfaces"), "the query argument 'reset_interfaces'"); err != nil {
-			return false, nil, err
-		}
-	}
-	b, err := boolArg(q, "reset_interfaces")
-	if err != nil {
-		return false, nil, err
-	}
-	ops, err = decodePatch(c.body, nodePatchRules(c.version))
-	if err != nil {
-		return false, nil, err
-	}
-	if slices.ContainsFunc(ops, leavesChassis) {
-		if err := c.version.needs(leavingChassis, "taking a node out of its chassis"); err != nil {
-			return false, nil, err
-		}
-	}
-	reset = b != nil && *b
-	if reset && !slices.Contains(touched(ops), "driver") {
-		return false, nil, invalid("The reset_interfaces parameter can only be used when changing the node's driver.")
-	}
-	return reset, ops, nil
-}
-
-func (a *API) deleteNode(w http.ResponseWriter, c *call) error {
+func (ns *nodes) deleteNode(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -254,7 +227,7 @@ func (a *API) deleteNode(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	if err := a.Conductor.DeleteNode(c.Context(), ident); err != nil {
+	if err := ns.con.DeleteNode(c.Context(), ident); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -117,12 +117,14 @@ func TestPatchRefusals(t *testing.T) {
 func TestPatchOptions(t *testing.T) {
 	for _, tt := range []struct {
 		version, path, patch string
-		want                 UpdateOptions
+		want                 node.UpdateOptions
 	}{
-		{"1.38", "", `[{"op":"remove","path":"/instance_uuid"}]`, UpdateOptions{OnlyRemovesInstance: true, Fields: []string{"instance_uuid"}}},
+		{"1.38", "", `[{"op":"remove","path":"/instance_uuid"}]`,
+			node.UpdateOptions{OnlyRemovesInstance: true, Fields: []string{"instance_uuid"}}},
 		{"1.39", "", `[{"op":"remove","path":"/instance_uuid"},{"op":"add","path":"/extra/a","value":1},{"op":"add","path":"/extra/b","value":1}]`,
-			UpdateOptions{KnowsInspectWait: true, Fields: []string{"instance_uuid", "extra"}}},
-		{"1.45", "?reset_interfaces=true", `[{"op":"replace","path":"/driver","value":"x"}]`, UpdateOptions{KnowsInspectWait: true, ResetInterfaces: true, Fields: []string{"driver"}}},
+			node.UpdateOptions{KnowsInspectWait: true, Fields: []string{"instance_uuid", "extra"}}},
+		{"1.45", "?reset_interfaces=true", `[{"op":"replace","path":"/driver","value":"x"}]`,
+			node.UpdateOptions{KnowsInspectWait: true, ResetInterfaces: true, Fields: []string{"driver"}}},
 	} {
 		s := newServer(t)
 		if resp, body := s.ask(tt.version, "PATCH", "/v1/nodes/rack1-u7"+tt.path, tt.patch); resp.StatusCode != 200 {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strings"
@@ -9,7 +10,27 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func (a *API) setPower(w http.ResponseWriter, c *call) error {
+// Hardware speaks with the machine of a node, by the node's interfaces.
+type Hardware interface {
+	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error
+	SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error
+	BootDevice(ctx context.Context, ident string) (node.BootDevice, error)
+	BootDevices(ctx context.Context, ident string) ([]string, error)
+	SetBootMode(ctx context.Context, ident, mode string) error // "bios" or "uefi"
+	SetSecureBoot(ctx context.Context, ident string, on bool) error
+	InjectNMI(ctx context.Context, ident string) error
+	// SetTargetRAIDConfig keeps a RAID configuration that the node's raid interface takes (Invalid, or
+	// NotFound when it builds none).
+	SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error
+}
+
+// hardware are the calls that reach a node's machine.
+type hardware struct {
+	finder
+	con Hardware
+}
+
+func (hw *hardware) setPower(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -29,7 +50,7 @@ func (a *API) setPower(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Conductor.SetPower(c.Context(), ident, target, timeout); err != nil {
+	if err := hw.con.SetPower(c.Context(), ident, target, timeout); err != nil {
 		return err
 	}
 	return accepted(w, c, ident)

@@ -16,7 +16,7 @@ import (
 const recentBoot = 15 * time.Minute
 
 // takeProgress is how an agent tells how far its command is.
-func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
+func (ms *machines) takeProgress(w http.ResponseWriter, c *call) error {
 	var p wire.Progress
 	if err := unmarshal(c.body, &p); err != nil {
 		return invalid("The body is not a progress report: %s.", err)
@@ -28,8 +28,8 @@ func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
 	for _, d := range p.Disks[:min(len(p.Disks), mostDisks)] {
 		disks = append(disks, node.DiskProgress{Name: brief(d.Name), Serial: brief(d.Serial), What: brief(d.What), Done: max(d.Done, 0), Total: max(d.Total, 0)})
 	}
-	err := a.Conductor.AgentProgress(c.Context(), c.PathValue("ident"), p.AgentToken, node.Progress{
-		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, Disks: disks, At: a.Clock(),
+	err := ms.con.AgentProgress(c.Context(), c.PathValue("ident"), p.AgentToken, node.Progress{
+		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, Disks: disks, At: ms.clock(),
 	})
 	if err != nil {
 		return err
@@ -40,16 +40,16 @@ func (a *API) takeProgress(w http.ResponseWriter, c *call) error {
 
 // showProgress tells people what a node is doing: its steps with times, the bytes of the step under
 // way, and what the boot services saw of the machine.
-func (a *API) showProgress(w http.ResponseWriter, c *call) error {
-	n, err := a.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+func (ns *nodes) showProgress(w http.ResponseWriter, c *call) error {
+	n, err := ns.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
 	if err != nil {
 		return err
 	}
-	p, err := a.Reader.Progress(c.Context(), n.UUID)
+	p, err := ns.read.Progress(c.Context(), n.UUID)
 	if err != nil {
 		return err
 	}
-	events, err := a.bootEvents(c, n)
+	events, err := ns.bootEvents(c, n)
 	if err != nil {
 		return err
 	}
@@ -107,8 +107,8 @@ func brief(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), longestWords)], "")
 }
 
-func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
-	ports, err := a.Ports.List(c.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+func (ns *nodes) bootEvents(c *call, n *node.Node) (any, error) {
+	ports, err := ns.ports.List(c.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +121,11 @@ func (a *API) bootEvents(c *call, n *node.Node) (any, error) {
 		return out, nil
 	}
 	slices.Sort(macs)
-	from := a.Clock().Add(-recentBoot)
+	from := ns.clock().Add(-recentBoot)
 	if n.Plan != nil {
 		from = n.Plan.StartedAt
 	}
-	events, err := a.Reader.BootEvents(c.Context(), macs, from)
+	events, err := ns.read.BootEvents(c.Context(), macs, from)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ var provisionKeys = []string{
 	"target", "configdrive", "clean_steps", "deploy_steps", "service_steps", "rescue_password", "disable_ramdisk", "runbook",
 }
 
-func (a *API) provision(w http.ResponseWriter, c *call) error {
+func (ns *nodes) provision(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (a *API) provision(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if req.Event == node.EventAbort {
-		n, err := a.Reader.Node(c.Context(), ident)
+		n, err := ns.read.Node(c.Context(), ident)
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (a *API) provision(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	if err := a.Conductor.Provision(c.Context(), ident, req); err != nil {
+	if err := ns.con.Provision(c.Context(), ident, req); err != nil {
 		return err
 	}
 	return accepted(w, c, ident)

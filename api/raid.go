@@ -4,7 +4,7 @@ import "net/http"
 
 // setTargetRAIDConfig keeps what RAID a node is to have. The body is the configuration itself; an empty
 // object takes it back.
-func (a *API) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
+func (hw *hardware) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -16,7 +16,7 @@ func (a *API) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Conductor.SetTargetRAIDConfig(c.Context(), ident, config); err != nil {
+	if err := hw.con.SetTargetRAIDConfig(c.Context(), ident, config); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -24,11 +24,11 @@ func (a *API) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
 }
 
 // showLogicalDiskProperties maps each key of a logical disk to its help.
-func (a *API) showLogicalDiskProperties(w http.ResponseWriter, c *call) error {
+func (sv *services) showLogicalDiskProperties(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	properties, err := a.Conductor.LogicalDiskProperties(c.Context(), c.PathValue("name"))
+	properties, err := sv.con.LogicalDiskProperties(c.Context(), c.PathValue("name"))
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,39 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
+
+// Machines takes the calls of machines, which their agents and ramdisks make.
+type Machines interface {
+	// LookupAgent finds the node a ramdisk runs on, by the key of its boot, MACs or UUID, in a state that allows it, and
+	// hands out the agent token the first time ("******" later). When WantToken is false (API below 1.62) no token is made.
+	LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error)
+	Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error
+	AgentProgress(ctx context.Context, ident, token string, p node.Progress) error // of an agent with the token
+	// AgentLines replaces the last lines of the agent's log.
+	AgentLines(ctx context.Context, ident, token string, lines []node.Line) error
+	// ExpectsReport is nil when a report may be for a node: the one named, or any when uuid is "".
+	ExpectsReport(ctx context.Context, uuid string) error
+	// ContinueInspection finds the node of a report, wakes its inspection and returns the node.
+	ContinueInspection(ctx context.Context, data node.InspectionData) (*node.Node, error)
+	MachineCall(ctx context.Context, ident string, call node.MachineCall) error // of a ramdisk from before there were agents
+}
+
+// machines are the calls of machines.
+type machines struct {
+	nodeViews
+	con              Machines
+	heartbeatTimeout time.Duration
+	imageFormats     []string
+}
 
 // lookupFields is what an agent may see of its node. It is masked: config drives and passwords
 // reach the agent in commands, never here.
@@ -17,7 +43,7 @@ var lookupFields = []string{"uuid", "properties", "instance_info", "driver_inter
 // wrong state: the caller is nobody yet and must not learn which nodes exist.
 var notFoundForAgent = node.Errorf(node.NotFound, "Resource could not be found.")
 
-func (a *API) lookup(w http.ResponseWriter, c *call) error {
+func (ms *machines) lookup(w http.ResponseWriter, c *call) error {
 	if c.Method == http.MethodHead { // which is not to change anything, and would take the token away from the agent
 		w.Header().Set("Allow", http.MethodGet)
 		return aborted(http.StatusMethodNotAllowed, "")
@@ -42,7 +68,7 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs at least one valid MAC address in \"addresses\", or \"node_uuid\".")
 	}
-	n, token, err := a.Conductor.LookupAgent(c.Context(),
+	n, token, err := ms.con.LookupAgent(c.Context(),
 		node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: c.version >= agentTokens})
 	if err != nil {
 		if node.KindOf(err) == node.NotFound {
@@ -50,24 +76,24 @@ func (a *API) lookup(w http.ResponseWriter, c *call) error {
 		}
 		return err
 	}
-	writeJSON(w, http.StatusOK, a.lookupJSON(c, n, token))
+	writeJSON(w, http.StatusOK, ms.lookupJSON(c, n, token))
 	return nil
 }
 
-func (a *API) lookupJSON(c *call, n *node.Node, token string) map[string]any {
-	return map[string]any{"node": a.nodeJSON(c, n, lookupFields), "config": a.agentConfig(token)}
+func (ms *machines) lookupJSON(c *call, n *node.Node, token string) map[string]any {
+	return map[string]any{"node": ms.nodeJSON(c, n, lookupFields), "config": ms.agentConfig(token)}
 }
 
 // agentConfig is what agents are told. The keys that this service has no use for carry the values
 // agents treat as "not wanted"; an agent that is not Billet's reads them all.
-func (a *API) agentConfig(token string) map[string]any {
+func (ms *machines) agentConfig(token string) map[string]any {
 	return map[string]any{
-		"heartbeat_timeout":              int(a.HeartbeatTimeout.Seconds()),
+		"heartbeat_timeout":              int(ms.heartbeatTimeout.Seconds()),
 		"agent_token":                    orNull(token),
 		"agent_token_required":           true,
 		"agent_md5_checksum_enable":      false,
 		"disable_deep_image_inspection":  false,
-		"permitted_image_formats":        a.ImageFormats,
+		"permitted_image_formats":        ms.imageFormats,
 		"agent_skip_bmc_detect":          false,
 		"enable_bios_bootloader_install": false,
 		"tls_min_version":                "1.2",
@@ -87,7 +113,7 @@ var heartbeatFields = []string{
 	"callback_url", "agent_token", "agent_version", "agent_verify_ca", "agent_status", "agent_status_message",
 }
 
-func (a *API) heartbeat(w http.ResponseWriter, c *call) error {
+func (ms *machines) heartbeat(w http.ResponseWriter, c *call) error {
 	body, err := decodeObject(c.body)
 	if err != nil {
 		return err
@@ -101,7 +127,7 @@ func (a *API) heartbeat(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	hb.Caller = c.caller()
-	if err := a.Conductor.Heartbeat(c.Context(), ident, hb); err != nil {
+	if err := ms.con.Heartbeat(c.Context(), ident, hb); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -153,7 +179,7 @@ func checkHeartbeat(hb node.Heartbeat) error {
 }
 
 // reportExpected refuses a report that no node waits for, before it is read.
-func (a *API) reportExpected(c *call) error {
+func (ms *machines) reportExpected(c *call) error {
 	if c.version < inspectionContinued && c.version != minVersion {
 		return notFoundForAgent
 	}
@@ -165,22 +191,22 @@ func (a *API) reportExpected(c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.Conductor.ExpectsReport(c.Context(), uuid)
+	return ms.con.ExpectsReport(c.Context(), uuid)
 }
 
 // continueInspection takes what a ramdisk found. Agents send no version header, so 1.1 is taken
 // as well as 1.84 and later; in between the path does not exist.
-func (a *API) continueInspection(w http.ResponseWriter, c *call) error {
+func (ms *machines) continueInspection(w http.ResponseWriter, c *call) error {
 	modern := c.version >= inspectionContinued
 	if !modern && c.version != minVersion {
 		return notFoundForAgent
 	}
-	data, err := a.readInspection(c)
+	data, err := ms.readInspection(c)
 	if err != nil {
 		return err
 	}
 	data.Caller = c.caller()
-	n, err := a.Conductor.ContinueInspection(c.Context(), data)
+	n, err := ms.con.ContinueInspection(c.Context(), data)
 	if err != nil {
 		return err
 	}
@@ -188,11 +214,11 @@ func (a *API) continueInspection(w http.ResponseWriter, c *call) error {
 		writeJSON(w, http.StatusAccepted, map[string]any{"uuid": n.UUID})
 		return nil
 	}
-	writeJSON(w, http.StatusAccepted, a.lookupJSON(c, n, node.Mask)) // the token is given at lookup only
+	writeJSON(w, http.StatusAccepted, ms.lookupJSON(c, n, node.Mask)) // the token is given at lookup only
 	return nil
 }
 
-func (a *API) readInspection(c *call) (node.InspectionData, error) {
+func (ms *machines) readInspection(c *call) (node.InspectionData, error) {
 	var data node.InspectionData
 	q, err := c.query("node_uuid")
 	if err != nil {

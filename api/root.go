@@ -17,7 +17,7 @@ func (c *call) serviceVersion() map[string]any {
 	}
 }
 
-func (a *API) showService(w http.ResponseWriter, c *call) error {
+func (sv *services) showService(w http.ResponseWriter, c *call) error {
 	v := c.serviceVersion()
 	writeJSON(w, http.StatusOK, map[string]any{
 		"name":            "OpenStack Ironic API", // clients know the API by this name
@@ -52,7 +52,7 @@ func rootsOf(routes []route) (roots []root) {
 	return roots
 }
 
-func (a *API) showVersion(w http.ResponseWriter, c *call) error {
+func (sv *services) showVersion(w http.ResponseWriter, c *call) error {
 	body := map[string]any{
 		"id": "v1",
 		"links": []link{
@@ -62,7 +62,7 @@ func (a *API) showVersion(w http.ResponseWriter, c *call) error {
 		"media_types": map[string]string{"base": "application/json", "type": jsonMedia},
 		"version":     c.serviceVersion(),
 	}
-	for _, r := range a.roots {
+	for _, r := range sv.roots {
 		if c.version >= r.first {
 			body[r.name] = []link{{Href: c.base + "/v1/" + r.name + "/", Rel: "self"}, {Href: c.base + "/" + r.name + "/", Rel: "bookmark"}}
 		}

@@ -89,7 +89,7 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		ctx, end := answered(r.Context())
 		defer end()
 		r, key := withoutBootKey(r)
-		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id, key})), v, a.roots)
+		r = tidy(r.WithContext(context.WithValue(ctx, requestKey{}, request{v, verr, log, id, key})), v, a.services.roots)
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return

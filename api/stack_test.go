@@ -50,7 +50,7 @@ func newStack(t *testing.T) *stack {
 		},
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", AutomatedClean: true, LockAttempts: 1})
-	a, err := New(Config{Conductor: c, Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
+	a, err := New(Config{Conductor: conductorOf(c), Reader: db, Kinds: kindsOf(db), Pages: pagesOf(t, endpoint), Host: "conductor-1",
 		PublicEndpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
@@ -499,7 +499,7 @@ func TestADeletedMarker(t *testing.T) {
 func TestEveryLinkOfTheVersionLeadsSomewhere(t *testing.T) {
 	s := newStack(t)
 	_, body := s.ask("1.115", "GET", "/v1", "")
-	for _, r := range s.api.roots {
+	for _, r := range s.api.services.roots {
 		for _, l := range field(t, body, r.name).([]any) {
 			href := l.(map[string]any)["href"].(string)
 			resp, answer := s.ask("1.115", "GET", strings.TrimPrefix(href, "http://metal.example:6385"), "")

@@ -12,15 +12,15 @@ var statesFields = []string{
 	"last_error", "console_enabled", "raid_config", "target_raid_config", "boot_mode", "secure_boot",
 }
 
-func (a *API) showStates(w http.ResponseWriter, c *call) error {
+func (ns *nodes) showStates(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	n, err := a.node(c)
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, a.nodeJSON(c, n, statesFields))
+	writeJSON(w, http.StatusOK, ns.nodeJSON(c, n, statesFields))
 	return nil
 }
 

@@ -4,11 +4,11 @@ import "net/http"
 
 // listStrangers shows people who asks on the provisioning network and belongs to no node: a machine to enrol, a port with a
 // wrong MAC address, or somebody who has no business there.
-func (a *API) listStrangers(w http.ResponseWriter, c *call) error {
+func (sv *services) listStrangers(w http.ResponseWriter, c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	events, err := a.Reader.Strangers(c.Context())
+	events, err := sv.read.Strangers(c.Context())
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 const maxTraits = 50 // of one node
 
-var traitOptions = UpdateOptions{AnyState: true, Fields: []string{"traits"}}
+var traitOptions = node.UpdateOptions{AnyState: true, Fields: []string{"traits"}}
 
 func sortedKeys[V any](m map[string]V) string {
 	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
@@ -25,8 +25,8 @@ func checkTrait(trait string) error {
 	return nil
 }
 
-func (a *API) listTraits(w http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (ns *nodes) listTraits(w http.ResponseWriter, c *call) error {
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (a *API) listTraits(w http.ResponseWriter, c *call) error {
 }
 
 // setTraits replaces all traits.
-func (a *API) setTraits(w http.ResponseWriter, c *call) error {
+func (ns *nodes) setTraits(w http.ResponseWriter, c *call) error {
 	body, err := decodeObject(c.body)
 	if err != nil {
 		return err
@@ -55,10 +55,10 @@ func (a *API) setTraits(w http.ResponseWriter, c *call) error {
 		}
 		traits = append(traits, s)
 	}
-	return a.changeTraits(w, c, func(n *node.Node) error { n.Traits = traits; return nil })
+	return ns.changeTraits(w, c, func(n *node.Node) error { n.Traits = traits; return nil })
 }
 
-func (a *API) addTrait(w http.ResponseWriter, c *call) error {
+func (ns *nodes) addTrait(w http.ResponseWriter, c *call) error {
 	trait := c.PathValue("trait")
 	if !noBody(c.body) {
 		return invalid("No body should be provided when adding a trait.")
@@ -67,12 +67,12 @@ func (a *API) addTrait(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	w.Header().Set("Location", c.href("nodes", c.PathValue("ident"), "traits", trait))
-	return a.changeTraits(w, c, func(n *node.Node) error { n.Traits = append(slices.Clone(n.Traits), trait); return nil })
+	return ns.changeTraits(w, c, func(n *node.Node) error { n.Traits = append(slices.Clone(n.Traits), trait); return nil })
 }
 
-func (a *API) removeTrait(w http.ResponseWriter, c *call) error {
+func (ns *nodes) removeTrait(w http.ResponseWriter, c *call) error {
 	trait := c.PathValue("trait")
-	return a.changeTraits(w, c, func(n *node.Node) error {
+	return ns.changeTraits(w, c, func(n *node.Node) error {
 		i := slices.Index(n.Traits, trait)
 		if i < 0 {
 			return node.Errorf(node.NotFound, "Node %s doesn't have a trait '%s'", n.UUID, trait)
@@ -82,17 +82,17 @@ func (a *API) removeTrait(w http.ResponseWriter, c *call) error {
 	})
 }
 
-func (a *API) removeTraits(w http.ResponseWriter, c *call) error {
-	return a.changeTraits(w, c, func(n *node.Node) error { n.Traits = nil; return nil })
+func (ns *nodes) removeTraits(w http.ResponseWriter, c *call) error {
+	return ns.changeTraits(w, c, func(n *node.Node) error { n.Traits = nil; return nil })
 }
 
 // changeTraits saves the traits sorted, each once.
-func (a *API) changeTraits(w http.ResponseWriter, c *call, change func(*node.Node) error) error {
+func (ns *nodes) changeTraits(w http.ResponseWriter, c *call, change func(*node.Node) error) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
 	}
-	_, err = a.Conductor.UpdateNode(c.Context(), ident, traitOptions, func(n *node.Node) error {
+	_, err = ns.con.UpdateNode(c.Context(), ident, traitOptions, func(n *node.Node) error {
 		if err := change(n); err != nil {
 			return err
 		}

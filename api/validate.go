@@ -7,7 +7,7 @@ import (
 
 // validate answers for every interface: true, false with the reason, or null when the interface
 // is not supported. The node is in the path, or in ?node= as older clients send it.
-func (a *API) validate(w http.ResponseWriter, c *call) error {
+func (ns *nodes) validate(w http.ResponseWriter, c *call) error {
 	ident := c.PathValue("ident")
 	if ident == "" {
 		q, err := c.query("node", "node_uuid")
@@ -22,7 +22,7 @@ func (a *API) validate(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	results, err := a.Conductor.Validate(c.Context(), id)
+	results, err := ns.con.Validate(c.Context(), id)
 	if err != nil {
 		return err
 	}

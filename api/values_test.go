@@ -155,12 +155,12 @@ func TestNames(t *testing.T) {
 	for _, name := range strings.Fields("maintenance management states vendor_passthru detail validate ports portgroups " +
 		"volume vifs traits bios allocation history inventory children firmware vmedia") {
 		want := fmt.Sprintf("Cannot use %q as the name of a node: the API has a path of that name.", name)
-		if got := errText(a.checkNodeName(maxVersion, name)); got != want {
+		if got := errText(a.nodes.checkNodeName(maxVersion, name)); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	for _, name := range []string{"", "nodes", "drivers", "ident", "power"} {
-		if err := a.checkNodeName(maxVersion, name); err != nil {
+		if err := a.nodes.checkNodeName(maxVersion, name); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

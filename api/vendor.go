@@ -1,39 +1,28 @@
 package api
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/billet-metal/billet/node"
 )
 
-// MachineCaller is the further ability of a conductor whose deploy interfaces take calls from
-// ramdisks other than heartbeats.
-type MachineCaller interface {
-	MachineCall(ctx context.Context, ident string, call node.MachineCall) error
-}
-
 // vendorRoutes are the methods old deploy ramdisks and agents call, under the names they know.
-func (a *API) vendorRoutes() []route {
+func (ms *machines) vendorRoutes() []route {
 	const methods = "POST /v1/nodes/{ident}/vendor_passthru/"
 	return []route{
-		{pattern: methods + "pass_deploy_info", access: ramdisk, serve: a.machineCall("pass_deploy_info"), maxBody: maxMachineBody},
+		{pattern: methods + "pass_deploy_info", access: ramdisk, serve: ms.machineCall("pass_deploy_info"), maxBody: maxMachineBody},
 		{pattern: methods + "pass_bootloader_install_info", access: ramdisk,
-			serve: a.machineCall("pass_bootloader_install_info"), maxBody: maxMachineBody},
-		{pattern: methods + "heartbeat", access: ramdisk, serve: a.oldHeartbeat, maxBody: maxMachineBody},
-		{pattern: "POST /v1/drivers/{name}/vendor_passthru/lookup", access: ramdisk, serve: a.oldLookup, maxBody: maxMachineBody},
+			serve: ms.machineCall("pass_bootloader_install_info"), maxBody: maxMachineBody},
+		{pattern: methods + "heartbeat", access: ramdisk, serve: ms.oldHeartbeat, maxBody: maxMachineBody},
+		{pattern: "POST /v1/drivers/{name}/vendor_passthru/lookup", access: ramdisk, serve: ms.oldLookup, maxBody: maxMachineBody},
 	}
 }
 
-func (a *API) machineCall(method string) handler {
+func (ms *machines) machineCall(method string) handler {
 	return func(w http.ResponseWriter, c *call) error {
 		ident, err := c.ident()
 		if err != nil {
 			return err
-		}
-		caller, ok := a.Conductor.(MachineCaller)
-		if !ok {
-			return invalid("This service has no method %s.", method)
 		}
 		body, err := decodeObject(c.body)
 		if err != nil {
@@ -44,7 +33,7 @@ func (a *API) machineCall(method string) handler {
 				return err
 			}
 		}
-		err = caller.MachineCall(c.Context(), ident,
+		err = ms.con.MachineCall(c.Context(), ident,
 			node.MachineCall{Method: method, Token: c.Header.Get("X-Auth-Token"), Body: body, Caller: c.caller()})
 		if err != nil {
 			return err
@@ -56,7 +45,7 @@ func (a *API) machineCall(method string) handler {
 
 // oldHeartbeat is the heartbeat of agents from before /v1/heartbeat: {"agent_url": …}. The token,
 // which they had no field for, is taken from the header too.
-func (a *API) oldHeartbeat(w http.ResponseWriter, c *call) error {
+func (ms *machines) oldHeartbeat(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {
 		return err
@@ -85,7 +74,7 @@ func (a *API) oldHeartbeat(w http.ResponseWriter, c *call) error {
 	if err := checkHeartbeat(hb); err != nil {
 		return err
 	}
-	if err := a.Conductor.Heartbeat(c.Context(), ident, hb); err != nil {
+	if err := ms.con.Heartbeat(c.Context(), ident, hb); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -94,7 +83,7 @@ func (a *API) oldHeartbeat(w http.ResponseWriter, c *call) error {
 
 // oldLookup is the lookup of agents from before /v1/lookup. They send their inventory; the driver's
 // name in the path says nothing the node does not.
-func (a *API) oldLookup(w http.ResponseWriter, c *call) error {
+func (ms *machines) oldLookup(w http.ResponseWriter, c *call) error {
 	body, err := decodeObject(c.body)
 	if err != nil {
 		return err
@@ -116,7 +105,7 @@ func (a *API) oldLookup(w http.ResponseWriter, c *call) error {
 	if len(macs) == 0 && uuid == "" {
 		return invalid("A lookup needs \"inventory\" with at least one interface that has a mac_address, or \"node_uuid\".")
 	}
-	n, token, err := a.Conductor.LookupAgent(c.Context(), node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: true})
+	n, token, err := ms.con.LookupAgent(c.Context(), node.AgentLookup{Caller: c.caller(), MACs: macs, UUID: uuid, WantToken: true})
 	if node.KindOf(err) == node.NotFound && err != nil {
 		return notFoundForAgent
 	}
@@ -124,8 +113,8 @@ func (a *API) oldLookup(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"heartbeat_timeout": int(a.HeartbeatTimeout.Seconds()), "agent_token": orNull(token),
-		"node": a.nodeJSON(c, n, lookupFields), "config": a.agentConfig(token),
+		"heartbeat_timeout": int(ms.heartbeatTimeout.Seconds()), "agent_token": orNull(token),
+		"node": ms.nodeJSON(c, n, lookupFields), "config": ms.agentConfig(token),
 	})
 	return nil
 }

@@ -15,12 +15,12 @@ type VIFChanger interface {
 	DetachVIF(ctx context.Context, ident, id string) error // Invalid when it is not attached
 }
 
-func (a *API) listVIFs(w http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (ns *nodes) listVIFs(w http.ResponseWriter, c *call) error {
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	ids, err := a.Conductor.VIFs(c.Context(), n.UUID)
+	ids, err := ns.wires.VIFs(c.Context(), n.UUID)
 	if err != nil {
 		return err
 	}
@@ -32,28 +32,28 @@ func (a *API) listVIFs(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (a *API) attachVIF(w http.ResponseWriter, c *call) error {
+func (ns *nodes) attachVIF(w http.ResponseWriter, c *call) error {
 	vif, err := readVIF(c)
 	if err != nil {
 		return err
 	}
-	n, err := a.node(c)
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	if err := a.Conductor.AttachVIF(c.Context(), n.UUID, vif); err != nil {
+	if err := ns.wires.AttachVIF(c.Context(), n.UUID, vif); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (a *API) detachVIF(w http.ResponseWriter, c *call) error {
-	n, err := a.node(c)
+func (ns *nodes) detachVIF(w http.ResponseWriter, c *call) error {
+	n, err := ns.node(c)
 	if err != nil {
 		return err
 	}
-	if err := a.Conductor.DetachVIF(c.Context(), n.UUID, c.PathValue("vif")); err != nil {
+	if err := ns.wires.DetachVIF(c.Context(), n.UUID, c.PathValue("vif")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -14,7 +14,7 @@ import (
 const maxAge = 30 * 24 * time.Hour
 
 // takeAgentLines is how an agent sends the last lines of its log, all of them each time.
-func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
+func (ms *machines) takeAgentLines(w http.ResponseWriter, c *call) error {
 	var body wire.LogLines
 	if err := unmarshal(c.body, &body); err != nil {
 		return invalid("The body is not an agent's log lines: %s.", err)
@@ -22,7 +22,7 @@ func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
 	if len(body.Lines) > node.LinesKept {
 		return invalid("At most %d log lines are taken, not %d.", node.LinesKept, len(body.Lines))
 	}
-	now := a.Clock()
+	now := ms.clock()
 	lines := make([]node.Line, len(body.Lines))
 	for i, l := range body.Lines {
 		if l.AgeMS < 0 || l.AgeMS > maxAge.Milliseconds() {
@@ -30,7 +30,7 @@ func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
 		}
 		lines[i] = node.Line{At: now.Add(-time.Duration(l.AgeMS) * time.Millisecond), Text: l.Text}
 	}
-	if err := a.Conductor.AgentLines(c.Context(), c.PathValue("ident"), body.AgentToken, lines); err != nil {
+	if err := ms.con.AgentLines(c.Context(), c.PathValue("ident"), body.AgentToken, lines); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -38,12 +38,12 @@ func (a *API) takeAgentLines(w http.ResponseWriter, c *call) error {
 }
 
 // showWhy tells people why a node failed, or what it is waiting for, with all that is known of its machine.
-func (a *API) showWhy(w http.ResponseWriter, c *call) error {
-	n, err := a.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
+func (ns *nodes) showWhy(w http.ResponseWriter, c *call) error {
+	n, err := ns.named(&call{Request: c.Request, version: maxVersion}, c.PathValue("ident"))
 	if err != nil {
 		return err
 	}
-	running, failed, err := a.Conductor.Why(c.Context(), n.UUID)
+	running, failed, err := ns.con.Why(c.Context(), n.UUID)
 	if err != nil {
 		return err
 	}

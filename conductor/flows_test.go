@@ -8,11 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/billet-metal/billet/api"
 	"github.com/billet-metal/billet/node"
 )
-
-var _ api.Conductor = (*Conductor)(nil)
 
 // A fake machine goes through its whole life in well under a second, and always after the answer.
 func TestWholeLifeOfAFakeMachine(t *testing.T) {

@@ -158,7 +158,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return fmt.Errorf("public_endpoint: %w", err)
 	}
 	rest, err := api.New(api.Config{
-		Conductor: con, Reader: db, Kinds: shows(db), Auth: auth, Pages: pages, Host: c.Host,
+		Conductor: carriesOut(con), Reader: db, Kinds: shows(db), Auth: auth, Pages: pages, Host: c.Host,
 		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {
@@ -306,6 +306,11 @@ func keeps(db *store.Store) conductor.Store {
 	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kinds: conductor.Kinds{Ports: db.Ports,
 		Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
 		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}}
+}
+
+// carriesOut is the conductor as the parts that the API calls.
+func carriesOut(c *conductor.Conductor) api.Conductor {
+	return api.Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c}
 }
 
 // shows is the database as the records that the API shows.
