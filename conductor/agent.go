@@ -21,10 +21,16 @@ var lookupStates = []node.State{
 // tokenGiven is what a second lookup gets instead of the token.
 const tokenGiven = node.Mask
 
+// callers takes what machines say, and finds out whose machine it was.
+type callers struct {
+	*core
+	reports *reports // know whose MACs they are
+}
+
 // LookupAgent finds the node that a ramdisk runs on. A node that does not expect one is not found, in the
 // same words as one that does not exist; so is one for a caller that does not have the key of its boot. It never
 // waits for the node's lease.
-func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error) {
+func (c *callers) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.Node, string, error) {
 	n, err := c.findForAgent(ctx, l)
 	if err != nil {
 		return nil, "", err
@@ -72,7 +78,7 @@ func (c *Conductor) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.
 // refuseToken takes down that an agent which gets no token asked for a node. It may be the agent with the token, started
 // anew in the same boot, which knows the token and calls soon; or one that works: ironic-python-agent looks its node up
 // again in each step.
-func (c *Conductor) refuseToken(ctx context.Context, n *node.Node) error {
+func (c *callers) refuseToken(ctx context.Context, n *node.Node) error {
 	first, err := c.store.Agents.RefuseAgent(ctx, n.UUID, node.Now())
 	if first && !n.Agent.LastHeartbeat.IsZero() {
 		c.log.Info("an agent looked its node up again", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
@@ -93,7 +99,7 @@ func lookedUp(n *node.Node) time.Time {
 }
 
 // findForAgent goes by the strongest evidence there is: the key of the boot, then the node's UUID, then addresses.
-func (c *Conductor) findForAgent(ctx context.Context, l node.AgentLookup) (n *node.Node, err error) {
+func (c *callers) findForAgent(ctx context.Context, l node.AgentLookup) (n *node.Node, err error) {
 	switch {
 	case len(l.MACs) == 0 && l.UUID == "":
 		return nil, node.Errorf(node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address.")
@@ -102,7 +108,7 @@ func (c *Conductor) findForAgent(ctx context.Context, l node.AgentLookup) (n *no
 	case l.UUID != "":
 		n, err = c.store.Nodes.Node(ctx, l.UUID)
 	default:
-		n, err = c.byAddresses(ctx, inspection.Claim{MACs: l.MACs})
+		n, err = c.reports.byAddresses(ctx, inspection.Claim{MACs: l.MACs})
 	}
 	if node.KindOf(err) == node.NotFound && err != nil {
 		return nil, noSuchMachine(l)
@@ -126,7 +132,7 @@ func newToken() string {
 
 // Heartbeat takes down that a node's agent is alive and where it listens, without the node's
 // lease, and has the node looked at.
-func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error {
+func (c *callers) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
@@ -152,7 +158,7 @@ func (c *Conductor) Heartbeat(ctx context.Context, ident string, hb node.Heartbe
 	return nil
 }
 
-func (c *Conductor) acceptHeartbeat(ctx context.Context, n *node.Node, hb node.Heartbeat) error {
+func (c *callers) acceptHeartbeat(ctx context.Context, n *node.Node, hb node.Heartbeat) error {
 	known := n.Agent
 	tls := strings.HasPrefix(hb.CallbackURL, "https://")
 	switch {
@@ -180,7 +186,7 @@ func tokenIs(n *node.Node, token string) bool {
 }
 
 // AgentProgress keeps what the agent says of the step under way.
-func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p node.Progress) error {
+func (c *callers) AgentProgress(ctx context.Context, ident, token string, p node.Progress) error {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
@@ -200,7 +206,7 @@ func (c *Conductor) AgentProgress(ctx context.Context, ident, token string, p no
 }
 
 // AgentLines replaces the last lines of the agent's log. What may be secret in them is masked.
-func (c *Conductor) AgentLines(ctx context.Context, ident, token string, lines []node.Line) error {
+func (c *callers) AgentLines(ctx context.Context, ident, token string, lines []node.Line) error {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err

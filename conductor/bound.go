@@ -63,7 +63,7 @@ func ofAgent(n *node.Node, from node.Caller) bool {
 // callable says why this service does not connect to an address that a machine gives as its own; nil when it does.
 // What asks is the machine's own call, so only the address it comes from, or one that DHCP has lent to the node, is
 // believed, unless agent_networks has it.
-func (c *Conductor) callable(ctx context.Context, n *node.Node, from node.Caller, host string, port uint16) error {
+func (c *callers) callable(ctx context.Context, n *node.Node, from node.Caller, host string, port uint16) error {
 	at, err := netip.ParseAddr(host)
 	if err != nil {
 		return node.Errorf(node.Invalid, "%q is not an IP address: a machine is called at an address, never by a name.", host)
@@ -103,7 +103,7 @@ func (c *Conductor) callable(ctx context.Context, n *node.Node, from node.Caller
 }
 
 // lentTo are the addresses that DHCP has lent to the node's ports.
-func (c *Conductor) lentTo(ctx context.Context, n *node.Node) ([]string, error) {
+func (c *callers) lentTo(ctx context.Context, n *node.Node) ([]string, error) {
 	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (c *Conductor) lentTo(ctx context.Context, n *node.Node) ([]string, error) 
 }
 
 // callableURL is callable for a URL.
-func (c *Conductor) callableURL(ctx context.Context, n *node.Node, from node.Caller, text string) error {
+func (c *callers) callableURL(ctx context.Context, n *node.Node, from node.Caller, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
 		return node.Errorf(node.Invalid, "callback_url %q cannot be read; https://address:port is allowed.", text)

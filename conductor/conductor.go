@@ -100,6 +100,8 @@ type Conductor struct {
 	*core
 	*power
 	*listeners
+	*witness
+	*callers
 	*reports
 
 	mu      sync.Mutex
@@ -125,9 +127,11 @@ func New(cfg Config) *Conductor {
 		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(), life: all, verbs: make(lane, cfg.MaxWorkers),
 		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), errands: map[string]*errand{}},
 	}
+	hears, found := &listeners{core: base, ears: map[string]*ear{}}, &reports{core: base}
 	c := &Conductor{
-		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: &listeners{core: base, ears: map[string]*ear{}},
-		reports: &reports{core: base}, carried: map[string]bool{},
+		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: hears, witness: &witness{base, hears},
+		callers: &callers{base, found},
+		reports: found, carried: map[string]bool{},
 	}
 	c.waker.look = c.look
 	return c

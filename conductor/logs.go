@@ -25,7 +25,7 @@ type LogKeep struct {
 const sweepLogsEvery = time.Hour
 
 // sweepLogs removes the logs that are too old, or too many since the last run allowed more.
-func (c *Conductor) sweepLogs(ctx context.Context) {
+func (c *witness) sweepLogs(ctx context.Context) {
 	for c.cfg.LogDir != "" {
 		if err := c.cfg.LogKeep.makeRoom(c.cfg.LogDir, node.Now()); err != nil && !os.IsNotExist(err) {
 			c.log.Error("old logs of machines were not removed", "error", err)
@@ -39,7 +39,7 @@ func (c *Conductor) sweepLogs(ctx context.Context) {
 }
 
 // writeLogs keeps one machine's logs, readable for this service's user alone, and makes room.
-func (c *Conductor) writeLogs(name string, logs []byte) (string, error) {
+func (c *witness) writeLogs(name string, logs []byte) (string, error) {
 	dir := c.cfg.LogDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making the directory of logs: %w", err)

@@ -9,7 +9,7 @@ import (
 
 // MachineCall gives a call of a node's ramdisk to the node's deploy interface, under the lease, and
 // has the node looked at. A node that is worked on is a Conflict: the ramdisk calls again.
-func (c *Conductor) MachineCall(ctx context.Context, ident string, call node.MachineCall) error {
+func (c *callers) MachineCall(ctx context.Context, ident string, call node.MachineCall) error {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (c *Conductor) MachineCall(ctx context.Context, ident string, call node.Mac
 	return nil
 }
 
-func (c *Conductor) takeCall(ctx context.Context, n *node.Node, call node.MachineCall) error {
+func (c *callers) takeCall(ctx context.Context, n *node.Node, call node.MachineCall) error {
 	how, err := c.prove(ctx, n, call.Caller)
 	if err != nil {
 		return err

@@ -7,6 +7,12 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// witness says what is known of a machine that a flow works on, and keeps it when the flow fails.
+type witness struct {
+	*core
+	*listeners
+}
+
 // keepEvidence keeps what is known of the machine of a failed flow, before it is tidied up; files are what is
 // kept of it already. Failing to is told and stops nothing.
 func (r *run) keepEvidence(ctx context.Context, files []string) {
@@ -31,7 +37,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 }
 
 // report is what is known of a node in a flow.
-func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
+func (c *witness) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
 	p := n.Plan
 	e := c.evidence(ctx, n, ports)
 	quiet := ""
@@ -55,7 +61,7 @@ func (c *Conductor) report(ctx context.Context, n *node.Node, ports []node.Port)
 
 // Why returns what is known of a node's machine: of the flow under way (nil when none is), and of its last
 // failure (nil when there was none). It takes no lease.
-func (c *Conductor) Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error) {
+func (c *witness) Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error) {
 	n, err := c.store.Nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, nil, err

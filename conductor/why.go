@@ -25,7 +25,7 @@ func (r *run) evidence(ctx context.Context) diagnosis.Evidence {
 }
 
 // evidence reads what the machine showed, and adds it to what the node's row tells.
-func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Port) diagnosis.Evidence {
+func (c *witness) evidence(ctx context.Context, n *node.Node, ports []node.Port) diagnosis.Evidence {
 	e := c.waitOf(n)
 	for _, port := range ports {
 		e.MACs = append(e.MACs, port.Address)
@@ -40,7 +40,7 @@ func (c *Conductor) evidence(ctx context.Context, n *node.Node, ports []node.Por
 }
 
 // waitOf is what the node's row tells of the flow and its wait, without a look at the store.
-func (c *Conductor) waitOf(n *node.Node) diagnosis.Evidence {
+func (c *witness) waitOf(n *node.Node) diagnosis.Evidence {
 	p := n.Plan
 	e := diagnosis.Evidence{
 		Now: node.Now(), Listens: c.born, Flow: "The flow", FlowBegan: p.StartedAt, Failed: p.Failure != "",
@@ -73,7 +73,7 @@ func overrideOf(p *node.Plan) diagnosis.Override {
 }
 
 // lines reads the node's lines of one source. Without them there is less to say, and nothing else changes.
-func (c *Conductor) lines(ctx context.Context, uuid string, source node.LineSource) node.MachineLines {
+func (c *witness) lines(ctx context.Context, uuid string, source node.LineSource) node.MachineLines {
 	l, err := c.store.Notes.Lines(ctx, uuid, source)
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("lines of the machine not read", "node", uuid, "source", source, "error", err)
