@@ -40,7 +40,9 @@ var allowed = map[string][]string{
 	"fetch":             {},
 	"image":             {"fetch"},
 	"store":             {"node", "boot"},
-	"store/storetest":   {"node", "boot", "store"},
+	"store/memory":      {"node", "boot"},
+	"store/pgtest":      {},
+	"store/storetest":   {"node", "boot", "store", "store/memory", "conductor", "api"}, // asks what those ask
 	"wire":              {},
 	"iscsi":             {},
 	"disk":              {"wire"},

@@ -14,7 +14,7 @@ import (
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store/storetest"
+	"github.com/billet-metal/billet/store/pgtest"
 )
 
 // run runs a command of words and fails the test when it fails.
@@ -110,7 +110,7 @@ func TestARackBehindARelay(t *testing.T) {
 // what is given back goes to who waits.
 func TestTwoProcessesOnOneNetwork(t *testing.T) {
 	n := newNetwork(t)
-	pg, err := storetest.StartPostgres()
+	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

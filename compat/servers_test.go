@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/billet-metal/billet/store/storetest"
+	"github.com/billet-metal/billet/store/pgtest"
 )
 
 // database starts a PostgreSQL of the test's own and returns the URL of an empty database in it.
 func database(t *testing.T) string {
 	t.Helper()
-	pg, err := storetest.StartPostgres()
+	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

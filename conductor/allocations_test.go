@@ -11,7 +11,7 @@ import (
 
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
-	"github.com/billet-metal/billet/store/storetest"
+	"github.com/billet-metal/billet/store/pgtest"
 )
 
 // fleet stores nodes as they are: available and of the class bm unless edit says otherwise.
@@ -44,7 +44,7 @@ func TestAllocationsAtTheSameTime(t *testing.T) {
 			s := newSite(t)
 			stores := []*store.Store{s.db, s.db}
 			if kind == "PostgreSQL" {
-				pg, err := storetest.StartPostgres()
+				pg, err := pgtest.Start()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -7,19 +7,19 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/store"
-	"github.com/billet-metal/billet/store/storetest"
+	"github.com/billet-metal/billet/store/pgtest"
 )
 
 // server is the one PostgreSQL of this package's tests, started by the first that asks.
 var server struct {
 	once sync.Once
-	pg   *storetest.Postgres
+	pg   *pgtest.Server
 	err  error
 }
 
-func postgres(t testing.TB) *storetest.Postgres {
+func postgres(t testing.TB) *pgtest.Server {
 	t.Helper()
-	server.once.Do(func() { server.pg, server.err = storetest.StartPostgres() })
+	server.once.Do(func() { server.pg, server.err = pgtest.Start() })
 	if server.err != nil {
 		t.Fatal(server.err)
 	}

@@ -16,8 +16,8 @@ import (
 
 func TestPostgres(t *testing.T) {
 	pg := postgres(t)
-	storetest.Run(t, func(t *testing.T) *store.Store {
-		return openClosed(t, store.Config{URL: pg.Database(t), DataDir: t.TempDir(), Host: "here"})
+	storetest.Run(t, func(t *testing.T) storetest.Store {
+		return storetest.SQL(openClosed(t, store.Config{URL: pg.Database(t), DataDir: t.TempDir(), Host: "here"}))
 	})
 }
 

@@ -10,14 +10,14 @@ import (
 // Two processes on one PostgreSQL answer DHCP on one network.
 func TestAddressesOfTwoProcesses(t *testing.T) {
 	url, key := postgres(t).Database(t), make([]byte, store.KeySize)
-	var processes []*store.Store
+	var processes []storetest.Store
 	for _, host := range []string{"one", "two"} {
 		s, err := store.Open(t.Context(), store.Config{URL: url, Key: key, Host: host, DataDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		processes = append(processes, s)
+		processes = append(processes, storetest.SQL(s))
 	}
 	t.Run("one address", func(t *testing.T) { storetest.OneAddressFromAll(t, processes...) })
 	t.Run("race", func(t *testing.T) { storetest.AddressRace(t, processes...) })

@@ -13,8 +13,8 @@ import (
 )
 
 func TestSQLite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *store.Store {
-		return openClosed(t, store.Config{DataDir: t.TempDir(), Host: "here"})
+	storetest.Run(t, func(t *testing.T) storetest.Store {
+		return storetest.SQL(openClosed(t, store.Config{DataDir: t.TempDir(), Host: "here"}))
 	})
 }
 

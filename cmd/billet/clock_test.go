@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/store"
-	"github.com/billet-metal/billet/store/storetest"
+	"github.com/billet-metal/billet/store/pgtest"
 )
 
 const clockFile = "TEST_CLOCK_FILE"
@@ -105,7 +105,7 @@ func TestTheClockIsSetUnderTheService(t *testing.T) {
 
 // On a database that processes share a host whose clock is far off is refused, and one that is a little off goes by the database's.
 func TestAHostsClockAndTheDatabases(t *testing.T) {
-	pg, err := storetest.StartPostgres()
+	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

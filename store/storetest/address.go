@@ -11,7 +11,6 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 func ip4(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 99, 0, last}) }
@@ -22,7 +21,7 @@ func testRange() boot.AddressRange {
 		Never: []netip.Addr{ip4(21), ip4(0), ip4(255)}}
 }
 
-func offered(t *testing.T, s *store.Store, who string, wish netip.Addr, hold time.Duration) string {
+func offered(t *testing.T, s Store, who string, wish netip.Addr, hold time.Duration) string {
 	t.Helper()
 	ip, err := s.OfferAddress(t.Context(), testRange(), who, wish, hold)
 	ok(t, err)
@@ -32,7 +31,7 @@ func offered(t *testing.T, s *store.Store, who string, wish netip.Addr, hold tim
 	return ip.String()
 }
 
-func lends(t *testing.T, s *store.Store, who string, ip netip.Addr, life time.Duration) bool {
+func lends(t *testing.T, s Store, who string, ip netip.Addr, life time.Duration) bool {
 	t.Helper()
 	until, is, err := s.LendAddress(t.Context(), testRange(), who, ip, life)
 	ok(t, err)
@@ -43,7 +42,7 @@ func lends(t *testing.T, s *store.Store, who string, ip netip.Addr, life time.Du
 }
 
 // Who gets which address: its own, its wish, one never lent, what is free for the longest time.
-func testAddresses(t *testing.T, s *store.Store) {
+func testAddresses(t *testing.T, s Store) {
 	want := []string{"10.99.0.20", "10.99.0.22", "10.99.0.23", "10.99.0.24", "10.99.0.25",
 		"10.99.0.26", "10.99.0.27", "10.99.0.28", "10.99.0.29", ""}
 	lent := map[string]netip.Addr{}
@@ -110,7 +109,7 @@ func testAddresses(t *testing.T, s *store.Store) {
 }
 
 // What nobody took is free again, and what was declined is for a while nobody's.
-func testAddressesEnd(t *testing.T, s *store.Store) {
+func testAddressesEnd(t *testing.T, s Store) {
 	if got := offered(t, s, mac(1), ip4(25), 300*time.Millisecond); got != "10.99.0.25" {
 		t.Fatal(got)
 	}
@@ -170,10 +169,10 @@ type told struct {
 }
 
 // Clients of several processes do what clients do, at random and at once. While a client may use an address, nobody else may.
-func testAddressRace(t *testing.T, s *store.Store) { AddressRace(t, s) }
+func testAddressRace(t *testing.T, s Store) { AddressRace(t, s) }
 
 // AddressRace has machines ask the processes of one database for addresses, each now this one and now that.
-func AddressRace(t *testing.T, processes ...*store.Store) {
+func AddressRace(t *testing.T, processes ...Store) {
 	const life = 300 * time.Millisecond // the store keeps 450 ms: ranges wrap around within the test
 	var mu sync.Mutex
 	known, lent, twice := map[netip.Addr]told{}, 0, 0
@@ -229,10 +228,10 @@ func AddressRace(t *testing.T, processes ...*store.Store) {
 }
 
 // Two processes hear one DISCOVER: the machine is offered one address by both.
-func testOneAddressFromAll(t *testing.T, s *store.Store) { OneAddressFromAll(t, s, s) }
+func testOneAddressFromAll(t *testing.T, s Store) { OneAddressFromAll(t, s, s) }
 
 // OneAddressFromAll asks all processes at once for an address of one machine.
-func OneAddressFromAll(t *testing.T, processes ...*store.Store) {
+func OneAddressFromAll(t *testing.T, processes ...Store) {
 	for i := range 8 {
 		got := make([]netip.Addr, len(processes))
 		var all sync.WaitGroup

@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // addAllocation creates the allocation i.
-func addAllocation(t *testing.T, s *store.Store, i int, a node.Allocation) node.Allocation {
+func addAllocation(t *testing.T, s Store, i int, a node.Allocation) node.Allocation {
 	t.Helper()
 	a.UUID = uid(400_000 + i)
 	ok(t, s.Allocations.Create(t.Context(), &a))
@@ -20,14 +19,14 @@ func addAllocation(t *testing.T, s *store.Store, i int, a node.Allocation) node.
 }
 
 // grant gives node n to an allocation, as a conductor does.
-func grant(t *testing.T, s *store.Store, n int, uuid string) {
+func grant(t *testing.T, s Store, n int, uuid string) {
 	t.Helper()
 	x := reserve(t, s, n)
 	x.InstanceUUID, x.AllocationUUID = uuid, uuid
 	ok(t, s.Release(t.Context(), x))
 }
 
-func testAllocation(t *testing.T, s *store.Store) {
+func testAllocation(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	before := node.Now()
 	want := node.Allocation{
@@ -90,7 +89,7 @@ func testAllocation(t *testing.T, s *store.Store) {
 	}
 }
 
-func testAllocationRefusals(t *testing.T, s *store.Store) {
+func testAllocationRefusals(t *testing.T, s Store) {
 	addAllocation(t, s, 1, node.Allocation{Name: "web"})
 	second := addAllocation(t, s, 2, node.Allocation{})
 	addAllocation(t, s, 3, node.Allocation{}) // no name is no duplicate
@@ -119,7 +118,7 @@ func testAllocationRefusals(t *testing.T, s *store.Store) {
 	refused(t, s.CreateNode(t.Context(), other), node.Conflict, "Instance "+second.UUID+" is already associated with a node, it cannot be associated with this other node "+uid(2)+".")
 }
 
-func testAllocationLists(t *testing.T, s *store.Store) {
+func testAllocationLists(t *testing.T, s Store) {
 	for i := range 3 {
 		add(t, s, i, nil)
 	}

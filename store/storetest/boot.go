@@ -8,7 +8,6 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 func record(i int) boot.Record {
@@ -18,7 +17,7 @@ func record(i int) boot.Record {
 	}
 }
 
-func testBootRecords(t *testing.T, s *store.Store) {
+func testBootRecords(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1), PXEEnabled: true})
@@ -80,7 +79,7 @@ func testBootRecords(t *testing.T, s *store.Store) {
 	refused(t, s.PutRecord(t.Context(), missing), node.NotFound, "Node "+uid(9)+" could not be found.")
 }
 
-func testBootEvents(t *testing.T, s *store.Store) {
+func testBootEvents(t *testing.T, s Store) {
 	start := node.Now().Add(-time.Hour)
 	minute := func(m int) time.Time { return start.Add(time.Duration(m) * time.Minute) }
 	events := []node.BootEvent{
@@ -133,14 +132,14 @@ func testBootEvents(t *testing.T, s *store.Store) {
 }
 
 // count of events of a MAC that are kept, by asking in slices of time.
-func kept(t *testing.T, s *store.Store, mac string, since time.Time) int {
+func kept(t *testing.T, s Store, mac string, since time.Time) int {
 	t.Helper()
 	got, err := s.BootEvents(t.Context(), []string{mac}, since)
 	ok(t, err)
 	return len(got)
 }
 
-func testBootEventsTrim(t *testing.T, s *store.Store) {
+func testBootEventsTrim(t *testing.T, s Store) {
 	old := node.Now().Add(-8 * 24 * time.Hour)
 	s.Saw(node.BootEvent{MAC: mac(1), What: "eight days ago", At: old})
 	s.Saw(node.BootEvent{MAC: mac(2), What: "now"})
@@ -163,7 +162,7 @@ func testBootEventsTrim(t *testing.T, s *store.Store) {
 }
 
 // Far more events than the database takes at once: Saw returns and the newest survive.
-func testSawNeverBlocks(t *testing.T, s *store.Store) {
+func testSawNeverBlocks(t *testing.T, s Store) {
 	start := time.Now()
 	for i := range 100_000 {
 		s.Saw(node.BootEvent{MAC: mac(1), What: fmt.Sprint(i)})

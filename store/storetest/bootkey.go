@@ -8,10 +8,9 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testBootKeys(t *testing.T, s *store.Store) {
+func testBootKeys(t *testing.T, s Store) {
 	for i := 1; i <= 3; i++ {
 		add(t, s, i, nil)
 	}
@@ -105,7 +104,7 @@ func testBootKeys(t *testing.T, s *store.Store) {
 }
 
 // What anybody could have caused pushes out nothing that is the machine's own.
-func testBootEventProofs(t *testing.T, s *store.Store) {
+func testBootEventProofs(t *testing.T, s Store) {
 	start := node.Now().Add(-time.Hour)
 	own := node.BootEvent{MAC: mac(1), Service: "http", Kind: node.FileSent, File: node.ScriptFile,
 		Proof: node.ProofLease, What: "script", At: start}

@@ -6,10 +6,9 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testChassis(t *testing.T, s *store.Store) {
+func testChassis(t *testing.T, s Store) {
 	want := node.Chassis{UUID: strings.ToUpper(uid(10)), Description: "rack 7", Extra: node.Document{"row": 2.0}}
 	ok(t, s.Chassis.Create(t.Context(), &want))
 	got, err := s.Chassis.Get(t.Context(), strings.ToUpper(uid(10)))

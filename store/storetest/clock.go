@@ -6,10 +6,9 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testTimeMark(t *testing.T, s *store.Store) {
+func testTimeMark(t *testing.T, s Store) {
 	m, err := s.TimeMark(t.Context())
 	if ok(t, err); m != (node.TimeMark{}) {
 		t.Errorf("%+v before there is one", m)
@@ -27,7 +26,7 @@ func testTimeMark(t *testing.T, s *store.Store) {
 }
 
 // Stored moments move together, but not while a plan holds some of them.
-func testMoveTime(t *testing.T, s *store.Store) {
+func testMoveTime(t *testing.T, s Store) {
 	const day = 24 * time.Hour
 	n := &node.Node{UUID: uid(1), Driver: "fake", State: node.Available}
 	ok(t, s.CreateNode(t.Context(), n))
@@ -64,7 +63,7 @@ func testMoveTime(t *testing.T, s *store.Store) {
 	}
 }
 
-func testSharedTime(t *testing.T, s *store.Store) {
+func testSharedTime(t *testing.T, s Store) {
 	now, shared, err := s.SharedTime(t.Context())
 	ok(t, err)
 	if off := time.Until(now); shared && off.Abs() > time.Minute || !shared && !now.IsZero() {

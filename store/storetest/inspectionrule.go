@@ -7,11 +7,10 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // addRule creates an inspection rule of priority i.
-func addRule(t *testing.T, s *store.Store, i int) node.InspectionRule {
+func addRule(t *testing.T, s Store, i int) node.InspectionRule {
 	t.Helper()
 	r := node.InspectionRule{
 		UUID: uid(300_000 + i), Description: fmt.Sprintf("rule %02d", i), Priority: i, Phase: node.MainPhase, Sensitive: i%2 == 1,
@@ -24,7 +23,7 @@ func addRule(t *testing.T, s *store.Store, i int) node.InspectionRule {
 	return r
 }
 
-func testInspectionRule(t *testing.T, s *store.Store) {
+func testInspectionRule(t *testing.T, s Store) {
 	before := node.Now()
 	want := node.InspectionRule{
 		UUID: strings.ToUpper(uid(1)), Description: "BMC's password", Priority: 9999, Phase: node.MainPhase, Sensitive: true,
@@ -69,7 +68,7 @@ func testInspectionRule(t *testing.T, s *store.Store) {
 	}
 }
 
-func testInspectionRuleRefusals(t *testing.T, s *store.Store) {
+func testInspectionRuleRefusals(t *testing.T, s Store) {
 	first := addRule(t, s, 1)
 	for _, tt := range []struct {
 		uuid string
@@ -98,7 +97,7 @@ func testInspectionRuleRefusals(t *testing.T, s *store.Store) {
 	}
 }
 
-func testInspectionRuleLists(t *testing.T, s *store.Store) {
+func testInspectionRuleLists(t *testing.T, s Store) {
 	for i := range 11 {
 		addRule(t, s, 10-i) // priorities fall while ids grow
 	}

@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testReserve(t *testing.T, s *store.Store) {
+func testReserve(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Name = "one" })
 	before := node.Now()
 	n, err := s.Reserve(t.Context(), "one", "host-a", time.Minute)
@@ -53,7 +52,7 @@ func waitUntil(end time.Time) {
 	}
 }
 
-func testReserveRace(t *testing.T, s *store.Store) {
+func testReserveRace(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	for round := range 5 {
 		var won, lost atomic.Int32
@@ -85,7 +84,7 @@ func testReserveRace(t *testing.T, s *store.Store) {
 }
 
 // A holder whose lease went to another can write nothing, however late it wakes up.
-func testFencing(t *testing.T, s *store.Store) {
+func testFencing(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.ConfigDrive = "mine" })
 	late, err := s.Reserve(t.Context(), uid(1), holder, time.Microsecond)
 	ok(t, err)
@@ -116,7 +115,7 @@ func testFencing(t *testing.T, s *store.Store) {
 	leaseLost(t, "delete as nobody", s.DeleteNode(t.Context(), load(t, s, 1)))
 }
 
-func testRenew(t *testing.T, s *store.Store) {
+func testRenew(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	n := reserve(t, s, 1)
 	ok(t, s.Renew(t.Context(), n, time.Hour))
@@ -136,7 +135,7 @@ func testRenew(t *testing.T, s *store.Store) {
 }
 
 // What is written without the lease is not undone by a save under it.
-func testSaveLeavesTheRest(t *testing.T, s *store.Store) {
+func testSaveLeavesTheRest(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	n := reserve(t, s, 1)
 	created, agent := n.CreatedAt, node.Agent{URL: "https://10.0.0.9:9999", LastHeartbeat: at(9), Token: "token", TokenGiven: true}
@@ -156,7 +155,7 @@ func testSaveLeavesTheRest(t *testing.T, s *store.Store) {
 	}
 }
 
-func testDropLeases(t *testing.T, s *store.Store) {
+func testDropLeases(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	dead := reserve(t, s, 1)

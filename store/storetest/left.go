@@ -10,11 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // A caller that has gone away changes nothing: every method ends with its context's error.
-func testCallersThatLeft(t *testing.T, s *store.Store) {
+func testCallersThatLeft(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Description = "as it was" })
 	p := addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
 	tpl := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s"}}}

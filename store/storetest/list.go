@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testShards(t *testing.T, s *store.Store) {
+func testShards(t *testing.T, s Store) {
 	for i, want := range []string{
 		"[]", "[{ 1}]", "[{ 1} {west 1}]", "[{west 2} { 1}]", "[{west 2} { 1} {east 1}]", "[{west 3} { 1} {east 1}]",
 	} {
@@ -32,7 +31,7 @@ func testShards(t *testing.T, s *store.Store) {
 	}
 }
 
-func testNodeFilters(t *testing.T, s *store.Store) {
+func testNodeFilters(t *testing.T, s Store) {
 	add(t, s, 0, nil)
 	add(t, s, 1, fullFilters)
 	add(t, s, 2, func(n *node.Node) { n.ParentNode = uid(1) })
@@ -118,7 +117,7 @@ func uidsOf(numbers []int) []string {
 
 // 1,100 nodes with many ties: every page of every order follows on the one before, with nothing
 // twice and nothing left out.
-func testNodePaging(t *testing.T, s *store.Store) {
+func testNodePaging(t *testing.T, s Store) {
 	const count = 1100
 	all := make([]*node.Node, count)
 	for i := range all {
@@ -169,7 +168,7 @@ func rank(b *bool) int {
 }
 
 // walk follows pages to their end.
-func walk(t *testing.T, s *store.Store, p node.Page, want []string) {
+func walk(t *testing.T, s Store, p node.Page, want []string) {
 	t.Helper()
 	var got []string
 	for {
@@ -186,7 +185,7 @@ func walk(t *testing.T, s *store.Store, p node.Page, want []string) {
 	}
 }
 
-func testNodeSortKeys(t *testing.T, s *store.Store) {
+func testNodeSortKeys(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, fullFilters)
 	for _, key := range []string{
@@ -211,7 +210,7 @@ func testNodeSortKeys(t *testing.T, s *store.Store) {
 }
 
 // Interfaces sort, page by page and both ways: those without one first, ties by age.
-func testInterfaceSortKeys(t *testing.T, s *store.Store) {
+func testInterfaceSortKeys(t *testing.T, s Store) {
 	for i, name := range []string{"ipxe", "", "http-ipxe", "ipxe", "pxe", ""} {
 		add(t, s, i+1, func(n *node.Node) {
 			n.Interfaces = map[node.Interface]string{node.Power: "ipmi", node.Boot: name}
@@ -245,7 +244,7 @@ func testInterfaceSortKeys(t *testing.T, s *store.Store) {
 	}
 }
 
-func testBadPages(t *testing.T, s *store.Store) {
+func testBadPages(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	for _, key := range []string{"nonsense", "driver_info", "extra", "traits", "power_failures", "lease_token", "id; DROP TABLE nodes"} {
 		_, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{SortKey: key})
@@ -264,7 +263,7 @@ func testBadPages(t *testing.T, s *store.Store) {
 }
 
 // A hot list has every field of the full one but what is kept beside the hot row.
-func testHotList(t *testing.T, s *store.Store) {
+func testHotList(t *testing.T, s Store) {
 	want := fullNode(1)
 	want.ParentNode = ""
 	ok(t, s.CreateNode(t.Context(), want))

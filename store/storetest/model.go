@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // chosen picks one of the values.
@@ -122,7 +121,7 @@ var modelKeys = map[string]func(a, b *node.Node) int{
 
 // A fleet of random nodes is listed by random filters, in random orders and pages: each list is what plain Go over all nodes
 // says it should be. The seed is fixed, so a failure can be run again.
-func testListsAgainstAModel(t *testing.T, s *store.Store) {
+func testListsAgainstAModel(t *testing.T, s Store) {
 	r := rand.New(rand.NewPCG(20261103, 7))
 	var fleet []*node.Node
 	for i := range 60 {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -50,7 +49,7 @@ func fullNode(i int) *node.Node {
 	}
 }
 
-func testNode(t *testing.T, s *store.Store) {
+func testNode(t *testing.T, s Store) {
 	want := fullNode(1)
 	before := node.Now()
 	ok(t, s.CreateNode(t.Context(), want))
@@ -79,7 +78,7 @@ func testNode(t *testing.T, s *store.Store) {
 	}
 }
 
-func testNodeDuplicates(t *testing.T, s *store.Store) {
+func testNodeDuplicates(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Name, n.InstanceUUID = "one", uid(50) })
 	for _, tt := range []struct {
 		n    node.Node
@@ -108,7 +107,7 @@ func testNodeDuplicates(t *testing.T, s *store.Store) {
 	}
 }
 
-func testNodeRefusals(t *testing.T, s *store.Store) {
+func testNodeRefusals(t *testing.T, s Store) {
 	refused(t, s.CreateNode(t.Context(), &node.Node{UUID: "seven"}), node.Invalid, "Expected a UUID but received seven.")
 	add(t, s, 1, nil)
 	for _, ident := range []string{"", "nobody", uid(7), "a\x00b", "a\xffb"} {
@@ -135,7 +134,7 @@ func testNodeRefusals(t *testing.T, s *store.Store) {
 }
 
 // JSON numbers come back as float64, and integers that a float64 would change as they were.
-func testNumbers(t *testing.T, s *store.Store) {
+func testNumbers(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) {
 		n.Extra = node.Document{"small": 7.0, "fraction": 0.1, "serial": json.Number("12345678901234567890"), "list": []any{json.Number("9007199254740993"), 2.0}}
 		n.DriverInfo = node.Document{"ipmi_port": 623.0}
@@ -148,7 +147,7 @@ func testNumbers(t *testing.T, s *store.Store) {
 }
 
 // Machines report what they like; PostgreSQL refuses NUL and broken UTF-8 in texts.
-func testHostileTexts(t *testing.T, s *store.Store) {
+func testHostileTexts(t *testing.T, s Store) {
 	n := add(t, s, 1, func(n *node.Node) {
 		n.LastError = "serial \x00\xff '; DROP TABLE nodes; --"
 		n.Extra = node.Document{"k\x00": "v\x00", "quote": `"'<&>`}
@@ -165,7 +164,7 @@ func testHostileTexts(t *testing.T, s *store.Store) {
 	}
 }
 
-func testNodeByMACs(t *testing.T, s *store.Store) {
+func testNodeByMACs(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	for i, owner := range []int{1, 1, 2} {
@@ -182,7 +181,7 @@ func testNodeByMACs(t *testing.T, s *store.Store) {
 	refused(t, err, node.NotFound, "No node has a port with any of the MAC addresses .")
 }
 
-func testPower(t *testing.T, s *store.Store) {
+func testPower(t *testing.T, s Store) {
 	created := add(t, s, 1, func(n *node.Node) { n.Power = node.PowerOff })
 	ok(t, s.SavePower(t.Context(), uid(1), node.PowerOff, 0))
 	if got := load(t, s, 1); !got.UpdatedAt.Equal(created.UpdatedAt) {
@@ -200,7 +199,7 @@ func testPower(t *testing.T, s *store.Store) {
 	}
 }
 
-func testConfigDrive(t *testing.T, s *store.Store) {
+func testConfigDrive(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	n := reserve(t, s, 1)
 	for _, drive := range []string{"first", "first", "second, longer", "", "third"} {
@@ -212,7 +211,7 @@ func testConfigDrive(t *testing.T, s *store.Store) {
 	}
 }
 
-func testDeleteNode(t *testing.T, s *store.Store) {
+func testDeleteNode(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.ConfigDrive = "drive" })
 	add(t, s, 2, nil)
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1)})

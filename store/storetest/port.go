@@ -7,10 +7,9 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testPort(t *testing.T, s *store.Store) {
+func testPort(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	before := node.Now()
@@ -45,7 +44,7 @@ func testPort(t *testing.T, s *store.Store) {
 	refused(t, s.Ports.Delete(t.Context(), uid(10)), node.NotFound, "Port "+uid(10)+" could not be found.")
 }
 
-func testPortRefusals(t *testing.T, s *store.Store) {
+func testPortRefusals(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1), Name: "eth0"})
 	second := addPort(t, s, 2, node.Port{NodeUUID: uid(1)})
@@ -72,7 +71,7 @@ func testPortRefusals(t *testing.T, s *store.Store) {
 	refused(t, s.Ports.Save(t.Context(), &node.Port{UUID: uid(9), NodeUUID: uid(1)}), node.NotFound, "Port "+uid(9)+" could not be found.")
 }
 
-func testPortFilters(t *testing.T, s *store.Store) {
+func testPortFilters(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Shard = "s1" })
 	add(t, s, 2, func(n *node.Node) { n.Shard, n.ParentNode, n.ConductorGroup = "s2", uid(1), "east" })
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1), Description: "Left 10%"})
@@ -111,7 +110,7 @@ func portNumbers(ports []node.Port) []int {
 	return out
 }
 
-func testPortPaging(t *testing.T, s *store.Store) {
+func testPortPaging(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	for i := range 25 {
 		addPort(t, s, i, node.Port{NodeUUID: uid(1), Category: fmt.Sprint(i % 2), PXEEnabled: i%2 == 0})
@@ -144,7 +143,7 @@ func testPortPaging(t *testing.T, s *store.Store) {
 	}
 }
 
-func testEnrolNode(t *testing.T, s *store.Store) {
+func testEnrolNode(t *testing.T, s Store) {
 	n := node.Node{UUID: strings.ToUpper(uid(1)), Name: "found", State: node.Enroll, DriverInfo: node.Document{"ipmi_password": "p"}}
 	ports := []node.Port{{Address: "52:54:00:AB:CD:EF"}, {UUID: uid(11), Address: mac(2), PXEEnabled: true}}
 	i := node.Inventory{Inventory: node.Document{"a": "b"}, PluginData: node.Document{}}

@@ -7,10 +7,9 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testPortgroup(t *testing.T, s *store.Store) {
+func testPortgroup(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	before := node.Now()
@@ -52,14 +51,14 @@ func testPortgroup(t *testing.T, s *store.Store) {
 }
 
 // addPortgroup creates the portgroup i.
-func addPortgroup(t *testing.T, s *store.Store, i int, g node.Portgroup) node.Portgroup {
+func addPortgroup(t *testing.T, s Store, i int, g node.Portgroup) node.Portgroup {
 	t.Helper()
 	g.UUID = uid(300_000 + i)
 	ok(t, s.Portgroups.Create(t.Context(), &g))
 	return g
 }
 
-func testPortgroupRefusals(t *testing.T, s *store.Store) {
+func testPortgroupRefusals(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(1), Name: "bond0", Address: mac(1)})
 	second := addPortgroup(t, s, 2, node.Portgroup{NodeUUID: uid(1)})
@@ -98,7 +97,7 @@ func testPortgroupRefusals(t *testing.T, s *store.Store) {
 	refused(t, err, node.NotFound, "Portgroup "+uid(9)+" could not be found.")
 }
 
-func testPortgroupLists(t *testing.T, s *store.Store) {
+func testPortgroupLists(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Shard = "s1" })
 	add(t, s, 2, func(n *node.Node) { n.Shard, n.ConductorGroup = "s2", "east" })
 	for i := range 9 {
@@ -141,7 +140,7 @@ func testPortgroupLists(t *testing.T, s *store.Store) {
 }
 
 // A machine whose operating system speaks with its bond's address is known, and boots nothing; a port's own address counts first.
-func testBonds(t *testing.T, s *store.Store) {
+func testBonds(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	addPort(t, s, 1, node.Port{NodeUUID: uid(1), PXEEnabled: true})

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // together runs f(0) … f(n-1) at one time and counts the outcomes: done, refused with a Conflict, and lease lost.
@@ -47,7 +46,7 @@ func together(t *testing.T, n int, f func(i int) error) (done, refused, lost int
 
 // Many workers count up in one node's row, each under the lease: no count is lost, and the fencing token has grown by one for
 // every lease there was.
-func testCountingTogether(t *testing.T, s *store.Store) {
+func testCountingTogether(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Extra = node.Document{"count": 0.0} })
 	const workers, each = 8, 12
 	done, _, _ := together(t, workers, func(i int) error {
@@ -81,7 +80,7 @@ func testCountingTogether(t *testing.T, s *store.Store) {
 }
 
 // Readers that look while a node is saved again and again see one save or another, never half of two.
-func testReadersSeeWholeSaves(t *testing.T, s *store.Store) {
+func testReadersSeeWholeSaves(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) { n.Extra, n.Description, n.ConfigDrive = node.Document{"i": 0.0}, "0", "drive 0" })
 	n := reserve(t, s, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -113,7 +112,7 @@ func testReadersSeeWholeSaves(t *testing.T, s *store.Store) {
 }
 
 // An ended lease is taken by one of many who want it, and the one who had it can write no more.
-func testTakingAnEndedLease(t *testing.T, s *store.Store) {
+func testTakingAnEndedLease(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	old, err := s.Reserve(t.Context(), uid(1), "late", time.Microsecond)
 	ok(t, err)
@@ -154,7 +153,7 @@ func testTakingAnEndedLease(t *testing.T, s *store.Store) {
 }
 
 // What may be there once is there once, however many ask for it at one time.
-func testOnlyOneOfEach(t *testing.T, s *store.Store) {
+func testOnlyOneOfEach(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	for i := range 8 {
 		add(t, s, 10+i, nil)
@@ -226,7 +225,7 @@ func testOnlyOneOfEach(t *testing.T, s *store.Store) {
 }
 
 // Of many ramdisks that ask for the agent's token one gets it, and it is the one that is kept.
-func testTokenRace(t *testing.T, s *store.Store) {
+func testTokenRace(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	for round := range 4 {
 		var given atomic.Int32
@@ -249,7 +248,7 @@ func testTokenRace(t *testing.T, s *store.Store) {
 
 // Heartbeats, progress, power and history are written beside a conductor that saves the node all the while: each is there at the
 // end, and so is the conductor's last word.
-func testWritesBesideTheLease(t *testing.T, s *store.Store) {
+func testWritesBesideTheLease(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	giveToken(t, s, 1, "the token")
 	n := reserve(t, s, 1)
@@ -296,7 +295,7 @@ func testWritesBesideTheLease(t *testing.T, s *store.Store) {
 }
 
 // A node that goes away takes with it what others add to it at that moment: nobody is left without a node.
-func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
+func testDeleteWhileOthersWrite(t *testing.T, s Store) {
 	for round := range 6 {
 		add(t, s, 1, nil)
 		held := reserve(t, s, 1)
@@ -339,7 +338,7 @@ func testDeleteWhileOthersWrite(t *testing.T, s *store.Store) {
 }
 
 // The history of a node that many write to keeps the newest 300 and drops none of another's.
-func testHistoryRace(t *testing.T, s *store.Store) {
+func testHistoryRace(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(2), Event: "kept"}))
@@ -384,7 +383,7 @@ func testHistoryRace(t *testing.T, s *store.Store) {
 }
 
 // Several conductors that look for work and take what they find do each piece once.
-func testWorkIsDoneOnce(t *testing.T, s *store.Store) {
+func testWorkIsDoneOnce(t *testing.T, s Store) {
 	const nodes = 12
 	for i := range nodes {
 		add(t, s, i, func(n *node.Node) { n.State, n.Plan = node.Deploying, &node.Plan{} })

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testAgent(t *testing.T, s *store.Store) {
+func testAgent(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	same(t, "before", agentOf(t, s, 1), node.Agent{})
 	want := node.Agent{URL: "https://10.0.0.9:9999", Version: "11.0", VerifyCA: "-----BEGIN CERTIFICATE-----", LastHeartbeat: at(1)}
@@ -38,14 +37,14 @@ func testAgent(t *testing.T, s *store.Store) {
 
 var notTheAgent = "The agent of node " + uid(1) + " is not the one that has its token any more: it must look the node up anew."
 
-func giveToken(t *testing.T, s *store.Store, i int, token string) {
+func giveToken(t *testing.T, s Store, i int, token string) {
 	t.Helper()
 	if given, err := s.GiveAgentToken(t.Context(), uid(i), token, node.Caller{}); !given || err != nil {
 		t.Fatalf("giving the token: %v, %v", given, err)
 	}
 }
 
-func testAgentToken(t *testing.T, s *store.Store) {
+func testAgentToken(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	give := func(token string, want bool) {
 		t.Helper()
@@ -63,7 +62,7 @@ func testAgentToken(t *testing.T, s *store.Store) {
 }
 
 // agentOf is a node's agent but for when the token was given, which is checked here.
-func agentOf(t *testing.T, s *store.Store, i int) node.Agent {
+func agentOf(t *testing.T, s Store, i int) node.Agent {
 	t.Helper()
 	a := load(t, s, i).Agent
 	if age := node.Now().Sub(a.TokenGivenAt); a.TokenGiven != !a.TokenGivenAt.IsZero() || a.TokenGiven && (age < 0 || age > time.Minute) {
@@ -74,7 +73,7 @@ func agentOf(t *testing.T, s *store.Store, i int) node.Agent {
 }
 
 // The first lookup without the token is kept until the agent calls or is forgotten.
-func testRefusedAgent(t *testing.T, s *store.Store) {
+func testRefusedAgent(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	refuse := func(i int, second int, want bool) {
@@ -109,7 +108,7 @@ func testRefusedAgent(t *testing.T, s *store.Store) {
 	}
 }
 
-func testHistory(t *testing.T, s *store.Store) {
+func testHistory(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	want := node.HistoryEvent{
@@ -152,7 +151,7 @@ func testHistory(t *testing.T, s *store.Store) {
 	}
 }
 
-func testHistoryTrim(t *testing.T, s *store.Store) {
+func testHistoryTrim(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	ok(t, s.AddHistory(t.Context(), node.HistoryEvent{NodeUUID: uid(2), Event: "kept"}))
@@ -169,7 +168,7 @@ func testHistoryTrim(t *testing.T, s *store.Store) {
 	}
 }
 
-func testInventory(t *testing.T, s *store.Store) {
+func testInventory(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	_, err := s.Inventory(t.Context(), uid(1))
 	refused(t, err, node.NotFound, "Inventory of node "+uid(1)+" could not be found: it has not been inspected.")
@@ -184,7 +183,7 @@ func testInventory(t *testing.T, s *store.Store) {
 	}
 }
 
-func testProgress(t *testing.T, s *store.Store) {
+func testProgress(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	if p, err := s.Progress(t.Context(), uid(1)); p != nil || err != nil {
 		t.Errorf("before: %+v, %v", p, err)
@@ -205,7 +204,7 @@ func testProgress(t *testing.T, s *store.Store) {
 	}
 }
 
-func testLines(t *testing.T, s *store.Store) {
+func testLines(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	of := func(i int, source node.LineSource, want node.MachineLines) {
@@ -240,7 +239,7 @@ func testLines(t *testing.T, s *store.Store) {
 	of(1, node.SerialLine, node.MachineLines{})
 }
 
-func testFailure(t *testing.T, s *store.Store) {
+func testFailure(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	if e, err := s.Failure(t.Context(), uid(1)); e != nil || err != nil {
 		t.Errorf("before: %+v, %v", e, err)
@@ -264,7 +263,7 @@ func testFailure(t *testing.T, s *store.Store) {
 	refused(t, s.SaveFailure(t.Context(), node.Evidence{NodeUUID: uid(9)}), node.NotFound, "Node "+uid(9)+" could not be found.")
 }
 
-func testWakeups(t *testing.T, s *store.Store) {
+func testWakeups(t *testing.T, s Store) {
 	one := s.Wakeups(t.Context())
 	two := s.Wakeups(t.Context())
 	ok(t, s.Wake(t.Context(), uid(1)))

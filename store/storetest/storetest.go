@@ -1,5 +1,5 @@
 // Package storetest owns the conformance suite of the store: what a database must do for Billet,
-// asked in the same words of SQLite and of PostgreSQL.
+// asked in the same words of SQLite, of PostgreSQL and of the twin that has no database.
 package storetest
 
 import (
@@ -12,17 +12,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // Open opens an empty store of host name "here" and closes it at the end of the test.
-type Open func(t *testing.T) *store.Store
+type Open func(t *testing.T) Store
 
 // Run runs the whole suite, each test on an empty store of its own.
 func Run(t *testing.T, open Open) {
 	for _, tt := range []struct {
 		name string
-		run  func(t *testing.T, s *store.Store)
+		run  func(t *testing.T, s Store)
 	}{
 		{"node", testNode},
 		{"node duplicates", testNodeDuplicates},
@@ -118,7 +117,7 @@ func uid(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) 
 func mac(i int) string { return fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8&0xff, i&0xff) }
 
 // add creates a node: enrolled, named by its UUID only, then changed by edit.
-func add(t *testing.T, s *store.Store, i int, edit func(n *node.Node)) *node.Node {
+func add(t *testing.T, s Store, i int, edit func(n *node.Node)) *node.Node {
 	t.Helper()
 	n := &node.Node{UUID: uid(i), Driver: "ipmi", State: node.Enroll}
 	if edit != nil {
@@ -130,7 +129,7 @@ func add(t *testing.T, s *store.Store, i int, edit func(n *node.Node)) *node.Nod
 	return n
 }
 
-func addPort(t *testing.T, s *store.Store, i int, p node.Port) node.Port {
+func addPort(t *testing.T, s Store, i int, p node.Port) node.Port {
 	t.Helper()
 	p.UUID = uid(100_000 + i)
 	if p.Address == "" {
@@ -142,7 +141,7 @@ func addPort(t *testing.T, s *store.Store, i int, p node.Port) node.Port {
 	return p
 }
 
-func reserve(t *testing.T, s *store.Store, i int) *node.Node {
+func reserve(t *testing.T, s Store, i int) *node.Node {
 	t.Helper()
 	n, err := s.Reserve(t.Context(), uid(i), holder, time.Minute)
 	if err != nil {
@@ -151,7 +150,7 @@ func reserve(t *testing.T, s *store.Store, i int) *node.Node {
 	return n
 }
 
-func load(t *testing.T, s *store.Store, i int) *node.Node {
+func load(t *testing.T, s Store, i int) *node.Node {
 	t.Helper()
 	n, err := s.Node(t.Context(), uid(i))
 	if err != nil {

@@ -7,11 +7,10 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
 // addTemplate creates the deploy template CUSTOM_i with one step of priority i.
-func addTemplate(t *testing.T, s *store.Store, i int) node.DeployTemplate {
+func addTemplate(t *testing.T, s Store, i int) node.DeployTemplate {
 	t.Helper()
 	d := node.DeployTemplate{
 		UUID: uid(200_000 + i), Name: fmt.Sprintf("CUSTOM_%02d", i), Description: fmt.Sprint(i % 2),
@@ -21,7 +20,7 @@ func addTemplate(t *testing.T, s *store.Store, i int) node.DeployTemplate {
 	return d
 }
 
-func testDeployTemplate(t *testing.T, s *store.Store) {
+func testDeployTemplate(t *testing.T, s Store) {
 	before := node.Now()
 	want := node.DeployTemplate{
 		UUID: strings.ToUpper(uid(1)), Name: "CUSTOM_RAID1", Description: "two disks as one", Extra: node.Document{"rack": 7.0},
@@ -64,7 +63,7 @@ func testDeployTemplate(t *testing.T, s *store.Store) {
 	}
 }
 
-func testDeployTemplateRefusals(t *testing.T, s *store.Store) {
+func testDeployTemplateRefusals(t *testing.T, s Store) {
 	addTemplate(t, s, 1)
 	second := addTemplate(t, s, 2)
 	for _, tt := range []struct {
@@ -97,7 +96,7 @@ func testDeployTemplateRefusals(t *testing.T, s *store.Store) {
 	}
 }
 
-func testDeployTemplateLists(t *testing.T, s *store.Store) {
+func testDeployTemplateLists(t *testing.T, s Store) {
 	for i := range 11 {
 		addTemplate(t, s, 10-i) // names fall while ids grow
 	}

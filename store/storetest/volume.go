@@ -6,10 +6,9 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testVolumeConnector(t *testing.T, s *store.Store) {
+func testVolumeConnector(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	before := node.Now()
@@ -41,7 +40,7 @@ func testVolumeConnector(t *testing.T, s *store.Store) {
 	refused(t, err, node.NotFound, missing)
 }
 
-func testVolumeTarget(t *testing.T, s *store.Store) {
+func testVolumeTarget(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	want := node.VolumeTarget{NodeUUID: uid(1), VolumeType: "iscsi", VolumeID: "v-1", BootIndex: -1, Extra: node.Document{"n": 1.0},
@@ -86,7 +85,7 @@ func testVolumeTarget(t *testing.T, s *store.Store) {
 	}
 }
 
-func testVolumeRefusals(t *testing.T, s *store.Store) {
+func testVolumeRefusals(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	c := node.VolumeConnector{UUID: uid(10), NodeUUID: uid(1), Type: "iqn", ConnectorID: "a"}
@@ -135,7 +134,7 @@ func testVolumeRefusals(t *testing.T, s *store.Store) {
 	}
 }
 
-func testVolumeLists(t *testing.T, s *store.Store) {
+func testVolumeLists(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	for i := range 7 {

@@ -5,10 +5,9 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
-	"github.com/billet-metal/billet/store"
 )
 
-func testWork(t *testing.T, s *store.Store) {
+func testWork(t *testing.T, s Store) {
 	now := node.Now()
 	past, future := now.Add(-time.Minute), now.Add(time.Minute)
 	for i, tt := range []struct {
@@ -100,7 +99,7 @@ func testWork(t *testing.T, s *store.Store) {
 }
 
 // workOf returns the one kind of work listed for a node; -1 when there is none.
-func workOf(t *testing.T, s *store.Store, uuid string, now time.Time) node.WorkKind {
+func workOf(t *testing.T, s Store, uuid string, now time.Time) node.WorkKind {
 	t.Helper()
 	found, err := s.Work(t.Context(), now, 1000)
 	ok(t, err)
@@ -116,7 +115,7 @@ func workOf(t *testing.T, s *store.Store, uuid string, now time.Time) node.WorkK
 	return kind
 }
 
-func testWorkOrder(t *testing.T, s *store.Store) {
+func testWorkOrder(t *testing.T, s Store) {
 	now := node.Now()
 	ago := func(m int) time.Time { return now.Add(-time.Duration(m) * time.Minute) }
 	add(t, s, 1, func(n *node.Node) { n.State, n.ProvisionUpdatedAt = node.Deploying, ago(3) })

@@ -1,4 +1,5 @@
-package storetest
+// Package pgtest owns a PostgreSQL server for tests, started from the distribution's package.
+package pgtest
 
 import (
 	"bytes"
@@ -18,10 +19,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Postgres is a PostgreSQL server for tests, made by hand from the distribution's package. It
+// Server is a PostgreSQL server for tests, made by hand from the distribution's package. It
 // trusts everybody who reaches its socket, and does not survive a power cut: durability on
 // PostgreSQL is PostgreSQL's.
-type Postgres struct {
+type Server struct {
 	Dir  string // its socket, and its data in Dir/data
 	cmd  *exec.Cmd
 	done chan error
@@ -29,9 +30,9 @@ type Postgres struct {
 	dbs  int
 }
 
-// StartPostgres makes a cluster and starts it. The error says what to install when there is no
+// Start makes a cluster and starts it. The error says what to install when there is no
 // PostgreSQL. The caller calls Stop.
-func StartPostgres() (_ *Postgres, err error) {
+func Start() (_ *Server, err error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(found) == 0 {
 		return nil, errors.New("PostgreSQL is not installed: run apt-get install postgresql")
@@ -41,7 +42,7 @@ func StartPostgres() (_ *Postgres, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pg := &Postgres{Dir: dir, done: make(chan error, 1)}
+	pg := &Server{Dir: dir, done: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			pg.Stop()
@@ -92,7 +93,7 @@ func unprivileged(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, uid, gid)
 }
 
-func (pg *Postgres) waitReady() error {
+func (pg *Server) waitReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for {
@@ -112,7 +113,7 @@ func (pg *Postgres) waitReady() error {
 }
 
 // Stop ends the server and removes its data.
-func (pg *Postgres) Stop() error {
+func (pg *Server) Stop() error {
 	var err error
 	if pg.cmd != nil {
 		err = pg.cmd.Process.Signal(syscall.SIGINT) // fast shutdown
@@ -127,7 +128,7 @@ func (pg *Postgres) Stop() error {
 }
 
 // Exec runs one statement in a database.
-func (pg *Postgres) Exec(ctx context.Context, database, statement string) error {
+func (pg *Server) Exec(ctx context.Context, database, statement string) error {
 	conn, err := pgx.Connect(ctx, pg.url(database))
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func (pg *Postgres) Exec(ctx context.Context, database, statement string) error 
 }
 
 // Database makes an empty database and returns its URL.
-func (pg *Postgres) Database(t testing.TB) string {
+func (pg *Server) Database(t testing.TB) string {
 	t.Helper()
 	pg.dbs++
 	name := fmt.Sprintf("billet%d", pg.dbs)
@@ -148,6 +149,6 @@ func (pg *Postgres) Database(t testing.TB) string {
 	return pg.url(name)
 }
 
-func (pg *Postgres) url(database string) string {
+func (pg *Server) url(database string) string {
 	return "postgres://postgres@/" + database + "?host=" + pg.Dir
 }
