@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := -s -w -X 'github.com/billet-metal/billet/agent.Version=billet-agent $(VERSION)'
 export CGO_ENABLED := 0
 
-.PHONY: help build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench clean deps-demo deps-test
+.PHONY: help build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench pictures clean deps-demo deps-test
 
 help: ## the targets, a line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ matrix: build ## every way to deploy, a cell a line; one alone: make matrix CELL
 
 bench: ## figures against peers
 	$(GO) test -run '^$$' -bench . ./bench/...
+
+pictures: build ## the README's pictures, of virtual machines that boot (root)
+	@scripts/pictures
 
 clean:
 	rm -rf bin .cache cmd/billet/billet-agent
