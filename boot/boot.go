@@ -70,7 +70,7 @@ type Lookup interface {
 // Records is what boot interfaces write. Putting a record replaces the node's earlier one.
 type Records interface {
 	PutRecord(ctx context.Context, r Record) error
-	// DropRecord is done when there is none left; dropping twice is no error.
+	// DropRecord removes the record of the node. Removing it twice is no error.
 	DropRecord(ctx context.Context, nodeUUID string) error
 	// RecordOf returns the node's record; nil when there is none or it has ended.
 	RecordOf(ctx context.Context, nodeUUID string) (*Record, error)
@@ -85,7 +85,7 @@ type Images interface {
 	ServeImage(ctx context.Context, nodeUUID, path string) (urlPath string, err error)
 }
 
-// Trace is told what a boot service saw of a machine. It never blocks on a database.
+// Trace records what a boot service saw of a machine. It never blocks on a database.
 type Trace interface {
 	Saw(e node.BootEvent)
 }
@@ -123,7 +123,7 @@ type AddressLeases interface {
 	// DeclineAddress takes the MAC's address out of use for a while: it found another machine there.
 	DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error
 
-	// AnswersDHCP tells the other processes that this one answers as ip.
+	// AnswersDHCP lets the other processes know that this one answers as ip.
 	AnswersDHCP(ctx context.Context, ip netip.Addr) error
 	// IsOurs reports whether a DHCP server with this address is one of these processes.
 	IsOurs(ctx context.Context, ip netip.Addr) (bool, error)

@@ -106,8 +106,8 @@ func appendWord(words []string, word *strings.Builder) []string {
 const ipxeNothing = "${billet-nothing}"
 
 // ipxeLine is a command line as arguments of iPXE's "kernel". iPXE splits at blanks and nowhere else; the words ";",
-// "&&" and "||" end a command, a word that begins with "#" is a comment. It expands ${name} again and again until there
-// is none, so that there is no way to write one.
+// "&&" and "||" end a command, a word that begins with "#" is a comment. It expands ${name} again and again until none
+// is left, so a line cannot contain one.
 func ipxeLine(line string) (ipxeText, error) {
 	if _, err := kernelWords(line); err != nil {
 		return "", err

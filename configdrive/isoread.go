@@ -81,7 +81,7 @@ func (r *isoReader) findRock(root []byte) error {
 	return nil
 }
 
-// systemUse is what follows a record's identifier; nil of a record that is none.
+// systemUse is what follows a record's identifier; nil when the record has none.
 func systemUse(record []byte) []byte {
 	length, id := int(record[0]), int(record[32])
 	at := 33 + id + (id+1)%2

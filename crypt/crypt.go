@@ -53,7 +53,7 @@ func Hash(password string) string {
 	return "$6$" + string(salt) + "$" + schemes[0].digest(password, string(salt), defaultRounds)
 }
 
-// Check returns nil when the password is the hash's. ErrForm says that the hash is none.
+// Check returns nil when the password has this hash, and ErrForm when the hash has not the form of one.
 func Check(hashed, password string) error {
 	s, prefix, salt, rounds, err := parse(hashed)
 	if err != nil {

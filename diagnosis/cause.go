@@ -8,7 +8,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// timedOut is what is said when the deadline has passed.
+// timedOut is the sentence when the deadline has passed.
 func (e Evidence) timedOut() string {
 	text := fmt.Sprintf("Timed out after %s waiting for %s", Spell(e.Waited), e.WaitedFor.Text)
 	if cause := e.cause(); cause != "" {

@@ -33,7 +33,7 @@ type Evidence struct {
 	Events   []node.BootEvent // since the step began, oldest first
 	Unread   bool             // the store did not tell what the boot services saw
 	Agent    node.Agent       // zero when no agent called since the flow began
-	Override Override         // what the BMC said of the boot device that it was told
+	Override Override         // what the BMC said of the boot device that was set
 	Serial   node.MachineLines
 	AgentLog node.MachineLines // both since the flow began
 
@@ -42,9 +42,9 @@ type Evidence struct {
 	Lost    string       // where the step under way lost its machine first, for people
 }
 
-// Override is what a BMC said of the boot device that it was told, when it was asked for it before the start.
+// Override is what a BMC said of its boot device before the start, after one was set.
 type Override struct {
-	Device string // as it was told, "pxe"
+	Device string // as it was set, "pxe"
 	Answer OverrideAnswer
 }
 
@@ -67,9 +67,9 @@ type Suspicion struct {
 
 // Verdict is what the evidence of a wait says.
 type Verdict struct {
-	TimedOut string    // what is said when the wait's deadline has passed: what was waited for, how long, and the likely cause
+	TimedOut string    // the sentence when the wait's deadline has passed: what was waited for, how long, and the likely cause
 	Stalled  string    // why the machine waited for will not call any more; "" while it may
-	Suspect  Suspicion // what people are told early
+	Suspect  Suspicion // what is reported early
 }
 
 // Judge judges the wait under way. The same evidence gives the same verdict.

@@ -54,8 +54,8 @@ func (e Evidence) quiet(t time.Time) time.Duration {
 	return e.Now.Sub(t)
 }
 
-// loading reports whether a download over HTTP has begun and not ended: the service tells of both, and a large
-// ramdisk on a slow network takes longer than any phase. (TFTP tells of a long transfer now and then.)
+// loading reports whether a download over HTTP has begun and not ended: the service records both, and a large
+// ramdisk on a slow network takes longer than any phase. (TFTP records a long transfer now and then.)
 func (e Evidence) loading() bool {
 	type download struct {
 		mac  string

@@ -8,7 +8,7 @@ import (
 )
 
 // loadsTooOften is how many whole ramdisks one wait may take: a machine that loads it once more panics
-// and restarts, and would show signs of life for ever.
+// and restarts, and would show signs of life without end.
 const loadsTooOften = 3
 
 // startsPhases is how many phases the system in the ramdisk has until its first call.

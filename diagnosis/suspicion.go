@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A flow fails late, as a slow machine must not be given up; people are told early. A machine that has been quiet for
+// A flow fails late, because a slow machine must not be given up; the suspicion is reported early. A machine that has been quiet for
 // a while is suspected: one sentence says since when, the likely cause and when the flow will fail. It is taken back
 // when the machine shows itself again.
 

@@ -59,7 +59,7 @@ type Denial struct{ Reason string }
 
 func (d *Denial) Error() string { return d.Reason }
 
-// Place is an address that a Gate is told to ask although it is near.
+// Place is an address that a Gate allows although it is near.
 type Place struct {
 	Net  netip.Prefix
 	Port uint16 // 0: every port but those of this service's listeners

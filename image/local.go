@@ -203,7 +203,7 @@ func (s *Store) sumFile(path string) string {
 	return filepath.Join(s.Dir, sumDir, hex.EncodeToString(sum.Sum(nil))+".json")
 }
 
-// loadSums returns what is known of a file that still looks the same. A damaged cache is none.
+// loadSums returns the known sums of a file that still looks the same. It ignores a damaged cache.
 func (s *Store) loadSums(id identity) cachedSum {
 	var c cachedSum
 	if s.Dir == "" {
@@ -219,7 +219,7 @@ func (s *Store) loadSums(id identity) cachedSum {
 	return c
 }
 
-// saveSums keeps what is known. Not being able to costs time at the next deploy, nothing else.
+// saveSums keeps what is known. When it cannot, the next deploy hashes the file again.
 func (s *Store) saveSums(c cachedSum) {
 	if s.Dir == "" {
 		s.cache.Store(c.Path, c)

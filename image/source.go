@@ -18,7 +18,7 @@ type Ref struct {
 	Checksum   string // hex (its algorithm by its length), or the URL of a checksum file; may be empty
 	HashAlgo   string // one of Algorithms, together with HashValue; wins over Checksum
 	HashValue  string // hex, or the URL of a checksum file
-	DiskFormat string // what the image is said to be; "" takes it as it is
+	DiskFormat string // the declared format; "" accepts what the image is
 	User       string // for an http(s) server that asks; sent to the source's own host only
 	Password   string
 }
@@ -86,7 +86,7 @@ func (s *Store) Validate(ref Ref) error {
 	}
 }
 
-// checkSumPlace checks where a checksum file is said to be.
+// checkSumPlace checks the URL of a checksum file.
 func (s *Store) checkSumPlace(place string) error {
 	switch {
 	case place == "":
@@ -151,7 +151,7 @@ func sourceKind(s string) (kind source, rest string) {
 // DiskFormats are the declared formats that are allowed.
 var DiskFormats = []string{string(Raw), string(GPT), string(ISO), string(QCOW2)}
 
-// checkFormat refuses an image that is not what it is said to be. Raw says "byte for byte", so it
+// checkFormat refuses an image whose format is not the declared one. Raw says "byte for byte", so it
 // covers what a partition table or an ISO 9660 file system makes of it.
 func checkFormat(declared string, info Info) error {
 	d := Format(strings.ToLower(declared))

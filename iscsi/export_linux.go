@@ -140,7 +140,7 @@ func (e Export) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- e.remove() }() // the kernel may hang in it; the machine reboots then all the same
+	go func() { ended <- e.remove() }() // the kernel may hang in it; the machine must reboot anyway
 	select {
 	case err := <-ended:
 		return err

@@ -114,7 +114,7 @@ func (v *Verified) add(w written) {
 var ErrVerify = errors.New("the disk does not hold what was written to it")
 
 // Verify reads back everything written since the wrapping and compares. Ranges of zeros longer than
-// 64 MiB are read at both ends and once every 64 MiB. Report, when set, is told bytes checked.
+// 64 MiB are read at both ends and once every 64 MiB. Report, when set, gets the bytes checked.
 func (v *Verified) Verify(ctx context.Context, report func(done, total int64)) error {
 	var total, done int64
 	for _, w := range v.spans {

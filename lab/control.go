@@ -118,7 +118,7 @@ func (l *Lab) Stats(ctx context.Context, name string) (bmc.Stats, error) {
 	return *answer.Stats, nil
 }
 
-// Console connects to a machine's serial line; it hears what is said from now on. Everything said
+// Console connects to a machine's serial line; it gets what the machine writes from now on. Everything said
 // before is in Machine.Serial.
 func (l *Lab) Console(ctx context.Context, name string) (io.ReadWriteCloser, error) {
 	if _, err := l.load(name); err != nil {

@@ -101,7 +101,7 @@ func free(t *driver.Task) []place {
 	return slices.Concat(rank[0], rank[1], rank[2], rank[3])
 }
 
-// known refuses a place that is none of the node's.
+// known refuses a place that the node does not have.
 func known(t *driver.Task, want place) error {
 	switch {
 	case want.uuid == "", info(t, want) != nil:

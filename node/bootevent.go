@@ -26,7 +26,7 @@ const (
 	DHCPOffered   BootKind = "offered"          // an address was offered; firmware also got a boot file
 	DHCPAcked     BootKind = "acked"            // an address was lent; firmware also got a boot file
 	DHCPInformed  BootKind = "informed"         // the network was described to a machine that has an address
-	OwnDisk       BootKind = "own disk"         // it is not to boot over the network now, and was told so; DHCP, scripts and menus say it
+	OwnDisk       BootKind = "own disk"         // it must boot its own disk now, as DHCP, a script or a menu answered
 	NoLoader      BootKind = "no loader"        // it is to boot over the network, and there is no boot loader for it here
 	DHCPRefused   BootKind = "refused"          // the address it asked for is not its to use (DHCPNAK)
 	OtherServer   BootKind = "other server"     // it took the offer of another DHCP server where Billet should be the only one

@@ -42,7 +42,7 @@ func Errorf(kind Kind, format string, args ...any) *Err {
 }
 
 // Unsupported is the API's refusal of something that a node's hardware type, or the interfaces chosen of it, cannot do:
-// Ironic's sentence, which clients look for. It is no stub's excuse: the machine, not this program, lacks the thing.
+// Ironic's sentence, which clients look for. The machine lacks the interface; this program does not.
 func Unsupported(driver, what string) *Err {
 	return Errorf(Invalid, "Driver %s does not support %s (disabled or not implemented).", driver, what)
 }

@@ -163,7 +163,7 @@ func (n *Node) Clone() *Node {
 }
 
 // Lease is who may change a node right now. Every write of a node is guarded by Token: a holder
-// that lost its lease can no longer write, however late it wakes up. A zero Lease is nobody's.
+// that lost its lease can no longer write, however late it wakes up. Nobody holds a zero Lease.
 type Lease struct {
 	Holder string    // the conductor's host name, shown as `reservation`
 	Token  int64     // fencing token: grows by one each time the lease is granted

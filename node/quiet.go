@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Quiet is what a flow knows of a machine that says nothing, and what people were told of it: each thing once, also by
+// Quiet is what a flow knows of a machine that says nothing, and what was reported of it: each thing once, also by
 // the process that goes on after this one. It is forgotten when the step ends.
 type Quiet struct {
 	Suspected Suspected `json:"suspected,omitzero"`
 	Silence   Silence   `json:"silence,omitzero"`
 	Lost      string    `json:"lost,omitempty"`     // where the step lost its machine first, for people
 	OffSince  time.Time `json:"off_since,omitzero"` // since when the BMC says that the machine is off
-	Paused    int       `json:"paused,omitempty"`   // 1 + the index of the step whose pause for maintenance was told; 0: none
+	Paused    int       `json:"paused,omitempty"`   // 1 + the index of the step whose pause for maintenance was reported; 0: none
 }
 
-// Suspected is what people were told of a quiet machine.
+// Suspected is what was reported of a quiet machine.
 type Suspected struct {
 	Since time.Time `json:"since,omitzero"`  // the last sign of life then; zero when there was none
 	Phase string    `json:"phase,omitempty"` // "" when it is not suspected, or no more

@@ -221,7 +221,7 @@ func packageFile(ctx context.Context, name string) (string, error) {
 // apt runs one of apt's programs and turns its usual complaint into what to do.
 func apt(ctx context.Context, dir, program string, args ...string) (string, error) {
 	if os.Geteuid() == 0 {
-		// Else apt warns that its own user cannot write here, and downloads as root all the same.
+		// Without it apt warns that its own user cannot write here, and downloads as root anyway.
 		args = append([]string{"-o", "APT::Sandbox::User=root"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, program, args...)

@@ -14,16 +14,16 @@ const (
 	storeTimeout = 5 * time.Second
 	offerHold    = time.Minute      // an offered address stays the client's that long
 	declinedHold = 10 * time.Minute // somebody else answers at a declined address
-	answersEvery = time.Minute      // how often the other processes are told that this one answers
+	answersEvery = time.Minute      // how often this process lets the others know that it answers
 )
 
-// lendable is what the store may lend of a pool: nobody's addresses, ours and routers' are left out.
+// lendable is what the store may lend of a pool: without the network's own addresses, ours and the routers'.
 func (s *Server) lendable(p Pool) boot.AddressRange {
 	r := boot.AddressRange{Network: p.Prefix.Masked(), First: p.First, Last: p.Last, Never: []netip.Addr{s.Config.ServerIP}}
 	if p.Router.IsValid() {
 		r.Never = append(r.Never, p.Router)
 	}
-	if p.Prefix.Bits() < 31 { // the first and last address of a network are nobody's
+	if p.Prefix.Bits() < 31 { // the first and the last address of a network belong to no machine
 		r.Never = append(r.Never, p.Prefix.Masked().Addr(), addrOf(broadcastOf(p.Prefix)))
 	}
 	return r

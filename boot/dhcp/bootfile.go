@@ -10,7 +10,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// bootFile is what a client is told to start. file "" is nothing; kind and why then say so, to the program and to people.
+// bootFile is what a client is to start. Without a file it starts nothing; kind says why to the program, why to people.
 type bootFile struct {
 	file string
 	kind node.BootKind
@@ -66,7 +66,7 @@ func (b bootFile) String() string {
 	return "boot file " + b.file
 }
 
-// loopGuard stops iPXE from chain-loading iPXE for ever: an iPXE without HTTP is given another
+// loopGuard stops iPXE from chain-loading iPXE in an endless loop: an iPXE without HTTP is given another
 // iPXE, which says of itself the same, may lack HTTP just the same, and asks again.
 type loopGuard struct {
 	mu   sync.Mutex

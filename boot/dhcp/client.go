@@ -18,7 +18,7 @@ type client struct {
 	http     bool // UEFI HTTP boot (option 60 "HTTPClient")
 	ipxe     bool // iPXE (option 77, RFC 3004)
 	ipxeHTTP bool // this iPXE can fetch by HTTP
-	secs     int  // for how long it has been asking, by its own word
+	secs     int  // for how many seconds it has been asking, as it says
 }
 
 // iPXE's options inside option 175; https://ipxe.org/howto/dhcpd lists them.
@@ -40,7 +40,7 @@ func readClient(req *dhcpv4.DHCPv4) (c client, ok bool) {
 		ipxe: isIPXE(req.Options.Get(dhcpv4.OptionUserClassInformation)),
 		secs: int(req.NumSeconds),
 	}
-	// Only boot clients tell their architecture: one whose class is missing, or a name of its own, is one all the same.
+	// Only boot clients tell their architecture: a client that does is one, even if its class is missing or another.
 	var told bool
 	c.arch, told = archOf(req, class)
 	c.pxe = c.http || c.ipxe || told || strings.HasPrefix(class, "pxeclient")

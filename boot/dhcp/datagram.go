@@ -94,7 +94,7 @@ func wholeOptions(b []byte) (whole []byte, overload byte) {
 }
 
 // format writes an answer. Firmware exists that reads names of options as text that ends with a zero: the padding after
-// each keeps it from reading on, and is none of the option.
+// each keeps it from reading on, and is not part of the option.
 func format(resp *dhcpv4.DHCPv4) []byte {
 	b := resp.ToBytes()
 	out := append([]byte{}, b[:optionsAt]...)
@@ -113,8 +113,8 @@ func format(resp *dhcpv4.DHCPv4) []byte {
 	return out
 }
 
-// dropped tells of a datagram that is answered by nothing, so that its sender is not silence. What is not a request is
-// no machine's.
+// dropped records a datagram that gets no answer, so that people see its sender. A datagram that is not a request does
+// not come from a machine.
 func (s *Server) dropped(b []byte, from netip.AddrPort, why error) {
 	if len(b) == 0 || dhcpv4.OpcodeType(b[0]) != dhcpv4.OpcodeBootRequest {
 		return
@@ -127,7 +127,7 @@ func (s *Server) dropped(b []byte, from netip.AddrPort, why error) {
 	s.saw(node.BootEvent{MAC: mac, Kind: node.Malformed, What: what})
 }
 
-// foreign tells of a client that has no Ethernet address.
+// foreign records a client that has no Ethernet address.
 func (s *Server) foreign(p packet) {
 	what := fmt.Sprintf("%s%s from hardware of type %d with an address of %d bytes: ignored: only Ethernet is served",
 		p.req.MessageType(), through(p.req), p.req.HWType, len(p.req.ClientHWAddr))
@@ -145,7 +145,7 @@ func guidMAC(req *dhcpv4.DHCPv4) string {
 	return net.HardwareAddr(append(append([]byte{}, guid[:3]...), guid[5:]...)).String()
 }
 
-// overloaded tells of a request that had to be dropped; the log has each.
+// overloaded records a request that had to be dropped; the log has each.
 func (s *Server) overloaded(req *dhcpv4.DHCPv4) {
 	mac, ok := boot.CanonicalMAC(req.ClientHWAddr.String())
 	if !ok {

@@ -30,7 +30,7 @@ const (
 type Pool struct {
 	Prefix      netip.Prefix  // "10.99.0.0/24"
 	First, Last netip.Addr    // both lent; inside Prefix
-	Router      netip.Addr    // zero: none is told
+	Router      netip.Addr    // zero: clients get none
 	DNS         []netip.Addr  // nil: Config.DNS
 	LeaseTime   time.Duration // 0: Config.LeaseTime
 }

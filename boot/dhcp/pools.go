@@ -71,7 +71,7 @@ func ipv4Of(s string) (netip.Addr, error) {
 }
 
 func namesOf(s string) ([]netip.Addr, error) {
-	names := []netip.Addr{} // not nil: "dns=" tells none, whatever the others are told
+	names := []netip.Addr{} // not nil: with "dns=" clients get none, also where there is a default
 	for one := range strings.SplitSeq(s, ",") {
 		if one == "" {
 			continue

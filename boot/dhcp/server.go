@@ -18,7 +18,7 @@ import (
 const (
 	workers    = 32   // requests looked at together; each waits for the store once or twice
 	queue      = 64   // of each worker; a client whose request is dropped asks again
-	maxMessage = 4096 // bytes; longer datagrams are nobody's DHCP
+	maxMessage = 4096 // bytes; no DHCP message is longer
 )
 
 // packet is one datagram as it came.

@@ -111,8 +111,8 @@ type about struct {
 	nodeUUID string // "" of a boot loader
 }
 
-// watched tells about a download: its first byte, and how it ended. The agent reads an image in
-// many ranges; of those only the first and the broken ones are told, or they would push
+// watched records a download: its first byte, and how it ended. The agent reads an image in
+// many ranges; of those it records only the first and the broken ones, or they would push
 // everything else out of what is kept of a boot.
 func (h *Handler) watched(w http.ResponseWriter, r *http.Request, of about, serve func(http.ResponseWriter) error) {
 	mac, what := h.macOf(r), of.name
@@ -193,7 +193,7 @@ func (w *watch) begin() {
 // Unwrap is for http.ResponseController.
 func (w *watch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// promised is the length the headers told; -1 when none was.
+// promised is the length that the headers name; -1 when they name none.
 func (w *watch) promised() int64 {
 	n, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64)
 	if err != nil {

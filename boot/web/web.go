@@ -95,7 +95,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) error {
 	return h.file(w, r, secret, file)
 }
 
-// script answers iPXE. An unknown machine is told nothing but to go on with its own disk.
+// script answers iPXE. It sends an unknown machine to its own disk.
 func (h *Handler) script(w http.ResponseWriter, r *http.Request) error {
 	mac, ok := boot.CanonicalMAC(r.URL.Query().Get("mac"))
 	if !ok {

@@ -108,7 +108,7 @@ func (m ramdisk) Rescue(ctx context.Context, hash string, ready func()) error {
 	return r.Run(ctx)
 }
 
-// inRamdisk brings the machine up and runs the agent, for ever: a machine whose agent gave up can
+// inRamdisk brings the machine up and runs the agent without end: a machine whose agent gave up can
 // only be power-cycled, one whose agent tries again may still be reached.
 func inRamdisk(ctx context.Context) error {
 	line, err := os.ReadFile("/proc/cmdline")

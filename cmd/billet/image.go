@@ -32,7 +32,7 @@ func imageCommand() *cobra.Command {
 	return cmd
 }
 
-// describe is what people are told of an image.
+// describe is what people read about an image.
 func describe(info image.Info) string {
 	text := fmt.Sprintf("format %s, %d bytes in the file, ", info.Format, info.Size)
 	switch {

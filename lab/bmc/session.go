@@ -50,7 +50,7 @@ type session struct {
 	sol                     *sol
 }
 
-// answered is a request that was carried out and what it was told; answer is nil while it runs.
+// answered is a request that was carried out and its answer, which is nil while it runs.
 type answered struct {
 	request []byte
 	answer  []byte

@@ -121,7 +121,7 @@ func runUserData(root string, data []byte) error {
 	}
 	cmd := exec.Command(script)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// A script that fails is its author's affair; the machine comes up all the same.
+	// A script that fails does not keep the machine from coming up.
 	if err := cmd.Run(); err != nil {
 		fmt.Println("user data:", err)
 	}

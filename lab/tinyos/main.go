@@ -107,7 +107,7 @@ func console() {
 	}
 }
 
-// prompt asks for a name for ever, as getty does; "reboot" and "poweroff" are obeyed, so that a
+// prompt asks for a name again and again, as getty does; "reboot" and "poweroff" are obeyed, so that a
 // person at the console can end it.
 func prompt(host string) {
 	lines := bufio.NewScanner(os.Stdin)
