@@ -34,6 +34,39 @@ func TestNobodyGoesByTheNameOfAnImplementation(t *testing.T) {
 	}
 }
 
+// A flow is one row of conductor/flows.go: nothing else goes by which flow it is.
+func TestNothingGoesByTheNameOfAFlow(t *testing.T) {
+	files := sources(t, "conductor/*.go", "diagnosis/*.go")
+	delete(files, "conductor/flows.go")
+	isFlow := func(e ast.Expr) bool { // node.FlowDeploy, plan.Flow or f.name
+		sel, ok := e.(*ast.SelectorExpr)
+		if !ok {
+			return false
+		}
+		x, _ := sel.X.(*ast.Ident)
+		return strings.HasPrefix(sel.Sel.Name, "Flow") || sel.Sel.Name == "name" && x != nil && x.Name == "f"
+	}
+	for path, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			var sides []ast.Expr
+			switch n := n.(type) {
+			case *ast.BinaryExpr:
+				if n.Op == token.EQL || n.Op == token.NEQ {
+					sides = []ast.Expr{n.X, n.Y}
+				}
+			case *ast.CaseClause:
+				sides = n.List
+			case *ast.SwitchStmt:
+				sides = []ast.Expr{n.Tag}
+			}
+			if slices.ContainsFunc(sides, isFlow) {
+				t.Errorf("%s goes by a flow's name: give the row in conductor/flows.go a field that says what differs", path)
+			}
+			return true
+		})
+	}
+}
+
 // sources are the parsed product files of these patterns.
 func sources(t *testing.T, patterns ...string) map[string]*ast.File {
 	t.Helper()

@@ -157,7 +157,7 @@ func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 // saved first: whoever reads the row after a crash repeats the step that has begun and not ended.
 func (r *run) advance(ctx context.Context) error {
 	// Requests are refused for it; a plan of an earlier version is not.
-	if why := agentless(r.task.Hardware, r.n.Plan.Flow, r.n.Plan.NoRamdisk, r.n.Plan.Steps[min(r.n.Plan.Index, len(r.n.Plan.Steps)):]); why != "" {
+	if why := agentless(r.task.Hardware, r.flow, r.n.Plan.NoRamdisk, r.n.Plan.Steps[min(r.n.Plan.Index, len(r.n.Plan.Steps)):]); why != "" {
 		return r.fail(ctx, fmt.Sprintf("%s failed. %s", capital(r.flow.noun), why))
 	}
 	for {
@@ -274,6 +274,9 @@ func (r *run) code(step *node.PlannedStep) (driver.Step, error) {
 		s, ok := findStep(r.task.Hardware, r.n.Plan.Flow, step)
 		if !ok {
 			return s, node.Errorf(node.Internal, "%s failed: the hardware no longer has the step %s", capital(r.flow.noun), name(step))
+		}
+		if s.Poll == nil {
+			s.Poll = anyCall
 		}
 		return s, nil
 	}

@@ -51,7 +51,7 @@ func stepsOfTrip(t *testing.T, tr fakeTrip) []node.PlannedStep {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps, err := planFlow(h, tr.flow, askedSteps(flowNamed(tr.flow), tr.req), false, false)
+	steps, err := planFlow(h, flowNamed(tr.flow), flowNamed(tr.flow).stepsAsked(tr.req), false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// flow is one kind of trip through the steps. Adding a line to flows adds the verbs that lead to
-// its busy state.
+// flow is one kind of trip through the steps. Adding a row to flows adds the verbs that lead to its busy state; all that
+// differs between flows stands in their rows. Every function but timeout and done may be nil.
 type flow struct {
 	name node.Flow
 	busy node.State
@@ -17,17 +17,27 @@ type flow struct {
 
 	boots bool // boots the machine into a ramdisk, whose serial line is worth hearing
 
+	// What people ask for.
+	asked    func(node.ProvisionRequest) []node.PlannedStep // their own steps; nil: nobody asks for any
+	sources  string                                         // of those steps, for sentences; "": the request
+	zeroOff  bool                                           // priority 0 switches a step off
+	manual   func(node.Event) bool                          // the steps asked for are all there is, in their order
+	optional bool                                           // not manual, it does nothing for nodes that are not to be cleaned automatically
+
+	fill    func(context.Context, *Conductor, *node.Node, *node.ProvisionRequest) error // completes a request
+	needs   []node.Interface                                                            // must validate before the verb is accepted
+	accepts func(*node.Node, *driver.Hardware, node.ProvisionRequest) error             // refuses a request that cannot work
+	begin   func(*node.Node, *node.Plan, node.ProvisionRequest)                         // edits when the flow starts
+
 	timeout func(*Config) time.Duration // of a wait that does not say
-	needs   []node.Interface            // must validate before the verb is accepted
-	begin   func(*node.Node)            // edits when the flow starts; may be nil
 	detach  bool                        // takes virtual interfaces, volumes and the allocation away when it has succeeded
-	finish  func(*node.Node)            // edits when it has succeeded; may be nil
+	finish  func(*node.Node)            // edits when it has succeeded
 	done    func(*node.Node) node.Event // what ends it well
 	next    node.Flow                   // what follows at once, under the same lease
 	fault   node.Fault                  // not empty: failing puts the node in maintenance with it
 	stuck   node.Fault                  // the same when an aborted flow cannot be tidied up
-	says    func(*node.Node) string     // more for the history when it has succeeded; may be nil
-	forget  func(*node.Node)            // edits when it has ended, well or badly; may be nil
+	says    func(*node.Node) string     // more for the history when it has succeeded
+	forget  func(*node.Node)            // edits when it has ended, well or badly
 	tidy    func(*driver.Hardware) tidyUp
 }
 
@@ -43,21 +53,33 @@ var flows = []flow{
 		name: node.FlowInspect, busy: node.Inspecting, noun: "the inspection", boots: true,
 		timeout: func(c *Config) time.Duration { return c.InspectTimeout },
 		needs:   []node.Interface{node.Power, node.Inspect},
-		begin:   func(n *node.Node) { n.InspectionStartedAt, n.InspectionFinishedAt = node.Now(), time.Time{} },
-		finish:  func(n *node.Node) { n.InspectionFinishedAt = node.Now() },
-		done:    always(node.EventDone),
-		tidy:    tidyInspect,
+		accepts: canInspect,
+		begin: func(n *node.Node, _ *node.Plan, _ node.ProvisionRequest) {
+			n.InspectionStartedAt, n.InspectionFinishedAt = node.Now(), time.Time{}
+		},
+		finish: func(n *node.Node) { n.InspectionFinishedAt = node.Now() },
+		done:   always(node.EventDone),
+		tidy:   tidyInspect,
 	},
 	{
 		name: node.FlowClean, busy: node.Cleaning, noun: "the cleaning", boots: true,
-		timeout: func(c *Config) time.Duration { return c.CleanTimeout },
-		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network}, // deploy: what is wrong with an image does not matter
-		done:    cleaned,
-		fault:   node.CleanFailure,
-		tidy:    tidyDeploy,
+		asked:    func(req node.ProvisionRequest) []node.PlannedStep { return req.CleanSteps },
+		manual:   func(e node.Event) bool { return e == node.EventClean },
+		optional: true,
+		accepts:  hasCleanSteps,
+		timeout:  func(c *Config) time.Duration { return c.CleanTimeout },
+		needs:    []node.Interface{node.Power, node.Management, node.Boot, node.Network}, // deploy: what is wrong with an image does not matter
+		done:     cleaned,
+		fault:    node.CleanFailure,
+		tidy:     tidyDeploy,
 	},
 	{
 		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy", boots: true,
+		asked:   func(req node.ProvisionRequest) []node.PlannedStep { return req.DeploySteps },
+		sources: "the request, and of the deploy templates of the instance's traits",
+		zeroOff: true,
+		fill:    fillDeploy,
+		begin:   beginDeploy,
 		timeout: func(c *Config) time.Duration { return c.DeployTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Deploy, node.Network, node.Storage},
 		done:    always(node.EventDone),
@@ -82,6 +104,8 @@ var flows = []flow{
 		name: node.FlowRescue, busy: node.Rescuing, noun: "the rescue", boots: true,
 		timeout: func(c *Config) time.Duration { return c.RescueTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.RescueIf, node.Network},
+		accepts: canRescue,
+		begin:   hashPassword,
 		done:    always(node.EventDone),
 		stuck:   node.RescueAbortFailure,
 		says:    whereToLogIn,
@@ -92,11 +116,15 @@ var flows = []flow{
 		name: node.FlowUnrescue, busy: node.Unrescuing, noun: "the end of the rescue",
 		timeout: func(c *Config) time.Duration { return c.RescueTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.RescueIf, node.Network},
+		accepts: canUnrescue,
 		done:    always(node.EventDone),
 		forget:  forgetPassword,
 	},
 	{
 		name: node.FlowService, busy: node.Servicing, noun: "the service", boots: true,
+		asked:   func(req node.ProvisionRequest) []node.PlannedStep { return req.ServiceSteps },
+		manual:  func(node.Event) bool { return true },
+		accepts: hasServiceSteps,
 		timeout: func(c *Config) time.Duration { return c.ServiceTimeout },
 		needs:   []node.Interface{node.Power, node.Management, node.Boot, node.Network},
 		done:    always(node.EventDone),
@@ -177,3 +205,17 @@ func startedHow(n *node.Node) string {
 	}
 	return " " + says
 }
+
+// isManual reports whether the steps that people ask for are all there is of a flow that begins with event.
+func (f *flow) isManual(event node.Event) bool { return f.manual != nil && f.manual(event) }
+
+// stepsAsked are the steps that people ask for in the flow.
+func (f *flow) stepsAsked(req node.ProvisionRequest) []node.PlannedStep {
+	if f.asked == nil {
+		return nil
+	}
+	return f.asked(req)
+}
+
+// isOff reports whether a step was asked for in order not to run.
+func (f *flow) isOff(s *node.PlannedStep) bool { return f.zeroOff && s.Priority == 0 }

@@ -106,3 +106,31 @@ func (c *core) release(ctx context.Context, n *node.Node) error {
 	}
 	return nil
 }
+
+// handOver has take get a node under its lease for the API, and work carry it on without the caller and let it go.
+// take returns nil when nothing is left to do. While Run does not run, another conductor is told of the node.
+func (c *core) handOver(ctx context.Context, take func() (*node.Node, error), work func(context.Context, *node.Node)) error {
+	if !c.verbs.enter() {
+		return noWorker()
+	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			c.verbs.leave()
+		}
+	}()
+	n, err := take()
+	if n == nil || err != nil {
+		return err
+	}
+	handedOver = c.spawn(func(ctx context.Context) {
+		defer c.verbs.leave()
+		work(ctx, n)
+	})
+	if handedOver {
+		return nil
+	}
+	err = c.release(ctx, n)
+	c.notify(n.UUID)
+	return err
+}

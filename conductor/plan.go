@@ -65,11 +65,11 @@ func order(a, b node.PlannedStep) int {
 }
 
 // planFlow lists the steps of a flow. Steps that people asked for replace those of the same name; in a
-// manual cleaning they are all there is but for the frame, in the order they were given. A step
+// manual flow they are all there is but for the frame, in the order they were given. A step
 // asked for that the hardware does not have may be the agent's: it is planned as such, and refused where
 // no agent will run.
-func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual, noRamdisk bool) ([]node.PlannedStep, error) {
-	have := stepsOf(h, f)
+func planFlow(h *driver.Hardware, f *flow, asked []node.PlannedStep, manual, noRamdisk bool) ([]node.PlannedStep, error) {
+	have := stepsOf(h, f.name)
 	asked, err := accept(have, f, asked)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func planFlow(h *driver.Hardware, f node.Flow, asked []node.PlannedStep, manual,
 	if !manual {
 		steps = append(steps, slices.DeleteFunc(asked, func(s node.PlannedStep) bool { return s.Priority == 0 })...)
 		slices.SortStableFunc(steps, order)
-		if why := misplaced(h, f, steps); why != "" {
+		if why := misplaced(h, f.name, steps); why != "" {
 			return nil, node.Errorf(node.Invalid, "%s", why)
 		}
 		return steps, nil
@@ -105,7 +105,7 @@ func isAsked(asked []node.PlannedStep, iface node.Interface, step string) bool {
 }
 
 // accept checks the steps people asked for against what the hardware has.
-func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.PlannedStep, error) {
+func accept(have []offered, f *flow, asked []node.PlannedStep) ([]node.PlannedStep, error) {
 	accepted := make([]node.PlannedStep, 0, len(asked))
 	for _, s := range asked {
 		if s.Step == "" || !slices.Contains(interfaceOrder, s.Interface) {
@@ -119,9 +119,10 @@ func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.Plann
 			continue
 		}
 		if have[i].step.Frame {
-			return nil, node.Errorf(node.Invalid, "Step %s.%s is a core step of the %s flow: it always runs and cannot be asked for.", s.Interface, s.Step, f)
+			return nil, node.Errorf(node.Invalid, "Step %s.%s is a core step of the %s flow: it always runs and cannot be asked for.",
+				s.Interface, s.Step, f.name)
 		}
-		if err := acceptArgs(have[i], s.Args); err != nil && (f != node.FlowDeploy || s.Priority != 0) { // 0 switches it off
+		if err := acceptArgs(have[i], s.Args); err != nil && !f.isOff(&s) {
 			return nil, err
 		}
 		p.Abortable = have[i].step.Abortable
@@ -132,37 +133,30 @@ func accept(have []offered, f node.Flow, asked []node.PlannedStep) ([]node.Plann
 
 // agentless says that, and why, the first of these steps that is an agent's cannot run, and what to do; "" when an agent
 // will run, or no step is its.
-func agentless(h *driver.Hardware, f node.Flow, noRamdisk bool, steps []node.PlannedStep) string {
+func agentless(h *driver.Hardware, f *flow, noRamdisk bool, steps []node.PlannedStep) string {
 	var why, do string
 	agent, ok := h.Deploy.(driver.InBand)
 	switch {
 	case noRamdisk:
 		why, do = "with disable_ramdisk no agent runs", "leave disable_ramdisk out"
-	case !ok || !agent.RunsAgent(f):
-		why = fmt.Sprintf("with the deploy interface %s no agent runs in %s", h.Deploy.Name(), flowNamed(f).noun)
+	case !ok || !agent.RunsAgent(f.name):
+		why = fmt.Sprintf("with the deploy interface %s no agent runs in %s", h.Deploy.Name(), f.noun)
 		do = "use a deploy interface whose ramdisk runs one, such as direct"
 	default:
 		return ""
 	}
-	i := slices.IndexFunc(steps, func(s node.PlannedStep) bool {
-		off := f == node.FlowDeploy && s.Priority == 0
-		return !off && needsAgent(h, f, &s)
-	})
+	i := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return !f.isOff(&s) && needsAgent(h, f.name, &s) })
 	if i < 0 {
 		return ""
 	}
 	var others []string
-	for _, o := range stepsOf(h, f) {
+	for _, o := range stepsOf(h, f.name) {
 		if !o.step.Frame && !o.step.NeedsAgent {
 			others = append(others, string(o.iface)+"."+o.step.Name)
 		}
 	}
-	from := "the request"
-	if f == node.FlowDeploy {
-		from = "the request, and of the deploy templates of the instance's traits"
-	}
-	return fmt.Sprintf("Step %s cannot run: the hardware does not have it by itself, and %s that could. Leave it out of %s, or %s. Other steps that can be asked for: %s.",
-		name(&steps[i]), why, from, do, strings.Join(others, ", "))
+	return fmt.Sprintf("Step %s cannot run: the hardware does not have it by itself, and %s that could. Leave it out of %s, or %s. "+
+		"Other steps that can be asked for: %s.", name(&steps[i]), why, cmp.Or(f.sources, "the request"), do, strings.Join(others, ", "))
 }
 
 // needsAgent reports whether a planned step is carried out by the ramdisk's agent.
@@ -259,9 +253,8 @@ func joined[T ~string](list []T) string {
 }
 
 // merge takes the steps that the machine's agent offers into what is left of the plan after the
-// step under way. Asked-for steps that the agent has become real; those it has not stay marked as
-// the agent's and unknown, for the runner to skip or fail. It returns the names of the latter, and what is
-// wrong with the arguments of the others.
+// step under way, once a flow. A step asked for that the agent has takes over what the agent says of it; one that it has
+// not is dropped. merge returns the names of the latter, and what is wrong with the arguments of the others.
 func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown, wrong []string) {
 	if p.InBand {
 		return nil, nil

@@ -91,7 +91,7 @@ func TestPlanFlow(t *testing.T) {
 		{"verify", node.FlowVerify, nil, false, []string{"power.verify_power 1000"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := planFlow(planHardware(), tt.flow, tt.asked, tt.manual, false)
+			got, err := planFlow(planHardware(), flowNamed(tt.flow), tt.asked, tt.manual, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestPlanRefusesToStartTheInstanceEarly(t *testing.T) {
 	} {
 		h := planHardware()
 		h.Deploy = agentImpl{stepsImpl: stepsImpl{[]driver.Step{frameStep("begin", 100), readies, starts}}}
-		_, err := planFlow(h, node.FlowDeploy, []node.PlannedStep{ask(node.Power, tt.step, tt.priority)}, false, false)
+		_, err := planFlow(h, flowNamed(node.FlowDeploy), []node.PlannedStep{ask(node.Power, tt.step, tt.priority)}, false, false)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid) {
 			t.Errorf("%s at %d: %v, want %q", tt.step, tt.priority, err, tt.want)
 		}
@@ -174,7 +174,7 @@ func TestPlanRefusesWhatNoAgentCanDo(t *testing.T) {
 			h := planHardware()
 			h.Deploy = tt.deploy
 			h.Other = map[node.Interface]driver.Implementation{node.RAID: stepsImpl{[]driver.Step{builds}}}
-			got, err := planFlow(h, tt.flow, tt.asked, tt.manual, tt.noRamdisk)
+			got, err := planFlow(h, flowNamed(tt.flow), tt.asked, tt.manual, tt.noRamdisk)
 			switch {
 			case tt.want != "" && (err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid):
 				t.Errorf("got %q, %v (kind %v)\nwant %s", names(got), err, node.KindOf(err), tt.want)

@@ -23,44 +23,33 @@ type power struct {
 // SetPower starts a power change and returns once it is saved that it was asked for. A timeout
 // of 0 is the service's own.
 func (c *power) SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error {
-	if !c.verbs.enter() {
-		return noWorker()
-	}
-	handedOn := false
-	defer func() {
-		if !handedOn {
-			c.verbs.leave()
-		}
-	}()
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	before := n.Clone()
-	if err := c.mayPower(ctx, n, target); err != nil {
-		return c.giveUp(ctx, before, err)
-	}
-	n.TargetPower, n.LastError = target, ""
-	if err := c.store.Nodes.Save(ctx, n); err != nil {
-		return c.giveUp(ctx, before, err)
-	}
 	if timeout == 0 {
 		timeout = c.cfg.PowerTimeout
 	}
-	handedOn = c.spawn(func(ctx context.Context) {
-		defer c.verbs.leave()
+	return c.handOver(ctx, func() (*node.Node, error) { return c.askedPower(ctx, ident, target) }, func(ctx context.Context, n *node.Node) {
 		ctx, stop := c.keepLease(ctx, n)
 		defer stop()
 		if err := c.switchPower(ctx, n, timeout); err != nil && ctx.Err() == nil {
 			c.log.Error("power change not saved", "node", n.UUID, "error", err)
 		}
 	})
-	if handedOn {
-		return nil
+}
+
+// askedPower returns a node under its lease once it is saved which power state it was asked for.
+func (c *power) askedPower(ctx context.Context, ident string, target node.PowerState) (*node.Node, error) {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return nil, err
 	}
-	err = c.release(ctx, n)
-	c.notify(n.UUID)
-	return err
+	before := n.Clone()
+	if err := c.mayPower(ctx, n, target); err != nil {
+		return nil, c.giveUp(ctx, before, err)
+	}
+	n.TargetPower, n.LastError = target, ""
+	if err := c.store.Nodes.Save(ctx, n); err != nil {
+		return nil, c.giveUp(ctx, before, err)
+	}
+	return n, nil
 }
 
 // mayPower applies the rules of power changes.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/billet-metal/billet/configdrive"
-	"github.com/billet-metal/billet/crypt"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -15,40 +13,29 @@ import (
 // as an error before anything has changed; when it returns nil the new state is saved and the work
 // goes on without the caller.
 func (c *Conductor) Provision(ctx context.Context, ident string, req node.ProvisionRequest) error {
-	if !c.verbs.enter() {
-		return noWorker()
-	}
-	handedOn := false
-	defer func() {
-		if !handedOn {
-			c.verbs.leave()
-		}
-	}()
+	return c.handOver(ctx, func() (*node.Node, error) { return c.accepted(ctx, ident, req) }, c.carry)
+}
+
+// accepted returns a node under its lease that somebody is to carry on, once what a verb asks for is saved; nil when
+// nothing is left to do.
+func (c *Conductor) accepted(ctx context.Context, ident string, req node.ProvisionRequest) (*node.Node, error) {
 	n, err := c.reserveFor(ctx, ident, req.Event)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	before := n.Clone()
 	if err := c.apply(ctx, n, req); err != nil {
-		return c.giveUp(ctx, before, err)
+		return nil, c.giveUp(ctx, before, err)
 	}
 	if n.Plan == nil || !needsConductor(n) {
-		return c.release(ctx, n)
+		return nil, c.release(ctx, n)
 	}
 	if err := c.store.Nodes.Save(ctx, n); err != nil {
-		return c.giveUp(ctx, before, err)
+		return nil, c.giveUp(ctx, before, err)
 	}
-	c.note(ctx, n, string(n.Plan.Flow), infoSeverity, fmt.Sprintf("%s was asked for; the node is now in state %q.", capital(string(req.Event)), n.State))
-	handedOn = c.spawn(func(ctx context.Context) {
-		defer c.verbs.leave()
-		c.carry(ctx, n)
-	})
-	if handedOn {
-		return nil
-	}
-	err = c.release(ctx, n)
-	c.notify(n.UUID)
-	return err
+	asked := fmt.Sprintf("%s was asked for; the node is now in state %q.", capital(string(req.Event)), n.State)
+	c.note(ctx, n, string(n.Plan.Flow), infoSeverity, asked)
+	return n, nil
 }
 
 // reserveFor takes the lease for a verb. A verb that is not legal in the node's state needs no
@@ -112,12 +99,8 @@ func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionR
 	if f == nil {
 		return node.Errorf(node.Invalid, "The %s action is not supported by the hardware type %s of node %s.", req.Event, n.Driver, n.UUID)
 	}
-	if f.name == node.FlowDeploy {
-		var err error
-		if req, err = c.withTemplates(ctx, n, req); err != nil {
-			return err
-		}
-		if req.ConfigDrive, err = driveOf(n, req); err != nil {
+	if f.fill != nil {
+		if err := f.fill(ctx, c, n, &req); err != nil {
 			return err
 		}
 	}
@@ -147,8 +130,7 @@ func (c *Conductor) allows(n *node.Node, event node.Event) error {
 	return nil
 }
 
-// check refuses a request that cannot work: interfaces that do not validate, steps that do not
-// exist.
+// check refuses a request that cannot work: interfaces that do not validate, and what the flow itself does not accept.
 func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
@@ -157,34 +139,15 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 	if _, err := c.fastTrack(n); err != nil {
 		return err
 	}
-	if f.name != node.FlowClean || req.Event == node.EventClean || c.cleansItself(n) {
+	if c.runsSteps(n, f, req.Event) {
 		if err := c.validate(ctx, n, h, f, req); err != nil {
 			return err
 		}
 	}
-	if err := checkSteps(n, h, f, req); err != nil {
-		return err
+	if f.accepts == nil {
+		return nil
 	}
-	if f.name == node.FlowRescue && strings.TrimSpace(req.RescuePassword) == "" {
-		return node.Errorf(node.Invalid, "A rescue of node %s needs a rescue_password.", n.UUID)
-	}
-	return nil
-}
-
-// checkSteps refuses flows without steps: those that people must give and did not, and those that
-// the hardware does not have.
-func checkSteps(n *node.Node, h *driver.Hardware, f *flow, req node.ProvisionRequest) error {
-	switch {
-	case req.Event == node.EventClean && len(req.CleanSteps) == 0:
-		return node.Errorf(node.Invalid, "Manual cleaning needs at least one step in clean_steps.")
-	case f.name == node.FlowService && len(req.ServiceSteps) == 0:
-		return node.Errorf(node.Invalid, "A service needs at least one step in service_steps.")
-	case f.name == node.FlowInspect && len(stepsOf(h, f.name)) == 0:
-		return node.Errorf(node.Invalid, "The %s inspect interface of node %s does not support inspection.", h.Inspect.Name(), n.UUID)
-	case (f.name == node.FlowRescue || f.name == node.FlowUnrescue) && len(stepsOf(h, f.name)) == 0:
-		return node.Errorf(node.Invalid, "The rescue interface of node %s does not support rescue.", n.UUID)
-	}
-	return nil
+	return f.accepts(n, h, req)
 }
 
 // validate asks every interface that the flow needs, and tells all their reasons at once.
@@ -220,41 +183,20 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	return node.Errorf(node.Invalid, "Node %s is not ready for %s. %s", n.UUID, f.noun, scrub(n, strings.Join(reasons, "; ")))
 }
 
-// driveOf is the config drive that a request asks for: its own, which must be one, or built of parts.
-func driveOf(n *node.Node, req node.ProvisionRequest) (string, error) {
-	switch {
-	case req.DriveParts != nil:
-		return configdrive.Build(*req.DriveParts, n)
-	case req.ConfigDrive != "":
-		return req.ConfigDrive, configdrive.Check(req.ConfigDrive)
-	}
-	return "", nil
-}
-
 // start puts a node whose state has just become the flow's busy state at the flow's beginning.
 func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
 		return err
 	}
-	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: req.Event == node.EventClean || f.name == node.FlowService}
-	if f.name != node.FlowClean || plan.Manual || c.cleansItself(n) {
-		if plan.Steps, err = planFlow(h, f.name, askedSteps(f, req), plan.Manual, plan.NoRamdisk); err != nil {
+	plan := &node.Plan{Flow: f.name, StartedAt: node.Now(), NoRamdisk: req.NoRamdisk, Manual: f.isManual(req.Event)}
+	if c.runsSteps(n, f, req.Event) {
+		if plan.Steps, err = planFlow(h, f, f.stepsAsked(req), plan.Manual, plan.NoRamdisk); err != nil {
 			return err
 		}
 	}
-	if f.name == node.FlowDeploy {
-		plan.Off = switchedOff(req.DeploySteps)
-	}
-	if f.name == node.FlowRescue {
-		n.InstanceInfo = n.InstanceInfo.Clone()
-		n.InstanceInfo[driver.HashedRescuePassword] = crypt.Hash(req.RescuePassword)
-	}
-	if f.name == node.FlowDeploy && req.ConfigDrive != "" {
-		n.ConfigDrive = req.ConfigDrive
-	}
 	if f.begin != nil {
-		f.begin(n)
+		f.begin(n, plan, req)
 	}
 	n.Plan, n.LastError = plan, ""
 	// With fast track the agent of an earlier flow may still run, for a step to find out. Else it is gone, and
@@ -270,17 +212,9 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 	return c.store.Notes.ClearLines(ctx, n.UUID)
 }
 
-// askedSteps are the steps that people asked for in the flow.
-func askedSteps(f *flow, req node.ProvisionRequest) []node.PlannedStep {
-	switch f.name {
-	case node.FlowClean:
-		return req.CleanSteps
-	case node.FlowService:
-		return req.ServiceSteps
-	case node.FlowDeploy:
-		return req.DeploySteps
-	}
-	return nil
+// runsSteps says whether a flow has anything to do for a node.
+func (c *Conductor) runsSteps(n *node.Node, f *flow, event node.Event) bool {
+	return !f.optional || f.isManual(event) || c.cleansItself(n)
 }
 
 // cleansItself says whether the node is cleaned when it is provided and after a delete.

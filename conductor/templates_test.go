@@ -162,7 +162,7 @@ func TestPriorityZeroSwitchesOffTheAgentsSteps(t *testing.T) {
 		{[]node.PlannedStep{ask(node.Deploy, "tune", 0), ask(node.Deploy, "write", 50)}, []string{"deploy.tune"},
 			[]string{"deploy.begin 1000", "raid.build 90", "deploy.burn 70 (agent)", "deploy.write 50", "deploy.end -1"}},
 	} {
-		steps, err := planFlow(planHardware(), node.FlowDeploy, tt.asked, false, false)
+		steps, err := planFlow(planHardware(), flowNamed(node.FlowDeploy), tt.asked, false, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,22 +21,12 @@ func (r *run) poll(ctx context.Context) error {
 	if r.n.Maintenance {
 		return r.pauseForMaintenance(ctx)
 	}
-	r.hear() // also when another process did so until now
-	if reason := r.panicked(ctx); reason != "" {
-		return r.fail(ctx, reason)
+	result, failure, err := r.ask(ctx, step)
+	if failure != "" {
+		return r.fail(ctx, failure)
 	}
-	code, err := r.code(step)
-	if err != nil {
-		return r.fail(ctx, err.Error())
-	}
-	ask := code.Poll
-	if ask == nil {
-		ask = anyCall
-	}
-	r.asked = node.Now()
-	result, err := r.call(ctx, step, ask)
 	if err == nil && result.Waiting() {
-		return r.waitOn(ctx, step, result)
+		return r.park(ctx, result)
 	}
 	if err == nil {
 		if err := r.n.Apply(node.EventResume); err != nil {
@@ -47,6 +37,28 @@ func (r *run) poll(ctx context.Context) error {
 		return err
 	}
 	return r.advance(ctx)
+}
+
+// ask polls the step that waits, and takes in what it says of a wait that goes on. It returns why the flow fails, if it
+// does.
+func (r *run) ask(ctx context.Context, step *node.PlannedStep) (result driver.Result, failure string, err error) {
+	r.hear() // also when another process did so until now
+	if failure = r.panicked(ctx); failure != "" {
+		return result, failure, nil
+	}
+	code, err := r.code(step)
+	if err != nil {
+		return result, err.Error(), nil
+	}
+	r.asked = node.Now()
+	result, err = r.call(ctx, step, code.Poll)
+	if leaseLost(ctx) {
+		return result, "", node.ErrLeaseLost
+	}
+	if err == nil && result.Waiting() {
+		failure = r.waitOn(ctx, step, result)
+	}
+	return result, failure, err
 }
 
 func (r *run) resume(ctx context.Context) error {
@@ -70,24 +82,21 @@ func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
 func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Result) (bool, error) {
 	r.setWait(result)
 	r.lostFirst(ctx, step, result.Lost)
+	r.sayWhileWaiting(ctx, step, result)
 	if _, ok := r.n.State.Next(node.EventWait); !ok {
 		return r.waitHere(ctx, step)
 	}
 	if err := r.n.Apply(node.EventWait); err != nil {
 		return true, err
 	}
-	r.sayWhileWaiting(ctx, step, result)
 	r.log.Info("step waits", "flow", r.n.Plan.Flow, "step", name(step), "for", result.WaitFor.Text, "until", r.n.Plan.Deadline)
 	return true, r.park(ctx, result)
 }
 
-// waitOn goes on waiting after a poll, unless the deadline has passed.
-func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.Result) error {
-	if leaseLost(ctx) {
-		return node.ErrLeaseLost
-	}
-	if failure := r.takeSteps(result.Steps); failure != "" {
-		return r.fail(ctx, failure)
+// waitOn goes on waiting after a poll. It returns why that has no sense any more, when the deadline has passed for example.
+func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.Result) (failure string) {
+	if failure = r.takeSteps(result.Steps); failure != "" {
+		return failure
 	}
 	r.setWait(result)
 	r.sayWhileWaiting(ctx, step, result)
@@ -95,12 +104,9 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 	r.silent(ctx, result.Silent, result.GivesUp)
 	r.followLife(ctx, step, result)
 	if !node.Now().Before(r.n.Plan.Deadline) {
-		return r.fail(ctx, r.whyTimedOut(ctx))
+		return r.whyTimedOut(ctx)
 	}
-	if reason := r.stalled(ctx); reason != "" {
-		return r.fail(ctx, reason)
-	}
-	return r.park(ctx, result)
+	return r.stalled(ctx)
 }
 
 // sayWhileWaiting tells people what happened to a step that goes on waiting.
@@ -179,21 +185,12 @@ func (r *run) waitHere(ctx context.Context, step *node.PlannedStep) (bool, error
 			r.stopWaiting()
 			return r.took(ctx, step, driver.Done(), ctx.Err())
 		}
-		code, err := r.code(step)
-		if err != nil {
-			return true, r.fail(ctx, err.Error())
+		result, failure, err := r.ask(ctx, step)
+		if failure != "" {
+			return true, r.fail(ctx, failure)
 		}
-		ask := code.Poll
-		if ask == nil {
-			ask = anyCall
-		}
-		result, err := r.call(ctx, step, ask)
 		if err != nil || !result.Waiting() {
 			return r.took(ctx, step, result, err)
-		}
-		r.setWait(result)
-		if !node.Now().Before(r.n.Plan.Deadline) {
-			return true, r.fail(ctx, r.whyTimedOut(ctx))
 		}
 	}
 }
