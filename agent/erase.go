@@ -31,10 +31,10 @@ func readEraseSettings(info map[string]any) (eraseSettings, error) {
 		key string
 		out *bool
 	}{
-		{"agent_enable_ata_secure_erase", &s.ATA}, {"agent_enable_nvme_secure_erase", &s.NVMe},
-		{"agent_continue_if_ata_erase_failed", &s.Overwrite}, // the older name
-		{"agent_continue_if_secure_erase_failed", &s.Overwrite}, {"agent_erase_skip_read_only", &s.skipReadOnly},
-		{"agent_erase_devices_zeroize", &zeroize},
+		{wire.EraseATA, &s.ATA}, {wire.EraseNVMe, &s.NVMe},
+		{wire.EraseOverwritesATA, &s.Overwrite}, // the newer name decides
+		{wire.EraseOverwrites, &s.Overwrite}, {wire.EraseSkips, &s.skipReadOnly},
+		{wire.EraseZeros, &zeroize},
 	} {
 		v, given := info[f.key]
 		if !given || v == nil {
@@ -51,7 +51,7 @@ func readEraseSettings(info map[string]any) (eraseSettings, error) {
 		low, high int
 		out       *int
 	}{
-		{"disk_erasure_concurrency", 1, math.MaxInt, &s.concurrency}, {"agent_erase_devices_iterations", 0, 100, &s.Passes.Random},
+		{wire.EraseAtOnce, 1, math.MaxInt, &s.concurrency}, {wire.ErasePasses, 0, 100, &s.Passes.Random},
 	} {
 		v, given := info[f.key]
 		if !given || v == nil {
@@ -69,8 +69,8 @@ func readEraseSettings(info map[string]any) (eraseSettings, error) {
 	}
 	s.Passes.NoZeros = !zeroize
 	if s.Passes.NoZeros && s.Passes.Random == 0 {
-		return s, errors.New("driver_internal_info/agent_erase_devices_zeroize is false and agent_erase_devices_iterations is 0, so " +
-			"overwriting would write nothing")
+		return s, errors.New("driver_internal_info/" + wire.EraseZeros + " is false and " + wire.ErasePasses +
+			" is 0, so overwriting would write nothing")
 	}
 	return s, nil
 }

@@ -25,14 +25,14 @@ const wipeKey = wire.WipeShared
 func (e *Erase) tell(n *node.Node) {
 	info := n.DriverInternalInfo.Clone()
 	for key, value := range map[string]any{
-		"agent_enable_ata_secure_erase":         e.ATA,
-		"agent_enable_nvme_secure_erase":        e.NVMe,
-		"agent_continue_if_secure_erase_failed": e.Overwrite,
-		"agent_continue_if_ata_erase_failed":    e.Overwrite, // the name that older agents read
-		"agent_erase_skip_read_only":            e.SkipReadOnly,
-		"agent_erase_devices_iterations":        e.RandomPasses,
-		"agent_erase_devices_zeroize":           !e.NoZerosAfterAll,
-		"disk_erasure_concurrency":              e.AtOnce,
+		wire.EraseATA:           e.ATA,
+		wire.EraseNVMe:          e.NVMe,
+		wire.EraseOverwrites:    e.Overwrite,
+		wire.EraseOverwritesATA: e.Overwrite, // the name that older agents read
+		wire.EraseSkips:         e.SkipReadOnly,
+		wire.ErasePasses:        e.RandomPasses,
+		wire.EraseZeros:         !e.NoZerosAfterAll,
+		wire.EraseAtOnce:        e.AtOnce,
 	} {
 		info[key] = value
 	}
