@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// The operator's commands speak the public API over HTTP, not the store: so they work from any host, are held to the same rules
+// as every other client, and show what that client would see.
+
 // client speaks the Bare Metal API for the operator's commands, as any other client would.
 type client struct {
 	base, user, password string

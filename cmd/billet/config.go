@@ -17,6 +17,9 @@ import (
 	"github.com/billet-metal/billet/inspection"
 )
 
+// A configuration key is one row of one table. Flags, variables, the file, the page docs/configuration.md and the errors are
+// made of it, so that none of them can lack a key or describe another default.
+
 // Config is everything `billet serve` can be told. Its keys are one table, see keys.
 type Config struct {
 	File          string // the configuration file; "" when there is none

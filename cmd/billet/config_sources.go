@@ -12,6 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// Four places can set a key. They are merged as texts, before any is parsed, so that an error can name the place that set the
+// wrong value and a value means the same wherever it stands.
+
 // setting is what a key was set to, as it was written, and where that was.
 type setting struct{ text, source string }
 

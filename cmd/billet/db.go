@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
+// Damage of a database is looked for by hand, beside the running service: whoever suspects it must not have to stop the
+// service first, and the check must change nothing that a repair may need.
+
 func dbCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "Look after the database"}
 	cmd.AddCommand(dbCheckCommand())

@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// Whoever hands a machine on must be able to show how each of its disks was erased. The record is in driver_internal_info,
+// which nobody reads; here it is a table.
+
 // erasedStep is one entry of driver_internal_info/erased_disks: the last run of an erase step.
 type erasedStep struct {
 	step  string

@@ -9,6 +9,9 @@ import (
 	"github.com/billet-metal/billet/fetch"
 )
 
+// A user's URL must not read the service's own secrets. What is open and what is closed follows from the configuration in this
+// one place, so that no driver decides it again.
+
 // gate says which files and URLs this process reads for somebody. All of data_dir is the service's own but for the
 // folders of images and of deploy ramdisks.
 func (c *Config) gate() *fetch.Gate {

@@ -16,6 +16,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// The hardware types are literals here, not registered by imports: one file shows every combination that this binary offers,
+// and what each part is built from.
+
 // hardwareTypes lists every hardware type of this binary, narrowed to the enabled ones. Of each
 // interface the first implementation is the default.
 func hardwareTypes(c *Config, p parts) driver.Types {

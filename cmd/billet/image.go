@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/image"
 )
 
+// The same inspection that a deploy makes can be had beforehand, on the file at hand, before a machine waits for it.
+
 func imageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Look at images before machines do"}
 	cmd.AddCommand(&cobra.Command{Use: "inspect FILE", Short: "Say what an image really is, and whether Billet would write it",

@@ -18,6 +18,9 @@ import (
 	"github.com/billet-metal/billet/lab/bmc"
 )
 
+// The lab has a command line because people and the tests in e2e must make the same machines: what the suite proves can be
+// tried by hand.
+
 // labFlags are what every lab command takes.
 type labFlags struct {
 	lab    lab.Lab

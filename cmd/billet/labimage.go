@@ -12,6 +12,8 @@ import (
 	"github.com/billet-metal/billet/lab/images"
 )
 
+// Images to deploy are built here rather than downloaded: tests know every byte of them, and need no mirror.
+
 func (f *labFlags) image() *cobra.Command {
 	var o images.Options
 	c := &cobra.Command{

@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// These commands spare an operator the openstack client for what is done every day. Each is a call or two of the API; none
+// does what the API cannot.
+
 func nodeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "node", Short: "Enrol, deploy, watch and take back machines"}
 	cmd.PersistentFlags().String("api", "", "base URL of the service (default $BILLET_API or http://127.0.0.1:6385)")

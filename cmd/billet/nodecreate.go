@@ -6,6 +6,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// A node and its ports are enrolled together here, because a node without a port cannot boot from the network, and two calls
+// that belong together are easily made one.
+
 // interfaceKinds are the parts of a hardware type that a node can choose, as the openstack command names
 // their flags.
 var interfaceKinds = []string{"bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network",

@@ -15,6 +15,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A config drive is described by flags, so that nobody has to build an ISO to pass a key. The service builds it from its parts,
+// with what it knows of the node; only user data that JSON cannot carry makes it whole here.
+
 // driveFlags are what people ask of a config drive.
 type driveFlags struct {
 	hostname              string

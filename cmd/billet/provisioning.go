@@ -20,6 +20,9 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
+// Machines get a listener of their own, on the provisioning interface: what serves strangers has no path of the API for people,
+// and what serves people need not listen where strangers are.
+
 // provisioning is our place on the network that machines boot from.
 type provisioning struct {
 	ip     netip.Addr

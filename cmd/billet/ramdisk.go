@@ -14,6 +14,9 @@ import (
 	"github.com/billet-metal/billet/ramdisk"
 )
 
+// The deploy ramdisk is built on the operator's machine from the distribution's kernel package: no binary has to be trusted or
+// mirrored, and security updates of the kernel are the distribution's.
+
 func ramdiskCommand() *cobra.Command {
 	c := &cobra.Command{Use: "ramdisk", Short: "Build the deploy kernel and ramdisk"}
 	c.AddCommand(ramdiskBuildCommand())

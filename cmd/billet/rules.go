@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Inspection rules may come from a file, so that a site keeps them with its configuration. They are read and checked at the
+// start: a rule with a mistake must not be found by the first machine.
+
 // builtInRules reads a YAML file with a list of inspection rules; "" has none.
 func builtInRules(path string) ([]node.InspectionRule, error) {
 	if path == "" {

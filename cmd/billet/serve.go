@@ -31,6 +31,9 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
+// All parts are built here, from top to bottom, and handed to each other as values: whoever wants to know what a process
+// consists of reads this file alone.
+
 func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Args: cobra.NoArgs,

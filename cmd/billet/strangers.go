@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// A machine that nobody enrolled gets no answer and no node to look under. Here its MAC address can be found, which is most
+// often the one that was mistyped.
+
 // nodeStrangers prints who was seen on the provisioning network and belongs to no node.
 func nodeStrangers() *cobra.Command {
 	return &cobra.Command{Use: "strangers", Short: "Show who asks on the provisioning network and belongs to no node", Args: cobra.NoArgs,
@@ -19,7 +22,7 @@ func nodeStrangers() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if len(answer.Strangers) == 0 {
-				_, err := fmt.Fprintln(out, "nobody who belongs to no node was seen in the last week")
+				_, err := fmt.Fprintln(out, "no unknown machine was seen in the last week")
 				return err
 			}
 			for _, e := range answer.Strangers {

@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// The live view reads what every client can read, twice a second, and prints what is new. A service that is restarted meanwhile
+// is asked again, as the flow goes on too.
+
 // trip is the answer of GET /billet/v1/nodes/{node}/progress.
 type trip struct {
 	UUID      string     `json:"uuid"`

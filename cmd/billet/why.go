@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// The reason of a failure comes first, then what it rests on, so that the sentence can be doubted: phases, events, lines of the
+// agent and the console, and the files that hold the rest.
+
 // why is the answer of GET /billet/v1/nodes/{node}/why.
 type why struct {
 	UUID     string    `json:"uuid"`
