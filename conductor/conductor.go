@@ -103,6 +103,8 @@ type Conductor struct {
 	*witness
 	*callers
 	*reports
+	*records
+	*allocations
 
 	mu      sync.Mutex
 	carried map[string]bool // nodes this process works on: it never takes them from itself
@@ -131,7 +133,7 @@ func New(cfg Config) *Conductor {
 	c := &Conductor{
 		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: hears, witness: &witness{base, hears},
 		callers: &callers{base, found},
-		reports: found, carried: map[string]bool{},
+		reports: found, records: &records{base}, allocations: &allocations{base}, carried: map[string]bool{},
 	}
 	c.waker.look = c.look
 	return c

@@ -39,6 +39,34 @@ func (c *core) reserveAny(ctx context.Context, ident string) (*node.Node, error)
 	}
 }
 
+// underLease calls do while the lease of a node is held. do leaves the node itself as it is.
+func (c *core) underLease(ctx context.Context, ident string, do func(n *node.Node) error) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	return c.holding(ctx, n, func() error { return do(n) })
+}
+
+// holding is underLease for a node whose lease is held already: it ends with do.
+func (c *core) holding(ctx context.Context, n *node.Node, do func() error) error {
+	defer c.letGo(ctx, n)
+	return do()
+}
+
+// letGo ends the lease of a node that is left as it is. When it cannot, the lease ends by itself.
+func (c *core) letGo(ctx context.Context, n *node.Node) {
+	if err := c.release(ctx, n); err != nil {
+		c.log.Warn("node not released", "node", n.UUID, "error", err)
+	}
+}
+
+// giveUp lets a node go as it was before a request that is refused.
+func (c *core) giveUp(ctx context.Context, before *node.Node, why error) error {
+	c.letGo(ctx, before)
+	return why
+}
+
 // keepLease renews n's lease until stop is called. The context it returns ends with cause
 // node.ErrLeaseLost as soon as the lease cannot be kept: nothing of n may be written after that.
 func (c *core) keepLease(ctx context.Context, n *node.Node) (_ context.Context, stop func()) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
 )
@@ -52,7 +54,7 @@ func newMemStore() *memStore {
 		VolumeConnectors: memRecords[node.VolumeConnector, node.OfNode]{get: s.volumeConnector, create: s.createVolumeConnector,
 			save: s.saveVolumeConnector, delete: s.deleteVolumeConnector},
 		VolumeTargets: memRecords[node.VolumeTarget, node.OfNode]{get: s.volumeTarget, list: s.volumeTargetOf, create: s.createVolumeTarget,
-			save: s.saveVolumeTarget, delete: s.deleteVolumeTarget, owner: s.volumeTargetNode, deleteOf: s.deleteVolumeTargets},
+			save: s.saveVolumeTarget, delete: s.deleteVolumeTarget, deleteOf: s.deleteVolumeTargets},
 		Allocations: memAllocations{s, memRecords[node.Allocation, node.AllocationFilter]{get: s.allocation, list: s.allocationOf,
 			create: s.createAllocation, save: s.saveAllocation, delete: s.deleteAllocation}},
 		Chassis:         memRecords[node.Chassis, node.All]{get: s.chassis},
@@ -68,7 +70,6 @@ type memRecords[T, F any] struct {
 	list             func(ctx context.Context, f F, p node.Page) ([]T, error)
 	create, save     func(ctx context.Context, x *T) error
 	delete, deleteOf func(ctx context.Context, uuid string) error
-	owner            func(ctx context.Context, uuid string) (string, error)
 }
 
 func (r memRecords[T, F]) Get(ctx context.Context, ident string) (T, error) { return r.get(ctx, ident) }
@@ -82,10 +83,6 @@ func (r memRecords[T, F]) Create(ctx context.Context, x *T) error { return r.cre
 func (r memRecords[T, F]) Save(ctx context.Context, x *T) error { return r.save(ctx, x) }
 
 func (r memRecords[T, F]) Delete(ctx context.Context, uuid string) error { return r.delete(ctx, uuid) }
-
-func (r memRecords[T, F]) Owner(ctx context.Context, uuid string) (string, error) {
-	return r.owner(ctx, uuid)
-}
 
 func (r memRecords[T, F]) DeleteOf(ctx context.Context, uuid string) error {
 	return r.deleteOf(ctx, uuid)
@@ -377,6 +374,9 @@ func (s *memStore) createPort(_ context.Context, p *node.Port) error {
 	if s.taken(*p) {
 		return node.Errorf(node.Conflict, "A port with MAC address %s already exists.", p.Address)
 	}
+	if p.UUID == "" {
+		p.UUID = uuid.NewString()
+	}
 	s.add(p)
 	return nil
 }
@@ -587,11 +587,6 @@ func (s *memStore) volumeTarget(_ context.Context, uuid string) (node.VolumeTarg
 		return v, node.VolumeTargetNotFound(uuid)
 	}
 	return v, nil
-}
-
-func (s *memStore) volumeTargetNode(ctx context.Context, uuid string) (string, error) {
-	v, err := s.volumeTarget(ctx, uuid)
-	return v.NodeUUID, err
 }
 
 func (s *memStore) volumeTargetOf(_ context.Context, f node.OfNode, _ node.Page) ([]node.VolumeTarget, error) {

@@ -70,14 +70,6 @@ func notLegal(n *node.Node, event node.Event) error {
 	return node.Errorf(node.Invalid, "The requested action %q can not be performed on node %q while it is in state %q.", event, n.UUID, n.State)
 }
 
-// giveUp lets a node go as it was before a request that is refused.
-func (c *core) giveUp(ctx context.Context, before *node.Node, why error) error {
-	if err := c.release(ctx, before); err != nil {
-		c.log.Warn("node not released", "node", before.UUID, "error", err)
-	}
-	return why
-}
-
 // apply checks a request against the node and changes the node as asked.
 func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionRequest) error {
 	to, legal := nextFor(n.State, req.Event)

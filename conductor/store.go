@@ -104,8 +104,7 @@ type Records[T, F any] interface {
 // OwnedRecords are records that belong to a node each.
 type OwnedRecords[T, F any] interface {
 	Records[T, F]
-	Owner(ctx context.Context, uuid string) (nodeUUID string, err error) // of a record that is unreadable too
-	DeleteOf(ctx context.Context, nodeUUID string) error                 // all of a node's
+	DeleteOf(ctx context.Context, nodeUUID string) error // all of a node's, also those that cannot be read
 }
 
 // Allocations are the records of allocations. Save writes the name and extra alone.

@@ -47,19 +47,17 @@ func (c *Conductor) DetachVIF(ctx context.Context, ident, id string) error {
 
 // rewire lets change attach and detach virtual interfaces under the node's lease, and saves where they are now.
 func (c *Conductor) rewire(ctx context.Context, ident string, change func(*driver.Task) error) error {
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	t, err := c.wired(ctx, n)
-	if err != nil {
-		return c.giveUp(ctx, n, err)
-	}
-	ports, groups := slices.Clone(t.Ports), slices.Clone(t.Portgroups)
-	if err = guarded(t.Log, func() error { return change(t) }); err == nil {
-		err = c.saveWiring(ctx, t, ports, groups)
-	}
-	return c.giveUp(ctx, n, err)
+	return c.underLease(ctx, ident, func(n *node.Node) error {
+		t, err := c.wired(ctx, n)
+		if err != nil {
+			return err
+		}
+		ports, groups := slices.Clone(t.Ports), slices.Clone(t.Portgroups)
+		if err := guarded(t.Log, func() error { return change(t) }); err != nil {
+			return err
+		}
+		return c.saveWiring(ctx, t, ports, groups)
+	})
 }
 
 // wired is what virtual interfaces are attached with. Where nobody can read what is attached, nothing is changed.

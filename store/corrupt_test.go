@@ -299,13 +299,13 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	if i, err := s.Inventory(t.Context(), hurtNode); err != nil || i.Inventory["a"] != "c" {
 		t.Errorf("%+v, %v", i, err)
 	}
-	if owner, err := s.VolumeTargets.Owner(t.Context(), volume.UUID); err != nil || owner != hurtNode {
-		t.Errorf("the volume target is of %q, %v", owner, err)
+	if v, err := s.VolumeTargets.Get(t.Context(), volume.UUID); err != nil || v.NodeUUID != hurtNode {
+		t.Errorf("the volume target is of %q, %v", v.NodeUUID, err)
 	}
 	if err := s.VolumeTargets.Delete(t.Context(), volume.UUID); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.VolumeTargets.Owner(t.Context(), volume.UUID); node.KindOf(err) != node.NotFound {
+	if _, err := s.VolumeTargets.Get(t.Context(), volume.UUID); node.KindOf(err) != node.NotFound {
 		t.Error(err)
 	}
 }

@@ -150,19 +150,6 @@ func (t *Table[T, F]) DeleteAll(ctx context.Context) error {
 	return nil
 }
 
-// Owner returns the UUID of a record's node, also of a record that cannot be read.
-func (t Owned[T, F]) Owner(ctx context.Context, uuid string) (nodeUUID string, err error) {
-	query := `SELECT n.uuid FROM ` + t.table + ` r` + t.of.join + ` WHERE r.uuid = $1`
-	err = row(ctx, t.store.read, query, strings.ToLower(uuid)).Scan(&nodeUUID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", t.notFound(uuid)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read %s %s: %w", t.noun, uuid, err)
-	}
-	return nodeUUID, nil
-}
-
 // DeleteOf removes all records of a node, also those that cannot be read.
 func (t Owned[T, F]) DeleteOf(ctx context.Context, nodeUUID string) error {
 	query := `DELETE FROM ` + t.table + ` WHERE node_id IN (SELECT id FROM nodes WHERE uuid = $1)`

@@ -199,15 +199,6 @@ func (t *Table[T, F]) DeleteAll(ctx context.Context) error {
 	return t.deleteThose(ctx, func(*T) bool { return true })
 }
 
-// Owner returns the UUID of the node that a record belongs to.
-func (t *Table[T, F]) Owner(ctx context.Context, uuid string) (string, error) {
-	x, err := t.Get(ctx, uuid)
-	if err != nil {
-		return "", err
-	}
-	return *t.of(&x), nil
-}
-
 // DeleteOf removes all records of a node.
 func (t *Table[T, F]) DeleteOf(ctx context.Context, nodeUUID string) error {
 	return t.deleteThose(ctx, func(x *T) bool { return *t.of(x) == strings.ToLower(nodeUUID) })

@@ -56,7 +56,6 @@ func testCallersThatLeft(t *testing.T, s Store) {
 		"DeletePortgroup":     func() error { return s.Portgroups.Delete(gone, g.UUID) },
 		"CreateVolumeTarget":  func() error { return s.VolumeTargets.Create(gone, &node.VolumeTarget{NodeUUID: uid(1), BootIndex: 9}) },
 		"VolumeTarget":        func() error { _, err := s.VolumeTargets.Get(gone, v.UUID); return err },
-		"VolumeTargetNode":    func() error { _, err := s.VolumeTargets.Owner(gone, v.UUID); return err },
 		"VolumeTargets":       func() error { _, err := s.VolumeTargets.List(gone, node.OfNode{}, node.Page{}); return err },
 		"SaveVolumeTarget":    func() error { q := v; q.VolumeID = "changed"; return s.VolumeTargets.Save(gone, &q) },
 		"ForgetVolumeTargets": func() error { return s.VolumeTargets.DeleteOf(gone, uid(1)) },

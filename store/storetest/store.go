@@ -59,7 +59,6 @@ type Records[T, F any] interface {
 // Owned is one kind of record of nodes.
 type Owned[T, F any] interface {
 	Records[T, F]
-	Owner(ctx context.Context, uuid string) (nodeUUID string, err error)
 	DeleteOf(ctx context.Context, nodeUUID string) error
 }
 
