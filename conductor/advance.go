@@ -216,7 +216,7 @@ func (r *run) took(ctx context.Context, step *node.PlannedStep, result driver.Re
 		return r.wait(ctx, step, result)
 	}
 	step.EndedAt = node.Now()
-	r.wentOn(ctx)
+	r.clearSuspicion(ctx)
 	r.n.Plan.Quiet = node.Quiet{}
 	r.noteStep(ctx, step, "finished after "+since(step.StartedAt))
 	if result.Says != "" {

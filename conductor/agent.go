@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/node"
 )
@@ -218,12 +219,12 @@ func (c *callers) AgentLines(ctx context.Context, ident, token string, lines []n
 		return nil // the flow has ended meanwhile
 	}
 	kept := []node.Line{}
-	for _, l := range lastLines(lines) {
+	for _, l := range diagnosis.LastLines(lines) {
 		l.Text = mask(n, l.Text) // before it is cut: half a secret is not recognised
-		if len(l.Text) > lineLimit {
-			l.Text = l.Text[:lineLimit] + "…"
+		if len(l.Text) > diagnosis.LineLimit {
+			l.Text = l.Text[:diagnosis.LineLimit] + "…"
 		}
-		if l.Text = plain(l.Text); l.Text != "" {
+		if l.Text = diagnosis.Plain(l.Text); l.Text != "" {
 			kept = append(kept, l)
 		}
 	}

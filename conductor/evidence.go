@@ -17,8 +17,8 @@ const (
 	lineSuffix = ".log"
 )
 
-// keepLogs gets the logs of a failed flow's machine while its agent still answers, and keeps them in
-// LogDir; it returns their paths. Failing to is told and stops nothing. A crash on the way gets them again.
+// keepLogs gets the logs of a failed flow's machine while its agent still answers, and writes them to LogDir; it returns
+// their paths. When that fails the history says so, and the flow's end goes on. After a crash they are gotten again.
 func (r *run) keepLogs(ctx context.Context) (files []string) {
 	if r.c.cfg.LogDir == "" || r.task == nil || r.n.Agent.URL == "" || r.n.Plan.Aborting {
 		return nil
@@ -46,7 +46,7 @@ func (r *run) keepLogs(ctx context.Context) (files []string) {
 	return files
 }
 
-// keepLines keeps the last lines of the machine's serial line and of its agent, and returns their paths.
+// keepLines writes the last lines of the machine's serial line and of its agent to LogDir, and returns their paths.
 func (r *run) keepLines(ctx context.Context, lines ...node.MachineLines) (files []string) {
 	if r.c.cfg.LogDir == "" || r.n.Plan.Aborting {
 		return nil

@@ -33,7 +33,7 @@ type ear struct {
 	began  time.Time // of the flow's plan
 	end    context.CancelFunc
 	urgent chan struct{} // capacity 1: what was heard cannot wait
-	lines  lineBuffer
+	lines  diagnosis.Console
 
 	saving sync.Mutex // one save at a time; guards n
 	n      *node.Node // as it was a moment ago: its secrets are masked
@@ -159,7 +159,7 @@ func (e *ear) hearOnce(ctx context.Context) error {
 
 // heard takes what comes from the line.
 func (e *ear) heard(p []byte) {
-	whole := e.lines.write(node.Now(), p)
+	whole := e.lines.Write(node.Now(), p)
 	e.say("")
 	if diagnosis.Fatal(whole) {
 		select {
@@ -232,7 +232,8 @@ func (e *ear) save(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, earTime)
 	defer cancel()
-	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.lines()), Note: note, UpdatedAt: node.Now()}
+	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.Lines()), Note: note,
+		UpdatedAt: node.Now()}
 	if err := e.c.store.Notes.SaveLines(ctx, lines); err != nil {
 		e.mu.Lock()
 		e.more = true

@@ -3,7 +3,6 @@ package conductor
 import (
 	"context"
 
-	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -13,8 +12,8 @@ type witness struct {
 	*listeners
 }
 
-// keepEvidence keeps what is known of the machine of a failed flow, before it is tidied up; files are what is
-// kept of it already. Failing to is told and stops nothing.
+// keepEvidence stores what is known of the machine of a failed flow, before it is tidied up; files are what is stored of
+// it already. When that fails the log says so, and the flow's end goes on.
 func (r *run) keepEvidence(ctx context.Context, files []string) {
 	if r.n.Plan.Aborting {
 		return
@@ -38,25 +37,12 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 
 // report is what is known of a node in a flow.
 func (c *witness) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
-	p := n.Plan
 	e := c.evidence(ctx, n, ports)
-	quiet := ""
-	if !n.Maintenance && p.Waiting() {
-		quiet = diagnosis.Judge(e).Suspect.Text
+	all, err := c.store.Boots.BootEvents(ctx, e.MACs, n.Plan.StartedAt)
+	if err != nil {
+		all = nil
 	}
-	report := node.Evidence{
-		NodeUUID: n.UUID, Flow: p.Flow, Step: e.Step, Sentence: e.SoFar(quiet), StartedAt: p.StartedAt,
-		Awaits: p.Awaits, WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
-		Serial: e.Serial, AgentLog: e.AgentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
-	}
-	for _, s := range p.Steps {
-		report.Steps = append(report.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})
-	}
-	if all, err := c.store.Boots.BootEvents(ctx, e.MACs, p.StartedAt); err == nil {
-		e.Events = all
-	}
-	report.BootEvents, report.Phases = e.Events, e.Phases(p.StartedAt)
-	return report
+	return e.Report(n, all)
 }
 
 // Why returns what is known of a node's machine: of the flow under way (nil when none is), and of its last

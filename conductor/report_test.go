@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
@@ -51,7 +52,7 @@ func TestAgentLines(t *testing.T) {
 		if err := send("right", lines...); err != nil {
 			t.Fatal(err)
 		}
-		if want := "starts|uses ****** and agent_token=******|·[1m·|" + strings.Repeat("x", lineLimit) + "…"; kept() != want {
+		if want := "starts|uses ****** and agent_token=******|·[1m·|" + strings.Repeat("x", diagnosis.LineLimit) + "…"; kept() != want {
 			t.Errorf("kept %q", kept())
 		}
 		many := make([]node.Line, 300)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/configdrive"
+	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -83,7 +84,7 @@ func TestAFailureKeepsNoSecrets(t *testing.T) {
 		var log bytes.Buffer
 		w.cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		c := New(w.cfg)
-		long := strings.Repeat("x", lineLimit-6) + " drive-pass"
+		long := strings.Repeat("x", diagnosis.LineLimit-6) + " drive-pass"
 		err := c.AgentLines(t.Context(), n.UUID, "agent-token-1", []node.Line{{Text: "wrote root:toor-toor-9"}, {Text: long},
 			{Text: base64.StdEncoding.EncodeToString([]byte(userData))}})
 		if err != nil {

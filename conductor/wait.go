@@ -81,7 +81,7 @@ func anyCall(_ context.Context, t *driver.Task) (driver.Result, error) {
 // wait parks a running step: the node waits in the store, not in this process.
 func (r *run) wait(ctx context.Context, step *node.PlannedStep, result driver.Result) (bool, error) {
 	r.setWait(result)
-	r.lostFirst(ctx, step, result.Lost)
+	r.recordLoss(ctx, result.Lost)
 	r.sayWhileWaiting(ctx, step, result)
 	if _, ok := r.n.State.Next(node.EventWait); !ok {
 		return r.waitHere(ctx, step)
@@ -100,8 +100,8 @@ func (r *run) waitOn(ctx context.Context, step *node.PlannedStep, result driver.
 	}
 	r.setWait(result)
 	r.sayWhileWaiting(ctx, step, result)
-	r.lostFirst(ctx, step, result.Lost)
-	r.silent(ctx, result.Silent, result.GivesUp)
+	r.recordLoss(ctx, result.Lost)
+	r.recordSilence(ctx, result.Silent, result.GivesUp)
 	r.followLife(ctx, step, result)
 	if !node.Now().Before(r.n.Plan.Deadline) {
 		return r.whyTimedOut(ctx)

@@ -1,6 +1,6 @@
 // Package diagnosis owns what the service makes of a machine that does not do what is waited for: how far its boot came,
 // why it does not get on, what a quiet one is suspected of and when it is given up, in sentences that people read. It
-// refuses to read or keep anything: who asks hands in the Evidence, and notes the verdict. Kinds of events, waits and
+// refuses to read or store anything: who asks hands in the Evidence, and stores the verdict. Kinds of events, waits and
 // answers decide; the words that people read only explain, and only the console's lines are searched for what they say.
 package diagnosis
 

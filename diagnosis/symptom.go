@@ -20,8 +20,8 @@ type symptom struct {
 	times int
 }
 
-// ailments are what firmware, boot loaders, kernels and agents say when they cannot go on.
-var ailments = []struct {
+// symptomPatterns are what firmware, boot loaders, kernels and agents say when they cannot go on.
+var symptomPatterns = []struct {
 	who   string
 	fatal bool
 	find  *regexp.Regexp
@@ -49,7 +49,7 @@ func symptoms(lines []node.Line, since time.Time) []symptom {
 		if l.At.Before(since) {
 			continue
 		}
-		for _, a := range ailments {
+		for _, a := range symptomPatterns {
 			if !a.find.MatchString(l.Text) {
 				continue
 			}
