@@ -118,8 +118,8 @@ type LogCollector interface {
 	CollectLogs(ctx context.Context, t *Task) ([]byte, error)
 }
 
-// ErrMachineLost is wrapped, without words of its own, by the error of a step whose machine is there no more: the
-// conductor adds what is known of its end.
+// ErrMachineLost is wrapped by the error of a step whose machine has gone. It adds no words: the conductor adds what it
+// knows of how the machine was lost.
 var ErrMachineLost = wordless{}
 
 type wordless struct{}
@@ -250,7 +250,7 @@ type Task struct {
 	// that started anew by itself does, and so does an agent that was started anew, until it calls. Zero: none did.
 	LookedUp time.Time
 	// ForgetAgent drops what the node knows of its agent (URL, token, certificate), in the store and
-	// in Node. A driver calls it whenever the agent it knew is gone for good: the machine was powered
+	// in Node. A driver calls it when the agent will not call again: the machine was powered
 	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.
 	ForgetAgent func(ctx context.Context) error
 	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
@@ -265,6 +265,15 @@ type Task struct {
 
 // AgentAlive reports whether fast track is on and an agent has called lately.
 func (t *Task) AgentAlive() bool { return t.Node.AgentAlive(t.FastTrack) }
+
+// DropAgent forgets the agent, in the store too where the task can.
+func (t *Task) DropAgent(ctx context.Context) error {
+	if t.ForgetAgent == nil {
+		t.Node.Agent = node.Agent{}
+		return nil
+	}
+	return t.ForgetAgent(ctx)
+}
 
 // MaySwitchOff reports whether the machine can be switched off, and somebody allows it.
 func (t *Task) MaySwitchOff() bool {

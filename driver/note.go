@@ -91,5 +91,5 @@ var (
 // OldText reads a text of before typed notes.
 func OldText(v *string, text string) { *v = text }
 
-// OldTime reads a time of before typed notes. One that cannot be read is none.
+// OldTime reads a time of before typed notes; what cannot be read becomes the zero time.
 func OldTime(v *time.Time, text string) { *v, _ = time.Parse(time.RFC3339Nano, text) }

@@ -8,9 +8,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
-	"github.com/billet-metal/billet/node"
 )
 
 // Sources finds images; image.Store does.
@@ -46,13 +44,4 @@ func orElse(d, otherwise time.Duration) time.Duration {
 		return d
 	}
 	return otherwise
-}
-
-// forgetAgent drops what is known of the agent: it is gone.
-func forgetAgent(ctx context.Context, t *driver.Task) error {
-	if t.ForgetAgent == nil {
-		t.Node.Agent = node.Agent{}
-		return nil
-	}
-	return t.ForgetAgent(ctx)
 }

@@ -61,7 +61,7 @@ func (b booting) again(ctx context.Context, t *driver.Task) (driver.Result, erro
 	bootNote.Edit(t, func(note *ramdiskBoot) { note.FastTrack = false })
 	if !booting && driver.CanSet(t.Hardware.Power, node.PowerOn) {
 		// The heartbeats of the agent that did the step must not pass for the new one's.
-		if err := forgetAgent(ctx, t); err != nil {
+		if err := t.DropAgent(ctx); err != nil {
 			return driver.Done(), err
 		}
 	}

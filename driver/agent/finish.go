@@ -97,7 +97,7 @@ func forget(ctx context.Context, t *driver.Task, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := forgetAgent(ctx, t); err != nil {
+	if err := t.DropAgent(ctx); err != nil {
 		return fmt.Errorf("forgetting the agent: %w", err)
 	}
 	return nil
@@ -168,7 +168,7 @@ func rebootByAgent(ctx context.Context, t *driver.Task) error {
 		return err
 	}
 	t.Node.Power = node.PowerOn
-	if err := forgetAgent(ctx, t); err != nil {
+	if err := t.DropAgent(ctx); err != nil {
 		return fmt.Errorf("forgetting the agent: %w", err)
 	}
 	return nil

@@ -44,7 +44,7 @@ func (o offers) ask(ctx context.Context, t *driver.Task) ([]node.PlannedStep, er
 }
 
 // ofInterface leaves out the agent's steps of the raid interface on a node with another one: what
-// they build would be in nobody's books.
+// they build would not be recorded in raid_config.
 func ofInterface(t *driver.Task, steps []node.PlannedStep) []node.PlannedStep {
 	if r, ok := t.Hardware.Other[node.RAID].(*RAID); ok && r != nil {
 		return steps

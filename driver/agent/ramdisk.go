@@ -22,7 +22,7 @@ type ramdisk struct {
 }
 
 // boot has the machine start the ramdisk on the given network. It may be called again after a
-// crash: a machine that was switched on for this boot, or whose new agent has called, is let be. Only
+// crash: a machine that was switched on for this boot, or whose new agent has called, is left alone. Only
 // an agent that looked the node up after the earlier one was forgotten is new: the earlier one may
 // still run, call, and tell of an image it wrote in another deploy.
 func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) error {
@@ -52,7 +52,7 @@ func (r ramdisk) boot(ctx context.Context, t *driver.Task, network driver.Networ
 	if !driver.CanSet(t.Hardware.Power, node.PowerOn) {
 		return r.bootByAgent(ctx, t)
 	}
-	if err := forgetAgent(ctx, t); err != nil {
+	if err := t.DropAgent(ctx); err != nil {
 		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
 	}
 	if t.Step() != nil {
@@ -108,7 +108,7 @@ func (r ramdisk) runs(ctx context.Context, t *driver.Task, network driver.Networ
 	if err := t.Hardware.Boot.PrepareRamdisk(ctx, t, r.kernelParams()); err != nil {
 		return false, fmt.Errorf("preparing the machine to boot the deploy ramdisk: %w", err)
 	}
-	commandNote.Edit(t, func(c *agentCommand) { c.Done = last }) // what an earlier flow asked for is none of this one's
+	commandNote.Edit(t, func(c *agentCommand) { c.Done = last }) // what an earlier flow asked for does not count in this one
 	bootNote.Edit(t, func(b *ramdiskBoot) { b.FastTrack, b.Since = true, t.Node.Agent.LastHeartbeat.Add(-time.Nanosecond) })
 	return true, t.Checkpoint(ctx)
 }
@@ -201,7 +201,7 @@ func leave(ctx context.Context, t *driver.Task, network driver.NetworkPurpose) e
 		note(fmt.Sprintf("leaving the %s network", network), t.Hardware.Network.Disconnect(ctx, t, network))
 	}
 	if driver.CanSet(t.Hardware.Power, node.PowerOn) || !t.AgentAlive() { // else nobody but the agent can reboot the machine
-		note("forgetting the agent", forgetAgent(ctx, t))
+		note("forgetting the agent", t.DropAgent(ctx))
 	}
 	return first
 }

@@ -116,7 +116,7 @@ func (r *Rescue) handOver(ctx context.Context, t *driver.Task) (driver.Result, e
 	if err := t.Hardware.Network.Connect(ctx, t, driver.TenantNetwork); err != nil {
 		return driver.Done(), fmt.Errorf("connecting the machine to the tenant network: %w", err)
 	}
-	return driver.Done(), forgetAgent(ctx, t)
+	return driver.Done(), t.DropAgent(ctx)
 }
 
 func (r *Rescue) end(ctx context.Context, t *driver.Task) (driver.Result, error) {

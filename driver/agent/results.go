@@ -41,8 +41,8 @@ func reported(c *wire.CommandResult) wire.Step {
 	return wire.Step{}
 }
 
-// says is the result of the agent's own step as a text, such as how each disk was erased; "" when
-// it is none.
+// says is the result of the agent's own step as a text, such as how each disk was erased; ""
+// when it is not a text.
 func says(c *wire.CommandResult) string {
 	for _, r := range results(c) {
 		var text string

@@ -7,9 +7,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// setAndCheck sets the boot device and asks for it: there are BMCs that say yes and forget, and a machine that
-// then boots its own disk is to be explained. A BMC that forgot is told once more; what it says then is evidence and
-// no failure, for some do what they deny.
+// setAndCheck sets the boot device and reads it back: some BMCs say yes and forget, and then their machine boots its own
+// disk. A BMC that forgot gets the device once more. What it says after that is evidence, not a failure: some BMCs do
+// what they deny.
 func (s *session) setAndCheck(ctx context.Context, t *driver.Task, o driver.BootOverride) error {
 	for {
 		if err := s.setBootDevice(ctx, t.Node, o.Asked); err != nil {

@@ -54,10 +54,8 @@ func (d *Deploy) bootRamdisk(ctx context.Context, t *driver.Task) error {
 	if err := t.Hardware.Network.Connect(ctx, t, driver.ProvisioningNetwork); err != nil {
 		return fmt.Errorf("connecting the machine to the provisioning network: %w", err)
 	}
-	if t.ForgetAgent != nil {
-		if err := t.ForgetAgent(ctx); err != nil {
-			return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
-		}
+	if err := t.DropAgent(ctx); err != nil {
+		return fmt.Errorf("forgetting the agent of an earlier boot: %w", err)
 	}
 	r, err := d.record(ctx, t)
 	if err != nil {
