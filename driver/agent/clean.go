@@ -56,12 +56,12 @@ func (d *Direct) RunsAgent(node.Flow) bool { return true }
 
 // RunStep implements driver.InBand.
 func (d *Direct) RunStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	return d.inBand().step(ctx, t, d.commands().run)
+	return d.inBand().step(ctx, t, d.commands().give)
 }
 
 // PollStep implements driver.InBand.
 func (d *Direct) PollStep(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	return d.inBand().step(ctx, t, d.commands().poll)
+	return d.inBand().step(ctx, t, d.commands().look)
 }
 
 // BootAgain implements driver.InBand.

@@ -23,6 +23,8 @@ type work struct {
 	what   string // for people: "write_image"
 	params func(ctx context.Context) (map[string]any, error)
 	within time.Duration
+	// ended says what its success means for the step; not asked by give and look.
+	ended func(ctx context.Context, c *wire.CommandResult) (driver.Result, error)
 }
 
 // commands gives an agent its long commands, and watches them.
@@ -37,8 +39,26 @@ func (d *Direct) commands() commands {
 	return commands{client: d.Client, within: orElse(d.StepTimeout, DefaultStepTimeout), lost: d.AgentLost, dead: d.AgentDead, every: d.Poll}
 }
 
-// run begins the work, or finds it begun. The result is empty while it goes on.
-func (c commands) run(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+// run is give, for a step that ends with its command.
+func (c commands) run(ctx context.Context, t *driver.Task, w work) (driver.Result, error) {
+	r, got, err := c.give(ctx, t, w)
+	if err != nil || got == nil {
+		return r, err
+	}
+	return w.ended(ctx, got)
+}
+
+// poll is look, for a step that ends with its command.
+func (c commands) poll(ctx context.Context, t *driver.Task, w work) (driver.Result, error) {
+	r, got, err := c.look(ctx, t, w)
+	if err != nil || got == nil {
+		return r, err
+	}
+	return w.ended(ctx, got)
+}
+
+// give begins the work, or finds it begun. The result is empty while it goes on.
+func (c commands) give(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
 	s, err := c.client.open(t.Node.Agent)
 	if err != nil {
 		return driver.Done(), nil, err
@@ -54,9 +74,9 @@ func (c commands) run(ctx context.Context, t *driver.Task, w work) (driver.Resul
 	return c.begin(ctx, t, s, list, w)
 }
 
-// poll looks how the work stands. An agent that cannot be reached is waited for while it calls; one
+// look looks how the work stands. An agent that cannot be reached is waited for while it calls; one
 // that has forgotten the work, because it was started anew, gets it again.
-func (c commands) poll(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
+func (c commands) look(ctx context.Context, t *driver.Task, w work) (driver.Result, *wire.CommandResult, error) {
 	s, err := c.client.open(t.Node.Agent)
 	if err != nil {
 		return driver.Done(), nil, err

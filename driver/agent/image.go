@@ -25,15 +25,11 @@ func (d *Direct) writing() writing {
 
 // run has the agent write the image and the config drive.
 func (w writing) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	work := w.work(t)
-	r, c, err := w.commands.run(ctx, t, work)
-	return stepEnded(t, work, r, c, err)
+	return w.commands.run(ctx, t, w.work(t))
 }
 
 func (w writing) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	work := w.work(t)
-	r, c, err := w.commands.poll(ctx, t, work)
-	return stepEnded(t, work, r, c, err)
+	return w.commands.poll(ctx, t, w.work(t))
 }
 
 func (w writing) work(t *driver.Task) work {
@@ -52,6 +48,9 @@ func (w writing) work(t *driver.Task) work {
 			params["step"] = map[string]any{"interface": "deploy", "step": "write_image", "args": args}
 			params["deploy_version"] = version(t)
 			return params, nil
+		},
+		ended: func(_ context.Context, c *wire.CommandResult) (driver.Result, error) {
+			return driver.Done(), carriedOut(t, "write_image", c)
 		},
 	}
 }

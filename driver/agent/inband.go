@@ -98,8 +98,8 @@ func (b inBand) ended(
 	if c.Status == wire.VersionMismatch {
 		return b.mismatch(ctx, t, w)
 	}
-	if r, err := stepEnded(t, w, r, c, nil); err != nil {
-		return r, err
+	if err := carriedOut(t, w.what, c); err != nil {
+		return driver.Done(), err
 	}
 	recordErasure(t, erasureOf(c).Disks)
 	if !t.Step().Reboot && !reported(c).RebootRequested {
@@ -133,7 +133,7 @@ func (b inBand) mismatch(ctx context.Context, t *driver.Task, w work) (driver.Re
 			w.what, managers(version(t)), managers(known))
 	}
 	t.Logger().Warn("the agent's hardware managers changed; the step begins again", "step", s.Step)
-	r, c, err := b.commands.run(ctx, t, w)
+	r, c, err := b.commands.give(ctx, t, w)
 	if c != nil && c.Status == wire.VersionMismatch {
 		err = fmt.Errorf("the agent does not carry out %s: it says that its hardware managers changed again", w.what)
 	}

@@ -52,7 +52,7 @@ func (k kexec) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if kexecNote.Get(t).Stage != "" {
 		return k.poll(ctx, t)
 	}
-	r, c, err := k.commands.run(ctx, t, k.work(t))
+	r, c, err := k.commands.give(ctx, t, k.work(t))
 	return k.loaded(ctx, t, r, c, err)
 }
 
@@ -80,7 +80,7 @@ func (k kexec) poll(ctx context.Context, t *driver.Task) (driver.Result, error) 
 	if p := t.Node.Plan; p.Waiting() && node.Now().Sub(p.WaitingSince) > kexecLoadTime {
 		return k.giveUp(ctx, t, fmt.Errorf("loading the kernel took longer than %s", kexecLoadTime))
 	}
-	r, c, err := k.commands.poll(ctx, t, k.work(t))
+	r, c, err := k.commands.look(ctx, t, k.work(t))
 	return k.loaded(ctx, t, r, c, err)
 }
 

@@ -34,20 +34,11 @@ func (l loader) run(ctx context.Context, t *driver.Task) (driver.Result, error) 
 	if asked.BootMode == driver.BIOS && !raid.IsSoftware(t.Node.RAIDConfig) {
 		return driver.Done(), prepareDisk(ctx, t)
 	}
-	r, c, err := l.commands.run(ctx, t, l.work(t))
-	return bootLoaderEnded(ctx, t, r, c, err)
+	return l.commands.run(ctx, t, l.work(t))
 }
 
 func (l loader) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	r, c, err := l.commands.poll(ctx, t, l.work(t))
-	return bootLoaderEnded(ctx, t, r, c, err)
-}
-
-func bootLoaderEnded(ctx context.Context, t *driver.Task, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
-	if err != nil || c == nil {
-		return r, err
-	}
-	return driver.Done(), prepareDisk(ctx, t)
+	return l.commands.poll(ctx, t, l.work(t))
 }
 
 func prepareDisk(ctx context.Context, t *driver.Task) error {
@@ -87,6 +78,9 @@ func (l loader) work(t *driver.Task) work {
 			}
 			return params, nil
 		},
+		ended: func(ctx context.Context, _ *wire.CommandResult) (driver.Result, error) {
+			return driver.Done(), prepareDisk(ctx, t)
+		},
 	}
 }
 
@@ -121,6 +115,5 @@ func (l loader) ofPartition(ctx context.Context, t *driver.Task) (driver.Result,
 	if asked.Netboot {
 		return driver.Done(), prepareDisk(ctx, t)
 	}
-	r, c, err := l.commands.run(ctx, t, l.work(t))
-	return bootLoaderEnded(ctx, t, r, c, err)
+	return l.commands.run(ctx, t, l.work(t))
 }

@@ -74,8 +74,7 @@ func (r *RAID) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	if err != nil {
 		return driver.Done(), err
 	}
-	result, c, err := r.Direct.commands().run(ctx, t, w)
-	return r.ended(t, w, result, c, err)
+	return r.Direct.commands().run(ctx, t, w)
 }
 
 func (r *RAID) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
@@ -83,8 +82,7 @@ func (r *RAID) poll(ctx context.Context, t *driver.Task) (driver.Result, error) 
 	if err != nil {
 		return driver.Done(), err
 	}
-	result, c, err := r.Direct.commands().poll(ctx, t, w)
-	return r.ended(t, w, result, c, err)
+	return r.Direct.commands().poll(ctx, t, w)
 }
 
 // work is the step as the agent gets it: which volumes are wanted is settled here, as agents know
@@ -100,6 +98,7 @@ func (r *RAID) work(t *driver.Task) (work, error) {
 		return work{}, err
 	}
 	w := r.Direct.inBand().work(t)
+	w.ended = func(_ context.Context, c *wire.CommandResult) (driver.Result, error) { return r.ended(t, c) }
 	base := w.params
 	w.params = func(ctx context.Context) (map[string]any, error) {
 		params, err := base(ctx)
@@ -164,12 +163,9 @@ func wanted(n *node.Node, s node.PlannedStep) (target, args map[string]any, err 
 }
 
 // ended keeps what was built in raid_config.
-func (r *RAID) ended(t *driver.Task, w work, result driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
-	if err != nil || c == nil {
-		return result, err
-	}
-	if result, err := stepEnded(t, w, result, c, nil); err != nil {
-		return result, err
+func (r *RAID) ended(t *driver.Task, c *wire.CommandResult) (driver.Result, error) {
+	if err := carriedOut(t, t.Step().Step, c); err != nil {
+		return driver.Done(), err
 	}
 	if t.Step().Step == "delete_configuration" {
 		t.Node.RAIDConfig = node.Document{}

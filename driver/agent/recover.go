@@ -50,7 +50,7 @@ func (b inBand) recovering(ctx context.Context, t *driver.Task) (driver.Result, 
 		return r, nil
 	}
 	rebootNote.Edit(t, func(r *reboots) { r.Lost = "" })
-	return b.step(ctx, t, b.commands.run)
+	return b.step(ctx, t, b.commands.give)
 }
 
 // recoveries is how often the machine was started again for the step under way.

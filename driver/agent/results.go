@@ -8,19 +8,16 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// stepEnded checks that the agent carried out the step it was asked for.
-func stepEnded(t *driver.Task, w work, r driver.Result, c *wire.CommandResult, err error) (driver.Result, error) {
-	if err != nil || c == nil {
-		return r, err
-	}
+// carriedOut checks that the agent carried out the step it was asked for.
+func carriedOut(t *driver.Task, step string, c *wire.CommandResult) error {
 	if c.Status == wire.VersionMismatch {
-		return driver.Done(), fmt.Errorf("the agent does not carry out %s: its hardware managers changed since it offered its steps", w.what)
+		return fmt.Errorf("the agent does not carry out %s: its hardware managers changed since it offered its steps", step)
 	}
-	if s := reported(c); s.Step != "" && s.Step != w.what {
-		return driver.Done(), fmt.Errorf("the agent was asked for %s but says it carried out %s", w.what, s.Step)
+	if s := reported(c); s.Step != "" && s.Step != step {
+		return fmt.Errorf("the agent was asked for %s but says it carried out %s", step, s.Step)
 	}
-	t.Logger().Info("the agent finished a step", "step", w.what)
-	return driver.Done(), nil
+	t.Logger().Info("the agent finished a step", "step", step)
+	return nil
 }
 
 // reported is the step that a command's result says it carried out; zero when it does not say.
