@@ -56,7 +56,9 @@ func parseHints(raw map[string]any) ([]hint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("root device hint %s: %q: %w", field, text, err)
 		}
-		exact := strings.HasPrefix(condition, "s==") || !slices.ContainsFunc(operators, func(o string) bool { return strings.HasPrefix(condition, o) })
+		exact := strings.HasPrefix(condition, "s==") || !slices.ContainsFunc(operators, func(o string) bool {
+			return strings.HasPrefix(condition, o)
+		})
 		out = append(out, hint{field: field, text: text, match: match, identity: exact && slices.Contains(identities, field)})
 	}
 	return out, nil

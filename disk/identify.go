@@ -14,13 +14,15 @@ func Unidentified(disks []wire.Disk) error {
 	first := map[string]wire.Disk{}
 	for _, d := range disks {
 		if len(disks) > 1 && d.Serial == "" && d.WWN == "" && d.ByPath == "" && d.HCTL == "" {
-			return fmt.Errorf("%s has neither serial number, WWN nor path, so only a name that may move tells it from the other disks; unplug it, or protect the others with skip_block_devices", describe(d))
+			return fmt.Errorf("%s has neither serial number, WWN nor path, so only a name that may move tells it from the other disks; unplug it, "+
+				"or protect the others with skip_block_devices", describe(d))
 		}
 		if d.WWNWithExtension == "" {
 			continue
 		}
 		if other, ok := first[d.WWNWithExtension]; ok {
-			return fmt.Errorf("%s and %s have the same WWN: they are one disk seen over two paths, or one of them lies; %s", describe(other), describe(d), wayOut)
+			return fmt.Errorf("%s and %s have the same WWN: they are one disk seen over two paths, or one of them lies; %s", describe(other),
+				describe(d), wayOut)
 		}
 		first[d.WWNWithExtension] = d
 	}

@@ -19,11 +19,15 @@ func TestUnidentified(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"the only disk", []wire.Disk{bare("/dev/sda")}, ""},
-		{"a name among others", []wire.Disk{serial(bare("/dev/sda"), "A"), bare("/dev/sdb")}, "/dev/sdb, 1.0 GiB has neither serial number, WWN nor path"},
-		{"told by path", []wire.Disk{serial(bare("/dev/sda"), "A"), edit(bare("/dev/sdb"), func(d *wire.Disk) { d.ByPath = "/dev/disk/by-path/x" })}, ""},
+		{"a name among others", []wire.Disk{serial(bare("/dev/sda"), "A"), bare("/dev/sdb")},
+			"/dev/sdb, 1.0 GiB has neither serial number, WWN nor path"},
+		{"told by path", []wire.Disk{serial(bare("/dev/sda"), "A"),
+			edit(bare("/dev/sdb"), func(d *wire.Disk) { d.ByPath = "/dev/disk/by-path/x" })}, ""},
 		{"told by HCTL", []wire.Disk{serial(bare("/dev/sda"), "A"), edit(bare("/dev/sdb"), func(d *wire.Disk) { d.HCTL = "0:0:0:0" })}, ""},
-		{"namespaces of one controller", []wire.Disk{wwn(serial(bare("/dev/nvme0n1"), "N"), "eui.1"), wwn(serial(bare("/dev/nvme0n2"), "N"), "eui.2")}, ""},
-		{"two paths", []wire.Disk{wwn(serial(bare("/dev/sda"), "A"), "0x5000"), serial(bare("/dev/sdb"), "B"), wwn(serial(bare("/dev/sdc"), "A"), "0x5000")},
+		{"namespaces of one controller", []wire.Disk{wwn(serial(bare("/dev/nvme0n1"), "N"), "eui.1"),
+			wwn(serial(bare("/dev/nvme0n2"), "N"), "eui.2")}, ""},
+		{"two paths", []wire.Disk{wwn(serial(bare("/dev/sda"), "A"), "0x5000"), serial(bare("/dev/sdb"), "B"),
+			wwn(serial(bare("/dev/sdc"), "A"), "0x5000")},
 			"/dev/sda, 1.0 GiB, serial A and /dev/sdc, 1.0 GiB, serial A have the same WWN"},
 	} {
 		err := Unidentified(tt.disks)

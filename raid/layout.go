@@ -54,7 +54,8 @@ func (c Config) Layout(size int64, members int) ([]Partition, Config, error) {
 		}
 	}
 	if free < 0 {
-		return nil, c, fmt.Errorf("the logical disks need %d bytes of each member disk, but the smallest of the %d has %d bytes, of which %d are for arrays: ask for less, or for \"MAX\"", room-free, members, size, max(0, room))
+		return nil, c, fmt.Errorf("the logical disks need %d bytes of each member disk, but the smallest of the %d has %d bytes, of which %d "+
+			"are for arrays: ask for less, or for \"MAX\"", room-free, members, size, max(0, room))
 	}
 	settled := Config{}
 	for i, d := range c.LogicalDisks {
@@ -62,7 +63,8 @@ func (c Config) Layout(size int64, members int) ([]Partition, Config, error) {
 		if d.SizeGB == 0 {
 			length = free
 			if d.SizeGB = int((length - superblock) * d.times(members) / gibibyte); d.SizeGB < 1 {
-				return nil, c, fmt.Errorf("logical_disks[%d] has the size_gb \"MAX\", but less than 1 GiB would be left: the smallest of the %d member disks has %d bytes, of which %d are for arrays", i, members, size, max(0, room))
+				return nil, c, fmt.Errorf("logical_disks[%d] has the size_gb \"MAX\", but less than 1 GiB would be left: the smallest of the %d "+
+					"member disks has %d bytes, of which %d are for arrays", i, members, size, max(0, room))
 			}
 		}
 		parts = append(parts, Partition{Role: Array, Number: len(parts) + 1, Offset: at, Length: length, Disk: i})

@@ -84,9 +84,12 @@ func TestLayoutRefuses(t *testing.T) {
 		want    string
 	}{
 		{"one disk", one, 8 << 30, 1, "RAID needs at least 2 disks; there are 1"},
-		{"a MiB too small", one, (552+1024+1+1)<<20 - 1, 2, "the logical disks need 1074790400 bytes of each member disk, but the smallest of the 2 has 1654652927 bytes, of which 1073741824 are for arrays: ask for less, or for \"MAX\""},
+		{"a MiB too small", one, (552+1024+1+1)<<20 - 1, 2, "the logical disks need 1074790400 bytes of each member disk, but the smallest of " +
+			"the 2 has 1654652927 bytes, of which 1073741824 are for arrays: ask for less, or for \"MAX\""},
 		{"a tiny disk", one, 1 << 20, 2, "of which 0 are for arrays"},
-		{"nothing left for the rest", all, 4 << 30, 2, `logical_disks[1] has the size_gb "MAX", but less than 1 GiB would be left: the smallest of the 2 member disks has 4294967296 bytes`},
+		{"nothing left for the rest", all, 4 << 30, 2,
+			`logical_disks[1] has the size_gb "MAX", but less than 1 GiB would be left: the smallest ` +
+				`of the 2 member disks has 4294967296 bytes`},
 		{"less than nothing left", all, 3 << 30, 2, "the logical disks need 3222274048 bytes"},
 	} {
 		if _, _, err := tt.config.Layout(tt.size, tt.members); err == nil || !strings.Contains(err.Error(), tt.want) {

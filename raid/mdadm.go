@@ -47,7 +47,8 @@ func (t Tool) Create(ctx context.Context, a Made) error {
 	if a.Level == "1" {
 		args = append(args, "--bitmap=internal") // a crash costs seconds of copying, not hours
 	}
-	return t.call(ctx, fmt.Sprintf("making the array %s (RAID %s) of %s", a.Name, a.Level, strings.Join(a.Members, " and ")), append(args, a.Members...))
+	return t.call(ctx, fmt.Sprintf("making the array %s (RAID %s) of %s", a.Name, a.Level, strings.Join(a.Members, " and ")),
+		append(args, a.Members...))
 }
 
 // Assemble starts an array that is there, also when members are missing, as long as they are not too

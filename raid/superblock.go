@@ -74,7 +74,8 @@ func version1(r io.ReaderAt, size, at int64, minor int) (Superblock, error) {
 		return Superblock{}, ErrNone
 	}
 	name, _, _ := bytes.Cut(b[32:64], []byte{0})
-	return Superblock{UUID: uuidText(b[16:32]), Name: string(name), Level: int(int32(u32(b[72:]))), Members: int(int32(u32(b[92:]))), Minor: minor}, nil
+	return Superblock{UUID: uuidText(b[16:32]), Name: string(name), Level: int(int32(u32(b[72:]))), Members: int(int32(u32(b[92:]))),
+		Minor: minor}, nil
 }
 
 // uuidText writes a UUID as mdadm does: four groups of eight digits.

@@ -51,7 +51,8 @@ func program(t *testing.T) []string {
 			t.Fatal(err)
 		}
 	}
-	return []string{filepath.Join(dir, "lib64/ld-linux-x86-64.so.2"), "--library-path", filepath.Join(dir, "lib/x86_64-linux-gnu"), filepath.Join(dir, "sbin/mdadm")}
+	return []string{filepath.Join(dir, "lib64/ld-linux-x86-64.so.2"), "--library-path", filepath.Join(dir, "lib/x86_64-linux-gnu"),
+		filepath.Join(dir, "sbin/mdadm")}
 }
 
 func TestReadSuperblock(t *testing.T) {
@@ -128,7 +129,8 @@ func TestUUIDs(t *testing.T) {
 			t.Errorf("%q", u)
 		}
 	}
-	for _, s := range []string{"", "any", "30313233:34353637:38396162:6364656", "3031323334353637:38396162:63646566", "g0313233:34353637:38396162:63646566", "--uuid=x"} {
+	for _, s := range []string{"", "any", "30313233:34353637:38396162:6364656", "3031323334353637:38396162:63646566",
+		"g0313233:34353637:38396162:63646566", "--uuid=x"} {
 		if isUUID(s) {
 			t.Errorf("%q counts as a UUID", s)
 		}

@@ -216,11 +216,12 @@ type ImageInfo struct {
 // PartitionImage is what image_info says of the disk a partition image goes to. Sizes are MiB; 0
 // means that there is no such partition.
 type PartitionImage struct {
-	RootGB            int    `json:"root_gb"`
-	RootMB            int    `json:"root_mb"`
-	SwapMB            int    `json:"swap_mb"`
-	EphemeralMB       int    `json:"ephemeral_mb"`
-	EphemeralFormat   string `json:"ephemeral_format"`   // "ext4"; agents that are not Billet's want the key even when there is no such partition
+	RootGB      int `json:"root_gb"`
+	RootMB      int `json:"root_mb"`
+	SwapMB      int `json:"swap_mb"`
+	EphemeralMB int `json:"ephemeral_mb"`
+	// "ext4"; agents that are not Billet's want the key even when there is no such partition
+	EphemeralFormat   string `json:"ephemeral_format"`
 	PreserveEphemeral bool   `json:"preserve_ephemeral"` // keep what the ephemeral partition holds
 	Kernel            string `json:"kernel,omitempty"`
 	Ramdisk           string `json:"ramdisk,omitempty"`

@@ -49,7 +49,8 @@ func TestCommandsOfOtherAgents(t *testing.T) {
 // An agent of another make reads "command_error": null as "no error": an empty object would be one.
 func TestACommandWithoutAnErrorSaysNull(t *testing.T) {
 	b, err := json.Marshal(CommandResult{ID: "a", Name: "sync", Status: Succeeded})
-	if want := `{"id":"a","command_name":"sync","command_status":"SUCCEEDED","command_error":null,"command_result":null}`; err != nil || string(b) != want {
+	if want := `{"id":"a","command_name":"sync","command_status":"SUCCEEDED","command_error":null,"command_result":null}`; err != nil ||
+		string(b) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, b, want)
 	}
 }
@@ -67,7 +68,8 @@ func TestAnInventoryFullOfNulls(t *testing.T) {
 		"system_vendor":{"product_name":"Standard PC","serial_number":null,"manufacturer":"QEMU","firmware":null},
 		"boot":{"current_boot_mode":"bios","pxe_interface":null}}}`)
 	want := Inspection{BootInterface: "01-52-54-00-cf-2d-31", Inventory: Inventory{
-		Interfaces:   []NIC{{Name: "eth0", MACAddress: "52:54:00:cf:2d:31", IPv6Address: "fe80::1%eth0", HasCarrier: true, LLDP: []any{[]any{1.0, "04aabb"}}}},
+		Interfaces: []NIC{{Name: "eth0", MACAddress: "52:54:00:cf:2d:31", IPv6Address: "fe80::1%eth0", HasCarrier: true,
+			LLDP: []any{[]any{1.0, "04aabb"}}}},
 		CPU:          CPU{ModelName: "QEMU", Frequency: "2594.0000", Count: 2, Architecture: "x86_64"},
 		Memory:       Memory{Total: 8 << 30},
 		Disks:        []Disk{{Name: "/dev/sda", Size: 20 << 30, LogicalSectors: 512}},
@@ -99,17 +101,21 @@ func TestADiskKeepsToItselfWhatTheProtocolHasNot(t *testing.T) {
 // A whole-disk image says nothing of partitions: an agent that finds root_gb would partition the disk.
 // The fields of a partition image stand among the others.
 func TestImageInfo(t *testing.T) {
-	whole, err := json.Marshal(ImageInfo{ID: "x", URLs: []string{"http://h/x"}, DiskFormat: "raw", HashAlgo: "sha256", HashValue: "00", NodeUUID: "n"})
-	if want := `{"id":"x","urls":["http://h/x"],"disk_format":"raw","container_format":"","os_hash_algo":"sha256","os_hash_value":"00","stream_raw_images":false,"node_uuid":"n"}`; err != nil || string(whole) != want {
+	whole, err := json.Marshal(ImageInfo{ID: "x", URLs: []string{"http://h/x"}, DiskFormat: "raw", HashAlgo: "sha256", HashValue: "00",
+		NodeUUID: "n"})
+	if want := `{"id":"x","urls":["http://h/x"],"disk_format":"raw","container_format":"","os_hash_algo":"sha256","os_hash_value":"00",` +
+		`"stream_raw_images":false,"node_uuid":"n"}`; err != nil || string(whole) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, whole, want)
 	}
-	info := ImageInfo{ID: "x", ImageType: "partition", PartitionImage: &PartitionImage{RootGB: 10, RootMB: 10240, SwapMB: 512, PreserveEphemeral: true}}
+	info := ImageInfo{ID: "x", ImageType: "partition",
+		PartitionImage: &PartitionImage{RootGB: 10, RootMB: 10240, SwapMB: 512, PreserveEphemeral: true}}
 	b, err := json.Marshal(info)
 	if err != nil {
 		t.Fatal(err)
 	}
 	flat := decode[map[string]any](t, string(b))
-	for key, want := range map[string]any{"root_gb": 10.0, "root_mb": 10240.0, "swap_mb": 512.0, "ephemeral_mb": 0.0, "preserve_ephemeral": true, "image_type": "partition"} {
+	for key, want := range map[string]any{"root_gb": 10.0, "root_mb": 10240.0, "swap_mb": 512.0, "ephemeral_mb": 0.0,
+		"preserve_ephemeral": true, "image_type": "partition"} {
 		if flat[key] != want {
 			t.Errorf("%s is %v, want %v", key, flat[key], want)
 		}
@@ -124,7 +130,8 @@ func TestImageInfo(t *testing.T) {
 
 // The UUIDs' keys have spaces; they are what clients of the protocol look for.
 func TestPartitionUUIDs(t *testing.T) {
-	got := decode[PartitionUUIDs](t, `{"partitions":{"root":"/dev/sda2"},"root uuid":"r","efi system partition uuid":"e","PReP Boot partition uuid":null}`)
+	got := decode[PartitionUUIDs](t,
+		`{"partitions":{"root":"/dev/sda2"},"root uuid":"r","efi system partition uuid":"e","PReP Boot partition uuid":null}`)
 	if want := (PartitionUUIDs{Root: "r", ESP: "e"}); got != want {
 		t.Errorf("%+v", got)
 	}
@@ -132,13 +139,17 @@ func TestPartitionUUIDs(t *testing.T) {
 
 // Of the three lists of steps only the one asked for is there; an empty one would say that the agent has none.
 func TestSteps(t *testing.T) {
-	b, err := json.Marshal(Steps{Deploy: map[string][]Step{"Generic": {{Step: "write_image", Interface: "deploy", Priority: 80}}}, Version: map[string]string{"Generic": "1"}})
-	want := `{"deploy_steps":{"Generic":[{"step":"write_image","interface":"deploy","priority":80,"reboot_requested":false,"abortable":false}]},"hardware_manager_version":{"Generic":"1"}}`
+	b, err := json.Marshal(Steps{Deploy: map[string][]Step{"Generic": {{Step: "write_image", Interface: "deploy", Priority: 80}}},
+		Version: map[string]string{"Generic": "1"}})
+	want := `{"deploy_steps":{"Generic":[{"step":"write_image","interface":"deploy","priority":80,"reboot_requested":false,` +
+		`"abortable":false}]},"hardware_manager_version":{"Generic":"1"}}`
 	if err != nil || string(b) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, b, want)
 	}
-	got := decode[Steps](t, `{"clean_steps":{"M":[{"step":"erase","priority":10,"interface":"deploy","reboot_requested":false,"abortable":true,"argsinfo":null,"requires_ramdisk":true}]},"hardware_manager_version":{"M":"1.2"}}`)
-	if diff := cmp.Diff(Steps{Clean: map[string][]Step{"M": {{Step: "erase", Priority: 10, Interface: "deploy", Abortable: true}}}, Version: map[string]string{"M": "1.2"}}, got); diff != "" {
+	got := decode[Steps](t, `{"clean_steps":{"M":[{"step":"erase","priority":10,"interface":"deploy","reboot_requested":false,`+
+		`"abortable":true,"argsinfo":null,"requires_ramdisk":true}]},"hardware_manager_version":{"M":"1.2"}}`)
+	if diff := cmp.Diff(Steps{Clean: map[string][]Step{"M": {{Step: "erase", Priority: 10, Interface: "deploy", Abortable: true}}},
+		Version: map[string]string{"M": "1.2"}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -153,10 +164,12 @@ func TestHeartbeatLeavesOutWhatIsEmpty(t *testing.T) {
 
 // The answer to a lookup at 1.22, where no token is given, and of a service that knows more than we do.
 func TestLookupOfOtherServices(t *testing.T) {
-	got := decode[Lookup](t, `{"node":{"uuid":"u","properties":{},"instance_info":{"root_gb":10},"driver_internal_info":{"clean_steps":null},"links":[]},
+	got := decode[Lookup](t,
+		`{"node":{"uuid":"u","properties":{},"instance_info":{"root_gb":10},"driver_internal_info":{"clean_steps":null},"links":[]},
 		"config":{"heartbeat_timeout":300,"agent_token":null,"agent_token_required":true,"metrics":{"backend":"noop"},"permitted_image_formats":null}}`)
 	want := Lookup{
-		Node:   Node{UUID: "u", Properties: map[string]any{}, InstanceInfo: map[string]any{"root_gb": 10.0}, DriverInternalInfo: map[string]any{"clean_steps": nil}},
+		Node: Node{UUID: "u", Properties: map[string]any{}, InstanceInfo: map[string]any{"root_gb": 10.0},
+			DriverInternalInfo: map[string]any{"clean_steps": nil}},
 		Config: LookupConfig{HeartbeatTimeout: 300, AgentTokenRequired: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

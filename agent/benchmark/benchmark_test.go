@@ -32,7 +32,8 @@ func positive(t *testing.T, records []Record) {
 func TestProcessorsAndMemory(t *testing.T) {
 	began := time.Now()
 	got := cpu(t.Context(), 2, 20*time.Millisecond)
-	if want := []string{"cpu logical_0 loops_per_sec", "cpu logical_1 loops_per_sec", "cpu logical loops_per_sec"}; !slices.Equal(names(got), want) {
+	if want := []string{"cpu logical_0 loops_per_sec", "cpu logical_1 loops_per_sec", "cpu logical loops_per_sec"}; !slices.Equal(names(got),
+		want) {
 		t.Errorf("%v", got)
 	}
 	positive(t, got)
@@ -40,7 +41,8 @@ func TestProcessorsAndMemory(t *testing.T) {
 		t.Errorf("the sum is not that of its parts: %v", got)
 	}
 	got = memory(t.Context(), 2, 10*time.Millisecond)
-	want := []string{"cpu logical_0 bandwidth_4K", "cpu logical threaded_bandwidth_4K", "cpu logical_0 bandwidth_1M", "cpu logical threaded_bandwidth_1M", "cpu logical_0 bandwidth_16M", "cpu logical threaded_bandwidth_16M"}
+	want := []string{"cpu logical_0 bandwidth_4K", "cpu logical threaded_bandwidth_4K", "cpu logical_0 bandwidth_1M",
+		"cpu logical threaded_bandwidth_1M", "cpu logical_0 bandwidth_16M", "cpu logical threaded_bandwidth_16M"}
 	if !slices.Equal(names(got), want) {
 		t.Errorf("%v", got)
 	}
@@ -68,9 +70,11 @@ func TestDisks(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	want := []string{
-		"disk sda standalone_read_1M_KBps", "disk sda standalone_read_1M_IOps", "disk sda standalone_randread_4k_KBps", "disk sda standalone_randread_4k_IOps",
+		"disk sda standalone_read_1M_KBps", "disk sda standalone_read_1M_IOps", "disk sda standalone_randread_4k_KBps",
+		"disk sda standalone_randread_4k_IOps",
 		"disk sdb standalone_randread_4k_KBps", "disk sdb standalone_randread_4k_IOps", // too small for a mebibyte
-		"disk sda simultaneous_read_1M_KBps", "disk sda simultaneous_read_1M_IOps", "disk sda simultaneous_randread_4k_KBps", "disk sda simultaneous_randread_4k_IOps",
+		"disk sda simultaneous_read_1M_KBps", "disk sda simultaneous_read_1M_IOps", "disk sda simultaneous_randread_4k_KBps",
+		"disk sda simultaneous_randread_4k_IOps",
 		"disk sdb simultaneous_randread_4k_KBps", "disk sdb simultaneous_randread_4k_IOps",
 	}
 	if !slices.Equal(names(got), want) {

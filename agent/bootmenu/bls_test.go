@@ -32,19 +32,27 @@ func TestSystemdBoot(t *testing.T) {
 		list       []string
 		want       string // title
 	}{
-		{"the newest version", "", []string{"a.conf: title A; version 5.10.9; linux /k", "b.conf: title B; version 5.10.10; linux /k", "c.conf: title C; version 5.9; linux /k"}, "B"},
+		{"the newest version", "", []string{"a.conf: title A; version 5.10.9; linux /k", "b.conf: title B; version 5.10.10; linux /k",
+			"c.conf: title C; version 5.9; linux /k"}, "B"},
 		{"no version: the highest name", "", []string{"x-5.9.conf: title A; linux /k", "x-5.10.conf: title B; linux /k"}, "B"},
-		{"a sort key goes first", "", []string{"z.conf: title A; version 9; linux /k", "a.conf: title B; sort-key debian; version 1; linux /k"}, "B"},
-		{"sort keys count before versions", "", []string{"a.conf: title A; sort-key b; version 9; linux /k", "b.conf: title B; sort-key a; version 1; linux /k"}, "B"},
+		{"a sort key goes first", "", []string{"z.conf: title A; version 9; linux /k", "a.conf: title B; sort-key debian; version 1; linux /k"},
+			"B"},
+		{"sort keys count before versions", "", []string{"a.conf: title A; sort-key b; version 9; linux /k",
+			"b.conf: title B; sort-key a; version 1; linux /k"}, "B"},
 		{"no title: its id", "", []string{"some-id.conf: linux /k"}, "some-id"},
 		{"a counter is no part of the id", "default x.conf", []string{"y.conf: title A; linux /k", "x+3-1.conf: title B; linux /k"}, "B"},
-		{"an entry without tries left comes last", "", []string{"x-9+0-3.conf: title A; version 9; linux /k", "x-8+2-1.conf: title B; version 8; linux /k", "x-7.conf: title C; version 7; linux /k"}, "B"},
+		{"an entry without tries left comes last", "",
+			[]string{"x-9+0-3.conf: title A; version 9; linux /k", "x-8+2-1.conf: title B; version 8; linux /k",
+				"x-7.conf: title C; version 7; linux /k"}, "B"},
 		{"all have failed", "", []string{"x-9+0-3.conf: title A; version 9; linux /k", "x-8+0.conf: title B; version 8; linux /k"}, "A"},
-		{"the default by pattern", "timeout 3\ndefault x-8*\nconsole-mode max", []string{"x-9.conf: title A; version 9; linux /k", "x-8.conf: title B; version 8; linux /k"}, "B"},
-		{"a default that is not there", "default gone", []string{"x-9.conf: title A; version 9; linux /k", "x-8.conf: title B; version 8; linux /k"}, "A"},
+		{"the default by pattern", "timeout 3\ndefault x-8*\nconsole-mode max",
+			[]string{"x-9.conf: title A; version 9; linux /k", "x-8.conf: title B; version 8; linux /k"}, "B"},
+		{"a default that is not there", "default gone",
+			[]string{"x-9.conf: title A; version 9; linux /k", "x-8.conf: title B; version 8; linux /k"}, "A"},
 		{"a default that is no pattern", "default [", []string{"x-9.conf: title A; version 9; linux /k"}, "A"},
 		{"a default in a comment", "#default b", []string{"b.conf: title B; version 1; linux /k", "c.conf: title C; version 2; linux /k"}, "C"},
-		{"what is no Linux entry is passed over", "", []string{"z.conf: title Shell; version 9; efi /shellx64.efi", "a.conf: title A; version 1; linux /k", "readme.txt: linux /k"}, "A"},
+		{"what is no Linux entry is passed over", "",
+			[]string{"z.conf: title Shell; version 9; efi /shellx64.efi", "a.conf: title A; version 1; linux /k", "readme.txt: linux /k"}, "A"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +100,8 @@ func TestBLSRefusals(t *testing.T) {
 		{"the kernel is gone", []string{"a.conf: title A; linux /gone"}, nil, `it starts "A" of partition 1: open /gone`},
 		{"a ramdisk is gone", []string{"a.conf: title A; linux /k; initrd /gone"}, nil, `it starts "A" of partition 1: open /gone`},
 		{"an entry that is a folder", nil, map[string]string{"loader/entries/a.conf/x": "y"}, "it is no regular file"},
-		{"a unified image may be preferred", []string{"a.conf: title A; linux /k"}, map[string]string{"EFI/Linux/debian-6.1.EFI": "MZ"}, "it may start the unified kernel image /EFI/Linux/debian-6.1.EFI"},
+		{"a unified image may be preferred", []string{"a.conf: title A; linux /k"}, map[string]string{"EFI/Linux/debian-6.1.EFI": "MZ"},
+			"it may start the unified kernel image /EFI/Linux/debian-6.1.EFI"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -144,18 +153,29 @@ func TestBLSCfg(t *testing.T) {
 		more         map[string]string
 		want         string
 	}{
-		{"variables in options", "kernelopts='root=UUID=x ro'\ntuned='a b'\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\noptions $kernelopts ${tuned} end\n"}, "T|/k|root=UUID=x ro a b end"},
-		{"Red Hat's ramdisk of a tuning that is not in use", two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro $tuned_params\n"}, "T|/k+/i|ro "},
-		{"and of one that is", "tuned_initrd=/j\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro\n"}, "T|/k+/i+/j|ro"},
-		{"letters beyond ASCII", two, map[string]string{"loader/entries/e.conf": "title Système\nlinux /k\noptions root=LABEL=Plattegröße\n"}, "Système|/k|root=LABEL=Plattegröße"},
-		{"an id that begins with digits", "set default=77e0-5\nblscfg\n", map[string]string{"loader/entries/77e0-5.conf": "title Old\nlinux /k\n", "loader/entries/77e0-6.conf": "title New\nlinux /k\n"}, "Old|/k|"},
+		{"variables in options", "kernelopts='root=UUID=x ro'\ntuned='a b'\n" + two,
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\noptions $kernelopts ${tuned} end\n"}, "T|/k|root=UUID=x ro a b end"},
+		{"Red Hat's ramdisk of a tuning that is not in use", two,
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro $tuned_params\n"}, "T|/k+/i|ro "},
+		{"and of one that is", "tuned_initrd=/j\n" + two,
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\ninitrd /i $tuned_initrd\noptions ro\n"}, "T|/k+/i+/j|ro"},
+		{"letters beyond ASCII", two, map[string]string{"loader/entries/e.conf": "title Système\nlinux /k\noptions root=LABEL=Plattegröße\n"},
+			"Système|/k|root=LABEL=Plattegröße"},
+		{"an id that begins with digits", "set default=77e0-5\nblscfg\n",
+			map[string]string{"loader/entries/77e0-5.conf": "title Old\nlinux /k\n", "loader/entries/77e0-6.conf": "title New\nlinux /k\n"},
+			"Old|/k|"},
 		{"a dollar that is none", two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\noptions a$ b\n"}, "T|/k|a$ b"},
-		{"an entry without options takes the default ones", "default_kernelopts='root=y ro'\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "T|/k|root=y ro"},
+		{"an entry without options takes the default ones", "default_kernelopts='root=y ro'\n" + two,
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "T|/k|root=y ro"},
 		{"in /boot of the root", two, map[string]string{"boot/loader/entries/e.conf": "title T\nlinux /boot/vmlinuz\n"}, "T|/boot/vmlinuz|"},
-		{"where blsdir says", "blsdir=/elsewhere\n" + two, map[string]string{"elsewhere/e.conf": "title T\nlinux /k\n", "loader/entries/e.conf": "title Wrong\nlinux /k\n"}, "T|/k|"},
-		{"among other entries", "set default=2\nmenuentry A { true; }\nblscfg\nmenuentry B { linux /k b; }\n", map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "B|/k|BOOT_IMAGE=/k b"},
-		{"chosen by the entry's id", "set default=e-1\nblscfg\n", map[string]string{"loader/entries/e-1.conf": "title One\nlinux /k\n", "loader/entries/e-2.conf": "title Two\nlinux /k\n"}, "One|/k|"},
-		{"a kernel that a command loaded before does not count", "linux /boot/vmlinuz\n" + two, map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "T|/k|"},
+		{"where blsdir says", "blsdir=/elsewhere\n" + two,
+			map[string]string{"elsewhere/e.conf": "title T\nlinux /k\n", "loader/entries/e.conf": "title Wrong\nlinux /k\n"}, "T|/k|"},
+		{"among other entries", "set default=2\nmenuentry A { true; }\nblscfg\nmenuentry B { linux /k b; }\n",
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "B|/k|BOOT_IMAGE=/k b"},
+		{"chosen by the entry's id", "set default=e-1\nblscfg\n",
+			map[string]string{"loader/entries/e-1.conf": "title One\nlinux /k\n", "loader/entries/e-2.conf": "title Two\nlinux /k\n"}, "One|/k|"},
+		{"a kernel that a command loaded before does not count", "linux /boot/vmlinuz\n" + two,
+			map[string]string{"loader/entries/e.conf": "title T\nlinux /k\n"}, "T|/k|"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,12 +200,18 @@ func TestWhichConfiguration(t *testing.T) {
 		want         string
 		from         string
 	}{
-		{"beside the loader", `\EFI\fedora\shimx64.efi`, map[string]string{"EFI/fedora/grub.cfg": menu("fedora"), "grub/grub.cfg": menu("grub")}, map[string]string{"boot/grub2/grub.cfg": menu("root")}, "fedora", "partition 1, /EFI/fedora/grub.cfg"},
-		{"not beside another loader", `\EFI\BOOT\BOOTX64.EFI`, map[string]string{"EFI/fedora/grub.cfg": menu("fedora")}, map[string]string{"boot/grub2/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub2/grub.cfg"},
-		{"BIOS looks beside no loader", "", map[string]string{"EFI/fedora/grub.cfg": menu("fedora")}, map[string]string{"boot/grub/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub/grub.cfg"},
-		{"the next one, when the first leads nowhere", `\EFI\x\g.efi`, map[string]string{"EFI/x/grub.cfg": "configfile (hd9)/none"}, map[string]string{"boot/grub/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub/grub.cfg"},
-		{"GRUB before entries", "", nil, map[string]string{"boot/grub2/grub.cfg": menu("menu"), "loader/entries/e.conf": "title entry\nlinux /k\n"}, "menu", "partition 2, /boot/grub2/grub.cfg"},
-		{"entries when there is no GRUB", "", nil, map[string]string{"boot/loader/entries/e.conf": "title entry\nlinux /k\n"}, "entry", "partition 2, /boot/loader/entries"},
+		{"beside the loader", `\EFI\fedora\shimx64.efi`, map[string]string{"EFI/fedora/grub.cfg": menu("fedora"), "grub/grub.cfg": menu("grub")},
+			map[string]string{"boot/grub2/grub.cfg": menu("root")}, "fedora", "partition 1, /EFI/fedora/grub.cfg"},
+		{"not beside another loader", `\EFI\BOOT\BOOTX64.EFI`, map[string]string{"EFI/fedora/grub.cfg": menu("fedora")},
+			map[string]string{"boot/grub2/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub2/grub.cfg"},
+		{"BIOS looks beside no loader", "", map[string]string{"EFI/fedora/grub.cfg": menu("fedora")},
+			map[string]string{"boot/grub/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub/grub.cfg"},
+		{"the next one, when the first leads nowhere", `\EFI\x\g.efi`, map[string]string{"EFI/x/grub.cfg": "configfile (hd9)/none"},
+			map[string]string{"boot/grub/grub.cfg": menu("root")}, "root", "partition 2, /boot/grub/grub.cfg"},
+		{"GRUB before entries", "", nil, map[string]string{"boot/grub2/grub.cfg": menu("menu"),
+			"loader/entries/e.conf": "title entry\nlinux /k\n"}, "menu", "partition 2, /boot/grub2/grub.cfg"},
+		{"entries when there is no GRUB", "", nil, map[string]string{"boot/loader/entries/e.conf": "title entry\nlinux /k\n"}, "entry",
+			"partition 2, /boot/loader/entries"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -221,7 +247,8 @@ func TestDevices(t *testing.T) {
 	g := &grub{volumes: []Volume{{Number: 1}, {Number: 12}}}
 	for name, want := range map[string]int{
 		"hd0,gpt1": 1, "hd0,msdos1": 1, "hd0,1": 1, "hd0,gpt12": 12, ",gpt12": 12, "md0,gpt1": 1, "hd0,gpt1,bsd12": 12,
-		"hd1,gpt1": 0, "hd0": 0, "hd0,": 0, "hd0,gpt": 0, "hd0,gpt3": 0, "hd0,gpt-1": 0, "hd00,gpt1": 0, "cd0": 0, "lvm/vg-root": 0, "": 0, "memdisk": 0, "hd0,gpt1x": 0,
+		"hd1,gpt1": 0, "hd0": 0, "hd0,": 0, "hd0,gpt": 0, "hd0,gpt3": 0, "hd0,gpt-1": 0, "hd00,gpt1": 0, "cd0": 0, "lvm/vg-root": 0, "": 0,
+		"memdisk": 0, "hd0,gpt1x": 0,
 	} {
 		v, err := g.device(name)
 		if v.Number != want || (err == nil) != (want != 0) {

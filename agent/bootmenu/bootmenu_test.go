@@ -31,7 +31,8 @@ func volume(t *testing.T, number int, uuid, label string, files map[string]strin
 
 // files adds a kernel and a ramdisk to a configuration.
 func files(config, text string) map[string]string {
-	return map[string]string{config: text, "vmlinuz": "->/boot/vmlinuz-6.1", "boot/vmlinuz-6.1": "kernel", "boot/initrd-6.1": "initrd", "boot/vmlinuz-5.10": "old"}
+	return map[string]string{config: text, "vmlinuz": "->/boot/vmlinuz-6.1", "boot/vmlinuz-6.1": "kernel", "boot/initrd-6.1": "initrd",
+		"boot/vmlinuz-5.10": "old"}
 }
 
 // text is an entry as one line.
@@ -107,11 +108,14 @@ fi
 `
 
 func TestFind(t *testing.T) {
-	const debian = "Debian GNU/Linux|/boot/vmlinuz-6.1+/boot/initrd-6.1|BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=aaaa-bbbb ro console=ttyS0,115200n8 quiet"
+	const debian = "Debian GNU/Linux|/boot/vmlinuz-6.1+/boot/initrd-6.1|BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=aaaa-bbbb ro " +
+		"console=ttyS0,115200n8 quiet"
 	bls := map[string]string{
-		"loader/entries/m-6.1.9.conf":  "title Fedora 6.1.9\nversion 6.1.9\nlinux /vmlinuz\ninitrd /boot/initrd-6.1\noptions root=LABEL=r $kernelopts\n",
-		"loader/entries/m-6.1.10.conf": "# newest\ntitle Fedora 6.1.10\nversion 6.1.10\nlinux /vmlinuz\noptions root=LABEL=r\noptions quiet $kernelopts\n",
-		"vmlinuz":                      "kernel", "boot/initrd-6.1": "initrd",
+		"loader/entries/m-6.1.9.conf": "title Fedora 6.1.9\nversion 6.1.9\nlinux /vmlinuz\ninitrd /boot/initrd-6.1\noptions root=LABEL=r " +
+			"$kernelopts\n",
+		"loader/entries/m-6.1.10.conf": "# newest\ntitle Fedora 6.1.10\nversion 6.1.10\nlinux /vmlinuz\noptions root=LABEL=r\noptions quiet " +
+			"$kernelopts\n",
+		"vmlinuz": "kernel", "boot/initrd-6.1": "initrd",
 	}
 	with := func(m map[string]string, more ...string) map[string]string {
 		out := map[string]string{}
@@ -131,21 +135,34 @@ func TestFind(t *testing.T) {
 		want   string
 	}{
 		{"Debian's menu", nil, files("boot/grub/grub.cfg", debianMenu), "", debian},
-		{"through the stub beside the UEFI loader", map[string]string{"EFI/debian/grub.cfg": "search.fs_uuid AAAA-bbbb root hd0,gpt2\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"},
+		{"through the stub beside the UEFI loader",
+			map[string]string{"EFI/debian/grub.cfg": "search.fs_uuid AAAA-bbbb root hd0,gpt2\nset prefix=($root)'/boot/grub'\nconfigfile " +
+				"$prefix/grub.cfg\n"},
 			files("boot/grub/grub.cfg", debianMenu), `\EFI\debian\shimx64.efi`, debian},
-		{"the next entry of the environment", nil, with(files("boot/grub/grub.cfg", debianMenu), "boot/grub/grubenv", "# GRUB Environment Block\nnext_entry=gnulinux-advanced-aaaa>gnulinux-5.10\n####"), "",
+		{"the next entry of the environment", nil, with(files("boot/grub/grub.cfg", debianMenu), "boot/grub/grubenv",
+			"# GRUB Environment Block\nnext_entry=gnulinux-advanced-aaaa>gnulinux-5.10\n####"), "",
 			"Debian GNU/Linux, with Linux 5.10|/boot/vmlinuz-5.10|BOOT_IMAGE=/boot/vmlinuz-5.10 root=UUID=aaaa-bbbb ro single"},
-		{"no menu, boot", map[string]string{"grub/grub.cfg": "if serial --unit=0; then\n terminal_output serial\nfi\nlinux ($root)/vmlinuz console=ttyS0 \\\n quiet\ninitrd ($root)/initramfs ($root)/more\nboot\nlinux /never", "vmlinuz": "k", "initramfs": "i", "more": "m"}, nil, "",
+		{"no menu, boot", map[string]string{"grub/grub.cfg": "if serial --unit=0; then\n terminal_output serial\nfi\nlinux ($root)/vmlinuz " +
+			"console=ttyS0 \\\n quiet\ninitrd ($root)/initramfs ($root)/more\nboot\nlinux /never", "vmlinuz": "k", "initramfs": "i", "more": "m"},
+			nil, "",
 			"|/vmlinuz+/initramfs+/more|BOOT_IMAGE=($root)/vmlinuz console=ttyS0 quiet"},
-		{"from the ESP to the root by label", map[string]string{"grub/grub.cfg": "search --no-floppy --set=root --label root\nconfigfile ($root)/boot/grub/grub.cfg\n"},
-			files("boot/grub/grub.cfg", "linux /vmlinuz root=LABEL=root ro\ninitrd /boot/initrd-6.1\nboot\n"), "", "|/vmlinuz+/boot/initrd-6.1|BOOT_IMAGE=/vmlinuz root=LABEL=root ro"},
-		{"a default by title, unknown is the first", nil, files("boot/grub2/grub.cfg", "set default=gone\nmenuentry \"A $x 'q'\" { linux /vmlinuz a=\"b c\" ; }\nmenuentry B { linux /boot/vmlinuz-5.10; }\n"), "",
+		{"from the ESP to the root by label",
+			map[string]string{"grub/grub.cfg": "search --no-floppy --set=root --label root\nconfigfile ($root)/boot/grub/grub.cfg\n"},
+			files("boot/grub/grub.cfg", "linux /vmlinuz root=LABEL=root ro\ninitrd /boot/initrd-6.1\nboot\n"),
+			"", "|/vmlinuz+/boot/initrd-6.1|BOOT_IMAGE=/vmlinuz root=LABEL=root ro"},
+		{"a default by title, unknown is the first", nil,
+			files("boot/grub2/grub.cfg",
+				"set default=gone\nmenuentry \"A $x 'q'\" { linux /vmlinuz a=\"b c\" ; }\nmenuentry B { linux /boot/vmlinuz-5.10; }\n"), "",
 			"A  'q'|/vmlinuz|BOOT_IMAGE=/vmlinuz \"a=b c\""},
-		{"loops, for and until", nil, files("grub/grub.cfg", "set x=\nfor i in a b; do set x=$x$i; done\nuntil [ $x = abc -o ! -n \"$x\" ]; do x=abc; done\nwhile false; do true; done\nlinux /vmlinuz $x\nboot"), "", "|/vmlinuz|BOOT_IMAGE=/vmlinuz abc"},
-		{"blscfg, the newest first", nil, with(bls, "grub2/grub.cfg", "set kernelopts=\"ro x\"\nblscfg\n"), "", "Fedora 6.1.10|/vmlinuz|root=LABEL=r quiet ro x"},
-		{"blscfg, the saved entry", nil, with(bls, "grub2/grub.cfg", "load_env\nset default=\"${saved_entry}\"\nblscfg\n", "grub2/grubenv", "saved_entry=m-6.1.9\nkernelopts=ro\n"), "",
+		{"loops, for and until", nil, files("grub/grub.cfg", "set x=\nfor i in a b; do set x=$x$i; done\nuntil [ $x = abc -o ! -n \"$x\" ]; do "+
+			"x=abc; done\nwhile false; do true; done\nlinux /vmlinuz $x\nboot"), "", "|/vmlinuz|BOOT_IMAGE=/vmlinuz abc"},
+		{"blscfg, the newest first", nil, with(bls, "grub2/grub.cfg", "set kernelopts=\"ro x\"\nblscfg\n"),
+			"", "Fedora 6.1.10|/vmlinuz|root=LABEL=r quiet ro x"},
+		{"blscfg, the saved entry", nil, with(bls, "grub2/grub.cfg", "load_env\nset default=\"${saved_entry}\"\nblscfg\n", "grub2/grubenv",
+			"saved_entry=m-6.1.9\nkernelopts=ro\n"), "",
 			"Fedora 6.1.9|/vmlinuz+/boot/initrd-6.1|root=LABEL=r ro"},
-		{"systemd-boot", with(bls, "EFI/systemd/systemd-bootx64.efi", "MZ", "loader/loader.conf", "timeout 3\ndefault m-6.1.9*\n"), nil, `\EFI\systemd\systemd-bootx64.efi`,
+		{"systemd-boot", with(bls, "EFI/systemd/systemd-bootx64.efi", "MZ", "loader/loader.conf", "timeout 3\ndefault m-6.1.9*\n"), nil,
+			`\EFI\systemd\systemd-bootx64.efi`,
 			"Fedora 6.1.9|/vmlinuz+/boot/initrd-6.1|root=LABEL=r $kernelopts"},
 	}
 	for _, tt := range tests {
@@ -196,13 +213,16 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestTest(t *testing.T) {
-	g := &grub{budget: &budget{left: maxText}, volumes: []Volume{volume(t, 1, "", "", map[string]string{"a/b": "x", "empty": ""})}, vars: map[string]string{"root": "hd0,msdos1"}}
+	g := &grub{budget: &budget{left: maxText}, volumes: []Volume{volume(t, 1, "", "", map[string]string{"a/b": "x", "empty": ""})},
+		vars: map[string]string{"root": "hd0,msdos1"}}
 	for line, want := range map[string]bool{
-		"": true, "x": true, "! x": false, "!": true, "x !": true, "! !": true, "! x !": false, "a = a": true, "a != a": false, "a = b -o c = c": true, "a = a -a b = c": false, "2 -lt 10": true, "2 -ge 10": false,
+		"": true, "x": true, "! x": false, "!": true, "x !": true, "! !": true, "! x !": false, "a = a": true, "a != a": false,
+		"a = b -o c = c": true, "a = a -a b = c": false, "2 -lt 10": true, "2 -ge 10": false,
 		"-d /a": true, "-f /a": false, "-f /a/b": true, "-s /empty": false, "-e /empty": true, "! -e /none": true, "-n x -a ! -n y": false,
 		"-z x": false, "-z": true, "a <= a": true, "b <= a": false, "a >= b": false, "b >= a": true, "a < b": true, "b > a": true, "a > a": false,
 		// Numbers are read as far as they are ones, also octal and hexadecimal ones.
-		"2 -eq 2x": true, "x -eq 0": true, "010 -eq 8": true, "08 -eq 8": true, "0x10 -eq 16": true, "0X10 -eq 0": true, "-1 -lt 0": true, "+4 -ne 4": true,
+		"2 -eq 2x": true, "x -eq 0": true, "010 -eq 8": true, "08 -eq 8": true, "0x10 -eq 16": true, "0X10 -eq 0": true, "-1 -lt 0": true,
+		"+4 -ne 4":    true,
 		"-0x2 -le -2": true, "3 -gt 2": true, "2 -gt 3": false, "3 -le 2": false, "2 -ne 2": false,
 	} {
 		if got, err := g.test(append(strings.Fields(line), "]")); got != want || err != nil {
@@ -221,7 +241,8 @@ func TestCompareVersions(t *testing.T) {
 
 // No script makes the reader crash or hang.
 func FuzzGRUB(f *testing.F) {
-	for _, s := range []string{debianMenu, "if a; then b; else c; fi", "! ", "menuentry", "for", "${", "$", "\\", "set", "[", "test ! ]", "submenu x { menuentry y { linux /vmlinuz; }; }", "function { }"} {
+	for _, s := range []string{debianMenu, "if a; then b; else c; fi", "! ", "menuentry", "for", "${", "$", "\\", "set", "[", "test ! ]",
+		"submenu x { menuentry y { linux /vmlinuz; }; }", "function { }"} {
 		f.Add(s)
 	}
 	dir := f.TempDir()

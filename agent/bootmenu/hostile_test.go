@@ -21,7 +21,9 @@ func TestHostileConfigurations(t *testing.T) {
 		want         string
 	}{
 		{"a loop that does nothing", "while true; do true; done", nil, "it runs without end"},
-		{"a loop whose turns have no commands that count", "i=\"" + strings.Repeat("a ", 9000) + "\"\nfor a in $i; do for b in $i; do for c in $i; do $none; done; done; done", nil, "it runs without end"},
+		{"a loop whose turns have no commands that count",
+			"i=\"" + strings.Repeat("a ", 9000) + "\"\nfor a in $i; do for b in $i; do for c in $i; do $none; done; done; done", nil,
+			"it runs without end"},
 		{"loops that break into each other", "while true; do while true; do break; done; continue; done", nil, "it runs without end"},
 		{"doubling", doubling, nil, "a command's text grows without end"},
 		{"large texts under many names", "x=" + strings.Repeat("y", 200_000) + "\n" + func() string {
@@ -31,7 +33,8 @@ func TestHostileConfigurations(t *testing.T) {
 			}
 			return b.String()
 		}(), nil, "more than 8 MB of text"},
-		{"large titles", "x=" + strings.Repeat("y", 200_000) + "\nfor i in " + strings.Repeat("a ", 5000) + "; do menuentry \"t$x\" { true; }; done", nil, "more than 8 MB of text"},
+		{"large titles", "x=" + strings.Repeat("y", 200_000) + "\nfor i in " + strings.Repeat("a ",
+			5000) + "; do menuentry \"t$x\" { true; }; done", nil, "more than 8 MB of text"},
 		{"a file beyond all measure", strings.Repeat("#", mega+1), nil, "more than 1048576 bytes"},
 		{"one word as long as a file may be", "echo " + strings.Repeat("x", mega-10), nil, "a command's text grows without end"},
 		{"a word of many parts", "echo " + strings.Repeat("$a", mega/2-10), nil, "it has no menu entries"},
@@ -40,13 +43,21 @@ func TestHostileConfigurations(t *testing.T) {
 		{"more statements than a menu has", strings.Repeat(";", 200_000), nil, "the script has more than 100000 words"},
 		{"many negations", "if [ " + strings.Repeat("! ", 90_000) + "a ]; then linux /none; boot; fi", nil, "it starts"},
 		{"a submenu that makes itself", "function f {\nsubmenu x { f; }\n}\nf", nil, "it runs without end"},
-		{"two files that source each other", "source /boot/b", map[string]string{"boot/b": "source /boot/grub/grub.cfg"}, "it calls itself without end"},
-		{"configfiles in a ring", "configfile /boot/b", map[string]string{"boot/b": "configfile /boot/grub/grub.cfg"}, "it calls itself without end"},
-		{"a large file sourced again and again", "while true; do source /boot/big; done", map[string]string{"boot/big": "true\n#" + strings.Repeat("x", 900_000)}, "more than 8 MB of text"},
-		{"a small file sourced again and again", "while true; do source /boot/s; done", map[string]string{"boot/s": "true"}, "it runs without end"},
-		{"an environment read again and again", "while true; do load_env -f /boot/env; done", map[string]string{"boot/env": strings.Repeat("some=thing\n", 80_000)}, "more than 8 MB of text"},
-		{"blscfg again and again", "while true; do blscfg; done", map[string]string{"loader/entries/a.conf": "linux /vmlinuz\n", "loader/entries/b.conf": "linux /vmlinuz\noptions " + strings.Repeat("x", 2000)}, "more than 8 MB of text"},
-		{"a ramdisk a thousand times", "linux /vmlinuz\ninitrd" + strings.Repeat(" /boot/big", 5000) + "\nboot", map[string]string{"boot/big": strings.Repeat("x", 900_000)}, "5000 ramdisks have more than 1024 MB"},
+		{"two files that source each other", "source /boot/b", map[string]string{"boot/b": "source /boot/grub/grub.cfg"},
+			"it calls itself without end"},
+		{"configfiles in a ring", "configfile /boot/b", map[string]string{"boot/b": "configfile /boot/grub/grub.cfg"},
+			"it calls itself without end"},
+		{"a large file sourced again and again", "while true; do source /boot/big; done",
+			map[string]string{"boot/big": "true\n#" + strings.Repeat("x", 900_000)}, "more than 8 MB of text"},
+		{"a small file sourced again and again", "while true; do source /boot/s; done", map[string]string{"boot/s": "true"},
+			"it runs without end"},
+		{"an environment read again and again", "while true; do load_env -f /boot/env; done",
+			map[string]string{"boot/env": strings.Repeat("some=thing\n", 80_000)}, "more than 8 MB of text"},
+		{"blscfg again and again", "while true; do blscfg; done",
+			map[string]string{"loader/entries/a.conf": "linux /vmlinuz\n",
+				"loader/entries/b.conf": "linux /vmlinuz\noptions " + strings.Repeat("x", 2000)}, "more than 8 MB of text"},
+		{"a ramdisk a thousand times", "linux /vmlinuz\ninitrd" + strings.Repeat(" /boot/big", 5000) + "\nboot",
+			map[string]string{"boot/big": strings.Repeat("x", 900_000)}, "5000 ramdisks have more than 1024 MB"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +123,8 @@ func TestManyHostilePartitions(t *testing.T) {
 	config := "while true; do source /big; done"
 	var list []Volume
 	for i := range 40 {
-		list = append(list, volume(t, i+1, "", "", map[string]string{"boot/grub/grub.cfg": config, "grub/grub.cfg": config, "big": "#" + strings.Repeat("x", 1<<19)}))
+		list = append(list, volume(t, i+1, "", "", map[string]string{"boot/grub/grub.cfg": config, "grub/grub.cfg": config,
+			"big": "#" + strings.Repeat("x", 1<<19)}))
 	}
 	began := time.Now()
 	_, err := Find(list, "")
@@ -177,7 +189,8 @@ func FuzzFind(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, config, env, entry, loader string) {
-		for name, text := range map[string]string{"boot/grub/grub.cfg": config, "boot/grub/grubenv": env, "loader/entries/x.conf": entry, "loader/loader.conf": loader} {
+		for name, text := range map[string]string{"boot/grub/grub.cfg": config, "boot/grub/grubenv": env, "loader/entries/x.conf": entry,
+			"loader/loader.conf": loader} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -53,7 +53,8 @@ func TestLanguage(t *testing.T) {
 		{"the status of a condition that does not hold", "if false; then true; fi\nr=$?" + boot, "0"},
 		{"the status of what a condition runs", "if true; then false; fi\nr=$?\nif false; then true; else false; fi\nr=$r$?" + boot, "11"},
 		{"the status of not", "! false\nr=$?\n! true\nr=$r$?" + boot, "01"},
-		{"the status of loops", "for i in a b; do [ $i = b ]; done\nr=$?\nfor i in; do true; done\nr=$r$?\nwhile true; do false; break; done\nr=$r$?\nwhile false; do true; done\nr=$r$?" + boot, "0001"},
+		{"the status of loops", "for i in a b; do [ $i = b ]; done\nr=$?\nfor i in; do true; done\nr=$r$?\nwhile true; do false; break; " +
+			"done\nr=$r$?\nwhile false; do true; done\nr=$r$?" + boot, "0001"},
 		{"unset takes one name", "x=a; y=b; unset x y; r=\"$x,$y\"" + boot, ",b"},
 		{"unset without a name fails", "if unset; then r=a; else r=b; fi" + boot, "b"},
 		{"while", "while [ \"$r\" != aaa ]; do r=${r}a; done" + boot, "aaa"},
@@ -68,13 +69,16 @@ func TestLanguage(t *testing.T) {
 		{"a function without arguments sees none of its caller's", "function g { r=x$1; }\nfunction f { g; }\nf out" + boot, "x"},
 		{"return ends the function alone", "function f { r=a; return; r=b; }\nf\nr=${r}c" + boot, "ac"},
 		{"a function is defined again", "function f { r=a; }\nfunction f { r=b; }\nf" + boot, "b"},
-		{"Ubuntu's way to hand the console over", "function gfxmode {\n\tset gfxpayload=\"${1}\"\n\tif [ \"${1}\" = \"keep\" ]; then\n\t\tset vt_handoff=vt.handoff=7\n\telse\n\t\tset vt_handoff=\n\tfi\n}\n" +
+		{"Ubuntu's way to hand the console over", "function gfxmode {\n\tset gfxpayload=\"${1}\"\n\tif [ \"${1}\" = \"keep\" ]; then\n\t\tset " +
+			"vt_handoff=vt.handoff=7\n\telse\n\t\tset vt_handoff=\n\tfi\n}\n" +
 			"menuentry 'Ubuntu' --class ubuntu {\n\tgfxmode keep\n\tlinux /vmlinuz ro quiet $vt_handoff\n}\n", "ro quiet vt.handoff=7"},
 
 		{"a function's status is its last command's", "function f { r=a; false; }\nif f; then r=${r}b; else r=${r}c; fi" + boot, "ac"},
-		{"a function returns a status", "function yes { return 0; }\nfunction no { return 1; }\nif yes; then r=y; fi\nif no; then r=${r}y; else r=${r}n; fi" + boot, "yn"},
+		{"a function returns a status",
+			"function yes { return 0; }\nfunction no { return 1; }\nif yes; then r=y; fi\nif no; then r=${r}y; else r=${r}n; fi" + boot, "yn"},
 		{"return without a number passes the last status on", "function f { false; return; }\nif f; then r=a; else r=b; fi" + boot, "b"},
-		{"all arguments in quotes are a word each", `function f { for i in "$@"; do r="$r$i,"; done; }` + "\nf 'a b' '' c\nlinux /vmlinuz \"$r\"\nboot", `"a b,,c,"`},
+		{"all arguments in quotes are a word each",
+			`function f { for i in "$@"; do r="$r$i,"; done; }` + "\nf 'a b' '' c\nlinux /vmlinuz \"$r\"\nboot", `"a b,,c,"`},
 		{"none in quotes are an empty word", `function f { for i in "$@"; do r=x$i; done; }` + "\nf" + boot, "x"},
 		{"text around them belongs to the first and the last", `function f { for i in "<$@>"; do r=$r$i,; done; }` + "\nf a b" + boot, "<a,b>,"},
 		{"quoted, $* is one word", `function f { for i in "$*"; do r="$r$i,"; done; }` + "\nf a b\nlinux /vmlinuz \"$r\"\nboot", `"a b,"`},
@@ -92,35 +96,47 @@ func TestLanguage(t *testing.T) {
 		{"not, twice", "if [ ! ! a = a -a ! a = b ]; then r=a; fi" + boot, "a"},
 		{"or after and", "if [ a = b -a c = c -o d = d ]; then r=a; fi" + boot, "a"},
 		{"what counts boots changes none", "decrement boot_counter\nincrement boot_indeterminate\nr=a" + boot, "a"},
-		{"asking for the firmware's settings enters none", "fwsetup --is-supported\nif [ \"$?\" = 0 ]; then menuentry Firmware { fwsetup; }; fi\nr=a" + boot, "a"},
+		{"asking for the firmware's settings enters none",
+			"fwsetup --is-supported\nif [ \"$?\" = 0 ]; then menuentry Firmware { fwsetup; }; fi\nr=a" + boot, "a"},
 		{"search by UUID, as Fedora's stub does", "search --no-floppy --root-dev-only --fs-uuid --set=dev cccc\nr=$dev" + boot, "hd0,gpt3"},
 		{"search by file", "search --set=there --file /only-here\nr=$there" + boot, "hd0,gpt3"},
 		{"search by label", "search --no-floppy -l --set=there data\nr=$there" + boot, "hd0,gpt3"},
 		{"search by UUID does not look at case", "search --fs-uuid --set=there AAAA-BBBB\nr=$there" + boot, "hd0,gpt2"},
-		{"a search that finds nothing fails and sets nothing", "there=old\nif search --label --set=there gone; then r=a; fi\nr=$r$there" + boot, "old"},
+		{"a search that finds nothing fails and sets nothing", "there=old\nif search --label --set=there gone; then r=a; fi\nr=$r$there" + boot,
+			"old"},
 		{"a search without --set sets nothing", "if search --fs-uuid cccc; then r=found; fi" + boot, "found"},
-		{"a hint is not what is searched for", "search --set=there --hint hd0,gpt9 --hint-efi=hd0,gpt9 --label data\nr=$there" + boot, "hd0,gpt3"},
+		{"a hint is not what is searched for", "search --set=there --hint hd0,gpt9 --hint-efi=hd0,gpt9 --label data\nr=$there" + boot,
+			"hd0,gpt3"},
 		{"search.fs_label with a variable and a hint", "search.fs_label data there hd0,gpt9\nr=$there" + boot, "hd0,gpt3"},
 
 		{"the default is a number", "default=1\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "b"},
 		{"the default is an id", "default=two\nmenuentry A --id one { linux /vmlinuz a; }\nmenuentry B --id=two { linux /vmlinuz b; }", "b"},
-		{"the default is in a submenu, by number", "default='1>1'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\nmenuentry C { linux /vmlinuz c; }\n}", "c"},
-		{"a number counts before a title and an id", "default=1\nmenuentry 1 { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }\nmenuentry C --id 1 { linux /vmlinuz c; }", "b"},
-		{"an id that begins with digits", "default=1f-6.1\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }\nmenuentry C --id 1f-6.1 { linux /vmlinuz c; }", "c"},
+		{"the default is in a submenu, by number", "default='1>1'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz " +
+			"b; }\nmenuentry C { linux /vmlinuz c; }\n}", "c"},
+		{"a number counts before a title and an id",
+			"default=1\nmenuentry 1 { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }\nmenuentry C --id 1 { linux /vmlinuz c; }", "b"},
+		{"an id that begins with digits", "default=1f-6.1\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }\nmenuentry C " +
+			"--id 1f-6.1 { linux /vmlinuz c; }", "c"},
 		{"a number with text behind it", "default='1 x'\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "b"},
 		{"numbers in other forms", "default=0x1\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "b"},
 		{"a title with the sign of submenus", "default='B>>C'\nmenuentry A { linux /vmlinuz a; }\nmenuentry 'B>C' { linux /vmlinuz b; }", "b"},
-		{"the sign of submenus alone is no title", "default='B>C'\nmenuentry A { linux /vmlinuz a; }\nmenuentry 'B>C' { linux /vmlinuz b; }", "a"},
-		{"in a submenu what is not there is its first", "default='S>gone'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\nmenuentry C { linux /vmlinuz c; }\n}", "b"},
-		{"what is not there has no submenu", "default='gone>1'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\n}", "a"},
+		{"the sign of submenus alone is no title", "default='B>C'\nmenuentry A { linux /vmlinuz a; }\nmenuentry 'B>C' { linux /vmlinuz b; }",
+			"a"},
+		{"in a submenu what is not there is its first", "default='S>gone'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux " +
+			"/vmlinuz b; }\nmenuentry C { linux /vmlinuz c; }\n}", "b"},
+		{"what is not there has no submenu",
+			"default='gone>1'\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\n}", "a"},
 		{"a number beyond the menu is the first", "default=9\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "a"},
 		{"the number after the last is the first", "default=2\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "a"},
 		{"a negative number is the first", "default=-1\nmenuentry A { linux /vmlinuz a; }\nmenuentry B { linux /vmlinuz b; }", "a"},
-		{"a submenu as the default starts its first", "default=S\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\n}", "b"},
-		{"options of an entry are not its title", "default=T\nmenuentry --class x --users root --hotkey q --unrestricted T { linux /vmlinuz t; }\nmenuentry B { linux /vmlinuz b; }", "t"},
+		{"a submenu as the default starts its first",
+			"default=S\nmenuentry A { linux /vmlinuz a; }\nsubmenu S { menuentry B { linux /vmlinuz b; }\n}", "b"},
+		{"options of an entry are not its title",
+			"default=T\nmenuentry --class x --users root --hotkey q --unrestricted T { linux /vmlinuz t; }\nmenuentry B { linux /vmlinuz b; }", "t"},
 		{"a title right before its brace", "menuentry 'A'{ linux /vmlinuz a; }", "a"},
 		{"a brace that ends a command", "menuentry A { linux /vmlinuz a }", "a"},
-		{"an entry's own conditions", "menuentry A {\nif [ \"$grub_platform\" = pc -a \"$grub_cpu\" = i386 ]; then\nlinux /vmlinuz bios\nelse\nlinux /vmlinuz uefi\nfi\n}", "bios"},
+		{"an entry's own conditions", "menuentry A {\nif [ \"$grub_platform\" = pc -a \"$grub_cpu\" = i386 ]; then\nlinux /vmlinuz " +
+			"bios\nelse\nlinux /vmlinuz uefi\nfi\n}", "bios"},
 		{"the last kernel of an entry", "menuentry A { linux /vmlinuz a; linux /vmlinuz b; }", "b"},
 		{"a kernel before the menu is not the entry's", "linux /vmlinuz before\nmenuentry A { linux /vmlinuz a; }", "a"},
 		{"boot ends an entry", "menuentry A { linux /vmlinuz a; boot; linux /vmlinuz b; }", "a"},
@@ -130,7 +146,8 @@ func TestLanguage(t *testing.T) {
 		{"normal is a configfile too", "normal ($root)/boot/menu.cfg\nlinux /vmlinuz z\nboot", "menu"},
 	}
 	more := map[string]string{
-		"boot/more.cfg": "r=more", "boot/returns.cfg": "r=1\nreturn\nr=never", "boot/menu.cfg": "menuentry M { linux /vmlinuz menu; }", "boot/other.cfg": "menuentry O { linux /vmlinuz other; }",
+		"boot/more.cfg": "r=more", "boot/returns.cfg": "r=1\nreturn\nr=never", "boot/menu.cfg": "menuentry M { linux /vmlinuz menu; }",
+		"boot/other.cfg": "menuentry O { linux /vmlinuz other; }",
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,13 +165,18 @@ func TestNotUnderstood(t *testing.T) {
 		{"a pipe", "echo a | b", `'|' outside of quotes`},
 		{"and", "true && linux /vmlinuz", `'&' outside of quotes`},
 		{"brackets in a test", "if [ ( a = b ) ]; then linux /vmlinuz; boot; fi", `its test "( a = b )" is not understood`},
-		{"a comparison GRUB has and this reader has not", "if [ /vmlinuz -nt /boot/initrd-6.1 ]; then linux /vmlinuz; boot; fi", `-nt /boot/initrd-6.1" is not understood`},
+		{"a comparison GRUB has and this reader has not", "if [ /vmlinuz -nt /boot/initrd-6.1 ]; then linux /vmlinuz; boot; fi",
+			`-nt /boot/initrd-6.1" is not understood`},
 		{"a variable from a pattern", "regexp --set=x '(.*)' abc\nlinux /vmlinuz $x\nboot", `its command "regexp" is not understood`},
-		{"a variable from a device", "probe --set=x --fs-uuid ($root)\nlinux /vmlinuz root=UUID=$x\nboot", `its command "probe" is not understood`},
+		{"a variable from a device", "probe --set=x --fs-uuid ($root)\nlinux /vmlinuz root=UUID=$x\nboot",
+			`its command "probe" is not understood`},
 		{"text as a command", "eval \"linux /vmlinuz\"\nboot", `its command "eval" is not understood`},
-		{"a pattern of files", "for k in /boot/vmlinuz-*; do linux $k; done\nboot", `its pattern of file names "/boot/vmlinuz-*" is not understood`},
-		{"a pattern of devices", "for d in (hd?,gpt2)/boot; do true; done\nlinux /vmlinuz\nboot", `its pattern of file names "(hd?,gpt2)/boot" is not understood`},
-		{"a pattern out of a variable", "x='/b*'\nsource $x/more.cfg\nlinux /vmlinuz\nboot", `its pattern of file names "/b*/more.cfg" is not understood`},
+		{"a pattern of files", "for k in /boot/vmlinuz-*; do linux $k; done\nboot",
+			`its pattern of file names "/boot/vmlinuz-*" is not understood`},
+		{"a pattern of devices", "for d in (hd?,gpt2)/boot; do true; done\nlinux /vmlinuz\nboot",
+			`its pattern of file names "(hd?,gpt2)/boot" is not understood`},
+		{"a pattern out of a variable", "x='/b*'\nsource $x/more.cfg\nlinux /vmlinuz\nboot",
+			`its pattern of file names "/b*/more.cfg" is not understood`},
 		{"no boot and no menu", "linux /vmlinuz a", "has no command that boots it"},
 		{"boot without a kernel", "boot", "it has no menu entries"},
 		{"leaves for the firmware", "if true; then exit; fi\nlinux /vmlinuz\nboot", `it does not boot: its command is "exit"`},
@@ -185,14 +207,20 @@ var grammar = []struct {
 }{
 	{"true", true}, {"! true", true}, {"\"if\" a", true}, {"echo if then fi", true}, {"echo {a}", true}, {"a # b\nc", true},
 	{"if a\nthen b\nfi", true}, {"while a; do\nb\ndone; c", true}, {"until a; do b; done", true}, {"for i in a b; do c; done", true},
-	{"menuentry 'x'{ true; }", true}, {"menuentry x { linux /x }", true}, {"menuentry x {\ntrue\n}", true}, {"menuentry a --id b { c; } ; d", true},
+	{"menuentry 'x'{ true; }", true}, {"menuentry x { linux /x }", true}, {"menuentry x {\ntrue\n}", true},
+	{"menuentry a --id b { c; } ; d", true},
 	{"submenu x { menuentry y { z; } }", true}, {"function f { a; }", true}, {"echo 'a\nb'", true}, {"linux /a;initrd /b", true},
-	{"echo \"a\\\"b\"", true}, {"if a; then b; elif c; then d; elif e; then f; else g; fi", true}, {"while a; do if b; then c; fi; done", true},
+	{"echo \"a\\\"b\"", true}, {"if a; then b; elif c; then d; elif e; then f; else g; fi", true},
+	{"while a; do if b; then c; fi; done", true},
 
-	{"a && b", false}, {"a || b", false}, {"a | b", false}, {"a & b", false}, {"while ; do done", false}, {"while true; do done", false}, {"for i in a b; do done", false},
-	{"menuentry x { }", false}, {"function f { }", false}, {"if true; then fi", false}, {"if true; then a; else fi", false}, {"if ; then a; fi", false},
-	{"fi", false}, {"done", false}, {"}", false}, {"echo }", false}, {"a; }", false}, {"true }", false}, {"if a; then b", false}, {"while a; do b", false},
-	{"menuentry x { a", false}, {"echo 'a", false}, {"echo \"a", false}, {"if a; b; fi", false}, {"if a; then b; done", false}, {"for i in a; b; done", false},
+	{"a && b", false}, {"a || b", false}, {"a | b", false}, {"a & b", false}, {"while ; do done", false}, {"while true; do done", false},
+	{"for i in a b; do done", false},
+	{"menuentry x { }", false}, {"function f { }", false}, {"if true; then fi", false}, {"if true; then a; else fi", false},
+	{"if ; then a; fi", false},
+	{"fi", false}, {"done", false}, {"}", false}, {"echo }", false}, {"a; }", false}, {"true }", false}, {"if a; then b", false},
+	{"while a; do b", false},
+	{"menuentry x { a", false}, {"echo 'a", false}, {"echo \"a", false}, {"if a; b; fi", false}, {"if a; then b; done", false},
+	{"for i in a; b; done", false},
 	{"if a; then b; else c; else d; fi", false}, {"function f { a; fi", false},
 }
 
@@ -234,7 +262,9 @@ func TestRealMenu(t *testing.T) {
 	if !strings.Contains(head, "load_env") {
 		t.Fatalf("grub-mkconfig is needed (apt-get install grub-common) and makes no menu here: %v", err)
 	}
-	const entry = "\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple' {\n\tload_video\n\tinsmod gzio\n\tif [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi\n\tlinux\t/vmlinuz root=UUID=aaaa ro quiet\n\tinitrd\t/boot/initrd-6.1\n}\n"
+	const entry = "\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple' {\n\tload_video\n\tinsmod gzio\n\tif [ " +
+		"x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi\n\tlinux\t/vmlinuz root=UUID=aaaa ro " +
+		"quiet\n\tinitrd\t/boot/initrd-6.1\n}\n"
 	for _, loader := range []string{"", `\EFI\debian\shimx64.efi`} {
 		e, err := Find([]Volume{volume(t, 2, "aaaa", "root", files("boot/grub/grub.cfg", head+entry))}, loader)
 		if err != nil {

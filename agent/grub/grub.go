@@ -160,13 +160,17 @@ func (t Target) programs() (install [][]string, menu []string, err error) {
 	}
 	program, name := t.first("grub-install", "grub2-install")
 	if program == "" {
-		return nil, nil, fmt.Errorf("%w and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and %s) in the image%s", ErrNone, pkg, t.otherwise())
+		return nil, nil,
+			fmt.Errorf("%w and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and %s) in the image%s",
+				ErrNone, pkg, t.otherwise())
 	}
 	if mdadm, _ := t.first("mdadm"); t.onRAID() && mdadm == "" {
-		return nil, nil, errors.New("the image has no mdadm, which GRUB and the image's own start need where the root file system is on software RAID: install mdadm in the image")
+		return nil, nil, errors.New("the image has no mdadm, which GRUB and the image's own start need where the root file system is on " +
+			"software RAID: install mdadm in the image")
 	}
 	if !t.has("usr/lib/grub/" + platform) {
-		return nil, nil, fmt.Errorf("the image's GRUB has no /usr/lib/grub/%s, which booting in %s mode needs: install %s in the image", platform, strings.ToUpper(t.Mode), pkg)
+		return nil, nil, fmt.Errorf("the image's GRUB has no /usr/lib/grub/%s, which booting in %s mode needs: install %s in the image", platform,
+			strings.ToUpper(t.Mode), pkg)
 	}
 	for _, disk := range t.Disks {
 		install = append(install, []string{program, "--target=" + platform, "--recheck", disk})
@@ -180,7 +184,9 @@ func (t Target) programs() (install [][]string, menu []string, err error) {
 	}
 	generator, _ := t.first("grub-mkconfig", "grub2-mkconfig")
 	if generator == "" {
-		return nil, nil, fmt.Errorf("the image has no update-grub and no %s-mkconfig, so it has no boot menu: install GRUB's programs in the image", strings.TrimSuffix(name, "-install"))
+		return nil, nil,
+			fmt.Errorf("the image has no update-grub and no %s-mkconfig, so it has no boot menu: install GRUB's programs in the image",
+				strings.TrimSuffix(name, "-install"))
 	}
 	return install, []string{generator, "-o", "/boot/" + strings.TrimSuffix(name, "-install") + "/grub.cfg"}, nil
 }

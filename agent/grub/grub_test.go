@@ -36,16 +36,24 @@ func TestPrograms(t *testing.T) {
 			"/usr/sbin/grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram --removable --recheck; /usr/sbin/update-grub", ""},
 		{"Red Hat", "bios", []string{"usr/sbin/grub2-install", "usr/sbin/grub2-mkconfig", "usr/lib/grub/i386-pc/normal.mod"},
 			"/usr/sbin/grub2-install --target=i386-pc --recheck /dev/sda; /usr/sbin/grub2-mkconfig -o /boot/grub2/grub.cfg", ""},
-		{"nothing", "bios", nil, "", "the image has no grub-install and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and grub-pc-bin (Debian) or grub2-pc (Red Hat)) in the image, deploy a whole-disk image, or use boot_option netboot"},
+		{"nothing", "bios", nil, "", "the image has no grub-install and no grub2-install, so it cannot be made to boot from its disk: " +
+			"install GRUB (grub2-common and grub-pc-bin (Debian) or grub2-pc (Red Hat)) in the image, deploy a whole-disk image, " +
+			"or use boot_option netboot"},
 		{"the other firmware's", "uefi", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "usr/lib/grub/i386-pc/normal.mod"},
-			"", "the image's GRUB has no /usr/lib/grub/x86_64-efi, which booting in UEFI mode needs: install grub-efi-amd64-bin (Debian) or grub2-efi-x64-modules (Red Hat) in the image"},
-		{"two disks of RAID, BIOS", "bios raid", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "usr/sbin/mdadm", "usr/lib/grub/i386-pc/normal.mod"},
-			"/usr/sbin/grub-install --target=i386-pc --recheck /dev/sda; /usr/sbin/grub-install --target=i386-pc --recheck /dev/sdb; /usr/sbin/update-grub", ""},
-		{"two disks of RAID, UEFI", "uefi raid", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "sbin/mdadm", "usr/lib/grub/x86_64-efi/normal.mod"},
+			"", "the image's GRUB has no /usr/lib/grub/x86_64-efi, which booting in UEFI mode needs: install grub-efi-amd64-bin (Debian) or " +
+				"grub2-efi-x64-modules (Red Hat) in the image"},
+		{"two disks of RAID, BIOS", "bios raid", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "usr/sbin/mdadm",
+			"usr/lib/grub/i386-pc/normal.mod"},
+			"/usr/sbin/grub-install --target=i386-pc --recheck /dev/sda; /usr/sbin/grub-install --target=i386-pc --recheck /dev/sdb; " +
+				"/usr/sbin/update-grub", ""},
+		{"two disks of RAID, UEFI", "uefi raid", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "sbin/mdadm",
+			"usr/lib/grub/x86_64-efi/normal.mod"},
 			"/usr/sbin/grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram --removable --recheck; /usr/sbin/update-grub", ""},
 		{"RAID without mdadm", "bios raid", []string{"usr/sbin/grub-install", "usr/sbin/update-grub", "usr/lib/grub/i386-pc/normal.mod"},
-			"", "the image has no mdadm, which GRUB and the image's own start need where the root file system is on software RAID: install mdadm in the image"},
-		{"RAID without GRUB", "bios raid", nil, "", "the image has no grub-install and no grub2-install, so it cannot be made to boot from its disk: install GRUB (grub2-common and grub-pc-bin (Debian) or grub2-pc (Red Hat)) in the image"},
+			"", "the image has no mdadm, which GRUB and the image's own start need where the root file system is on software RAID: install mdadm " +
+				"in the image"},
+		{"RAID without GRUB", "bios raid", nil, "", "the image has no grub-install and no grub2-install, so it cannot be made to boot from its " +
+			"disk: install GRUB (grub2-common and grub-pc-bin (Debian) or grub2-pc (Red Hat)) in the image"},
 		{"no menu", "bios", []string{"usr/sbin/grub-install", "usr/lib/grub/i386-pc/normal.mod"},
 			"", "the image has no update-grub and no grub-mkconfig, so it has no boot menu: install GRUB's programs in the image"},
 	} {
@@ -85,7 +93,8 @@ func TestMountPointsStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := Target{Dir: dir}
-	for to, want := range map[string]string{"dev": "/dev of the image is no directory", "boot/kernel": "/boot/kernel of the image is no directory", "boot/efi": "", "proc": ""} {
+	for to, want := range map[string]string{"dev": "/dev of the image is no directory",
+		"boot/kernel": "/boot/kernel of the image is no directory", "boot/efi": "", "proc": ""} {
 		err := target.inside(to)
 		if got := ""; err != nil {
 			got = err.Error()

@@ -77,7 +77,8 @@ func image(t *testing.T, scripts map[string]string, links map[string]string) Tar
 	run(t, "mke2fs", "-q", "-t", "ext4", "-U", rootUUID, "-d", dir, disk, "16M")
 	loop := run(t, "losetup", "--find", "--show", disk)
 	t.Cleanup(func() { run(t, "losetup", "--detach", loop) })
-	return Target{Disks: []string{loop}, Root: loop, RootFS: "ext4", RootUUID: rootUUID, Mode: "bios", Dir: filepath.Join(t.TempDir(), "instance"), Log: slog.New(slog.DiscardHandler)}
+	return Target{Disks: []string{loop}, Root: loop, RootFS: "ext4", RootUUID: rootUUID, Mode: "bios",
+		Dir: filepath.Join(t.TempDir(), "instance"), Log: slog.New(slog.DiscardHandler)}
 }
 
 // read mounts the root file system again and reads a file of it.
@@ -142,8 +143,10 @@ func TestInstall(t *testing.T) {
 			t.Errorf("still mounted: %v", left)
 		}
 	}
-	seen := "path /usr/sbin:/usr/bin:/sbin:/bin language C home /root secret none\ndirectory /\nnot the first process\nproc\nsys\ndev\ncards 0\nsys cannot be changed\nrun can\n" + target.Root + "\n"
-	want := "called /usr/sbin/grub-install --target=i386-pc --recheck " + target.Disks[0] + "\n" + seen + "called /usr/sbin/update-grub \n" + seen
+	seen := "path /usr/sbin:/usr/bin:/sbin:/bin language C home /root secret none\ndirectory /\nnot the first process\nproc\nsys\ndev\n" +
+		"cards 0\nsys cannot be changed\nrun can\n" + target.Root + "\n"
+	want := "called /usr/sbin/grub-install --target=i386-pc --recheck " + target.Disks[0] + "\n" + seen + "called /usr/sbin/update-grub \n" +
+		seen
 	if got := target.read(t, "noted"); got != want+want {
 		t.Errorf("the programs noted\n%s\nwant\n%s twice", got, want)
 	}
@@ -169,22 +172,32 @@ func TestInstallFails(t *testing.T) {
 		want    string
 		noMenu  bool // the second program is not run
 	}{
-		{name: "grub-install fails", scripts: map[string]string{"usr/sbin/grub-install": "echo $1; echo no room for core.img >&2; exit 1", "usr/sbin/update-grub": "echo > /menu"},
+		{name: "grub-install fails", scripts: map[string]string{"usr/sbin/grub-install": "echo $1; echo no room for core.img >&2; exit 1",
+			"usr/sbin/update-grub": "echo > /menu"},
 			want: "running the image's /usr/sbin/grub-install --target=i386-pc --recheck /dev/loop", noMenu: true},
-		{name: "its words come with it", scripts: map[string]string{"usr/sbin/grub-install": "echo $1; echo no room for core.img >&2; exit 1", "usr/sbin/update-grub": "true"},
+		{name: "its words come with it", scripts: map[string]string{"usr/sbin/grub-install": "echo $1; echo no room for core.img >&2; exit 1",
+			"usr/sbin/update-grub": "true"},
 			want: "exit status 1: --target=i386-pc no room for core.img"},
-		{name: "it says too much", scripts: map[string]string{"usr/sbin/grub-install": "$bb yes word | $bb head -n 100000; echo the end; exit 3", "usr/sbin/update-grub": "true"}, want: "word the end"},
-		{name: "update-grub fails", scripts: map[string]string{"usr/sbin/grub-install": "true", "usr/sbin/update-grub": "exit 7"}, want: "running the image's /usr/sbin/update-grub: exit status 7"},
-		{name: "its interpreter is missing", scripts: map[string]string{"usr/sbin/update-grub": "true"}, links: map[string]string{"usr/sbin/grub-install": "/no/such/program"}, want: "running the image's /usr/sbin/grub-install"},
+		{name: "it says too much", scripts: map[string]string{"usr/sbin/grub-install": "$bb yes word | $bb head -n 100000; echo the end; exit 3",
+			"usr/sbin/update-grub": "true"}, want: "word the end"},
+		{name: "update-grub fails", scripts: map[string]string{"usr/sbin/grub-install": "true", "usr/sbin/update-grub": "exit 7"},
+			want: "running the image's /usr/sbin/update-grub: exit status 7"},
+		{name: "its interpreter is missing", scripts: map[string]string{"usr/sbin/update-grub": "true"},
+			links: map[string]string{"usr/sbin/grub-install": "/no/such/program"}, want: "running the image's /usr/sbin/grub-install"},
 		{name: "there is none", scripts: map[string]string{"usr/sbin/update-grub": "true"}, want: "the image has no grub-install"},
-		{name: "it hangs", scripts: map[string]string{"usr/sbin/grub-install": "($bb sleep 100; echo > /menu) & $bb sleep 100", "usr/sbin/update-grub": "echo > /menu"}, within: time.Second, want: "signal: killed", noMenu: true},
-		{name: "another file system", scripts: map[string]string{"usr/sbin/grub-install": "true"}, change: func(target *Target) { target.RootFS = "xfs" }, want: "mounting /dev/loop"},
+		{name: "it hangs", scripts: map[string]string{"usr/sbin/grub-install": "($bb sleep 100; echo > /menu) & $bb sleep 100",
+			"usr/sbin/update-grub": "echo > /menu"}, within: time.Second, want: "signal: killed", noMenu: true},
+		{name: "another file system", scripts: map[string]string{"usr/sbin/grub-install": "true"},
+			change: func(target *Target) { target.RootFS = "xfs" }, want: "mounting /dev/loop"},
 		{name: "a file system nobody knows", change: func(target *Target) { target.RootFS = "zfs-of-tomorrow" },
 			want: "the deploy ramdisk's kernel has no driver for zfs-of-tomorrow; build the ramdisk of the generic flavor"},
-		{name: "the disk has gone", change: func(target *Target) { target.Root = "/dev/none" }, want: "mounting /dev/none (ext4) to install the boot loader: no such file"},
+		{name: "the disk has gone", change: func(target *Target) { target.Root = "/dev/none" },
+			want: "mounting /dev/none (ext4) to install the boot loader: no such file"},
 		{name: "a link as mount point", links: map[string]string{"dev": "/etc"}, want: "/dev of the image is no directory"},
-		{name: "a link on the way to the ESP", links: map[string]string{"boot": "/tmp"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "/boot/efi of the image is no directory"},
-		{name: "an ESP that is none", scripts: map[string]string{"usr/sbin/grub-install": "true"}, change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "(vfat) to install the boot loader"},
+		{name: "a link on the way to the ESP", links: map[string]string{"boot": "/tmp"},
+			change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "/boot/efi of the image is no directory"},
+		{name: "an ESP that is none", scripts: map[string]string{"usr/sbin/grub-install": "true"},
+			change: func(target *Target) { target.Mode, target.ESP = "uefi", target.Disks[0] }, want: "(vfat) to install the boot loader"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,8 +238,10 @@ func TestAProcessLeftBehind(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	const leaves = "$bb setsid $bb sh -c 'exec < /dev/null > /left 2>&1; trap \"\" TERM HUP; while :; do echo; $bb sleep 0.1; done' &\n$bb sleep 0.3"
-	target := image(t, map[string]string{"usr/sbin/grub-install": leaves, "usr/sbin/update-grub": "$bb wc -c < /left > /then; $bb sleep 0.5; $bb wc -c < /left > /later"}, nil)
+	const leaves = "$bb setsid $bb sh -c 'exec < /dev/null > /left 2>&1; trap \"\" TERM HUP; while :; do echo; $bb sleep 0.1; done' &\n$bb " +
+		"sleep 0.3"
+	target := image(t, map[string]string{"usr/sbin/grub-install": leaves,
+		"usr/sbin/update-grub": "$bb wc -c < /left > /then; $bb sleep 0.5; $bb wc -c < /left > /later"}, nil)
 	if err := Install(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}

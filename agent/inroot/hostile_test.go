@@ -32,7 +32,8 @@ func TestCreate(t *testing.T) {
 		_, err = io.WriteString(f, "made")
 		return errors.Join(err, f.Close())
 	}
-	for name, at := range map[string]string{"plain": "plain", "/etc/x": "etc/x", "dangling": "etc/new", "leads-up": "new-outside", "../../up": "up", "etc/top/y": "y"} {
+	for name, at := range map[string]string{"plain": "plain", "/etc/x": "etc/x", "dangling": "etc/new", "leads-up": "new-outside",
+		"../../up": "up", "etc/top/y": "y"} {
 		if err := create(name, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -41,7 +42,8 @@ func TestCreate(t *testing.T) {
 			t.Errorf("%s: at %s is %v, %v", name, at, info, err)
 		}
 	}
-	for name, want := range map[string]error{"to-nowhere": fs.ErrNotExist, "none/x": fs.ErrNotExist, "secret/x": unix.ENOTDIR, "etc": unix.EISDIR} {
+	for name, want := range map[string]error{"to-nowhere": fs.ErrNotExist, "none/x": fs.ErrNotExist, "secret/x": unix.ENOTDIR,
+		"etc": unix.EISDIR} {
 		if err := create(name, 0); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
@@ -111,7 +113,8 @@ func TestRace(t *testing.T) {
 	dir := tree(t)
 	outside := filepath.Dir(dir)
 	real, link := filepath.Join(dir, "folder"), filepath.Join(dir, "link")
-	for _, err := range []error{os.Mkdir(real, 0o755), os.WriteFile(filepath.Join(real, "secret"), []byte("inside"), 0o644), os.Symlink(outside, link)} {
+	for _, err := range []error{os.Mkdir(real, 0o755), os.WriteFile(filepath.Join(real, "secret"), []byte("inside"), 0o644),
+		os.Symlink(outside, link)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +211,8 @@ func TestReadFileBound(t *testing.T) {
 
 // FuzzPath: no path leads out.
 func FuzzPath(f *testing.F) {
-	for _, s := range []string{"secret", "../secret", "etc/up", "etc/top/../../secret", "/", "", ".", "..", "\x00", "absolute/..", "loop", "//secret//", "etc/./top/absolute"} {
+	for _, s := range []string{"secret", "../secret", "etc/up", "etc/top/../../secret", "/", "", ".", "..", "\x00", "absolute/..", "loop",
+		"//secret//", "etc/./top/absolute"} {
 		f.Add(s)
 	}
 	outside := f.TempDir()
@@ -216,7 +220,8 @@ func FuzzPath(f *testing.F) {
 	for _, err := range []error{
 		os.WriteFile(filepath.Join(outside, "secret"), []byte("outside"), 0o600), os.MkdirAll(filepath.Join(dir, "etc"), 0o755),
 		os.WriteFile(filepath.Join(dir, "secret"), []byte("inside"), 0o644), os.Symlink("/secret", filepath.Join(dir, "absolute")),
-		os.Symlink("../../../secret", filepath.Join(dir, "etc/up")), os.Symlink("/", filepath.Join(dir, "etc/top")), os.Symlink("loop", filepath.Join(dir, "loop")),
+		os.Symlink("../../../secret", filepath.Join(dir, "etc/up")), os.Symlink("/", filepath.Join(dir, "etc/top")),
+		os.Symlink("loop", filepath.Join(dir, "loop")),
 	} {
 		if err != nil {
 			f.Fatal(err)

@@ -17,7 +17,8 @@ func tree(t *testing.T) string {
 	for _, err := range []error{
 		os.WriteFile(filepath.Join(outside, "secret"), []byte("outside"), 0o600), os.MkdirAll(filepath.Join(dir, "etc"), 0o755),
 		os.WriteFile(filepath.Join(dir, "secret"), []byte("inside"), 0o644), os.Symlink("/secret", filepath.Join(dir, "absolute")),
-		os.Symlink("../../../secret", filepath.Join(dir, "etc/up")), os.Symlink("/", filepath.Join(dir, "etc/top")), os.Symlink("loop", filepath.Join(dir, "loop")),
+		os.Symlink("../../../secret", filepath.Join(dir, "etc/up")), os.Symlink("/", filepath.Join(dir, "etc/top")),
+		os.Symlink("loop", filepath.Join(dir, "loop")),
 		unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600),
 	} {
 		if err != nil {
@@ -30,7 +31,8 @@ func tree(t *testing.T) string {
 // Whatever a path says, it ends inside.
 func TestNothingLeadsOut(t *testing.T) {
 	dir := tree(t)
-	for _, name := range []string{"secret", "/secret", "../secret", "/../../secret", "absolute", "etc/up", "/etc/top/secret", "etc/../../secret", "etc/top/../../../absolute"} {
+	for _, name := range []string{"secret", "/secret", "../secret", "/../../secret", "absolute", "etc/up", "/etc/top/secret",
+		"etc/../../secret", "etc/top/../../../absolute"} {
 		if b, err := ReadFile(dir, name, 100); err != nil || string(b) != "inside" {
 			t.Errorf("%s is %q, %v", name, b, err)
 		}

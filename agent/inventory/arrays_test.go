@@ -72,7 +72,8 @@ func TestArrays(t *testing.T) {
 	}
 	var lines []string
 	for _, d := range m.Disks() {
-		lines = append(lines, fmt.Sprintf("%s %s|%s|%s raid=%q in=%q tran=%q path=%q %d", d.Name, d.Vendor, d.Model, d.Serial, d.RAID, d.MemberOf, d.Tran, d.ByPath, d.Size))
+		lines = append(lines, fmt.Sprintf("%s %s|%s|%s raid=%q in=%q tran=%q path=%q %d", d.Name, d.Vendor, d.Model, d.Serial, d.RAID, d.MemberOf,
+			d.Tran, d.ByPath, d.Size))
 	}
 	if diff := cmp.Diff([]string{
 		`/dev/md127 Linux|Software RAID 1|` + arrayUUID + ` raid="raid1" in="" tran="" path="" 10737418240`,
@@ -87,7 +88,8 @@ func TestArrays(t *testing.T) {
 // The root disk is an array or a disk of its own, never a member; hints name an array by its UUID.
 func TestChoosingAmongArrays(t *testing.T) {
 	disks := mirrored(t).Disks()
-	for hints, want := range map[string]string{"serial=" + arrayUUID: "/dev/md127", "serial=S2": "/dev/nvme2n1", "serial=S0": "", "model=Software RAID 1": "/dev/md127"} {
+	for hints, want := range map[string]string{"serial=" + arrayUUID: "/dev/md127", "serial=S2": "/dev/nvme2n1", "serial=S0": "",
+		"model=Software RAID 1": "/dev/md127"} {
 		field, value, _ := strings.Cut(hints, "=")
 		d, err := disk.Select(disks, map[string]any{field: value})
 		if d.Name != want || (err == nil) != (want != "") {
@@ -102,7 +104,8 @@ func TestChoosingAmongArrays(t *testing.T) {
 // An array whose members cannot be read has no identity, and is still no ordinary disk.
 func TestArrayWithoutMembers(t *testing.T) {
 	m := machine(t, map[string]string{
-		"sys/block/md0/md/array_state": "clean", "sys/block/md0/md/level": "raid0", "sys/block/md0/size": "20971520", "sys/block/md0/slaves/sda1": "",
+		"sys/block/md0/md/array_state": "clean", "sys/block/md0/md/level": "raid0", "sys/block/md0/size": "20971520",
+		"sys/block/md0/slaves/sda1": "",
 	})
 	if a := m.Arrays(); len(a) != 1 || a[0].UUID != "" || a[0].Level != "raid0" {
 		t.Errorf("%+v", a)

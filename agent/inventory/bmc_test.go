@@ -62,7 +62,8 @@ func TestFindBMC(t *testing.T) {
 		{"one channel", management{medium: map[byte]byte{1: lan}, params: map[string][]byte{"1/3/0": {192, 0, 2, 7}, "1/5/0": mac}},
 			BMC{Address: "192.0.2.7", MAC: "0c:c4:7a:01:02:03"}, ""},
 		{"the second LAN channel has the cable", management{medium: map[byte]byte{1: lan, 2: serial, 8: lan},
-			params: map[string][]byte{"1/3/0": {0, 0, 0, 0}, "1/5/0": {9, 9, 9, 9, 9, 9}, "2/3/0": {10, 0, 0, 1}, "8/3/0": {10, 0, 0, 9}, "8/5/0": mac}},
+			params: map[string][]byte{"1/3/0": {0, 0, 0, 0}, "1/5/0": {9, 9, 9, 9, 9, 9}, "2/3/0": {10, 0, 0, 1}, "8/3/0": {10, 0, 0, 9},
+				"8/5/0": mac}},
 			BMC{Address: "10.0.0.9", MAC: "0c:c4:7a:01:02:03"}, ""},
 		{"IPv6 only, behind a link-local and an unused entry", management{medium: map[byte]byte{1: lan},
 			params: map[string][]byte{"1/3/0": {0, 0, 0, 0}, "1/56/0": v6(0, "::"), "1/59/0": v6(0, "fe80::1"), "1/59/1": v6(1, "2001:db8::7")}},
@@ -70,10 +71,12 @@ func TestFindBMC(t *testing.T) {
 		{"static IPv6 wins", management{medium: map[byte]byte{1: lan},
 			params: map[string][]byte{"1/3/0": {192, 0, 2, 7}, "1/56/0": v6(0, "2001:db8::5"), "1/59/0": v6(0, "2001:db8::7")}},
 			BMC{Address: "192.0.2.7", V6Address: "2001:db8::5"}, ""},
-		{"answers too short to be addresses", management{medium: map[byte]byte{1: lan}, params: map[string][]byte{"1/3/0": {192, 0}, "1/5/0": {1}, "1/56/0": {0}}}, BMC{}, ""},
+		{"answers too short to be addresses", management{medium: map[byte]byte{1: lan},
+			params: map[string][]byte{"1/3/0": {192, 0}, "1/5/0": {1}, "1/56/0": {0}}}, BMC{}, ""},
 		{"no LAN at all", management{medium: map[byte]byte{1: serial}}, BMC{}, ""},
 		{"no channels: it answers, only not what is asked", management{}, BMC{}, ""},
-		{"the kernel gives up", management{err: errors.New("the BMC does not answer")}, BMC{}, "asking the BMC for its channels: the BMC does not answer"},
+		{"the kernel gives up", management{err: errors.New("the BMC does not answer")}, BMC{},
+			"asking the BMC for its channels: the BMC does not answer"},
 		{"an empty answer", management{empty: true}, BMC{}, "asking the BMC for its channels: the BMC's answer to command 42h is empty"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,7 +120,8 @@ func TestIPMIDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Command(netApp, getChannelInfo, 1); err == nil || !strings.HasPrefix(err.Error(), "sending command 42h to the BMC: inappropriate ioctl") {
+	if _, err := d.Command(netApp, getChannelInfo, 1); err == nil ||
+		!strings.HasPrefix(err.Error(), "sending command 42h to the BMC: inappropriate ioctl") {
 		t.Error(err)
 	}
 }

@@ -78,14 +78,17 @@ func TestDisks(t *testing.T) {
 	})
 	block(files, "sdc", "pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host4/target4:0:0/4:0:0:0", map[string]string{"removable": "1\n"})
 	block(files, "sdd", "pci0000:00/0000:02:00.0/host5/port-5:0/end_device-5:0/target5:0:0/5:0:0:0", map[string]string{"ro": "1\n"})
-	block(files, "vda", "pci0000:00/0000:00:03.0/virtio1", map[string]string{"serial": "disk-1", "device/vendor": "0x1af4\n", "dev": "254:0\n", "queue/physical_block_size": "512\n"})
+	block(files, "vda", "pci0000:00/0000:00:03.0/virtio1",
+		map[string]string{"serial": "disk-1", "device/vendor": "0x1af4\n", "dev": "254:0\n", "queue/physical_block_size": "512\n"})
 	block(files, "nvme0n1", "pci0000:00/0000:00:1d.0/0000:01:00.0/nvme/nvme0", map[string]string{
-		"device/model": "SAMSUNG MZQL2960HCJR-00A07               \n", "device/serial": "S64FNE0R123456      \n", "wwid": "eui.36344630523123450025384500000001\n",
+		"device/model": "SAMSUNG MZQL2960HCJR-00A07               \n", "device/serial": "S64FNE0R123456      \n",
+		"wwid": "eui.36344630523123450025384500000001\n",
 	})
 	block(files, "mmcblk0", "platform/mmc/mmc0:0001", nil)
 	block(files, "mmcblk0boot0", "platform/mmc/mmc0:0002", nil)
 	block(files, "sr0", "pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0", nil)
-	block(files, "sde", "pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0/host6/target6:0:0/6:0:0:0", map[string]string{"size": "0\n"}) // a reader without a card
+	// a reader without a card
+	block(files, "sde", "pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0/host6/target6:0:0/6:0:0:0", map[string]string{"size": "0\n"})
 	block(files, "nvme1c1n1", "pci0000:00/0000:00:1d.0/0000:03:00.0/nvme/nvme1", map[string]string{"hidden": "1\n"})
 	for _, virtual := range []string{"loop0", "ram0", "zram0", "dm-0", "md0", "nbd0", "fd0"} {
 		files["sys/block/"+virtual+"/size"] = "100\n"
@@ -93,15 +96,22 @@ func TestDisks(t *testing.T) {
 	const size = 10 << 30
 	want := []wire.Disk{
 		{Name: "/dev/mmcblk0", Size: size, LogicalSectors: 512, PhysicalSectors: 4096, Tran: "mmc", DevNumber: "8:0"},
-		{Name: "/dev/nvme0n1", Model: "SAMSUNG MZQL2960HCJR-00A07", Size: size, Serial: "S64FNE0R123456", WWN: "eui.36344630523123450025384500000001", WWNWithExtension: "eui.36344630523123450025384500000001",
+		{Name: "/dev/nvme0n1", Model: "SAMSUNG MZQL2960HCJR-00A07", Size: size, Serial: "S64FNE0R123456",
+			WWN: "eui.36344630523123450025384500000001", WWNWithExtension: "eui.36344630523123450025384500000001",
 			ByPath: "/dev/disk/by-path/pci-0000:01:00.0-nvme-1", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "nvme", DevNumber: "8:0"},
-		{Name: "/dev/sda", Model: "INTEL SSDSC2KB480G8", Size: size, WWN: "0x55cd2e414f123456", WWNWithExtension: "0x55cd2e414f123456", Serial: "PHYF1234567890", Vendor: "ATA", HCTL: "2:0:0:0",
+		{Name: "/dev/sda", Model: "INTEL SSDSC2KB480G8", Size: size, WWN: "0x55cd2e414f123456", WWNWithExtension: "0x55cd2e414f123456",
+			Serial: "PHYF1234567890", Vendor: "ATA", HCTL: "2:0:0:0",
 			ByPath: "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "sata", DevNumber: "8:0"},
-		{Name: "/dev/sdb", Model: "QEMU HARDDISK", Size: size, Rotational: true, WWN: "0x600508b1001c9c3a", WWNVendorExtension: "0x5e4a1f2b3c4d5e6f", WWNWithExtension: "0x600508b1001c9c3a5e4a1f2b3c4d5e6f",
-			Vendor: "QEMU", HCTL: "3:0:1:2", ByPath: "/dev/disk/by-path/pci-0000:00:05.0-scsi-0:0:1:2", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "virtio", DevNumber: "8:0"},
-		{Name: "/dev/sdc", Size: size, HCTL: "4:0:0:0", ByPath: "/dev/disk/by-path/pci-0000:00:14.0-usb-0:2:1.0-scsi-0:0:0:0", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "usb", Removable: true, DevNumber: "8:0"},
-		{Name: "/dev/sdd", Size: size, HCTL: "5:0:0:0", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "sas", ReadOnly: true, DevNumber: "8:0"},
-		{Name: "/dev/vda", Size: size, Serial: "disk-1", Vendor: "0x1af4", ByPath: "/dev/disk/by-path/pci-0000:00:03.0", LogicalSectors: 512, PhysicalSectors: 512, Tran: "virtio", DevNumber: "254:0"},
+		{Name: "/dev/sdb", Model: "QEMU HARDDISK", Size: size, Rotational: true, WWN: "0x600508b1001c9c3a",
+			WWNVendorExtension: "0x5e4a1f2b3c4d5e6f", WWNWithExtension: "0x600508b1001c9c3a5e4a1f2b3c4d5e6f",
+			Vendor: "QEMU", HCTL: "3:0:1:2", ByPath: "/dev/disk/by-path/pci-0000:00:05.0-scsi-0:0:1:2", LogicalSectors: 512, PhysicalSectors: 4096,
+			Tran: "virtio", DevNumber: "8:0"},
+		{Name: "/dev/sdc", Size: size, HCTL: "4:0:0:0", ByPath: "/dev/disk/by-path/pci-0000:00:14.0-usb-0:2:1.0-scsi-0:0:0:0",
+			LogicalSectors: 512, PhysicalSectors: 4096, Tran: "usb", Removable: true, DevNumber: "8:0"},
+		{Name: "/dev/sdd", Size: size, HCTL: "5:0:0:0", LogicalSectors: 512, PhysicalSectors: 4096, Tran: "sas", ReadOnly: true,
+			DevNumber: "8:0"},
+		{Name: "/dev/vda", Size: size, Serial: "disk-1", Vendor: "0x1af4", ByPath: "/dev/disk/by-path/pci-0000:00:03.0", LogicalSectors: 512,
+			PhysicalSectors: 512, Tran: "virtio", DevNumber: "254:0"},
 	}
 	if diff := cmp.Diff(want, machine(t, files).Disks()); diff != "" {
 		t.Error(diff)
@@ -113,17 +123,20 @@ func TestNICs(t *testing.T) {
 	m := machine(t, map[string]string{
 		"sys/class/net/eth0": "-> " + virtio + "/net/eth0", virtio + "/net/eth0/device": "-> " + virtio,
 		virtio + "/net/eth0/address": "52:54:00:00:00:01\n", virtio + "/net/eth0/carrier": "1\n", virtio + "/net/eth0/speed": "-1\n",
-		virtio + "/driver": "-> sys/bus/virtio/drivers/virtio_net", "sys/bus/virtio/drivers/virtio_net/x": "", virtio + "/vendor": "0x1af4\n", virtio + "/device": "0x0001\n",
+		virtio + "/driver": "-> sys/bus/virtio/drivers/virtio_net", "sys/bus/virtio/drivers/virtio_net/x": "", virtio + "/vendor": "0x1af4\n",
+		virtio + "/device":   "0x0001\n",
 		"sys/class/net/eth1": "-> " + igb + "/net/eth1", igb + "/net/eth1/device": "-> " + igb,
 		igb + "/net/eth1/address": "A0:36:9F:00:00:02\n", igb + "/net/eth1/carrier": "0\n", igb + "/net/eth1/speed": "10000\n",
 		igb + "/vendor": "0x8086\n", igb + "/device": "0x1521\n",
 		"sys/class/net/lo/address": "00:00:00:00:00:00\n", "sys/class/net/br0/address": "52:54:00:00:00:09\n",
 	})
 	m.Addresses = func(name string) []net.IP {
-		return map[string][]net.IP{"eth0": {net.ParseIP("fe80::1"), net.IPv4(192, 0, 2, 5), net.ParseIP("2001:db8::5"), net.IPv4(192, 0, 2, 6)}}[name]
+		return map[string][]net.IP{"eth0": {net.ParseIP("fe80::1"), net.IPv4(192, 0, 2, 5), net.ParseIP("2001:db8::5"),
+			net.IPv4(192, 0, 2, 6)}}[name]
 	}
 	want := []wire.NIC{
-		{Name: "eth0", MACAddress: "52:54:00:00:00:01", IPv4Address: "192.0.2.5", IPv6Address: "2001:db8::5", HasCarrier: true, Vendor: "0x1af4", Product: "0x0001", PCIAddress: "0000:00:03.0", Driver: "virtio_net"},
+		{Name: "eth0", MACAddress: "52:54:00:00:00:01", IPv4Address: "192.0.2.5", IPv6Address: "2001:db8::5", HasCarrier: true, Vendor: "0x1af4",
+			Product: "0x0001", PCIAddress: "0000:00:03.0", Driver: "virtio_net"},
 		{Name: "eth1", MACAddress: "a0:36:9f:00:00:02", SpeedMbps: 10000, Vendor: "0x8086", Product: "0x1521", PCIAddress: "0000:03:00.1"},
 	}
 	if diff := cmp.Diff(want, m.NICs()); diff != "" {
@@ -156,7 +169,8 @@ func TestRead(t *testing.T) {
 		"sys/firmware/efi/fw_vendor":      "x",
 		"sys/class/dmi/id/product_name":   "Standard PC (Q35 + ICH9, 2009)\n",
 		"sys/class/dmi/id/product_serial": "S1\n", "sys/class/dmi/id/sys_vendor": "QEMU\n",
-		"sys/class/dmi/id/bios_vendor": "EFI Development Kit II\n", "sys/class/dmi/id/bios_version": "edk2\n", "sys/class/dmi/id/bios_date": "02/02/2022\n",
+		"sys/class/dmi/id/bios_vendor": "EFI Development Kit II\n", "sys/class/dmi/id/bios_version": "edk2\n",
+		"sys/class/dmi/id/bios_date": "02/02/2022\n",
 	})
 	m.BootMAC = "52:54:00:00:00:01"
 	got := m.Read()
@@ -188,7 +202,8 @@ func TestSecureBoot(t *testing.T) {
 		{"BIOS", nil, "false"},
 		{"on", map[string]string{name: "\x06\x00\x00\x00\x01"}, "true"},
 		{"off", map[string]string{name: "\x06\x00\x00\x00\x00"}, "false"},
-		{"a firmware that does not have it", map[string]string{vars + "BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c": "\x07\x00\x00\x00"}, "false"},
+		{"a firmware that does not have it", map[string]string{vars + "BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c": "\x07\x00\x00\x00"},
+			"false"},
 		{"variables that cannot be read", map[string]string{"sys/firmware/efi/fw_vendor": "x"}, "nil"},
 		{"an empty folder of variables", map[string]string{vars + "sub/x": ""}, "false"},
 		{"a short variable", map[string]string{name: "\x06\x00\x00\x00"}, "nil"},

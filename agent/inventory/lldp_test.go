@@ -144,7 +144,8 @@ func TestLLDPWhereNobodySpeaks(t *testing.T) {
 // Together: an interface that is gone spoils nothing for the others.
 func TestLLDPOnSeveral(t *testing.T) {
 	got, err := LLDP(t.Context(), []string{"lo", "gone9"}, 300*time.Millisecond)
-	if len(got) != 0 || err == nil || !strings.Contains(err.Error(), "listening for LLDP on gone9: ") || strings.Contains(err.Error(), "on lo") {
+	if len(got) != 0 || err == nil || !strings.Contains(err.Error(), "listening for LLDP on gone9: ") ||
+		strings.Contains(err.Error(), "on lo") {
 		t.Errorf("%v, %v", got, err)
 	}
 	if got, err := LLDP(t.Context(), nil, time.Hour); len(got) != 0 || err != nil {

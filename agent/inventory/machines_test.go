@@ -15,7 +15,8 @@ import (
 func attached(disks []wire.Disk) string {
 	var out []string
 	for _, d := range disks {
-		out = append(out, fmt.Sprintf("%s tran=%s hctl=%s path=%s serial=%s wwn=%s", d.Name, d.Tran, d.HCTL, strings.TrimPrefix(d.ByPath, "/dev/disk/by-path/"), d.Serial, d.WWN))
+		out = append(out, fmt.Sprintf("%s tran=%s hctl=%s path=%s serial=%s wwn=%s", d.Name, d.Tran, d.HCTL,
+			strings.TrimPrefix(d.ByPath, "/dev/disk/by-path/"), d.Serial, d.WWN))
 	}
 	return strings.Join(out, "\n")
 }
@@ -44,7 +45,8 @@ func TestAttachments(t *testing.T) {
 			for i := range 2 {
 				block(f, fmt.Sprintf("sd%c", 'a'+i), fmt.Sprintf("pci0000:3a/0000:3a:00.0/0000:3b:00.0/host0/target0:2:%d/0:2:%d:0", i, i), sys{
 					"device/vendor": "AVAGO   ", "device/model": "MR9361-8i       ",
-					"device/vpd_pg80": fmt.Sprintf("\x00\x80\x00\x20%032d", 100+i), "device/wwid": fmt.Sprintf("naa.600605b00a1b2c3d4e5f60718293a4b%d\n", i),
+					"device/vpd_pg80": fmt.Sprintf("\x00\x80\x00\x20%032d", 100+i),
+					"device/wwid":     fmt.Sprintf("naa.600605b00a1b2c3d4e5f60718293a4b%d\n", i),
 				})
 			}
 		}, "/dev/sda tran= hctl=0:2:0:0 path=pci-0000:3b:00.0-scsi-0:2:0:0 serial=00000000000000000000000000000100 wwn=0x600605b00a1b2c3d\n" +
@@ -58,7 +60,8 @@ func TestAttachments(t *testing.T) {
 		}, "/dev/sda tran=sas hctl=0:0:3:0 path= serial=ZC1A2B3C wwn=0x5000c500a1b2c3d7"},
 		{"fibre channel: one LUN over two ports is two disks", func(f sys) {
 			for i := range 2 {
-				block(f, fmt.Sprintf("sd%c", 'a'+i), fmt.Sprintf("pci0000:3a/0000:3b:00.%d/host%d/rport-%d:0-0/target%d:0:0/%d:0:0:1", i, i+1, i+1, i+1, i+1), sys{
+				block(f, fmt.Sprintf("sd%c", 'a'+i), fmt.Sprintf("pci0000:3a/0000:3b:00.%d/host%d/rport-%d:0-0/target%d:0:0/%d:0:0:1", i, i+1, i+1, i+1,
+					i+1), sys{
 					"device/vpd_pg80": "\x00\x80\x00\x04LUN1", "device/wwid": "naa.60000970000197900123533030303031\n"})
 			}
 		}, "/dev/sda tran=fc hctl=1:0:0:1 path= serial=LUN1 wwn=0x6000097000019790\n" +
@@ -157,11 +160,13 @@ func TestChoosingInAWholeMachine(t *testing.T) {
 func TestChoosingBetweenTwoPathsOfOneDisk(t *testing.T) {
 	files := map[string]string{}
 	for i := range 2 {
-		block(files, fmt.Sprintf("sd%c", 'a'+i), fmt.Sprintf("pci0000:3a/0000:3b:00.%d/host%d/rport-%d:0-0/target%d:0:0/%d:0:0:1", i, i+1, i+1, i+1, i+1),
+		block(files, fmt.Sprintf("sd%c", 'a'+i), fmt.Sprintf("pci0000:3a/0000:3b:00.%d/host%d/rport-%d:0-0/target%d:0:0/%d:0:0:1", i, i+1, i+1,
+			i+1, i+1),
 			map[string]string{"device/vpd_pg80": "\x00\x80\x00\x04LUN1", "device/wwid": "naa.6000097000019790012353303030303a\n"})
 	}
 	disks := machine(t, files).Disks()
-	if d, err := disk.Select(disks, map[string]any{"serial": "LUN1"}); err == nil || !strings.Contains(err.Error(), "match 2 disks, the smallest of equal size") {
+	if d, err := disk.Select(disks, map[string]any{"serial": "LUN1"}); err == nil ||
+		!strings.Contains(err.Error(), "match 2 disks, the smallest of equal size") {
 		t.Errorf("chose %s, %v", d.Name, err)
 	}
 	if d, err := disk.Select(disks, map[string]any{"serial": "LUN1", "hctl": "2:0:0:1"}); err != nil || d.Name != "/dev/sdb" {
@@ -181,9 +186,12 @@ func TestSerialsAndModels(t *testing.T) {
 		{"a page that is too short", map[string]string{"device/vpd_pg80": "\x00\x80"}, "", ""},
 		{"a page without a serial", map[string]string{"device/vpd_pg80": "\x00\x80\x00\x08        "}, "", ""},
 		{"zeros around it", map[string]string{"device/vpd_pg80": "\x00\x80\x00\x08\x00\x00AB12\x00\x00"}, "AB12", ""},
-		{"an ATA page cut short falls back to SCSI's model", map[string]string{"device/vpd_pg89": ataInformation("WHOLE MODEL")[:100], "device/model": "CUT MODEL\n"}, "", "CUT MODEL"},
-		{"an empty ATA model falls back too", map[string]string{"device/vpd_pg89": ataInformation(""), "device/model": "SCSI MODEL\n"}, "", "SCSI MODEL"},
-		{"the whole ATA model", map[string]string{"device/vpd_pg89": ataInformation("SAMSUNG MZ7LH960HAJR-00005"), "device/model": "SAMSUNG MZ7LH960\n"}, "", "SAMSUNG MZ7LH960HAJR-00005"},
+		{"an ATA page cut short falls back to SCSI's model",
+			map[string]string{"device/vpd_pg89": ataInformation("WHOLE MODEL")[:100], "device/model": "CUT MODEL\n"}, "", "CUT MODEL"},
+		{"an empty ATA model falls back too", map[string]string{"device/vpd_pg89": ataInformation(""), "device/model": "SCSI MODEL\n"}, "",
+			"SCSI MODEL"},
+		{"the whole ATA model", map[string]string{"device/vpd_pg89": ataInformation("SAMSUNG MZ7LH960HAJR-00005"),
+			"device/model": "SAMSUNG MZ7LH960\n"}, "", "SAMSUNG MZ7LH960HAJR-00005"},
 	} {
 		files := map[string]string{}
 		block(files, "sda", ahci, tt.files)
@@ -213,7 +221,8 @@ func TestWorldWideNames(t *testing.T) {
 
 // A link that leads out of the recorded machine, or nowhere, is none.
 func TestLinksStayInside(t *testing.T) {
-	m := machine(t, map[string]string{"sys/block/sda/size": "8\n", "sys/block/sda/device": "-> ../../../../../../etc", "sys/block/sdb/size": "8\n"})
+	m := machine(t, map[string]string{"sys/block/sda/size": "8\n", "sys/block/sda/device": "-> ../../../../../../etc",
+		"sys/block/sdb/size": "8\n"})
 	for _, d := range m.Disks() {
 		if d.ByPath != "" || d.HCTL != "" && d.HCTL != "." || d.Tran != "" {
 			t.Errorf("%+v", d)

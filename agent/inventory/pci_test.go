@@ -35,7 +35,8 @@ func TestUSBDevices(t *testing.T) {
 	const usb = "sys/bus/usb/devices/"
 	m := machine(t, map[string]string{
 		usb + "usb1/idVendor": "1d6b\n", usb + "usb1/product": "xHCI Host Controller\n",
-		usb + "1-2/idVendor": "0627\n", usb + "1-2/idProduct": "0001\n", usb + "1-2/product": "QEMU USB Tablet\n", usb + "1-2/manufacturer": "QEMU\n",
+		usb + "1-2/idVendor": "0627\n", usb + "1-2/idProduct": "0001\n", usb + "1-2/product": "QEMU USB Tablet\n",
+		usb + "1-2/manufacturer":        "QEMU\n",
 		usb + "1-2:1.0/bInterfaceClass": "03\n",
 		usb + "1-3.1/idVendor":          "0b1f\n", usb + "1-3.1/idProduct": "03ee\n", // says nothing of itself
 	})

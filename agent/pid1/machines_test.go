@@ -108,10 +108,11 @@ func TestDriversOfServers(t *testing.T) {
 		}, "scsi_common scsi_mod megaraid_sas crc-t10dif sd_mod"},
 		{"SAS", "", server{devices: map[string]string{"pci/devices/0000:18:00.0": sasHBA}},
 			"scsi_common scsi_mod scsi_transport_sas raid_class mpt3sas"},
-		{"AHCI with sd_mod loaded always", "kernel/drivers/scsi/scsi_common.ko\nkernel/drivers/scsi/scsi_mod.ko\nkernel/lib/crc-t10dif.ko\nkernel/drivers/scsi/sd_mod.ko\n", server{
-			devices: map[string]string{"pci/devices/0000:00:17.0": ahci},
-			brings:  map[string]map[string]string{"ahci": {"scsi/devices/0:0:0:0": scsiDisk}},
-		}, "scsi_common scsi_mod crc-t10dif sd_mod libata libahci ahci"},
+		{"AHCI with sd_mod loaded always",
+			"kernel/drivers/scsi/scsi_common.ko\nkernel/drivers/scsi/scsi_mod.ko\nkernel/lib/crc-t10dif.ko\nkernel/drivers/scsi/sd_mod.ko\n", server{
+				devices: map[string]string{"pci/devices/0000:00:17.0": ahci},
+				brings:  map[string]map[string]string{"ahci": {"scsi/devices/0:0:0:0": scsiDisk}},
+			}, "scsi_common scsi_mod crc-t10dif sd_mod libata libahci ahci"},
 		{"NVMe", "", server{devices: map[string]string{"pci/devices/0000:01:00.0": nvme}}, "nvme-core nvme"},
 		{"USB: controller, stick, disk, in three rounds", "", server{
 			devices: map[string]string{"pci/devices/0000:00:14.0": xhci},
@@ -124,7 +125,8 @@ func TestDriversOfServers(t *testing.T) {
 			devices: map[string]string{"pci/devices/0000:01:00.0": nvme, "pci/devices/0000:02:00.0": nvme},
 		}, "nvme-core nvme"},
 		{"an alias of a driver that is not in the ramdisk", "", server{devices: map[string]string{"pci/devices/0000:00:1f.6": e1000e}}, "e1000e"},
-		{"devices nobody drives", "", server{devices: map[string]string{"pci/devices/0000:00:1f.0": "pci:v00008086d0000A1C1bc06sc01i00", "acpi/devices/PNP0C0A:00": "acpi:PNP0C0A:"}}, ""},
+		{"devices nobody drives", "", server{devices: map[string]string{"pci/devices/0000:00:1f.0": "pci:v00008086d0000A1C1bc06sc01i00",
+			"acpi/devices/PNP0C0A:00": "acpi:PNP0C0A:"}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			loaded, log := tt.server.boot(t, tt.order)
@@ -150,7 +152,8 @@ func TestADriverThatFailsStopsNoOther(t *testing.T) {
 			t.Errorf("%s was not tried: %v", want, loaded)
 		}
 	}
-	if n := strings.Count(log, "\n"); n != 1 || !strings.Contains(log, `msg="a kernel module could not be loaded" module=kernel/drivers/scsi/scsi_mod.ko error="exec format error"`) {
+	if n := strings.Count(log, "\n"); n != 1 || !strings.Contains(log,
+		`msg="a kernel module could not be loaded" module=kernel/drivers/scsi/scsi_mod.ko error="exec format error"`) {
 		t.Errorf("logged %s", log)
 	}
 	tried := map[string]int{}
@@ -168,7 +171,8 @@ func TestChainsEnd(t *testing.T) {
 		fmt.Fprintf(&dep, "kernel/m%d.ko:\n", i)
 		fmt.Fprintf(&alias, "alias step:%d m%d\n", i, i)
 	}
-	dir := tree(t, map[string]string{"modules/modules.dep": dep.String(), "modules/modules.alias": alias.String(), "sys/bus/x/devices/0/modalias": "step:0\n"})
+	dir := tree(t, map[string]string{"modules/modules.dep": dep.String(), "modules/modules.alias": alias.String(),
+		"sys/bus/x/devices/0/modalias": "step:0\n"})
 	n := 0
 	m := Modules{Dir: dir + "/modules", Sys: dir + "/sys", Log: slog.New(slog.DiscardHandler), Load: func(string) error {
 		n++
@@ -188,7 +192,8 @@ func TestModulesThatNeedEachOther(t *testing.T) {
 		"sys/bus/x/devices/1/modalias": "dev:1", "sys/bus/x/devices/2/modalias": "dev:2",
 	})
 	var loaded []string
-	m := Modules{Dir: dir + "/modules", Sys: dir + "/sys", Log: slog.New(slog.DiscardHandler), Load: func(f string) error { loaded = append(loaded, filepath.Base(f)); return nil }}
+	m := Modules{Dir: dir + "/modules", Sys: dir + "/sys", Log: slog.New(slog.DiscardHandler),
+		Load: func(f string) error { loaded = append(loaded, filepath.Base(f)); return nil }}
 	if err := m.LoadAll(); err != nil || strings.Join(loaded, " ") != "b.ko a.ko" {
 		t.Errorf("%v, %v", loaded, err)
 	}

@@ -72,7 +72,8 @@ func dhcpServer(t *testing.T, on string, more ...dhcpv4.Modifier) (asked chan st
 	}
 	s, err := server4.NewServer(on, &net.UDPAddr{IP: net.IPv4zero, Port: 67}, func(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 		asked <- m.MessageType().String() + " " + m.ClientHWAddr.String()
-		kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[m.MessageType()]
+		kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer,
+			dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[m.MessageType()]
 		reply, err := dhcpv4.NewReplyFromRequest(m, append([]dhcpv4.Modifier{
 			dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.IPv4(192, 0, 2, 77)), dhcpv4.WithServerIP(own.IP),
 			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(own.IP)), dhcpv4.WithNetmask(own.Mask), dhcpv4.WithLeaseTime(3600),

@@ -71,10 +71,12 @@ func tree(t *testing.T, files map[string]string) string {
 
 func TestModules(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"modules/order":         "# always\nkernel/fs/vfat.ko\n\n./kernel/fs/isofs.ko\n",
-		"modules/modules.alias": "# Aliases\nalias virtio:d00000001v* virtio_net\nalias virtio:d00000002v* virtio-blk\nalias pci:v00001AF4d* virtio_pci\nalias pci:v00001AF4d* not_shipped\nalias nothing here at all\n",
-		"modules/modules.dep": "kernel/fs/vfat.ko:\nkernel/fs/isofs.ko:\nkernel/net/virtio_net.ko: kernel/net/net_failover.ko kernel/virtio/virtio.ko kernel/net/failover.ko\n" +
-			"kernel/block/virtio_blk.ko: kernel/virtio/virtio.ko\nkernel/virtio/virtio-pci.ko: kernel/virtio/virtio.ko\nkernel/virtio/virtio.ko:\n",
+		"modules/order": "# always\nkernel/fs/vfat.ko\n\n./kernel/fs/isofs.ko\n",
+		"modules/modules.alias": "# Aliases\nalias virtio:d00000001v* virtio_net\nalias virtio:d00000002v* virtio-blk\nalias pci:v00001AF4d* " +
+			"virtio_pci\nalias pci:v00001AF4d* not_shipped\nalias nothing here at all\n",
+		"modules/modules.dep": "kernel/fs/vfat.ko:\nkernel/fs/isofs.ko:\nkernel/net/virtio_net.ko: kernel/net/net_failover.ko " +
+			"kernel/virtio/virtio.ko kernel/net/failover.ko\nkernel/block/virtio_blk.ko: kernel/virtio/virtio.ko\nkernel/virtio/virtio-pci.ko: " +
+			"kernel/virtio/virtio.ko\nkernel/virtio/virtio.ko:\n",
 		"sys/bus/pci/devices/0000:00:03.0/modalias": "pci:v00001AF4d00001000\n",
 		"sys/bus/pci/devices/0000:00:1f.0/modalias": "pci:v00008086d00002918\n",
 	})
@@ -135,7 +137,8 @@ func TestPackedModules(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, want := range map[string]string{"bad.ko": "loading bad.ko", "damaged.ko": "unpacking damaged.ko", "none.ko": "opening the module"} {
+	for name, want := range map[string]string{"bad.ko": "loading bad.ko", "damaged.ko": "unpacking damaged.ko",
+		"none.ko": "opening the module"} {
 		if err := LoadModule(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -140,7 +140,8 @@ func TestConsoleLogin(t *testing.T) {
 		t.Errorf("a password was shown:\n%s", s.text())
 	}
 	stop()
-	if said := log.String(); strings.Count(said, "login refused") != 4 || strings.Count(said, "msg=login ") != 1 || strings.Contains(said, "open") {
+	if said := log.String(); strings.Count(said, "login refused") != 4 || strings.Count(said, "msg=login ") != 1 ||
+		strings.Contains(said, "open") {
 		t.Errorf("the log says:\n%s", said)
 	}
 }
@@ -277,7 +278,9 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("users %v", users)
 	}
 	wrong := errors.New("no busybox")
-	if err := Prepare(root, func() error { return wrong }); !errors.Is(err, wrong) || !strings.Contains(err.Error(), "laying out the shell's commands") {
+	if err := Prepare(root, func() error {
+		return wrong
+	}); !errors.Is(err, wrong) || !strings.Contains(err.Error(), "laying out the shell's commands") {
 		t.Errorf("error %v", err)
 	}
 	if err := Prepare("/proc/none", func() error { return nil }); err == nil || !strings.Contains(err.Error(), "making /dev/pts") {

@@ -217,7 +217,8 @@ func TestWhatIsRefused(t *testing.T) {
 
 func TestConsoles(t *testing.T) {
 	for active, want := range map[string][]string{
-		"ttyS0 tty0\n": {"/dev/ttyS0", "/dev/tty1"}, "tty0\n": {"/dev/ttyS0", "/dev/tty1"}, "": {"/dev/ttyS0"}, "ttyS1\n": {"/dev/ttyS0", "/dev/ttyS1"},
+		"ttyS0 tty0\n": {"/dev/ttyS0", "/dev/tty1"}, "tty0\n": {"/dev/ttyS0", "/dev/tty1"}, "": {"/dev/ttyS0"},
+		"ttyS1\n": {"/dev/ttyS0", "/dev/ttyS1"},
 	} {
 		if d := cmp.Diff(want, Consoles(active)); d != "" {
 			t.Errorf("%q: %s", active, d)

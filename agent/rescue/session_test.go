@@ -18,7 +18,8 @@ import (
 func TestExitStatus(t *testing.T) {
 	t.Parallel()
 	address, _ := serve(t)
-	for command, want := range map[string]int{"true": 0, "exit 3": 3, "exit 255": 255, "kill -TERM $$": 128 + 15, "kill -KILL $$": 128 + 9, "/no/such/program": 127} {
+	for command, want := range map[string]int{"true": 0, "exit 3": 3, "exit 255": 255, "kill -TERM $$": 128 + 15, "kill -KILL $$": 128 + 9,
+		"/no/such/program": 127} {
 		err := newSession(t, address).Run(command)
 		got := 0
 		if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) {
@@ -144,7 +145,8 @@ func TestGuessing(t *testing.T) {
 	for _, user := range []string{User, "nobody"} {
 		tries = 0
 		began := time.Now()
-		_, err := ssh.Dial("tcp", address, &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{passwords}, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+		_, err := ssh.Dial("tcp", address, &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{passwords},
+			HostKeyCallback: ssh.InsecureIgnoreHostKey()})
 		took := time.Since(began)
 		if err == nil {
 			t.Fatal("a guess lets in")

@@ -82,7 +82,8 @@ func start(t *testing.T, timeout time.Duration) (*Server, string, fakeTrace) {
 	}
 	write(t, filepath.Join(dir, "..", "outside"), 10)
 	lookup := fakeLookup{map[string]*boot.Record{
-		secret:    {NodeUUID: "node-1", Secret: secret, Kernel: filepath.Join(dir, "one-block"), Ramdisk: filepath.Join(dir, "gone"), Image: filepath.Join(dir, "empty"), CommandLine: "quiet"},
+		secret: {NodeUUID: "node-1", Secret: secret, Kernel: filepath.Join(dir, "one-block"), Ramdisk: filepath.Join(dir, "gone"),
+			Image: filepath.Join(dir, "empty"), CommandLine: "quiet"},
 		farSecret: {NodeUUID: "node-2", Secret: farSecret, Kernel: far.URL + "/kernel"},
 	}}
 	trace := fakeTrace{make(chan string, 1000)}
@@ -415,7 +416,8 @@ func TestRefusals(t *testing.T) {
 		{"image", "boot/" + secret + "/image", codeNotFound, "no such file", "boot/…/image: no such file"},
 		{"ramdisk gone", "boot/" + secret + "/ramdisk", codeNotFound, "no such file", "boot/…/ramdisk: no such file"},
 		{"no ramdisk", "boot/" + farSecret + "/ramdisk", codeNotFound, "no such file", "boot/…/ramdisk: no such file"},
-		{"store down", "pxelinux.cfg/01-52-54-00-00-00-66", codeUndefined, "the server could not open the file", "pxelinux.cfg/01-52-54-00-00-00-66: the server could not open the file"},
+		{"store down", "pxelinux.cfg/01-52-54-00-00-00-66", codeUndefined, "the server could not open the file",
+			"pxelinux.cfg/01-52-54-00-00-00-66: the server could not open the file"},
 		{"grub modules", "grub/x86_64-efi/grub.cfg", codeNotFound, "no such file", "grub/x86_64-efi/grub.cfg: no such file"},
 	}
 	for _, tt := range tests {
@@ -463,7 +465,8 @@ func TestConfigurations(t *testing.T) {
 			t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
 		}
 	}
-	for _, name := range []string{"pxelinux.cfg/7F0000", "pxelinux.cfg/44454c4c-0000-0000-0000-000000000000", "grub/machine/x", "grub/grub.cfg-x", "pxelinux.cfg/"} {
+	for _, name := range []string{"pxelinux.cfg/7F0000", "pxelinux.cfg/44454c4c-0000-0000-0000-000000000000", "grub/machine/x",
+		"grub/grub.cfg-x", "pxelinux.cfg/"} {
 		if f, err := s.open(t.Context(), name, s.Addr.Addr()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v, %v; want that it does not exist", name, f, err)
 		}
@@ -477,7 +480,8 @@ func TestCurl(t *testing.T) {
 	}
 	_, addr, _ := start(t, 0)
 	for _, blksize := range []string{"512", "1428", "8192"} {
-		out, err := exec.Command("curl", "--silent", "--show-error", "--max-time", "60", "--tftp-blksize", blksize, "tftp://"+addr+"/snponly.efi").Output()
+		out, err := exec.Command("curl", "--silent", "--show-error", "--max-time", "60", "--tftp-blksize", blksize,
+			"tftp://"+addr+"/snponly.efi").Output()
 		if err != nil || !bytes.Equal(out, content(100_000)) {
 			t.Errorf("curl with blocks of %s: %d bytes, %v", blksize, len(out), err)
 		}

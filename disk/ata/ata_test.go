@@ -29,7 +29,8 @@ func (d *disk) Do(c scsi.Command) error {
 		return fmt.Errorf("not ATA PASS-THROUGH (16): % x", c.CDB)
 	}
 	op, out := c.CDB[14], c.Direction == scsi.ToDevice
-	want := map[scsi.Direction][3]byte{scsi.NoData: {0x06, 0, 0}, scsi.FromDevice: {0x08, 0x0e, 1}, scsi.ToDevice: {0x0a, 0x06, 1}}[c.Direction]
+	want := map[scsi.Direction][3]byte{scsi.NoData: {0x06, 0, 0}, scsi.FromDevice: {0x08, 0x0e, 1},
+		scsi.ToDevice: {0x0a, 0x06, 1}}[c.Direction]
 	if got := [3]byte{c.CDB[1], c.CDB[2], c.CDB[6]}; got != want {
 		return fmt.Errorf("command %#x travels as % x, want % x", op, got, want)
 	}
@@ -91,17 +92,29 @@ func TestErase(t *testing.T) {
 		{"locked by an interrupted erase", disk{word128: 7, password: ours}, "normal", "", "f2 f6 f1 f3 f4", 1},
 		{"ours, not locked", disk{word128: 3, password: ours}, "normal", "", "f6 f1 f3 f4", 1},
 		{"none", disk{}, "", "not supported: the disk has no Security feature set", "", 0},
-		{"no ATA disk", disk{fails: map[byte]bool{0xec: true}}, "", "not supported: it is no ATA disk: aborted command (sense 0x0b, 0x00/0x00)", "", 0},
+		{"no ATA disk", disk{fails: map[byte]bool{0xec: true}}, "", "not supported: it is no ATA disk: aborted command (sense 0x0b, 0x00/0x00)",
+			"", 0},
 		{"frozen", disk{word128: 9}, "", frozen, "", 9},
-		{"frozen with a password", disk{word128: 11, password: ours}, "", "the disk has a password and its security is frozen: firmware freezes disks at boot; switch that off in its set-up, or power cycle the disk", "", 11},
-		{"locked by somebody", disk{word128: 7, password: theirs}, "", "the disk is locked with a password that is not the one of an interrupted erase: aborted command (sense 0x0b, 0x00/0x00)", "f2", 7},
-		{"somebody's password", disk{word128: 3, password: theirs}, "", "the disk has a password that is not the one of an interrupted erase: aborted command (sense 0x0b, 0x00/0x00)", "f6", 3},
-		{"too many tries", disk{word128: 23, password: ours}, "", "the disk has a password and counts too many wrong ones: power cycle the machine", "", 23},
-		{"no password taken", disk{word128: 1, fails: map[byte]bool{0xf1: true}}, "", "setting the password: aborted command (sense 0x0b, 0x00/0x00)", "f1", 1},
-		{"erase fails, unlocked again", disk{word128: 1, fails: map[byte]bool{0xf4: true}}, "", "security erase (normal): aborted command (sense 0x0b, 0x00/0x00)", "f1 f3 f4 f6", 1},
-		{"prepare fails, unlocked again", disk{word128: 33, fails: map[byte]bool{0xf3: true}}, "", "security erase (enhanced): preparing: aborted command (sense 0x0b, 0x00/0x00)", "f1 f3 f6", 33},
-		{"neither", disk{word128: 1, fails: map[byte]bool{0xf4: true, 0xf6: true}}, "", "security erase (normal): aborted command (sense 0x0b, 0x00/0x00); and then it could not be unlocked: the disk has a password that is not the one of an interrupted erase: aborted command (sense 0x0b, 0x00/0x00)", "f1 f3 f4 f6", 3},
-		{"lies", disk{word128: 1, keepsPassword: true}, "", "security erase (normal): the disk says it is done but kept its password, so it was not erased", "f1 f3 f4 f6", 1},
+		{"frozen with a password", disk{word128: 11, password: ours}, "",
+			"the disk has a password and its security is frozen: firmware freezes " +
+				"disks at boot; switch that off in its set-up, or power cycle the disk", "", 11},
+		{"locked by somebody", disk{word128: 7, password: theirs}, "",
+			"the disk is locked with a password that is not the one of an interrupted erase: aborted command (sense 0x0b, 0x00/0x00)", "f2", 7},
+		{"somebody's password", disk{word128: 3, password: theirs},
+			"", "the disk has a password that is not the one of an interrupted erase: aborted command (sense 0x0b, 0x00/0x00)", "f6", 3},
+		{"too many tries", disk{word128: 23, password: ours}, "",
+			"the disk has a password and counts too many wrong ones: power cycle the machine", "", 23},
+		{"no password taken", disk{word128: 1, fails: map[byte]bool{0xf1: true}}, "",
+			"setting the password: aborted command (sense 0x0b, 0x00/0x00)", "f1", 1},
+		{"erase fails, unlocked again", disk{word128: 1, fails: map[byte]bool{0xf4: true}}, "",
+			"security erase (normal): aborted command (sense 0x0b, 0x00/0x00)", "f1 f3 f4 f6", 1},
+		{"prepare fails, unlocked again", disk{word128: 33, fails: map[byte]bool{0xf3: true}}, "",
+			"security erase (enhanced): preparing: aborted command (sense 0x0b, 0x00/0x00)", "f1 f3 f6", 33},
+		{"neither", disk{word128: 1, fails: map[byte]bool{0xf4: true, 0xf6: true}}, "", "security erase (normal): aborted command (sense 0x0b, " +
+			"0x00/0x00); and then it could not be unlocked: the disk has a password that is not the one of an interrupted erase: aborted command " +
+			"(sense 0x0b, 0x00/0x00)", "f1 f3 f4 f6", 3},
+		{"lies", disk{word128: 1, keepsPassword: true}, "",
+			"security erase (normal): the disk says it is done but kept its password, so it was not erased", "f1 f3 f4 f6", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			how, err := Erase(t.Context(), &tt.d, func(int64, int64) {})

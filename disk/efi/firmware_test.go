@@ -126,7 +126,8 @@ func TestOddFirmware(t *testing.T) {
 	}{
 		{"an order shorter than its attributes", func(t *testing.T, v Variables) { overwrite(t, v, "BootOrder", []byte{7, 0}) },
 			"reading the firmware variable BootOrder: it has 2 bytes, fewer than its attributes"},
-		{"an order that cannot be written", func(t *testing.T, v Variables) { folder(t, v, "BootOrder") }, "reading the firmware variable BootOrder"},
+		{"an order that cannot be written", func(t *testing.T, v Variables) { folder(t, v, "BootOrder") },
+			"reading the firmware variable BootOrder"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := firmware(t, nil)

@@ -138,7 +138,8 @@ func count(a Admin, list uint32) (n int, err error) {
 func (id Identity) alone() string {
 	switch {
 	case id.Detached > 0:
-		return fmt.Sprintf("it would erase all %d namespaces of the subsystem, of which %d are attached to nothing here", id.Namespaces, id.Detached)
+		return fmt.Sprintf("it would erase all %d namespaces of the subsystem, of which %d are attached to nothing here", id.Namespaces,
+			id.Detached)
 	case id.Namespaces != 1:
 		return fmt.Sprintf("it would erase all %d namespaces of the controller", id.Namespaces)
 	case id.CMIC&2 != 0:
@@ -245,7 +246,8 @@ func await(ctx context.Context, a Admin, stall time.Duration, progress Progress)
 	page := make([]byte, 512)
 	moved, last := time.Now(), int64(-1)
 	for {
-		if err := a.Do(Command{Opcode: getLogPage, NSID: allNamespaces, CDW10: 0x81 | uint32(len(page)/4-1)<<16, Data: page, Timeout: quick}); err != nil {
+		if err := a.Do(Command{Opcode: getLogPage, NSID: allNamespaces, CDW10: 0x81 | uint32(len(page)/4-1)<<16, Data: page,
+			Timeout: quick}); err != nil {
 			return 0, fmt.Errorf("reading the sanitize log: %w", err)
 		}
 		status = page[2] & 7
@@ -290,7 +292,8 @@ func Format(ctx context.Context, a Admin, id Identity, progress Progress) (how s
 	}
 	// CDW10 (figure 326; the format's upper bits: 2.0, figure 105 of the NVM command set): LBA format 3:0 and
 	// 13:12, metadata 4, protection 7:5 and its place 8, all as they are.
-	cdw10 := uint32(id.LBAFormat&0x0f) | uint32(id.LBAFormat>>4&3)<<12 | uint32(id.FLBAS>>4&1)<<4 | uint32(id.DPS&7)<<5 | uint32(id.DPS>>3&1)<<8 | setting<<9
+	cdw10 := uint32(id.LBAFormat&0x0f) | uint32(id.LBAFormat>>4&3)<<12 | uint32(id.FLBAS>>4&1)<<4 | uint32(id.DPS&7)<<5 | uint32(
+		id.DPS>>3&1)<<8 | setting<<9
 	done := make(chan error, 1)
 	go func() {
 		done <- a.Do(Command{Opcode: formatNVM, NSID: id.NSID, CDW10: cdw10, Timeout: formatTime})

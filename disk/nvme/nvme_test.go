@@ -85,18 +85,29 @@ func TestSanitize(t *testing.T) {
 		told string
 	}{
 		{"crypto", controller{sanicap: 7, namespaces: 1, log: [][2]uint16{never, running, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
-		{"block", controller{sanicap: 2, namespaces: 1, log: [][2]uint16{never, running, {0xffff, 4}}}, "block erase", "", "0x84 nsid 0 cdw10 0xa"},
-		{"only overwrite", controller{sanicap: 4, namespaces: 1}, "", "not supported: the controller knows neither crypto nor block erase (SANICAP 0x4)", ""},
+		{"block", controller{sanicap: 2, namespaces: 1, log: [][2]uint16{never, running, {0xffff, 4}}}, "block erase", "",
+			"0x84 nsid 0 cdw10 0xa"},
+		{"only overwrite", controller{sanicap: 4, namespaces: 1}, "",
+			"not supported: the controller knows neither crypto nor block erase (SANICAP 0x4)", ""},
 		{"two namespaces", controller{sanicap: 3, namespaces: 2}, "", "not supported: it would erase all 2 namespaces of the controller", ""},
-		{"one that is attached to nothing", controller{sanicap: 3, oacs: 8, namespaces: 1, detached: 2}, "", "not supported: it would erase all 3 namespaces of the subsystem, of which 2 are attached to nothing here", ""},
-		{"manages namespaces and has one", controller{sanicap: 1, oacs: 8, namespaces: 1, log: [][2]uint16{never, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
-		{"more controllers", controller{sanicap: 3, namespaces: 1, cmic: 2}, "", "not supported: the subsystem has other controllers, whose namespaces it would erase too", ""},
-		{"an earlier one goes on", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{running, done, running, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0xc"},
-		{"an earlier one failed", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{failed, done}}, "crypto erase", "", "0x84 nsid 0 cdw10 0x1, 0x84 nsid 0 cdw10 0xc"},
-		{"fails", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running, failed}}, "", "sanitizing (crypto erase): the disk ended it with status 3 of its sanitize log", "0x84 nsid 0 cdw10 0xc, 0x84 nsid 0 cdw10 0x1"},
-		{"stands still", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running}}, "", "sanitizing (crypto erase): it has stood at 1000 of 65536 for 1m0s", "0x84 nsid 0 cdw10 0xc"},
-		{"refused", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never}, refuse: map[byte]error{0x84: Status(0x401d)}}, "", "starting to sanitize (crypto erase): NVMe status 0x1d: sanitize in progress", ""},
-		{"no log", controller{sanicap: 1, namespaces: 1, refuse: map[byte]error{0x02: Status(2)}}, "", "looking for an earlier sanitize: reading the sanitize log: NVMe status 0x2: invalid field in command", ""},
+		{"one that is attached to nothing", controller{sanicap: 3, oacs: 8, namespaces: 1, detached: 2}, "",
+			"not supported: it would erase all 3 namespaces of the subsystem, of which 2 are attached to nothing here", ""},
+		{"manages namespaces and has one", controller{sanicap: 1, oacs: 8, namespaces: 1, log: [][2]uint16{never, done}}, "crypto erase",
+			"", "0x84 nsid 0 cdw10 0xc"},
+		{"more controllers", controller{sanicap: 3, namespaces: 1, cmic: 2}, "",
+			"not supported: the subsystem has other controllers, whose namespaces it would erase too", ""},
+		{"an earlier one goes on", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{running, done, running, done}}, "crypto erase",
+			"", "0x84 nsid 0 cdw10 0xc"},
+		{"an earlier one failed", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{failed, done}}, "crypto erase", "",
+			"0x84 nsid 0 cdw10 0x1, 0x84 nsid 0 cdw10 0xc"},
+		{"fails", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running, failed}}, "",
+			"sanitizing (crypto erase): the disk ended it with status 3 of its sanitize log", "0x84 nsid 0 cdw10 0xc, 0x84 nsid 0 cdw10 0x1"},
+		{"stands still", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never, running}},
+			"", "sanitizing (crypto erase): it has stood at 1000 of 65536 for 1m0s", "0x84 nsid 0 cdw10 0xc"},
+		{"refused", controller{sanicap: 1, namespaces: 1, log: [][2]uint16{never}, refuse: map[byte]error{0x84: Status(0x401d)}}, "",
+			"starting to sanitize (crypto erase): NVMe status 0x1d: sanitize in progress", ""},
+		{"no log", controller{sanicap: 1, namespaces: 1, refuse: map[byte]error{0x02: Status(2)}}, "",
+			"looking for an earlier sanitize: reading the sanitize log: NVMe status 0x2: invalid field in command", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -139,7 +150,8 @@ func TestRecover(t *testing.T) {
 		{"goes on and ends", controller{sanicap: 1, log: [][2]uint16{{10, 2}, {20, 2}, {0xffff, 1}}}, "", ""},
 		{"goes on and fails", controller{sanicap: 1, log: [][2]uint16{{10, 2}, {0, 3}}}, "", "0x84 nsid 0 cdw10 0x1"},
 		{"failed", controller{sanicap: 2, log: [][2]uint16{{0, 3}}}, "", "0x84 nsid 0 cdw10 0x1"},
-		{"stands still", controller{sanicap: 2, log: [][2]uint16{{10, 2}}}, "looking for an earlier sanitize: it has stood at 10 of 65536 for 1m0s", ""},
+		{"stands still", controller{sanicap: 2, log: [][2]uint16{{10, 2}}},
+			"looking for an earlier sanitize: it has stood at 10 of 65536 for 1m0s", ""},
 		{"stays failed", controller{sanicap: 2, log: [][2]uint16{{0, 3}}, refuse: map[byte]error{0x84: Status(0x1c)}},
 			"leaving the failure mode of an earlier sanitize: NVMe status 0x1c: sanitize failed", ""},
 		{"says nothing", controller{refuse: map[byte]error{0x06: Status(6)}}, "identifying the controller: NVMe status 0x6: internal error", ""},
@@ -171,17 +183,24 @@ func TestFormat(t *testing.T) {
 	}{
 		{"user data", controller{oacs: 2, namespaces: 1}, "user data erase", "", "0x80 nsid 1 cdw10 0x200", 1},
 		{"crypto", controller{oacs: 2, fna: 4, namespaces: 1}, "crypto erase", "", "0x80 nsid 1 cdw10 0x400", 1},
-		{"keeps format and protection", controller{oacs: 2, namespaces: 1, flbas: 0x13, dps: 0x0a}, "user data erase", "", "0x80 nsid 1 cdw10 0x353", 1},
+		{"keeps format and protection", controller{oacs: 2, namespaces: 1, flbas: 0x13, dps: 0x0a}, "user data erase", "",
+			"0x80 nsid 1 cdw10 0x353", 1},
 		{"one of two", controller{oacs: 2, namespaces: 2}, "user data erase", "", "0x80 nsid 2 cdw10 0x200", 2},
-		{"one of two, but all go", controller{oacs: 2, fna: 2, namespaces: 2}, "", "not supported: it would erase all 2 namespaces of the controller", "", 2},
-		{"one of two, and a detached one would go", controller{oacs: 2 | 8, fna: 1, namespaces: 1, detached: 1}, "", "not supported: it would erase all 2 namespaces of the subsystem, of which 1 are attached to nothing here", "", 1},
+		{"one of two, but all go", controller{oacs: 2, fna: 2, namespaces: 2}, "",
+			"not supported: it would erase all 2 namespaces of the controller", "", 2},
+		{"one of two, and a detached one would go", controller{oacs: 2 | 8, fna: 1, namespaces: 1, detached: 1},
+			"", "not supported: it would erase all 2 namespaces of the subsystem, of which 1 are attached to nothing here", "", 1},
 		{"beside a detached one", controller{oacs: 2 | 8, namespaces: 1, detached: 1}, "user data erase", "", "0x80 nsid 1 cdw10 0x200", 1},
-		{"the 38th of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x45}, "user data erase", "", "0x80 nsid 1 cdw10 0x2205", 1},
-		{"the last of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x7f}, "user data erase", "", "0x80 nsid 1 cdw10 0x321f", 1},
-		{"bits that mean nothing", controller{oacs: 2, namespaces: 1, nlbaf: 15, flbas: 0x65}, "user data erase", "", "0x80 nsid 1 cdw10 0x205", 1},
+		{"the 38th of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x45}, "user data erase", "", "0x80 nsid 1 cdw10 0x2205",
+			1},
+		{"the last of 64 formats", controller{oacs: 2, namespaces: 1, nlbaf: 63, flbas: 0x7f}, "user data erase", "", "0x80 nsid 1 cdw10 0x321f",
+			1},
+		{"bits that mean nothing", controller{oacs: 2, namespaces: 1, nlbaf: 15, flbas: 0x65}, "user data erase", "", "0x80 nsid 1 cdw10 0x205",
+			1},
 		{"shared", controller{oacs: 2, cmic: 2, nmic: 1, namespaces: 1}, "", "not supported: other controllers share the namespace", "", 1},
 		{"no format", controller{namespaces: 1}, "", "not supported: the controller has no Format NVM (OACS 0x0)", "", 1},
-		{"refused", controller{oacs: 2, namespaces: 1, refuse: map[byte]error{0x80: Status(0x10a)}}, "", "formatting (user data erase): NVMe status 0x10a: invalid format", "", 1},
+		{"refused", controller{oacs: 2, namespaces: 1, refuse: map[byte]error{0x80: Status(0x10a)}}, "",
+			"formatting (user data erase): NVMe status 0x10a: invalid format", "", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id, err := Identify(&tt.c, tt.namespace)
@@ -203,7 +222,8 @@ func TestIdentifyFails(t *testing.T) {
 		t.Error(err)
 	}
 	c = &controller{namespaces: 3, stuck: true}
-	if _, err := Identify(c, 1); err == nil || err.Error() != "listing the controller's namespaces: namespace 1 follows 1 in a list that must rise" {
+	if _, err := Identify(c, 1); err == nil ||
+		err.Error() != "listing the controller's namespaces: namespace 1 follows 1 in a list that must rise" {
 		t.Error(err)
 	}
 	c = &controller{namespaces: 3000, oacs: 8, detached: 1500}

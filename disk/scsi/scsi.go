@@ -53,7 +53,8 @@ const checkCondition = 2
 // keys are the sense keys (SPC-5, table 48).
 var keys = [16]string{
 	"no sense", "recovered error", "not ready", "medium error", "hardware error", "illegal request", "unit attention",
-	"data protect", "blank check", "vendor specific", "copy aborted", "aborted command", "reserved", "volume overflow", "miscompare", "completed",
+	"data protect", "blank check", "vendor specific", "copy aborted", "aborted command", "reserved", "volume overflow", "miscompare",
+	"completed",
 }
 
 // ParseSense reads sense data of fixed (70h, 71h) and descriptor (72h, 73h) format; nil when it is neither.

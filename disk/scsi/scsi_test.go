@@ -59,18 +59,30 @@ func TestSanitize(t *testing.T) {
 		d              disk
 		how, err, told string
 	}{
-		{"crypto", disk{knows: map[byte]byte{3: 3, 2: 3}, senses: [][]byte{good, busy, good}}, "crypto erase", "", "48 a3 00 00 00 00 00 00 00 00"},
-		{"block", disk{knows: map[byte]byte{3: 1, 2: 3}, senses: [][]byte{good, busy, busy, good}}, "block erase", "", "48 a2 00 00 00 00 00 00 00 00"},
+		{"crypto", disk{knows: map[byte]byte{3: 3, 2: 3}, senses: [][]byte{good, busy, good}}, "crypto erase", "",
+			"48 a3 00 00 00 00 00 00 00 00"},
+		{"block", disk{knows: map[byte]byte{3: 1, 2: 3}, senses: [][]byte{good, busy, busy, good}}, "block erase", "",
+			"48 a2 00 00 00 00 00 00 00 00"},
 		{"neither", disk{knows: map[byte]byte{}}, "", "not supported: the disk has no such SANITIZE (support 0)", ""},
 		{"cannot tell", disk{deaf: true}, "", "not supported: the disk does not tell its commands: illegal request (sense 0x05, 0x20/0x00)", ""},
-		{"an earlier one failed", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{failed, good}}, "block erase", "", "48 1f 00 00 00 00 00 00 00 00, 48 a2 00 00 00 00 00 00 00 00"},
-		{"an earlier one goes on", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{attention, busy, good}}, "block erase", "", "48 a2 00 00 00 00 00 00 00 00"},
-		{"a unit attention is not the end", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, attention, busy, attention, attention, busy, failed}}, "", "sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
-		{"attentions without end", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, attention}}, "", "sanitizing (crypto erase): asking how far it is: the disk tells again and again: unit attention (sense 0x06, 0x29/0x00)", "48 a3 00 00 00 00 00 00 00 00"},
-		{"what an earlier command left", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, fixed(5, 0x24, 0)}}, "crypto erase", "", "48 a3 00 00 00 00 00 00 00 00"},
-		{"fails", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy, failed}}, "", "sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
-		{"stands still", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy}}, "", "sanitizing (crypto erase): it has stood at 32768 of 65536 for 1m0s", "48 a3 00 00 00 00 00 00 00 00"},
-		{"refused", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good}, refuses: true}, "", "starting to sanitize (crypto erase): data protect (sense 0x07, 0x27/0x00)", "48 a3 00 00 00 00 00 00 00 00"},
+		{"an earlier one failed", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{failed, good}}, "block erase", "",
+			"48 1f 00 00 00 00 00 00 00 00, 48 a2 00 00 00 00 00 00 00 00"},
+		{"an earlier one goes on", disk{knows: map[byte]byte{2: 3}, senses: [][]byte{attention, busy, good}}, "block erase", "",
+			"48 a2 00 00 00 00 00 00 00 00"},
+		{"a unit attention is not the end", disk{knows: map[byte]byte{3: 3},
+			senses: [][]byte{good, attention, busy, attention, attention, busy, failed}}, "",
+			"sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
+		{"attentions without end", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, attention}}, "",
+			"sanitizing (crypto erase): asking how far it is: the disk tells again and again: unit attention (sense 0x06, 0x29/0x00)",
+			"48 a3 00 00 00 00 00 00 00 00"},
+		{"what an earlier command left", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, fixed(5, 0x24, 0)}}, "crypto erase", "",
+			"48 a3 00 00 00 00 00 00 00 00"},
+		{"fails", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy, failed}}, "",
+			"sanitizing (crypto erase): medium error (sense 0x03, 0x31/0x03)", "48 a3 00 00 00 00 00 00 00 00"},
+		{"stands still", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good, busy}}, "",
+			"sanitizing (crypto erase): it has stood at 32768 of 65536 for 1m0s", "48 a3 00 00 00 00 00 00 00 00"},
+		{"refused", disk{knows: map[byte]byte{3: 3}, senses: [][]byte{good}, refuses: true},
+			"", "starting to sanitize (crypto erase): data protect (sense 0x07, 0x27/0x00)", "48 a3 00 00 00 00 00 00 00 00"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -111,8 +123,10 @@ func TestRecover(t *testing.T) {
 		{"under way", disk{senses: [][]byte{attention, busy, busy, good}}, "", ""},
 		{"stands still", disk{senses: [][]byte{busy}}, "looking for an earlier sanitize: it has stood at 32768 of 65536 for 1m0s", ""},
 		{"failed", disk{senses: [][]byte{busy, failed, good}}, "", "48 1f 00 00 00 00 00 00 00 00"},
-		{"failed for good", disk{senses: [][]byte{failed}}, "after leaving the failure of an earlier sanitize: medium error (sense 0x03, 0x31/0x03)", "48 1f 00 00 00 00 00 00 00 00"},
-		{"failed and cannot be left", disk{senses: [][]byte{failed}, refuses: true}, "leaving the failure of an earlier sanitize: data protect (sense 0x07, 0x27/0x00)", "48 1f 00 00 00 00 00 00 00 00"},
+		{"failed for good", disk{senses: [][]byte{failed}},
+			"after leaving the failure of an earlier sanitize: medium error (sense 0x03, 0x31/0x03)", "48 1f 00 00 00 00 00 00 00 00"},
+		{"failed and cannot be left", disk{senses: [][]byte{failed}, refuses: true},
+			"leaving the failure of an earlier sanitize: data protect (sense 0x07, 0x27/0x00)", "48 1f 00 00 00 00 00 00 00 00"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -112,7 +112,8 @@ func fieldAt(args map[string]any, find func(name string) any, allowed []string) 
 		return nil, nil, err
 	}
 	if field = find(parts[0]); field == nil {
-		return nil, nil, faultf("its path begins with a field that rules may not change", "%s; allowed are %s", parts[0], strings.Join(allowed, ", "))
+		return nil, nil, faultf("its path begins with a field that rules may not change", "%s; allowed are %s", parts[0],
+			strings.Join(allowed, ", "))
 	}
 	if _, ok := field.(*node.Document); !ok && len(parts) > 1 {
 		return nil, nil, faultf("its path leads into a field that is no object", "%s", parts[0])
@@ -149,7 +150,8 @@ func set(field any, rest []string, v any) error {
 
 func extend(field any, rest []string, args map[string]any) error {
 	if len(rest) == 0 {
-		return faultf("only a list can be extended", "no field of a node or a port is one; name a key in a field, such as extra/racks, or use add-trait")
+		return faultf("only a list can be extended",
+			"no field of a node or a port is one; name a key in a field, such as extra/racks, or use add-trait")
 	}
 	if err := noMask(rest, args["value"]); err != nil {
 		return err
@@ -254,7 +256,8 @@ func addTrait(_ context.Context, w *work, args map[string]any) error {
 		return err
 	}
 	if !traitForm.MatchString(name) {
-		return faultf("its name is not one of a trait", "%q; a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _", name)
+		return faultf("its name is not one of a trait",
+			"%q; a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _", name)
 	}
 	if !slices.Contains(w.Node.Traits, name) {
 		w.Node.Traits = append(slices.Clone(w.Node.Traits), name)

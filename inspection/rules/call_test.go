@@ -22,9 +22,12 @@ func TestWhatAnAPICallAsksFor(t *testing.T) {
 		want Call
 		err  string
 	}{
-		{`["http://cmdb/{node.name}"]`, Call{URL: "http://cmdb/blade-7", Timeout: 5 * time.Second, Retries: 3, Backoff: 300 * time.Millisecond}, ""},
-		{`{"url":"https://cmdb/","headers":{"X-Auth":"t"},"proxies":{"https":"http://proxy:3128"},"timeout":"2.5","retries":0,"backoff_factor":1}`,
-			Call{URL: "https://cmdb/", Headers: map[string]string{"X-Auth": "t"}, Proxies: map[string]string{"https": "http://proxy:3128"}, Timeout: 2500 * time.Millisecond, Backoff: time.Second}, ""},
+		{`["http://cmdb/{node.name}"]`, Call{URL: "http://cmdb/blade-7", Timeout: 5 * time.Second, Retries: 3, Backoff: 300 * time.Millisecond},
+			""},
+		{`{"url":"https://cmdb/","headers":{"X-Auth":"t"},"proxies":{"https":"http://proxy:3128"},"timeout":"2.5","retries":0,` +
+			`"backoff_factor":1}`,
+			Call{URL: "https://cmdb/", Headers: map[string]string{"X-Auth": "t"}, Proxies: map[string]string{"https": "http://proxy:3128"},
+				Timeout: 2500 * time.Millisecond, Backoff: time.Second}, ""},
 		{`["file:///etc/shadow"]`, Call{}, "its URL is not one: only http and https URLs are called"},
 		{`["//cmdb/"]`, Call{}, "its URL is not one: only http and https URLs are called"},
 		{`["http://cmdb/",["x"]]`, Call{}, "an argument is not an object: headers is a list"},
@@ -58,7 +61,8 @@ func TestWhatAnAPICallAsksFor(t *testing.T) {
 	}
 	m := machine(t)
 	m.Get = func(context.Context, Call) error { return errors.New("cmdb answers 404 Not Found") }
-	if _, err := apply(t, m, rule(t, `[]`, `[{"op":"api-call","args":["http://cmdb/"]}]`)); err == nil || !strings.HasSuffix(err.Error(), "(api-call): its call failed: cmdb answers 404 Not Found.") {
+	if _, err := apply(t, m, rule(t, `[]`, `[{"op":"api-call","args":["http://cmdb/"]}]`)); err == nil ||
+		!strings.HasSuffix(err.Error(), "(api-call): its call failed: cmdb answers 404 Not Found.") {
 		t.Error(err)
 	}
 }

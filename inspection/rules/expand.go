@@ -34,7 +34,8 @@ func (s scope) with(item any) scope {
 func attributesOf(n *node.Node) map[string]any {
 	out := map[string]any{
 		"provision_state": string(n.State), "power_state": string(n.Power), "maintenance": n.Maintenance,
-		"boot_mode": orNil(n.BootMode), "uuid": n.UUID, "driver_info": node.MaskedDocument(n.DriverInfo), "instance_info": node.MaskedDocument(n.InstanceInfo),
+		"boot_mode": orNil(n.BootMode), "uuid": n.UUID, "driver_info": node.MaskedDocument(n.DriverInfo),
+		"instance_info": node.MaskedDocument(n.InstanceInfo),
 	}
 	traits := []any{}
 	for _, t := range n.Traits {

@@ -79,7 +79,8 @@ func TestPythonTexts(t *testing.T) {
 
 // FuzzExpand: no text makes it panic, none shows a secret, and a text without braces is what it was.
 func FuzzExpand(f *testing.F) {
-	for _, text := range []string{"{node.driver}", "{inventory[cpu][count]:x}", "{{{node.name}}}", "}{", "{node.driver_info}{inventory}", "{plugin_data[macs][0]}", "{item[[]}", "{inventory[a]b}"} {
+	for _, text := range []string{"{node.driver}", "{inventory[cpu][count]:x}", "{{{node.name}}}", "}{", "{node.driver_info}{inventory}",
+		"{plugin_data[macs][0]}", "{item[[]}", "{inventory[a]b}"} {
 		f.Add(text)
 	}
 	s := machine(f).copy().scope()

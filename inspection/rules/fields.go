@@ -252,7 +252,8 @@ var (
 // its name is free, the caller sees to.
 func sound(n *node.Node) error {
 	if n.Name != "" && (!nameForm.MatchString(n.Name) || uuidForm.MatchString(n.Name)) {
-		return fmt.Errorf("%q is no name of a node: allowed are letters, digits and - . _ ~, 255 at most, and nothing that looks like a UUID", n.Name)
+		return fmt.Errorf("%q is no name of a node: allowed are letters, digits and - . _ ~, 255 at most, and nothing that looks like a UUID",
+			n.Name)
 	}
 	if n.Driver == "" {
 		return errors.New("it has no driver")

@@ -73,7 +73,8 @@ func TestFieldsRefuseOtherKinds(t *testing.T) {
 		m := machine(t)
 		before := m.Node.Clone()
 		var wrong any = []any{"x"}
-		if err := one(t, m, "set-attribute", name, wrong); err == nil || !strings.Contains(err.Error(), "the field takes ") || !strings.Contains(err.Error(), "not a list") {
+		if err := one(t, m, "set-attribute", name, wrong); err == nil || !strings.Contains(err.Error(), "the field takes ") ||
+			!strings.Contains(err.Error(), "not a list") {
 			t.Errorf("%s took a list: %v", name, err)
 		}
 		if diff := cmp.Diff(before, m.Node, cmpopts.EquateEmpty()); diff != "" {
@@ -85,8 +86,10 @@ func TestFieldsRefuseOtherKinds(t *testing.T) {
 // What a node is and where it stands is no rule's business.
 func TestFieldsThatAreNotForRules(t *testing.T) {
 	for _, name := range []string{
-		"uuid", "id", "provision_state", "target_provision_state", "power_state", "reservation", "maintenance", "fault", "last_error", "instance_uuid",
-		"allocation_uuid", "driver_internal_info", "traits", "protected", "created_at", "boot_mode", "secure_boot", "raid_config", "links", "", "Driver", "vendor interface",
+		"uuid", "id", "provision_state", "target_provision_state", "power_state", "reservation", "maintenance", "fault", "last_error",
+		"instance_uuid",
+		"allocation_uuid", "driver_internal_info", "traits", "protected", "created_at", "boot_mode", "secure_boot", "raid_config", "links", "",
+		"Driver", "vendor interface",
 	} {
 		for _, op := range []string{"set-attribute", "extend-attribute", "del-attribute"} {
 			args := []any{name, "x"}
@@ -164,7 +167,8 @@ func TestTheCallersDocumentsStay(t *testing.T) {
 	properties, deep, plugin, link := m.Node.Properties, m.Node.Extra["deep"].(map[string]any), m.PluginData, m.Ports[0].LocalLinkConnection
 	for _, args := range [][]any{
 		{"set-attribute", "properties/new", "x"}, {"set-attribute", "extra/deep/n", "x"}, {"extend-attribute", "extra/racks", "x"},
-		{"set-plugin-data", "root_disk/size", "x"}, {"set-port-attribute", portMAC, "local_link_connection/port_id", "x"}, {"set-capability", "a", "b"},
+		{"set-plugin-data", "root_disk/size", "x"}, {"set-port-attribute", portMAC, "local_link_connection/port_id", "x"},
+		{"set-capability", "a", "b"},
 	} {
 		if err := one(t, m, args[0].(string), args[1:]...); err != nil {
 			t.Fatal(err)
@@ -182,8 +186,10 @@ func TestTheCallersDocumentsStay(t *testing.T) {
 func TestAnEmptyMachine(t *testing.T) {
 	m := &Machine{Node: &node.Node{UUID: testUUID, Driver: "ipmi"}}
 	for _, args := range [][]any{
-		{"set-attribute", "properties/a/b", 1.0}, {"extend-attribute", "extra/list", "x"}, {"set-plugin-data", "a.b", "c"}, {"set-capability", "k", "v"},
-		{"unset-capability", "none"}, {"unset-plugin-data", "none.at.all"}, {"del-attribute", "driver_info/none"}, {"remove-trait", "CUSTOM_NONE"}, {"add-trait", "CUSTOM_A"},
+		{"set-attribute", "properties/a/b", 1.0}, {"extend-attribute", "extra/list", "x"}, {"set-plugin-data", "a.b", "c"},
+		{"set-capability", "k", "v"},
+		{"unset-capability", "none"}, {"unset-plugin-data", "none.at.all"}, {"del-attribute", "driver_info/none"},
+		{"remove-trait", "CUSTOM_NONE"}, {"add-trait", "CUSTOM_A"},
 		{"set-attribute", "deploy_interface", "direct"},
 	} {
 		if err := one(t, m, args[0].(string), args[1:]...); err != nil {
@@ -191,7 +197,8 @@ func TestAnEmptyMachine(t *testing.T) {
 		}
 	}
 	want := &node.Node{
-		UUID: testUUID, Driver: "ipmi", Traits: []string{"CUSTOM_A"}, Extra: node.Document{"list": []any{"x"}}, Interfaces: map[node.Interface]string{node.Deploy: "direct"},
+		UUID: testUUID, Driver: "ipmi", Traits: []string{"CUSTOM_A"}, Extra: node.Document{"list": []any{"x"}},
+		Interfaces: map[node.Interface]string{node.Deploy: "direct"},
 		Properties: node.Document{"a": map[string]any{"b": 1.0}, "capabilities": "k:v"},
 	}
 	if diff := cmp.Diff(want, m.Node, cmpopts.EquateEmpty()); diff != "" {

@@ -177,7 +177,8 @@ func checkCondition(c node.RuleOperation) error {
 	name, _ := operator(c.Op)
 	kind, known := conditions[name]
 	if !known {
-		return fmt.Errorf("there is no condition %q; there are %s, each also with ! before it", c.Op, strings.Join(slices.Sorted(maps.Keys(conditions)), ", "))
+		return fmt.Errorf("there is no condition %q; there are %s, each also with ! before it", c.Op,
+			strings.Join(slices.Sorted(maps.Keys(conditions)), ", "))
 	}
 	args, err := kind.named(c.Args)
 	if err != nil || looped(c) {

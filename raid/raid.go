@@ -47,7 +47,9 @@ func Properties() map[string]string {
 		"controller":     "\"software\": arrays of Linux's md driver, made by the agent. Required.",
 		"is_root_volume": "Whether the instance goes to this logical disk; at most one may be it. Default: the first.",
 		"volume_name":    "Name of the array: up to 24 letters, digits, \"-\", \"_\" and \".\", unique. Default: its number. Optional.",
-		"physical_disks": "One object of root device hints for each member disk, at least two, such as [{\"size\": \">= 100\"}, {\"size\": \">= 100\"}]; the same for all logical disks, which share their disks. Default: every disk of at least 4 GiB inside the machine. Optional.",
+		"physical_disks": "One object of root device hints for each member disk, at least two, such as " +
+			"[{\"size\": \">= 100\"}, {\"size\": \">= 100\"}]; the same for all logical disks, which share their disks. " +
+			"Default: every disk of at least 4 GiB inside the machine. Optional.",
 	}
 }
 
@@ -67,7 +69,8 @@ func Parse(doc map[string]any) (Config, error) {
 	for i, v := range list {
 		m, ok := v.(map[string]any)
 		if !ok {
-			return Config{}, fmt.Errorf("logical_disks[%d] must be an object, such as {\"size_gb\": 100, \"raid_level\": \"1\", \"controller\": \"software\"}", i)
+			return Config{},
+				fmt.Errorf("logical_disks[%d] must be an object, such as {\"size_gb\": 100, \"raid_level\": \"1\", \"controller\": \"software\"}", i)
 		}
 		d, err := parseDisk(m)
 		if err != nil {
@@ -82,7 +85,8 @@ func parseDisk(m map[string]any) (LogicalDisk, error) {
 	allowed := Properties()
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if allowed[key] == "" && key != "share_physical_disks" { // they always are shared
-			return LogicalDisk{}, fmt.Errorf("%s is not supported for software RAID; allowed are %s", key, strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
+			return LogicalDisk{}, fmt.Errorf("%s is not supported for software RAID; allowed are %s", key,
+				strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
 		}
 	}
 	var d LogicalDisk
@@ -96,7 +100,8 @@ func parseDisk(m map[string]any) (LogicalDisk, error) {
 
 func (d *LogicalDisk) readController(m map[string]any) error {
 	if c, ok := m["controller"].(string); !ok || c != Software {
-		return fmt.Errorf("controller is %s; only %q is supported: the agent builds arrays of Linux's md driver", shown(m, "controller"), Software)
+		return fmt.Errorf("controller is %s; only %q is supported: the agent builds arrays of Linux's md driver", shown(m, "controller"),
+			Software)
 	}
 	return nil
 }
@@ -161,7 +166,8 @@ func (d *LogicalDisk) readFlags(m map[string]any) error {
 	}
 	name, ok := v.(string)
 	if !ok || !volumeName.MatchString(name) || name == ESPName {
-		return fmt.Errorf("volume_name is %s; up to 24 letters, digits, \"-\", \"_\" and \".\" are allowed, not beginning with \"-\" or \".\", and not %q", shown(m, "volume_name"), ESPName)
+		return fmt.Errorf("volume_name is %s; up to 24 letters, digits, \"-\", \"_\" and \".\" are allowed, not beginning with \"-\" or \".\", "+
+			"and not %q", shown(m, "volume_name"), ESPName)
 	}
 	d.Volume = name
 	return nil
@@ -215,7 +221,8 @@ func (c Config) check() error {
 		}
 		names[name] = i
 		if !sameHints(d.Members, c.LogicalDisks[0].Members) {
-			return fmt.Errorf("logical_disks[%d]: its physical_disks are not those of logical_disks[0]; software RAID shares its disks: name the same in all, or none", i)
+			return fmt.Errorf("logical_disks[%d]: its physical_disks are not those of logical_disks[0]; software RAID shares its disks: name the "+
+				"same in all, or none", i)
 		}
 	}
 	switch {
@@ -273,7 +280,8 @@ func Built(doc map[string]any) (Config, error) {
 		m = maps.Clone(m)
 		uuid, ok := m["uuid"].(string)
 		if !ok || !isUUID(uuid) {
-			return Config{}, fmt.Errorf("raid_config's logical_disks[%d] has the uuid %s; the UUID of an array is wanted: run raid.delete_configuration and raid.create_configuration again", i, shown(m, "uuid"))
+			return Config{}, fmt.Errorf("raid_config's logical_disks[%d] has the uuid %s; the UUID of an array is wanted: run "+
+				"raid.delete_configuration and raid.create_configuration again", i, shown(m, "uuid"))
 		}
 		delete(m, "uuid")
 		delete(m, "members")

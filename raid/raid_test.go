@@ -32,10 +32,12 @@ func TestParse(t *testing.T) {
 	}{
 		{"a mirror", disks(mirror100), []LogicalDisk{{SizeGB: 100, Level: "1"}}},
 		{"the field's example of two", disks(mirror100, stripeMax), []LogicalDisk{{SizeGB: 100, Level: "1"}, {Level: "0"}}},
-		{"everything", disks(`{"size_gb":1,"raid_level":"1","controller":"software","is_root_volume":true,"volume_name":"os.root-1_a","share_physical_disks":true,"physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`),
+		{"everything", disks(`{"size_gb":1,"raid_level":"1","controller":"software","is_root_volume":true,"volume_name":"os.root-1_a",` +
+			`"share_physical_disks":true,"physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`),
 			[]LogicalDisk{{SizeGB: 1, Level: "1", Root: true, Volume: "os.root-1_a", Members: hints}}},
-		{"the same disks in both", disks(`{"size_gb":1,"raid_level":"1","controller":"software","physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`,
-			`{"size_gb":"MAX","raid_level":"0","controller":"software","physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`),
+		{"the same disks in both",
+			disks(`{"size_gb":1,"raid_level":"1","controller":"software","physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`,
+				`{"size_gb":"MAX","raid_level":"0","controller":"software","physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`),
 			[]LogicalDisk{{SizeGB: 1, Level: "1", Members: hints}, {Level: "0", Members: hints}}},
 	} {
 		c, err := Parse(decode(t, tt.doc))
@@ -50,35 +52,56 @@ func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, doc, want string }{
 		{"nothing", `{}`, "logical_disks must be a list of at least one logical disk"},
 		{"an empty list", `{"logical_disks":[]}`, "logical_disks must be a list of at least one logical disk"},
-		{"another key", `{"logical_disks":[` + mirror100 + `],"disks":1}`, `the key "disks" is unknown; a RAID configuration has the one key logical_disks`},
-		{"no object", `{"logical_disks":["sda"]}`, `logical_disks[0] must be an object, such as {"size_gb": 100, "raid_level": "1", "controller": "software"}`},
-		{"no controller", disks(mirror100, `{"size_gb":1,"raid_level":"1"}`), `logical_disks[1]: controller is missing; only "software" is supported: the agent builds arrays of Linux's md driver`},
-		{"a hardware controller", disks(`{"size_gb":1,"raid_level":"1","controller":"Smart Array P822"}`), `logical_disks[0]: controller is "Smart Array P822"; only "software" is supported: the agent builds arrays of Linux's md driver`},
-		{"a level nobody knows", with(`"size_gb":1,"raid_level":"7"`), `logical_disks[0]: raid_level is "7"; "0" and "1" are supported, as strings`},
-		{"a level of others", with(`"size_gb":1,"raid_level":"1+0"`), `logical_disks[0]: raid_level "1+0" is not supported for software RAID; "0" and "1" are`},
+		{"another key", `{"logical_disks":[` + mirror100 + `],"disks":1}`,
+			`the key "disks" is unknown; a RAID configuration has the one key logical_disks`},
+		{"no object", `{"logical_disks":["sda"]}`,
+			`logical_disks[0] must be an object, such as {"size_gb": 100, "raid_level": "1", "controller": "software"}`},
+		{"no controller", disks(mirror100, `{"size_gb":1,"raid_level":"1"}`),
+			`logical_disks[1]: controller is missing; only "software" is supported: the agent builds arrays of Linux's md driver`},
+		{"a hardware controller", disks(`{"size_gb":1,"raid_level":"1","controller":"Smart Array P822"}`),
+			`logical_disks[0]: controller is "Smart Array P822"; only "software" is supported: the agent builds arrays of Linux's md driver`},
+		{"a level nobody knows", with(`"size_gb":1,"raid_level":"7"`),
+			`logical_disks[0]: raid_level is "7"; "0" and "1" are supported, as strings`},
+		{"a level of others", with(`"size_gb":1,"raid_level":"1+0"`),
+			`logical_disks[0]: raid_level "1+0" is not supported for software RAID; "0" and "1" are`},
 		{"a level as a number", with(`"size_gb":1,"raid_level":1`), `logical_disks[0]: raid_level is 1; "0" and "1" are supported, as strings`},
 		{"no level", with(`"size_gb":1`), `logical_disks[0]: raid_level is missing; "0" and "1" are supported, as strings`},
 		{"no size", with(`"raid_level":"1"`), `logical_disks[0]: size_gb is missing; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"size zero", with(`"raid_level":"1","size_gb":0`), `logical_disks[0]: size_gb is 0; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"a negative size", with(`"raid_level":"1","size_gb":-5`), `logical_disks[0]: size_gb is -5; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"half a size", with(`"raid_level":"1","size_gb":1.5`), `logical_disks[0]: size_gb is 1.5; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"a huge size", with(`"raid_level":"1","size_gb":1e18`), `logical_disks[0]: size_gb is 1000000000000000000; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"another word", with(`"raid_level":"1","size_gb":"max"`), `logical_disks[0]: size_gb is "max"; a whole number of GiB of at least 1, or "MAX", is allowed`},
-		{"a hint of hardware RAID", with(`"raid_level":"1","size_gb":1,"disk_type":"ssd"`), `logical_disks[0]: disk_type is not supported for software RAID; allowed are controller, is_root_volume, physical_disks, raid_level, size_gb, volume_name`},
-		{"a root that is no boolean", with(`"raid_level":"1","size_gb":1,"is_root_volume":"yes"`), `logical_disks[0]: is_root_volume is "yes"; true and false are allowed`},
-		{"a name with a slash", with(`"raid_level":"1","size_gb":1,"volume_name":"a/b"`), `logical_disks[0]: volume_name is "a/b"; up to 24 letters, digits, "-", "_" and "." are allowed, not beginning with "-" or ".", and not "esp"`},
+		{"size zero", with(`"raid_level":"1","size_gb":0`),
+			`logical_disks[0]: size_gb is 0; a whole number of GiB of at least 1, or "MAX", is allowed`},
+		{"a negative size", with(`"raid_level":"1","size_gb":-5`),
+			`logical_disks[0]: size_gb is -5; a whole number of GiB of at least 1, or "MAX", is allowed`},
+		{"half a size", with(`"raid_level":"1","size_gb":1.5`),
+			`logical_disks[0]: size_gb is 1.5; a whole number of GiB of at least 1, or "MAX", is allowed`},
+		{"a huge size", with(`"raid_level":"1","size_gb":1e18`),
+			`logical_disks[0]: size_gb is 1000000000000000000; a whole number of GiB of at least 1, or "MAX", is allowed`},
+		{"another word", with(`"raid_level":"1","size_gb":"max"`),
+			`logical_disks[0]: size_gb is "max"; a whole number of GiB of at least 1, or "MAX", is allowed`},
+		{"a hint of hardware RAID", with(`"raid_level":"1","size_gb":1,"disk_type":"ssd"`), `logical_disks[0]: disk_type is not supported for ` +
+			`software RAID; allowed are controller, is_root_volume, physical_disks, raid_level, size_gb, volume_name`},
+		{"a root that is no boolean", with(`"raid_level":"1","size_gb":1,"is_root_volume":"yes"`),
+			`logical_disks[0]: is_root_volume is "yes"; true and false are allowed`},
+		{"a name with a slash", with(`"raid_level":"1","size_gb":1,"volume_name":"a/b"`), `logical_disks[0]: volume_name is "a/b"; up to 24 ` +
+			`letters, digits, "-", "_" and "." are allowed, not beginning with "-" or ".", and not "esp"`},
 		{"a name that is an option", with(`"raid_level":"1","size_gb":1,"volume_name":"-x"`), `volume_name is "-x"; up to 24`},
 		{"the mirror's own name", with(`"raid_level":"1","size_gb":1,"volume_name":"esp"`), `volume_name is "esp"; up to 24`},
 		{"a long name", with(`"raid_level":"1","size_gb":1,"volume_name":"` + strings.Repeat("a", 25) + `"`), `; up to 24`},
-		{"one disk", with(`"raid_level":"1","size_gb":1,"physical_disks":[{"serial":"a"}]`), `logical_disks[0]: physical_disks must be a list of at least two objects of root device hints, one for each member disk`},
-		{"disks by name", with(`"raid_level":"1","size_gb":1,"physical_disks":["sda","sdb"]`), `logical_disks[0]: physical_disks[0] must be an object of root device hints, such as {"serial": "…"}`},
-		{"a hint without conditions", with(`"raid_level":"1","size_gb":1,"physical_disks":[{"serial":"a"},{}]`), `physical_disks[1] must be an object of root device hints`},
+		{"one disk", with(`"raid_level":"1","size_gb":1,"physical_disks":[{"serial":"a"}]`),
+			`logical_disks[0]: physical_disks must be a list of at least two objects of root device hints, one for each member disk`},
+		{"disks by name", with(`"raid_level":"1","size_gb":1,"physical_disks":["sda","sdb"]`),
+			`logical_disks[0]: physical_disks[0] must be an object of root device hints, such as {"serial": "…"}`},
+		{"a hint without conditions", with(`"raid_level":"1","size_gb":1,"physical_disks":[{"serial":"a"},{}]`),
+			`physical_disks[1] must be an object of root device hints`},
 		{"two MAX", disks(stripeMax, stripeMax), `2 logical disks have the size_gb "MAX"; one may, as it takes all that the others leave`},
-		{"two roots", disks(`{"size_gb":1,"raid_level":"1","controller":"software","is_root_volume":true}`, `{"size_gb":1,"raid_level":"0","controller":"software","is_root_volume":true}`), "2 logical disks have is_root_volume; one may"},
-		{"one name twice", disks(`{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"a"}`, `{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"a"}`),
+		{"two roots", disks(`{"size_gb":1,"raid_level":"1","controller":"software","is_root_volume":true}`,
+			`{"size_gb":1,"raid_level":"0","controller":"software","is_root_volume":true}`), "2 logical disks have is_root_volume; one may"},
+		{"one name twice", disks(`{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"a"}`,
+			`{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"a"}`),
 			`logical_disks[0] and [1] both have the name "a": give each a volume_name of its own`},
-		{"a name that is another's number", disks(`{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"1"}`, mirror100), `logical_disks[0] and [1] both have the name "1"`},
-		{"other disks for each", disks(mirror100, `{"size_gb":1,"raid_level":"1","controller":"software","physical_disks":[{"serial":"a"},{"serial":"b"}]}`),
+		{"a name that is another's number", disks(`{"size_gb":1,"raid_level":"1","controller":"software","volume_name":"1"}`, mirror100),
+			`logical_disks[0] and [1] both have the name "1"`},
+		{"other disks for each",
+			disks(mirror100, `{"size_gb":1,"raid_level":"1","controller":"software","physical_disks":[{"serial":"a"},{"serial":"b"}]}`),
 			`logical_disks[1]: its physical_disks are not those of logical_disks[0]; software RAID shares its disks: name the same in all, or none`},
 		{"too many", disks(strings.Split(strings.Repeat(mirror100+";", 16)+mirror100, ";")...), "there are 17 logical disks; 16 may be"},
 	} {
@@ -117,7 +140,8 @@ func TestBuilt(t *testing.T) {
 		{disks(`{"controller":"RAID.Integrated.1-1","raid_level":"5","size_gb":3}`), "", false},
 		{disks(mirror100), "raid_config's logical_disks[0] has the uuid missing; the UUID of an array is wanted", true},
 		{disks(`{"controller":"software","uuid":"--help","raid_level":"1","size_gb":1}`), `has the uuid "--help"`, true},
-		{disks(`{"controller":"software","uuid":"` + NewUUID() + `","raid_level":"5","size_gb":1}`), `raid_config's logical_disks[0]: raid_level "5" is not supported`, true},
+		{disks(`{"controller":"software","uuid":"` + NewUUID() + `","raid_level":"5","size_gb":1}`),
+			`raid_config's logical_disks[0]: raid_level "5" is not supported`, true},
 	} {
 		doc := decode(t, tt.doc)
 		c, err := Built(doc)
@@ -145,21 +169,24 @@ func TestVolumes(t *testing.T) {
 			t.Errorf("root %v, others %v: %v, %v", tt.root, tt.others, got, err)
 		}
 	}
-	if _, err := Volumes(doc, false, false); err == nil || err.Error() != "create_root_volume and create_nonroot_volumes leave no logical disk to create" {
+	if _, err := Volumes(doc, false, false); err == nil ||
+		err.Error() != "create_root_volume and create_nonroot_volumes leave no logical disk to create" {
 		t.Error(err)
 	}
 	if _, err := Volumes(decode(t, `{}`), true, true); err == nil {
 		t.Error("a configuration of nothing was taken")
 	}
 	// Without a root volume the first is it.
-	if got, err := Volumes(decode(t, disks(mirror100, stripeMax)), false, true); err != nil || !reflect.DeepEqual(got, decode(t, disks(stripeMax))) {
+	if got, err := Volumes(decode(t, disks(mirror100, stripeMax)), false, true); err != nil ||
+		!reflect.DeepEqual(got, decode(t, disks(stripeMax))) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
 
 // Whatever a document says, nothing panics, and what is accepted can be laid out or is refused.
 func FuzzParse(f *testing.F) {
-	for _, doc := range []string{`{}`, disks(mirror100), disks(stripeMax, mirror100), disks(`{"physical_disks":[{},{}]}`), `{"logical_disks":[null]}`} {
+	for _, doc := range []string{`{}`, disks(mirror100), disks(stripeMax, mirror100), disks(`{"physical_disks":[{},{}]}`),
+		`{"logical_disks":[null]}`} {
 		f.Add(doc, int64(8<<30), 2)
 	}
 	f.Fuzz(func(t *testing.T, text string, size int64, members int) {
