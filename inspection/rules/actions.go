@@ -9,6 +9,10 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Actions have Ironic's names and arguments, so that rules written for Ironic run here. They change the working copy of a
+// machine; the machine itself changes only when every rule has succeeded. An action that cannot do what it says fails its
+// rule: a machine that is set up by half a rule is worse than one that is refused.
+
 // action is one kind of action.
 type action struct {
 	signature

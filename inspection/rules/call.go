@@ -14,6 +14,9 @@ import (
 	"github.com/billet-metal/billet/fetch"
 )
 
+// An "api-call" action has this service make an HTTP request for whoever writes rules. The fetch gate decides what may be
+// called, and the limits keep a slow server from holding the node's lease.
+
 // Call is an HTTP GET that an "api-call" action asks for. Its URL and headers may hold secrets.
 type Call struct {
 	URL     string

@@ -12,6 +12,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Conditions have Ironic's names and arguments. A number and a text that spells it are the same to them: what a reference
+// finds is put into a text, so "{inventory[cpu][count]}" is "4" where a rule compares it with 4.
+
 // condition is one kind of condition.
 type condition struct {
 	signature

@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// References in rules are written as Python's str.format has them, because Ironic's are. Two things are narrower on purpose:
+// what a machine reported is never read as a reference again, and secrets are shown masked.
+
 // scope is what references may name: node, inventory, plugin_data and, in a loop, item.
 type scope map[string]any
 
@@ -57,7 +60,7 @@ func orNil(s string) any {
 	return s
 }
 
-// lost is a reference that finds nothing.
+// lost is the error of a reference that finds nothing.
 type lost struct{ reference string }
 
 func (l *lost) Error() string {
@@ -130,7 +133,7 @@ func (s scope) find(reference string) (v any, known, found bool) {
 			rest = after
 			v, found = element(v, key)
 			found = found && closed && (root != "node" || !first)
-		default: // a conversion or a format: not spoken here
+		default: // a conversion or a format: neither is supported
 			found = false
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Rules may change what people may change of a node, and no more: neither its state nor what flows keep on it. The table of
+// fields is the boundary. What the API checks in a PATCH is checked here once more when all rules have run.
+
 // interfaceNames are the fields that pick a node's implementations.
 var interfaceNames = func() (names []string) {
 	for _, i := range node.Interfaces {

@@ -9,6 +9,10 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Conditions and actions are operations of one form: a name, arguments as an object or as a list by position, and perhaps
+// a loop. What an operation takes is declared in its signature, so that a misspelt argument is found when the rule is
+// written and not when a machine reports.
+
 // signature names the arguments of an operation, in the order in which a list gives them.
 type signature struct {
 	required, optional []string

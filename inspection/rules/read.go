@@ -13,6 +13,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A rule is checked as a whole when people write it, because it runs much later, on a machine that nobody is watching.
+
 // Fields are the fields of a rule that people write, but for its UUID.
 var Fields = []string{"actions", "conditions", "description", "phase", "priority", "sensitive"}
 
