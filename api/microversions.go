@@ -25,37 +25,30 @@ const (
 )
 
 // since is the one table of microversions: the first minor version that knows a thing. What it does not name no version
-// knows: such a path is a 404, and such a field is neither shown nor taken. The names of a row stand for the "*" of its key.
+// knows: such a path is a 404, and such a field is neither shown nor taken. The names of a row stand for the "*" of its key;
+// the rows for kinds of records are in kinds.go.
 // TestTheVersionTableAndTheCodeSayTheSame holds both together.
-var since = flat(map[string]map[version]string{
+var since = flat(sinceOfKinds, map[string]map[version]string{
 	"/*": {1: "{$} v1"},
 	"/v1/*": {
-		1: "nodes nodes/detail nodes/validate nodes/{ident} ports ports/detail ports/{ident} chassis chassis/detail chassis/{uuid} " +
-			"chassis/{uuid}/nodes chassis/{uuid}/nodes/detail drivers drivers/{name} drivers/{name}/properties " +
+		1: "nodes nodes/detail nodes/validate nodes/{ident} drivers drivers/{name} drivers/{name}/properties " +
 			"drivers/{name}/vendor_passthru/methods drivers/{name}/vendor_passthru/lookup continue_inspection",
 		12: "drivers/{name}/raid/logical_disk_properties",
 		22: "lookup heartbeat/{ident}",
-		23: "portgroups portgroups/detail portgroups/{ident}",
-		24: "portgroups/{ident}/ports portgroups/{ident}/ports/detail",
-		32: "volume volume/connectors volume/connectors/{uuid} volume/targets volume/targets/{uuid}",
+		32: "volume",
 		49: "conductors conductors/{name}",
-		52: "allocations allocations/{ident}",
-		55: "deploy_templates deploy_templates/{ident}",
 		82: "shards",
-		96: "inspection_rules inspection_rules/{uuid}",
 	},
 	"/v1/nodes/{ident}/*": {
 		1: "validate states states/power states/provision states/console management/boot_device management/boot_device/supported " +
 			"vendor_passthru/methods vendor_passthru/pass_deploy_info vendor_passthru/pass_bootloader_install_info " +
-			"vendor_passthru/heartbeat maintenance ports ports/detail",
+			"vendor_passthru/heartbeat maintenance",
 		12: "states/raid",
-		24: "portgroups portgroups/detail",
 		28: "vifs vifs/{vif}",
 		29: "management/inject_nmi",
-		32: "volume volume/connectors volume/targets",
+		32: "volume",
 		37: "traits traits/{trait}",
 		40: "bios bios/{setting}",
-		52: "allocation",
 		63: "management/indicators management/indicators/{indicator}",
 		76: "states/boot_mode states/secure_boot",
 		78: "history history/detail history/{event}",
@@ -84,27 +77,7 @@ var since = flat(map[string]map[version]string{
 		52: "allocation_uuid", 61: "retired retired_reason", 65: "lessee", 66: "network_data", 75: "boot_mode secure_boot", 82: "shard",
 		83: "parent_node", 86: "firmware_interface", 87: "service_step", 95: "disable_power_off", 104: "instance_name", 109: "health",
 	},
-	"port.*": {
-		1: "uuid address node_uuid extra created_at updated_at links", 18: "internal_info", 19: "local_link_connection pxe_enabled",
-		24: "portgroup_uuid",
-		34: "physical_network", 53: "is_smartnic", 88: "name", 97: "description", 100: "vendor", 101: "category",
-		111: "available_for_dynamic_portgroup",
-	},
-	"portgroup.*": {
-		23: "uuid address name node_uuid extra internal_info standalone_ports_supported created_at updated_at links", 24: "ports",
-		26:  "mode properties",
-		102: "physical_network", 103: "category", 111: "dynamic_portgroup",
-	},
-	"allocation.*": {
-		52: "uuid name node_uuid state last_error resource_class traits candidate_nodes extra created_at updated_at links", 58: "node",
-		60: "owner",
-	},
-	"chassis.*":          {1: "uuid description extra created_at updated_at links nodes"},
-	"volume_connector.*": {32: "uuid node_uuid type connector_id extra created_at updated_at links"},
-	"volume_target.*":    {32: "uuid node_uuid volume_type boot_index volume_id properties extra created_at updated_at links"},
-	"deploy_template.*":  {55: "uuid name steps extra created_at updated_at links", 112: "description"},
-	"inspection_rule.*":  {96: "uuid description priority phase sensitive conditions actions created_at updated_at links"},
-	"conductor.*":        {49: "hostname conductor_group alive drivers created_at updated_at links"},
+	"conductor.*": {49: "hostname conductor_group alive drivers created_at updated_at links"},
 	"history.*": {
 		78: "uuid created_at severity event_type event conductor user links", 113: "project",
 		115: "state target_provision_state duration_seconds",
@@ -122,14 +95,7 @@ var since = flat(map[string]map[version]string{
 		82: "shard sharded",
 		83: "parent_node include_children", 104: "instance_name",
 	},
-	"port?*":             {1: "node node_uuid address", 24: "portgroup", 82: "shard", 97: "description_contains", 99: "conductor_groups"},
-	"portgroup?*":        {23: "node address", 99: "conductor_groups", 106: "shard"},
-	"allocation?*":       {52: "node resource_class state", 60: "owner"},
-	"volume?*":           {32: "detail"},
-	"volume_connector?*": {32: "node"},
-	"volume_target?*":    {32: "node"},
-	"inspection_rule?*":  {96: "phase"},
-	"driver?*":           {30: "type detail", 77: "fields"},
+	"driver?*": {30: "type detail", 77: "fields"},
 
 	// What bodies ask for.
 	"verb *": {
@@ -149,12 +115,14 @@ var interfacesOfDrivers = map[version]string{
 }
 
 // flat is the table by thing.
-func flat(rows map[string]map[version]string) map[string]version {
+func flat(parts ...map[string]map[version]string) map[string]version {
 	all := map[string]version{}
-	for key, row := range rows {
-		for first, names := range row {
-			for name := range strings.FieldsSeq(names) {
-				all[strings.Replace(key, "*", name, 1)] = first
+	for _, rows := range parts {
+		for key, row := range rows {
+			for first, names := range row {
+				for name := range strings.FieldsSeq(names) {
+					all[strings.Replace(key, "*", name, 1)] = first
+				}
 			}
 		}
 	}

@@ -166,7 +166,7 @@ func (s *Store) unreadable(ctx context.Context) (faults []string, err error) {
 		faults = append(faults, say("node", n.UUID, n.Unreadable)...)
 		faults = append(faults, s.unreadableBeside(ctx, n.UUID)...)
 	}
-	for _, t := range s.tables() {
+	for _, t := range s.all {
 		found, err := t.unreadable(ctx)
 		faults = append(faults, found...)
 		if err != nil {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -103,24 +102,4 @@ func article(noun, a string) string {
 		return a + "n"
 	}
 	return a
-}
-
-func (s *Store) openTables() {
-	s.Ports = &Owned[node.Port, node.PortFilter]{newTable(s, &portKind)}
-	s.Portgroups = &Owned[node.Portgroup, node.PortgroupFilter]{newTable(s, &portgroupKind)}
-	s.VolumeConnectors = &Owned[node.VolumeConnector, node.OfNode]{newTable(s, &volumeConnectorKind)}
-	s.VolumeTargets = &Owned[node.VolumeTarget, node.OfNode]{newTable(s, &volumeTargetKind)}
-	s.Allocations = &Allocations{newTable(s, &allocationKind)}
-	s.Chassis = newTable(s, &chassisKind)
-	s.DeployTemplates = newTable(s, &deployTemplateKind)
-	s.InspectionRules = newTable(s, &inspectionRuleKind)
-}
-
-// tables are the records of all kinds.
-func (s *Store) tables() []interface {
-	unreadable(ctx context.Context) ([]string, error)
-} {
-	return []interface {
-		unreadable(ctx context.Context) ([]string, error)
-	}{s.Ports, s.Portgroups, s.VolumeConnectors, s.VolumeTargets, s.Chassis, s.Allocations, s.DeployTemplates, s.InspectionRules}
 }

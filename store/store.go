@@ -40,14 +40,7 @@ type Config struct {
 // Store is one open database. It is safe for concurrent use. Methods that find nothing return a
 // *node.Err of kind NotFound, duplicates one of kind Conflict; other errors are the database's.
 type Store struct {
-	Ports            *Owned[node.Port, node.PortFilter]
-	Portgroups       *Owned[node.Portgroup, node.PortgroupFilter]
-	VolumeConnectors *Owned[node.VolumeConnector, node.OfNode]
-	VolumeTargets    *Owned[node.VolumeTarget, node.OfNode]
-	Allocations      *Allocations
-	Chassis          *Table[node.Chassis, node.All]
-	DeployTemplates  *Table[node.DeployTemplate, node.DeployTemplateFilter]
-	InspectionRules  *Table[node.InspectionRule, node.InspectionRuleFilter]
+	Tables
 
 	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
 	write *sql.DB // SQLite: the one writer

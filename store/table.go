@@ -41,6 +41,7 @@ func newTable[T, F any](s *Store, k *kind[T, F]) *Table[T, F] {
 	}
 	t.query = "SELECT " + strings.Join(read, ", ") + " FROM " + k.table + " r" + k.of.join
 	t.insert = insertSQL(k.table, t.columns) + " RETURNING id"
+	s.all = append(s.all, t)
 	return t
 }
 
