@@ -178,7 +178,7 @@ func (r *run) advance(ctx context.Context) error {
 		if step.StartedAt.IsZero() {
 			step.StartedAt = node.Now()
 		}
-		r.hear()
+		r.captureSerial()
 		if err := r.c.store.Nodes.Save(ctx, r.n); err != nil {
 			return err
 		}
@@ -332,7 +332,7 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	}
 	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.%s", capital(r.flow.noun), since(started), r.n.State, more))
 	r.clearProgress(ctx)
-	r.c.hush(r.n.UUID)
+	r.c.stopCapture(r.n.UUID)
 	r.n.Plan = nil
 	if r.flow.next == "" {
 		return false, r.c.release(ctx, r.n)

@@ -127,9 +127,9 @@ func New(cfg Config) *Conductor {
 	all := &life{}
 	base := &core{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(), life: all, verbs: make(lane, cfg.MaxWorkers),
-		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), errands: map[string]*errand{}},
+		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), looks: map[string]*look{}},
 	}
-	hears, found := &listeners{core: base, ears: map[string]*ear{}}, &reports{core: base}
+	hears, found := &listeners{core: base, captures: map[string]*capture{}}, &reports{core: base}
 	c := &Conductor{
 		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: hears, witness: &witness{base, hears},
 		callers: &callers{base, found},

@@ -96,8 +96,8 @@ func TestRunEndsAllItStarted(t *testing.T) {
 			t.Error("a stopped conductor starts work")
 		}
 		c.Wake(uuid1) // does no harm
-		if len(c.errands) > 0 || len(c.carried) > 0 || len(c.verbs) > 0 || len(c.wakes) > 0 {
-			t.Errorf("left behind: %v %v %d %d", c.errands, c.carried, len(c.verbs), len(c.wakes))
+		if len(c.looks) > 0 || len(c.carried) > 0 || len(c.verbs) > 0 || len(c.wakes) > 0 {
+			t.Errorf("left behind: %v %v %d %d", c.looks, c.carried, len(c.verbs), len(c.wakes))
 		}
 	})
 }

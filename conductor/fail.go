@@ -47,7 +47,7 @@ func (r *run) fail(ctx context.Context, reason string) error {
 		}
 	}
 	r.keepEvidence(ctx, r.keepLogs(ctx))
-	r.c.hush(r.n.UUID) // the machine is switched off next, and its BMC is asked to
+	r.c.stopCapture(r.n.UUID) // the machine is switched off next, and its BMC is asked to
 	tidy := r.tidyUp(ctx)
 	if ctx.Err() != nil { // the next conductor tidies up
 		return r.stopped(ctx)

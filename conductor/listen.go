@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	earSaves = 2 * time.Second  // how often what was heard is saved
-	earLooks = 10 * time.Second // how often an ear looks whether its flow still runs
-	earPause = 10 * time.Second // before a BMC is asked again that did not let its line be heard
-	earTime  = 5 * time.Second  // of one use of the store
+	captureSaves     = 2 * time.Second  // how often what was heard is saved
+	captureLooks     = 10 * time.Second // how often a capture looks whether its flow still runs
+	capturePause     = 10 * time.Second // before a BMC is asked again that did not let its line be heard
+	captureStoreTime = 5 * time.Second  // of one use of the store
 )
 
 // listeners hear the serial lines of machines that this process works on.
 type listeners struct {
 	*core
-	mu   sync.Mutex
-	ears map[string]*ear // by node
+	mu       sync.Mutex
+	captures map[string]*capture // by node
 }
 
-// ear hears one machine's serial line while a flow works on it, and keeps its last lines in the store, where any
+// capture hears one machine's serial line while a flow works on it, and keeps its last lines in the store, where any
 // process finds them. No flow ever waits for it.
-type ear struct {
+type capture struct {
 	c      *listeners
 	uuid   string
 	began  time.Time // of the flow's plan
@@ -43,8 +43,8 @@ type ear struct {
 	more bool // there is something to save
 }
 
-// hear begins to listen to the node's serial line, unless somebody of this process does already or it is not wanted.
-func (r *run) hear() {
+// captureSerial begins to listen to the node's serial line, unless somebody of this process does already or it is not wanted.
+func (r *run) captureSerial() {
 	p := r.n.Plan
 	if r.task == nil || p == nil || p.NoRamdisk || r.flow == nil || !r.flow.boots {
 		return
@@ -52,19 +52,19 @@ func (r *run) hear() {
 	if _, ok := driver.SerialOf(r.n, r.task.Hardware, r.c.cfg.CaptureSerial); !ok {
 		return
 	}
-	r.c.listen(r.n)
+	r.c.startCapture(r.n)
 }
 
-// listen begins to listen to the node's serial line for the flow under way.
-func (c *listeners) listen(n *node.Node) {
+// startCapture begins to listen to the node's serial line for the flow under way.
+func (c *listeners) startCapture(n *node.Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := c.ears[n.UUID]
+	old := c.captures[n.UUID]
 	if old != nil && old.began.Equal(n.Plan.StartedAt) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &ear{c: c, uuid: n.UUID, began: n.Plan.StartedAt, end: cancel, urgent: make(chan struct{}, 1), n: n.Clone()}
+	e := &capture{c: c, uuid: n.UUID, began: n.Plan.StartedAt, end: cancel, urgent: make(chan struct{}, 1), n: n.Clone()}
 	if !c.spawn(func(life context.Context) {
 		defer context.AfterFunc(life, cancel)()
 		e.run(ctx)
@@ -72,27 +72,27 @@ func (c *listeners) listen(n *node.Node) {
 		cancel()
 		return
 	}
-	c.ears[n.UUID] = e
+	c.captures[n.UUID] = e
 	if old != nil {
 		old.end()
 	}
 }
 
-// hush ends the listening to the node's serial line in this process.
-func (c *listeners) hush(uuid string) {
+// stopCapture ends the listening to the node's serial line in this process.
+func (c *listeners) stopCapture(uuid string) {
 	c.mu.Lock()
-	e := c.ears[uuid]
-	delete(c.ears, uuid)
+	e := c.captures[uuid]
+	delete(c.captures, uuid)
 	c.mu.Unlock()
 	if e != nil {
 		e.end()
 	}
 }
 
-// heardSoFar saves what this process has heard of the node and not saved yet.
-func (c *listeners) heardSoFar(ctx context.Context, uuid string) {
+// saveCapture saves what this process has heard of the node and not saved yet.
+func (c *listeners) saveCapture(ctx context.Context, uuid string) {
 	c.mu.Lock()
-	e := c.ears[uuid]
+	e := c.captures[uuid]
 	c.mu.Unlock()
 	if e != nil {
 		e.save(ctx)
@@ -100,7 +100,7 @@ func (c *listeners) heardSoFar(ctx context.Context, uuid string) {
 }
 
 // run listens, again and again, until the flow ends, the line is never to be heard, or somebody else wants it.
-func (e *ear) run(ctx context.Context) {
+func (e *capture) run(ctx context.Context) {
 	var keeper sync.WaitGroup
 	defer keeper.Wait()
 	defer e.end()
@@ -112,7 +112,7 @@ func (e *ear) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(earPause):
+		case <-time.After(capturePause):
 		}
 	}
 	if ctx.Err() == nil { // the flow still runs: the note stays until it ends
@@ -121,7 +121,7 @@ func (e *ear) run(ctx context.Context) {
 }
 
 // listen hears the line once, and returns whether to try again.
-func (e *ear) listen(ctx context.Context) (again bool) {
+func (e *capture) listen(ctx context.Context) (again bool) {
 	err := guarded(e.c.log.With("node", e.uuid), func() error { return e.hearOnce(ctx) })
 	var text string
 	switch kind := node.KindOf(err); {
@@ -140,7 +140,7 @@ func (e *ear) listen(ctx context.Context) (again bool) {
 	return again
 }
 
-func (e *ear) hearOnce(ctx context.Context) error {
+func (e *capture) hearOnce(ctx context.Context) error {
 	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (e *ear) hearOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	task.Save, task.ForgetAgent = nil, nil // an ear has no lease
+	task.Save, task.ForgetAgent = nil, nil // a capture has no lease
 	listener, ok := driver.SerialOf(n, task.Hardware, e.c.cfg.CaptureSerial)
 	if !ok {
 		return node.Errorf(node.Invalid, "hearing it was switched off")
@@ -158,7 +158,7 @@ func (e *ear) hearOnce(ctx context.Context) error {
 }
 
 // heard takes what comes from the line.
-func (e *ear) heard(p []byte) {
+func (e *capture) heard(p []byte) {
 	whole := e.lines.Write(node.Now(), p)
 	e.say("")
 	if diagnosis.Fatal(whole) {
@@ -169,22 +169,22 @@ func (e *ear) heard(p []byte) {
 	}
 }
 
-func (e *ear) masked(text string) string {
+func (e *capture) masked(text string) string {
 	e.saving.Lock()
 	defer e.saving.Unlock()
 	return mask(e.n, text)
 }
 
 // say keeps a note of why nothing is heard, and that there is news.
-func (e *ear) say(note string) {
+func (e *capture) say(note string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.note, e.more = note, true
 }
 
-// keep saves what is heard now and then, and at once what cannot wait; it ends the ear with its flow.
-func (e *ear) keep(ctx context.Context) {
-	saves, looks := time.NewTicker(earSaves), time.NewTicker(earLooks)
+// keep saves what is heard now and then, and at once what cannot wait; it ends the capture with its flow.
+func (e *capture) keep(ctx context.Context) {
+	saves, looks := time.NewTicker(captureSaves), time.NewTicker(captureLooks)
 	defer saves.Stop()
 	defer looks.Stop()
 	for {
@@ -198,7 +198,7 @@ func (e *ear) keep(ctx context.Context) {
 			e.c.Wake(e.uuid)
 		case <-looks.C:
 			if e.over(ctx) {
-				e.c.hushThis(e)
+				e.c.drop(e)
 				return
 			}
 		}
@@ -206,8 +206,8 @@ func (e *ear) keep(ctx context.Context) {
 }
 
 // over reports whether the flow has ended, perhaps in another process.
-func (e *ear) over(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, earTime)
+func (e *capture) over(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, captureStoreTime)
 	defer cancel()
 	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
 	if err != nil {
@@ -220,7 +220,7 @@ func (e *ear) over(ctx context.Context) bool {
 }
 
 // save writes the last lines, masked, if there is anything new.
-func (e *ear) save(ctx context.Context) {
+func (e *capture) save(ctx context.Context) {
 	e.saving.Lock()
 	defer e.saving.Unlock()
 	e.mu.Lock()
@@ -230,7 +230,7 @@ func (e *ear) save(ctx context.Context) {
 	if !more {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, earTime)
+	ctx, cancel := context.WithTimeout(ctx, captureStoreTime)
 	defer cancel()
 	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.Lines()), Note: note,
 		UpdatedAt: node.Now()}
@@ -244,11 +244,11 @@ func (e *ear) save(ctx context.Context) {
 	}
 }
 
-// hushThis ends e, and forgets it unless another has taken its place.
-func (c *listeners) hushThis(e *ear) {
+// drop ends e, and forgets it unless another has taken its place.
+func (c *listeners) drop(e *capture) {
 	c.mu.Lock()
-	if c.ears[e.uuid] == e {
-		delete(c.ears, e.uuid)
+	if c.captures[e.uuid] == e {
+		delete(c.captures, e.uuid)
 	}
 	c.mu.Unlock()
 	e.end()

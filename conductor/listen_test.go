@@ -252,7 +252,7 @@ func TestTheListenerHarmsNothing(t *testing.T) {
 	}
 }
 
-// A process that takes a flow over listens on, and one ear is all there is; an ear of a process that lost its flow
+// A process that takes a flow over listens on, and one capture is all there is; that of a process that lost its flow
 // to another ends by itself.
 func TestAnotherProcessListensOn(t *testing.T) {
 	hearing(t, func(w *world, line *wire) {

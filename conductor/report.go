@@ -18,7 +18,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 	if r.n.Plan.Aborting {
 		return
 	}
-	r.c.heardSoFar(ctx, r.n.UUID)
+	r.c.saveCapture(ctx, r.n.UUID)
 	var ports []node.Port
 	if r.task != nil {
 		ports = r.task.Ports
@@ -62,7 +62,7 @@ func (c *witness) Why(ctx context.Context, ident string) (running, failed *node.
 	if err != nil {
 		return nil, nil, err
 	}
-	c.heardSoFar(ctx, n.UUID)
+	c.saveCapture(ctx, n.UUID)
 	now := c.report(ctx, n, ports)
 	return &now, failed, nil
 }

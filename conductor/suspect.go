@@ -59,7 +59,7 @@ func (r *run) recordSilence(ctx context.Context, why string, until time.Time) {
 	}
 	q.Silence.Until, q.Silence.Why = until, cut(scrub(r.n, why))
 	if node.Since(q.Silence.Since) >= diagnosis.WorkQuiet || q.Suspected.Phase != "" {
-		r.c.heardSoFar(ctx, r.n.UUID)
+		r.c.saveCapture(ctx, r.n.UUID)
 		r.suspect(ctx, diagnosis.Judge(r.evidence(ctx)).Suspect)
 	}
 }

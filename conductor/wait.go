@@ -42,7 +42,7 @@ func (r *run) poll(ctx context.Context) error {
 // ask polls the step that waits, and takes in what it says of a wait that goes on. It returns why the flow fails, if it
 // does.
 func (r *run) ask(ctx context.Context, step *node.PlannedStep) (result driver.Result, failure string, err error) {
-	r.hear() // also when another process did so until now
+	r.captureSerial() // also when another process did so until now
 	if failure = r.panicked(ctx); failure != "" {
 		return result, failure, nil
 	}

@@ -17,24 +17,24 @@ type waker struct {
 	log          *slog.Logger
 	wakes        lane // nodes that go on after a call, a poll or a crash
 
-	mu      sync.Mutex
-	errands map[string]*errand
+	mu    sync.Mutex
+	looks map[string]*look
 }
 
-// errand is one node that is to be looked at by this process.
-type errand struct{ again bool }
+// look is one node that is to be looked at by this process.
+type look struct{ again bool }
 
 // Wake has the node looked at soon: its machine called, a poll is due, or nobody works on it. Many
 // calls for one node while it is looked at are one more look. It does not wait for that.
 func (c *waker) Wake(uuid string) {
 	c.mu.Lock()
-	if e, ok := c.errands[uuid]; ok {
+	if e, ok := c.looks[uuid]; ok {
 		e.again = true
 		c.mu.Unlock()
 		return
 	}
-	e := &errand{}
-	c.errands[uuid] = e
+	e := &look{}
+	c.looks[uuid] = e
 	c.mu.Unlock()
 	started := c.spawn(func(ctx context.Context) {
 		if c.wakes.queue(ctx) {
@@ -47,7 +47,7 @@ func (c *waker) Wake(uuid string) {
 	})
 	if !started {
 		c.mu.Lock()
-		delete(c.errands, uuid)
+		delete(c.looks, uuid)
 		c.mu.Unlock()
 		c.notify(uuid)
 	}
@@ -68,15 +68,15 @@ func (c *waker) notify(uuid string) {
 // notifyTime bounds telling the other processes.
 const notifyTime = 5 * time.Second
 
-// wantsMore ends the errand unless somebody woke the node meanwhile.
-func (c *waker) wantsMore(ctx context.Context, uuid string, e *errand) bool {
+// wantsMore ends the look unless somebody woke the node meanwhile.
+func (c *waker) wantsMore(ctx context.Context, uuid string, e *look) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.again && ctx.Err() == nil {
 		e.again = false
 		return true
 	}
-	delete(c.errands, uuid)
+	delete(c.looks, uuid)
 	return false
 }
 

@@ -15,7 +15,7 @@ func (r *run) whyTimedOut(ctx context.Context) string {
 
 // lastSeen adds to the reason of a step whose machine is lost what was heard of the machine last.
 func (r *run) lastSeen(ctx context.Context, reason string) string {
-	r.c.heardSoFar(ctx, r.n.UUID)
+	r.c.saveCapture(ctx, r.n.UUID)
 	return r.evidence(ctx).LastSeen(reason)
 }
 
