@@ -137,7 +137,7 @@ func TestAnAbortInAHoldIsNeverLost(t *testing.T) {
 		"by a process that died at once": func(w *world) error {
 			dying := w.cfg
 			dying.Host = "host-2"
-			dying.Store = doors(newDyingStore(w.store, 2)) // its lease and the abort
+			dying.Store = newProcess(2).to(inMemory(w.store)) // its lease and the abort
 			c, _ := w.start(dying)
 			return c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventAbort})
 		},

@@ -159,7 +159,7 @@ func TestAgentProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 5, Total: 9, At: node.Now()}
-		if got := w.store.progress[uuid1]; !reflect.DeepEqual(got, want) {
+		if got := w.progress(); !reflect.DeepEqual(got, &want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})
@@ -186,8 +186,8 @@ func TestInspectionReport(t *testing.T) {
 				}
 				got := w.settle()
 				w.wantState(got, node.Manageable)
-				if got.Properties["cpus"] != "4" || got.InspectionFinishedAt.IsZero() || len(w.store.inventory[uuid1].Inventory) != len(data.Inventory) {
-					t.Errorf("properties %v, finished %v, inventory %v", got.Properties, got.InspectionFinishedAt, w.store.inventory)
+				if got.Properties["cpus"] != "4" || got.InspectionFinishedAt.IsZero() || len(w.inventory(uuid1).Inventory) != len(data.Inventory) {
+					t.Errorf("properties %v, finished %v, inventory %v", got.Properties, got.InspectionFinishedAt, w.inventory(uuid1))
 				}
 				ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 				if len(ports) != 2 || ports[1].Address != "52:54:00:00:00:99" {
@@ -219,7 +219,7 @@ func TestAnInspectionTellsMoreOfAKnownPort(t *testing.T) {
 		}
 		w.wantState(w.settle(), node.Manageable)
 		ports, err := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
-		if err != nil || len(ports) != 2 || ports[0].UUID != "p1" || ports[0].LocalLinkConnection["port_id"] != "Ethernet7" ||
+		if err != nil || len(ports) != 2 || ports[0].UUID != id("p1") || ports[0].LocalLinkConnection["port_id"] != "Ethernet7" ||
 			!ports[0].PXEEnabled || ports[1].Address != "52:54:00:00:00:77" {
 			t.Errorf("ports %+v, %v", ports, err)
 		}
@@ -235,13 +235,15 @@ func TestAnAgentIsKnownByItsKeyAfterItsReport(t *testing.T) {
 		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
 		w.reach(node.InspectWait)
 		from := node.Caller{BootKey: "00112233445566778899aabbccddeeff"}
-		w.store.keys = map[string]string{uuid1: from.BootKey}
+		w.boots(from.BootKey)
 		report := node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"a": "b"}, Caller: from}
 		if _, err := c.ContinueInspection(w.t.Context(), report); err != nil {
 			t.Fatal(err)
 		}
 		w.wantState(w.settle(), node.Manageable)
-		w.store.keys = nil
+		if err := w.store.DropRecord(w.t.Context(), uuid1); err != nil {
+			t.Fatal(err)
+		}
 		lookup := node.AgentLookup{MACs: []string{mac1}, WantToken: true, Caller: from}
 		if n, token, err := c.LookupAgent(w.t.Context(), lookup); err != nil || n.UUID != uuid1 || len(token) != 43 {
 			t.Errorf("token of %d characters, %v", len(token), err)

@@ -30,8 +30,8 @@ func fleet(t *testing.T, s *store.Store, count int, edit func(i int, n *node.Nod
 	return uuids
 }
 
-func (s site) conductor(host string, through whole) *Conductor {
-	return New(Config{Store: doors(through), Types: testTypes(newMachine()), Host: host,
+func (s site) conductor(host string, through Store) *Conductor {
+	return New(Config{Store: through, Types: testTypes(newMachine()), Host: host,
 		LeaseTTL: time.Minute, LockAttempts: 3, LockInterval: 10 * time.Millisecond})
 }
 
@@ -66,7 +66,7 @@ func TestAllocationsAtTheSameTime(t *testing.T) {
 			got := make([]node.Allocation, requests)
 			var wg sync.WaitGroup
 			for i := range got {
-				c := s.conductor(fmt.Sprint("host-", i%2), stores[i%2])
+				c := s.conductor(fmt.Sprint("host-", i%2), inSQL(stores[i%2]))
 				wg.Go(func() {
 					var err error
 					if got[i], err = c.CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm", Name: fmt.Sprint("a", i)}); err != nil {
@@ -148,7 +148,7 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			a, err := s.conductor("host-1", s.db).CreateAllocation(t.Context(), tt.a)
+			a, err := s.conductor("host-1", inSQL(s.db)).CreateAllocation(t.Context(), tt.a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +169,8 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 		})
 	}
 	s := newSite(t)
-	_, err := s.conductor("host-1", s.db).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm", CandidateNodes: []string{"nobody"}})
+	_, err := s.conductor("host-1", inSQL(s.db)).CreateAllocation(t.Context(),
+		node.Allocation{ResourceClass: "bm", CandidateNodes: []string{"nobody"}})
 	if node.KindOf(err) != node.Invalid || err.Error() != "The candidate node nobody could not be found." {
 		t.Errorf("an unknown candidate: %v", err)
 	}
@@ -214,7 +215,7 @@ func TestAllocationsOfInstancesThatAreThere(t *testing.T) {
 			before, _ := s.db.Node(t.Context(), "n0")
 			a := tt.a
 			a.NodeUUID = "n0"
-			a, err := s.conductor("host-1", s.db).CreateAllocation(t.Context(), a)
+			a, err := s.conductor("host-1", inSQL(s.db)).CreateAllocation(t.Context(), a)
 			n, _ := s.db.Node(t.Context(), "n0")
 			if n.Lease.Holder != "" {
 				t.Error("the node stays locked")
@@ -235,7 +236,8 @@ func TestAllocationsOfInstancesThatAreThere(t *testing.T) {
 		})
 	}
 	s := newSite(t)
-	if _, err := s.conductor("host-1", s.db).CreateAllocation(t.Context(), node.Allocation{NodeUUID: "nobody"}); node.KindOf(err) != node.Invalid {
+	_, err := s.conductor("host-1", inSQL(s.db)).CreateAllocation(t.Context(), node.Allocation{NodeUUID: "nobody"})
+	if node.KindOf(err) != node.Invalid {
 		t.Errorf("of nobody: %v", err)
 	}
 }
@@ -274,7 +276,7 @@ func TestHowAllocationsEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t)
 			uuids := fleet(t, s.db, 1, nil)
-			c := s.conductor("host-1", s.db)
+			c := s.conductor("host-1", inSQL(s.db))
 			a, err := c.CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm", Traits: nil})
 			if err != nil || a.NodeUUID != uuids[0] {
 				t.Fatal(a, err)
@@ -310,7 +312,7 @@ func TestHowAllocationsEnd(t *testing.T) {
 
 	s := newSite(t)
 	uuids := fleet(t, s.db, 1, nil)
-	c, _ := s.start("host-1", s.db)
+	c, _ := s.start("host-1", inSQL(s.db))
 	a, err := c.CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
 	if err != nil {
 		t.Fatal(err)
@@ -333,54 +335,33 @@ func TestHowAllocationsEnd(t *testing.T) {
 	}
 }
 
-// forgetful is a database that loses the process at one of its calls.
-type forgetful struct {
-	whole
-	end, release error
-	onRelease    func()
-}
-
-func (f *forgetful) kinds() Kinds {
-	k := kindsOf(f.whole)
-	k.Allocations = unended{k.Allocations, f}
-	return k
-}
-
-// unended are the allocations of a forgetful store.
-type unended struct {
-	Allocations
-	f *forgetful
-}
-
-func (u unended) End(ctx context.Context, uuid, state, lastError string) (bool, error) {
-	if u.f.end != nil {
-		return false, u.f.end
-	}
-	return u.Allocations.End(ctx, uuid, state, lastError)
-}
-
-func (f *forgetful) Release(ctx context.Context, n *node.Node) error {
-	if f.release != nil && n.AllocationUUID != "" {
-		return f.release
-	}
-	if f.onRelease != nil && n.AllocationUUID != "" {
-		f.onRelease()
-	}
-	return f.whole.Release(ctx, n)
+// gives reports the write by which a node is given to an allocation.
+func gives(op string, about any) bool {
+	n, ok := about.(*node.Node)
+	return ok && op == "Release" && n.AllocationUUID != ""
 }
 
 // A process that dies while it serves an allocation leaves one that another process ends: with the node it has, or a node.
 func TestAllocationsOfADeadProcess(t *testing.T) {
-	for name, dying := range map[string]*forgetful{"before it gives the node": {release: errDead, end: errDead}, "after": {end: errDead}} {
+	for name, lost := range map[string]func(op string, about any) bool{
+		"before it gives the node": func(op string, about any) bool { return gives(op, about) || op == "Allocations.End" },
+		"after":                    func(op string, _ any) bool { return op == "Allocations.End" },
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			fleet(t, s.db, 2, nil)
-			dying.whole = s.db
-			a, err := s.conductor("host-1", dying).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
+			dying := newProcess(immortal)
+			dying.before = func(op string, about any) error {
+				if lost(op, about) {
+					return errDead
+				}
+				return nil
+			}
+			a, err := s.conductor("host-1", dying.to(inSQL(s.db))).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
 			if err != nil || name == "after" && a.State != node.Allocated || name != "after" && a.State != node.Allocating {
 				t.Fatalf("%+v, %v", a, err)
 			}
-			c := s.conductor("host-1", s.db)
+			c := s.conductor("host-1", inSQL(s.db))
 			c.sweepAllocationsOnce(t.Context(), node.Now().Add(-time.Hour)) // too young
 			if now, err := s.db.Allocations.Get(t.Context(), a.UUID); err != nil || now.State != a.State {
 				t.Errorf("taken up too early: %+v, %v", now, err)
@@ -409,8 +390,11 @@ func TestAllocationsOfADeadProcess(t *testing.T) {
 func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 	s := newSite(t)
 	fleet(t, s.db, 1, nil)
-	through := &forgetful{whole: s.db}
-	through.onRelease = func() {
+	through := newProcess(immortal)
+	through.before = func(op string, about any) error {
+		if !gives(op, about) {
+			return nil
+		}
 		all, err := s.db.Allocations.List(t.Context(), node.AllocationFilter{}, node.Page{})
 		if err == nil && len(all) == 1 {
 			err = s.db.Allocations.Delete(t.Context(), all[0].UUID)
@@ -418,8 +402,10 @@ func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 		if err != nil || len(all) > 1 {
 			t.Error(all, err)
 		}
+		return nil
 	}
-	if a, err := s.conductor("host-1", through).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"}); node.KindOf(err) != node.NotFound {
+	a, err := s.conductor("host-1", through.to(inSQL(s.db))).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
+	if node.KindOf(err) != node.NotFound {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if n, err := s.db.Node(t.Context(), "n0"); err != nil || n.AllocationUUID != "" || n.InstanceUUID != "" || n.Lease.Holder != "" {
@@ -431,8 +417,14 @@ func TestAnAllocationDeletedWhileItIsServed(t *testing.T) {
 func TestADatabaseThatFailsWhileANodeIsGiven(t *testing.T) {
 	s := newSite(t)
 	fleet(t, s.db, 3, nil)
-	through := &forgetful{whole: s.db, release: errors.New("disk full")}
-	a, err := s.conductor("host-1", through).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
+	through := newProcess(immortal)
+	through.before = func(op string, about any) error {
+		if gives(op, about) {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	a, err := s.conductor("host-1", through.to(inSQL(s.db))).CreateAllocation(t.Context(), node.Allocation{ResourceClass: "bm"})
 	if err != nil || a.State != node.Allocating || a.NodeUUID != "" {
 		t.Errorf("%+v, %v", a, err)
 	}

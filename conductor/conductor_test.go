@@ -52,11 +52,11 @@ func TestProgressIsKeptUntilTheFlowEnds(t *testing.T) {
 		r.n.Plan = &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Step: "write_image"}}}
 		r.progress(w.t.Context(), node.Progress{Done: 3, Total: 7})
 		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 3, Total: 7, At: node.Now()}
-		if got := w.store.progress[uuid1]; !reflect.DeepEqual(got, want) {
+		if got := w.progress(); !reflect.DeepEqual(got, &want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		r.clearProgress(w.t.Context())
-		if len(w.store.progress) > 0 {
+		if w.progress() != nil {
 			t.Error("the progress of an ended flow is still there")
 		}
 	})

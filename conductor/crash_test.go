@@ -93,9 +93,9 @@ func (w *world) travel(tr trip, k int) int {
 	if tr.breaks != "" {
 		w.m.fail[tr.breaks] = errors.New("disk full")
 	}
-	dying := newDyingStore(w.store, k)
+	dying := newProcess(k)
 	first := w.cfg
-	first.Store = doors(dying)
+	first.Store = dying.to(inMemory(w.store))
 	c, stop := w.start(first)
 	err := c.Provision(w.t.Context(), uuid1, tr.req)
 	alive := func() *Conductor {
@@ -124,7 +124,7 @@ func (w *world) travel(tr trip, k int) int {
 		w.t.Errorf("a plan is left: %+v", n.Plan)
 	}
 	same(w.t, "done", w.m.done(), tr.done)
-	return 1<<30 - dying.left
+	return dying.writes
 }
 
 // playMachine calls whoever is alive until the node rests.
@@ -197,7 +197,7 @@ func TestALostLeaseStopsTheStep(t *testing.T) {
 		synctest.Wait()
 		var other node.Lease
 		w.edit(func(n *node.Node) { // another process was granted the node
-			n.Lease = node.Lease{Holder: "host-2", Token: n.Lease.Token + 1, Until: time.Now().Add(time.Hour)}
+			n.Lease = node.Lease{Holder: "host-2", Token: n.Lease.Token + 1, Until: node.Now().Add(time.Hour)}
 			n.Description = "written by host-2"
 			other = n.Lease
 		})
@@ -236,16 +236,14 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 func TestADatabaseThatComesBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Available)
-		dying := newDyingStore(w.store, 3)
+		dying := newProcess(3)
 		cfg := w.cfg
-		cfg.Store = doors(dying)
+		cfg.Store = dying.to(inMemory(w.store))
 		c, _ := w.start(cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		synctest.Wait()
 		time.Sleep(5 * time.Minute)
-		dying.mu.Lock()
-		dying.left, dying.died = 1<<30, make(chan struct{})
-		dying.mu.Unlock()
+		dying.lives(immortal)
 		w.reach(node.DeployWait)
 		w.heartbeat(c)
 		w.wantState(w.settle(), node.Active)
@@ -434,20 +432,11 @@ func TestValidationWhileTheDatabaseIsAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
 		cfg := w.cfg
-		cfg.Store.Ports = awayPorts{cfg.Store.Ports}
+		w.way.fails(node.StoreAway(errors.New("user=billet host=10.0.0.9: connection refused")), "Ports.List")
 		_, err := New(cfg).Validate(w.t.Context(), uuid1)
 		e, ok := errors.AsType[*node.Err](err)
 		if !ok || e.Kind != node.Unavailable || e.Msg != "The service can not use its database at the moment, please retry." {
 			t.Errorf("%v", err)
 		}
 	})
-}
-
-// awayPorts are ports in a store that goes away as soon as they are asked for.
-type awayPorts struct {
-	Records[node.Port, node.PortFilter]
-}
-
-func (awayPorts) List(context.Context, node.PortFilter, node.Page) ([]node.Port, error) {
-	return nil, node.StoreAway(errors.New("user=billet host=10.0.0.9: connection refused"))
 }

@@ -87,12 +87,7 @@ func TestAFlowWithADamagedPort(t *testing.T) {
 		c, _ := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
-		w.store.mu.Lock()
-		for uuid, p := range w.store.ports {
-			p.Unreadable = node.Unreadable{"internal_info": "was changed"}
-			w.store.ports[uuid] = p
-		}
-		w.store.mu.Unlock()
+		w.store.Spoil(id("p1"), "internal_info", "was changed")
 		before := len(w.m.did)
 		w.heartbeat(c)
 		n := w.settle()
@@ -115,14 +110,16 @@ func TestDamagedTemplatesAndRules(t *testing.T) {
 		w.enroll("test", node.Available)
 		hurt := template("CUSTOM_HURT")
 		hurt.Unreadable = node.Unreadable{"steps": "was changed"}
-		w.store.templates = []node.DeployTemplate{hurt}
+		w.templates(hurt)
 		w.edit(func(n *node.Node) {
 			n.Traits = []string{"CUSTOM_HURT"}
 			n.InstanceInfo["traits"] = []any{"CUSTOM_HURT"}
 		})
 		c, _ := w.start(w.cfg)
 		err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventDeploy})
-		if want := "The database's record of deploy template CUSTOM_HURT (t-CUSTOM_HURT) is damaged; unreadable are: steps (was changed). No deploy gets its steps"; node.KindOf(err) != node.Internal || !strings.HasPrefix(err.Error(), want) {
+		want := "The database's record of deploy template CUSTOM_HURT (" + id("HURT") + ") is damaged; " +
+			"unreadable are: steps (was changed). No deploy gets its steps"
+		if node.KindOf(err) != node.Internal || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v", err)
 		}
 		w.wantState(w.node(), node.Available)

@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -36,7 +35,7 @@ func discovering(t *testing.T, test func(w *world, c *Conductor)) {
 	inWorld(t, func(w *world) {
 		w.cfg.Discovery.Driver = "test"
 		w.enroll("test", node.Active)
-		if err := w.store.Ports.Delete(w.t.Context(), "p1"); err != nil { // or the stranger's second port would be taken
+		if err := w.store.Ports.Delete(w.t.Context(), id("p1")); err != nil { // or the stranger's second port would be taken
 			t.Fatal(err)
 		}
 		c, _ := w.start(w.cfg)
@@ -46,8 +45,10 @@ func discovering(t *testing.T, test func(w *world, c *Conductor)) {
 
 func TestDiscovery(t *testing.T) {
 	discovering(t, func(w *world, c *Conductor) {
-		w.store.rules = []node.InspectionRule{rule("r1", []any{"set-attribute", "driver_info/ipmi_password", "from-a-rule"}, []any{"set-attribute", "name", "found-{plugin_data[a]}"})}
-		w.store.rules[0].Conditions = []node.RuleOperation{{Op: "is-true", Args: []any{"{plugin_data[auto_discovered]}"}}}
+		r := rule("r1", []any{"set-attribute", "driver_info/ipmi_password", "from-a-rule"},
+			[]any{"set-attribute", "name", "found-{plugin_data[a]}"})
+		r.Conditions = []node.RuleOperation{{Op: "is-true", Args: []any{"{plugin_data[auto_discovered]}"}}}
+		w.rules(r)
 		n, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77"))
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +62,7 @@ func TestDiscovery(t *testing.T) {
 		if len(ports) != 2 || !slices.ContainsFunc(ports, func(p node.Port) bool { return p.Address == newMAC && p.PXEEnabled && p.UUID != "" }) {
 			t.Errorf("ports %+v", ports)
 		}
-		if d := w.store.inventory[n.UUID]; d.PluginData["auto_discovered"] != true || d.Inventory["bmc_address"] != "192.0.2.77" {
+		if d := w.inventory(n.UUID); d.PluginData["auto_discovered"] != true || d.Inventory["bmc_address"] != "192.0.2.77" {
 			t.Errorf("inventory %+v", d)
 		}
 		if e := w.events(); len(e) != 1 || !strings.HasPrefix(e[0], "INFO inspect: Enrolled by discovery: a machine with the MAC addresses "+newMAC) {
@@ -97,9 +98,7 @@ func TestADiscoveredMachineIsOneNode(t *testing.T) {
 			t.Errorf("ports %+v", ports)
 		}
 		// Once somebody has taken the node in hand, reports change nothing of it any more.
-		w.store.mu.Lock()
-		w.store.nodes[first.UUID].State = node.Manageable
-		w.store.mu.Unlock()
+		w.store.Edit(first.UUID, func(n *node.Node) { n.State = node.Manageable })
 		if _, err := c.ContinueInspection(w.t.Context(), again); err == nil || err.Error() != "Node "+first.UUID+" does not wait for an inspection report." {
 			t.Errorf("got %v", err)
 		}
@@ -150,15 +149,17 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 			w.edit(func(n *node.Node) { n.DriverInfo["ipmi_address"] = "https://192.0.2.77:8443/redfish" })
 		}, data: stranger("192.0.2.77"), want: nobody},
 		{name: "a port is a known node's", edit: func(w *world) {
-			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
+			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: id("p9"), NodeUUID: uuid1, Address: newMAC}); err != nil {
 				w.t.Fatal(err)
 			}
 		}, data: stranger("0.0.0.0"), want: "Node " + uuid1 + " does not wait for an inspection report."},
 		{name: "the machine failed", data: node.InspectionData{Error: "no disks"}, want: "the machine reported: no disks"},
-		{name: "a rule refuses it", edit: func(w *world) { w.store.rules = []node.InspectionRule{rule("r1", []any{"fail", "not ours"})} }, data: stranger("0.0.0.0"),
+		{name: "a rule refuses it", edit: func(w *world) { w.rules(rule("r1", []any{"fail", "not ours"})) }, data: stranger("0.0.0.0"),
 			want: "Inspection rule r1, action 1 (fail): the rule refuses this machine: not ours."},
 		{name: "an unknown node", data: node.InspectionData{NodeUUID: "2be26c0b-03f2-4d2e-ae87-c02d7f33c123"}, want: "Node 2be26c0b-03f2-4d2e-ae87-c02d7f33c123 could not be found."},
-		{name: "the rules cannot be read", edit: func(w *world) { w.store.lost = errors.New("connection refused") }, data: stranger("0.0.0.0"), want: "connection refused"},
+		{name: "the rules cannot be read", edit: func(w *world) {
+			w.way.fails(errors.New("connection refused"), "InspectionRules.List", "DeployTemplates.List")
+		}, data: stranger("0.0.0.0"), want: "connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			discovering(t, func(w *world, c *Conductor) {
@@ -168,10 +169,10 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 				if tt.edit != nil {
 					tt.edit(w)
 				}
-				if _, err := c.ContinueInspection(w.t.Context(), tt.data); err == nil || err.Error() != tt.want {
+				if _, err := c.ContinueInspection(w.t.Context(), tt.data); err == nil || short(err.Error()) != tt.want {
 					t.Errorf("got %v\nwant %s", err, tt.want)
 				}
-				if len(w.nodes()) != 1 || len(w.store.inventory) > 0 {
+				if len(w.nodes()) != 1 || w.inventory(uuid1).Inventory != nil {
 					t.Errorf("something was enrolled: %v", w.nodes())
 				}
 			})
@@ -184,7 +185,7 @@ func TestDiscoveryLosesARace(t *testing.T) {
 	discovering(t, func(w *world, c *Conductor) {
 		data := stranger("0.0.0.0")
 		data.Inventory["interfaces"] = []any{map[string]any{"mac_address": "52:54:00:00:00:55"}}
-		if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p9", NodeUUID: uuid1, Address: newMAC}); err != nil {
+		if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: id("p9"), NodeUUID: uuid1, Address: newMAC}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.ContinueInspection(w.t.Context(), data); node.KindOf(err) != node.Conflict {
@@ -238,7 +239,7 @@ func TestWhoReported(t *testing.T) {
 			if err := w.store.CreateNode(w.t.Context(), &node.Node{UUID: other, Driver: "test", State: node.InspectWait, DriverInfo: node.Document{"ipmi_address": tt.another}}); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p2", NodeUUID: other, Address: otherMAC}); err != nil {
+			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: id("p2"), NodeUUID: other, Address: otherMAC}); err != nil {
 				t.Fatal(err)
 			}
 			n, err := New(w.cfg).reporter(w.t.Context(), node.InspectionData{Inventory: tt.inventory})
@@ -261,7 +262,7 @@ func TestDiscoveryByTwoProcesses(t *testing.T) {
 	s := newSite(t)
 	var both []*Conductor
 	for _, host := range []string{"host-1", "host-2"} {
-		c, _ := s.start(host, s.db)
+		c, _ := s.start(host, inSQL(s.db))
 		c.cfg.Discovery.Driver = "test"
 		both = append(both, c)
 	}
@@ -319,7 +320,7 @@ func TestDiscoveryByTwoProcesses(t *testing.T) {
 // fields stay what they were.
 func TestRulesOnSQLite(t *testing.T) {
 	s := newSite(t)
-	c, _ := s.start("host-1", s.db)
+	c, _ := s.start("host-1", inSQL(s.db))
 	c.cfg.Discovery.Driver = "test"
 	first, second := rule("", []any{"set-attribute", "driver_info/ipmi_password", "from-a-rule"}, []any{"add-trait", "CUSTOM_A"}),
 		rule("", []any{"set-attribute", "extra/big", 9007199254740993.0}, []any{"set-plugin-data", "rack.unit", 7.0})
@@ -358,59 +359,19 @@ func TestRulesOnSQLite(t *testing.T) {
 	}
 }
 
-// brittle is a process's way to a real database that dies before one of the writes that enrol a machine.
-type brittle struct {
-	whole
-	left int
-}
-
-func (b *brittle) spend(write func() error) error {
-	if b.left--; b.left < 0 {
-		return errDead
-	}
-	return write()
-}
-
-func (b *brittle) CreateNode(ctx context.Context, n *node.Node) error {
-	return b.spend(func() error { return b.whole.CreateNode(ctx, n) })
-}
-
-func (b *brittle) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
-	return b.spend(func() error { return b.whole.EnrolNode(ctx, n, ports, i) })
-}
-
-func (b *brittle) kinds() Kinds {
-	k := kindsOf(b.whole)
-	k.Ports = spending[node.Port, node.PortFilter]{k.Ports, func() error { return b.spend(func() error { return nil }) }}
-	return k
-}
-
-func (b *brittle) SaveInventory(ctx context.Context, uuid string, i node.Inventory) error {
-	return b.spend(func() error { return b.whole.SaveInventory(ctx, uuid, i) })
-}
-
-func (b *brittle) AddHistory(ctx context.Context, e node.HistoryEvent) error {
-	return b.spend(func() error { return b.whole.AddHistory(ctx, e) })
-}
-
-func (b *brittle) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (n *node.Node, err error) {
-	err = b.spend(func() error { n, err = b.whole.Reserve(ctx, ident, holder, ttl); return err })
-	return n, err
-}
-
 // Whenever the service dies while it enrols a machine, the machine's next report finds or makes one whole node:
 // never one without its ports, which no report would find again.
 func TestDiscoveryCutShort(t *testing.T) {
 	for writes := range 4 {
 		s := newSite(t)
-		dying, stop := s.start("host-1", &brittle{s.db, writes})
+		dying, stop := s.start("host-1", newProcess(writes).to(inSQL(s.db)))
 		dying.cfg.Discovery.Driver = "test"
 		n, err := dying.ContinueInspection(t.Context(), stranger("0.0.0.0")) // no BMC to know it by
 		stop()
 		if writes == 0 && (err == nil || n != nil) {
 			t.Errorf("after no write: %v, %v", n, err)
 		}
-		next, _ := s.start("host-1", s.db)
+		next, _ := s.start("host-1", inSQL(s.db))
 		next.cfg.Discovery.Driver = "test"
 		n, err = next.ContinueInspection(t.Context(), stranger("0.0.0.0"))
 		if err != nil {
@@ -437,9 +398,9 @@ func TestADiscoveredNodeWithoutPortsIsCompleted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.store.mu.Lock()
-		clear(w.store.ports)
-		w.store.mu.Unlock()
+		if err := w.store.Ports.DeleteAll(w.t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		again, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77"))
 		if err != nil || again.UUID != first.UUID {
 			t.Fatalf("%v, %v", again, err)

@@ -166,9 +166,9 @@ func TestADeathWhileEachStepWaits(t *testing.T) {
 				inWorld(t, func(w *world) {
 					w.enroll("fake-hardware", tr.from)
 					w.edit(func(n *node.Node) { n.DriverInfo["fake_"+step.Step+"_delay"] = 20.0 })
-					dying := newDyingStore(w.store, 1<<30)
+					dying := newProcess(immortal)
 					first := w.cfg
-					first.Store = doors(dying)
+					first.Store = dying.to(inMemory(w.store))
 					c, stop := w.start(first)
 					w.provision(c, tr.req)
 					synctest.Wait()
@@ -412,9 +412,9 @@ func TestAVerbThatCannotBeSaved(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("fake-hardware", tr.from)
 				before := w.node()
-				dying := newDyingStore(w.store, 1) // the lease is granted, the new state is not saved
+				dying := newProcess(1) // the lease is granted, the new state is not saved
 				cfg := w.cfg
-				cfg.Store = doors(dying)
+				cfg.Store = dying.to(inMemory(w.store))
 				c := New(cfg)
 				if err := c.Provision(w.t.Context(), uuid1, tr.req); !errors.Is(err, errDead) {
 					t.Errorf("answered %v", err)

@@ -34,9 +34,7 @@ func TestDiscoveryHasACap(t *testing.T) {
 		if _, err := c.ContinueInspection(w.t.Context(), stranger("192.0.2.77")); err != nil {
 			t.Errorf("the first again: %v", err)
 		}
-		w.store.mu.Lock()
-		w.store.nodes[first.UUID].State = node.Manageable
-		w.store.mu.Unlock()
+		w.store.Edit(first.UUID, func(n *node.Node) { n.State = node.Manageable })
 		if err := w.store.Ports.Delete(w.t.Context(), portOf(t, w, first.UUID)); err != nil { // the test's machines all have the same
 			t.Fatal(err)
 		}

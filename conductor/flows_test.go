@@ -338,7 +338,7 @@ func TestADeployRefusesAStepThatNoAgentWillHave(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("test", node.Active)
 			w.m.without = []node.Flow{node.FlowDeploy}
-			w.store.templates = []node.DeployTemplate{template("CUSTOM_FAST", overclock...)}
+			w.templates(template("CUSTOM_FAST", overclock...))
 			w.edit(func(n *node.Node) { n.Traits, n.InstanceInfo["traits"] = []string{"CUSTOM_FAST"}, []any{"CUSTOM_FAST"} })
 			c, _ := w.start(w.cfg)
 			w.refused(c, node.ProvisionRequest{Event: node.EventRebuild}, want)

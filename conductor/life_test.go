@@ -45,9 +45,7 @@ func TestTheDeadlineFollowsSignsOfLife(t *testing.T) {
 				w.reach(node.CleanWait)
 				began := time.Now()
 				if tt.unread {
-					w.store.mu.Lock()
-					w.store.unread = errors.New("disk full")
-					w.store.mu.Unlock()
+					w.way.fails(errors.New("disk full"), "Progress")
 				}
 				for w.node().State == node.CleanWait && time.Since(began) < 40*time.Hour {
 					time.Sleep(2 * time.Minute)

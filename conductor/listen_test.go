@@ -301,16 +301,12 @@ func TestLinesAreSavedNowAndThen(t *testing.T) {
 		c, _ := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
-		w.store.mu.Lock()
-		before := w.store.lineSaves
-		w.store.mu.Unlock()
+		before := w.way.used("SaveLines")
 		for range 600 {
 			line.says("one line of many\n")
 			time.Sleep(100 * time.Millisecond)
 		}
-		w.store.mu.Lock()
-		saves := w.store.lineSaves - before
-		w.store.mu.Unlock()
+		saves := w.way.used("SaveLines") - before
 		if saves < 20 || saves > 35 {
 			t.Errorf("saved %d times in a minute", saves)
 		}

@@ -141,10 +141,8 @@ func TestAMachineThatIsSwitchedOff(t *testing.T) {
 				w.m.power = func() (node.PowerState, error) { return tt.off(time.Since(began)) }
 				w.m.mu.Unlock()
 				for tt.seen && time.Since(began) < 29*time.Minute {
-					w.store.mu.Lock()
-					w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "tftp", Kind: node.FileSending, File: node.RamdiskFile,
+					w.store.Saw(node.BootEvent{MAC: mac1, Service: "tftp", Kind: node.FileSending, File: node.RamdiskFile,
 						Proof: node.ProofNeighbour, What: "boot/…/ramdisk: still being sent", At: node.Now()})
-					w.store.mu.Unlock()
 					time.Sleep(20 * time.Second)
 				}
 				n := w.reach(node.DeployFailed)

@@ -115,9 +115,9 @@ func TestAPowerChangeSurvivesItsConductor(t *testing.T) {
 	for k := range 4 {
 		inWorld(t, func(w *world) {
 			w.enroll("test", node.Active)
-			dying := newDyingStore(w.store, k)
+			dying := newProcess(k)
 			first := w.cfg
-			first.Store = doors(dying)
+			first.Store = dying.to(inMemory(w.store))
 			c, stop := w.start(first)
 			asked := c.SetPower(w.t.Context(), uuid1, node.PowerOn, 0) == nil
 			synctest.Wait()
@@ -263,9 +263,7 @@ func TestDeadBMCsDoNotStarveTheOthers(t *testing.T) {
 }
 
 func (w *world) edit1(uuid string, change func(*node.Node)) {
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
-	change(w.store.nodes[uuid])
+	w.store.Edit(uuid, change)
 }
 
 func TestPowerThatNobodyChangedIsTakenDown(t *testing.T) {

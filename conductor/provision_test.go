@@ -276,10 +276,8 @@ func TestDeadlines(t *testing.T) {
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
 		time.Sleep(time.Minute)
-		w.store.mu.Lock()
-		w.store.boots = []node.BootEvent{{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered,
-			Who: node.AskedFirmware, What: "DISCOVER", At: time.Now()}}
-		w.store.mu.Unlock()
+		w.store.Saw(node.BootEvent{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered,
+			Who: node.AskedFirmware, What: "DISCOVER", At: time.Now()})
 		began := time.Now()
 		n := w.settle()
 		w.wantState(n, node.DeployFailed)

@@ -94,10 +94,8 @@ func TestWhy(t *testing.T) {
 		if want := start + " DHCP, TFTP and HTTP have seen nothing of it yet."; running.Sentence != want {
 			t.Errorf("got  %s\nwant %s", running.Sentence, want)
 		}
-		w.store.mu.Lock()
-		w.store.boots = append(w.store.boots, node.BootEvent{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware,
+		w.store.Saw(node.BootEvent{MAC: mac1, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware,
 			What: "DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9", At: node.Now()})
-		w.store.mu.Unlock()
 		line.says("iPXE initialising devices...")
 		running, failed := why()
 		if want := start + ` It has come as far as DHCP (0.0 s ago: DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9). The last line on its console, 0.0 s ago: "iPXE initialising devices...".`; running.Sentence != want || failed != nil {

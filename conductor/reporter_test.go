@@ -27,7 +27,7 @@ func rack(t *testing.T, state node.State, test func(w *world, c *Conductor)) {
 			t.Fatal(err)
 		}
 		for _, p := range []node.Port{
-			{UUID: "p2", NodeUUID: uuid2, Address: mac2, PXEEnabled: true}, {UUID: "p3", NodeUUID: uuid1, Address: shared},
+			{UUID: id("p2"), NodeUUID: uuid2, Address: mac2, PXEEnabled: true}, {UUID: id("p3"), NodeUUID: uuid1, Address: shared},
 		} {
 			if err := w.store.Ports.Create(w.t.Context(), &p); err != nil {
 				t.Fatal(err)
@@ -145,9 +145,11 @@ func TestProofs(t *testing.T) {
 			{"a made-up key for a boot without one", "", "", key, refuted, true},
 			{"nothing of ours boots", nil, "", "", unproven, false},
 		} {
-			w.store.keys = map[string]string{}
+			if err := w.store.DropRecord(w.t.Context(), uuid1); err != nil {
+				t.Fatal(err)
+			}
 			if tt.record != nil {
-				w.store.keys[uuid1] = tt.record.(string)
+				w.boots(tt.record.(string))
 			}
 			n, _ := w.store.Node(w.t.Context(), uuid1)
 			n.Agent.BootKey = tt.agent

@@ -15,7 +15,7 @@ import (
 
 // rule is one without conditions; args are lists.
 func rule(uuid string, actions ...[]any) node.InspectionRule {
-	r := node.InspectionRule{UUID: uuid, Phase: node.MainPhase}
+	r := node.InspectionRule{UUID: id(uuid), Phase: node.MainPhase}
 	for _, a := range actions {
 		r.Actions = append(r.Actions, node.RuleOperation{Op: a[0].(string), Args: a[1:]})
 	}
@@ -42,13 +42,14 @@ func TestInspectionRulesApply(t *testing.T) {
 		w.enroll("test", node.Manageable)
 		low := rule("low", []any{"set-attribute", "extra/order", "low last"}, []any{"set-port-attribute", "52:54:00:00:00:99", "physical_network", "net-{node.properties[cpus]}"})
 		high := rule("high", []any{"set-attribute", "extra/order", "high last"}, []any{"set-attribute", "driver_info/ipmi_address", "{inventory[bmc_address]}"}, []any{"set-plugin-data", "seen", "{node.name}"},
-			[]any{"add-trait", "CUSTOM_X"}, []any{"set-port-attribute", "p1", "extra/rack", 7.0}, []any{"set-attribute", "deploy_interface", "other"})
+			[]any{"add-trait", "CUSTOM_X"}, []any{"set-port-attribute", id("p1"), "extra/rack", 7.0},
+			[]any{"set-attribute", "deploy_interface", "other"})
 		high.Priority = 10
 		skipped := rule("skipped", []any{"fail", "never"})
 		skipped.Conditions = []node.RuleOperation{{Op: "is-true", Args: []any{"{plugin_data[auto_discovered]}"}}}
 		late := rule("late", []any{"fail", "never"})
 		late.Phase = "late"
-		w.store.rules = []node.InspectionRule{low, high, skipped, late}
+		w.rules(low, high, skipped, late)
 		w.cfg.BuiltInRules = []node.InspectionRule{rule("built in", []any{"log", "the order is {node.extra[order]}", "warning"})}
 		n := w.inspected(node.InspectionData{Inventory: node.Document{"bmc_address": "192.0.2.7"}, PluginData: node.Document{"a": "b"}})
 		w.wantState(n, node.Manageable)
@@ -56,14 +57,14 @@ func TestInspectionRulesApply(t *testing.T) {
 			n.Interfaces[node.Deploy] != "other" || n.Properties["cpus"] != "4" {
 			t.Errorf("node %+v", n)
 		}
-		if d := w.store.inventory[uuid1].PluginData; d["seen"] != "blade" || d["a"] != "b" {
+		if d := w.inventory(uuid1).PluginData; d["seen"] != "blade" || d["a"] != "b" {
 			t.Errorf("plugin data %v", d)
 		}
 		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
 		if len(ports) != 2 || ports[0].Extra["rack"] != 7.0 || ports[1].PhysicalNetwork != "net-4" || ports[1].Address != "52:54:00:00:00:99" {
 			t.Errorf("ports %+v", ports)
 		}
-		if !slices.Contains(w.events(), "INFO inspect: Inspection rules that applied: high, low, built in.") {
+		if !strings.Contains(short(strings.Join(w.events(), "\n")), "INFO inspect: Inspection rules that applied: high, low, built in.") {
 			t.Errorf("history %q", w.events())
 		}
 		if log := w.log.String(); !strings.Contains(log, `level=WARN msg="an inspection rule says"`) || !strings.Contains(log, `text="the order is low last"`) {
@@ -84,26 +85,28 @@ func TestAFailingInspectionRule(t *testing.T) {
 		{"an unknown driver", rule("r1", []any{"set-attribute", "driver", "idrac"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver idrac for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
 		{"an unknown interface", rule("r1", []any{"set-attribute", "boot_interface", "floppy"}), `The inspection rules r1, r0 leave the node unusable: `},
 		{"a name that is taken", rule("r1", []any{"set-attribute", "name", "taken"}), "The inspection rules r1, r0 leave the node unusable: A node with name taken already exists."},
-		{"a damaged record", node.InspectionRule{UUID: "r1", Phase: node.MainPhase, Unreadable: node.Unreadable{"actions": "was changed"}},
+		{"a damaged record", node.InspectionRule{UUID: id("r1"), Phase: node.MainPhase, Unreadable: node.Unreadable{"actions": "was changed"}},
 			"The database's record of inspection rule r1 is damaged; unreadable are: actions (was changed). No inspection can end until that is mended: "},
 		{"another group", rule("r1", []any{"set-attribute", "conductor_group", "Rack7"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver test for conductor group 'rack7'. Available are the drivers fake-hardware, test for conductor group ''."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", node.Manageable)
-				if err := w.store.CreateNode(w.t.Context(), &node.Node{UUID: "other", Name: "taken", Driver: "test", State: node.Enroll}); err != nil {
+				if err := w.store.CreateNode(w.t.Context(), &node.Node{UUID: id("other"), Name: "taken", Driver: "test",
+					State: node.Enroll}); err != nil {
 					t.Fatal(err)
 				}
-				w.store.rules = []node.InspectionRule{rule("r0", []any{"set-attribute", "extra/a", 1.0}), tt.rule}
-				w.store.rules[1].Priority = 1
+				tt.rule.Priority = 1
+				w.rules(rule("r0", []any{"set-attribute", "extra/a", 1.0}), tt.rule)
 				n := w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}})
 				w.wantState(n, node.InspectFailed)
-				w.wantLike(n.LastError, "The inspection failed on the machine's report: "+tt.want)
+				w.wantLike(short(n.LastError), "The inspection failed on the machine's report: "+tt.want)
 				ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{})
-				if len(n.Extra) > 0 || n.Properties["cpus"] != nil || n.Driver != "test" || n.Name != "blade" || len(ports) != 1 || w.store.inventory[uuid1].Inventory != nil {
-					t.Errorf("something changed: %+v, %d ports, %v", n, len(ports), w.store.inventory)
+				if len(n.Extra) > 0 || n.Properties["cpus"] != nil || n.Driver != "test" || n.Name != "blade" || len(ports) != 1 ||
+					w.inventory(uuid1).Inventory != nil {
+					t.Errorf("something changed: %+v, %d ports, %v", n, len(ports), w.inventory(uuid1))
 				}
-				w.store.rules = nil
+				w.rules()
 				w.wantState(w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}}), node.Manageable)
 			})
 		})
@@ -121,7 +124,7 @@ func TestARuleChangesTheDriver(t *testing.T) {
 			}
 			n.Interfaces = h.Names()
 		})
-		w.store.rules = []node.InspectionRule{rule("r1", []any{"set-attribute", "/driver", "fake-hardware"})}
+		w.rules(rule("r1", []any{"set-attribute", "/driver", "fake-hardware"}))
 		n := w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}})
 		if n.Driver != "fake-hardware" || n.Interfaces[node.Deploy] != "fake" || n.Interfaces[node.Power] != "fake" {
 			t.Errorf("driver %s, interfaces %v, %s", n.Driver, n.Interfaces, n.LastError)
@@ -136,12 +139,12 @@ func TestRulesThatCannotBeRead(t *testing.T) {
 		c, _ := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
 		w.reach(node.InspectWait)
-		w.store.lost = errors.New("connection refused")
+		w.way.fails(errors.New("connection refused"), "InspectionRules.List", "DeployTemplates.List")
 		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"x": "y"}}); err == nil || err.Error() != "connection refused" {
 			t.Errorf("got %v", err)
 		}
 		w.wantState(w.node(), node.InspectWait)
-		w.store.lost = nil
+		w.way.fails(nil)
 		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"x": "y"}}); err != nil {
 			t.Error(err)
 		}
@@ -161,12 +164,12 @@ func TestAReportThatTakesLong(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.cfg.Types[1].Inspect = []driver.Inspect{slow{testInspect{fake.NewInspect(), w.m}}}
 		w.enroll("test", node.Manageable)
-		w.store.rules = []node.InspectionRule{rule("r1", []any{"set-port-attribute", mac1, "extra/a", "b"})}
+		w.rules(rule("r1", []any{"set-port-attribute", mac1, "extra/a", "b"}))
 		n := w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}})
 		if w.wantLike(n.LastError, `the node has no such port: "`+mac1+`"`); n.State != node.InspectFailed {
 			t.Errorf("state %q", n.State)
 		}
-		w.store.rules = []node.InspectionRule{rule("r1", []any{"log", "x"})}
+		w.rules(rule("r1", []any{"log", "x"}))
 		w.wantState(w.inspected(node.InspectionData{Inventory: node.Document{"x": "y"}}), node.Manageable)
 		if ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: uuid1}, node.Page{}); len(ports) != 0 {
 			t.Errorf("ports %+v", ports)

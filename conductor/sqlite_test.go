@@ -12,53 +12,6 @@ import (
 	"github.com/billet-metal/billet/store"
 )
 
-// mortal is a process's way to a real database: after some writes the process is dead.
-type mortal struct {
-	whole
-	mu   sync.Mutex
-	left int
-}
-
-func (m *mortal) spend() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.left == 0 {
-		return errDead
-	}
-	m.left--
-	return nil
-}
-
-func (m *mortal) kinds() Kinds { return kindsOf(m.whole) }
-
-func (m *mortal) Save(ctx context.Context, n *node.Node) error {
-	if err := m.spend(); err != nil {
-		return err
-	}
-	return m.whole.Save(ctx, n)
-}
-
-func (m *mortal) Release(ctx context.Context, n *node.Node) error {
-	if err := m.spend(); err != nil {
-		return err
-	}
-	return m.whole.Release(ctx, n)
-}
-
-func (m *mortal) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
-	if m.dead() {
-		return errDead
-	}
-	return m.whole.Renew(ctx, n, ttl)
-}
-
-// dead reports whether the last write is behind us.
-func (m *mortal) dead() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.left == 0
-}
-
 // site is a real SQLite database with conductors on it, in real time.
 type site struct {
 	t  *testing.T
@@ -79,8 +32,8 @@ func newSite(t *testing.T) site {
 	return site{t, db}
 }
 
-func (s site) start(host string, through whole) (*Conductor, func()) {
-	c := New(Config{Store: doors(through), Types: testTypes(newMachine()), Host: host, AutomatedClean: true,
+func (s site) start(host string, through Store) (*Conductor, func()) {
+	c := New(Config{Store: through, Types: testTypes(newMachine()), Host: host, AutomatedClean: true,
 		LeaseTTL: 2 * time.Second, WorkInterval: 50 * time.Millisecond, LockInterval: 20 * time.Millisecond})
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ended := make(chan error, 1)
@@ -127,7 +80,7 @@ func (s site) create(c *Conductor, info node.Document) string {
 // On the real database, with real time: a life, and its history.
 func TestALifeOnSQLite(t *testing.T) {
 	s := newSite(t)
-	c, _ := s.start("host-1", s.db)
+	c, _ := s.start("host-1", inSQL(s.db))
 	uuid := s.create(c, node.Document{"fake_write_image_delay": "120ms"})
 	for _, step := range []struct {
 		event node.Event
@@ -154,7 +107,7 @@ func TestALifeOnSQLite(t *testing.T) {
 // machine is known.
 func TestADeployOfAnEarlierVersionGoesOn(t *testing.T) {
 	s := newSite(t)
-	c, stop := s.start("host-1", s.db)
+	c, stop := s.start("host-1", inSQL(s.db))
 	uuid := s.create(c, node.Document{"fake_write_image_delay": "500ms"})
 	for _, step := range []struct {
 		event node.Event
@@ -178,7 +131,7 @@ func TestADeployOfAnEarlierVersionGoesOn(t *testing.T) {
 	if err := s.db.Release(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	s.start("host-1", s.db)
+	s.start("host-1", inSQL(s.db))
 	if n := s.rest(uuid, node.Active); n.Plan != nil || n.LastError != "" {
 		t.Errorf("plan %+v, last_error %q", n.Plan, n.LastError)
 	}
@@ -196,8 +149,8 @@ func TestADeployOnSQLiteSurvivesKills(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d writes", k), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			through := &mortal{whole: s.db, left: 1 << 30}
-			c, stop := s.start("host-1", through)
+			through := newProcess(immortal)
+			c, stop := s.start("host-1", through.to(inSQL(s.db)))
 			uuid := s.create(c, node.Document{"fake_write_image_delay": "60ms"})
 			for _, step := range []struct {
 				event node.Event
@@ -208,9 +161,7 @@ func TestADeployOnSQLiteSurvivesKills(t *testing.T) {
 				}
 				s.rest(uuid, step.want)
 			}
-			through.mu.Lock()
-			through.left = k
-			through.mu.Unlock()
+			through.lives(k + 1) // the lease is the first
 			if err := c.Provision(t.Context(), uuid, node.ProvisionRequest{Event: node.EventDeploy}); err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +169,7 @@ func TestADeployOnSQLiteSurvivesKills(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			stop()
-			s.start("host-2", s.db)
+			s.start("host-2", inSQL(s.db))
 			n := s.rest(uuid, node.Active)
 			if n.Plan != nil || n.LastError != "" || n.Power != node.PowerOn {
 				t.Errorf("plan %+v, last_error %q, power %q", n.Plan, n.LastError, n.Power)

@@ -18,10 +18,8 @@ const noRoute = "but the agent never called: does the ramdisk have an agent, and
 // saw has a boot service see the machine now.
 func (w *world) saw(ev node.BootEvent) {
 	ev.Proof = node.ProofNeighbour
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
 	ev.MAC, ev.At = mac1, node.Now()
-	w.store.boots = append(w.store.boots, ev)
+	w.store.Saw(ev)
 }
 
 func (w *world) said(part string) int {

@@ -11,7 +11,7 @@ import (
 
 // template is a deploy template with the given steps.
 func template(name string, steps ...node.PlannedStep) node.DeployTemplate {
-	return node.DeployTemplate{UUID: "t-" + name, Name: name, Steps: steps}
+	return node.DeployTemplate{UUID: id(strings.TrimPrefix(name, "CUSTOM_")), Name: name, Steps: steps}
 }
 
 // Which steps a deploy gets from templates, in the order in which they run, and what wins over what.
@@ -51,7 +51,7 @@ func TestDeployTemplatesAddTheirSteps(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", tt.from)
-				w.store.templates = templates
+				w.templates(templates...)
 				w.edit(func(n *node.Node) {
 					n.Traits = []string{"CUSTOM_LATER", "CUSTOM_NO_IMAGE", "CUSTOM_OPTION", "CUSTOM_OTHER", "CUSTOM_SLOW", "HW_CPU_X86_VMX"}
 					if tt.traits != nil {
@@ -69,7 +69,7 @@ func TestDeployTemplatesAddTheirSteps(t *testing.T) {
 func TestADeployWithATemplateRunsItsSteps(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Available)
-		w.store.templates = []node.DeployTemplate{template("CUSTOM_TUNED", ask(node.Deploy, "optional", 90), ask(node.RAID, "agents_own", 85))}
+		w.templates(template("CUSTOM_TUNED", ask(node.Deploy, "optional", 90), ask(node.RAID, "agents_own", 85)))
 		w.edit(func(n *node.Node) {
 			n.Traits, n.InstanceInfo["traits"] = []string{"CUSTOM_TUNED"}, []any{"CUSTOM_TUNED"}
 		})
@@ -119,8 +119,8 @@ func TestDeployTemplateRefusals(t *testing.T) {
 				w.enroll("test", node.Available)
 				bad := ask(node.Deploy, "write_image", 90)
 				bad.Args = map[string]any{"fast": true}
-				w.store.templates = []node.DeployTemplate{template("CUSTOM_CORE", ask(node.Deploy, "boot_deploy", 5)), template("CUSTOM_ARGS", bad)}
-				w.store.lost = tt.lost
+				w.templates(template("CUSTOM_CORE", ask(node.Deploy, "boot_deploy", 5)), template("CUSTOM_ARGS", bad))
+				w.way.fails(tt.lost, "DeployTemplates.List")
 				w.edit(func(n *node.Node) {
 					n.Traits, n.InstanceInfo["traits"] = []string{"CUSTOM_ARGS", "CUSTOM_CORE", "CUSTOM_FAST"}, tt.traits
 				})
@@ -141,7 +141,7 @@ func TestDeployTemplateRefusals(t *testing.T) {
 func TestOtherFlowsTakeNoTemplates(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Active)
-		w.store.lost = errors.New("asked for templates")
+		w.way.fails(errors.New("asked for templates"), "InspectionRules.List", "DeployTemplates.List")
 		w.edit(func(n *node.Node) { n.InstanceInfo["traits"] = []any{"CUSTOM_MISSING"} })
 		w.provision(New(w.cfg), node.ProvisionRequest{Event: node.EventDelete})
 		if n := w.node(); n.State != node.Deleting || len(n.Plan.Off) > 0 {

@@ -24,7 +24,7 @@ func TestVIFsAreChosenUnderTheLease(t *testing.T) {
 		{"the best port is taken", []string{"", ""}, "faster", attaches(node.VIF{ID: "slower"}), "<nil>", []string{"faster", "slower"}},
 		{"the only port is taken", []string{""}, "faster", attaches(node.VIF{ID: "slower"}),
 			"Unable to attach VIF slower, not enough free physical ports on node " + uuid1 + ".", []string{"faster"}},
-		{"the port wanted is taken", []string{"", ""}, "faster", attaches(node.VIF{ID: "slower", PortUUID: "p1"}),
+		{"the port wanted is taken", []string{"", ""}, "faster", attaches(node.VIF{ID: "slower", PortUUID: id("p1")}),
 			"Unable to attach VIF slower because port p1 has VIF faster.", []string{"faster", ""}},
 		{"another did it already", []string{"", ""}, "same", attaches(node.VIF{ID: "same"}),
 			"Unable to attach VIF because VIF same is already attached to Ironic Port p1", []string{"same", ""}},
@@ -35,9 +35,9 @@ func TestVIFsAreChosenUnderTheLease(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", node.Available)
 				put := func(i int, vif string) {
-					p := node.Port{UUID: fmt.Sprint("p", i+1), NodeUUID: uuid1, Address: fmt.Sprint("52:54:00:00:00:0", i+1), PXEEnabled: i == 0,
+					p := node.Port{UUID: id(fmt.Sprint("p", i+1)), NodeUUID: uuid1, Address: fmt.Sprint("52:54:00:00:00:0", i+1), PXEEnabled: i == 0,
 						InternalInfo: node.WithVIF(node.Document{"keep": "this"}, vif)}
-					if err := w.store.savePort(w.t.Context(), &p); err != nil {
+					if err := saved(w.store.Ports, &p); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -45,13 +45,13 @@ func TestVIFsAreChosenUnderTheLease(t *testing.T) {
 					put(i, vif)
 				}
 				cfg := w.cfg
-				cfg.Store = doors(&lateStore{whole: w.store, stale: func(string) { put(0, tt.meanwhile) }})
-				if err := tt.do(w.t.Context(), New(cfg)); fmt.Sprint(err) != tt.want {
+				cfg.Store = late(w, func() { put(0, tt.meanwhile) })
+				if err := tt.do(w.t.Context(), New(cfg)); short(fmt.Sprint(err)) != tt.want {
 					t.Errorf("got %v, want %s", err, tt.want)
 				}
 				var after []string
 				for i := range tt.before {
-					info := w.store.ports[fmt.Sprint("p", i+1)].InternalInfo
+					info := is(w.store.Ports, id(fmt.Sprint("p", i+1))).InternalInfo
 					after = append(after, info.String(node.VIFKey))
 					if info["keep"] != "this" {
 						t.Errorf("port %d keeps %v", i+1, info)

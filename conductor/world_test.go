@@ -4,18 +4,24 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/driver/fake"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store/memory"
 )
 
 const (
@@ -302,7 +308,8 @@ func testTypes(m *machine) driver.Types {
 // world is a database, a machine and the conductors of a test, in a synctest bubble.
 type world struct {
 	t     *testing.T
-	store *memStore
+	store *memory.Store
+	way   *process // the conductors' to it, but for those that die
 	m     *machine
 	log   *safeBuffer
 	cfg   Config
@@ -329,8 +336,8 @@ func (b *safeBuffer) String() string {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), m: newMachine(), log: &safeBuffer{}}
-		w.cfg = Config{Store: doors(w.store), Types: testTypes(w.m), Host: "host-1", AutomatedClean: true,
+		w := &world{t: t, store: memory.New(), way: newProcess(immortal), m: newMachine(), log: &safeBuffer{}}
+		w.cfg = Config{Store: w.way.to(inMemory(w.store)), Types: testTypes(w.m), Host: "host-1", AutomatedClean: true,
 			Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 		test(w)
 	})
@@ -361,10 +368,90 @@ func (w *world) enroll(hardwareType string, state node.State) *node.Node {
 	if err := w.store.CreateNode(w.t.Context(), n); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: "p1", NodeUUID: uuid1, Address: mac1, PXEEnabled: true}); err != nil {
+	if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: id("p1"), NodeUUID: uuid1, Address: mac1, PXEEnabled: true}); err != nil {
 		w.t.Fatal(err)
 	}
 	return n
+}
+
+// inventory is what inspection found of a node; nothing when it found nothing.
+func (w *world) inventory(uuid string) node.Inventory {
+	i, err := w.store.Inventory(w.t.Context(), uuid)
+	if err != nil && node.KindOf(err) != node.NotFound {
+		w.t.Error(err)
+	}
+	return i
+}
+
+// progress is how far the step under way of the node is; nil when nothing is known of it.
+func (w *world) progress() *node.Progress {
+	p, err := w.store.Progress(w.t.Context(), uuid1)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return p
+}
+
+// boots gives the node a boot whose ramdisk shows the key.
+func (w *world) boots(key string) {
+	record := boot.Record{NodeUUID: uuid1, Kernel: "/k", Secret: "s", Key: key, Until: node.Now().Add(24 * time.Hour)}
+	if err := w.store.PutRecord(w.t.Context(), record); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// rules are the inspection rules from now on, and templates the deploy templates.
+func (w *world) rules(all ...node.InspectionRule) {
+	w.t.Helper()
+	err := w.store.InspectionRules.DeleteAll(w.t.Context())
+	for _, r := range all {
+		err = errors.Join(err, w.store.InspectionRules.Create(w.t.Context(), &r))
+		w.spoil(r.UUID, r.Unreadable)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) templates(all ...node.DeployTemplate) {
+	w.t.Helper()
+	err := w.store.DeployTemplates.DeleteAll(w.t.Context())
+	for _, t := range all {
+		err = errors.Join(err, w.store.DeployTemplates.Create(w.t.Context(), &t))
+		w.spoil(t.UUID, t.Unreadable)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) spoil(uuid string, damage node.Unreadable) {
+	for field, why := range damage {
+		w.store.Spoil(uuid, field, why)
+	}
+}
+
+// id is a UUID for what a test calls by a short name; short undoes it in texts.
+func id(name string) string {
+	if name == "" {
+		return ""
+	}
+	digits := fmt.Sprintf("%-32s", hex.EncodeToString([]byte(name)))
+	digits = strings.ReplaceAll(digits, " ", "0")
+	return strings.Join([]string{digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]}, "-")
+}
+
+var ids = regexp.MustCompile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+func short(text string) string {
+	return ids.ReplaceAllStringFunc(text, func(uuid string) string {
+		name, _ := hex.DecodeString(strings.ReplaceAll(uuid, "-", ""))
+		name = bytes.TrimRight(name, "\x00")
+		if len(name) == 0 || bytes.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return uuid
+		}
+		return string(name)
+	})
 }
 
 func (w *world) node() *node.Node {
@@ -378,9 +465,7 @@ func (w *world) node() *node.Node {
 
 // edit changes the stored node behind everybody's back.
 func (w *world) edit(change func(*node.Node)) {
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
-	change(w.store.nodes[uuid1])
+	w.store.Edit(uuid1, change)
 }
 
 // settle waits until the node's state is none that moves by itself, at most a day.
@@ -450,10 +535,18 @@ func (w *world) heartbeat(c *Conductor) {
 }
 
 func (w *world) events() []string {
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
 	var all []string
-	for _, e := range w.store.history {
+	nodes, err := w.store.Nodes(w.t.Context(), node.NodeFilter{IncludeChildren: true}, node.Page{Hot: true})
+	var history []node.HistoryEvent
+	for _, n := range nodes {
+		of, again := w.store.History(w.t.Context(), n.UUID, node.Page{})
+		history, err = append(history, of...), errors.Join(err, again)
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
+	slices.SortFunc(history, func(a, b node.HistoryEvent) int { return cmp.Compare(a.ID, b.ID) })
+	for _, e := range history {
 		all = append(all, e.Severity+" "+e.EventType+": "+e.Event)
 	}
 	return all

@@ -177,19 +177,20 @@ func spoiled(row reflect.Value, damage node.Unreadable) {
 	}
 }
 
-// mend keeps what is damaged and was not written anew, and takes what was off the lists, the caller's too.
+// mend keeps what is damaged, which the caller knows, and has no new value, and takes what was written off both lists.
 func mend(old, row, callers reflect.Value, damage node.Unreadable) {
+	known := callers.FieldByName("Unreadable").Interface().(node.Unreadable)
 	for name := range damage {
 		f := column(row, name)
-		switch {
-		case !f.IsValid():
-		case f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0:
-			f.Set(column(old, name))
-		default:
-			delete(damage, name)
-			if list := callers.FieldByName("Unreadable").Interface().(node.Unreadable); list != nil {
-				delete(list, name)
-			}
+		if !f.IsValid() {
+			continue
 		}
+		none := f.IsZero() || f.Kind() == reflect.Map && f.Len() == 0
+		if _, missed := known[name]; missed && none {
+			f.Set(column(old, name))
+			continue
+		}
+		delete(damage, name)
+		delete(known, name)
 	}
 }

@@ -5,7 +5,6 @@ package memory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -82,17 +81,15 @@ func (s *Store) byID() []*machine {
 }
 
 // Spoil makes one value of a node or a record unreadable, as damage to a database does; it is readable again when it is
-// written anew. field is the column's name, such as "driver_info".
-func (s *Store) Spoil(uuid, field string) {
+// written anew. field is the column's name, such as "driver_info"; why is what is said of it.
+func (s *Store) Spoil(uuid, field, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.damage[uuid] == nil {
 		s.damage[uuid] = node.Unreadable{}
 	}
-	s.damage[uuid][field] = "read a document: " + errDamaged.Error()
+	s.damage[uuid][field] = why
 }
-
-var errDamaged = errors.New("unexpected end of JSON input")
 
 // isUUID reports whether s is written as a UUID.
 func isUUID(s string) bool {
@@ -146,9 +143,13 @@ func duplicate(format string, args ...any) error {
 	return &node.Err{Kind: node.Conflict, Msg: fmt.Sprintf(format, args...)}
 }
 
-// Edit changes a node past every guard, its lease too, as another program could that writes to the same database.
+// Edit changes a node past every guard, its lease and what is unreadable of it too, as another program could that writes to
+// the same database.
 func (s *Store) Edit(uuid string, change func(n *node.Node)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change(&s.machines[uuid].node)
+	n := &s.machines[uuid].node
+	n.Unreadable = maps.Clone(s.damage[uuid])
+	change(n)
+	s.damage[uuid], n.Unreadable = n.Unreadable, nil
 }
