@@ -26,62 +26,60 @@ func (c *power) SetSecureBoot(ctx context.Context, ident string, on bool) error 
 // is refused; what the BMC then gets wrong is the node's last_error.
 func (c *power) setFirmware(ctx context.Context, ident, ability, what, target string,
 	set func(context.Context, driver.Firmware, *driver.Task) error) error {
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	before := n.Clone()
-	if class := n.State.Class(); class == node.Busy || class == node.Waiting {
-		return c.giveUp(ctx, before, node.Errorf(node.Conflict, "The %s of node %s can not be changed while it is in state %q.", what, n.UUID, n.State))
-	}
-	task, err := c.task(ctx, n)
-	if err != nil {
-		return c.giveUp(ctx, before, err)
-	}
-	f, ok := task.Hardware.Management.(driver.Firmware)
-	if !ok {
-		return c.giveUp(ctx, before, node.Unsupported(n.Driver, ability))
-	}
-	if err := task.Hardware.Management.Validate(ctx, task); err != nil {
-		return c.giveUp(ctx, before, node.Errorf(node.Invalid, "%s", scrub(n, err.Error())))
-	}
-	held, stop := c.keepLease(ctx, n)
-	defer stop()
-	limited, cancel := context.WithTimeout(held, c.cfg.PowerTimeout)
-	defer cancel()
-	n.LastError = ""
-	if err := guarded(c.log.With("node", n.UUID), func() error { return set(limited, f, task) }); err != nil {
-		if leaseLost(held) {
-			return node.ErrLeaseLost
+	return c.changeNode(ctx, ident, func(ctx context.Context, n *node.Node) error {
+		if class := n.State.Class(); class == node.Busy || class == node.Waiting {
+			return node.Errorf(node.Conflict, "The %s of node %s can not be changed while it is in state %q.", what, n.UUID, n.State)
 		}
-		n = before
-		n.LastError = cut(scrub(n, fmt.Sprintf("Failed to change %s to %q: %v", what, target, err)))
-		c.note(held, n, "management", errorSeverity, n.LastError)
-		return c.release(ctx, n)
+		task, err := c.task(ctx, n)
+		if err != nil {
+			return err
+		}
+		f, ok := task.Hardware.Management.(driver.Firmware)
+		if !ok {
+			return node.Unsupported(n.Driver, ability)
+		}
+		if err := valid(ctx, task, task.Hardware.Management); err != nil {
+			return err
+		}
+		return c.tellFirmware(ctx, task, what, target, func(ctx context.Context) error { return set(ctx, f, task) })
+	})
+}
+
+// tellFirmware changes the firmware of a node whose request is accepted, and says how that went.
+func (c *power) tellFirmware(ctx context.Context, t *driver.Task, what, target string, set func(context.Context) error) error {
+	n, before := t.Node, t.Node.Clone()
+	n.LastError = ""
+	limited, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
+	defer cancel()
+	err := guarded(t.Log, func() error { return set(limited) })
+	if leaseLost(ctx) {
+		return node.ErrLeaseLost
 	}
-	c.note(held, n, "management", infoSeverity, fmt.Sprintf("The %s was changed to %q on request, from the machine's next start on.", what, target))
-	return c.release(ctx, n)
+	if err != nil {
+		*n = *before
+		n.LastError = cut(scrub(n, fmt.Sprintf("Failed to change %s to %q: %v", what, target, err)))
+		c.note(ctx, n, "management", errorSeverity, n.LastError)
+		return nil
+	}
+	said := fmt.Sprintf("The %s was changed to %q on request, from the machine's next start on.", what, target)
+	c.note(ctx, n, "management", infoSeverity, said)
+	return nil
 }
 
 // InjectNMI interrupts the machine's processor.
 func (c *power) InjectNMI(ctx context.Context, ident string) error {
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	before := n.Clone()
-	held, stop := c.keepLease(ctx, n)
-	defer stop()
-	err = c.withManagement(held, n, func(ctx context.Context, t *driver.Task) error {
-		m, ok := t.Hardware.Management.(driver.Interrupter)
-		if !ok {
-			return node.Unsupported(n.Driver, "inject_nmi")
+	return c.changeNode(ctx, ident, func(ctx context.Context, n *node.Node) error {
+		err := c.withManagement(ctx, n, func(ctx context.Context, t *driver.Task) error {
+			m, ok := t.Hardware.Management.(driver.Interrupter)
+			if !ok {
+				return node.Unsupported(n.Driver, "inject_nmi")
+			}
+			return m.InjectNMI(ctx, t)
+		})
+		if err != nil {
+			return err
 		}
-		return m.InjectNMI(ctx, t)
+		c.note(ctx, n, "management", infoSeverity, "A non-maskable interrupt was injected on request.")
+		return nil
 	})
-	if err != nil {
-		return c.giveUp(ctx, before, err)
-	}
-	c.note(ctx, n, "management", infoSeverity, "A non-maskable interrupt was injected on request.")
-	return c.release(ctx, n)
 }

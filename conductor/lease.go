@@ -61,6 +61,31 @@ func (c *core) letGo(ctx context.Context, n *node.Node) {
 	}
 }
 
+// changeNode lets change edit a node under its lease, saves the node and lets it go. What change refuses, or the store, has
+// changed nothing.
+func (c *core) changeNode(ctx context.Context, ident string, change func(context.Context, *node.Node) error) error {
+	n, err := c.reserve(ctx, ident)
+	if err != nil {
+		return err
+	}
+	return c.changeHeld(ctx, n, change)
+}
+
+// changeHeld is changeNode for a node whose lease is held already.
+func (c *core) changeHeld(ctx context.Context, n *node.Node, change func(context.Context, *node.Node) error) error {
+	before := n.Clone()
+	held, stop := c.keepLease(ctx, n)
+	defer stop()
+	err := change(held, n)
+	if err == nil {
+		err = c.release(held, n)
+	}
+	if err != nil {
+		return c.giveUp(ctx, before, err)
+	}
+	return nil
+}
+
 // giveUp lets a node go as it was before a request that is refused.
 func (c *core) giveUp(ctx context.Context, before *node.Node, why error) error {
 	c.letGo(ctx, before)

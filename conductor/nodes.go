@@ -25,9 +25,9 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 	if err := c.serves(n); err != nil {
 		return nil, err
 	}
-	h, err := c.cfg.Types.Resolve(n)
+	h, err := c.hardware(n)
 	if err != nil {
-		return nil, node.Errorf(node.Invalid, "%s", err)
+		return nil, err
 	}
 	n.Interfaces = h.Names()
 	nameInstance(n)
@@ -38,6 +38,15 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 		return nil, err
 	}
 	return n, nil
+}
+
+// hardware is what a node's hardware type and interfaces stand for, for a request: what is not there is Invalid.
+func (c *core) hardware(n *node.Node) (*driver.Hardware, error) {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return nil, node.Errorf(node.Invalid, "%s", err)
+	}
+	return h, nil
 }
 
 // serves checks that this service has the node's hardware type and conductor group.
@@ -56,7 +65,7 @@ func (c *core) serves(n *node.Node) error {
 		n.Driver, n.ConductorGroup, strings.Join(names, ", "), c.cfg.ConductorGroup)
 }
 
-// chassisExists refuses to put a node into a chassis that is none.
+// chassisExists refuses to put a node into a chassis that does not exist.
 func (c *Conductor) chassisExists(ctx context.Context, uuid string) error {
 	if uuid == "" {
 		return nil
@@ -81,13 +90,13 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayDelete(n); err != nil {
-		return c.giveUp(ctx, n, err)
+	if err = c.mayDelete(n); err == nil {
+		err = c.endAllocationOf(ctx, n)
 	}
-	if err := c.endAllocationOf(ctx, n); err != nil {
-		return c.giveUp(ctx, n, err)
+	if err == nil {
+		err = c.store.Nodes.DeleteNode(ctx, n)
 	}
-	if err := c.store.Nodes.DeleteNode(ctx, n); err != nil {
+	if err != nil {
 		return c.giveUp(ctx, n, err)
 	}
 	if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
@@ -170,8 +179,17 @@ func (c *Conductor) validation(ctx context.Context, t *driver.Task, impl driver.
 		return node.Validation{Reason: "not supported"}
 	}
 	ok, reason := true, ""
-	if err := guarded(c.log.With("node", t.Node.UUID), func() error { return impl.Validate(ctx, t) }); err != nil {
-		ok, reason = false, scrub(t.Node, err.Error())
+	if err := valid(ctx, t, impl); err != nil {
+		ok, reason = false, err.Error()
 	}
 	return node.Validation{OK: &ok, Reason: reason}
+}
+
+// valid asks an implementation whether the node has what it needs; the reason is for who asked.
+func valid(ctx context.Context, t *driver.Task, impl driver.Implementation) error {
+	err := guarded(t.Log, func() error { return impl.Validate(ctx, t) })
+	if err == nil {
+		return nil
+	}
+	return node.Errorf(node.Invalid, "%s", scrub(t.Node, err.Error()))
 }

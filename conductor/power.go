@@ -70,10 +70,7 @@ func (c *power) mayPower(ctx context.Context, n *node.Node, target node.PowerSta
 	if err != nil {
 		return err
 	}
-	if err := task.Hardware.Power.Validate(ctx, task); err != nil {
-		return node.Errorf(node.Invalid, "%s", scrub(n, err.Error()))
-	}
-	return nil
+	return valid(ctx, task, task.Hardware.Power)
 }
 
 var powerTargets = []node.PowerState{node.PowerOn, node.PowerOff, node.Rebooting, node.SoftRebooting, node.SoftPowerOff}
@@ -132,23 +129,15 @@ func (c *power) trySwitch(ctx context.Context, n *node.Node, timeout time.Durati
 
 // SetBootDevice sets what the machine boots from and returns when its BMC has taken it.
 func (c *power) SetBootDevice(ctx context.Context, ident string, d node.BootDevice) error {
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	before := n.Clone()
-	ctx, stop := c.keepLease(ctx, n)
-	defer stop()
-	err = c.withManagement(ctx, n, func(ctx context.Context, t *driver.Task) error {
-		if allowed := t.Hardware.Management.BootDevices(); !slices.Contains(allowed, d.Device) {
-			return node.Errorf(node.Invalid, "Boot device %q is not supported by node %s; supported are %s.", d.Device, n.UUID, strings.Join(allowed, ", "))
-		}
-		return t.Hardware.Management.SetBootDevice(ctx, t, d)
+	return c.changeNode(ctx, ident, func(ctx context.Context, n *node.Node) error {
+		return c.withManagement(ctx, n, func(ctx context.Context, t *driver.Task) error {
+			if allowed := t.Hardware.Management.BootDevices(); !slices.Contains(allowed, d.Device) {
+				return node.Errorf(node.Invalid, "Boot device %q is not supported by node %s; supported are %s.",
+					d.Device, n.UUID, strings.Join(allowed, ", "))
+			}
+			return t.Hardware.Management.SetBootDevice(ctx, t, d)
+		})
 	})
-	if err != nil {
-		return c.giveUp(ctx, before, err)
-	}
-	return c.release(ctx, n)
 }
 
 // BootDevice asks the BMC what the machine boots from. It takes no lease.
@@ -171,9 +160,9 @@ func (c *power) BootDevices(ctx context.Context, ident string) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	h, err := c.cfg.Types.Resolve(n)
+	h, err := c.hardware(n)
 	if err != nil {
-		return nil, node.Errorf(node.Invalid, "%s", err)
+		return nil, err
 	}
 	return h.Management.BootDevices(), nil
 }
@@ -184,8 +173,8 @@ func (c *power) withManagement(ctx context.Context, n *node.Node, call func(cont
 	if err != nil {
 		return err
 	}
-	if err := task.Hardware.Management.Validate(ctx, task); err != nil {
-		return node.Errorf(node.Invalid, "%s", scrub(n, err.Error()))
+	if err := valid(ctx, task, task.Hardware.Management); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.PowerTimeout)
 	defer cancel()

@@ -124,9 +124,9 @@ func (c *Conductor) allows(n *node.Node, event node.Event) error {
 
 // check refuses a request that cannot work: interfaces that do not validate, and what the flow itself does not accept.
 func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
-	h, err := c.cfg.Types.Resolve(n)
+	h, err := c.hardware(n)
 	if err != nil {
-		return node.Errorf(node.Invalid, "%s", err)
+		return err
 	}
 	if _, err := c.fastTrack(n); err != nil {
 		return err
@@ -165,14 +165,14 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 			reasons = append(reasons, fmt.Sprintf("%s: the hardware type %s has no such interface", iface, h.Type))
 			continue
 		}
-		if err := impl.Validate(ctx, task); err != nil {
+		if err := valid(ctx, task, impl); err != nil {
 			reasons = append(reasons, fmt.Sprintf("%s: %v", iface, err))
 		}
 	}
 	if len(reasons) == 0 {
 		return nil
 	}
-	return node.Errorf(node.Invalid, "Node %s is not ready for %s. %s", n.UUID, f.noun, scrub(n, strings.Join(reasons, "; ")))
+	return node.Errorf(node.Invalid, "Node %s is not ready for %s. %s", n.UUID, f.noun, strings.Join(reasons, "; "))
 }
 
 // start puts a node whose state has just become the flow's busy state at the flow's beginning.

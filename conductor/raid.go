@@ -11,19 +11,10 @@ import (
 // wrong with it; it is built when somebody asks for that. The empty configuration is none. NotFound
 // when the raid interface builds nothing.
 func (c *Conductor) SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error {
-	n, err := c.reserve(ctx, ident)
-	if err != nil {
-		return err
-	}
-	if err := c.mayTarget(n, config); err != nil {
-		return c.giveUp(ctx, n, err)
-	}
-	before := n.Clone()
-	n.TargetRAIDConfig = config
-	if err := c.store.Nodes.Save(ctx, n); err != nil {
-		return c.giveUp(ctx, before, err)
-	}
-	return c.release(ctx, n)
+	return c.changeNode(ctx, ident, func(_ context.Context, n *node.Node) error {
+		n.TargetRAIDConfig = config
+		return c.mayTarget(n, config)
+	})
 }
 
 func (c *Conductor) mayTarget(n *node.Node, config node.Document) error {

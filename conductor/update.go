@@ -16,39 +16,23 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if err != nil {
 		return nil, err
 	}
-	after := n.Clone()
-	if err := c.update(n, after, opts, change); err != nil {
-		return nil, c.giveUp(ctx, n, err)
+	before := n.Clone()
+	err = c.changeHeld(ctx, n, func(ctx context.Context, n *node.Node) error { return c.update(ctx, before, n, opts, change) })
+	if err != nil {
+		return nil, err
 	}
-	if after.ChassisUUID != n.ChassisUUID {
-		if err := c.chassisExists(ctx, after.ChassisUUID); err != nil {
-			return nil, c.giveUp(ctx, n, err)
-		}
-	}
-	if n.Maintenance && !after.Maintenance && after.State.Class() == node.Waiting && after.Plan != nil {
-		after.Plan.PollAt = node.Now() // what the machine said during maintenance is acted on now
-	}
-	loses := n.AllocationUUID != "" && after.AllocationUUID == ""
-	if loses {
-		if err := c.endAllocationOf(ctx, n); err != nil {
-			return nil, c.giveUp(ctx, n, err)
-		}
-	}
-	if err := c.release(ctx, after); err != nil { // a name or an instance that another node has
-		return nil, c.giveUp(ctx, n, err)
-	}
-	if loses {
-		if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
+	if losesAllocation(before, n) {
+		if err := c.forgetAllocation(ctx, before.AllocationUUID); err != nil {
 			return nil, err
 		}
 	}
-	if after.State.Class() == node.Waiting {
-		c.Wake(after.UUID)
+	if n.State.Class() == node.Waiting {
+		c.Wake(n.UUID)
 	}
-	return c.store.Nodes.Node(ctx, after.UUID)
+	return c.store.Nodes.Node(ctx, n.UUID)
 }
 
-func (c *Conductor) update(before, after *node.Node, opts node.UpdateOptions, change func(*node.Node) error) error {
+func (c *Conductor) update(ctx context.Context, before, after *node.Node, opts node.UpdateOptions, change func(*node.Node) error) error {
 	if err := mayUpdate(before, opts); err != nil {
 		return err
 	}
@@ -68,7 +52,25 @@ func (c *Conductor) update(before, after *node.Node, opts node.UpdateOptions, ch
 			return err
 		}
 	}
-	return c.resolveInterfaces(before, after, opts)
+	if err := c.resolveInterfaces(before, after, opts); err != nil {
+		return err
+	}
+	if after.ChassisUUID != before.ChassisUUID {
+		if err := c.chassisExists(ctx, after.ChassisUUID); err != nil {
+			return err
+		}
+	}
+	if before.Maintenance && !after.Maintenance && after.State.Class() == node.Waiting && after.Plan != nil {
+		after.Plan.PollAt = node.Now() // what the machine said during maintenance is acted on now
+	}
+	if losesAllocation(before, after) {
+		return c.endAllocationOf(ctx, before)
+	}
+	return nil
+}
+
+func losesAllocation(before, after *node.Node) bool {
+	return before.AllocationUUID != "" && after.AllocationUUID == ""
 }
 
 // keepOurs takes back edits of what only the conductor writes.
@@ -200,9 +202,9 @@ func (c *Conductor) resolveInterfaces(before, after *node.Node, opts node.Update
 			}
 		}
 	}
-	h, err := c.cfg.Types.Resolve(after)
+	h, err := c.hardware(after)
 	if err != nil {
-		return node.Errorf(node.Invalid, "%s", err)
+		return err
 	}
 	after.Interfaces = h.Names()
 	return nil

@@ -62,9 +62,9 @@ func (c *Conductor) rewire(ctx context.Context, ident string, change func(*drive
 
 // wired is what virtual interfaces are attached with. Where nobody can read what is attached, nothing is changed.
 func (c *Conductor) wired(ctx context.Context, n *node.Node) (*driver.Task, error) {
-	h, err := c.cfg.Types.Resolve(n)
+	h, err := c.hardware(n)
 	if err != nil {
-		return nil, node.Errorf(node.Invalid, "%s", err)
+		return nil, err
 	}
 	ports, groups, err := c.wiring(ctx, n)
 	if err == nil {
