@@ -56,9 +56,13 @@ var allowed = map[string][]string{
 	"disk/scsi":         {},
 	"raid":              {},
 	"agent": {
-		"wire", "disk", "disk/bootable", "disk/efi", "disk/erase", "disk/write", "raid", "image", "iscsi", "fetch", "crypt",
-		"agent/benchmark", "agent/bootmenu", "agent/grub", "agent/inroot", "agent/inventory", "agent/rescue",
+		"agent/benchmark", "agent/inventory", "agent/steps", "crypt", "disk", "disk/bootable", "fetch", "iscsi", "raid", "wire",
 	},
+	"agent/steps": {
+		"agent/bootmenu", "agent/grub", "agent/inroot", "agent/inventory", "agent/mount",
+		"disk", "disk/bootable", "disk/efi", "disk/erase", "disk/write", "fetch", "raid", "wire",
+	},
+	"agent/mount":      {"disk"},
 	"agent/benchmark":  {},
 	"agent/bootmenu":   {"agent/inroot"},
 	"agent/grub":       {},

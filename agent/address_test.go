@@ -27,10 +27,11 @@ func TestOwnAddress(t *testing.T) {
 		{"IPv6", "http://[::1]:6385", "", "::1", ""},
 		{"said at boot", "http://127.0.0.1:6385", "192.0.2.7", "192.0.2.7", ""},
 		{"said at boot, IPv6", "http://127.0.0.1:6385", "2001:db8::7", "2001:db8::7", ""},
-		{"said wrong at boot", "http://127.0.0.1:6385", "host.example", "", "kernel parameter ipa-advertise-host=host.example is not an IP address"},
+		{"said wrong at boot", "http://127.0.0.1:6385", "host.example", "",
+			"kernel parameter ipa-advertise-host=host.example is not an IP address"},
 		{"no such host", "http://nowhere.invalid", "", "", "finding the address that reaches the service"},
 	} {
-		a := still(t.TempDir(), 0)
+		a := idle(t.TempDir())
 		a.Config.APIURLs, a.Config.AdvertiseHost = []string{tt.url}, tt.advertise
 		a.prepare()
 		ip, err := a.ownAddress()
@@ -67,18 +68,19 @@ func TestIdentity(t *testing.T) {
 			}
 			defer l.Close()
 			_, port, _ := net.SplitHostPort(l.Addr().String())
-			a := still(t.TempDir(), 0)
+			a := idle(t.TempDir())
 			a.Config.APIURLs, a.Config.AdvertiseHost, a.Config.AdvertisePort = []string{"http://127.0.0.1"}, tt.advertise, tt.port
 			a.Config.StateDir = t.TempDir()
 			a.prepare()
 			a.client.setVersion(tt.version)
-			a.node.UUID, a.config.AgentToken = testNode, testToken
+			a.host.Node.UUID, a.host.Service.AgentToken = testNode, testToken
 			beat, config, err := a.identity(l)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := strings.Replace(tt.want, "PORT", port, 1)
-			if beat.CallbackURL != want || beat.AgentToken != testToken || beat.AgentVersion != Version || (config != nil) != tt.tls || (beat.AgentVerifyCA != "") != tt.tls {
+			if beat.CallbackURL != want || beat.AgentToken != testToken || beat.AgentVersion != Version || (config != nil) != tt.tls ||
+				(beat.AgentVerifyCA != "") != tt.tls {
 				t.Errorf("%+v, %v; want %s", beat, config, want)
 			}
 		})
@@ -87,9 +89,9 @@ func TestIdentity(t *testing.T) {
 
 // The certificate stays with node and address, and is made anew for any other.
 func TestCertificateStaysWithNodeAndAddress(t *testing.T) {
-	a := still(t.TempDir(), 0)
+	a := idle(t.TempDir())
 	a.Config.StateDir = filepath.Join(t.TempDir(), "state")
-	a.node.UUID = testNode
+	a.host.Node.UUID = testNode
 	if err := a.saveState(state{Node: testNode, Token: "kept"}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func TestCertificateStaysWithNodeAndAddress(t *testing.T) {
 	if second == first || a.loadState().Token != "kept" {
 		t.Error("another address has the same certificate, or the token was lost with it")
 	}
-	a.node.UUID = "another"
+	a.host.Node.UUID = "another"
 	if make("192.0.2.2") == second {
 		t.Error("another node has the same certificate")
 	}
@@ -174,7 +176,7 @@ func TestHeartbeatsOfOlderVersions(t *testing.T) {
 			body, _ := io.ReadAll(r.Body)
 			got = string(body)
 		}))
-		a := still(t.TempDir(), 0)
+		a := idle(t.TempDir())
 		a.Config.APIURLs = []string{s.URL}
 		a.prepare()
 		a.client.setVersion(version)

@@ -1,3 +1,7 @@
+// Package agent owns the life of the agent in the deploy ramdisk: it finds its node, serves the
+// command API, heartbeats, and lets steps do the work. It speaks the ironic-python-agent protocol
+// (wire) and refuses to decide anything the conductor should: it does what it is told, says
+// what came of it, and keeps knocking while the service is away.
 package agent
 
 import (
@@ -16,6 +20,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/agent/inventory"
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
@@ -42,23 +47,16 @@ type Agent struct {
 
 	install func(context.Context) (string, error) // what installs the boot loader in iSCSI mode; nil: installLoader
 
-	noPrograms bool // of the command under way: no program of the image may run
-
-	client    *client
-	images    *http.Client
-	inventory inventory.Machine
-	node      wire.Node // as looked up
-	rootUUID  string    // of the root file system a partition image was written with; commands run one at a time
-	config    wire.LookupConfig
-	raid      map[string]any // the node's raid_config, as the last command told it
-	heart     *heart
-	progress  *progress
-	seen      sight         // of the waiting for disks, then of the command under way
-	written   *wire.Disk    // what the last image was written to, whole; of the command under way
-	letIn     chan struct{} // closed when people are to be let in
-	rescued   sync.Once     // closes it
-	open      chan struct{} // closed when people can log in
-	opened    sync.Once     // closes it
+	client   *client
+	images   *http.Client
+	host     *steps.Host
+	boot     *steps.BootLoader
+	heart    *heart
+	progress *progress
+	letIn    chan struct{} // closed when people are to be let in
+	rescued  sync.Once     // closes it
+	open     chan struct{} // closed when people can log in
+	opened   sync.Once     // closes it
 }
 
 // clockTolerance is how far this machine's clock may be from the service's.
@@ -101,7 +99,12 @@ func (a *Agent) prepare() {
 	a.images = a.gate(a.Config.Insecure).Client()
 	a.letIn, a.rescued = make(chan struct{}), sync.Once{}
 	a.open, a.opened = make(chan struct{}), sync.Once{}
-	a.inventory = inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses}
+	a.host = &steps.Host{
+		Root: a.Config.Root, Log: a.Log, LoadModule: a.LoadModule, MDADM: a.MDADM,
+		Inventory: inventory.Machine{Root: a.Config.Root, BootMAC: a.Config.BootMAC, Addresses: addresses},
+		DiskWait:  a.Config.DiskWait, WipeShared: a.Config.WipeShared, AnyBoot: a.Config.AnyBoot, KeepRAID: a.keepRAID,
+	}
+	a.boot = &steps.BootLoader{Host: a.host}
 }
 
 // stay takes a redirect as the answer: a heartbeat carries the agent's token, which is for the
@@ -160,13 +163,12 @@ func addresses(name string) []net.IP {
 // an error here: inspection must be able to say so.
 func (a *Agent) waitForDisks(ctx context.Context) {
 	deadline := time.Now().Add(a.Config.DiskWait)
-	for len(a.inventory.Disks()) == 0 && time.Now().Before(deadline) {
+	for len(a.host.Inventory.Disks()) == 0 && time.Now().Before(deadline) {
 		if sleep(ctx, 250*time.Millisecond) != nil {
 			return
 		}
 	}
-	a.seen.look(a.inventory.Disks())
-	for _, d := range a.seen.disks {
+	for _, d := range a.host.Look() {
 		a.Log.Info("disk", "name", d.Name, "size", d.Size, "model", d.Model, "serial", d.Serial, "by_path", d.ByPath)
 	}
 }
@@ -209,7 +211,7 @@ func (a *Agent) lookupOnce(ctx context.Context) error {
 		return err
 	}
 	var macs []string
-	for _, nic := range a.inventory.NICs() {
+	for _, nic := range a.host.Inventory.NICs() {
 		macs = append(macs, nic.MACAddress)
 	}
 	if len(macs) == 0 && a.Config.NodeUUID == "" {
@@ -219,9 +221,10 @@ func (a *Agent) lookupOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.node, a.config = found.Node, found.Config
-	a.Log = a.Log.With("node", a.node.UUID)
-	a.Log.Info("looked up", "heartbeat_timeout", a.config.HeartbeatTimeout)
+	a.host.Node, a.host.Service = found.Node, found.Config
+	a.Log = a.Log.With("node", a.host.Node.UUID)
+	a.host.Log = a.Log
+	a.Log.Info("looked up", "heartbeat_timeout", a.host.Service.HeartbeatTimeout)
 	return a.takeToken()
 }
 
@@ -247,23 +250,24 @@ func (a *Agent) negotiate(ctx context.Context) error {
 // agent that ran before in this same boot. The service hands it out once only.
 func (a *Agent) takeToken() error {
 	saved := a.loadState()
-	given := a.config.AgentToken
+	given := a.host.Service.AgentToken
 	switch {
 	case given != "" && given != "******":
 		saved.Token = given
 	case a.Config.Token != "":
 		saved.Token = a.Config.Token
-	case saved.Node != a.node.UUID:
+	case saved.Node != a.host.Node.UUID:
 		saved.Token = ""
 	}
-	if saved.Token == "" && (a.config.AgentTokenRequired || a.client.speaks(wire.LookupVersion)) {
-		return errors.New("the service gave this node's agent token to somebody else before, and gives it only once: end the operation or power the machine off through the Bare Metal API")
+	if saved.Token == "" && (a.host.Service.AgentTokenRequired || a.client.speaks(wire.LookupVersion)) {
+		return errors.New("the service gave this node's agent token to somebody else before, and gives it only once: end the " +
+			"operation or power the machine off through the Bare Metal API")
 	}
-	if saved.Node == a.node.UUID {
-		a.raid = saved.RAIDConfig
+	if saved.Node == a.host.Node.UUID {
+		a.host.RAIDConfig = saved.RAIDConfig
 	}
-	saved.Node = a.node.UUID
-	a.config.AgentToken = saved.Token
+	saved.Node = a.host.Node.UUID
+	a.host.Service.AgentToken = saved.Token
 	return a.saveState(saved)
 }
 
@@ -280,16 +284,16 @@ func (a *Agent) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.heart = newHeart(time.Duration(a.config.HeartbeatTimeout)*time.Second, a.Log, func(ctx context.Context) error {
-		return a.client.heartbeat(ctx, a.node.UUID, beat)
+	a.heart = newHeart(time.Duration(a.host.Service.HeartbeatTimeout)*time.Second, a.Log, func(ctx context.Context) error {
+		return a.client.heartbeat(ctx, a.host.Node.UUID, beat)
 	})
 	a.progress = newProgress(a.Log, func(ctx context.Context, p wire.Progress) error {
-		p.AgentToken = a.config.AgentToken
-		return a.client.progress(ctx, a.node.UUID, p)
+		p.AgentToken = a.host.Service.AgentToken
+		return a.client.progress(ctx, a.host.Node.UUID, p)
 	})
 	cmds := &commands{ctx: ctx, table: a.extensions(), done: a.heart.Force, log: a.Log}
 	web := &http.Server{
-		Handler:           &server{commands: cmds, token: a.config.AgentToken, started: time.Now(), baseURL: beat.CallbackURL},
+		Handler:           &server{commands: cmds, token: a.host.Service.AgentToken, started: time.Now(), baseURL: beat.CallbackURL},
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Minute, // a config drive of 64 MiB over a slow line
 		IdleTimeout:       time.Minute,
@@ -327,7 +331,7 @@ func (a *Agent) runAll(ctx context.Context, cancel func(), cmds *commands, web *
 }
 
 func (a *Agent) sendLines(ctx context.Context, lines []wire.LogLine) error {
-	return a.client.logLines(ctx, a.node.UUID, wire.LogLines{AgentToken: a.config.AgentToken, Lines: lines})
+	return a.client.logLines(ctx, a.host.Node.UUID, wire.LogLines{AgentToken: a.host.Service.AgentToken, Lines: lines})
 }
 
 // handOver lets people in and closes the API a little later, until ctx ends.
@@ -361,7 +365,7 @@ func (a *Agent) identity(l net.Listener) (wire.Heartbeat, *tls.Config, error) {
 		port = l.Addr().(*net.TCPAddr).Port
 	}
 	where := net.JoinHostPort(ip.String(), strconv.Itoa(port)) // brackets around IPv6
-	beat := wire.Heartbeat{CallbackURL: "http://" + where, AgentToken: a.config.AgentToken, AgentVersion: Version}
+	beat := wire.Heartbeat{CallbackURL: "http://" + where, AgentToken: a.host.Service.AgentToken, AgentVersion: Version}
 	if !a.client.speaks(wire.HeartbeatVersion) {
 		return beat, nil, nil
 	}

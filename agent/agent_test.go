@@ -50,7 +50,8 @@ func newService(t testing.TB) *service {
 	t.Helper()
 	s := &service{
 		t: t, refuse: map[string]int{}, token: testToken,
-		heartbeats: make(chan wire.Heartbeat, 100), progress: make(chan wire.Progress, 1000), logs: make(chan wire.LogLines, 10), inspection: make(chan wire.Inspection, 10),
+		heartbeats: make(chan wire.Heartbeat, 100), progress: make(chan wire.Progress, 1000), logs: make(chan wire.LogLines, 10),
+		inspection: make(chan wire.Inspection, 10),
 	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -93,7 +94,8 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	case r.URL.Path == "/":
 		fmt.Fprint(w, `{"name": "OpenStack Ironic API", "default_version": {"id": "v1", "version": "1.95", "min_version": "1.1"}}`)
 	case r.URL.Path == "/v1/lookup":
-		fmt.Fprintf(w, `{"node": {"uuid": %q, "properties": {"root_device": {"serial": "disk-2"}}, "instance_info": {}, "driver_internal_info": {}},
+		fmt.Fprintf(w, `{"node": {"uuid": %q, "properties": {"root_device": {"serial": "disk-2"}}, "instance_info": {},
+			"driver_internal_info": {}},
 			"config": {"heartbeat_timeout": 300, "agent_token": %q, "agent_token_required": true, "permitted_image_formats": ["raw", "qcow2"], "unknown": {}}}`, testNode, s.token)
 		s.token = "******"
 	case r.URL.Path == "/v1/heartbeat/"+testNode:
@@ -165,7 +167,8 @@ func machineRoot(t testing.TB) string {
 	}
 	put("sys/class/net/eth0/address", "52:54:00:00:00:01")
 	put("sys/devices/pci0000:00/0000:00:03.0/vendor", "0x1af4")
-	if err := os.Symlink(filepath.Join(root, "sys/devices/pci0000:00/0000:00:03.0"), filepath.Join(root, "sys/class/net/eth0/device")); err != nil {
+	if err := os.Symlink(filepath.Join(root, "sys/devices/pci0000:00/0000:00:03.0"),
+		filepath.Join(root, "sys/class/net/eth0/device")); err != nil {
 		t.Fatal(err)
 	}
 	return root
@@ -240,7 +243,8 @@ func (c *conductor) do(name string, p any) wire.CommandResult {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	resp, err := c.http.Post(c.base+"/v1/commands/?wait=true&agent_token="+url.QueryEscape(testToken), "application/json", bytes.NewReader(body))
+	resp, err := c.http.Post(c.base+"/v1/commands/?wait=true&agent_token="+url.QueryEscape(testToken), "application/json",
+		bytes.NewReader(body))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -267,7 +271,8 @@ func TestLookupAndHeartbeat(t *testing.T) {
 	s.refuseOnce("/v1/lookup", 404)
 	startAgent(t, s, nil)
 	h := receive(t, s.heartbeats)
-	if h.AgentToken != testToken || h.AgentVersion != Version || !strings.HasPrefix(h.CallbackURL, "https://127.0.0.1:") || !strings.HasPrefix(h.AgentVerifyCA, "-----BEGIN CERTIFICATE-----\n") {
+	if h.AgentToken != testToken || h.AgentVersion != Version || !strings.HasPrefix(h.CallbackURL, "https://127.0.0.1:") ||
+		!strings.HasPrefix(h.AgentVerifyCA, "-----BEGIN CERTIFICATE-----\n") {
 		t.Errorf("%+v", h)
 	}
 	want := strings.Join([]string{
@@ -283,11 +288,13 @@ func TestLookupAndHeartbeat(t *testing.T) {
 }
 
 const injectStep = `{"step":"inject_files","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
-	`"files":{"description":"Files to write into the image that was written: a list of objects with path, partition, content (base64 or a URL) or deleted, mode, dirmode, owner and group. ` +
+	`"files":{"description":"Files to write into the image that was written: a list of objects with path, partition, content ` +
+	`(base64 or a URL) or deleted, mode, dirmode, owner and group. ` +
 	`Those of the node's property inject_files come first.","required":false},` +
 	`"verify_ca":{"description":"Whether certificates of https URLs are verified; true when not given.","required":false}}}`
 
-const deleteInfo = `"delete_existing":{"description":"Whether software RAID that is there is deleted first. Default: false for create_configuration, true for apply_configuration.","required":false}`
+const deleteInfo = `"delete_existing":{"description":"Whether software RAID that is there is deleted first. Default: false ` +
+	`for create_configuration, true for apply_configuration.","required":false}`
 
 // bootOfTests is what an agent on a machine without firmware tables says of its boot.
 const bootOfTests = `"boot":{"current_boot_mode":"bios","pxe_interface":"52:54:00:00:00:01","secure_boot":false},`
@@ -302,15 +309,21 @@ func TestSteps(t *testing.T) {
 			`{"step":"erase_devices","interface":"deploy","priority":10,"reboot_requested":false,"abortable":true},` +
 			`{"step":"erase_devices_express","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"delete_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false},` +
-			`{"step":"create_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
+			`{"step":"create_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,` +
+			`"argsinfo":{` + deleteInfo + `}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
 		"deploy.get_deploy_steps": `{` + bootOfTests + `"deploy_steps":{"BilletHardwareManager":[` +
 			`{"step":"erase_devices_metadata","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true},` +
 			`{"step":"write_image","interface":"deploy","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` +
 			`"configdrive":{"description":"Base64 of a gzipped config drive image, or a URL of one.","required":false},` +
-			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.","required":true}}},` + injectStep + `,` +
-			`{"step":"apply_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,"argsinfo":{` + deleteInfo + `,` +
-			`"raid_config":{"description":"The RAID configuration to apply, as target_raid_config has it.","required":true}}}]},"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
-		"service.get_service_steps": `{` + bootOfTests + `"hardware_manager_version":{"BilletHardwareManager":"1.1"},"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,"reboot_requested":false,"abortable":true}]}}`,
+			`"image_info":{"description":"A dictionary describing the image: id, urls, disk_format, os_hash_algo and os_hash_value.",` +
+			`"required":true}}},` + injectStep + `,` +
+			`{"step":"apply_configuration","interface":"raid","priority":0,"reboot_requested":false,"abortable":false,` +
+			`"argsinfo":{` + deleteInfo + `,` +
+			`"raid_config":{"description":"The RAID configuration to apply, as target_raid_config has it.","required":true}}}]},` +
+			`"hardware_manager_version":{"BilletHardwareManager":"1.1"}}`,
+		"service.get_service_steps": `{` + bootOfTests + `"hardware_manager_version":{"BilletHardwareManager":"1.1"},` +
+			`"service_steps":{"BilletHardwareManager":[` + injectStep + `,{"step":"list_disks","interface":"deploy","priority":0,` +
+			`"reboot_requested":false,"abortable":true}]}}`,
 	} {
 		if got := c.succeed(name, map[string]any{"node": map[string]any{}, "ports": []any{}}); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)
@@ -339,9 +352,11 @@ func TestWriteImageStep(t *testing.T) {
 	s.image = startable("billet! ", 5<<20)
 	cfg, _ := startAgent(t, s, nil)
 	c := conductorFor(t, receive(t, s.heartbeats))
-	step := map[string]any{"interface": "deploy", "step": "write_image", "args": map[string]any{"image_info": s.imageInfo(), "configdrive": nil}}
+	step := map[string]any{"interface": "deploy", "step": "write_image",
+		"args": map[string]any{"image_info": s.imageInfo(), "configdrive": nil}}
 	result := c.succeed("deploy.execute_deploy_step", map[string]any{
-		"step": step, "node": map[string]any{"uuid": testNode, "properties": map[string]any{"root_device": map[string]any{"serial": "disk-2"}}}, "ports": []any{},
+		"step": step, "node": map[string]any{"uuid": testNode,
+			"properties": map[string]any{"root_device": map[string]any{"serial": "disk-2"}}}, "ports": []any{},
 		"deploy_version": map[string]string{"BilletHardwareManager": "1.1"},
 	})
 	sent, err := json.Marshal(step)
@@ -376,7 +391,8 @@ func TestWriteImageStep(t *testing.T) {
 	if l := receive(t, s.logs); l.AgentToken != testToken || len(l.Lines) == 0 || !strings.Contains(l.Lines[len(l.Lines)-1].Text, "level=") {
 		t.Errorf("the agent's log lines: %+v", l)
 	}
-	if p := receive(t, s.progress); p.AgentToken != testToken || p.Step != "write_image" || p.Total != 5<<20 || !strings.HasPrefix(p.Detail, "/dev/vdb: ") {
+	if p := receive(t, s.progress); p.AgentToken != testToken || p.Step != "write_image" || p.Total != 5<<20 ||
+		!strings.HasPrefix(p.Detail, "/dev/vdb: ") {
 		t.Errorf("%+v", p)
 	}
 }
@@ -389,7 +405,8 @@ func TestStepsThatFail(t *testing.T) {
 	wrong := s.imageInfo()
 	wrong["os_hash_value"] = strings.Repeat("ab", 32)
 	node := func(hints any) map[string]any {
-		return map[string]any{"uuid": testNode, "properties": map[string]any{"root_device": map[string]any{"serial": "x"}}, "instance_info": map[string]any{"root_device": hints}}
+		return map[string]any{"uuid": testNode, "properties": map[string]any{"root_device": map[string]any{"serial": "x"}},
+			"instance_info": map[string]any{"root_device": hints}}
 	}
 	write := func(info any) map[string]any {
 		return map[string]any{"interface": "deploy", "step": "write_image", "args": map[string]any{"image_info": info}}
@@ -400,13 +417,22 @@ func TestStepsThatFail(t *testing.T) {
 		status string
 		want   string
 	}{
-		{"checksum", map[string]any{"step": write(wrong), "node": node(map[string]any{"serial": "disk-1"})}, wire.Failed, `writing image img to /dev/vda (serial "disk-1"): the image from ` + s.URL + `/image has the wrong sha256 checksum: expected abab`},
-		{"no disk matches", map[string]any{"step": write(s.imageInfo()), "node": node(map[string]any{"serial": "disk-9"})}, wire.Failed, `no disk matches the root device hints (serial: disk-9); disks seen: /dev/vda, 8.0 MiB, serial disk-1: its serial is "disk-1"; /dev/vdb`},
-		{"hints are no object", map[string]any{"step": write(s.imageInfo()), "node": node("sda")}, wire.Failed, `root_device is a string; an object such as`},
-		{"image info is no object", map[string]any{"step": write(7), "node": node(nil)}, wire.Failed, `Parameter image_info is not what is expected`},
-		{"unknown step", map[string]any{"step": map[string]any{"step": "fly", "interface": "deploy"}}, wire.Failed, "this agent has no deploy step deploy.fly; it has: deploy.erase_devices_metadata deploy.write_image"},
-		{"of another interface", map[string]any{"step": map[string]any{"step": "write_image", "interface": "raid"}}, wire.Failed, "this agent has no deploy step raid.write_image"},
-		{"other versions", map[string]any{"step": write(s.imageInfo()), "deploy_version": map[string]string{"BilletHardwareManager": "0.9"}}, wire.VersionMismatch, "versions map[BilletHardwareManager:0.9], but this agent has map[BilletHardwareManager:1.1]"},
+		{"checksum", map[string]any{"step": write(wrong), "node": node(map[string]any{"serial": "disk-1"})}, wire.Failed,
+			`writing image img to /dev/vda (serial "disk-1"): the image from ` + s.URL + `/image has the wrong sha256 checksum: expected abab`},
+		{"no disk matches", map[string]any{"step": write(s.imageInfo()), "node": node(map[string]any{"serial": "disk-9"})}, wire.Failed,
+			`no disk matches the root device hints (serial: disk-9); disks seen: /dev/vda, 8.0 MiB, serial disk-1: its serial is ` +
+				`"disk-1"; /dev/vdb`},
+		{"hints are no object", map[string]any{"step": write(s.imageInfo()), "node": node("sda")}, wire.Failed,
+			`root_device is a string; an object such as`},
+		{"image info is no object", map[string]any{"step": write(7), "node": node(nil)}, wire.Failed,
+			`Parameter image_info is not what is expected`},
+		{"unknown step", map[string]any{"step": map[string]any{"step": "fly", "interface": "deploy"}}, wire.Failed,
+			"this agent has no deploy step deploy.fly; it has: deploy.erase_devices_metadata deploy.write_image"},
+		{"of another interface", map[string]any{"step": map[string]any{"step": "write_image", "interface": "raid"}}, wire.Failed,
+			"this agent has no deploy step raid.write_image"},
+		{"other versions", map[string]any{"step": write(s.imageInfo()),
+			"deploy_version": map[string]string{"BilletHardwareManager": "0.9"}}, wire.VersionMismatch,
+			"versions map[BilletHardwareManager:0.9], but this agent has map[BilletHardwareManager:1.1]"},
 	} {
 		r := c.do("deploy.execute_deploy_step", tt.params)
 		if r.Status != tt.status || r.Error == nil || !strings.Contains(r.Error.Details, tt.want) {
@@ -434,7 +460,8 @@ func TestCleanSteps(t *testing.T) {
 	})
 	c := conductorFor(t, receive(t, s.heartbeats))
 	for _, step := range []string{"erase_devices_metadata", "erase_devices_express", "erase_devices"} {
-		got := c.succeed("clean.execute_clean_step", map[string]any{"step": map[string]any{"step": step, "interface": "deploy", "priority": 10}, "node": map[string]any{}})
+		got := c.succeed("clean.execute_clean_step",
+			map[string]any{"step": map[string]any{"step": step, "interface": "deploy", "priority": 10}, "node": map[string]any{}})
 		method, verified, more := "overwritten with zeros", "64 samples read back", ""
 		if step != "erase_devices" {
 			method, verified = "metadata overwritten with zeros", "read back"
@@ -445,12 +472,14 @@ func TestCleanSteps(t *testing.T) {
 		}
 		disk := func(name, number string, size int) (says, record string) {
 			return fmt.Sprintf(`/dev/%s (serial \"disk-%s\", %d bytes: %s, %s%s)`, name, number, size, method, verified, more),
-				fmt.Sprintf(`{"name":"/dev/%s","serial":"disk-%s","wwn":"","model":"","size":%d,"method":"%s","verified":"%s",%s"seconds":0}`, name, number, size, method, verified, notBy)
+				fmt.Sprintf(`{"name":"/dev/%s","serial":"disk-%s","wwn":"","model":"","size":%d,"method":"%s","verified":"%s",%s"seconds":0}`,
+					name, number, size, method, verified, notBy)
 		}
 		vda, a := disk("vda", "1", 8<<20)
 		vdb, b := disk("vdb", "2", 16<<20)
 		want := `{"clean_result":{"says":"erased: ` + vda + `, ` + vdb + `; left alone: /dev/sdz (removable)","disks":[` + a + `,` + b +
-			`,{"name":"/dev/sdz","serial":"","wwn":"","model":"","size":51200,"skipped":"removable"}]},"clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
+			`,{"name":"/dev/sdz","serial":"","wwn":"","model":"","size":51200,"skipped":"removable"}]},` +
+			`"clean_step":{"interface":"deploy","priority":10,"step":"` + step + `"}}`
 		if got = regexp.MustCompile(`"seconds":[0-9.]+`).ReplaceAllString(got, `"seconds":0`); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}
@@ -471,7 +500,8 @@ func TestCleanSteps(t *testing.T) {
 	if r.Error == nil || !strings.HasPrefix(r.Error.Details, "erasing: /dev/vda: opening the disk") {
 		t.Fatalf("%+v", r.Error)
 	}
-	if d := r.Error.Disks; len(d) != 3 || !strings.HasPrefix(d[0].Error, "opening the disk") || d[1].Method == "" || d[2].Skipped != "removable" {
+	if d := r.Error.Disks; len(d) != 3 || !strings.HasPrefix(d[0].Error, "opening the disk") || d[1].Method == "" ||
+		d[2].Skipped != "removable" {
 		t.Errorf("disk by disk: %+v", d)
 	}
 }
@@ -483,7 +513,8 @@ func TestOtherCommands(t *testing.T) {
 	if got := c.succeed("standby.sync", map[string]any{}); got != "null" {
 		t.Error(got)
 	}
-	if got := c.succeed("standby.get_partition_uuids", map[string]any{}); got != `{"root uuid":"","efi system partition uuid":"","PReP Boot partition uuid":""}` {
+	if got := c.succeed("standby.get_partition_uuids",
+		map[string]any{}); got != `{"root uuid":"","efi system partition uuid":"","PReP Boot partition uuid":""}` {
 		t.Error(got)
 	}
 	r := c.do("image.install_bootloader", map[string]any{"target_boot_mode": "bios"})
@@ -495,10 +526,12 @@ func TestOtherCommands(t *testing.T) {
 	if r.Error == nil || !strings.Contains(r.Error.Details, "is to boot in UEFI mode, but this machine booted in bios mode") {
 		t.Errorf("%+v", r.Error)
 	}
-	if got := c.succeed("image.install_bootloader", map[string]any{"target_boot_mode": "uefi", "ignore_bootloader_failure": true}); !strings.Contains(got, "which is to be ignored") {
+	if got := c.succeed("image.install_bootloader",
+		map[string]any{"target_boot_mode": "uefi", "ignore_bootloader_failure": true}); !strings.Contains(got, "which is to be ignored") {
 		t.Error(got)
 	}
-	if r := c.do("rescue.finalize_rescue", map[string]any{"rescue_password": "x"}); r.Error == nil || !strings.Contains(r.Error.Details, "only in the ramdisk") {
+	if r := c.do("rescue.finalize_rescue", map[string]any{"rescue_password": "x"}); r.Error == nil ||
+		!strings.Contains(r.Error.Details, "only in the ramdisk") {
 		t.Errorf("%+v", r)
 	}
 	var logs struct {
@@ -508,7 +541,8 @@ func TestOtherCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := unpack(t, logs.Logs)
-	if files["kernel.log"] != "Linux version 6.1\n" || !strings.Contains(files["agent.log"], "msg=serving") || strings.Contains(files["agent.log"], testToken) {
+	if files["kernel.log"] != "Linux version 6.1\n" || !strings.Contains(files["agent.log"], "msg=serving") ||
+		strings.Contains(files["agent.log"], testToken) {
 		t.Errorf("%v", files)
 	}
 	if got := c.succeed("standby.power_off", map[string]any{}); got != `{"result":"power_off: powering off"}` {
@@ -582,7 +616,8 @@ func TestInspection(t *testing.T) {
 	s.refuseOnce("/v1/continue_inspection", 503)
 	startAgent(t, s, func(c *Config) { c.APIURLs = nil; c.InspectionCallback = s.URL + "/v1/continue_inspection" })
 	got := receive(t, s.inspection)
-	if len(got.Inventory.Disks) != 2 || got.Inventory.Disks[1].Serial != "disk-2" || got.Inventory.Interfaces[0].MACAddress != "52:54:00:00:00:01" ||
+	if len(got.Inventory.Disks) != 2 || got.Inventory.Disks[1].Serial != "disk-2" ||
+		got.Inventory.Interfaces[0].MACAddress != "52:54:00:00:00:01" ||
 		got.BootInterface != "52:54:00:00:00:01" || got.RootDisk != nil || got.Error != nil {
 		t.Errorf("%+v", got)
 	}
@@ -614,7 +649,8 @@ func TestInspectionWithBenchmarks(t *testing.T) {
 		}
 		names = append(names, fmt.Sprint(r[0], " ", r[1], " ", r[2]))
 	}
-	want := []string{"disk vdb standalone_read_1M_KBps", "disk vdb standalone_read_1M_IOps", "disk vdb standalone_randread_4k_KBps", "disk vdb standalone_randread_4k_IOps"}
+	want := []string{"disk vdb standalone_read_1M_KBps", "disk vdb standalone_read_1M_IOps", "disk vdb standalone_randread_4k_KBps",
+		"disk vdb standalone_randread_4k_IOps"}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %q", names)
 	}

@@ -55,7 +55,8 @@ func TestBootEntryIsMade(t *testing.T) {
 		guid = diskWithLoader(t, filepath.Join(c.Root, "dev/vdb"))
 	})
 	c := conductorFor(t, receive(t, s.heartbeats))
-	if got, want := c.succeed("standby.get_partition_uuids", map[string]any{}), `{"root uuid":"","efi system partition uuid":"`+guid+`","PReP Boot partition uuid":""}`; got != want {
+	if got, want := c.succeed("standby.get_partition_uuids", map[string]any{}),
+		`{"root uuid":"","efi system partition uuid":"`+guid+`","PReP Boot partition uuid":""}`; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 	for range 2 { // safe to run again; the mode of this machine is taken when none is named

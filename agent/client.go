@@ -121,7 +121,8 @@ func (c *client) try(ctx context.Context, method, base, path string, minor int, 
 	}
 	if out != nil {
 		if err := json.Unmarshal(answer, out); err != nil {
-			return resp.Header, &statusError{call: method + " " + shown, code: resp.StatusCode, message: "its body is not the JSON expected: " + err.Error()}
+			return resp.Header, &statusError{call: method + " " + shown, code: resp.StatusCode,
+				message: "its body is not the JSON expected: " + err.Error()}
 		}
 	}
 	return resp.Header, nil

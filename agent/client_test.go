@@ -45,7 +45,8 @@ func TestOlderServices(t *testing.T) {
 	for _, tt := range []struct {
 		root, lookup, heartbeat, body string
 	}{
-		{`{"default_version":{"version":"1.95"}}`, "1.62", "1.68", `{"callback_url":"u","agent_token":"t","agent_version":"v","agent_verify_ca":"c"}`},
+		{`{"default_version":{"version":"1.95"}}`, "1.62", "1.68",
+			`{"callback_url":"u","agent_token":"t","agent_version":"v","agent_verify_ca":"c"}`},
 		{`{"default_version":{"version":"1.65"}}`, "1.62", "1.65", `{"callback_url":"u","agent_token":"t","agent_version":"v"}`},
 		{`{"default_version":{"version":"1.40"}}`, "1.40", "1.40", `{"callback_url":"u","agent_version":"v"}`},
 		{`{}`, "1.31", "1.31", `{"callback_url":"u"}`},
@@ -67,7 +68,8 @@ func TestOlderServices(t *testing.T) {
 		if _, err := c.lookup(t.Context(), nil, "n"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.heartbeat(t.Context(), "n", wire.Heartbeat{CallbackURL: "u", AgentToken: "t", AgentVersion: "v", AgentVerifyCA: "c"}); err != nil {
+		if err := c.heartbeat(t.Context(), "n",
+			wire.Heartbeat{CallbackURL: "u", AgentToken: "t", AgentVersion: "v", AgentVerifyCA: "c"}); err != nil {
 			t.Fatal(err)
 		}
 		want := fmt.Sprintf("[req-1 %sreq-1 %sreq-1%s]", tt.lookup, tt.heartbeat, tt.body)

@@ -14,39 +14,18 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/wire"
 )
-
-// params are a command's parameters, not decoded yet.
-type params map[string]json.RawMessage
-
-// decode reads one parameter into out; one that is missing or null leaves out as it is.
-func (p params) decode(key string, out any) error {
-	if len(p[key]) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(p[key], out); err != nil {
-		return &fault{http.StatusBadRequest, fmt.Sprintf("Parameter %s is not what is expected: %v", key, err)}
-	}
-	return nil
-}
 
 // command is one entry of the table of commands.
 type command struct {
 	async bool // runs in the background; the answer comes at once, the result is asked for later
-	run   func(ctx context.Context, p params) (any, error)
+	run   func(ctx context.Context, p steps.Params) (any, error)
 }
 
 // extensions is the table of commands: extension → command.
 type extensions map[string]map[string]command
-
-// fault is an HTTP error of the agent's API.
-type fault struct {
-	code int
-	text string
-}
-
-func (f *fault) Error() string { return f.text }
 
 // mismatch is the error of a step that was planned with other hardware manager versions.
 type mismatch struct{ asked, have string }
@@ -75,17 +54,18 @@ type record struct {
 }
 
 // start checks and starts a command; a synchronous one has ended when start returns.
-func (c *commands) start(ctx context.Context, name string, p params) (*record, error) {
+func (c *commands) start(ctx context.Context, name string, p steps.Params) (*record, error) {
 	extension, short, ok := strings.Cut(name, ".")
 	if !ok {
-		return nil, &fault{http.StatusBadRequest, fmt.Sprintf("Invalid command: %s: a command is written extension.command", name)}
+		return nil, &steps.Fault{Code: http.StatusBadRequest,
+			Text: fmt.Sprintf("Invalid command: %s: a command is written extension.command", name)}
 	}
 	if c.table[extension] == nil {
-		return nil, &fault{http.StatusNotFound, fmt.Sprintf("Extension %s could not be found", extension)}
+		return nil, &steps.Fault{Code: http.StatusNotFound, Text: fmt.Sprintf("Extension %s could not be found", extension)}
 	}
 	cmd, ok := c.table[extension][short]
 	if !ok {
-		return nil, &fault{http.StatusBadRequest, fmt.Sprintf("Unknown command: %s", name)}
+		return nil, &steps.Fault{Code: http.StatusBadRequest, Text: fmt.Sprintf("Unknown command: %s", name)}
 	}
 	r, err := c.enter(short)
 	if err != nil {
@@ -109,7 +89,7 @@ func (c *commands) enter(name string) (*record, error) {
 	defer c.mu.Unlock()
 	for _, r := range c.list {
 		if r.result.Status == wire.Running {
-			return nil, &fault{http.StatusConflict, "Agent is busy: executing command " + r.result.Name}
+			return nil, &steps.Fault{Code: http.StatusConflict, Text: "Agent is busy: executing command " + r.result.Name}
 		}
 	}
 	r := &record{
@@ -121,7 +101,7 @@ func (c *commands) enter(name string) (*record, error) {
 }
 
 // carryOut runs a command and files its result.
-func (c *commands) carryOut(ctx context.Context, cmd command, r *record, p params) {
+func (c *commands) carryOut(ctx context.Context, cmd command, r *record, p steps.Params) {
 	result, err := guarded(ctx, cmd, p)
 	text, isText := result.(string)
 	if isText && cmd.async {
@@ -151,7 +131,7 @@ func (c *commands) carryOut(ctx context.Context, cmd command, r *record, p param
 
 // guarded turns a panic into an error: one broken step must not take the agent down, and the
 // reason must reach people.
-func guarded(ctx context.Context, cmd command, p params) (result any, err error) {
+func guarded(ctx context.Context, cmd command, p steps.Params) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the agent has a fault: %v\n%s", r, debug.Stack())
@@ -161,12 +141,13 @@ func guarded(ctx context.Context, cmd command, p params) (result any, err error)
 }
 
 func commandError(name string, err error) *wire.CommandError {
-	e := &wire.CommandError{Type: "CommandExecutionError", Code: http.StatusInternalServerError, Message: "Command execution failed: " + name, Details: err.Error()}
-	if f := (*fault)(nil); errors.As(err, &f) {
-		e.Type, e.Code = "InvalidCommandParamsError", f.code
+	e := &wire.CommandError{Type: "CommandExecutionError", Code: http.StatusInternalServerError,
+		Message: "Command execution failed: " + name, Details: err.Error()}
+	if f := (*steps.Fault)(nil); errors.As(err, &f) {
+		e.Type, e.Code = "InvalidCommandParamsError", f.Code
 	}
-	if f := (*eraseFailed)(nil); errors.As(err, &f) {
-		e.Disks = f.disks
+	if f := (*steps.EraseFailed)(nil); errors.As(err, &f) {
+		e.Disks = f.Disks
 	}
 	if wrong := (*mismatch)(nil); errors.As(err, &wrong) {
 		e.Type, e.Code = "VersionMismatch", http.StatusConflict

@@ -1,7 +1,3 @@
-// Package agent owns the life of the agent in the deploy ramdisk: it finds its node, serves the
-// command API, heartbeats, and carries out steps. It speaks the ironic-python-agent protocol
-// (wire) and refuses to decide anything the conductor should: it does what it is told, says
-// what came of it, and keeps knocking while the service is away.
 package agent
 
 import (
@@ -123,7 +119,8 @@ func NewConfig(params map[string]string) (Config, error) {
 		return Config{}, p.err
 	}
 	if len(c.APIURLs) == 0 && c.InspectionCallback == "" {
-		return Config{}, fmt.Errorf("kernel parameter ipa-api-url is missing: it must say where the Bare Metal API is, such as ipa-api-url=http://192.0.2.1:6385")
+		return Config{}, fmt.Errorf("kernel parameter ipa-api-url is missing: it must say where the Bare Metal API is, such as " +
+			"ipa-api-url=http://192.0.2.1:6385")
 	}
 	return c, nil
 }

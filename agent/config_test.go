@@ -23,8 +23,11 @@ func TestParseCommandLine(t *testing.T) {
 }
 
 func TestNewConfig(t *testing.T) {
-	got, err := NewConfig(ParseCommandLine("nofb vga=normal ipa-api-url=http://192.0.2.1:6385/v1,https://two/ ipa-inspection-callback-url=http://i/v1/continue_inspection " +
-		"ipa-inspection-collectors=default,logs ipa-collect-lldp=1 ipa-lldp-timeout=12 ipa-inspection-benchmarks=cpu,mem ipa-agent-token=t ipa-debug=1 ipa-insecure=true ipa-listen-port=0 ipa-lookup-timeout=5 ipa-ironic-api-version=1.68 BOOTIF=01-52-54-00-00-00-0A ipa-unknown=x"))
+	got, err := NewConfig(ParseCommandLine("nofb vga=normal ipa-api-url=http://192.0.2.1:6385/v1,https://two/ " +
+		"ipa-inspection-callback-url=http://i/v1/continue_inspection " +
+		"ipa-inspection-collectors=default,logs ipa-collect-lldp=1 ipa-lldp-timeout=12 ipa-inspection-benchmarks=cpu,mem " +
+		"ipa-agent-token=t ipa-debug=1 ipa-insecure=true ipa-listen-port=0 ipa-lookup-timeout=5 ipa-ironic-api-version=1.68 " +
+		"BOOTIF=01-52-54-00-00-00-0A ipa-unknown=x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +45,9 @@ func TestNewConfig(t *testing.T) {
 
 func TestNewConfigRefuses(t *testing.T) {
 	for line, want := range map[string]string{
-		"quiet":                                           "kernel parameter ipa-api-url is missing",
-		"ipa-api-url=192.0.2.1:6385":                      `"192.0.2.1:6385" in a kernel parameter is not a URL that starts with http:// or https://`,
+		"quiet": "kernel parameter ipa-api-url is missing",
+		"ipa-api-url=192.0.2.1:6385": `"192.0.2.1:6385" in a kernel parameter is not a URL that starts with ` +
+			`http:// or https://`,
 		"ipa-api-url=http://a ipa-listen-port=x":          "kernel parameter ipa-listen-port=x: a number from 0 to 1048576 is allowed",
 		"ipa-api-url=http://a ipa-lookup-timeout=-1":      "ipa-lookup-timeout=-1",
 		"ipa-api-url=http://a ipa-ironic-api-version=two": `"two" is not a version of the Bare Metal API, such as 1.89`,

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/crypt"
 )
 
@@ -28,21 +29,21 @@ const rescueDelay = 10 * time.Second
 
 // finalizeRescue lets people in with the password given, hashed or not, and answers when they can
 // log in. From then on the machine is theirs: the heartbeats stop, and soon the API.
-func (a *Agent) finalizeRescue(ctx context.Context, p params) (any, error) {
+func (a *Agent) finalizeRescue(ctx context.Context, p steps.Params) (any, error) {
 	var password string
 	var hashed bool
 	for key, out := range map[string]any{"rescue_password": &password, "hashed": &hashed} {
-		if err := p.decode(key, out); err != nil {
+		if err := p.Decode(key, out); err != nil {
 			return nil, err
 		}
 	}
 	switch {
 	case password == "":
-		return nil, &fault{http.StatusBadRequest, "Parameter rescue_password is missing"}
+		return nil, &steps.Fault{Code: http.StatusBadRequest, Text: "Parameter rescue_password is missing"}
 	case !hashed:
 		password = crypt.Hash(password)
 	case !crypt.Valid(password):
-		return nil, &fault{http.StatusBadRequest, "Parameter rescue_password: " + crypt.ErrForm.Error()}
+		return nil, &steps.Fault{Code: http.StatusBadRequest, Text: "Parameter rescue_password: " + crypt.ErrForm.Error()}
 	}
 	if _, ok := a.Machine.(Rescuer); !ok {
 		return nil, errors.New("this agent is an ordinary process; only in the ramdisk it lets people in")

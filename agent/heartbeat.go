@@ -93,7 +93,8 @@ func (h *heart) interval() time.Duration {
 // than a locked node) is not asked more often than an ordinary heartbeat may be.
 func (h *heart) retry(failures int, err error) time.Duration {
 	answer := (*statusError)(nil)
-	if errors.As(err, &answer) && answer.code >= 400 && answer.code < 500 && answer.code != http.StatusConflict && answer.code != http.StatusTooManyRequests {
+	if errors.As(err, &answer) && answer.code >= 400 && answer.code < 500 && answer.code != http.StatusConflict &&
+		answer.code != http.StatusTooManyRequests {
 		return minHeartbeat + time.Duration(float64(minHeartbeat)*h.rand())
 	}
 	d := min(retryFirst<<min(failures, 3), retryMost)

@@ -111,7 +111,8 @@ func TestProgressIsSentOnceASecond(t *testing.T) {
 		<-ended
 		want := "0s write_image 0/25, 1s write_image 9/25, 2s write_image 19/25, 3s write_image 24/25"
 		// What is reported in the very moment of sending may or may not be part of it.
-		text := strings.NewReplacer("1s write_image 10", "1s write_image 9", "2s write_image 20", "2s write_image 19").Replace(strings.Join(got, ", "))
+		text := strings.NewReplacer("1s write_image 10", "1s write_image 9", "2s write_image 20",
+			"2s write_image 19").Replace(strings.Join(got, ", "))
 		if text != want {
 			t.Errorf("\n got %s\nwant %s", text, want)
 		}

@@ -31,7 +31,8 @@ func (a *Agent) inspect(ctx context.Context) error {
 			return nil
 		}
 		answer := (*statusError)(nil)
-		if errors.As(last, &answer) && answer.code < 500 && answer.code != http.StatusConflict && answer.code != http.StatusTooManyRequests && attempt >= 5 {
+		if errors.As(last, &answer) && answer.code < 500 && answer.code != http.StatusConflict &&
+			answer.code != http.StatusTooManyRequests && attempt >= 5 {
 			break
 		}
 		wait := min(time.Second<<min(attempt, 5), 30*time.Second)
@@ -66,7 +67,7 @@ func (a *Agent) collect(ctx context.Context) wire.Inspection {
 		collectors = defaultCollectors
 	}
 	out := wire.Inspection{
-		Inventory:     a.inventory.Read(),
+		Inventory:     a.host.Inventory.Read(),
 		BootInterface: a.Config.BootMAC,
 		Configuration: map[string]any{
 			"collectors": collectors,
@@ -87,9 +88,9 @@ func (a *Agent) collect(ctx context.Context) wire.Inspection {
 		switch name {
 		case "default", "lldp", "extra-hardware": // the last is where benchmarks come from elsewhere
 		case "pci-devices":
-			out.PCIDevices = a.inventory.PCIDevices()
+			out.PCIDevices = a.host.Inventory.PCIDevices()
 		case "usb-devices":
-			out.USBDevices = a.inventory.USBDevices()
+			out.USBDevices = a.host.Inventory.USBDevices()
 		case "logs":
 			logs, err := a.packedLogs()
 			if err != nil {

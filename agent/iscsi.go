@@ -136,7 +136,7 @@ func (a *Agent) loaderForService(ctx context.Context) error {
 // installLoader finds the root partition on the disk that was exported, and only there, and makes the
 // machine boot it.
 func (a *Agent) installLoader(ctx context.Context) (string, error) {
-	dev, root, err := a.rootDisk(ctx)
+	dev, root, err := a.host.RootDisk(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -149,9 +149,9 @@ func (a *Agent) installLoader(ctx context.Context) (string, error) {
 	}
 	mode := a.Config.ISCSI.BootMode
 	if mode == "" {
-		mode = a.inventory.BootMode()
+		mode = a.host.Inventory.BootMode()
 	}
-	return a.makeBootable(ctx, mode, fs.UUID)
+	return a.boot.MakeBootable(ctx, mode, fs.UUID)
 }
 
 // enterInFirmware makes the loader on the written disk the first boot entry of a machine that booted
@@ -159,10 +159,10 @@ func (a *Agent) installLoader(ctx context.Context) (string, error) {
 // made sure that there is a loader; without an entry the firmware still tries \EFI\BOOT of the disk,
 // so a failure is no reason to stay here.
 func (a *Agent) enterInFirmware(ctx context.Context) {
-	if a.inventory.BootMode() != "uefi" {
+	if a.host.Inventory.BootMode() != "uefi" {
 		return
 	}
-	if text, err := a.makeBootEntry(ctx); err != nil {
+	if text, err := a.boot.MakeBootEntry(ctx); err != nil {
 		a.Log.Warn("no boot entry was made; the firmware has to find the disk's loader by itself", "error", err)
 	} else {
 		a.Log.Info("the firmware knows the disk", "entry", text)
@@ -189,7 +189,7 @@ func (a *Agent) startTarget(ctx context.Context) (func(context.Context) error, e
 		return nil, errors.New("this ramdisk cannot export disks")
 	}
 	a.Log.Info("exporting the disk", "disk", root.Name, "serial", root.Serial, "iqn", c.IQN)
-	a.written = &root // what the service writes; the boot entry is made for it and no other
+	a.host.Written = &root // what the service writes; the boot entry is made for it and no other
 	return a.Export(iscsi.Export{IQN: c.IQN, Device: root.Name, CHAP: iscsi.DeploymentCHAP(c.DeploymentID, c.Key, a.client.authToken)})
 }
 
@@ -203,7 +203,7 @@ func (a *Agent) diskToExport(ctx context.Context) (wire.Disk, error) {
 	}
 	deadline := time.Now().Add(min(exportDiskWait, a.Config.DiskWait))
 	for {
-		d, err := disk.Select(a.inventory.Disks(), hints)
+		d, err := disk.Select(a.host.Inventory.Disks(), hints)
 		if err == nil || !time.Now().Before(deadline) {
 			return d, err
 		}
@@ -231,7 +231,7 @@ func parseRootDevice(text string) (map[string]any, error) {
 
 // passDeployInfo tells the service where the disk is, or why there is none.
 func (a *Agent) passDeployInfo(ctx context.Context, failure error) error {
-	said := map[string]string{"iqn": a.Config.ISCSI.IQN, "error": "", "boot_mode": a.inventory.BootMode(), "auth_method": "CHAP"}
+	said := map[string]string{"iqn": a.Config.ISCSI.IQN, "error": "", "boot_mode": a.host.Inventory.BootMode(), "auth_method": "CHAP"}
 	if failure != nil {
 		said["error"] = failure.Error()
 	}

@@ -69,7 +69,8 @@ func TestInstallsLoader(t *testing.T) {
 	if heardWhileInstalling {
 		t.Error("it listens while the boot loader is installed: a repeated \"done\" would be taken for the second")
 	}
-	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_bootloader_install_info the-token {"address":"127.0.0.1","error":"","key":"the-key","status":"SUCCEEDED"}`
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_bootloader_install_info the-token {"address":"127.0.0.1","error":"",` +
+		`"key":"the-key","status":"SUCCEEDED"}`
 	for call := 2; call <= 4; call++ {
 		if got := e.heard(t, call); got != want {
 			t.Errorf("call %d: got  %s\nwant %s", call, got, want)
@@ -103,7 +104,8 @@ func TestTellsWhyNoLoader(t *testing.T) {
 		change func(e *exporting)
 		says   string
 	}{
-		{"no root partition", "", func(*testing.T, string) {}, nil, `installing the boot loader on /dev/vdb (serial \"disk-2\"): the disk has 0 root partitions`},
+		{"no root partition", "", func(*testing.T, string) {}, nil,
+			`installing the boot loader on /dev/vdb (serial \"disk-2\"): the disk has 0 root partitions`},
 		{"another boot mode", "uefi", rootDisk, nil, "the instance is to boot in UEFI mode, but this machine booted in bios mode"},
 		{"the disk is gone", "", func(t *testing.T, disk string) {
 			if err := os.RemoveAll(filepath.Join(filepath.Dir(disk), "../sys/block/vdb")); err != nil {
@@ -150,7 +152,8 @@ func TestRefusedLoaderCallEnds(t *testing.T) {
 	e.say(t, "done")
 	e.wantDid(t, "stop")
 	err := receive(t, ended)
-	if err == nil || !strings.Contains(err.Error(), "pass_bootloader_install_info") || !strings.Contains(err.Error(), "answered 400") || strings.Contains(err.Error(), "the-key") {
+	if err == nil || !strings.Contains(err.Error(), "pass_bootloader_install_info") || !strings.Contains(err.Error(), "answered 400") ||
+		strings.Contains(err.Error(), "the-key") {
 		t.Errorf("got %v", err)
 	}
 	e.noReboot(t, make(chan error))

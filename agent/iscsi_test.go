@@ -66,10 +66,12 @@ func TestFetchTFTP(t *testing.T) {
 			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
 		}
 	}
-	if _, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", ""), "token-2"); err == nil || !strings.Contains(err.Error(), `"no such file" (code 1)`) {
+	if _, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", ""), "token-2"); err == nil ||
+		!strings.Contains(err.Error(), `"no such file" (code 1)`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := fetchTFTP(t.Context(), tftpServer(t, "big", strings.Repeat("y", 70<<10)), "big"); err == nil || !strings.Contains(err.Error(), "larger than 65536") {
+	if _, err := fetchTFTP(t.Context(), tftpServer(t, "big", strings.Repeat("y", 70<<10)), "big"); err == nil ||
+		!strings.Contains(err.Error(), "larger than 65536") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -103,15 +105,18 @@ func TestParseRootDevice(t *testing.T) {
 		{"serial=%zz", nil, "is no hint"},
 	} {
 		got, err := parseRootDevice(tt.text)
-		if tt.says == "" && (err != nil || !reflect.DeepEqual(got, tt.want)) || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+		if tt.says == "" && (err != nil || !reflect.DeepEqual(got, tt.want)) || tt.says != "" &&
+			(err == nil || !strings.Contains(err.Error(), tt.says)) {
 			t.Errorf("%s: %v, %v", tt.text, got, err)
 		}
 	}
 }
 
 func TestISCSIMode(t *testing.T) {
-	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI boot_method=vmedia"))
-	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local", BootMode: "uefi", Media: true}
+	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 " +
+		"deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI boot_method=vmedia"))
+	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local",
+		BootMode: "uefi", Media: true}
 	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -153,11 +158,13 @@ func newExporting(t *testing.T, root string) *exporting {
 		Config: Config{
 			APIURLs: []string{api.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), URLAllowed: loopback, LookupTimeout: time.Minute,
 			LookupInterval: time.Millisecond, DonePort: port,
-			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"), RootDevice: root},
+			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"),
+				RootDevice: root},
 		},
 		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),
 		Export: func(x iscsi.Export) (func(context.Context) error, error) {
-			if want := (&iscsi.CHAP{User: "conductor-" + testNode, Secret: "the-key", MutualUser: "ramdisk-" + testNode, MutualSecret: "the-token"}); !reflect.DeepEqual(x.CHAP, want) {
+			if want := (&iscsi.CHAP{User: "conductor-" + testNode, Secret: "the-key", MutualUser: "ramdisk-" + testNode,
+				MutualSecret: "the-token"}); !reflect.DeepEqual(x.CHAP, want) {
 				t.Errorf("the target asks for %+v", x.CHAP)
 			}
 			e.did <- "export " + x.IQN + " " + x.Device[strings.LastIndex(x.Device, "/dev/"):]
@@ -198,7 +205,8 @@ func TestExportsTheDisk(t *testing.T) {
 	if err := receive(t, ended); err != nil {
 		t.Error(err)
 	}
-	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","auth_method":"CHAP","boot_mode":"bios","error":"","iqn":"iqn.x:y","key":"the-key"}`
+	want := "/v1/nodes/" + testNode + `/vendor_passthru/pass_deploy_info the-token {"address":"127.0.0.1","auth_method":"CHAP",` +
+		`"boot_mode":"bios","error":"","iqn":"iqn.x:y","key":"the-key"}`
 	if !reflect.DeepEqual(e.bodies, []string{want, want, want}) {
 		t.Errorf("the service heard %q", e.bodies)
 	}

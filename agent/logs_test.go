@@ -27,7 +27,8 @@ func TestTheLastLinesOfTheLog(t *testing.T) {
 		b.Write([]byte("two\nlines"))
 		b.Write([]byte(strings.Repeat("é", 400) + "\n"))
 		got := b.lines(time.Now())
-		if len(got) != linesSent || got[0].Text != "line 103" || got[0].AgeMS != 1500 || got[197].Text != "two" || got[198].Text != "lines" || got[198].AgeMS != 0 {
+		if len(got) != linesSent || got[0].Text != "line 103" || got[0].AgeMS != 1500 || got[197].Text != "two" ||
+			got[198].Text != "lines" || got[198].AgeMS != 0 {
 			t.Errorf("%d lines, from %+v to %+v", len(got), got[0], got[197:])
 		}
 		if text := got[199].Text; len(text) > lineSent || !utf8.ValidString(text) || !strings.HasPrefix(text, "ééé") {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -29,8 +30,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out, err := s.route(r)
 	if err != nil {
 		code := http.StatusInternalServerError
-		if f := (*fault)(nil); errors.As(err, &f) {
-			code = f.code
+		if f := (*steps.Fault)(nil); errors.As(err, &f) {
+			code = f.Code
 		}
 		side := "Client"
 		if code >= 500 {
@@ -67,7 +68,7 @@ func (s *server) route(r *http.Request) (any, error) {
 	case path == "/status":
 		return wire.AgentStatus{StartedAt: s.started, Version: Version}, onlyGet(r)
 	case path != "/commands" && !isCommand:
-		return nil, &fault{http.StatusNotFound, "Not Found: " + r.URL.Path}
+		return nil, &steps.Fault{Code: http.StatusNotFound, Text: "Not Found: " + r.URL.Path}
 	}
 	if err := s.checkToken(r); err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func (s *server) route(r *http.Request) (any, error) {
 
 func onlyGet(r *http.Request) error {
 	if r.Method != http.MethodGet {
-		return &fault{http.StatusMethodNotAllowed, fmt.Sprintf("Method %s is not allowed here; GET is", r.Method)}
+		return &steps.Fault{Code: http.StatusMethodNotAllowed, Text: fmt.Sprintf("Method %s is not allowed here; GET is", r.Method)}
 	}
 	return nil
 }
@@ -92,7 +93,7 @@ func onlyGet(r *http.Request) error {
 func (s *server) checkToken(r *http.Request) error {
 	given := r.URL.Query().Get("agent_token")
 	if s.token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
-		return &fault{http.StatusUnauthorized, "Token invalid."}
+		return &steps.Fault{Code: http.StatusUnauthorized, Text: "Token invalid."}
 	}
 	return nil
 }
@@ -133,22 +134,22 @@ func (s *server) showCommand(r *http.Request, id string) (any, error) {
 	}
 	record := s.commands.find(id)
 	if record == nil {
-		return nil, &fault{http.StatusNotFound, fmt.Sprintf("Command with id %s not found.", id)}
+		return nil, &steps.Fault{Code: http.StatusNotFound, Text: fmt.Sprintf("Command with id %s not found.", id)}
 	}
 	return s.await(r, record)
 }
 
 func (s *server) runCommand(r *http.Request) (any, error) {
 	var body struct {
-		Name   *string `json:"name"`
-		Params *params `json:"params"`
+		Name   *string       `json:"name"`
+		Params *steps.Params `json:"params"`
 	}
 	err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody)).Decode(&body)
 	if err != nil {
-		return nil, &fault{http.StatusBadRequest, "The body is not JSON: " + err.Error()}
+		return nil, &steps.Fault{Code: http.StatusBadRequest, Text: "The body is not JSON: " + err.Error()}
 	}
 	if body.Name == nil || body.Params == nil {
-		return nil, &fault{http.StatusBadRequest, "Missing command 'name' or 'params': both are required"}
+		return nil, &steps.Fault{Code: http.StatusBadRequest, Text: "Missing command 'name' or 'params': both are required"}
 	}
 	// A synchronous command must not end because its caller hung up: nobody could tell what it did.
 	record, err := s.commands.start(context.WithoutCancel(r.Context()), *body.Name, *body.Params)

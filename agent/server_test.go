@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -22,17 +23,17 @@ func testServer(t *testing.T) (url string, block chan struct{}, done chan struct
 	block, done = make(chan struct{}), make(chan struct{}, 10)
 	cmds := &commands{ctx: t.Context(), log: noLog, done: func() { done <- struct{}{} }, table: extensions{
 		"test": {
-			"text": {run: func(context.Context, params) (any, error) { return "hello", nil }},
-			"null": {run: func(context.Context, params) (any, error) { return nil, nil }},
-			"echo": {run: func(_ context.Context, p params) (any, error) {
+			"text": {run: func(context.Context, steps.Params) (any, error) { return "hello", nil }},
+			"null": {run: func(context.Context, steps.Params) (any, error) { return nil, nil }},
+			"echo": {run: func(_ context.Context, p steps.Params) (any, error) {
 				var text string
-				err := p.decode("text", &text)
+				err := p.Decode("text", &text)
 				return map[string]string{"text": text}, err
 			}},
-			"fail":     {run: func(context.Context, params) (any, error) { return nil, errors.New("no disk matches") }},
-			"panic":    {async: true, run: func(context.Context, params) (any, error) { panic("bug") }},
-			"mismatch": {async: true, run: func(context.Context, params) (any, error) { return nil, &mismatch{"a", "b"} }},
-			"slow": {async: true, run: func(ctx context.Context, _ params) (any, error) {
+			"fail":     {run: func(context.Context, steps.Params) (any, error) { return nil, errors.New("no disk matches") }},
+			"panic":    {async: true, run: func(context.Context, steps.Params) (any, error) { panic("bug") }},
+			"mismatch": {async: true, run: func(context.Context, steps.Params) (any, error) { return nil, &mismatch{"a", "b"} }},
+			"slow": {async: true, run: func(ctx context.Context, _ steps.Params) (any, error) {
 				select {
 				case <-block:
 				case <-ctx.Done():
@@ -83,26 +84,49 @@ func TestCommandAPI(t *testing.T) {
 		code                     int
 		want                     string
 	}{
-		{"root", "GET", "/", "", 200, `{"default_version":{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]},"description":"Billet's agent: it does to this machine what the Bare Metal service asks for.","name":"OpenStack Ironic Python Agent API","versions":[{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]}]}`},
-		{"v1", "GET", "/v1/", "", 200, `{"commands":[{"href":"https://192.0.2.5:9999/v1/commands/","rel":"self"},{"href":"https://192.0.2.5:9999/commands/","rel":"bookmark"}],"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}],"status":[{"href":"https://192.0.2.5:9999/v1/status/","rel":"self"},{"href":"https://192.0.2.5:9999/status/","rel":"bookmark"}]}`},
+		{"root", "GET", "/", "", 200, `{"default_version":{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]},` +
+			`"description":"Billet's agent: it does to this machine what the Bare Metal service asks for.","name":"OpenStack Ironic ` +
+			`Python Agent API","versions":[{"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/","rel":"self"}]}]}`},
+		{"v1", "GET", "/v1/", "", 200, `{"commands":[{"href":"https://192.0.2.5:9999/v1/commands/","rel":"self"},` +
+			`{"href":"https://192.0.2.5:9999/commands/","rel":"bookmark"}],"id":"v1","links":[{"href":"https://192.0.2.5:9999/v1/",` +
+			`"rel":"self"}],"status":[{"href":"https://192.0.2.5:9999/v1/status/","rel":"self"},` +
+			`{"href":"https://192.0.2.5:9999/status/","rel":"bookmark"}]}`},
 		{"status needs no token", "GET", "/v1/status", "", 200, `{"started_at":"2001-09-09T01:46:40Z","version":"` + Version + `"}`},
 		{"no commands yet", "GET", "/v1/commands/" + token, "", 200, `{"commands":[]}`},
 		{"no token", "GET", "/v1/commands/", "", 401, `{"faultcode":"Client","faultstring":"Token invalid."}`},
-		{"wrong token", "POST", "/v1/commands/?wait=true&agent_token=" + long, "{}", 401, `{"faultcode":"Client","faultstring":"Token invalid."}`},
+		{"wrong token", "POST", "/v1/commands/?wait=true&agent_token=" + long, "{}", 401,
+			`{"faultcode":"Client","faultstring":"Token invalid."}`},
 		{"wrong token for one", "GET", "/v1/commands/x?agent_token=y", "", 401, `{"faultcode":"Client","faultstring":"Token invalid."}`},
 		{"unknown page", "GET", "/v1/nodes", "", 404, `{"faultcode":"Client","faultstring":"Not Found: /v1/nodes"}`},
-		{"wrong method", "DELETE", "/v1/commands/" + token, "", 405, `{"faultcode":"Client","faultstring":"Method DELETE is not allowed here; GET is"}`},
-		{"text", "POST", "/v1/commands/" + token + "&wait=true", `{"name":"test.text","params":{}}`, 200, `{"command_error":null,"command_name":"text","command_result":{"result":"hello"},"command_status":"SUCCEEDED","id":"UUID"}`},
-		{"without v1", "POST", "/commands" + token + "&wait=true", `{"name":"test.null","params":{}}`, 200, `{"command_error":null,"command_name":"null","command_result":null,"command_status":"SUCCEEDED","id":"UUID"}`},
-		{"parameters", "POST", "/v1/commands/" + token + "&wait=false", `{"name":"test.echo","params":{"text":"hi","other":[1]}}`, 200, `{"command_error":null,"command_name":"echo","command_result":{"text":"hi"},"command_status":"SUCCEEDED","id":"UUID"}`},
-		{"a failure is 200", "POST", "/v1/commands/" + token, `{"name":"test.fail","params":{}}`, 200, `{"command_error":{"code":500,"details":"no disk matches","message":"Command execution failed: fail","type":"CommandExecutionError"},"command_name":"fail","command_result":null,"command_status":"FAILED","id":"UUID"}`},
-		{"wrong parameter", "POST", "/v1/commands/" + token, `{"name":"test.echo","params":{"text":5}}`, 200, `{"command_error":{"code":400,"details":"Parameter text is not what is expected: json: cannot unmarshal number into Go value of type string","message":"Command execution failed: echo","type":"InvalidCommandParamsError"},"command_name":"echo","command_result":null,"command_status":"FAILED","id":"UUID"}`},
-		{"versions differ", "POST", "/v1/commands/" + token + "&wait=true", `{"name":"test.mismatch","params":{}}`, 200, `{"command_error":{"code":409,"details":"the steps were planned with hardware manager versions a, but this agent has b","message":"Command execution failed: mismatch","type":"VersionMismatch"},"command_name":"mismatch","command_result":null,"command_status":"CLEAN_VERSION_MISMATCH","id":"UUID"}`},
-		{"no params", "POST", "/v1/commands/" + token, `{"name":"test.text"}`, 400, `{"faultcode":"Client","faultstring":"Missing command 'name' or 'params': both are required"}`},
-		{"no JSON", "POST", "/v1/commands/" + token, `hello`, 400, `{"faultcode":"Client","faultstring":"The body is not JSON: invalid character 'h' looking for beginning of value"}`},
-		{"no extension", "POST", "/v1/commands/" + token, `{"name":"text","params":{}}`, 400, `{"faultcode":"Client","faultstring":"Invalid command: text: a command is written extension.command"}`},
-		{"unknown extension", "POST", "/v1/commands/" + token, `{"name":"iscsi.start","params":{}}`, 404, `{"faultcode":"Client","faultstring":"Extension iscsi could not be found"}`},
-		{"unknown command", "POST", "/v1/commands/" + token, `{"name":"test.none","params":{}}`, 400, `{"faultcode":"Client","faultstring":"Unknown command: test.none"}`},
+		{"wrong method", "DELETE", "/v1/commands/" + token, "", 405,
+			`{"faultcode":"Client","faultstring":"Method DELETE is not allowed here; GET is"}`},
+		{"text", "POST", "/v1/commands/" + token + "&wait=true", `{"name":"test.text","params":{}}`, 200,
+			`{"command_error":null,"command_name":"text","command_result":{"result":"hello"},"command_status":"SUCCEEDED","id":"UUID"}`},
+		{"without v1", "POST", "/commands" + token + "&wait=true", `{"name":"test.null","params":{}}`, 200,
+			`{"command_error":null,"command_name":"null","command_result":null,"command_status":"SUCCEEDED","id":"UUID"}`},
+		{"parameters", "POST", "/v1/commands/" + token + "&wait=false", `{"name":"test.echo","params":{"text":"hi","other":[1]}}`, 200,
+			`{"command_error":null,"command_name":"echo","command_result":{"text":"hi"},"command_status":"SUCCEEDED","id":"UUID"}`},
+		{"a failure is 200", "POST", "/v1/commands/" + token, `{"name":"test.fail","params":{}}`, 200,
+			`{"command_error":{"code":500,"details":"no disk matches","message":"Command execution failed: fail",` +
+				`"type":"CommandExecutionError"},"command_name":"fail","command_result":null,"command_status":"FAILED","id":"UUID"}`},
+		{"wrong parameter", "POST", "/v1/commands/" + token, `{"name":"test.echo","params":{"text":5}}`, 200,
+			`{"command_error":{"code":400,"details":"Parameter text is not what is expected: json: cannot unmarshal number into Go ` +
+				`value of type string","message":"Command execution failed: echo","type":"InvalidCommandParamsError"},` +
+				`"command_name":"echo","command_result":null,"command_status":"FAILED","id":"UUID"}`},
+		{"versions differ", "POST", "/v1/commands/" + token + "&wait=true", `{"name":"test.mismatch","params":{}}`, 200,
+			`{"command_error":{"code":409,"details":"the steps were planned with hardware manager versions a, but this agent has b",` +
+				`"message":"Command execution failed: mismatch","type":"VersionMismatch"},"command_name":"mismatch","command_result":null,` +
+				`"command_status":"CLEAN_VERSION_MISMATCH","id":"UUID"}`},
+		{"no params", "POST", "/v1/commands/" + token, `{"name":"test.text"}`, 400,
+			`{"faultcode":"Client","faultstring":"Missing command 'name' or 'params': both are required"}`},
+		{"no JSON", "POST", "/v1/commands/" + token, `hello`, 400,
+			`{"faultcode":"Client","faultstring":"The body is not JSON: invalid character 'h' looking for beginning of value"}`},
+		{"no extension", "POST", "/v1/commands/" + token, `{"name":"text","params":{}}`, 400,
+			`{"faultcode":"Client","faultstring":"Invalid command: text: a command is written extension.command"}`},
+		{"unknown extension", "POST", "/v1/commands/" + token, `{"name":"iscsi.start","params":{}}`, 404,
+			`{"faultcode":"Client","faultstring":"Extension iscsi could not be found"}`},
+		{"unknown command", "POST", "/v1/commands/" + token, `{"name":"test.none","params":{}}`, 400,
+			`{"faultcode":"Client","faultstring":"Unknown command: test.none"}`},
 		{"unknown id", "GET", "/v1/commands/x" + token, "", 404, `{"faultcode":"Client","faultstring":"Command with id x not found."}`},
 	} {
 		code, got := ask(t, tt.method, url+tt.path, tt.body)
@@ -131,7 +155,8 @@ func TestOneCommandAtATime(t *testing.T) {
 		return ask(t, "POST", base+"?agent_token="+testToken+query, body)
 	}
 	code, got := post(`{"name":"test.slow","params":{}}`, "&wait=false")
-	if want := `{"command_error":null,"command_name":"slow","command_result":null,"command_status":"RUNNING","id":"UUID"}`; code != 200 || got != want {
+	if want := `{"command_error":null,"command_name":"slow","command_result":null,"command_status":"RUNNING",` +
+		`"id":"UUID"}`; code != 200 || got != want {
 		t.Errorf("%d %s", code, got)
 	}
 	for _, other := range []string{"slow", "text"} {
@@ -151,7 +176,8 @@ func TestOneCommandAtATime(t *testing.T) {
 	}
 	close(block)
 	_, got = ask(t, "GET", base+list.Commands[0].ID+"?wait=true&agent_token="+testToken, "")
-	if want := `{"command_error":null,"command_name":"slow","command_result":{"result":"slow: done it"},"command_status":"SUCCEEDED","id":"UUID"}`; got != want {
+	if want := `{"command_error":null,"command_name":"slow","command_result":{"result":"slow: done it"},` +
+		`"command_status":"SUCCEEDED","id":"UUID"}`; got != want {
 		t.Error(got)
 	}
 	<-done // a heartbeat is forced

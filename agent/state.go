@@ -32,6 +32,15 @@ func (a *Agent) loadState() state {
 	return s
 }
 
+// keepRAID keeps the node's raid_config beside the token.
+func (a *Agent) keepRAID(config map[string]any) {
+	s := a.loadState()
+	s.RAIDConfig = config
+	if err := a.saveState(s); err != nil {
+		a.Log.Warn("an agent that is started again will not know the node's RAID", "error", err)
+	}
+}
+
 func (a *Agent) saveState(s state) error {
 	raw, err := json.Marshal(s)
 	if err != nil {
@@ -53,7 +62,7 @@ func (a *Agent) saveState(s state) error {
 // certificate is the one kept for this node and address, or a new one.
 func (a *Agent) certificate(ip net.IP) (certificate, error) {
 	s := a.loadState()
-	if s.Node == a.node.UUID && s.IP == ip.String() && s.Certificate.Key != "" {
+	if s.Node == a.host.Node.UUID && s.IP == ip.String() && s.Certificate.Key != "" {
 		return s.Certificate, nil
 	}
 	cert, err := newCertificate(ip, time.Now())

@@ -62,7 +62,8 @@ func TestFetchToken(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "the-token", "from=TFTP"},
-		{"no medium where one is awaited", func(t *testing.T, e *exporting) { e.Config.ISCSI.Media = true }, "", "no medium labelled ir-vfd-dev with a file token is there"},
+		{"no medium where one is awaited", func(t *testing.T, e *exporting) { e.Config.ISCSI.Media = true }, "",
+			"no medium labelled ir-vfd-dev with a file token is there"},
 		{"no TFTP", func(t *testing.T, e *exporting) { e.Config.ISCSI.DeploymentID = "another" }, "", "no such file"},
 		{"an empty token", func(t *testing.T, e *exporting) {
 			insert(t, e.Config.Root, "sr0", "ir-vfd-dev", map[string]string{"token": " \n"})

@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"context"
@@ -28,10 +28,11 @@ const vmfs = "\x0d\xd0\x01\xc0"
 // Somebody else's file system stops every erase step before the first byte, also on the other disks, unless
 // a key of the node says otherwise or the disk is protected.
 func TestSharedFileSystemsAreNotErased(t *testing.T) {
-	for name, step := range map[string]func(a *Agent, ctx context.Context, c stepCall) (any, error){
-		"erase_devices_metadata": (*Agent).eraseMetadata, "erase_devices": (*Agent).eraseDevices, "erase_devices_express": (*Agent).eraseExpress,
+	for name, step := range map[string]func(a *machine, ctx context.Context, c Call) (any, error){
+		"erase_devices_metadata": (*machine).eraseMetadata, "erase_devices": (*machine).eraseDevices,
+		"erase_devices_express": (*machine).eraseExpress,
 	} {
-		root := machineRoot(t)
+		root := twoDisks(t)
 		mark(t, root, "vdb", 1<<20, vmfs)
 		before, err := os.ReadFile(filepath.Join(root, "dev/vdb"))
 		if err != nil {
@@ -41,7 +42,7 @@ func TestSharedFileSystemsAreNotErased(t *testing.T) {
 		for _, n := range []wire.Node{
 			{}, {DriverInfo: map[string]any{wipeKey: "False"}}, {DriverInfo: map[string]any{}, DriverInternalInfo: map[string]any{wipeKey: true}},
 		} {
-			_, err := step(a, t.Context(), stepCall{node: n, report: noReport})
+			_, err := step(a, t.Context(), Call{Node: n, Report: noReport})
 			want := `nothing was erased: /dev/vdb (serial "disk-2") holds VMFS volume (VMware): other machines may be using it; ` +
 				`protect the disk with the node's property skip_block_devices, or set driver_info/wipe_special_filesystems to true to erase it`
 			if err == nil || err.Error() != want {
@@ -52,12 +53,12 @@ func TestSharedFileSystemsAreNotErased(t *testing.T) {
 				t.Errorf("%s: vdb was changed (%v)", name, err)
 			}
 		}
-		_, err = step(a, t.Context(), stepCall{node: wire.Node{DriverInfo: map[string]any{wipeKey: "perhaps"}}, report: noReport})
+		_, err = step(a, t.Context(), Call{Node: wire.Node{DriverInfo: map[string]any{wipeKey: "perhaps"}}, Report: noReport})
 		if err == nil || err.Error() != "nothing was erased: driver_info/wipe_special_filesystems is perhaps; true and false are allowed" {
 			t.Errorf("%s: %v", name, err)
 		}
 		protected := wire.Node{Properties: map[string]any{"skip_block_devices": []any{map[string]any{"serial": "disk-2"}}}}
-		if _, err := step(a, t.Context(), stepCall{node: protected, report: noReport}); err != nil {
+		if _, err := step(a, t.Context(), Call{Node: protected, Report: noReport}); err != nil {
 			t.Errorf("%s of the other disk: %v", name, err)
 		}
 		if after, err := os.ReadFile(filepath.Join(root, "dev/vdb")); err != nil || string(after) != string(before) {
@@ -65,13 +66,13 @@ func TestSharedFileSystemsAreNotErased(t *testing.T) {
 		}
 		for _, allowed := range []wire.Node{{DriverInfo: map[string]any{wipeKey: "True"}}, {DriverInternalInfo: map[string]any{wipeKey: true}}} {
 			mark(t, root, "vdb", 1<<20, vmfs)
-			if _, err := step(a, t.Context(), stepCall{node: allowed, report: noReport}); err != nil {
+			if _, err := step(a, t.Context(), Call{Node: allowed, Report: noReport}); err != nil {
 				t.Errorf("%s as asked for: %v", name, err)
 			}
 		}
 		mark(t, root, "vdb", 1<<20, vmfs)
-		a.Config.WipeShared = true
-		if _, err := step(a, t.Context(), stepCall{report: noReport}); err != nil {
+		a.WipeShared = true
+		if _, err := step(a, t.Context(), Call{Report: noReport}); err != nil {
 			t.Errorf("%s as the kernel parameter asks for: %v", name, err)
 		}
 	}
@@ -79,11 +80,11 @@ func TestSharedFileSystemsAreNotErased(t *testing.T) {
 
 // An image is not written over it either.
 func TestNoImageOverASharedFileSystem(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	mark(t, root, "vdb", 64<<10, "\x01\x16\x19\x70")
 	a := still(root, 0)
 	n := wire.Node{Properties: map[string]any{"root_device": map[string]any{"serial": "disk-2"}}}
-	_, err := a.write(t.Context(), stepCall{node: n, report: noReport}, wire.ImageInfo{ID: "img", URLs: []string{"http://127.0.0.1:1/"}}, "")
+	_, err := a.write(t.Context(), Call{Node: n, Report: noReport}, wire.ImageInfo{ID: "img", URLs: []string{"http://127.0.0.1:1/"}}, "")
 	want := `nothing was written: /dev/vdb (serial "disk-2") holds GFS2 or GFS (Red Hat), which other machines may be using; ` +
 		`choose another disk with root device hints, or set driver_info/wipe_special_filesystems to true`
 	if err == nil || err.Error() != want {
@@ -92,7 +93,7 @@ func TestNoImageOverASharedFileSystem(t *testing.T) {
 	n.DriverInfo = map[string]any{wipeKey: true}
 	c, cancel := context.WithCancel(t.Context())
 	cancel() // it gets as far as reading the image
-	_, err = a.write(c, stepCall{node: n, report: noReport}, wire.ImageInfo{ID: "img", URLs: []string{"http://127.0.0.1:1/"}}, "")
+	_, err = a.write(c, Call{Node: n, Report: noReport}, wire.ImageInfo{ID: "img", URLs: []string{"http://127.0.0.1:1/"}}, "")
 	if err == nil || strings.Contains(err.Error(), "GFS2") {
 		t.Errorf("%v", err)
 	}
@@ -127,7 +128,7 @@ func TestDisksOfAStorageNetwork(t *testing.T) {
 		{"the key", []string{"host0/rport-0:0-0/0:0:0:1"}, wire.Node{DriverInfo: map[string]any{wipeKey: true}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			root := machineRoot(t)
+			root := twoDisks(t)
 			for i, device := range tt.devices {
 				name := "sd" + string(rune('a'+i))
 				put(t, root, "dev/"+name, strings.Repeat("\xa5", 8<<20))
@@ -144,7 +145,7 @@ func TestDisksOfAStorageNetwork(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := still(root, 0).eraseMetadata(t.Context(), stepCall{node: tt.node, report: noReport})
+			got, err := still(root, 0).eraseMetadata(t.Context(), Call{Node: tt.node, Report: noReport})
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("%v, %v", got, err)

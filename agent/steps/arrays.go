@@ -1,15 +1,13 @@
-package agent
+package steps
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/raid"
 	"github.com/billet-metal/billet/wire"
 )
@@ -18,63 +16,60 @@ import (
 // earlier life left on a disk must neither take disks away nor be taken for the root disk.
 
 // learnRAID keeps the raid_config of a command's node, also for an agent that is started again.
-func (a *Agent) learnRAID(n wire.Node) {
-	if n.RAIDConfig == nil || reflect.DeepEqual(a.raid, n.RAIDConfig) {
+func (h *Host) LearnRAID(n wire.Node) {
+	if n.RAIDConfig == nil || reflect.DeepEqual(h.RAIDConfig, n.RAIDConfig) {
 		return
 	}
-	a.raid = n.RAIDConfig
-	s := a.loadState()
-	s.RAIDConfig = a.raid
-	if err := a.saveState(s); err != nil {
-		a.Log.Warn("an agent that is started again will not know the node's RAID", "error", err)
-	}
+	h.RAIDConfig = n.RAIDConfig
+	h.KeepRAID(n.RAIDConfig)
 }
 
 // loadRAID loads the drivers; they come with no device.
-func (a *Agent) loadRAID() {
-	if a.LoadModule != nil {
-		a.LoadModule("raid0")
-		a.LoadModule("raid1")
+func (h *Host) loadRAID() {
+	if h.LoadModule != nil {
+		h.LoadModule("raid0")
+		h.LoadModule("raid1")
 	}
 }
 
 // startArrays starts the arrays of the node's raid_config that do not run yet, and returns them. One
 // that cannot be started is an error: a node that has RAID must not be taken for one without.
-func (a *Agent) startArrays(ctx context.Context) (raid.Config, error) {
-	c, err := raid.Built(a.raid)
+func (h *Host) startArrays(ctx context.Context) (raid.Config, error) {
+	c, err := raid.Built(h.RAIDConfig)
 	if err != nil || len(c.LogicalDisks) == 0 {
 		return c, err
 	}
-	a.loadRAID()
+	h.loadRAID()
 	for i, d := range c.LogicalDisks {
-		if a.running(d.UUID) != "" {
+		if h.running(d.UUID) != "" {
 			continue
 		}
-		members, err := a.membersOf(d.UUID)
+		members, err := h.membersOf(d.UUID)
 		if err != nil {
 			return c, err
 		}
 		if len(members) == 0 {
-			return c, fmt.Errorf("the node's raid_config has the array %s (%s), but no disk of this machine holds a part of it: nothing was touched; run the clean steps raid.delete_configuration and raid.create_configuration", c.Name(i), d.UUID)
+			return c, fmt.Errorf("the node's raid_config has the array %s (%s), but no disk of this machine holds a part of it: "+
+				"nothing was touched; run the clean steps raid.delete_configuration and raid.create_configuration", c.Name(i), d.UUID)
 		}
-		node := a.freeArray(i)
-		if err := a.MDADM.Assemble(ctx, node, d.UUID, members); err != nil {
+		node := h.freeArray(i)
+		if err := h.MDADM.Assemble(ctx, node, d.UUID, members); err != nil {
 			return c, err
 		}
-		if a.running(d.UUID) == "" {
+		if h.running(d.UUID) == "" {
 			return c, fmt.Errorf("the array %s (%s) of %s does not run though mdadm started it", c.Name(i), d.UUID, strings.Join(members, " and "))
 		}
-		a.showPartitions(node)
+		h.showPartitions(node)
 	}
-	for _, r := range a.inventory.Arrays() {
-		a.Log.Info("array", "name", r.Name, "uuid", r.UUID, "level", r.Level, "members", r.Members, "missing", r.Missing)
+	for _, r := range h.Inventory.Arrays() {
+		h.Log.Info("array", "name", r.Name, "uuid", r.UUID, "level", r.Level, "members", r.Members, "missing", r.Missing)
 	}
 	return c, nil
 }
 
 // running is the device of the array with that UUID; "" when it does not run.
-func (a *Agent) running(uuid string) string {
-	for _, r := range a.inventory.Arrays() {
+func (h *Host) running(uuid string) string {
+	for _, r := range h.Inventory.Arrays() {
 		if r.UUID == uuid {
 			return r.Name
 		}
@@ -83,20 +78,20 @@ func (a *Agent) running(uuid string) string {
 }
 
 // freeArray is the i-th array's device, or the next that is not taken.
-func (a *Agent) freeArray(i int) string {
+func (h *Host) freeArray(i int) string {
 	for ; ; i++ {
 		node := fmt.Sprintf("/dev/md%d", i)
-		if !slices.Contains(a.inventory.ArrayNodes(), node) {
+		if !slices.Contains(h.Inventory.ArrayNodes(), node) {
 			return node
 		}
 	}
 }
 
 // membersOf finds the partitions, and disks, whose superblocks are of that array.
-func (a *Agent) membersOf(uuid string) ([]string, error) {
+func (h *Host) membersOf(uuid string) ([]string, error) {
 	var members []string
-	for _, d := range a.inventory.Disks() {
-		found, err := a.superblocks(d)
+	for _, d := range h.Inventory.Disks() {
+		found, err := h.superblocks(d)
 		if err != nil {
 			return nil, err
 		}
@@ -115,13 +110,13 @@ type superblock struct {
 }
 
 // superblocks lists what a disk and its partitions say of arrays.
-func (a *Agent) superblocks(d wire.Disk) ([]superblock, error) {
+func (h *Host) superblocks(d wire.Disk) ([]superblock, error) {
 	if d.RAID != "" {
 		return nil, nil
 	}
 	var found []superblock
-	for _, node := range append(a.inventory.Partitions(d.Name), d.Name) {
-		s, err := a.inventory.Superblock(node)
+	for _, node := range append(h.Inventory.Partitions(d.Name), d.Name) {
+		s, err := h.Inventory.Superblock(node)
 		if errors.Is(err, raid.ErrNone) {
 			continue
 		}
@@ -134,26 +129,19 @@ func (a *Agent) superblocks(d wire.Disk) ([]superblock, error) {
 }
 
 // stopArrays stops all arrays; what is on them stays.
-func (a *Agent) stopArrays(ctx context.Context) error {
-	for _, node := range a.inventory.ArrayNodes() {
-		if err := a.MDADM.Stop(ctx, node); err != nil {
+func (h *Host) stopArrays(ctx context.Context) error {
+	for _, node := range h.Inventory.ArrayNodes() {
+		if err := h.MDADM.Stop(ctx, node); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// showPartitions has the kernel read the partition table of a disk or array.
-func (a *Agent) showPartitions(name string) {
-	if err := disk.Reread(filepath.Join(a.Config.Root, name)); err != nil {
-		a.Log.Warn("the kernel does not show the partitions as they are", "disk", name, "error", err)
-	}
-}
-
 // disksOf are the disks that the array of that name runs on, in the order of their names.
-func (a *Agent) disksOf(array string) []wire.Disk {
+func (h *Host) disksOf(array string) []wire.Disk {
 	var disks []wire.Disk
-	for _, d := range a.inventory.Disks() {
+	for _, d := range h.Inventory.Disks() {
 		if slices.Contains(strings.Split(d.MemberOf, ", "), array) {
 			disks = append(disks, d)
 		}
@@ -162,12 +150,12 @@ func (a *Agent) disksOf(array string) []wire.Disk {
 }
 
 // rootArray is the array that the node's raid_config makes the root disk; false when there is none.
-func (a *Agent) rootArray(c raid.Config) (wire.Disk, bool) {
+func (h *Host) rootArray(c raid.Config) (wire.Disk, bool) {
 	if len(c.LogicalDisks) == 0 {
 		return wire.Disk{}, false
 	}
 	uuid := c.LogicalDisks[c.Root()].UUID
-	for _, d := range a.inventory.Disks() {
+	for _, d := range h.Inventory.Disks() {
 		if d.RAID != "" && d.Serial == uuid {
 			return d, true
 		}

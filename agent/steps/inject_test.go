@@ -1,7 +1,8 @@
-package agent
+package steps
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,12 +11,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/fetch"
 )
 
 // parsed is a JSON text as a command carries it.
@@ -35,7 +39,8 @@ func TestReadInjections(t *testing.T) {
 	mode, dirMode := uint32(0o600), uint32(0o750)
 	files, err := readInjections(
 		parsed(t, `[{"path": "/etc//app/../app/a.conf", "content": "aGVsbG8="}]`),
-		parsed(t, `[{"path": "/b", "partition": "2", "content": "https://h/{node[uuid]}", "mode": 384, "dirmode": 488, "owner": 0, "group": -1, "deleted": false},
+		parsed(t, `[{"path": "/b", "partition": "2", "content": "https://h/{node[uuid]}", "mode": 384, "dirmode": 488,
+			"owner": 0, "group": -1, "deleted": false},
 			{"path": "/etc/motd", "partition": 1, "deleted": true}]`))
 	want := []injection{
 		{path: "/etc/app/a.conf", content: "aGVsbG8=", owner: -1, group: -1},
@@ -58,28 +63,39 @@ func TestReadInjectionsRefuses(t *testing.T) {
 		`[{"content": ""}]`:                  file + "path must be the absolute path of a file",
 		`[{"path": 5, "content": ""}]`:       file + "path must be the absolute path of a file",
 		`[{"path": "etc/a", "content": ""}]`: file + "path must be the absolute path of a file",
-		`[{"path": "/etc/\u0000a", "content": ""}]`:                             file + "path must be the absolute path of a file",
-		`[{"path": "/etc/a/", "content": ""}]`:                                  file + "path /etc/a/ is a folder, not a file",
-		`[{"path": "/etc/..", "partition": 1, "content": ""}]`:                  file + "path /etc/.. is a folder, not a file",
-		`[{"path": "/a", "content": ""}]`:                                       file + "path /a is in the root folder, which every file system has: say which partition",
-		`[{"path": "/etc/../a", "content": ""}]`:                                file + "path /etc/../a is in the root folder, which every file system has: say which partition",
-		`[{"path": "/etc/a"}]`:                                                  file + "either content or deleted true must be there",
-		`[{"path": "/etc/a", "deleted": false}]`:                                file + "either content or deleted true must be there",
-		`[{"path": "/etc/a", "content": "", "deleted": true}]`:                  file + "either content or deleted true must be there",
-		`[{"path": "/etc/a", "content": 1}]`:                                    file + "content must be a text and deleted true or false",
-		`[{"path": "/etc/a", "deleted": "yes"}]`:                                file + "content must be a text and deleted true or false",
-		`[{"path": "/etc/a", "content": "%"}]`:                                  file + "content must be base64, or a URL",
-		`[{"path": "/etc/a", "content": "", "user": 0}]`:                        file + `the field "user" is unknown; allowed are path, partition, content, deleted, mode, dirmode, owner, group`,
-		`[{"path": "/etc/a", "content": "", "mode": "0644"}]`:                   file + "mode must be a whole number from 0 to 4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
-		`[{"path": "/etc/a", "content": "", "mode": 4096}]`:                     file + "mode must be a whole number from 0 to 4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
-		`[{"path": "/etc/a", "content": "", "dirmode": 0.5}]`:                   file + "dirmode must be a whole number from 0 to 4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
-		`[{"path": "/etc/a", "content": "", "owner": -2}]`:                      file + "owner must be a whole number from -1 to 4294967294",
-		`[{"path": "/etc/a", "content": "", "group": "adm"}]`:                   file + "group must be a whole number from -1 to 4294967294",
-		`[{"path": "/etc/a", "content": "", "partition": 0}]`:                   file + "partition is 0; the number of a partition of the root disk is allowed, from 1",
-		`[{"path": "/etc/a", "content": "", "partition": 1.5}]`:                 file + "partition is 1.5; the number of a partition of the root disk is allowed, from 1",
-		`[{"path": "/etc/a", "content": "", "partition": "/dev/sda1"}]`:         file + "partition is /dev/sda1; the number of a partition of the root disk is allowed, from 1",
-		`[{"path": "/etc/a", "content": "", "partition": []}]`:                  file + "partition is []; the number of a partition of the root disk is allowed, from 1",
-		`[{"path": "/a", "content": ""}, {"path": "/etc/b", "content": ""}, 5]`: file + "path /a is in the root folder, which every file system has: say which partition\nfile 3 of the argument files: it must be an object",
+		`[{"path": "/etc/\u0000a", "content": ""}]`:            file + "path must be the absolute path of a file",
+		`[{"path": "/etc/a/", "content": ""}]`:                 file + "path /etc/a/ is a folder, not a file",
+		`[{"path": "/etc/..", "partition": 1, "content": ""}]`: file + "path /etc/.. is a folder, not a file",
+		`[{"path": "/a", "content": ""}]`: file + "path /a is in the root folder, which every " +
+			"file system has: say which partition",
+		`[{"path": "/etc/../a", "content": ""}]`: file + "path /etc/../a is in the root folder, " +
+			"which every file system has: say which partition",
+		`[{"path": "/etc/a"}]`:                                 file + "either content or deleted true must be there",
+		`[{"path": "/etc/a", "deleted": false}]`:               file + "either content or deleted true must be there",
+		`[{"path": "/etc/a", "content": "", "deleted": true}]`: file + "either content or deleted true must be there",
+		`[{"path": "/etc/a", "content": 1}]`:                   file + "content must be a text and deleted true or false",
+		`[{"path": "/etc/a", "deleted": "yes"}]`:               file + "content must be a text and deleted true or false",
+		`[{"path": "/etc/a", "content": "%"}]`:                 file + "content must be base64, or a URL",
+		`[{"path": "/etc/a", "content": "", "user": 0}]`: file + `the field "user" is unknown; allowed are ` +
+			"path, partition, content, deleted, mode, dirmode, owner, group",
+		`[{"path": "/etc/a", "content": "", "mode": "0644"}]`: file + "mode must be a whole number from 0 to " +
+			"4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
+		`[{"path": "/etc/a", "content": "", "mode": 4096}]`: file + "mode must be a whole number from 0 to " +
+			"4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
+		`[{"path": "/etc/a", "content": "", "dirmode": 0.5}]`: file + "dirmode must be a whole number from 0 to " +
+			"4095; it is a number as chmod(2) takes it: 420 is rw-r--r--",
+		`[{"path": "/etc/a", "content": "", "owner": -2}]`:    file + "owner must be a whole number from -1 to 4294967294",
+		`[{"path": "/etc/a", "content": "", "group": "adm"}]`: file + "group must be a whole number from -1 to 4294967294",
+		`[{"path": "/etc/a", "content": "", "partition": 0}]`: file + "partition is 0; the number of a partition " +
+			"of the root disk is allowed, from 1",
+		`[{"path": "/etc/a", "content": "", "partition": 1.5}]`: file + "partition is 1.5; the number of a " +
+			"partition of the root disk is allowed, from 1",
+		`[{"path": "/etc/a", "content": "", "partition": "/dev/sda1"}]`: file + "partition is /dev/sda1; the number of a " +
+			"partition of the root disk is allowed, from 1",
+		`[{"path": "/etc/a", "content": "", "partition": []}]`: file + "partition is []; the number of a partition " +
+			"of the root disk is allowed, from 1",
+		`[{"path": "/a", "content": ""}, {"path": "/etc/b", "content": ""}, 5]`: file + "path /a is in the root folder, which every " +
+			"file system has: say which partition\nfile 3 of the argument files: it must be an object",
 	} {
 		if files, err := readInjections(nil, parsed(t, list)); fmt.Sprint(err) != want {
 			t.Errorf("%s: %v, %v\nwant %s", list, files, err, want)
@@ -90,10 +106,18 @@ func TestReadInjectionsRefuses(t *testing.T) {
 	}
 }
 
+var here = []fetch.Place{{Net: netip.MustParsePrefix("127.0.0.0/8")}}
+
+// gated asks servers of this machine only.
+func gated(insecure bool) *http.Client {
+	g := fetch.Gate{Near: here, TLS: &tls.Config{InsecureSkipVerify: insecure, MinVersion: tls.VersionTLS12}}
+	return g.Client()
+}
+
 func newInjector(t *testing.T) injector {
-	about := parsed(t, `{"node": {"uuid": "n-1", "extra": {"rack": 7, "spare": false, "deep": {}}}, "ports": [{"address": "52:54:00:00:00:01"}]}`)
-	a := &Agent{Log: slog.New(slog.DiscardHandler), Config: Config{URLAllowed: loopback}}
-	return injector{agent: a, client: a.gate(false).Client(), about: about.(map[string]any)}
+	about := parsed(t, `{"node": {"uuid": "n-1", "extra": {"rack": 7, "spare": false, "deep": {}}}, "ports": [{"address": `+
+		`"52:54:00:00:00:01"}]}`)
+	return injector{Host: &Host{Log: slog.New(slog.DiscardHandler)}, client: gated(false), about: about.(map[string]any)}
 }
 
 func TestFillIn(t *testing.T) {
@@ -149,9 +173,11 @@ func injectionTree(t *testing.T) (dir, outside string) {
 	outside = t.TempDir()
 	dir = filepath.Join(outside, "root")
 	for _, err := range []error{
-		os.MkdirAll(filepath.Join(dir, "etc/app"), 0o755), os.WriteFile(filepath.Join(dir, "etc/app/old"), []byte("a longer text than the new one"), 0o640),
+		os.MkdirAll(filepath.Join(dir, "etc/app"), 0o755),
+		os.WriteFile(filepath.Join(dir, "etc/app/old"), []byte("a longer text than the new one"), 0o640),
 		os.Symlink("../../../etc", filepath.Join(dir, "etc/up")), os.Symlink("/made/by/link", filepath.Join(dir, "etc/link")),
-		os.Symlink(outside, filepath.Join(dir, "out")), os.Mkdir(filepath.Join(outside, "etc"), 0o755), os.Mkdir(filepath.Join(dir, "made"), 0o755), os.Mkdir(filepath.Join(dir, "made/by"), 0o755),
+		os.Symlink(outside, filepath.Join(dir, "out")), os.Mkdir(filepath.Join(outside, "etc"), 0o755),
+		os.Mkdir(filepath.Join(dir, "made"), 0o755), os.Mkdir(filepath.Join(dir, "made/by"), 0o755),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -216,7 +242,8 @@ func TestInjectRefuses(t *testing.T) {
 		{"/etc/app/old/x", "not a directory"},
 	} {
 		dir, _ := injectionTree(t)
-		if _, err := i.act(t.Context(), dir, injection{path: tt.path, owner: -1, group: -1}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := i.act(t.Context(), dir, injection{path: tt.path, owner: -1, group: -1}); err == nil ||
+			!strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", tt.path, err)
 		}
 	}
@@ -267,7 +294,8 @@ func TestInjectFromURL(t *testing.T) {
 	for _, tt := range []struct{ content, want string }{
 		{plain.URL + "/{node[uuid]}", "written, 1048576 bytes,"},
 		{plain.URL + "/other?password=geheim", "!content from " + plain.Listener.Addr().String() + ": the server answered 404 Not Found"},
-		{secure.URL + "/n-1", "!content from " + secure.Listener.Addr().String() + ": tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{secure.URL + "/n-1", "!content from " + secure.Listener.Addr().String() + ": tls: failed to verify certificate: x509: " +
+			"certificate signed by unknown authority"},
 		{"ftp://h/x", "!content: only http:// and https:// URLs can be read"},
 		{"http://{node[none]}/", `!content: {node[none]}: there is no "none"`},
 		{"http://127.0.0.1:1/?password=geheim", "!content from 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
@@ -286,7 +314,7 @@ func TestInjectFromURL(t *testing.T) {
 		}
 	}
 	f.content = secure.URL + "/n-1"
-	i.client = i.agent.gate(true).Client()
+	i.client = gated(true)
 	if got, err := i.act(t.Context(), dir, f); err != nil || got != "written, 1048576 bytes," {
 		t.Errorf("verify_ca false: %s, %v", got, err)
 	}
@@ -300,39 +328,25 @@ func TestInjectFromURL(t *testing.T) {
 
 // What is wrong with the arguments is refused before any disk is looked at.
 func TestInjectFilesStep(t *testing.T) {
-	a := &Agent{Log: slog.New(slog.DiscardHandler)}
+	i := Injector{Host: &Host{Log: slog.New(slog.DiscardHandler)}}
 	for args, want := range map[string]string{
-		`{}`:                            "no files to inject",
-		`{"files": []}`:                 "no files to inject",
-		`{"files": 5}`:                  "!inject_files: the argument files must be a list of objects",
-		`{"verify_ca": "no"}`:           "!Parameter verify_ca is not what is expected: json: cannot unmarshal string into Go value of type bool",
-		`{"files": [{"path": "/etc"}]}`: "!inject_files: file 1 of the argument files: path /etc is in the root folder, which every file system has: say which partition",
+		`{}`:                  "no files to inject",
+		`{"files": []}`:       "no files to inject",
+		`{"files": 5}`:        "!inject_files: the argument files must be a list of objects",
+		`{"verify_ca": "no"}`: "!Parameter verify_ca is not what is expected: json: cannot unmarshal string into Go value of type bool",
+		`{"files": [{"path": "/etc"}]}`: "!inject_files: file 1 of the argument files: path /etc is in the root folder, which every " +
+			"file system has: say which partition",
 	} {
-		call := stepCall{args: params{}}
-		if err := json.Unmarshal([]byte(args), &call.args); err != nil {
+		call := Call{Args: Params{}}
+		if err := json.Unmarshal([]byte(args), &call.Args); err != nil {
 			t.Fatal(err)
 		}
-		got, err := a.injectFiles(t.Context(), call)
+		got, err := i.injectFiles(t.Context(), call)
 		if err != nil {
 			got = "!" + err.Error()
 		}
 		if got != want {
 			t.Errorf("%s: %v\nwant %s", args, got, want)
-		}
-	}
-}
-
-// The step's place in a deploy is the kernel parameter's.
-func TestInjectPriority(t *testing.T) {
-	for text, want := range map[string]int{"": 0, "75": 75} {
-		cfg, err := NewConfig(map[string]string{"ipa-api-url": "http://h:1", "ipa-inject-files-priority": text})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range (&Agent{Config: cfg}).steps() {
-			if s.name == "inject_files" && s.priority[deploySteps] != want {
-				t.Errorf("%q: priority %d", text, s.priority[deploySteps])
-			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/agent/mount"
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/erase"
 	"github.com/billet-metal/billet/disk/write"
@@ -25,57 +26,69 @@ var (
 	}
 )
 
+// RAID carries out the steps of the RAID interface: software RAID, by mdadm.
+type RAID struct{ *Host }
+
+// Steps are those of the RAID interface.
+func (r *RAID) Steps() []Step {
+	return []Step{
+		{Name: "delete_configuration", Interface: "raid", Priority: map[Kind]int{Clean: 0}, Run: r.deleteRAID},
+		{Name: "create_configuration", Interface: "raid", Priority: map[Kind]int{Clean: 0}, Args: createRAIDArgs, Run: r.createRAID},
+		{Name: "apply_configuration", Interface: "raid", Priority: map[Kind]int{Deploy: 0}, Args: applyRAIDArgs, Run: r.applyRAID},
+	}
+}
+
 // createRAID builds the arrays of the node's target_raid_config. The result is the raid_config.
-func (a *Agent) createRAID(ctx context.Context, c stepCall) (any, error) {
+func (r *RAID) createRAID(ctx context.Context, c Call) (any, error) {
 	var remove bool
-	if err := c.args.decode("delete_existing", &remove); err != nil {
+	if err := c.Args.Decode("delete_existing", &remove); err != nil {
 		return nil, err
 	}
-	if len(c.node.TargetRAIDConfig) == 0 {
+	if len(c.Node.TargetRAIDConfig) == 0 {
 		return nil, errors.New("the node has no target_raid_config: set what is to be created first (PUT …/states/raid)")
 	}
-	return a.makeRAID(ctx, c, c.node.TargetRAIDConfig, remove)
+	return r.makeRAID(ctx, c, c.Node.TargetRAIDConfig, remove)
 }
 
 // applyRAID builds the arrays that its argument describes.
-func (a *Agent) applyRAID(ctx context.Context, c stepCall) (any, error) {
+func (r *RAID) applyRAID(ctx context.Context, c Call) (any, error) {
 	var want map[string]any
 	remove := true
-	if err := errors.Join(c.args.decode("raid_config", &want), c.args.decode("delete_existing", &remove)); err != nil {
+	if err := errors.Join(c.Args.Decode("raid_config", &want), c.Args.Decode("delete_existing", &remove)); err != nil {
 		return nil, err
 	}
 	if len(want) == 0 {
 		return nil, errors.New("the argument raid_config is missing: the RAID configuration to apply")
 	}
-	return a.makeRAID(ctx, c, want, remove)
+	return r.makeRAID(ctx, c, want, remove)
 }
 
-func (a *Agent) makeRAID(ctx context.Context, c stepCall, target map[string]any, remove bool) (any, error) {
+func (r *RAID) makeRAID(ctx context.Context, c Call, target map[string]any, remove bool) (any, error) {
 	want, err := raid.Parse(target)
 	if err != nil {
 		return nil, err
 	}
 	if remove {
-		if _, err := a.deleteRAID(ctx, c); err != nil {
+		if _, err := r.deleteRAID(ctx, c); err != nil {
 			return nil, err
 		}
-	} else if raid.IsSoftware(a.raid) {
+	} else if raid.IsSoftware(r.RAIDConfig) {
 		return nil, errors.New("nothing was touched: the node has software RAID already, as its raid_config says: run the clean " +
 			"step raid.delete_configuration first, or give delete_existing")
 	}
-	built, err := a.buildRAID(ctx, c, want)
+	built, err := r.buildRAID(ctx, c, want)
 	if err != nil {
 		return nil, err
 	}
-	a.learnRAID(wire.Node{RAIDConfig: built})
+	r.LearnRAID(wire.Node{RAIDConfig: built})
 	return built, nil
 }
 
 // buildRAID divides the member disks and starts the arrays on them. A disk that holds anything, and a
 // configuration that does not fit, are refused before anything is touched; when it fails later,
 // the disks are blank again. Arrays that have a UUID keep it.
-func (a *Agent) buildRAID(ctx context.Context, c stepCall, want raid.Config) (map[string]any, error) {
-	free, err := unprotected(a.inventory.Disks(), c.node)
+func (r *RAID) buildRAID(ctx context.Context, c Call, want raid.Config) (map[string]any, error) {
+	free, err := unprotected(r.Inventory.Disks(), c.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +96,7 @@ func (a *Agent) buildRAID(ctx context.Context, c stepCall, want raid.Config) (ma
 	if err != nil {
 		return nil, fmt.Errorf("nothing was touched: %w", err)
 	}
-	if err := a.areBlank(members); err != nil {
+	if err := r.areBlank(members); err != nil {
 		return nil, fmt.Errorf("nothing was touched: %w", err)
 	}
 	smallest := slices.MinFunc(members, func(a, b wire.Disk) int { return cmp.Compare(a.Size, b.Size) })
@@ -91,15 +104,15 @@ func (a *Agent) buildRAID(ctx context.Context, c stepCall, want raid.Config) (ma
 	if err != nil {
 		return nil, fmt.Errorf("nothing was touched: %w", err)
 	}
-	a.loadRAID()
+	r.loadRAID()
 	for i, d := range members {
-		c.report("partitioning "+d.Name, int64(i), int64(len(members)))
-		if err := a.divide(d, parts); err != nil {
-			return nil, errors.Join(err, a.undoRAID(ctx, members[:i+1]))
+		c.Report("partitioning "+d.Name, int64(i), int64(len(members)))
+		if err := r.divide(d, parts); err != nil {
+			return nil, errors.Join(err, r.undoRAID(ctx, members[:i+1]))
 		}
 	}
-	if err := a.startNew(ctx, c, settled, members, parts); err != nil {
-		return nil, errors.Join(err, a.undoRAID(ctx, members))
+	if err := r.startNew(ctx, c, settled, members, parts); err != nil {
+		return nil, errors.Join(err, r.undoRAID(ctx, members))
 	}
 	names := make([]string, len(members))
 	for i, d := range members {
@@ -117,9 +130,9 @@ func member(d wire.Disk) string {
 }
 
 // areBlank refuses disks that hold something.
-func (a *Agent) areBlank(members []wire.Disk) error {
+func (r *RAID) areBlank(members []wire.Disk) error {
 	for _, d := range members {
-		found, err := a.superblocks(d)
+		found, err := r.superblocks(d)
 		if err != nil {
 			return err
 		}
@@ -127,7 +140,7 @@ func (a *Agent) areBlank(members []wire.Disk) error {
 			return fmt.Errorf("%s holds a part of an array (%s on %s): run the clean step raid.delete_configuration first", member(d),
 				found[0].UUID, found[0].node)
 		}
-		dev, err := a.openDisk(d)
+		dev, err := r.openDisk(d)
 		if err != nil {
 			return err
 		}
@@ -144,26 +157,26 @@ func (a *Agent) areBlank(members []wire.Disk) error {
 }
 
 // divide partitions one member disk.
-func (a *Agent) divide(d wire.Disk, layout []raid.Partition) error {
+func (r *RAID) divide(d wire.Disk, layout []raid.Partition) error {
 	roles := map[raid.Role]disk.Role{raid.BIOSBoot: disk.BIOSBoot, raid.ESP: disk.ESPRole, raid.Array: disk.RAIDMember}
 	parts := make([]disk.Partition, len(layout))
 	for i, p := range layout {
 		parts[i] = disk.Partition{Role: roles[p.Role], Number: p.Number, Offset: p.Offset, Length: p.Length}
 	}
-	dev, err := a.openDisk(d)
+	dev, err := r.openDisk(d)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(write.Divide(dev, parts), dev.Close()); err != nil {
 		return fmt.Errorf("partitioning %s: %w", member(d), err)
 	}
-	a.Log.Info("divided for RAID", "disk", d.Name, "serial", d.Serial, "partitions", len(parts))
-	a.showPartitions(d.Name)
+	r.Log.Info("divided for RAID", "disk", d.Name, "serial", d.Serial, "partitions", len(parts))
+	r.showPartitions(d.Name)
 	return nil
 }
 
 // startNew makes the arrays on disks that were divided, and checks that each is what was asked for.
-func (a *Agent) startNew(ctx context.Context, c stepCall, want raid.Config, members []wire.Disk, parts []raid.Partition) error {
+func (r *RAID) startNew(ctx context.Context, c Call, want raid.Config, members []wire.Disk, parts []raid.Partition) error {
 	for _, p := range parts {
 		if p.Role != raid.Array {
 			continue
@@ -172,32 +185,32 @@ func (a *Agent) startNew(ctx context.Context, c stepCall, want raid.Config, memb
 		if d.UUID == "" {
 			d.UUID = raid.NewUUID()
 		}
-		made := raid.Made{Node: a.freeArray(p.Disk), Name: want.Name(p.Disk), UUID: d.UUID, Level: d.Level}
+		made := raid.Made{Node: r.freeArray(p.Disk), Name: want.Name(p.Disk), UUID: d.UUID, Level: d.Level}
 		for _, m := range members {
 			made.Members = append(made.Members, disk.PartitionNode(m.Name, p.Number))
 		}
-		c.report(fmt.Sprintf("making %s (RAID %s) of %s", made.Name, made.Level, strings.Join(made.Members, ", ")), int64(p.Disk),
+		c.Report(fmt.Sprintf("making %s (RAID %s) of %s", made.Name, made.Level, strings.Join(made.Members, ", ")), int64(p.Disk),
 			int64(len(want.LogicalDisks)))
-		if err := waitForNodes(ctx, a.rooted(made.Members)...); err != nil {
+		if err := mount.WaitForNodes(ctx, r.rooted(made.Members)...); err != nil {
 			return err
 		}
-		if err := a.MDADM.Create(ctx, made); err != nil {
+		if err := r.MDADM.Create(ctx, made); err != nil {
 			return err
 		}
-		node := a.running(d.UUID)
+		node := r.running(d.UUID)
 		if node == "" {
 			return fmt.Errorf("the array %s (%s) does not run though mdadm made it", made.Name, d.UUID)
 		}
-		if size := a.sizeOf(node); size < int64(d.SizeGB)<<30 {
+		if size := r.sizeOf(node); size < int64(d.SizeGB)<<30 {
 			return fmt.Errorf("the array %s has %d bytes; %d GiB were asked for", made.Name, size, d.SizeGB)
 		}
-		a.Log.Info("array made", "name", made.Name, "device", node, "uuid", d.UUID, "level", d.Level, "members", made.Members)
+		r.Log.Info("array made", "name", made.Name, "device", node, "uuid", d.UUID, "level", d.Level, "members", made.Members)
 	}
 	return nil
 }
 
-func (a *Agent) sizeOf(name string) int64 {
-	for _, d := range a.inventory.Disks() {
+func (r *RAID) sizeOf(name string) int64 {
+	for _, d := range r.Inventory.Disks() {
 		if d.Name == name {
 			return d.Size
 		}
@@ -206,10 +219,10 @@ func (a *Agent) sizeOf(name string) int64 {
 }
 
 // undoRAID leaves disks blank that were blank before.
-func (a *Agent) undoRAID(ctx context.Context, members []wire.Disk) error {
-	err := a.stopArrays(ctx)
+func (r *RAID) undoRAID(ctx context.Context, members []wire.Disk) error {
+	err := r.stopArrays(ctx)
 	for _, d := range members {
-		err = errors.Join(err, a.blank(d))
+		err = errors.Join(err, r.blank(d))
 	}
 	if err != nil {
 		return fmt.Errorf("and cleaning up: %w", err)
@@ -217,32 +230,32 @@ func (a *Agent) undoRAID(ctx context.Context, members []wire.Disk) error {
 	return nil
 }
 
-func (a *Agent) blank(d wire.Disk) error {
-	dev, err := a.openDisk(d)
+func (r *RAID) blank(d wire.Disk) error {
+	dev, err := r.openDisk(d)
 	if err != nil {
 		return err
 	}
 	err = errors.Join(erase.Metadata(dev), dev.Close())
-	a.showPartitions(d.Name)
+	r.showPartitions(d.Name)
 	return err
 }
 
 // deleteRAID stops all arrays and takes the superblocks and the partition tables off their disks.
 // Disks without a part of an array are not touched; those that are protected, read-only or removable
 // are left alone, and when such a one shares an array with another, nothing is deleted.
-func (a *Agent) deleteRAID(ctx context.Context, c stepCall) (any, error) {
-	a.loadRAID()
-	if err := a.stopArrays(ctx); err != nil {
+func (r *RAID) deleteRAID(ctx context.Context, c Call) (any, error) {
+	r.loadRAID()
+	if err := r.stopArrays(ctx); err != nil {
 		return nil, fmt.Errorf("nothing was deleted: %w", err)
 	}
-	skipped, err := disk.Skipped(a.inventory.Disks(), c.node.Properties["skip_block_devices"])
+	skipped, err := disk.Skipped(r.Inventory.Disks(), c.Node.Properties["skip_block_devices"])
 	if err != nil {
 		return nil, fmt.Errorf("nothing was deleted: %w", err)
 	}
 	var doomed []wire.Disk
 	kept, gone := map[string]string{}, map[string]string{} // UUID → disk
-	for _, d := range a.inventory.Disks() {
-		found, err := a.superblocks(d)
+	for _, d := range r.Inventory.Disks() {
+		found, err := r.superblocks(d)
 		if err != nil {
 			return nil, fmt.Errorf("nothing was deleted: %w", err)
 		}
@@ -266,15 +279,15 @@ func (a *Agent) deleteRAID(ctx context.Context, c stepCall) (any, error) {
 	}
 	var names []string
 	for _, d := range doomed {
-		c.report("deleting RAID from "+d.Name, int64(len(names)), int64(len(doomed)))
-		if err := a.blank(d); err != nil {
+		c.Report("deleting RAID from "+d.Name, int64(len(names)), int64(len(doomed)))
+		if err := r.blank(d); err != nil {
 			return nil, fmt.Errorf("deleting RAID from %s: %w", member(d), err)
 		}
-		a.Log.Info("RAID deleted", "disk", d.Name, "serial", d.Serial)
+		r.Log.Info("RAID deleted", "disk", d.Name, "serial", d.Serial)
 		names = append(names, member(d))
-		c.report("RAID deleted from "+d.Name, int64(len(names)), int64(len(doomed)))
+		c.Report("RAID deleted from "+d.Name, int64(len(names)), int64(len(doomed)))
 	}
-	a.learnRAID(wire.Node{RAIDConfig: map[string]any{}})
+	r.LearnRAID(wire.Node{RAIDConfig: map[string]any{}})
 	if len(names) == 0 {
 		return "no disk held a part of an array", nil
 	}

@@ -1,9 +1,9 @@
-package agent
+package steps
 
 import (
 	"bytes"
-	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,8 +16,8 @@ import (
 
 // jumper is a machine that notes, in order, what was done to it.
 type jumper struct {
-	fakeMachine
 	*kexecer
+	did chan string
 	err error
 }
 
@@ -26,8 +26,17 @@ func (j jumper) Kexec() error {
 	return j.err
 }
 
+// jump is a Kexec on the machine; left tells whether heartbeats have ended.
+func (j jumper) jump(log io.Writer) (k *Kexec, left *bool) {
+	left = new(bool)
+	return &Kexec{
+		Host: &Host{Log: slog.New(slog.NewTextHandler(log, nil))}, Machine: j, Leave: func() { *left = true },
+		Reboot: func() error { j.did <- "reboot"; return nil },
+	}, left
+}
+
 func newJumper(err error) jumper {
-	return jumper{fakeMachine: fakeMachine{did: make(chan string, 4)}, kexecer: &kexecer{}, err: err}
+	return jumper{kexecer: &kexecer{}, did: make(chan string, 4), err: err}
 }
 
 func (j jumper) next(t *testing.T) string {
@@ -46,10 +55,9 @@ func (j jumper) next(t *testing.T) string {
 func TestJump(t *testing.T) {
 	machine := newJumper(errors.New("out of pages"))
 	var log bytes.Buffer
-	a := &Agent{Machine: machine, Log: slog.New(slog.NewTextHandler(&log, nil))}
-	a.heart = newHeart(time.Minute, a.Log, func(context.Context) error { return nil })
+	k, left := machine.jump(&log)
 	flushed := 0
-	said, err := a.jump(machine, func() { flushed++ }, time.Minute)
+	said, err := k.jump(func() { flushed++ }, time.Minute)
 	if err != nil || said != "starting the instance's kernel" || flushed != 1 {
 		t.Errorf("%v, %v, flushed %d times", said, err, flushed)
 	}
@@ -58,9 +66,7 @@ func TestJump(t *testing.T) {
 		t.Errorf("%s before the answer could be sent", what)
 	default:
 	}
-	select {
-	case <-a.heart.stopped:
-	default:
+	if !*left {
 		t.Error("heartbeats go on: the service would believe that the ramdisk lives")
 	}
 	if first, second := machine.next(t), machine.next(t); first != "kexec" || second != "reboot" {
@@ -75,18 +81,19 @@ func TestJump(t *testing.T) {
 // says why, and lives on.
 func TestJumpTooLate(t *testing.T) {
 	machine := newJumper(nil)
-	a := &Agent{Machine: machine, Log: slog.New(slog.DiscardHandler)}
-	a.heart = newHeart(time.Minute, a.Log, func(context.Context) error { return nil })
-	_, err := a.jump(machine, func() { time.Sleep(20 * time.Millisecond) }, 10*time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "flushing the disks took ") || !strings.Contains(err.Error(), "it is too late to start the instance's kernel") {
+	k, left := machine.jump(io.Discard)
+	_, err := k.jump(func() { time.Sleep(20 * time.Millisecond) }, 10*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "flushing the disks took ") ||
+		!strings.Contains(err.Error(), "it is too late to start the instance's kernel") {
 		t.Errorf("error %v", err)
 	}
+	if *left {
+		t.Error("heartbeats have ended, though the agent stays")
+	}
 	select {
-	case <-a.heart.stopped:
-		t.Error("the heart was stopped, though the agent stays")
 	case what := <-machine.did:
 		t.Errorf("%s, though it was too late", what)
-	case <-time.After(powerDelay + 200*time.Millisecond):
+	case <-time.After(jumpDelay + 200*time.Millisecond):
 	}
 	if jumpWithin >= 30*time.Second {
 		t.Error("the service has given up by then")
@@ -131,14 +138,14 @@ func TestFits(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(root, "proc/meminfo"), []byte(tt.meminfo), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			a := &Agent{Config: Config{Root: root}}
-			err := a.fits(bootmenu.Entry{Kernel: kernel, Initrds: tt.initrds})
+			k := &Kexec{Host: &Host{Root: root}}
+			err := k.fits(bootmenu.Entry{Kernel: kernel, Initrds: tt.initrds})
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})
 	}
-	if err := (&Agent{Config: Config{Root: t.TempDir()}}).fits(bootmenu.Entry{Kernel: kernel}); err != nil {
+	if err := (&Kexec{Host: &Host{Root: t.TempDir()}}).fits(bootmenu.Entry{Kernel: kernel}); err != nil {
 		t.Errorf("a machine without /proc/meminfo: %v", err)
 	}
 	if free := availableMemory("/proc/meminfo"); free <= 0 {

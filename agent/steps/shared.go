@@ -1,9 +1,8 @@
-package agent
+package steps
 
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,14 +14,14 @@ const wipeKey = wire.WipeShared
 
 // mayWipeShared reports whether what other machines may share is to be erased all the same. The key comes
 // in driver_info; services that are not Billet hand it on in driver_internal_info.
-func (a *Agent) mayWipeShared(n wire.Node) (bool, error) {
+func (h *Host) mayWipeShared(n wire.Node) (bool, error) {
 	where, doc := "driver_info", n.DriverInfo
 	if doc == nil {
 		where, doc = "driver_internal_info", n.DriverInternalInfo
 	}
 	v := doc[wipeKey]
 	if v == nil || v == "" {
-		return a.Config.WipeShared, nil
+		return h.WipeShared, nil
 	}
 	yes, err := strconv.ParseBool(fmt.Sprint(v))
 	if err != nil {
@@ -35,18 +34,18 @@ const howToWipe = "protect the disk with the node's property skip_block_devices,
 
 // guardShared refuses to erase disks that other machines may be using: those with a file system that
 // machines share, and those reached over a storage network that the node's root device hints do not name.
-func (a *Agent) guardShared(disks []wire.Disk, n wire.Node) error {
-	if may, err := a.mayWipeShared(n); may || err != nil {
+func (h *Host) guardShared(disks []wire.Disk, n wire.Node) error {
+	if may, err := h.mayWipeShared(n); may || err != nil {
 		return err
 	}
 	var found []string
 	for _, d := range disks {
-		switch kind := a.sharedOn(d); {
+		switch kind := h.sharedOn(d); {
 		case kind != "":
 			found = append(found, fmt.Sprintf("%s (serial %q) holds %s", d.Name, d.Serial, kind))
-		case a.onSAN(d) && !a.isHinted(d, n):
+		case h.onSAN(d) && !h.isHinted(d, n):
 			found = append(found, fmt.Sprintf("%s (serial %q) is reached over a storage network (%s) and no root device hint names it",
-				d.Name, d.Serial, strings.TrimSpace(d.Tran+" "+a.otherPaths(d))))
+				d.Name, d.Serial, strings.TrimSpace(d.Tran+" "+h.otherPaths(d))))
 		}
 	}
 	if len(found) == 0 {
@@ -57,29 +56,29 @@ func (a *Agent) guardShared(disks []wire.Disk, n wire.Node) error {
 
 // sharedOn says which shared file system a disk holds; "" none. A disk that cannot be read is left to what
 // erases it, which fails by itself.
-func (a *Agent) sharedOn(d wire.Disk) string {
-	dev, err := disk.OpenToRead(filepath.Join(a.Config.Root, d.Name))
+func (h *Host) sharedOn(d wire.Disk) string {
+	dev, err := disk.OpenToRead(filepath.Join(h.Root, d.Name))
 	if err != nil {
 		return ""
 	}
 	defer dev.Close()
 	kind, err := disk.Shared(dev)
 	if err != nil {
-		a.Log.Warn("a disk cannot be searched for shared file systems", "disk", d.Name, "error", err)
+		h.Log.Warn("a disk cannot be searched for shared file systems", "disk", d.Name, "error", err)
 	}
 	return kind
 }
 
 // onSAN reports whether a disk is outside of the machine, where others may reach it: by its transport, or
 // because it has several paths. Enclosures on SAS have those too, and are the machine's own.
-func (a *Agent) onSAN(d wire.Disk) bool {
-	return d.Tran == "fc" || d.Tran == "iscsi" || d.Tran != "sas" && a.otherPaths(d) != ""
+func (h *Host) onSAN(d wire.Disk) bool {
+	return d.Tran == "fc" || d.Tran == "iscsi" || d.Tran != "sas" && h.otherPaths(d) != ""
 }
 
 // otherPaths names the other paths to a disk; "" when there are none.
-func (a *Agent) otherPaths(d wire.Disk) string {
+func (h *Host) otherPaths(d wire.Disk) string {
 	var names []string
-	for _, other := range a.inventory.Disks() {
+	for _, other := range h.Inventory.Disks() {
 		if other.PathOf == d.Name {
 			names = append(names, other.Name)
 		}
@@ -91,28 +90,23 @@ func (a *Agent) otherPaths(d wire.Disk) string {
 }
 
 // isHinted reports whether the node's root device hints choose the disk: then it is the node's.
-func (a *Agent) isHinted(d wire.Disk, n wire.Node) bool {
+func (h *Host) isHinted(d wire.Disk, n wire.Node) bool {
 	hints, err := rootHints(n)
 	if err != nil || len(hints) == 0 {
 		return false
 	}
-	root, err := disk.Select(a.inventory.Disks(), hints)
+	root, err := disk.Select(h.Inventory.Disks(), hints)
 	return err == nil && root.Name == d.Name
 }
 
 // guardRoot refuses to write an image over a file system that other machines may be using.
-func (a *Agent) guardRoot(root wire.Disk, n wire.Node) error {
-	if may, err := a.mayWipeShared(n); may || err != nil {
+func (h *Host) guardRoot(root wire.Disk, n wire.Node) error {
+	if may, err := h.mayWipeShared(n); may || err != nil {
 		return err
 	}
-	if kind := a.sharedOn(root); kind != "" {
+	if kind := h.sharedOn(root); kind != "" {
 		return fmt.Errorf("nothing was written: %s (serial %q) holds %s, which other machines may be using; "+
 			"choose another disk with root device hints, or set driver_info/%s to true", root.Name, root.Serial, kind, wipeKey)
 	}
 	return nil
-}
-
-// withoutPaths leaves out the further paths to disks that are in the list.
-func withoutPaths(disks []wire.Disk) []wire.Disk {
-	return slices.DeleteFunc(slices.Clone(disks), func(d wire.Disk) bool { return d.PathOf != "" })
 }

@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"errors"
@@ -65,7 +65,8 @@ func TestLoadEntry(t *testing.T) {
 		{"two, at multiples of four bytes", "vmlinuz", []bootmenu.File{file("a"), file("b")}, nil, `"kernel" "micro\x00\x00\x00main" ro`, ""},
 		{"no kernel", "none", nil, nil, "", "opening the instance's kernel: open /none: no such file or directory"},
 		{"no ramdisk", "vmlinuz", []bootmenu.File{file("none")}, nil, "", "open /none: no such file or directory"},
-		{"one of two is missing", "vmlinuz", []bootmenu.File{file("a"), file("none")}, nil, "", "putting the initial ramdisks together: open /none"},
+		{"one of two is missing", "vmlinuz", []bootmenu.File{file("a"), file("none")}, nil, "",
+			"putting the initial ramdisks together: open /none"},
 		{"refused", "vmlinuz", nil, errors.New("not trusted"), `"kernel" ro`, "loading /vmlinuz of partition 2: not trusted"},
 	}
 	for _, tt := range tests {
@@ -84,19 +85,19 @@ func TestLoadEntry(t *testing.T) {
 
 // An agent that is an ordinary process starts no other kernel on a machine it does not own.
 func TestAGuestDoesNotKexec(t *testing.T) {
-	a := &Agent{Machine: fakeMachine{}, Log: slog.New(slog.DiscardHandler)}
-	if _, err := a.loadInstanceKernel(t.Context(), nil); !errors.Is(err, errNoKexec) {
+	var k Kexec
+	if _, err := k.Load(t.Context(), nil); !errors.Is(err, errNoKexec) {
 		t.Errorf("load_instance_kernel: %v", err)
 	}
-	if _, err := a.kexec(t.Context(), nil); !errors.Is(err, errNoKexec) {
+	if _, err := k.Start(t.Context(), nil); !errors.Is(err, errNoKexec) {
 		t.Errorf("kexec: %v", err)
 	}
 }
 
 // What cannot be mounted is passed over; when nothing can, that is said.
 func TestNoVolumes(t *testing.T) {
-	a := &Agent{Log: slog.New(slog.DiscardHandler)}
-	list, undo, err := a.mountVolumes(t.Context(), nil)
+	k := Kexec{Host: &Host{Log: slog.New(slog.DiscardHandler)}}
+	list, undo, err := k.mountVolumes(t.Context(), nil)
 	if err == nil || err.Error() != "none of the root disk's partitions holds a file system that can be read" || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}

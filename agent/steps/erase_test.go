@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"bytes"
@@ -64,8 +64,8 @@ func TestEraseSettings(t *testing.T) {
 
 // A setting that cannot be understood erases nothing.
 func TestAWrongSettingErasesNothing(t *testing.T) {
-	root := machineRoot(t)
-	c := stepCall{node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": "many"}}, report: noReport}
+	root := twoDisks(t)
+	c := Call{Node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": "many"}}, Report: noReport}
 	_, err := still(root, 0).eraseDevices(t.Context(), c)
 	if err == nil || !strings.HasPrefix(err.Error(), "nothing was erased: driver_internal_info/disk_erasure_concurrency is many") {
 		t.Error(err)
@@ -92,16 +92,17 @@ func kept(t *testing.T, root, name string, size int) {
 // A disk that cannot be erased keeps its last user's data: the machine is not clean, unless somebody
 // said that it does not matter.
 func TestReadOnlyDisks(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	put(t, root, "sys/block/vdb/ro", "1")
-	a, c := still(root, 0), stepCall{report: noReport}
+	a, c := still(root, 0), Call{Report: noReport}
 	_, err := a.eraseDevices(t.Context(), c)
-	want := `nothing was erased: /dev/vdb (serial "disk-2") is read-only and would keep its data; protect it with skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)`
+	want := `nothing was erased: /dev/vdb (serial "disk-2") is read-only and would keep its data; protect it with ` +
+		`skip_block_devices, or let read-only disks be skipped (agent_erase_skip_read_only)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	kept(t, root, "vda", 8<<20)
-	c.node.DriverInternalInfo = map[string]any{"agent_erase_skip_read_only": true}
+	c.Node.DriverInternalInfo = map[string]any{"agent_erase_skip_read_only": true}
 	got, err := a.eraseDevices(t.Context(), c)
 	if says(got) == "" || err != nil || !strings.HasSuffix(says(got), "; left alone: /dev/vdb (read-only)") {
 		t.Error(got, err)
@@ -111,7 +112,7 @@ func TestReadOnlyDisks(t *testing.T) {
 
 func TestEraseProgressCountsAllDisks(t *testing.T) {
 	for _, atOnce := range []any{1, 4} {
-		a := still(machineRoot(t), 0)
+		a := still(twoDisks(t), 0)
 		var told []string
 		each := func(detail string, disks []wire.DiskProgress) {
 			line := detail
@@ -120,7 +121,7 @@ func TestEraseProgressCountsAllDisks(t *testing.T) {
 			}
 			told = append(told, line)
 		}
-		c := stepCall{node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": atOnce}}, report: noReport, disks: each}
+		c := Call{Node: wire.Node{DriverInternalInfo: map[string]any{"disk_erasure_concurrency": atOnce}}, Report: noReport, Disks: each}
 		if _, err := a.eraseDevices(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
@@ -136,9 +137,9 @@ func TestEraseProgressCountsAllDisks(t *testing.T) {
 
 // A disk that failed says so, with what was done of it until then, and the others go on.
 func TestEraseProgressNamesTheDiskThatFailed(t *testing.T) {
-	a := still(machineRoot(t), 0)
+	a := still(twoDisks(t), 0)
 	var last []wire.DiskProgress
-	c := stepCall{report: noReport, disks: func(_ string, each []wire.DiskProgress) { last = each }}
+	c := Call{Report: noReport, Disks: func(_ string, each []wire.DiskProgress) { last = each }}
 	_, err := a.eraseBy(t.Context(), c,
 		func(_ context.Context, d disk.Disk, _ erase.Hardware, _ erase.Options, progress func(string, int64)) (erase.Result, error) {
 			progress("overwriting", d.Size()/2)
@@ -167,7 +168,7 @@ func TestDisksAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	full := make(chan struct{})
-	got, err := a.eachDisk(t.Context(), stepCall{report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
+	got, err := a.eachDisk(t.Context(), Call{Report: noReport}, 3, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
 		mu.Lock()
 		now++
 		if most = max(most, now); now == 3 && most == 3 {
@@ -204,7 +205,7 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	for _, name := range []string{"sda", "sdb", "sdc"} {
 		addDisk(t, root, name, name, 1)
 	}
-	_, err := still(root, 0).eachDisk(t.Context(), stepCall{report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
+	_, err := still(root, 0).eachDisk(t.Context(), Call{Report: noReport}, 2, func(_ *disk.Device, d wire.Disk) (erase.Result, error) {
 		switch d.Serial {
 		case "sda":
 			return erase.Result{}, errors.New("worn out")
@@ -218,8 +219,11 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	// The command's error carries what became of each disk.
-	told := commandError("execute_clean_step", fmt.Errorf("wrapped: %w", err))
+	// The error carries what became of each disk.
+	var told *EraseFailed
+	if !errors.As(fmt.Errorf("wrapped: %w", err), &told) {
+		t.Fatalf("%T", err)
+	}
 	var text []string
 	for _, d := range told.Disks {
 		text = append(text, d.Name+" "+d.Method+d.Error)
@@ -231,7 +235,7 @@ func TestEveryFailureIsNamed(t *testing.T) {
 
 // What is left alone, and why, is in the record beside what was erased.
 func TestTheRecordOfAnErase(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	addDisk(t, root, "sdx", "stick", 1)
 	put(t, root, "sys/block/sdx/removable", "1")
 	put(t, root, "sys/block/sdy/size", "0")
@@ -241,7 +245,7 @@ func TestTheRecordOfAnErase(t *testing.T) {
 	put(t, root, "sys/block/vda/wwid", "eui.0025385b71b00c3f")
 	put(t, root, "sys/block/vda/device/model", "QEMU")
 	got, err := still(root, 0).eraseDevices(t.Context(),
-		stepCall{report: noReport, node: wire.Node{DriverInternalInfo: map[string]any{"agent_erase_devices_iterations": 1.0}}})
+		Call{Report: noReport, Node: wire.Node{DriverInternalInfo: map[string]any{"agent_erase_devices_iterations": 1.0}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,11 +272,11 @@ func TestTheRecordOfAnErase(t *testing.T) {
 
 // One disk over two paths is not erased twice at once; protecting one path is the way out.
 func TestTheSameDiskTwiceErasesNothing(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	put(t, root, "sys/block/vda/wwid", "naa.5000c500a1b2c3d4")
 	put(t, root, "sys/block/vdb/wwid", "naa.5000c500a1b2c3d4")
-	a, c := still(root, 0), stepCall{report: noReport}
-	for name, erase := range map[string]func(context.Context, stepCall) (any, error){"metadata": a.eraseMetadata,
+	a, c := still(root, 0), Call{Report: noReport}
+	for name, erase := range map[string]func(context.Context, Call) (any, error){"metadata": a.eraseMetadata,
 		"all": a.eraseDevices, "express": a.eraseExpress} {
 		if _, err := erase(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "nothing was erased: /dev/vda, ") ||
 			!strings.Contains(err.Error(), "have the same WWN") {
@@ -281,7 +285,7 @@ func TestTheSameDiskTwiceErasesNothing(t *testing.T) {
 	}
 	kept(t, root, "vda", 8<<20)
 	kept(t, root, "vdb", 16<<20)
-	c.node = skipping(map[string]any{"serial": "disk-2"})
+	c.Node = skipping(map[string]any{"serial": "disk-2"})
 	if _, err := a.eraseMetadata(t.Context(), c); err != nil {
 		t.Error(err)
 	}

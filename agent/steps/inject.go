@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/billet-metal/billet/agent/inroot"
+	"github.com/billet-metal/billet/agent/mount"
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/fetch"
 )
@@ -32,8 +32,10 @@ const injectTime = 10 * time.Minute
 const injectDir = "/mnt/inject"
 
 var injectArgs = map[string]any{
-	"files": map[string]any{"required": false, "description": "Files to write into the image that was written: a list of objects with path, partition, content (base64 or a URL) or deleted, mode, dirmode, owner and group. " +
-		"Those of the node's property inject_files come first."},
+	"files": map[string]any{"required": false,
+		"description": "Files to write into the image that was written: a list of objects with path, partition, content (base64 or " +
+			"a URL) or deleted, mode, dirmode, owner and group. " +
+			"Those of the node's property inject_files come first."},
 	"verify_ca": map[string]any{"required": false, "description": "Whether certificates of https URLs are verified; true when not given."},
 }
 
@@ -48,16 +50,28 @@ type injection struct {
 	owner, group  int // -1: as it is
 }
 
+// Injector carries out inject_files.
+type Injector struct {
+	*Host
+	Images     *http.Client        // reads files that are behind URLs
+	Unverified func() *http.Client // the same, without verifying certificates
+}
+
+// Steps is inject_files, with the priority that the machine's kernel parameters give it.
+func (i *Injector) Steps(priority int) []Step {
+	return []Step{{Name: "inject_files", Priority: map[Kind]int{Deploy: priority, Service: 0}, Args: injectArgs, Run: i.injectFiles}}
+}
+
 // injectFiles puts files into the file systems of the root disk. All are checked before the first is written.
-func (a *Agent) injectFiles(ctx context.Context, c stepCall) (any, error) {
+func (i *Injector) injectFiles(ctx context.Context, c Call) (any, error) {
 	verify := true
 	var given any
-	if err := errors.Join(c.args.decode("files", &given), c.args.decode("verify_ca", &verify)); err != nil {
+	if err := errors.Join(c.Args.Decode("files", &given), c.Args.Decode("verify_ca", &verify)); err != nil {
 		return nil, err
 	}
-	files, err := readInjections(c.node.Properties["inject_files"], given)
+	files, err := readInjections(c.Node.Properties["inject_files"], given)
 	if err != nil {
-		return nil, &fault{http.StatusBadRequest, "inject_files: " + err.Error()}
+		return nil, &Fault{http.StatusBadRequest, "inject_files: " + err.Error()}
 	}
 	if len(files) == 0 {
 		return "no files to inject", nil
@@ -65,22 +79,22 @@ func (a *Agent) injectFiles(ctx context.Context, c stepCall) (any, error) {
 	about := map[string]any{}
 	for _, key := range []string{"node", "ports"} {
 		var v any
-		if err := c.params.decode(key, &v); err != nil {
+		if err := c.Params.Decode(key, &v); err != nil {
 			return nil, err
 		}
 		about[key] = v
 	}
-	i := injector{agent: a, client: a.images, about: about}
+	in := injector{Host: i.Host, client: i.Images, about: about}
 	if !verify {
-		i.client = a.gate(true).Client()
+		in.client = i.Unverified()
 	}
 	var said []string
 	for _, f := range files {
-		text, err := i.inject(ctx, f)
+		text, err := in.inject(ctx, f)
 		if err != nil {
 			return nil, fmt.Errorf("inject_files: %s: %w", f.path, err)
 		}
-		a.Log.Info("file injected", "file", f.path, "what", text)
+		i.Log.Info("file injected", "file", f.path, "what", text)
 		said = append(said, text)
 	}
 	return strings.Join(said, "; "), nil
@@ -200,14 +214,14 @@ func wholeNumber(fields map[string]any, key string, least, most float64) (n int6
 
 // injector writes files into partitions, one after the other.
 type injector struct {
-	agent  *Agent
+	*Host
 	client *http.Client
 	about  map[string]any // the node and its ports, for URLs
 }
 
 // inject finds the partition, mounts it, and does what is asked. Nothing stays mounted.
 func (i injector) inject(ctx context.Context, f injection) (text string, err error) {
-	volumes, _, err := i.agent.instanceVolumes(ctx, "")
+	volumes, _, err := i.instanceVolumes(ctx, "")
 	if err != nil {
 		return "", err
 	}
@@ -215,7 +229,7 @@ func (i injector) inject(ctx context.Context, f injection) (text string, err err
 	if err != nil {
 		return "", err
 	}
-	undo, err := i.mount(ctx, v, 0)
+	undo, err := mount.Volume(ctx, i.LoadModule, v, injectDir, mount.Write)
 	if err != nil {
 		return "", err
 	}
@@ -236,9 +250,9 @@ func (i injector) choose(ctx context.Context, volumes []disk.Volume, f injection
 			return v, nil
 		}
 		looked = append(looked, fmt.Sprintf("%d (%s)", v.Number, v.Type))
-		undo, err := i.mount(ctx, v, unix.MS_RDONLY)
+		undo, err := mount.Volume(ctx, i.LoadModule, v, injectDir, mount.Read)
 		if err != nil {
-			i.agent.Log.Warn("a file system is not looked at", "partition", v.Node, "fs", v.Type, "error", err)
+			i.Log.Warn("a file system is not looked at", "partition", v.Node, "fs", v.Type, "error", err)
 			continue
 		}
 		info, err := inroot.Stat(injectDir, folder)
@@ -253,32 +267,6 @@ func (i injector) choose(ctx context.Context, volumes []disk.Volume, f injection
 		return disk.Volume{}, fmt.Errorf("the root disk has no partition %d with a file system that can be written", f.partition)
 	}
 	return disk.Volume{}, fmt.Errorf("no partition of the root disk has a folder /%s; looked at: %s", folder, strings.Join(looked, ", "))
-}
-
-// mount mounts one partition on injectDir; to look, without touching its journal.
-func (i injector) mount(ctx context.Context, v disk.Volume, readOnly uintptr) (undo func() error, err error) {
-	if i.agent.LoadModule != nil {
-		i.agent.LoadModule(v.Type)
-	}
-	if err := waitForNodes(ctx, v.Node); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(injectDir, 0o755); err != nil {
-		return nil, fmt.Errorf("making a mount point: %w", err)
-	}
-	data := ""
-	if readOnly != 0 {
-		data = map[string]string{"ext4": "noload", "xfs": "norecovery"}[v.Type]
-	}
-	if err := unix.Mount(v.Node, injectDir, v.Type, readOnly|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, data); err != nil {
-		return nil, fmt.Errorf("mounting partition %d (%s): %w", v.Number, v.Type, err)
-	}
-	return func() error {
-		if err := unix.Unmount(injectDir, 0); err != nil {
-			return errors.Join(fmt.Errorf("unmounting partition %d: %w", v.Number, err), unix.Unmount(injectDir, unix.MNT_DETACH))
-		}
-		return nil
-	}, nil
 }
 
 // act writes or deletes one file below dir, which is the root of a file system; links never lead out of it.

@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"context"
@@ -15,6 +15,21 @@ import (
 	"github.com/billet-metal/billet/disk/erase"
 	"github.com/billet-metal/billet/wire"
 )
+
+// Eraser carries out the steps that erase disks.
+type Eraser struct {
+	*Host
+	Arrays *RAID // builds the node's arrays again
+}
+
+// Steps are the ways to erase.
+func (e *Eraser) Steps() []Step {
+	return []Step{
+		{Name: "erase_devices_metadata", Priority: map[Kind]int{Clean: 99, Deploy: 0}, Abortable: true, Run: e.eraseMetadata},
+		{Name: "erase_devices", Priority: map[Kind]int{Clean: 10}, Abortable: true, Run: e.eraseDevices},
+		{Name: "erase_devices_express", Priority: map[Kind]int{Clean: 0}, Abortable: true, Run: e.eraseExpress},
+	}
+}
 
 // eraseSettings are the service's wishes in driver_internal_info, by Ironic's names.
 type eraseSettings struct {
@@ -79,9 +94,9 @@ func readEraseSettings(info map[string]any) (eraseSettings, error) {
 // skip_block_devices protects, removable, read-only and pretended ones, drives without a medium. No disk at all
 // is an error: a cleaning that saw nothing has cleaned nothing, and a disk whose driver is missing here still
 // has its last user's data. So are disks that cannot be told from one another.
-func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []wire.ErasedDisk, err error) {
-	all := a.inventory.Disks()
-	skipped, err := disk.Skipped(all, c.node.Properties["skip_block_devices"])
+func (e *Eraser) toErase(c Call) (disks []wire.Disk, left []wire.ErasedDisk, err error) {
+	all := e.Inventory.Disks()
+	skipped, err := disk.Skipped(all, c.Node.Properties["skip_block_devices"])
 	if err != nil {
 		return nil, nil, fmt.Errorf("nothing was erased: %w", err)
 	}
@@ -98,10 +113,10 @@ func (a *Agent) toErase(c stepCall) (disks []wire.Disk, left []wire.ErasedDisk, 
 		}
 		disks = append(disks, d)
 	}
-	for _, name := range a.inventory.Empty() {
+	for _, name := range e.Inventory.Empty() {
 		left = append(left, wire.ErasedDisk{Name: name, Skipped: "no medium in it (size 0)"})
 	}
-	if err := errors.Join(disk.Unidentified(disks), a.guardShared(disks, c.node)); err != nil {
+	if err := errors.Join(disk.Unidentified(disks), e.guardShared(disks, c.Node)); err != nil {
 		return nil, nil, fmt.Errorf("nothing was erased: %w", err)
 	}
 	return disks, left, nil
@@ -130,19 +145,21 @@ func leaveAlone(d wire.Disk, skipped map[string]bool) string {
 	return ""
 }
 
-// eraseFailed is the error of a step that erased not all it was to erase, with what became of each disk.
-type eraseFailed struct {
-	error
-	disks []wire.ErasedDisk
+// EraseFailed is the error of a step that erased not all it was to erase, with what became of each disk.
+type EraseFailed struct {
+	Err   error
+	Disks []wire.ErasedDisk
 }
 
-func (e *eraseFailed) Unwrap() error { return e.error }
+func (e *EraseFailed) Error() string { return e.Err.Error() }
+
+func (e *EraseFailed) Unwrap() error { return e.Err }
 
 // eachDisk does something to every disk that is to be erased, so many at a time, and goes on after a
 // failure. The result tells of every disk how it was erased; when one failed the error does (*eraseFailed).
-func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int,
+func (e *Eraser) eachDisk(ctx context.Context, c Call, atOnce int,
 	do func(dev *disk.Device, d wire.Disk) (erase.Result, error)) (any, error) {
-	disks, left, err := a.toErase(c)
+	disks, left, err := e.toErase(c)
 	if err != nil {
 		return nil, err
 	}
@@ -159,20 +176,20 @@ func (a *Agent) eachDisk(ctx context.Context, c stepCall, atOnce int,
 				errs[i] = fmt.Errorf("not touched: %w", context.Cause(ctx))
 				return
 			}
-			var e erase.Result
-			e, errs[i] = a.onDisk(ctx, d, do)
+			var how erase.Result
+			how, errs[i] = e.onDisk(ctx, d, do)
 			if errs[i] == nil {
-				records[i].Method, records[i].Verified, records[i].NotBy = e.Method, e.Verified, e.Passed
+				records[i].Method, records[i].Verified, records[i].NotBy = how.Method, how.Verified, how.Passed
 				records[i].Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
 			}
 		})
 	}
 	wg.Wait()
-	return a.erasure(records, errs, left)
+	return e.erasure(records, errs, left)
 }
 
 // erasure tells what became of all disks.
-func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.ErasedDisk) (any, error) {
+func (e *Eraser) erasure(records []wire.ErasedDisk, errs []error, left []wire.ErasedDisk) (any, error) {
 	var done, alone []string
 	var failed []error
 	for i := range records {
@@ -192,7 +209,7 @@ func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.Era
 		if len(done) > 0 {
 			err = fmt.Errorf("%w; %s", err, text)
 		}
-		return nil, &eraseFailed{err, all}
+		return nil, &EraseFailed{Err: err, Disks: all}
 	}
 	if len(done) == 0 {
 		text = "there was no disk to erase"
@@ -202,21 +219,21 @@ func (a *Agent) erasure(records []wire.ErasedDisk, errs []error, left []wire.Era
 	}
 	if len(alone) > 0 {
 		text += "; left alone: " + strings.Join(alone, ", ")
-		a.Log.Warn("disks were left alone", "disks", strings.Join(alone, ", "))
+		e.Log.Warn("disks were left alone", "disks", strings.Join(alone, ", "))
 	}
 	return wire.Erasure{Says: text, Disks: all}, nil
 }
 
 // onDisk opens one disk, does something to it, and shows the kernel what became of its partitions.
 // A fault in the erasing of one disk is its error, not the end of the agent.
-func (a *Agent) onDisk(ctx context.Context, d wire.Disk,
+func (e *Eraser) onDisk(ctx context.Context, d wire.Disk,
 	do func(dev *disk.Device, d wire.Disk) (erase.Result, error)) (how erase.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent has a fault: %v", p)
 		}
 	}()
-	dev, err := a.openDisk(d)
+	dev, err := e.openDisk(d)
 	if err != nil {
 		return how, err
 	}
@@ -233,33 +250,33 @@ func (a *Agent) onDisk(ctx context.Context, d wire.Disk,
 	if err := errors.Join(err, dev.Close()); err != nil {
 		return how, err
 	}
-	a.Log.Info("erased", "disk", d.Name, "serial", d.Serial, "wwn", d.WWN, "size", d.Size, "how", how.String())
+	e.Log.Info("erased", "disk", d.Name, "serial", d.Serial, "wwn", d.WWN, "size", d.Size, "how", how.String())
 	if err := disk.Reread(dev.Path()); err != nil {
-		a.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
+		e.Log.Warn("the kernel still sees the old partitions", "disk", d.Name, "error", err)
 	}
 	return how, nil
 }
 
 // eraseMetadata goes over the arrays of a node with software RAID, which stays: its member disks only
 // lose what boots from them.
-func (a *Agent) eraseMetadata(ctx context.Context, c stepCall) (any, error) {
-	if err := a.unbootMembers(ctx, c); err != nil {
+func (e *Eraser) eraseMetadata(ctx context.Context, c Call) (any, error) {
+	if err := e.unbootMembers(ctx, c); err != nil {
 		return nil, fmt.Errorf("erasing: %w", err)
 	}
-	return a.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
-		c.report("erasing metadata of "+d.Name, 0, 0)
+	return e.eachDisk(ctx, c, 1, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
+		c.Report("erasing metadata of "+d.Name, 0, 0)
 		return erase.Result{Method: "metadata overwritten with zeros", Verified: "read back"}, erase.Metadata(dev)
 	})
 }
 
 // eraseDevices erases whole disks.
-func (a *Agent) eraseDevices(ctx context.Context, c stepCall) (any, error) {
-	return a.eraseBy(ctx, c, erase.Disk)
+func (e *Eraser) eraseDevices(ctx context.Context, c Call) (any, error) {
+	return e.eraseBy(ctx, c, erase.Disk)
 }
 
 // eraseExpress erases whole disks as well as moments allow.
-func (a *Agent) eraseExpress(ctx context.Context, c stepCall) (any, error) {
-	return a.eraseBy(ctx, c, erase.Express)
+func (e *Eraser) eraseExpress(ctx context.Context, c Call) (any, error) {
+	return e.eraseBy(ctx, c, erase.Express)
 }
 
 // eraser is erase.Disk and its like.
@@ -267,29 +284,29 @@ type eraser func(ctx context.Context, d disk.Disk, hw erase.Hardware, o erase.Op
 	progress func(method string, done int64)) (erase.Result, error)
 
 // eraseBy erases whole disks, several at a time. Progress counts the bytes of all of them.
-func (a *Agent) eraseBy(ctx context.Context, c stepCall, way eraser) (any, error) {
-	settings, err := readEraseSettings(c.node.DriverInternalInfo)
+func (e *Eraser) eraseBy(ctx context.Context, c Call, way eraser) (any, error) {
+	settings, err := readEraseSettings(c.Node.DriverInternalInfo)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
 	}
-	if _, _, err := a.toErase(c); err != nil { // before arrays are stopped
+	if _, _, err := e.toErase(c); err != nil { // before arrays are stopped
 		return nil, err
 	}
-	arrays, err := a.takeArraysApart(ctx, c)
+	arrays, err := e.takeArraysApart(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was erased: %w", err)
 	}
-	disks, _, err := a.toErase(c)
+	disks, _, err := e.toErase(c)
 	if err != nil {
 		return nil, err
 	}
 	if !settings.skipReadOnly {
-		if err := readOnly(a.inventory.Disks(), c); err != nil {
+		if err := readOnly(e.Inventory.Disks(), c); err != nil {
 			return nil, err
 		}
 	}
 	sum := newSums(c, disks)
-	result, err := a.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
+	result, err := e.eachDisk(ctx, c, settings.concurrency, func(dev *disk.Device, d wire.Disk) (erase.Result, error) {
 		hw, err := erase.HardwareOf(dev)
 		if err != nil {
 			return erase.Result{}, err
@@ -302,13 +319,13 @@ func (a *Agent) eraseBy(ctx context.Context, c stepCall, way eraser) (any, error
 		}
 		return erased, err
 	})
-	return a.putTogether(ctx, c, arrays, result, err)
+	return e.putTogether(ctx, c, arrays, result, err)
 }
 
 // readOnly refuses, before anything is touched, a machine whose read-only disk keeps its data
 // (agent_erase_skip_read_only lets it). One that is protected or removable is nobody's business.
-func readOnly(all []wire.Disk, c stepCall) error {
-	skipped, err := disk.Skipped(all, c.node.Properties["skip_block_devices"])
+func readOnly(all []wire.Disk, c Call) error {
+	skipped, err := disk.Skipped(all, c.Node.Properties["skip_block_devices"])
 	if err != nil {
 		return err
 	}
@@ -329,8 +346,8 @@ type sums struct {
 	each []wire.DiskProgress // in the order of the disks
 }
 
-func newSums(c stepCall, disks []wire.Disk) *sums {
-	s := &sums{disks: c.disks}
+func newSums(c Call, disks []wire.Disk) *sums {
+	s := &sums{disks: c.Disks}
 	for _, d := range disks {
 		s.each = append(s.each, wire.DiskProgress{Name: d.Name, Serial: d.Serial, What: "waits for its turn", Total: d.Size})
 	}

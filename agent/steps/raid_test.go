@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"bytes"
@@ -13,12 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -33,7 +34,7 @@ type md struct {
 }
 
 // raidMachine is an agent on a machine with so many disks of 4 GiB: vda, vdb, …
-func raidMachine(t *testing.T, disks int) (*Agent, *md) {
+func raidMachine(t *testing.T, disks int) (*machine, *md) {
 	t.Helper()
 	root := t.TempDir()
 	for i := range disks {
@@ -41,7 +42,6 @@ func raidMachine(t *testing.T, disks int) (*Agent, *md) {
 	}
 	k := &md{t: t, root: root}
 	a := still(root, 0)
-	a.Config.StateDir = filepath.Join(root, "run/billet")
 	a.MDADM.Run = k.run
 	return a, k
 }
@@ -270,17 +270,17 @@ func (k *md) read(disk string, at int64, n int) string {
 }
 
 // asked is a call of a step about a node; every report makes the kernel look.
-func (k *md) asked(n wire.Node, args string) stepCall {
-	var p params
+func (k *md) asked(n wire.Node, args string) Call {
+	var p Params
 	if args != "" {
 		k.check(json.Unmarshal([]byte(args), &p))
 	}
-	return stepCall{node: n, args: p, report: func(string, int64, int64) { k.look() }, disks: func(string, []wire.DiskProgress) { k.look() }}
+	return Call{Node: n, Args: p, Report: func(string, int64, int64) { k.look() }, Disks: func(string, []wire.DiskProgress) { k.look() }}
 }
 
 func target(t testing.TB, disks string) wire.Node {
 	t.Helper()
-	n := wire.Node{UUID: testNode}
+	n := wire.Node{UUID: testUUID}
 	if err := json.Unmarshal([]byte(`{"logical_disks":[`+disks+`]}`), &n.TargetRAIDConfig); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ const (
 )
 
 // built creates a configuration and returns the node as the service would have it then.
-func (k *md) built(a *Agent, disks string) wire.Node {
+func (k *md) built(a *machine, disks string) wire.Node {
 	k.t.Helper()
 	n := target(k.t, disks)
 	result, err := a.createRAID(k.t.Context(), k.asked(n, ""))
@@ -342,8 +342,10 @@ func TestCreateRAID(t *testing.T) {
 	k.check(err)
 	got := regexp.MustCompile(`[0-9a-f]{8}(:[0-9a-f]{8}){3}`).ReplaceAllString(string(text), "UUID")
 	want := `{"logical_disks":[` +
-		`{"controller":"software","is_root_volume":true,"members":["/dev/vda (serial disk-1)","/dev/vdb (serial disk-2)"],"raid_level":"1","size_gb":2,"uuid":"UUID","volume_name":"root"},` +
-		`{"controller":"software","is_root_volume":false,"members":["/dev/vda (serial disk-1)","/dev/vdb (serial disk-2)"],"raid_level":"0","size_gb":2,"uuid":"UUID","volume_name":"1"}]}`
+		`{"controller":"software","is_root_volume":true,"members":["/dev/vda (serial disk-1)","/dev/vdb (serial disk-2)"],` +
+		`"raid_level":"1","size_gb":2,"uuid":"UUID","volume_name":"root"},` +
+		`{"controller":"software","is_root_volume":false,"members":["/dev/vda (serial disk-1)","/dev/vdb (serial disk-2)"],` +
+		`"raid_level":"0","size_gb":2,"uuid":"UUID","volume_name":"1"}]}`
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
@@ -371,10 +373,12 @@ func TestCreateRAID(t *testing.T) {
 	}
 	// Arrays stand in the list of disks, their members are not for images.
 	var seen []string
-	for _, d := range a.inventory.Disks() {
+	for _, d := range a.Inventory.Disks() {
 		seen = append(seen, fmt.Sprintf("%s %s %q in %q", d.Name, d.Model, d.RAID, d.MemberOf))
 	}
-	if got, want := strings.Join(seen, "; "), `/dev/md0 Software RAID 1 "raid1" in ""; /dev/md1 Software RAID 0 "raid0" in ""; /dev/vda  "" in "/dev/md0, /dev/md1"; /dev/vdb  "" in "/dev/md0, /dev/md1"`; got != want {
+	if got, want := strings.Join(seen, "; "),
+		`/dev/md0 Software RAID 1 "raid1" in ""; /dev/md1 Software RAID 0 "raid0" in ""; `+
+			`/dev/vda  "" in "/dev/md0, /dev/md1"; /dev/vdb  "" in "/dev/md0, /dev/md1"`; got != want {
 		t.Errorf("disks:\n%s\nwant\n%s", got, want)
 	}
 }
@@ -392,23 +396,33 @@ func TestCreateRAIDRefuses(t *testing.T) {
 		prepare           func(k *md, n *wire.Node)
 		want              string
 	}{
-		{"no target", "", "", 2, func(_ *md, n *wire.Node) { n.TargetRAIDConfig = nil }, "the node has no target_raid_config: set what is to be created first"},
+		{"no target", "", "", 2, func(_ *md, n *wire.Node) { n.TargetRAIDConfig = nil },
+			"the node has no target_raid_config: set what is to be created first"},
 		{"a bad target", `{"size_gb":2,"raid_level":"5","controller":"software"}`, "", 2, nil, `raid_level "5" is not supported`},
-		{"one disk", oneMirror, "", 1, nil, "nothing was touched: software RAID needs at least 2 disks, but this machine has 1 that can be taken without physical_disks"},
+		{"one disk", oneMirror, "", 1, nil,
+			"nothing was touched: software RAID needs at least 2 disks, but this machine has 1 that can be taken without physical_disks"},
 		{"no disk", oneMirror, "", 0, nil, "but this machine has 0 that can be taken"},
 		{"a partitioned disk", oneMirror, "", 2, func(k *md, _ *wire.Node) { gpt(k) },
-			"nothing was touched: /dev/vdb (serial disk-2) holds a partition table with 1 partitions: run the clean step deploy.erase_devices_metadata first"},
+			"nothing was touched: /dev/vdb (serial disk-2) holds a partition table with 1 partitions: run the clean step " +
+				"deploy.erase_devices_metadata first"},
 		{"a file system", oneMirror, "", 2, func(k *md, _ *wire.Node) { k.write("vda", 0x438, "\x53\xef") },
 			"nothing was touched: /dev/vda (serial disk-1) holds a file system or volume (ext4)"},
-		{"too large", `{"size_gb":4,"raid_level":"1","controller":"software"}`, "", 2, nil, "nothing was touched: the logical disks need 4296015872 bytes of each member disk"},
+		{"too large", `{"size_gb":4,"raid_level":"1","controller":"software"}`, "", 2, nil,
+			"nothing was touched: the logical disks need 4296015872 bytes of each member disk"},
 		{"a protected disk", oneMirror, "", 2, func(_ *md, n *wire.Node) {
 			n.Properties = map[string]any{"skip_block_devices": []any{map[string]any{"serial": "disk-2"}}}
 		}, "nothing was touched: software RAID needs at least 2 disks, but this machine has 1"},
-		{"a read-only disk", oneMirror, "", 2, func(k *md, _ *wire.Node) { put(k.t, k.root, "sys/block/vdb/ro", "1") }, "/dev/vdb, 4.0 GiB, serial disk-2: read-only"},
-		{"disks that are not there", `{"size_gb":2,"raid_level":"1","controller":"software","physical_disks":[{"serial":"disk-1"},{"serial":"disk-9"}]}`, "", 2, nil,
-			`nothing was touched: physical_disks[1]: no disk matches the root device hints (serial: disk-9); disks seen: /dev/vda, 4.0 GiB, serial disk-1: it is taken by another entry; /dev/vdb, 4.0 GiB, serial disk-2: its serial is "disk-2"`},
-		{"an unknown hint", `{"size_gb":2,"raid_level":"1","controller":"software","physical_disks":[{"colour":"red"},{"serial":"disk-1"}]}`, "", 2, nil, `physical_disks[0]: root device hint "colour" is unknown`},
-		{"unlike sectors", oneMirror, "", 2, func(k *md, _ *wire.Node) { put(k.t, k.root, "sys/block/vda/queue/logical_block_size", "4096") }, "have the same; choose them with physical_disks"},
+		{"a read-only disk", oneMirror, "", 2, func(k *md, _ *wire.Node) { put(k.t, k.root, "sys/block/vdb/ro", "1") },
+			"/dev/vdb, 4.0 GiB, serial disk-2: read-only"},
+		{"disks that are not there", `{"size_gb":2,"raid_level":"1","controller":"software","physical_disks":[{"serial":"disk-1"},` +
+			`{"serial":"disk-9"}]}`, "", 2, nil,
+			`nothing was touched: physical_disks[1]: no disk matches the root device hints (serial: disk-9); disks seen: /dev/vda, 4.0 ` +
+				`GiB, serial disk-1: it is taken by another entry; /dev/vdb, 4.0 GiB, serial disk-2: its serial is "disk-2"`},
+		{"an unknown hint", `{"size_gb":2,"raid_level":"1","controller":"software","physical_disks":[{"colour":"red"},` +
+			`{"serial":"disk-1"}]}`, "", 2, nil, `physical_disks[0]: root device hint "colour" is unknown`},
+		{"unlike sectors", oneMirror, "", 2,
+			func(k *md, _ *wire.Node) { put(k.t, k.root, "sys/block/vda/queue/logical_block_size", "4096") },
+			"have the same; choose them with physical_disks"},
 		{"a bad argument", oneMirror, `{"delete_existing":"perhaps"}`, 2, nil, "Parameter delete_existing is not what is expected"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -444,9 +458,10 @@ func TestCreateRAIDAgain(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	// The service may have forgotten it: the disks have not.
-	a.learnRAID(wire.Node{RAIDConfig: map[string]any{}})
+	a.LearnRAID(wire.Node{RAIDConfig: map[string]any{}})
 	_, err = a.createRAID(t.Context(), k.asked(n, `{"delete_existing":false}`))
-	if err == nil || !strings.Contains(err.Error(), "/dev/vda (serial disk-1) is in use") && !strings.Contains(err.Error(), "nothing was touched") || k.state() != before {
+	if err == nil || !strings.Contains(err.Error(), "/dev/vda (serial disk-1) is in use") &&
+		!strings.Contains(err.Error(), "nothing was touched") || k.state() != before {
 		t.Errorf("%v", err)
 	}
 	result, err := a.createRAID(t.Context(), k.asked(n, `{"delete_existing":true}`))
@@ -466,7 +481,10 @@ func TestCreateRAIDAgain(t *testing.T) {
 func TestApplyRAID(t *testing.T) {
 	a, k := raidMachine(t, 3)
 	k.built(a, oneMirror)
-	result, err := a.applyRAID(t.Context(), k.asked(wire.Node{UUID: testNode}, `{"raid_config":{"logical_disks":[{"size_gb":"MAX","raid_level":"0","controller":"software","physical_disks":[{"serial":"disk-2"},{"serial":"disk-3"}]}]}}`))
+	result, err := a.applyRAID(t.Context(),
+		k.asked(wire.Node{UUID: testUUID},
+			`{"raid_config":{"logical_disks":[{"size_gb":"MAX","raid_level":"0","controller":"software",`+
+				`"physical_disks":[{"serial":"disk-2"},{"serial":"disk-3"}]}]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -476,7 +494,8 @@ func TestApplyRAID(t *testing.T) {
 	if d := result.(map[string]any)["logical_disks"].([]any)[0].(map[string]any); d["size_gb"] != 6 || d["is_root_volume"] != true {
 		t.Errorf("%v", d)
 	}
-	for args, want := range map[string]string{`{}`: "the argument raid_config is missing", `{"raid_config":[]}`: "Parameter raid_config is not what is expected", `{"raid_config":{"x":1}}`: `the key "x" is unknown`} {
+	for args, want := range map[string]string{`{}`: "the argument raid_config is missing",
+		`{"raid_config":[]}`: "Parameter raid_config is not what is expected", `{"raid_config":{"x":1}}`: `the key "x" is unknown`} {
 		if _, err := a.applyRAID(t.Context(), k.asked(wire.Node{}, args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
 		}
@@ -540,7 +559,8 @@ func TestDeleteRAIDLeavesProtectedArrays(t *testing.T) {
 	}
 	k.fail = "--stop"
 	k.show("md0", "1", []string{"/dev/vda3", "/dev/vdb3"})
-	if _, err := a.deleteRAID(t.Context(), k.asked(wire.Node{}, "")); err == nil || !strings.Contains(err.Error(), "nothing was deleted: stopping the array /dev/md0") || k.state() != before {
+	if _, err := a.deleteRAID(t.Context(), k.asked(wire.Node{}, "")); err == nil ||
+		!strings.Contains(err.Error(), "nothing was deleted: stopping the array /dev/md0") || k.state() != before {
 		t.Errorf("an array that does not stop: %v", err)
 	}
 }
@@ -553,8 +573,8 @@ func TestRootDiskIsTheRootVolume(t *testing.T) {
 		k.hide(node)
 	}
 	fresh := still(k.root, 0)
-	fresh.Config.StateDir, fresh.MDADM.Run = a.Config.StateDir, k.run
-	fresh.learnRAID(n)
+	fresh.MDADM.Run = k.run
+	fresh.LearnRAID(n)
 	d, err := fresh.selectRoot(t.Context(), n)
 	if err != nil || d.Name != "/dev/md1" || d.RAID != "raid1" {
 		t.Errorf("%+v, %v", d, err)
@@ -572,7 +592,8 @@ func TestRootDiskIsTheRootVolume(t *testing.T) {
 		t.Errorf("by its UUID: %+v, %v", d, err)
 	}
 	n.Properties = map[string]any{"root_device": map[string]any{"serial": "disk-1"}}
-	if d, err := fresh.selectRoot(t.Context(), n); err == nil || !strings.Contains(err.Error(), "/dev/vda, 4.0 GiB, serial disk-1: part of the software RAID /dev/md0, /dev/md1") {
+	if d, err := fresh.selectRoot(t.Context(), n); err == nil ||
+		!strings.Contains(err.Error(), "/dev/vda, 4.0 GiB, serial disk-1: part of the software RAID /dev/md0, /dev/md1") {
 		t.Errorf("a member by its serial number: %+v, %v", d, err)
 	}
 }
@@ -583,7 +604,8 @@ func TestMissingArraysStopADeploy(t *testing.T) {
 	n := k.built(a, oneMirror)
 	k.hide("md0")
 	k.fail = "--assemble"
-	if _, err := a.selectRoot(t.Context(), n); err == nil || !strings.Contains(err.Error(), "starting the array ") || !strings.Contains(err.Error(), "of /dev/vda3 and /dev/vdb3: mdadm: exit status 1") {
+	if _, err := a.selectRoot(t.Context(), n); err == nil || !strings.Contains(err.Error(), "starting the array ") ||
+		!strings.Contains(err.Error(), "of /dev/vda3 and /dev/vdb3: mdadm: exit status 1") {
 		t.Errorf("an array that does not start: %v", err)
 	}
 	k.fail = ""
@@ -592,10 +614,12 @@ func TestMissingArraysStopADeploy(t *testing.T) {
 		k.check(os.Truncate(k.path("dev", d), 4<<30))
 	}
 	k.look()
-	if _, err := a.selectRoot(t.Context(), n); err == nil || !strings.Contains(err.Error(), "the node's raid_config has the array root (") || !strings.Contains(err.Error(), "no disk of this machine holds a part of it: nothing was touched") {
+	if _, err := a.selectRoot(t.Context(), n); err == nil ||
+		!strings.Contains(err.Error(), "the node's raid_config has the array root (") ||
+		!strings.Contains(err.Error(), "no disk of this machine holds a part of it: nothing was touched") {
 		t.Errorf("arrays that are gone: %v", err)
 	}
-	a.raid = map[string]any{"logical_disks": []any{map[string]any{"controller": "software"}}}
+	a.RAIDConfig = map[string]any{"logical_disks": []any{map[string]any{"controller": "software"}}}
 	if _, err := a.selectRoot(t.Context(), n); err == nil || !strings.Contains(err.Error(), "raid_config's logical_disks[0]") {
 		t.Errorf("a raid_config of somebody else: %v", err)
 	}
@@ -608,7 +632,7 @@ func TestForeignArraysAreNotStarted(t *testing.T) {
 	k.hide("md0")
 	fresh := still(k.root, 0)
 	fresh.MDADM.Run = k.run
-	d, err := fresh.selectRoot(t.Context(), wire.Node{UUID: testNode})
+	d, err := fresh.selectRoot(t.Context(), wire.Node{UUID: testUUID})
 	if err != nil || d.Name != "/dev/vda" || k.said() != "" {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -632,7 +656,8 @@ func TestErasingMetadataKeepsRAID(t *testing.T) {
 		fate[d.Name] = d.Method + d.Skipped
 	}
 	if want := map[string]string{
-		"/dev/md0": "metadata overwritten with zeros", "/dev/vdc": "metadata overwritten with zeros", "/dev/vda": "part of /dev/md0", "/dev/vdb": "part of /dev/md0",
+		"/dev/md0": "metadata overwritten with zeros", "/dev/vdc": "metadata overwritten with zeros", "/dev/vda": "part of /dev/md0",
+		"/dev/vdb": "part of /dev/md0",
 	}; !maps.Equal(fate, want) {
 		t.Errorf("%v\nwant %v", fate, want)
 	}
@@ -654,7 +679,9 @@ func TestErasingMetadataKeepsRAID(t *testing.T) {
 		t.Error("a member lost its partitions")
 	}
 	n.Properties = map[string]any{"skip_block_devices": []any{map[string]any{"serial": "disk-2"}}}
-	if _, err := a.eraseMetadata(t.Context(), k.asked(n, "")); err == nil || !strings.Contains(err.Error(), "/dev/vdb (serial disk-2) is part of the node's software RAID, but is to be left alone (skip_block_devices)") {
+	if _, err := a.eraseMetadata(t.Context(), k.asked(n, "")); err == nil ||
+		!strings.Contains(err.Error(), "/dev/vdb (serial disk-2) is part of the node's software RAID, but is to be left alone "+
+			"(skip_block_devices)") {
 		t.Errorf("a protected member: %v", err)
 	}
 }
@@ -662,9 +689,9 @@ func TestErasingMetadataKeepsRAID(t *testing.T) {
 // A full erase takes the arrays apart, erases the disks themselves, and builds the same arrays again,
 // also when an earlier run was cut off before it could.
 func TestErasingDevicesBuildsRAIDAgain(t *testing.T) {
-	for name, erase := range map[string]func(*Agent) func(context.Context, stepCall) (any, error){
-		"erase_devices":         func(a *Agent) func(context.Context, stepCall) (any, error) { return a.eraseDevices },
-		"erase_devices_express": func(a *Agent) func(context.Context, stepCall) (any, error) { return a.eraseExpress },
+	for name, erase := range map[string]func(*machine) func(context.Context, Call) (any, error){
+		"erase_devices":         func(a *machine) func(context.Context, Call) (any, error) { return a.eraseDevices },
+		"erase_devices_express": func(a *machine) func(context.Context, Call) (any, error) { return a.eraseExpress },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, k := raidMachine(t, 2)
@@ -675,7 +702,8 @@ func TestErasingDevicesBuildsRAIDAgain(t *testing.T) {
 				got, err := erase(a)(t.Context(), k.asked(n, ""))
 				k.check(err)
 				result := got.(wire.Erasure)
-				if len(result.Disks) != 2 || result.Disks[0].Name != "/dev/vda" || result.Disks[1].Name != "/dev/vdb" || result.Disks[0].Method == "" || result.Disks[1].Method == "" {
+				if len(result.Disks) != 2 || result.Disks[0].Name != "/dev/vda" || result.Disks[1].Name != "/dev/vdb" ||
+					result.Disks[0].Method == "" || result.Disks[1].Method == "" {
 					t.Fatalf("the members' own records: %+v", result.Disks)
 				}
 				if !strings.HasSuffix(result.Says, "; the software RAID was built again") {
@@ -699,35 +727,29 @@ func TestErasingDevicesBuildsRAIDAgain(t *testing.T) {
 			}
 			k.fail = "--create"
 			got, err := erase(a)(t.Context(), k.asked(n, ""))
-			var failed *eraseFailed
+			var failed *EraseFailed
 			if !errors.As(err, &failed) || !strings.Contains(err.Error(), "but the software RAID of the node cannot be built again") {
 				t.Fatalf("%v, %v", got, err)
 			}
-			if len(failed.disks) != 2 || failed.disks[0].Method == "" || failed.disks[1].Method == "" {
-				t.Errorf("what was erased all the same: %+v", failed.disks)
+			if len(failed.Disks) != 2 || failed.Disks[0].Method == "" || failed.Disks[1].Method == "" {
+				t.Errorf("what was erased all the same: %+v", failed.Disks)
 			}
 		})
 	}
 }
 
-// An agent that is started again in the same boot knows the node's RAID from the one before.
-func TestRAIDSurvivesTheAgent(t *testing.T) {
+// What the node's arrays are is kept when it changes, for an agent that is started again.
+func TestLearntRAIDIsKept(t *testing.T) {
 	a, k := raidMachine(t, 2)
-	a.node.UUID, a.config.AgentToken = testNode, testToken
-	k.check(a.takeToken())
+	var kept []map[string]any
+	a.KeepRAID = func(config map[string]any) { kept = append(kept, config) }
 	n := k.built(a, oneMirror)
-	a.learnRAID(n)
-	next := still(k.root, time.Second)
-	next.Config.StateDir, next.node.UUID, next.config.AgentToken = a.Config.StateDir, testNode, "******"
-	k.check(next.takeToken())
-	if d, err := next.selectRoot(t.Context(), wire.Node{}); err != nil || d.Name != "/dev/md0" {
-		t.Errorf("%+v, %v", d, err)
-	}
-	other := still(k.root, time.Second)
-	other.Config.StateDir, other.node.UUID, other.config.AgentToken = a.Config.StateDir, "another node", testToken
-	k.check(other.takeToken())
-	if other.raid != nil {
-		t.Errorf("another node's agent knows %v", other.raid)
+	a.LearnRAID(n)
+	before := len(kept)
+	a.LearnRAID(n)
+	a.LearnRAID(wire.Node{})
+	if before == 0 || len(kept) != before || !reflect.DeepEqual(kept[before-1], n.RAIDConfig) {
+		t.Errorf("%d times kept, then %d: %v", before, len(kept), kept)
 	}
 }
 
@@ -737,12 +759,12 @@ func (k *md) loaded(array string) {
 	k.t.Helper()
 	disk, esp := k.path("dev", array), k.path("esp")
 	k.check(os.WriteFile(esp, make([]byte, 2<<20), 0o600))
-	program(k.t, "sgdisk", "--zap-all", disk)
-	program(k.t, "sgdisk", "--new=1:4096:8191", "--typecode=1:ef00", disk)
-	program(k.t, "mkfs.vfat", esp)
-	program(k.t, "mmd", "-i", esp, "::/EFI", "::/EFI/debian")
-	program(k.t, "mcopy", "-i", esp, "/dev/null", "::/EFI/debian/grubx64.efi")
-	program(k.t, "dd", "if="+esp, "of="+disk, "bs=1M", "seek=2", "conv=notrunc")
+	disktest.Run(k.t, "sgdisk", "--zap-all", disk)
+	disktest.Run(k.t, "sgdisk", "--new=1:4096:8191", "--typecode=1:ef00", disk)
+	disktest.Run(k.t, "mkfs.vfat", esp)
+	disktest.Run(k.t, "mmd", "-i", esp, "::/EFI", "::/EFI/debian")
+	disktest.Run(k.t, "mcopy", "-i", esp, "/dev/null", "::/EFI/debian/grubx64.efi")
+	disktest.Run(k.t, "dd", "if="+esp, "of="+disk, "bs=1M", "seek=2", "conv=notrunc")
 }
 
 // mirrorESP makes what is on the mirror stand on the members' partitions, which is the kernel's work.
@@ -763,9 +785,9 @@ func TestArrayIsMadeBootableByUEFI(t *testing.T) {
 	k.loaded("md0")
 	d, err := a.selectRoot(t.Context(), n)
 	k.check(err)
-	a.written = &d
+	a.Written = &d
 	install := func() (string, error) {
-		result, err := a.installBootloader(t.Context(), params{})
+		result, err := a.Install(t.Context(), Params{})
 		text, _ := result.(string)
 		return text, err
 	}
@@ -779,7 +801,8 @@ func TestArrayIsMadeBootableByUEFI(t *testing.T) {
 		}
 		return said, err
 	}
-	const want = `boot entry Boot0001 starts \EFI\debian\grubx64.efi of partition 2 of /dev/vda, boot entry Boot0000 starts \EFI\debian\grubx64.efi of partition 2 of /dev/vdb`
+	const want = `boot entry Boot0001 starts \EFI\debian\grubx64.efi of partition 2 of /dev/vda, boot entry Boot0000 starts ` +
+		`\EFI\debian\grubx64.efi of partition 2 of /dev/vdb`
 	for _, calls := range []string{"--create md100 --level=1 vda2 vdb2", ""} { // a second run finds it moved
 		if got, err := install(); err != nil || got != want {
 			t.Errorf("\n got %s, %v\nwant %s", got, err, want)
@@ -821,21 +844,26 @@ func TestArrayThatCannotBeMadeBootable(t *testing.T) {
 		prepare    func(k *md)
 		want       string
 	}{
-		{"no EFI system partition", "uefi", func(k *md) { program(k.t, "sgdisk", "--zap-all", "--clear", k.path("dev/md0")) }, "making /dev/md0 bootable: the image has no EFI system partition"},
+		{"no EFI system partition", "uefi", func(k *md) { disktest.Run(k.t, "sgdisk", "--zap-all", "--clear", k.path("dev/md0")) },
+			"making /dev/md0 bootable: the image has no EFI system partition"},
 		{"one that is empty, and no mirror", "uefi", func(k *md) { k.loaded("md0"); k.write("md0", 2<<20, strings.Repeat("\x00", 1<<20)) },
-			"the image's EFI system partition (partition 1) holds no file system, and there is no mirror over the disks' EFI system partitions that it could have been moved to: deploy the image again"},
-		{"mdadm fails", "uefi", func(k *md) { k.loaded("md0"); k.fail = "--create" }, "making the array esp (RAID 1) of /dev/vda2 and /dev/vdb2: mdadm: exit status 1"},
+			"the image's EFI system partition (partition 1) holds no file system, and there is no mirror over the disks' EFI system " +
+				"partitions that it could have been moved to: deploy the image again"},
+		{"mdadm fails", "uefi", func(k *md) { k.loaded("md0"); k.fail = "--create" },
+			"making the array esp (RAID 1) of /dev/vda2 and /dev/vdb2: mdadm: exit status 1"},
 		{"too large for the members", "uefi", func(k *md) {
 			k.loaded("md0")
-			program(k.t, "sgdisk", "--delete=1", "--new=1:4096:+600M", "--typecode=1:ef00", k.path("dev/md0"))
+			disktest.Run(k.t, "sgdisk", "--delete=1", "--new=1:4096:+600M", "--typecode=1:ef00", k.path("dev/md0"))
 		}, "moving the EFI system partition out of the array: partition 1 has 629145600 bytes (600.0 MiB), but where it is to go there are"},
-		{"BIOS without a root file system", "bios", func(k *md) { k.loaded("md0") }, "the image on /dev/md0 has no file system that could be its root (ext4, xfs, btrfs)"},
+		{"BIOS without a root file system", "bios", func(k *md) { k.loaded("md0") },
+			"the image on /dev/md0 has no file system that could be its root (ext4, xfs, btrfs)"},
 		{"what may not be run", "bios fs-9 forbidden", func(k *md) {
 			k.loaded("md0")
-			program(k.t, "sgdisk", "--new=2:8192:12287", k.path("dev/md0"))
+			disktest.Run(k.t, "sgdisk", "--new=2:8192:12287", k.path("dev/md0"))
 			k.write("md0", 4<<20+0x438, "\x53\xef") // ext4's
 		}, "which the service forbids (run_image_bootloader): nothing of it was run"},
-		{"BIOS with another root file system", "bios fs-1", func(k *md) { k.loaded("md0") }, "no partition of /dev/md0 holds the root file system fs-1"},
+		{"BIOS with another root file system", "bios fs-1", func(k *md) { k.loaded("md0") },
+			"no partition of /dev/md0 holds the root file system fs-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, k := raidMachine(t, 2)
@@ -844,13 +872,13 @@ func TestArrayThatCannotBeMadeBootable(t *testing.T) {
 			tt.prepare(k)
 			d, err := a.selectRoot(t.Context(), n)
 			k.check(err)
-			a.written = &d
+			a.Written = &d
 			mode, uuid, _ := strings.Cut(tt.mode, " ")
-			p := params{"target_boot_mode": json.RawMessage(`"` + mode + `"`), "root_uuid": json.RawMessage(`"` + uuid + `"`)}
+			p := Params{"target_boot_mode": json.RawMessage(`"` + mode + `"`), "root_uuid": json.RawMessage(`"` + uuid + `"`)}
 			if uuid == "fs-9 forbidden" {
 				p["root_uuid"], p["run_image_bootloader"] = nil, json.RawMessage("false")
 			}
-			if _, err := a.installBootloader(t.Context(), p); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := a.Install(t.Context(), p); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
@@ -864,61 +892,18 @@ func TestDiskBesideRAIDBootsAsEver(t *testing.T) {
 	n.Properties = map[string]any{"root_device": map[string]any{"serial": "disk-3"}}
 	d, err := a.selectRoot(t.Context(), n)
 	k.check(err)
-	a.written = &d
-	_, err = a.installBootloader(t.Context(), params{"target_boot_mode": json.RawMessage(`"bios"`)})
+	a.Written = &d
+	_, err = a.Install(t.Context(), Params{"target_boot_mode": json.RawMessage(`"bios"`)})
 	if err == nil || !strings.Contains(err.Error(), "a BIOS would not start /dev/vdc") {
 		t.Error(err)
 	}
-	head := startable("boot", 1<<20)
+	head := bootsOnBIOS("boot", 1<<20)
 	f, err := os.OpenFile(k.path("dev/vdc"), os.O_WRONLY, 0)
 	k.check(err)
 	_, err = f.WriteAt(head, 0) // the rest of the disk is zero already
 	k.check(errors.Join(err, f.Close()))
-	got, err := a.installBootloader(t.Context(), params{"target_boot_mode": json.RawMessage(`"bios"`)})
+	got, err := a.Install(t.Context(), Params{"target_boot_mode": json.RawMessage(`"bios"`)})
 	if err != nil || got != "the disk's boot sector and what it starts are there" {
 		t.Errorf("%v, %v", got, err)
-	}
-}
-
-// The steps are of the raid interface on the wire: asked for as another's they are unknown, and what
-// they refuse comes back with its reason.
-func TestRAIDStepsOnTheWire(t *testing.T) {
-	s := newService(t)
-	startAgent(t, s, nil)
-	c := conductorFor(t, receive(t, s.heartbeats))
-	node := func(target, built string) map[string]any {
-		n := map[string]any{"uuid": testNode}
-		for key, text := range map[string]string{"target_raid_config": target, "raid_config": built} {
-			var doc any
-			if err := json.Unmarshal([]byte(text), &doc); err != nil {
-				t.Fatal(err)
-			}
-			n[key] = doc
-		}
-		return n
-	}
-	mirror := `{"logical_disks":[` + oneMirror + `]}`
-	for _, tt := range []struct {
-		name, command, step, iface string
-		node                       map[string]any
-		want                       string
-	}{
-		{"of the deploy interface", "clean.execute_clean_step", "create_configuration", "deploy", node(mirror, `{}`), "this agent has no clean step deploy.create_configuration"},
-		{"without an interface", "clean.execute_clean_step", "create_configuration", "", node(mirror, `{}`), "this agent has no clean step .create_configuration"},
-		{"in another flow", "deploy.execute_deploy_step", "create_configuration", "raid", node(mirror, `{}`), "this agent has no deploy step raid.create_configuration"},
-		{"no target", "clean.execute_clean_step", "create_configuration", "raid", node(`{}`, `{}`), "the node has no target_raid_config"},
-		{"disks of some MiB", "clean.execute_clean_step", "create_configuration", "raid", node(mirror, `{}`), "nothing was touched: software RAID needs at least 2 disks, but this machine has 0"},
-		{"RAID that is there", "clean.execute_clean_step", "create_configuration", "raid", node(mirror, mirror), "nothing was touched: the node has software RAID already"},
-		{"an image on RAID of others", "deploy.execute_deploy_step", "write_image", "deploy", node(`{}`, mirror), "raid_config's logical_disks[0] has the uuid missing"},
-	} {
-		flow, _, _ := strings.Cut(tt.command, ".")
-		step := map[string]any{"step": tt.step, "interface": tt.iface}
-		if tt.step == "write_image" {
-			step["args"] = map[string]any{"image_info": s.imageInfo()}
-		}
-		r := c.do(tt.command, map[string]any{"step": step, "node": tt.node, flow + "_version": map[string]string{}})
-		if r.Status != wire.Failed || r.Error == nil || !strings.Contains(r.Error.Details, tt.want) {
-			t.Errorf("%s: %s %+v\nwant %s", tt.name, r.Status, r.Error, tt.want)
-		}
 	}
 }

@@ -1,18 +1,18 @@
-package agent
+package steps
 
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,11 +43,46 @@ func addDisk(t testing.TB, root, name, serial string, gib int64) {
 	}
 }
 
-// still is an agent that nobody runs: for tests of single steps.
-func still(root string, diskWait time.Duration) *Agent {
-	a := &Agent{Config: Config{Root: root, DiskWait: diskWait, URLAllowed: loopback}, Log: slog.New(slog.DiscardHandler)}
-	a.inventory = inventory.Machine{Root: root}
-	return a
+const testUUID = "11111111-2222-4333-8444-555555555555"
+
+// twoDisks is a recorded machine with two disks, which are files.
+func twoDisks(t testing.TB) string {
+	t.Helper()
+	root := t.TempDir()
+	for i, name := range []string{"vda", "vdb"} {
+		size := (8 + 8*i) << 20
+		put(t, root, "sys/block/"+name+"/size", fmt.Sprint(size/512))
+		put(t, root, "sys/block/"+name+"/serial", fmt.Sprintf("disk-%d", i+1))
+		put(t, root, "sys/block/"+name+"/queue/logical_block_size", "512")
+		put(t, root, "dev/"+name, strings.Repeat("\xa5", size))
+	}
+	return root
+}
+
+// bootsOnBIOS is an image that a BIOS would start: its first sector ends as a boot sector does.
+func bootsOnBIOS(text string, size int) []byte {
+	b := bytes.Repeat([]byte(text), size/len(text))
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
+
+// machine has all steps of one machine, as the agent has them.
+type machine struct {
+	*Host
+	*Eraser
+	*RAID
+	*Writer
+	*BootLoader
+}
+
+// still are the steps of a recorded machine that no agent runs.
+func still(root string, diskWait time.Duration) *machine {
+	h := &Host{
+		Root: root, DiskWait: diskWait, Log: slog.New(slog.DiscardHandler), KeepRAID: func(map[string]any) {},
+		Inventory: inventory.Machine{Root: root},
+	}
+	arrays := &RAID{h}
+	return &machine{h, &Eraser{h, arrays}, arrays, &Writer{h, http.DefaultClient}, &BootLoader{Host: h}}
 }
 
 // A controller that scans slowly must not make a data disk the root disk.
@@ -56,7 +91,7 @@ func TestTheRootDiskIsChosenWhenTheListHasSettled(t *testing.T) {
 		root := t.TempDir()
 		addDisk(t, root, "sda", "data", 4000)
 		a := still(root, 30*time.Second)
-		a.waitForDisks(t.Context())
+		a.Look()
 		time.AfterFunc(2*time.Second, func() { addDisk(t, root, "sdb", "system", 100) })
 		start := time.Now()
 		d, err := a.selectRoot(t.Context(), wire.Node{})
@@ -80,7 +115,7 @@ func TestAListThatNeverSettlesDoesNotStopADeploy(t *testing.T) {
 		a := still(root, 10*time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for i := 0; sleep(ctx, time.Second) == nil; i++ {
+			for i := 0; pause(ctx, time.Second) == nil; i++ {
 				put(t, root, "sys/block/sdz/size", fmt.Sprint(20+i))
 			}
 		}()
@@ -107,7 +142,8 @@ func TestTheRootDiskMayAppearLate(t *testing.T) {
 		n.Properties = map[string]any{"root_device": map[string]any{"serial": "never"}}
 		start := time.Now()
 		_, err := a.selectRoot(t.Context(), n)
-		if err == nil || !strings.Contains(err.Error(), "no disk matches the root device hints (serial: never)") || time.Since(start) < rootDiskWait {
+		if err == nil || !strings.Contains(err.Error(), "no disk matches the root device hints (serial: never)") ||
+			time.Since(start) < rootDiskWait {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -128,10 +164,13 @@ func TestRootHints(t *testing.T) {
 		{"none", wire.Node{}, "map[] <nil>"},
 		{"the node's", wire.Node{Properties: serial("a")}, "map[serial:a] <nil>"},
 		{"the instance's beat the node's", wire.Node{Properties: serial("a"), InstanceInfo: serial("b")}, "map[serial:b] <nil>"},
-		{"empty ones are none", wire.Node{Properties: serial("a"), InstanceInfo: map[string]any{"root_device": map[string]any{}}}, "map[serial:a] <nil>"},
+		{"empty ones are none", wire.Node{Properties: serial("a"), InstanceInfo: map[string]any{"root_device": map[string]any{}}},
+			"map[serial:a] <nil>"},
 		{"null is none", wire.Node{Properties: map[string]any{"root_device": nil}}, "map[] <nil>"},
-		{"text", wire.Node{Properties: map[string]any{"root_device": "sda"}}, `map[] root_device is a string; an object such as {"serial": "…"} is allowed`},
-		{"a list at the instance", wire.Node{Properties: serial("a"), InstanceInfo: map[string]any{"root_device": []any{}}}, `map[] root_device is a []interface {}; an object such as {"serial": "…"} is allowed`},
+		{"text", wire.Node{Properties: map[string]any{"root_device": "sda"}},
+			`map[] root_device is a string; an object such as {"serial": "…"} is allowed`},
+		{"a list at the instance", wire.Node{Properties: serial("a"), InstanceInfo: map[string]any{"root_device": []any{}}},
+			`map[] root_device is a []interface {}; an object such as {"serial": "…"} is allowed`},
 	} {
 		hints, err := rootHints(tt.node)
 		if got := fmt.Sprint(hints, " ", err); got != tt.want {
@@ -150,19 +189,23 @@ func TestADiskThatChangedIsNotOpened(t *testing.T) {
 		{"nothing", func(*testing.T, string) {}, ""},
 		{"another serial", func(t *testing.T, root string) { put(t, root, "sys/block/sda/serial", "other") }, `but now it is serial "other"`},
 		{"another model", func(t *testing.T, root string) { put(t, root, "sys/block/sda/device/model", "other") }, `model "other"`},
-		{"another wwn", func(t *testing.T, root string) { put(t, root, "sys/block/sda/wwid", "naa.5000000000000001") }, `wwn "0x5000000000000001"`},
-		{"another device number", func(t *testing.T, root string) { put(t, root, "sys/block/sda/dev", "8:16") }, "device 8:16: disks have moved, nothing was written"},
+		{"another wwn", func(t *testing.T, root string) { put(t, root, "sys/block/sda/wwid", "naa.5000000000000001") },
+			`wwn "0x5000000000000001"`},
+		{"another device number", func(t *testing.T, root string) { put(t, root, "sys/block/sda/dev", "8:16") },
+			"device 8:16: disks have moved, nothing was written"},
 		{"another size", func(t *testing.T, root string) { put(t, root, "sys/block/sda/size", "4096") }, "2097152 bytes"},
 		{"read-only by now", func(t *testing.T, root string) { put(t, root, "sys/block/sda/ro", "1") }, "disks have moved, nothing was written"},
-		{"gone from the list", func(t *testing.T, root string) { os.RemoveAll(filepath.Join(root, "sys/block/sda")) }, "/dev/sda has gone: nothing was written"},
+		{"gone from the list", func(t *testing.T, root string) { os.RemoveAll(filepath.Join(root, "sys/block/sda")) },
+			"/dev/sda has gone: nothing was written"},
 		{"gone", func(t *testing.T, root string) { os.Remove(filepath.Join(root, "dev/sda")) }, "opening the disk"},
-		{"the device has another size", func(t *testing.T, root string) { os.Truncate(filepath.Join(root, "dev/sda"), 1<<20) }, "was chosen with 1073741824 bytes, but now has 1048576: nothing was written"},
+		{"the device has another size", func(t *testing.T, root string) { os.Truncate(filepath.Join(root, "dev/sda"), 1<<20) },
+			"was chosen with 1073741824 bytes, but now has 1048576: nothing was written"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
 			addDisk(t, root, "sda", "one", 1)
 			a := still(root, 0)
-			chosen := a.inventory.Disks()[0]
+			chosen := a.Inventory.Disks()[0]
 			tt.change(t, root)
 			dev, err := a.openDisk(chosen)
 			if err == nil {
@@ -183,7 +226,8 @@ func TestWhereTheDiskIsAfterAFailure(t *testing.T) {
 		want   []string
 	}{
 		{"there", func(*testing.T, string) {}, nil},
-		{"gone", func(t *testing.T, root string) { os.RemoveAll(filepath.Join(root, "sys/block/sda")) }, []string{", which has gone from the machine"}},
+		{"gone", func(t *testing.T, root string) { os.RemoveAll(filepath.Join(root, "sys/block/sda")) },
+			[]string{", which has gone from the machine"}},
 		{"another under its name", func(t *testing.T, root string) { put(t, root, "sys/block/sda/serial", "other") },
 			[]string{`, which has gone from the machine and was serial "one"`, `/dev/sda is now serial "other"`, "nothing was written to that"}},
 	} {
@@ -191,7 +235,7 @@ func TestWhereTheDiskIsAfterAFailure(t *testing.T) {
 		addDisk(t, root, "sda", "one", 1)
 		addDisk(t, root, "sdb", "two", 1)
 		a := still(root, 0)
-		chosen := a.inventory.Disks()[0]
+		chosen := a.Inventory.Disks()[0]
 		if chosen.MemberOf = "/dev/md1"; chosen.Serial != "one" { // an array that has been stopped since changes no disk
 			t.Fatalf("%s: the first disk is %+v", tt.name, chosen)
 		}
@@ -216,10 +260,10 @@ func noReport(string, int64, int64) {}
 
 // What an operator protects with skip_block_devices is neither erased nor chosen.
 func TestSkippedDisksAreLeftAlone(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	a := still(root, 0)
-	c := stepCall{node: skipping(map[string]any{"serial": "disk-2"}), report: noReport}
-	for name, erase := range map[string]func(context.Context, stepCall) (any, error){
+	c := Call{Node: skipping(map[string]any{"serial": "disk-2"}), Report: noReport}
+	for name, erase := range map[string]func(context.Context, Call) (any, error){
 		"metadata": a.eraseMetadata, "all": a.eraseDevices, "express": a.eraseExpress,
 	} {
 		got, err := erase(t.Context(), c)
@@ -235,30 +279,31 @@ func TestSkippedDisksAreLeftAlone(t *testing.T) {
 	if err != nil || !bytes.Equal(kept, bytes.Repeat([]byte{0xa5}, 16<<20)) {
 		t.Errorf("the protected disk was changed (%v)", err)
 	}
-	c.node.InstanceInfo = map[string]any{"root_device": map[string]any{"size": "< 1"}}
-	if d, err := a.selectRoot(t.Context(), c.node); err != nil || d.Name != "/dev/vda" {
+	c.Node.InstanceInfo = map[string]any{"root_device": map[string]any{"size": "< 1"}}
+	if d, err := a.selectRoot(t.Context(), c.Node); err != nil || d.Name != "/dev/vda" {
 		t.Errorf("chose %s, %v", d.Name, err)
 	}
-	c.node.InstanceInfo = map[string]any{"root_device": map[string]any{"serial": "disk-2"}}
-	if d, err := a.selectRoot(t.Context(), c.node); err == nil {
+	c.Node.InstanceInfo = map[string]any{"root_device": map[string]any{"serial": "disk-2"}}
+	if d, err := a.selectRoot(t.Context(), c.Node); err == nil {
 		t.Errorf("chose %s, which is protected", d.Name)
 	}
 }
 
 // A protection that cannot be understood stops everything.
 func TestAnUnreadableProtectionErasesNothing(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	a := still(root, 0)
-	c := stepCall{node: skipping(map[string]any{"volume_name": "data"}), report: noReport}
-	for name, erase := range map[string]func(context.Context, stepCall) (any, error){
+	c := Call{Node: skipping(map[string]any{"volume_name": "data"}), Report: noReport}
+	for name, erase := range map[string]func(context.Context, Call) (any, error){
 		"metadata": a.eraseMetadata, "all": a.eraseDevices, "express": a.eraseExpress,
 	} {
 		_, err := erase(t.Context(), c)
-		if err == nil || !strings.HasPrefix(err.Error(), `nothing was erased: skip_block_devices: entry 1: root device hint "volume_name" is unknown`) {
+		if err == nil || !strings.HasPrefix(err.Error(),
+			`nothing was erased: skip_block_devices: entry 1: root device hint "volume_name" is unknown`) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := a.selectRoot(t.Context(), c.node); err == nil {
+	if _, err := a.selectRoot(t.Context(), c.Node); err == nil {
 		t.Error("a disk was chosen")
 	}
 	for _, name := range []string{"vda", "vdb"} {
@@ -271,8 +316,9 @@ func TestAnUnreadableProtectionErasesNothing(t *testing.T) {
 // A cleaning that saw no disk has not cleaned: the machine must not become available.
 func TestCleaningWithoutADiskFails(t *testing.T) {
 	a := still(t.TempDir(), 0)
-	_, err := a.eraseMetadata(t.Context(), stepCall{report: noReport})
-	want := "no disk was found in this machine, so nothing was erased: is the storage driver in the ramdisk? A machine without disks must not run this step"
+	_, err := a.eraseMetadata(t.Context(), Call{Report: noReport})
+	want := "no disk was found in this machine, so nothing was erased: is the storage driver in the ramdisk? A machine without " +
+		"disks must not run this step"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -280,12 +326,12 @@ func TestCleaningWithoutADiskFails(t *testing.T) {
 
 // One disk that fails is no reason to keep the others' data, nor to call the machine clean.
 func TestErasingGoesOnAfterAFailure(t *testing.T) {
-	root := machineRoot(t)
+	root := twoDisks(t)
 	a := still(root, 0)
 	if err := os.Truncate(filepath.Join(root, "dev/vda"), 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	_, err := a.eraseDevices(t.Context(), stepCall{report: noReport})
+	_, err := a.eraseDevices(t.Context(), Call{Report: noReport})
 	if err == nil || !strings.HasPrefix(err.Error(), "erasing: /dev/vda: /dev/vda was chosen with 8388608 bytes, but now has 1048576") {
 		t.Error(err)
 	}
@@ -294,7 +340,7 @@ func TestErasingGoesOnAfterAFailure(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.eraseDevices(ctx, stepCall{report: noReport}); !errors.Is(err, context.Canceled) {
+	if _, err := a.eraseDevices(ctx, Call{Report: noReport}); !errors.Is(err, context.Canceled) {
 		t.Errorf("an aborted erase ended with %v", err)
 	}
 }
@@ -304,190 +350,44 @@ func TestTheDiskWrittenIsTheOneBooted(t *testing.T) {
 	root := t.TempDir()
 	addDisk(t, root, "sda", "written", 8)
 	a := still(root, 0)
-	written := a.inventory.Disks()[0]
-	a.written = &written
+	written := a.Inventory.Disks()[0]
+	a.Written = &written
 	addDisk(t, root, "sdb", "smaller", 4)
-	dev, _, err := a.rootDisk(t.Context())
+	dev, _, err := a.RootDisk(t.Context())
 	if err != nil || dev.Path() != filepath.Join(root, "dev/sda") {
 		t.Fatalf("%v", err)
 	}
 	dev.Close()
 	put(t, root, "sys/block/sda/serial", "swapped")
-	if dev, _, err := a.rootDisk(t.Context()); err == nil {
+	if dev, _, err := a.RootDisk(t.Context()); err == nil {
 		t.Errorf("opened %s though the disk was swapped", dev.Path())
 	}
-	a.written = nil
-	if dev, _, err = a.rootDisk(t.Context()); err != nil || dev.Path() != filepath.Join(root, "dev/sdb") {
+	a.Written = nil
+	if dev, _, err = a.RootDisk(t.Context()); err != nil || dev.Path() != filepath.Join(root, "dev/sdb") {
 		t.Fatalf("an agent that wrote nothing: %v", err)
 	}
 	dev.Close()
 }
 
-// A heartbeat carries the token: a redirect must not carry it to another host.
-func TestTheTokenFollowsNoRedirect(t *testing.T) {
-	var elsewhere []string
-	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		elsewhere = append(elsewhere, string(body))
-	}))
-	t.Cleanup(thief.Close)
-	for _, code := range []int{301, 302, 307, 308} {
-		s := httptest.NewServer(http.RedirectHandler(thief.URL, code))
-		a := still(t.TempDir(), 0)
-		a.Config.APIURLs = []string{s.URL}
-		a.prepare()
-		err := a.client.heartbeat(t.Context(), testNode, wire.Heartbeat{CallbackURL: "https://192.0.2.9", AgentToken: testToken})
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the service answered %d", code)) {
-			t.Errorf("%d: %v", code, err)
-		}
-		s.Close()
-	}
-	if len(elsewhere) > 0 {
-		t.Errorf("another host got %q", elsewhere)
-	}
-}
-
-func TestImagesAreNotRedirectedOutOfTLS(t *testing.T) {
-	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t.Errorf("asked in clear text, with %q", r.Header.Get("Authorization"))
-	}))
-	t.Cleanup(plain.Close)
-	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/image?signature=secret", http.StatusFound))
-	t.Cleanup(secure.Close)
-	a := still(t.TempDir(), 0)
-	a.Config.Insecure = true
-	a.prepare()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, secure.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := a.images.Do(req)
-	if err == nil {
-		resp.Body.Close()
-	}
-	if err == nil || !strings.Contains(err.Error(), "the server redirects from https to http at ") {
-		t.Error(err)
-	}
-	endless := httptest.NewServer(http.RedirectHandler("/again", http.StatusFound))
-	t.Cleanup(endless.Close)
-	if _, err := a.images.Get(endless.URL); err == nil || !strings.Contains(err.Error(), "the server redirects more than 5 times") {
-		t.Error(err)
-	}
-	mirror := httptest.NewServer(http.RedirectHandler("/image", http.StatusFound))
-	t.Cleanup(mirror.Close)
-	mirror.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/image" {
-			http.Redirect(w, r, "/image", http.StatusFound)
-		}
-	})
-	if resp, err := a.images.Get(mirror.URL); err != nil || resp.StatusCode != 200 {
-		t.Errorf("a mirror was not followed: %v", err)
-	} else {
-		resp.Body.Close()
-	}
-}
-
-// A panic in a step is its error; the agent goes on.
-func TestAPanicIsAnError(t *testing.T) {
-	_, err := guarded(t.Context(), command{run: func(context.Context, params) (any, error) { panic("broken") }}, nil)
-	if err == nil || !strings.HasPrefix(err.Error(), "the agent has a fault: broken\n") || !strings.Contains(err.Error(), "safety_test.go") {
-		t.Error(err)
-	}
-}
-
-// A half-written state file is none; one that was written is whole.
-func TestStateSurvivesAndIsPrivate(t *testing.T) {
-	a := still(t.TempDir(), 0)
-	a.Config.StateDir = filepath.Join(t.TempDir(), "deep", "state")
-	if got := a.loadState(); !reflect.DeepEqual(got, state{}) {
-		t.Errorf("%+v", got)
-	}
-	want := state{Node: testNode, Token: "secret", IP: "192.0.2.1", Certificate: certificate{PEM: "p", Key: "k"},
-		RAIDConfig: map[string]any{"logical_disks": []any{map[string]any{"controller": "software"}}}}
-	for range 2 {
-		if err := a.saveState(want); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := a.loadState(); !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v", got)
-	}
-	for path, mode := range map[string]os.FileMode{a.statePath(): 0o600, a.Config.StateDir: 0o700 | os.ModeDir} {
-		if st, err := os.Stat(path); err != nil || st.Mode() != mode {
-			t.Errorf("%s: %v, %v", path, st.Mode(), err)
-		}
-	}
-	if err := os.WriteFile(a.statePath(), []byte(`{"node": "x", "tok`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := a.loadState(); !reflect.DeepEqual(got, state{}) {
-		t.Errorf("a broken file gave %+v", got)
-	}
-	a.Config.StateDir = filepath.Join(a.statePath(), "below a file")
-	if err := a.saveState(want); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Error(err)
-	}
-}
-
-// A token is settled once: by the service, by the boot, or by the agent that ran before.
-func TestTakeToken(t *testing.T) {
-	for _, tt := range []struct {
-		name                  string
-		saved                 state
-		given, boot           string
-		required              bool
-		version               int
-		want, wantErrContains string
-	}{
-		{"given now", state{}, "new", "", true, 95, "new", ""},
-		{"given now, though an older one was kept", state{Node: testNode, Token: "old"}, "new", "", true, 95, "new", ""},
-		{"given at boot", state{}, "******", "boot", true, 95, "boot", ""},
-		{"kept", state{Node: testNode, Token: "old"}, "******", "", true, 95, "old", ""},
-		{"kept for another node", state{Node: "another", Token: "old"}, "******", "", true, 95, "", "gives it only once"},
-		{"given to somebody else", state{}, "******", "", true, 95, "", "gives it only once"},
-		{"none from a service that has tokens", state{}, "", "", false, 95, "", "gives it only once"},
-		{"none from a service older than tokens", state{}, "", "", false, 31, "", ""},
-		{"none from an old service that requires it all the same", state{}, "", "", true, 31, "", "gives it only once"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			a := still(t.TempDir(), 0)
-			a.Config.StateDir = t.TempDir()
-			a.Config.Token = tt.boot
-			a.client = &client{version: tt.version}
-			a.node.UUID = testNode
-			a.config = wire.LookupConfig{AgentToken: tt.given, AgentTokenRequired: tt.required}
-			if err := a.saveState(tt.saved); err != nil {
-				t.Fatal(err)
-			}
-			err := a.takeToken()
-			if (err == nil) != (tt.wantErrContains == "") || err != nil && !strings.Contains(err.Error(), tt.wantErrContains) {
-				t.Fatalf("%v", err)
-			}
-			if err != nil {
-				return
-			}
-			if a.config.AgentToken != tt.want || a.loadState().Token != tt.want || a.loadState().Node != testNode {
-				t.Errorf("%q, kept %+v", a.config.AgentToken, a.loadState())
-			}
-		})
-	}
-}
-
 // The image goes to the root disk only; its neighbours keep every byte.
 func TestWritingTouchesOneDisk(t *testing.T) {
-	s := newService(t)
-	s.image = startable("image content...", 3<<20)
-	root := machineRoot(t)
+	image := bootsOnBIOS("image content...", 3<<20)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
+	}))
+	defer s.Close()
+	sum := sha256.Sum256(image)
+	root := twoDisks(t)
 	a := still(root, 0)
-	a.prepare()
-	args := wire.ImageInfo{ID: "image", URLs: []string{s.URL + "/image"}, DiskFormat: "raw", HashAlgo: "sha256", HashValue: s.imageInfo()["os_hash_value"].(string)}
-	c := stepCall{node: wire.Node{Properties: map[string]any{"root_device": map[string]any{"serial": "disk-1"}}}, report: noReport}
+	args := wire.ImageInfo{ID: "image", URLs: []string{s.URL + "/image"}, DiskFormat: "raw", HashAlgo: "sha256",
+		HashValue: hex.EncodeToString(sum[:])}
+	c := Call{Node: wire.Node{Properties: map[string]any{"root_device": map[string]any{"serial": "disk-1"}}}, Report: noReport}
 	text, err := a.write(t.Context(), c, args, "")
 	if err != nil || !strings.HasPrefix(text.(string), "image (image) written to device /dev/vda: 3145728 bytes of raw in ") {
 		t.Fatal(text, err)
 	}
-	if a.written == nil || a.written.Name != "/dev/vda" {
-		t.Errorf("written: %+v", a.written)
+	if a.Written == nil || a.Written.Name != "/dev/vda" {
+		t.Errorf("written: %+v", a.Written)
 	}
 	if other, err := os.ReadFile(filepath.Join(root, "dev/vdb")); err != nil || !bytes.Equal(other, bytes.Repeat([]byte{0xa5}, 16<<20)) {
 		t.Errorf("the other disk was changed (%v)", err)
@@ -497,13 +397,13 @@ func TestWritingTouchesOneDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	got := make([]byte, len(s.image))
-	if _, err := dev.ReadAt(got, 0); err != nil || !bytes.Equal(got, s.image) {
+	got := make([]byte, len(image))
+	if _, err := dev.ReadAt(got, 0); err != nil || !bytes.Equal(got, image) {
 		t.Errorf("the disk does not hold the image (%v)", err)
 	}
 	args.HashValue = strings.Repeat("0", 64)
-	if _, err := a.write(t.Context(), c, args, ""); err == nil || a.written != nil {
-		t.Errorf("after a failed write %v is to be booted (%v)", a.written, err)
+	if _, err := a.write(t.Context(), c, args, ""); err == nil || a.Written != nil {
+		t.Errorf("after a failed write %v is to be booted (%v)", a.Written, err)
 	}
 }
 
@@ -524,9 +424,10 @@ func TestWhichConfigDriveIsWritten(t *testing.T) {
 			}
 			return srv.URL + path
 		}
-		args := params{}
+		args := Params{}
 		for name, value := range map[string]any{
-			"image_info": wire.ImageInfo{ID: "img", URLs: []string{srv.URL + "/img"}, HashAlgo: "sha256", HashValue: strings.Repeat("ab", 32), ConfigDrive: url(tt.image)}, "configdrive": url(tt.step),
+			"image_info": wire.ImageInfo{ID: "img", URLs: []string{srv.URL + "/img"}, HashAlgo: "sha256",
+				HashValue: strings.Repeat("ab", 32), ConfigDrive: url(tt.image)}, "configdrive": url(tt.step),
 		} {
 			b, err := json.Marshal(value)
 			if err != nil {
@@ -534,12 +435,12 @@ func TestWhichConfigDriveIsWritten(t *testing.T) {
 			}
 			args[name] = b
 		}
-		root := machineRoot(t)
+		root := twoDisks(t)
 		a := still(root, 0)
-		a.images = srv.Client()
-		a.seen = sight{disks: a.inventory.Disks(), since: time.Now().Add(-time.Minute)}
+		a.Images = srv.Client()
+		a.seen = sight{disks: a.Inventory.Disks(), since: time.Now().Add(-time.Minute)}
 		asked = ""
-		_, err := a.writeImage(t.Context(), stepCall{args: args, report: noReport, node: wire.Node{
+		_, err := a.WriteImage(t.Context(), Call{Args: args, Report: noReport, Node: wire.Node{
 			Properties: map[string]any{"root_device": map[string]any{"serial": "disk-2"}}, InstanceInfo: map[string]any{"configdrive": url(tt.node)},
 		}})
 		if err == nil || asked != tt.want {

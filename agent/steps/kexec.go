@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 	"github.com/billet-metal/billet/agent/bootmenu"
 	"github.com/billet-metal/billet/agent/inroot"
+	"github.com/billet-metal/billet/agent/mount"
 	"github.com/billet-metal/billet/disk"
-	"github.com/billet-metal/billet/disk/bootable"
 )
 
 // Kexecer is implemented by machines that can start another kernel without their firmware.
@@ -27,6 +27,14 @@ type Kexecer interface {
 	Kexec() error
 }
 
+// Kexec starts what was written without the machine's firmware.
+type Kexec struct {
+	*Host
+	Machine Kexecer      // nil: it cannot
+	Leave   func()       // ends the heartbeats
+	Reboot  func() error // what is left when the kernel does not start
+}
+
 var errNoKexec = errors.New("this agent is an ordinary process; only in the ramdisk it can start another kernel")
 
 // volumesDir is where the instance's file systems are mounted, each in a folder of its own.
@@ -34,23 +42,22 @@ const volumesDir = "/mnt/volumes"
 
 // loadInstanceKernel finds what the boot loader on the root disk would start, and loads it. Nothing
 // is written to the disk.
-func (a *Agent) loadInstanceKernel(ctx context.Context, p params) (_ any, err error) {
-	machine, ok := a.Machine.(Kexecer)
-	if !ok {
+func (k *Kexec) Load(ctx context.Context, p Params) (_ any, err error) {
+	if k.Machine == nil {
 		return nil, errNoKexec
 	}
 	var mode string
-	if err := p.decode("target_boot_mode", &mode); err != nil {
+	if err := p.Decode("target_boot_mode", &mode); err != nil {
 		return nil, err
 	}
 	if mode == "" {
-		mode = a.inventory.BootMode()
+		mode = k.Inventory.BootMode()
 	}
-	parts, loader, err := a.instanceVolumes(ctx, mode)
+	parts, loader, err := k.instanceVolumes(ctx, mode)
 	if err != nil {
 		return nil, err
 	}
-	volumes, undo, err := a.mountVolumes(ctx, parts)
+	volumes, undo, err := k.mountVolumes(ctx, parts)
 	defer func() { err = errors.Join(err, undo()) }()
 	if err != nil {
 		return nil, err
@@ -59,70 +66,39 @@ func (a *Agent) loadInstanceKernel(ctx context.Context, p params) (_ any, err er
 	if err != nil {
 		return nil, fmt.Errorf("looking for what the boot loader would start: %w", err)
 	}
-	if err := a.fits(e); err != nil {
+	if err := k.fits(e); err != nil {
 		return nil, err
 	}
-	if err := loadEntry(machine, e); err != nil {
+	if err := loadEntry(k.Machine, e); err != nil {
 		return nil, err
 	}
 	unix.Sync() // here, where there is time: after the order to jump there are seconds
-	a.Log.Info("the instance's kernel is loaded", "title", e.Title, "from", e.From, "kernel", e.Kernel.Path)
+	k.Log.Info("the instance's kernel is loaded", "title", e.Title, "from", e.From, "kernel", e.Kernel.Path)
 	return fmt.Sprintf("%s of partition %d, as %s says", e.Kernel.Path, e.Kernel.Volume.Number, e.From), nil
 }
 
-// instanceVolumes lists the root disk's file systems, and the path of its UEFI loader.
-func (a *Agent) instanceVolumes(ctx context.Context, mode string) ([]disk.Volume, string, error) {
-	dev, root, err := a.rootDisk(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	defer dev.Close() // before anything is mounted: the kernel mounts no partition of a disk held exclusively
-	parts, err := disk.Volumes(dev)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading the partitions of %s (serial %q): %w", root.Name, root.Serial, err)
-	}
-	for i := range parts {
-		parts[i].Node = disk.PartitionNode(root.Name, parts[i].Number)
-	}
-	if mode != "uefi" {
-		return parts, "", nil
-	}
-	loader, err := bootable.FindLoader(dev)
-	if err != nil {
-		return nil, "", err
-	}
-	return parts, loader.Path, nil
-}
-
-// mountVolumes mounts what can be mounted, read-only and without touching a journal. The function
-// it returns takes all of it back, also after an error.
-func (a *Agent) mountVolumes(ctx context.Context, parts []disk.Volume) (list []bootmenu.Volume, undo func() error, err error) {
+// mountVolumes mounts what can be mounted, to read. The function it returns takes all of it back, also after
+// an error.
+func (k *Kexec) mountVolumes(ctx context.Context, parts []disk.Volume) (list []bootmenu.Volume, undo func() error, err error) {
+	var mounted []func() error
 	undo = func() error {
 		var errs []error
-		for _, v := range list {
-			if err := unix.Unmount(v.Dir, 0); err != nil {
-				errs = append(errs, fmt.Errorf("unmounting %s: %w", v.Dir, err), unix.Unmount(v.Dir, unix.MNT_DETACH))
-			}
+		for _, unmount := range mounted {
+			errs = append(errs, unmount())
 		}
 		return errors.Join(errs...)
 	}
 	for _, p := range parts {
-		if a.LoadModule != nil {
-			a.LoadModule(p.Type)
-		}
-		if err := waitForNodes(ctx, p.Node); err != nil {
-			return list, undo, err
-		}
 		dir := filepath.Join(volumesDir, fmt.Sprint(p.Number))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return list, undo, fmt.Errorf("making a mount point: %w", err)
-		}
-		const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-		data := map[string]string{"ext4": "noload", "xfs": "norecovery"}[p.Type]
-		if err := unix.Mount(p.Node, dir, p.Type, flags, data); err != nil {
-			a.Log.Warn("a file system of the instance is not looked at", "partition", p.Node, "fs", p.Type, "error", err)
+		unmount, err := mount.Volume(ctx, k.LoadModule, p, dir, mount.Read)
+		if refused := (*mount.Refused)(nil); errors.As(err, &refused) {
+			k.Log.Warn("a file system of the instance is not looked at", "partition", p.Node, "fs", p.Type, "error", err)
 			continue
 		}
+		if err != nil {
+			return list, undo, err
+		}
+		mounted = append(mounted, unmount)
 		list = append(list, bootmenu.Volume{Number: p.Number, Dir: dir, UUID: p.UUID, Label: p.Label, ESP: p.ESP})
 	}
 	if len(list) == 0 {
@@ -133,8 +109,8 @@ func (a *Agent) mountVolumes(ctx context.Context, parts []disk.Volume) (list []b
 
 // fits refuses what would not leave this machine enough memory to load it: the running kernel would
 // end the agent for want of it.
-func (a *Agent) fits(e bootmenu.Entry) error {
-	free := availableMemory(filepath.Join(a.Config.Root, "/proc/meminfo"))
+func (k *Kexec) fits(e bootmenu.Entry) error {
+	free := availableMemory(filepath.Join(k.Root, "/proc/meminfo"))
 	if free == 0 {
 		return nil // not known; loading fails by itself
 	}
@@ -228,29 +204,31 @@ func appendFile(all *os.File, f bootmenu.File) error {
 
 // kexec starts the kernel that was loaded, a moment later, so that the service learns of it first.
 // A kernel that does not start is no end: the boot device is the disk's by now.
-func (a *Agent) kexec(context.Context, params) (any, error) {
-	machine, ok := a.Machine.(Kexecer)
-	if !ok {
+func (k *Kexec) Start(context.Context, Params) (any, error) {
+	if k.Machine == nil {
 		return nil, errNoKexec
 	}
-	return a.jump(machine, unix.Sync, jumpWithin)
+	return k.jump(unix.Sync, jumpWithin)
 }
+
+// jumpDelay lets the answer out first.
+const jumpDelay = time.Second
 
 // jumpWithin is less than the 30 s after which the service believes that a machine stays, and
 // reboots it: two systems must not be started.
 const jumpWithin = 20 * time.Second
 
-func (a *Agent) jump(machine Kexecer, flush func(), within time.Duration) (any, error) {
+func (k *Kexec) jump(flush func(), within time.Duration) (any, error) {
 	began := time.Now()
 	flush()
 	if took := time.Since(began); took > within {
 		return nil, fmt.Errorf("flushing the disks took %s; it is too late to start the instance's kernel", took.Round(time.Millisecond))
 	}
-	a.heart.Stop()
-	time.AfterFunc(powerDelay, func() {
-		a.Log.Error("the loaded kernel does not start; rebooting", "error", machine.Kexec())
-		if err := a.Machine.Reboot(); err != nil {
-			a.Log.Error("rebooting", "error", err)
+	k.Leave()
+	time.AfterFunc(jumpDelay, func() {
+		k.Log.Error("the loaded kernel does not start; rebooting", "error", k.Machine.Kexec())
+		if err := k.Reboot(); err != nil {
+			k.Log.Error("rebooting", "error", err)
 		}
 	})
 	return "starting the instance's kernel", nil

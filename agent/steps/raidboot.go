@@ -1,4 +1,4 @@
-package agent
+package steps
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/billet-metal/billet/agent/grub"
+	"github.com/billet-metal/billet/agent/mount"
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/disk/bootable"
 	"github.com/billet-metal/billet/disk/write"
@@ -20,8 +21,8 @@ import (
 // BIOS: the image's own GRUB is installed on each disk; it goes into their BIOS boot partitions.
 // UEFI: the image's EFI system partition moves out of the array, to a mirror over the members' EFI
 // system partitions, which firmware sees as ordinary ones; each gets a boot entry.
-func (a *Agent) makeArrayBootable(ctx context.Context, root wire.Disk, mode, rootUUID string) (string, error) {
-	members := a.disksOf(root.Name)
+func (b *BootLoader) makeArrayBootable(ctx context.Context, root wire.Disk, mode, rootUUID string) (string, error) {
+	members := b.disksOf(root.Name)
 	if len(members) == 0 {
 		return "", fmt.Errorf("the root disk %s is an array, but no disk shows that it is part of it", root.Name)
 	}
@@ -30,38 +31,38 @@ func (a *Agent) makeArrayBootable(ctx context.Context, root wire.Disk, mode, roo
 		t.Disks = append(t.Disks, d.Name)
 	}
 	if mode == "bios" {
-		done, err := a.installGRUBOnMembers(ctx, t, root, rootUUID)
+		done, err := b.installGRUBOnMembers(ctx, t, root, rootUUID)
 		if err == nil {
-			err = a.proveBIOS(members...)
+			err = b.proveBIOS(members...)
 		}
 		return done, err
 	}
-	esp, err := a.moveESP(ctx, root, members)
+	esp, err := b.moveESP(ctx, root, members)
 	if err != nil {
 		return "", fmt.Errorf("making %s bootable: %w", root.Name, err)
 	}
 	text := ""
 	if rootUUID != "" {
 		t.ESP = esp
-		done, err := a.installGRUBOnMembers(ctx, t, root, rootUUID)
+		done, err := b.installGRUBOnMembers(ctx, t, root, rootUUID)
 		if err != nil {
 			return "", err
 		}
 		text = done + "; "
 	}
-	entries, err := a.makeMemberEntries(members)
+	entries, err := b.makeMemberEntries(members)
 	return text + entries, err
 }
 
 // installGRUBOnMembers installs the GRUB of the root file system with that UUID or, where nobody knows
 // it, of the first file system of the array that has one.
-func (a *Agent) installGRUBOnMembers(ctx context.Context, t grub.Target, root wire.Disk, rootUUID string) (string, error) {
-	candidates, err := a.rootFileSystems(root, rootUUID)
+func (b *BootLoader) installGRUBOnMembers(ctx context.Context, t grub.Target, root wire.Disk, rootUUID string) (string, error) {
+	candidates, err := b.rootFileSystems(root, rootUUID)
 	if err != nil {
 		return "", err
 	}
 	for i, v := range candidates {
-		done, err := a.runGRUB(ctx, t, disk.PartitionNode(root.Name, v.Number), v.FS)
+		done, err := b.runGRUB(ctx, t, disk.PartitionNode(root.Name, v.Number), v.FS)
 		if errors.Is(err, grub.ErrNone) && i < len(candidates)-1 {
 			continue // a /boot of its own, or data
 		}
@@ -71,8 +72,8 @@ func (a *Agent) installGRUBOnMembers(ctx context.Context, t grub.Target, root wi
 		"cannot be installed on the disks below", root.Name)
 }
 
-func (a *Agent) rootFileSystems(root wire.Disk, uuid string) ([]disk.Volume, error) {
-	dev, err := a.openDisk(root)
+func (b *BootLoader) rootFileSystems(root wire.Disk, uuid string) ([]disk.Volume, error) {
+	dev, err := b.openDisk(root)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +96,8 @@ const espPartition = 2
 // moveESP puts the content of the image's EFI system partition, which lies in the array, on the mirror
 // over the members' own, and takes it away where it was: two file systems with one UUID would leave
 // to chance which of them the instance mounts. It may be run again. It returns the mirror's device.
-func (a *Agent) moveESP(ctx context.Context, root wire.Disk, members []wire.Disk) (string, error) {
-	dev, err := a.openDisk(root)
+func (b *BootLoader) moveESP(ctx context.Context, root wire.Disk, members []wire.Disk) (string, error) {
+	dev, err := b.openDisk(root)
 	if err != nil {
 		return "", err
 	}
@@ -110,81 +111,81 @@ func (a *Agent) moveESP(ctx context.Context, root wire.Disk, members []wire.Disk
 		parts = append(parts, disk.PartitionNode(d.Name, espPartition))
 	}
 	if !disk.HasFAT(dev, esp) { // an earlier run moved it
-		node, err := a.startMirror(ctx, parts)
+		node, err := b.startMirror(ctx, parts)
 		if err != nil {
 			return "", fmt.Errorf("the image's EFI system partition (partition %d) holds no file system, and %w", esp.Number, err)
 		}
 		return node, dev.Close()
 	}
-	node, err := a.newMirror(ctx, parts)
+	node, err := b.newMirror(ctx, parts)
 	if err != nil {
 		return "", err
 	}
-	mirror, err := disk.Open(filepath.Join(a.Config.Root, node))
+	mirror, err := disk.Open(filepath.Join(b.Root, node))
 	if err != nil {
 		return "", err
 	}
 	if err := errors.Join(write.Move(mirror, dev, esp), mirror.Close()); err != nil {
 		return "", fmt.Errorf("moving the EFI system partition out of the array: %w", err)
 	}
-	a.Log.Info("EFI system partition moved to a mirror", "from", disk.PartitionNode(root.Name, esp.Number), "to", node, "members", parts)
+	b.Log.Info("EFI system partition moved to a mirror", "from", disk.PartitionNode(root.Name, esp.Number), "to", node, "members", parts)
 	if err := dev.Close(); err != nil {
 		return "", err
 	}
-	a.showPartitions(root.Name)
+	b.showPartitions(root.Name)
 	return node, nil
 }
 
 // newMirror makes the mirror over the members' EFI system partitions, in place of one that is there.
-func (a *Agent) newMirror(ctx context.Context, parts []string) (string, error) {
-	for _, r := range a.inventory.Arrays() {
+func (b *BootLoader) newMirror(ctx context.Context, parts []string) (string, error) {
+	for _, r := range b.Inventory.Arrays() {
 		if slices.ContainsFunc(r.Members, func(m string) bool { return slices.Contains(parts, m) }) {
-			if err := a.MDADM.Stop(ctx, r.Name); err != nil {
+			if err := b.MDADM.Stop(ctx, r.Name); err != nil {
 				return "", err
 			}
 		}
 	}
-	if err := waitForNodes(ctx, a.rooted(parts)...); err != nil {
+	if err := mount.WaitForNodes(ctx, b.rooted(parts)...); err != nil {
 		return "", err
 	}
-	made := raid.Made{Node: a.freeArray(espArray), Name: raid.ESPName, UUID: raid.NewUUID(), Level: "1", Members: parts}
-	return made.Node, a.MDADM.Create(ctx, made)
+	made := raid.Made{Node: b.freeArray(espArray), Name: raid.ESPName, UUID: raid.NewUUID(), Level: "1", Members: parts}
+	return made.Node, b.MDADM.Create(ctx, made)
 }
 
 // espArray keeps the mirror's number away from those of logical disks.
 const espArray = 100
 
 // startMirror starts the mirror that is there, and returns its device.
-func (a *Agent) startMirror(ctx context.Context, parts []string) (string, error) {
+func (b *BootLoader) startMirror(ctx context.Context, parts []string) (string, error) {
 	for _, p := range parts {
-		s, err := a.inventory.Superblock(p)
+		s, err := b.Inventory.Superblock(p)
 		if err != nil {
 			continue
 		}
-		if node := a.running(s.UUID); node != "" {
+		if node := b.running(s.UUID); node != "" {
 			return node, nil
 		}
-		node := a.freeArray(espArray)
-		return node, a.MDADM.Assemble(ctx, node, s.UUID, parts)
+		node := b.freeArray(espArray)
+		return node, b.MDADM.Assemble(ctx, node, s.UUID, parts)
 	}
 	return "", errors.New("there is no mirror over the disks' EFI system partitions that it could have been moved to: deploy the image again")
 }
 
 // makeMemberEntries makes a boot entry for each member disk, the first member's first.
-func (a *Agent) makeMemberEntries(members []wire.Disk) (string, error) {
+func (b *BootLoader) makeMemberEntries(members []wire.Disk) (string, error) {
 	var disks []disk.Disk
 	for _, d := range members {
-		dev, err := disk.OpenToRead(filepath.Join(a.Config.Root, d.Name))
+		dev, err := disk.OpenToRead(filepath.Join(b.Root, d.Name))
 		if err != nil {
 			return "", err
 		}
 		defer dev.Close()
-		if err := a.same(d, dev); err != nil {
+		if err := b.same(d, dev); err != nil {
 			return "", err
 		}
 		disks = append(disks, dev)
 	}
-	loaders, numbers, err := bootable.InstallLoaders(disks, a.firmware())
+	loaders, numbers, err := bootable.InstallLoaders(disks, b.firmware())
 	if err != nil {
 		return "", err
 	}
@@ -194,16 +195,7 @@ func (a *Agent) makeMemberEntries(members []wire.Disk) (string, error) {
 			text += ", "
 		}
 		text += fmt.Sprintf("boot entry Boot%04X starts %s of partition %d of %s", numbers[i], l.Path, l.Partition.Number, members[i].Name)
-		a.Log.Info("boot entry made", "entry", numbers[i], "loader", l.Path, "partition", l.PartUUID, "disk", members[i].Name)
+		b.Log.Info("boot entry made", "entry", numbers[i], "loader", l.Path, "partition", l.PartUUID, "disk", members[i].Name)
 	}
 	return text, nil
-}
-
-// rooted puts the agent's root in front of device nodes.
-func (a *Agent) rooted(nodes []string) []string {
-	out := make([]string, len(nodes))
-	for i, n := range nodes {
-		out[i] = filepath.Join(a.Config.Root, n)
-	}
-	return out
 }
