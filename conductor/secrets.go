@@ -3,11 +3,8 @@ package conductor
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/billet-metal/billet/configdrive"
@@ -50,77 +47,9 @@ func hiderOf(n *node.Node) *node.Hider {
 	if len(hiders.of) >= mostHiders {
 		clear(hiders.of)
 	}
-	h := node.NewHider(append(secrets, secretsOfDrive(n.ConfigDrive)...))
+	h := node.NewHider(append(secrets, configdrive.Secrets(n.ConfigDrive)...))
 	hiders.of[key] = h
 	return h
-}
-
-// Bounds of what is looked for of a drive's files.
-const (
-	mostSecretLines = 2000
-	longestSecret   = 256 << 10
-)
-
-// secretsOfDrive are the user data of a config drive, as a whole and by its lines, and what its documents keep under
-// secret keys.
-func secretsOfDrive(drive string) (found []string) {
-	if drive == "" || strings.Contains(drive, "://") {
-		return nil
-	}
-	image, err := configdrive.Decode(drive)
-	if err != nil {
-		return nil // nothing an agent could read either
-	}
-	files, err := configdrive.Read(image)
-	if err != nil {
-		return nil
-	}
-	for _, f := range files {
-		text := string(f.Data)
-		switch {
-		case len(text) > longestSecret:
-			found = append(found, secretLines(text[:longestSecret])...)
-		case strings.HasSuffix(f.Path, "user_data"):
-			found = append(found, text)
-			found = append(found, secretLines(text)...)
-			if plain, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err == nil {
-				found = append(found, string(plain))
-				found = append(found, secretLines(string(plain))...)
-			}
-		case strings.HasSuffix(f.Path, ".json"):
-			var v any
-			if json.Unmarshal(f.Data, &v) == nil {
-				found = append(found, node.SecretTexts(v)...)
-			}
-		case strings.Contains(f.Path, "content/"): // injected files
-			found = append(found, secretLines(text)...)
-		}
-	}
-	return found
-}
-
-// secretLines are the lines of a text that are long enough to mean something, and the values of those that have a name
-// of a secret.
-func secretLines(text string) (found []string) {
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if len(line) < 8 || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if len(found) >= mostSecretLines {
-			break
-		}
-		found = append(found, line)
-		if i := strings.IndexAny(line, ":="); i > 0 {
-			value := strings.Trim(strings.TrimSpace(line[i+1:]), `"'`)
-			name := strings.TrimLeft(line[:i], "- ")
-			telling := !strings.Contains(name, " ") && len(value) >= 8 && !strings.Contains(value, " ")
-			if node.SecretKey(name) || telling {
-				found = append(found, value)
-			}
-		}
-	}
-	return found
 }
 
 // scrubbing is a log's handler that hides a node's secrets: the words of a machine get there by many ways.
