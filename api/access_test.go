@@ -28,7 +28,8 @@ func concrete(a *API) [][2]string {
 	var out [][2]string
 	for _, rt := range a.routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
-		out = append(out, [2]string{method, strings.NewReplacer("{$}", "", "{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}", "v", "{event}", "e").Replace(path)})
+		out = append(out, [2]string{method, strings.NewReplacer("{$}", "", "{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}",
+			"v", "{event}", "e").Replace(path)})
 	}
 	return out
 }
@@ -36,8 +37,10 @@ func concrete(a *API) [][2]string {
 // openToAll are the calls that need no password: what a machine in a ramdisk asks, and the two documents that say which
 // versions there are.
 func openToAll(method, path string) bool {
-	return path == "/" || path == "/v1" || path == "/v1/lookup" || path == "/v1/continue_inspection" || strings.HasPrefix(path, "/v1/heartbeat/") ||
-		strings.HasPrefix(path, "/billet/v1/progress/") || strings.HasPrefix(path, "/billet/v1/log/") || method == "POST" && strings.Contains(path, "/vendor_passthru/")
+	return path == "/" || path == "/v1" || path == "/v1/lookup" || path == "/v1/continue_inspection" ||
+		strings.HasPrefix(path, "/v1/heartbeat/") ||
+		strings.HasPrefix(path, "/billet/v1/progress/") || strings.HasPrefix(path, "/billet/v1/log/") ||
+		method == "POST" && strings.Contains(path, "/vendor_passthru/")
 }
 
 // With a password file, every route but the machines' asks for a password, before it says anything of versions, paths or
@@ -84,7 +87,8 @@ func TestWhichRoutesNeedAPassword(t *testing.T) {
 	}
 	// What is not there looks like what is, to a stranger.
 	w.calls = nil
-	for _, path := range []string{"/v1/nodes/nobody", "/v1/nowhere", "/etc/passwd", "/v1/nodes/" + nodeA + "/states/nothing", "/v1/nodes/../../x"} {
+	for _, path := range []string{"/v1/nodes/nobody", "/v1/nowhere", "/etc/passwd", "/v1/nodes/" + nodeA + "/states/nothing",
+		"/v1/nodes/../../x"} {
 		for _, method := range []string{"GET", "PUT", "TRACE"} {
 			if rec := ask(method, path, "1.115", ""); rec.Code != 401 || rec.Body.String() != required {
 				t.Errorf("%s %s: %d %s", method, path, rec.Code, rec.Body)
@@ -131,10 +135,12 @@ func TestMethodsThatAPathDoesNotHave(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis/a/b", "/v1/runbooks", "/v1/volume/x", "/v1/portgroups/a/vifs", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
+	for _, path := range []string{"/v2", "/v1/x", "/v1/nodes/a/b", "/v1/nodes/a/states/x", "/v1/chassis/a/b", "/v1/runbooks", "/v1/volume/x",
+		"/v1/portgroups/a/vifs", "/v1/nodes/a/detail", "/billet/v1", "/billet", "/index.html"} {
 		for _, method := range []string{"GET", "POST", "DELETE"} {
 			resp, body := s.ask("1.115", method, path, "")
-			if resp.StatusCode != 404 || body != `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}` || resp.Header.Get("Allow") != "" {
+			if resp.StatusCode != 404 || body != `{"error_message":"{\"code\":404,\"title\":\"Not Found\",\"description\":\"\"}"}` ||
+				resp.Header.Get("Allow") != "" {
 				t.Errorf("%s %s: %d %s %s", method, path, resp.StatusCode, body, resp.Header.Get("Allow"))
 			}
 		}
@@ -232,12 +238,14 @@ func TestBrokenBodiesOfEveryRoute(t *testing.T) {
 			case kind == "none":
 				want = "No body should be provided when adding a trait."
 			case kind == "progress":
-				if got := faultstring(t, body); resp.StatusCode != 400 || !strings.HasPrefix(got, "The body is not a progress report: ") && got != `A progress report needs "step", and "done" and "total" of at least 0.` {
+				if got := faultstring(t, body); resp.StatusCode != 400 || !strings.HasPrefix(got, "The body is not a progress report: ") &&
+					got != `A progress report needs "step", and "done" and "total" of at least 0.` {
 					t.Errorf("%s %s: %d %s", rt.pattern, tt.body, resp.StatusCode, body)
 				}
 				continue
 			case kind == "log":
-				if got := faultstring(t, body); !strings.HasPrefix(got, "The body is not an agent's log lines: ") || resp.StatusCode != 400 || len(s.calls) > 0 {
+				if got := faultstring(t, body); !strings.HasPrefix(got, "The body is not an agent's log lines: ") || resp.StatusCode != 400 ||
+					len(s.calls) > 0 {
 					t.Errorf("%s %s: %d %s", rt.pattern, tt.body, resp.StatusCode, body)
 				}
 				continue
@@ -290,10 +298,12 @@ func TestBodiesWithoutALength(t *testing.T) {
 		s.api.Handler().ServeHTTP(rec, r)
 		return rec
 	}
-	if rec := post(io.LimitReader(endless{}, 2<<20)); rec.Code != 413 || !strings.Contains(rec.Body.String(), "larger than the 1048576 bytes") {
+	if rec := post(io.LimitReader(endless{}, 2<<20)); rec.Code != 413 ||
+		!strings.Contains(rec.Body.String(), "larger than the 1048576 bytes") {
 		t.Errorf("endless: %d %s", rec.Code, rec.Body)
 	}
-	if rec := post(io.MultiReader(strings.NewReader(`{"driver":`), brokenOff{})); rec.Code != 400 || faultstring(t, rec.Body.String()) != "The request body could not be read." {
+	if rec := post(io.MultiReader(strings.NewReader(`{"driver":`), brokenOff{})); rec.Code != 400 ||
+		faultstring(t, rec.Body.String()) != "The request body could not be read." {
 		t.Errorf("broken off: %d %s", rec.Code, rec.Body)
 	}
 	if rec := post(strings.NewReader(`{"driver":"ipmi"}` + strings.Repeat(" ", 1<<20-17))); rec.Code != 201 {

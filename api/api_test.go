@@ -189,7 +189,8 @@ func TestMachineDoorOpensNothingElse(t *testing.T) {
 	}
 	for _, rt := range s.api.routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}", "x", "{event}", "x").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{ident}", nodeA, "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}", "x", "{event}",
+			"x").Replace(path)
 		resp, _ := send(s.api.MachineHandler(), "1.115", method, path, "")
 		if got := resp.StatusCode != http.StatusNotFound; got != open[method+" "+path] {
 			t.Errorf("%s %s on the machine door: %d", method, path, resp.StatusCode)
@@ -254,7 +255,8 @@ func TestAPanicIsA500WithoutItsText(t *testing.T) {
 	s := newServer(t)
 	s.nodes[0] = nil
 	resp, body := s.ask("1.90", "GET", "/v1/nodes", "")
-	if resp.StatusCode != 500 || !strings.HasPrefix(faultstring(t, body), "The service could not handle the request") || strings.Contains(body, "nil pointer") {
+	if resp.StatusCode != 500 || !strings.HasPrefix(faultstring(t, body), "The service could not handle the request") ||
+		strings.Contains(body, "nil pointer") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }

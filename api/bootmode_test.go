@@ -43,7 +43,8 @@ func TestFirmwareTargets(t *testing.T) {
 			}
 			continue
 		}
-		if d := cmp.Diff([]any{firmwareSet{"rack1-u7", tt.want}}, s.calls); d != "" || body != "" || resp.Header.Get("Location") != "http://metal.example:6385/v1/nodes/rack1-u7/states" {
+		if d := cmp.Diff([]any{firmwareSet{"rack1-u7", tt.want}}, s.calls); d != "" || body != "" ||
+			resp.Header.Get("Location") != "http://metal.example:6385/v1/nodes/rack1-u7/states" {
 			t.Errorf("%s %s: %s%s, Location %s", tt.path, tt.body, d, body, resp.Header.Get("Location"))
 		}
 	}
@@ -51,7 +52,8 @@ func TestFirmwareTargets(t *testing.T) {
 
 func TestInjectNMITakesNothing(t *testing.T) {
 	s := newServer(t)
-	if resp, body := s.ask("1.29", "PUT", "/v1/nodes/rack1-u7/management/inject_nmi", `{"force":true}`); resp.StatusCode != 400 || len(s.calls) > 0 {
+	if resp, body := s.ask("1.29", "PUT", "/v1/nodes/rack1-u7/management/inject_nmi", `{"force":true}`); resp.StatusCode != 400 ||
+		len(s.calls) > 0 {
 		t.Errorf("%d %s, asked for %v", resp.StatusCode, body, s.calls)
 	}
 	resp, body := s.ask("1.29", "PUT", "/v1/nodes/rack1-u7/management/inject_nmi", `{}`)

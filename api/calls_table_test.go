@@ -31,7 +31,8 @@ func TestPortsOfANodeNamedTwice(t *testing.T) {
 		{"address=52540-cf2d31", 400, "Expected a MAC address but received 52540-cf2d31."},
 	} {
 		resp, body := newServer(t).ask("1.115", "GET", "/v1/ports?"+tt.query, "")
-		if resp.StatusCode != tt.status || tt.status == 200 && names(t, body, "ports", "address") != tt.want || tt.status != 200 && faultstring(t, body) != tt.want {
+		if resp.StatusCode != tt.status || tt.status == 200 && names(t, body, "ports", "address") != tt.want ||
+			tt.status != 200 && faultstring(t, body) != tt.want {
 			t.Errorf("%s: %d %s", tt.query, resp.StatusCode, body)
 		}
 	}
@@ -47,7 +48,8 @@ func TestPortsByConductorGroup(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"east": "of-east-", "EAST": "of-east-", "west,east": "of-east- of-west-", "": "of--", ",west": "of-- of-west-", "north": "", "east&address=52:54:00:00:00:02": "",
+		"east": "of-east-", "EAST": "of-east-", "west,east": "of-east- of-west-", "": "of--", ",west": "of-- of-west-", "north": "",
+		"east&address=52:54:00:00:00:02": "",
 	} {
 		_, body := s.ask("1.99", "GET", "/v1/ports?fields=name&conductor_groups="+query, "")
 		if got := names(t, body, "ports", "name"); got != want {
@@ -69,14 +71,18 @@ func TestAVirtualInterfaceOnAChosenPort(t *testing.T) {
 		{"1.67", `{"id":"v","port_uuid":"` + portA + `"}`, 204, "v -"},
 		{"1.67", `{"id":"v","port_uuid":null,"portgroup_uuid":null}`, 204, "v -"},
 		{"1.28", `{"id":"v"}`, 204, "v -"},
-		{"1.66", `{"id":"v","port_uuid":"` + second + `"}`, 406, "Request not acceptable. The minimal required API version for the argument 'port_uuid' is 1.67."},
-		{"1.66", `{"id":"v","portgroup_uuid":"` + second + `"}`, 406, "Request not acceptable. The minimal required API version for the argument 'portgroup_uuid' is 1.67."},
+		{"1.66", `{"id":"v","port_uuid":"` + second + `"}`, 406,
+			"Request not acceptable. The minimal required API version for the argument 'port_uuid' is 1.67."},
+		{"1.66", `{"id":"v","portgroup_uuid":"` + second + `"}`, 406,
+			"Request not acceptable. The minimal required API version for the argument 'portgroup_uuid' is 1.67."},
 		{"1.67", `{"id":"v","port_uuid":"` + nodeA + `"}`, 400, "Port " + nodeA + " is not a port of node " + nodeA + "."},
 		{"1.67", `{"id":"v","port_uuid":"eth0"}`, 400, `Expected a UUID for port_uuid but received "eth0".`},
 		{"1.67", `{"id":"v","port_uuid":7}`, 400, "Field port_uuid must be a string, not a number."},
 		{"1.67", `{"id":"v","portgroup_uuid":"` + second + `"}`, 400, "Portgroup " + second + " is not a portgroup of node " + nodeA + "."},
-		{"1.67", `{"id":"v","portgroup_uuid":"` + groupA + `","port_uuid":"` + second + `"}`, 400, "A virtual interface is attached to a port or to a portgroup: give port_uuid or portgroup_uuid, not both."},
-		{"1.67", `{"id":"taken","port_uuid":"` + second + `"}`, 409, "Unable to attach VIF because VIF taken is already attached to Ironic Port " + portA},
+		{"1.67", `{"id":"v","portgroup_uuid":"` + groupA + `","port_uuid":"` + second + `"}`, 400,
+			"A virtual interface is attached to a port or to a portgroup: give port_uuid or portgroup_uuid, not both."},
+		{"1.67", `{"id":"taken","port_uuid":"` + second + `"}`, 409,
+			"Unable to attach VIF because VIF taken is already attached to Ironic Port " + portA},
 		{"1.67", `{"id":"w","port_uuid":"` + portA + `"}`, 409, "Unable to attach VIF w because port " + portA + " has VIF taken."},
 		{"1.67", `{"port_uuid":"` + portA + `"}`, 400, `The body needs "id": the virtual interface to attach.`},
 	} {
@@ -135,24 +141,30 @@ func TestMakingNodes(t *testing.T) {
 		{`{"driver":"fake-hardware","chassis_uuid":null}`, 201, `"chassis_uuid":null`},
 		{`{"driver":"fake-hardware","instance_info":{"display_name":"web"}}`, 201, `"instance_name":"web"`},
 		{`{"driver":"fake-hardware","driver_info":{"password":"` + bmcSecret + `"}}`, 201, `"driver_info":{"password":"******"}`},
-		{`{"driver":"fake-hardware","network_data":{"links":[],"networks":[],"services":[],"x":1}}`, 201, `"network_data":{"links":[],"networks":[],"services":[],"x":1}`},
+		{`{"driver":"fake-hardware","network_data":{"links":[],"networks":[],"services":[],"x":1}}`, 201,
+			`"network_data":{"links":[],"networks":[],"services":[],"x":1}`},
 		{`{"driver":"fake-hardware","network_data":{}}`, 201, `"network_data":{}`},
-		{`{"driver":"fake-hardware","network_data":{"links":[{"type":"phy"}]}}`, 400, `network_data/links[0] has no "ethernet_mac_address"; needed is a MAC address such as fa:16:3e:9c:bf:3d.`},
+		{`{"driver":"fake-hardware","network_data":{"links":[{"type":"phy"}]}}`, 400,
+			`network_data/links[0] has no "ethernet_mac_address"; needed is a MAC address such as fa:16:3e:9c:bf:3d.`},
 		{`{"driver":"fake-hardware","power_interface":""}`, 201, `"power_interface":"fake"`},
 		{`{"driver":"fake-hardware","raid_interface":"fake"}`, 201, `"raid_interface":"fake"`},
 		{`{"driver":"fake-hardware","raid_interface":"agent"}`, 400,
 			`Could not find the following interface in the hardware type fake-hardware: raid_interface "agent". Valid interfaces are: fake.`},
 		{`{"driver":"fake-hardware","bios_interface":"fake"}`, 400,
 			`The hardware type fake-hardware has no bios interface, so bios_interface can not be "fake".`},
-		{`{"driver":"ipmi"}`, 400, "No valid host was found. Reason: No conductor service registered which supports driver ipmi for conductor group ''. " +
-			"Available are the drivers fake-hardware for conductor group ''."},
-		{`{"driver":"fake-hardware","conductor_group":"East"}`, 400, "No valid host was found. Reason: No conductor service registered which supports driver fake-hardware for conductor group 'east'. " +
-			"Available are the drivers fake-hardware for conductor group ''."},
+		{`{"driver":"ipmi"}`, 400,
+			"No valid host was found. Reason: No conductor service registered which supports driver ipmi for conductor group ''. " +
+				"Available are the drivers fake-hardware for conductor group ''."},
+		{`{"driver":"fake-hardware","conductor_group":"East"}`, 400, "No valid host was found. Reason: No conductor service registered which " +
+			"supports driver fake-hardware for conductor group 'east'. Available are the drivers fake-hardware for conductor group ''."},
 		{`{"driver":"fake-hardware","instance_uuid":"web"}`, 400, `Expected a UUID for instance_uuid but received "web".`},
 		{`{"driver":"fake-hardware","instance_uuid":"` + strings.ToUpper(nodeB) + `"}`, 201, `"instance_uuid":"` + nodeB + `"`},
-		{`{"driver":"fake-hardware","traits":["CUSTOM_A"]}`, 400, `A node cannot be created with the field "traits". Allowed are: ` + strings.Join(creatable(), ", ")},
-		{`{"driver":"fake-hardware","power_state":"power on"}`, 400, `A node cannot be created with the field "power_state". Allowed are: ` + strings.Join(creatable(), ", ")},
-		{`{"driver":"fake-hardware","protected_reason":"x"}`, 400, `A node cannot be created with the field "protected_reason". Allowed are: ` + strings.Join(creatable(), ", ")},
+		{`{"driver":"fake-hardware","traits":["CUSTOM_A"]}`, 400,
+			`A node cannot be created with the field "traits". Allowed are: ` + strings.Join(creatable(), ", ")},
+		{`{"driver":"fake-hardware","power_state":"power on"}`, 400,
+			`A node cannot be created with the field "power_state". Allowed are: ` + strings.Join(creatable(), ", ")},
+		{`{"driver":"fake-hardware","protected_reason":"x"}`, 400,
+			`A node cannot be created with the field "protected_reason". Allowed are: ` + strings.Join(creatable(), ", ")},
 		{`{"driver":"fake-hardware","disable_power_off":"maybe"}`, 400, "Field disable_power_off must be a boolean, not a string."},
 	} {
 		s := newStack(t)
@@ -198,10 +210,12 @@ func TestDeletingNodesInEveryState(t *testing.T) {
 			want   string
 		}{
 			{"idle", node.Node{}, map[bool]int{true: 204, false: 409}[free[state]],
-				"Can not delete node %q while it is in provision state %q. Valid provision states to perform deletion are: enroll, manageable, adopt failed, or any in maintenance."},
+				"Can not delete node %q while it is in provision state %q. Valid provision states to perform deletion are: enroll, manageable, adopt " +
+					"failed, or any in maintenance."},
 			{"in maintenance", node.Node{Maintenance: true}, 204, ""},
 			{"in maintenance with an instance", node.Node{Maintenance: true, InstanceUUID: uniqueUUID(state, 1)}, 204, ""},
-			{"with an instance", node.Node{InstanceUUID: uniqueUUID(state, 2)}, 409, "Node %s is associated with instance " + uniqueUUID(state, 2) + "."},
+			{"with an instance", node.Node{InstanceUUID: uniqueUUID(state, 2)}, 409,
+				"Node %s is associated with instance " + uniqueUUID(state, 2) + "."},
 			{"protected", node.Node{Protected: true, Maintenance: true}, 403, "Node %s is protected and can not be undeployed, rebuilt or deleted."},
 		} {
 			n := tt.n
@@ -246,9 +260,11 @@ func TestDeletingPorts(t *testing.T) {
 		want   string // PORT and NODE stand for their UUIDs
 	}{
 		{node.Node{State: node.Available}, "", 204, ""},
-		{node.Node{State: node.Active, InstanceUUID: uniqueUUID(node.Active, 1)}, "", 409, "Port PORT can not be deleted while node NODE has an instance, unless the node is in maintenance."},
+		{node.Node{State: node.Active, InstanceUUID: uniqueUUID(node.Active, 1)}, "", 409,
+			"Port PORT can not be deleted while node NODE has an instance, unless the node is in maintenance."},
 		{node.Node{State: node.Active, InstanceUUID: uniqueUUID(node.Active, 2), Maintenance: true}, "", 204, ""},
-		{node.Node{State: node.Available}, "v", 409, "Port PORT has the virtual interface v attached; detach it first, or put node NODE in maintenance."},
+		{node.Node{State: node.Available}, "v", 409,
+			"Port PORT has the virtual interface v attached; detach it first, or put node NODE in maintenance."},
 		{node.Node{State: node.Available, Maintenance: true}, "v", 204, ""},
 	} {
 		s.put(&tt.n)
@@ -296,7 +312,8 @@ func TestWhichNodeIsValidated(t *testing.T) {
 			}
 			continue
 		}
-		want := `{"console":{"reason":"not supported","result":null},"deploy":{"reason":"instance_info has no image_source","result":false},"power":{"result":true}}`
+		want := `{"console":{"reason":"not supported","result":null},"deploy":{"reason":"instance_info has no ` +
+			`image_source","result":false},"power":{"result":true}}`
 		if resp.StatusCode != 200 || body != want {
 			t.Errorf("%s: %d %s", tt.path, resp.StatusCode, body)
 		}
@@ -309,7 +326,8 @@ func TestSecretsInNoAnswerOfAnyVersion(t *testing.T) {
 	for minor := 1; minor <= 115; minor++ {
 		for _, path := range []string{
 			"/v1/nodes/" + nodeA, "/v1/nodes/detail", "/v1/nodes/" + nodeA + "/states", "/v1/ports/detail", "/v1/nodes/" + nodeA + "/vifs",
-			"/v1/nodes?fields=driver_info,instance_info", "/v1/nodes/" + nodeA + "?fields=driver_internal_info,deploy_step", "/v1/deploy_templates?detail=true",
+			"/v1/nodes?fields=driver_info,instance_info", "/v1/nodes/" + nodeA + "?fields=driver_internal_info,deploy_step",
+			"/v1/deploy_templates?detail=true",
 		} {
 			if _, body := s.ask(fmt.Sprint("1.", minor), "GET", path, ""); leaks(body) != "" {
 				t.Fatalf("%s at 1.%d holds %q", path, minor, leaks(body))

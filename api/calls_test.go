@@ -16,9 +16,11 @@ func TestCallsReachTheConductor(t *testing.T) {
 		version, method, path, body string
 		want                        any
 	}{
-		{"1.27", "PUT", "/v1/nodes/rack1-u7/states/power", `{"target":"soft power off","timeout":90}`, powered{"rack1-u7", node.SoftPowerOff, 90 * time.Second}},
+		{"1.27", "PUT", "/v1/nodes/rack1-u7/states/power", `{"target":"soft power off","timeout":90}`,
+			powered{"rack1-u7", node.SoftPowerOff, 90 * time.Second}},
 		{"1.5", "PUT", "/v1/nodes/" + strings.ToUpper(nodeA) + "/states/power", `{"target":"rebooting"}`, powered{nodeA, node.Rebooting, 0}},
-		{"1.5", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"pxe"}`, bootDeviceSet{"rack1-u7", node.BootDevice{Device: "pxe"}}},
+		{"1.5", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"pxe"}`,
+			bootDeviceSet{"rack1-u7", node.BootDevice{Device: "pxe"}}},
 		{"1.12", "PUT", "/v1/nodes/rack1-u7/states/raid", `{"logical_disks":[{"size_gb":100,"raid_level":"1"}]}`,
 			raidAsked{"rack1-u7", node.Document{"logical_disks": []any{map[string]any{"size_gb": 100.0, "raid_level": "1"}}}}},
 		{"1.12", "PUT", "/v1/nodes/rack1-u7/states/raid", `{}`, raidAsked{"rack1-u7", node.Document{}}},
@@ -28,21 +30,28 @@ func TestCallsReachTheConductor(t *testing.T) {
 		{"1.5", "DELETE", "/v1/ports/" + strings.ToUpper(portA), "", deleted{portA}},
 		{"1.22", "GET", "/v1/lookup?addresses=" + strings.ToUpper(macA) + ",,junk", "", looked{[]string{macA}, "", false}},
 		{"1.62", "GET", "/v1/lookup?node_uuid=" + nodeA, "", looked{nil, nodeA, true}},
-		{"1.68", "POST", "/v1/heartbeat/" + nodeA, `{"callback_url":"https://[fd00::1]:9999","agent_token":"t","agent_version":"1","agent_verify_ca":"PEM"}`,
+		{"1.68", "POST", "/v1/heartbeat/" + nodeA,
+			`{"callback_url":"https://[fd00::1]:9999","agent_token":"t","agent_version":"1","agent_verify_ca":"PEM"}`,
 			beat{nodeA, node.Heartbeat{CallbackURL: "https://[fd00::1]:9999", AgentToken: "t", AgentVersion: "1", VerifyCA: "PEM"}}},
-		{"1.72", "POST", "/v1/heartbeat/" + nodeA, `{"callback_url":"http://192.0.2.1","agent_token":"t","agent_version":"1","agent_status":"end","agent_status_message":null}`,
+		{"1.72", "POST", "/v1/heartbeat/" + nodeA,
+			`{"callback_url":"http://192.0.2.1","agent_token":"t","agent_version":"1","agent_status":"end","agent_status_message":null}`,
 			beat{nodeA, node.Heartbeat{CallbackURL: "http://192.0.2.1", AgentToken: "t", AgentVersion: "1"}}},
-		{"", "POST", "/v1/continue_inspection?node_uuid=" + nodeA, `{"inventory":{"a":1},"error":"no disk","logs":"TE9H","boot_interface":"01-52-54-00-CF-2D-31","root_disk":null}`,
+		{"", "POST", "/v1/continue_inspection?node_uuid=" + nodeA,
+			`{"inventory":{"a":1},"error":"no disk","logs":"TE9H","boot_interface":"01-52-54-00-CF-2D-31","root_disk":null}`,
 			node.InspectionData{NodeUUID: nodeA, Inventory: node.Document{"a": 1.0}, Error: "no disk", Logs: "TE9H", BootInterface: macA,
 				PluginData: node.Document{"boot_interface": "01-52-54-00-CF-2D-31", "root_disk": nil}}},
 		{"", "POST", "/billet/v1/log/" + nodeA, `{"agent_token":"t","lines":[{"age_ms":1500,"text":"a"},{"age_ms":0,"text":"b"}]}`,
-			logged{nodeA, "t", []node.Line{{At: epoch.Add(2*time.Minute - 1500*time.Millisecond), Text: "a"}, {At: epoch.Add(2 * time.Minute), Text: "b"}}}},
+			logged{nodeA, "t", []node.Line{{At: epoch.Add(2*time.Minute - 1500*time.Millisecond), Text: "a"},
+				{At: epoch.Add(2 * time.Minute), Text: "b"}}}},
 		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"write_image","detail":"d","done":1,"total":2}`,
 			progressed{nodeA, "t", node.Progress{Step: "write_image", Detail: "d", Done: 1, Total: 2, At: epoch.Add(2 * time.Minute)}}},
-		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"erase_devices","disks":[{"name":"/dev/sda","serial":"S1","what":"` + strings.Repeat("ö", 150) + `","done":-5,"total":7},{}]}`,
+		{"", "POST", "/billet/v1/progress/" + nodeA,
+			`{"agent_token":"t","step":"erase_devices","disks":[{"name":"/dev/sda","serial":"S1","what":"` + strings.Repeat("ö",
+				150) + `","done":-5,"total":7},{}]}`,
 			progressed{nodeA, "t", node.Progress{Step: "erase_devices", At: epoch.Add(2 * time.Minute),
 				Disks: []node.DiskProgress{{Name: "/dev/sda", Serial: "S1", What: strings.Repeat("ö", 100), Total: 7}, {}}}}},
-		{"", "POST", "/billet/v1/progress/" + nodeA, `{"agent_token":"t","step":"erase_devices","disks":[` + strings.Repeat("{},", 256) + `{"name":"too many"}]}`,
+		{"", "POST", "/billet/v1/progress/" + nodeA,
+			`{"agent_token":"t","step":"erase_devices","disks":[` + strings.Repeat("{},", 256) + `{"name":"too many"}]}`,
 			progressed{nodeA, "t", node.Progress{Step: "erase_devices", At: epoch.Add(2 * time.Minute), Disks: make([]node.DiskProgress, 256)}}},
 	} {
 		s := newServer(t)
@@ -179,9 +188,11 @@ func TestHiddenStepsAndStaleLeases(t *testing.T) {
 	if field(t, body, "reservation") != nil || field(t, body, "driver_internal_info", "deploy_step_index") != nil {
 		t.Error(body)
 	}
-	s.nodes[0].Plan = &node.Plan{Flow: node.FlowClean, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 10, Abortable: true, Reboot: true}}}
+	s.nodes[0].Plan = &node.Plan{Flow: node.FlowClean,
+		Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "erase_devices", Priority: 10, Abortable: true, Reboot: true}}}
 	_, body = s.ask("1.115", "GET", "/v1/nodes/rack1-u7?fields=clean_step,driver_internal_info", "")
-	want := map[string]any{"interface": "deploy", "step": "erase_devices", "priority": 10.0, "args": nil, "abortable": true, "reboot_requested": true}
+	want := map[string]any{"interface": "deploy", "step": "erase_devices", "priority": 10.0, "args": nil, "abortable": true,
+		"reboot_requested": true}
 	if diff := cmp.Diff(want, field(t, body, "clean_step")); diff != "" {
 		t.Error(diff)
 	}

@@ -18,21 +18,25 @@ func (s *stack) hurt(uuid string, columns ...string) {
 	}
 	defer db.Close()
 	for _, c := range columns {
-		if _, err := db.Exec(`UPDATE node_documents SET `+c+` = X'0102' WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1)`, uuid); err != nil {
+		if _, err := db.Exec(`UPDATE node_documents SET `+c+` = X'0102' WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1)`,
+			uuid); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 }
 
-const damage = "The database's record of node " + nodeA + " is damaged; unreadable are: driver_info (sealed value of " + nodeA + " driver_info is damaged). " +
-	"Nothing is done with the machine until that is mended: write the field anew, restore the database or its sealing key, or delete the node (in maintenance it can be deleted in every state)."
+const damage = "The database's record of node " + nodeA + " is damaged; unreadable are: driver_info (sealed value of " + nodeA +
+	" driver_info is damaged). " +
+	"Nothing is done with the machine until that is mended: write the field anew, restore the database or its sealing key, or delete the " +
+	"node (in maintenance it can be deleted in every state)."
 
 // A node whose secrets cannot be opened is listed and shown with the reason, nothing is done with its machine, and it can be
 // put into maintenance and deleted. The other nodes are none the worse.
 func TestANodeWhoseSecretsAreDamaged(t *testing.T) {
 	for _, state := range []node.State{node.Enroll, node.Manageable, node.Active, node.DeployWait, node.Deploying, node.CleanFailed} {
 		s := newStack(t)
-		s.put(&node.Node{UUID: nodeA, Name: "hurt", State: state, DriverInfo: node.Document{"ipmi_password": "hunter2"}, Extra: node.Document{"a": "b"}, LastError: "old"})
+		s.put(&node.Node{UUID: nodeA, Name: "hurt", State: state, DriverInfo: node.Document{"ipmi_password": "hunter2"},
+			Extra: node.Document{"a": "b"}, LastError: "old"})
 		s.put(&node.Node{UUID: nodeB, Name: "sound", State: state, DriverInfo: node.Document{"ipmi_password": "hunter2"}})
 		s.hurt(nodeA, "driver_info")
 		for _, path := range []string{"/v1/nodes/detail", "/v1/nodes?detail=True", "/v1/nodes?fields=uuid,driver_info,last_error,extra"} {
@@ -42,7 +46,8 @@ func TestANodeWhoseSecretsAreDamaged(t *testing.T) {
 				t.Fatalf("%s, %s: %d %s", state, path, resp.StatusCode, body)
 			}
 			bad, good := nodes[0].(map[string]any), nodes[1].(map[string]any)
-			if info, ok := bad["driver_info"].(map[string]any); !ok || len(info) > 0 || bad["last_error"] != damage || bad["extra"].(map[string]any)["a"] != "b" {
+			if info, ok := bad["driver_info"].(map[string]any); !ok || len(info) > 0 || bad["last_error"] != damage ||
+				bad["extra"].(map[string]any)["a"] != "b" {
 				t.Errorf("%s, %s: shown as %v", state, path, bad)
 			}
 			if good["driver_info"].(map[string]any)["ipmi_password"] != node.Mask || good["last_error"] != nil {
@@ -85,7 +90,8 @@ func TestADamagedFieldWrittenAnew(t *testing.T) {
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, Name: "hurt", State: node.Manageable, DriverInfo: node.Document{"ipmi_password": "hunter2"}})
 	s.hurt(nodeA, "driver_info")
-	resp, body := s.ask("1.115", "PATCH", "/v1/nodes/hurt", `[{"op":"add","path":"/extra/rack","value":"7"},{"op":"replace","path":"/name","value":"still-hurt"}]`)
+	resp, body := s.ask("1.115", "PATCH", "/v1/nodes/hurt",
+		`[{"op":"add","path":"/extra/rack","value":"7"},{"op":"replace","path":"/name","value":"still-hurt"}]`)
 	if resp.StatusCode != 200 || field(t, body, "name") != "still-hurt" || field(t, body, "last_error") != damage {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
@@ -117,12 +123,14 @@ func TestADamagedAgentToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, token := range []string{strings.Repeat("a", 43), ""} {
-		resp, body := s.ask("1.68", "POST", "/v1/heartbeat/"+nodeA, `{"callback_url":"https://10.0.0.5:9999","agent_version":"1","agent_token":"`+token+`"}`)
+		resp, body := s.ask("1.68", "POST", "/v1/heartbeat/"+nodeA,
+			`{"callback_url":"https://10.0.0.5:9999","agent_version":"1","agent_token":"`+token+`"}`)
 		if resp.StatusCode != 400 {
 			t.Errorf("a heartbeat with the token %q: %d %s", token, resp.StatusCode, body)
 		}
 	}
-	if resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+nodeA, ""); resp.StatusCode != 200 || field(t, body, "config", "agent_token") != node.Mask {
+	if resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+nodeA, ""); resp.StatusCode != 200 ||
+		field(t, body, "config", "agent_token") != node.Mask {
 		t.Errorf("a lookup: %d %s", resp.StatusCode, body)
 	}
 	if resp, body := s.ask("1.115", "PUT", "/v1/nodes/hurt/states/power", `{"target":"power off"}`); resp.StatusCode != 202 {
@@ -134,8 +142,10 @@ func TestADamagedAgentToken(t *testing.T) {
 // what is wrong and what to do. Nobody acts on it. It can be mended by writing the field anew, and deleted.
 func TestDamagedTemplatesRulesAndPorts(t *testing.T) {
 	s := newStack(t)
-	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Traits: []string{"CUSTOM_A"}, InstanceInfo: node.Document{"traits": []any{"CUSTOM_A"}}})
-	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
+	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Traits: []string{"CUSTOM_A"},
+		InstanceInfo: node.Document{"traits": []any{"CUSTOM_A"}}})
+	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A",
+		Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
 	sound := node.DeployTemplate{UUID: nodeB, Name: "CUSTOM_B", Steps: template.Steps}
 	rule := node.InspectionRule{UUID: nodeB, Phase: node.MainPhase, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}}}}
 	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}}
@@ -164,13 +174,18 @@ func TestDamagedTemplatesRulesAndPorts(t *testing.T) {
 		other, anew                  string // patches
 	}{
 		{"/v1/deploy_templates", "deploy_templates", nodeA, `UPDATE deploy_templates SET steps = X'01' WHERE name = 'CUSTOM_A'`, "steps", 2,
-			"The database's record of deploy template CUSTOM_A (" + nodeA + ") is damaged; unreadable are: steps (sealed value of " + nodeA + " deploy_template.steps is damaged). No deploy gets its steps until that is mended: " + mend + "deploy template.",
-			`[{"op":"add","path":"/description","value":"x"}]`, `[{"op":"replace","path":"/steps","value":[{"interface":"power","step":"reboot","args":{},"priority":5}]}]`},
+			"The database's record of deploy template CUSTOM_A (" + nodeA + ") is damaged; unreadable are: steps (sealed value of " + nodeA +
+				" deploy_template.steps is damaged). No deploy gets its steps until that is mended: " + mend + "deploy template.",
+			`[{"op":"add","path":"/description","value":"x"}]`,
+			`[{"op":"replace","path":"/steps","value":[{"interface":"power","step":"reboot","args":{},"priority":5}]}]`},
 		{"/v1/inspection_rules", "inspection_rules", nodeB, `UPDATE inspection_rules SET actions = X'01'`, "actions", 1,
-			"The database's record of inspection rule " + nodeB + " is damaged; unreadable are: actions (sealed value of " + nodeB + " inspection_rule.actions is damaged). No inspection can end until that is mended: " + mend + "inspection rule.",
+			"The database's record of inspection rule " + nodeB + " is damaged; unreadable are: actions (sealed value of " + nodeB +
+				" inspection_rule.actions is damaged). No inspection can end until that is mended: " + mend + "inspection rule.",
 			`[{"op":"add","path":"/description","value":"x"}]`, `[{"op":"replace","path":"/actions","value":[{"op":"log","args":{"msg":"x"}}]}]`},
 		{"/v1/ports", "ports", nodeB, `UPDATE ports SET extra = '{'`, "extra", 1,
-			"The database's record of port " + nodeB + " is damaged; unreadable are: extra (read a document: unexpected EOF). Nothing is done with the machine of node " + nodeA + " until that is mended: " + mend + "port.",
+			"The database's record of port " + nodeB +
+				" is damaged; unreadable are: extra (read a document: unexpected EOF). Nothing is done with the machine of node " + nodeA +
+				" until that is mended: " + mend + "port.",
 			"", `[{"op":"add","path":"/extra","value":{"a":"c"}}]`},
 	} {
 		hurt(tt.hurt)
@@ -217,7 +232,8 @@ func TestDamagedTemplatesRulesAndPorts(t *testing.T) {
 func TestDamagedByNameAndVIF(t *testing.T) {
 	s := newStack(t)
 	s.put(&node.Node{UUID: nodeA, Name: "a", State: node.Available, Interfaces: map[node.Interface]string{node.Network: "flat"}})
-	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A", Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
+	template := node.DeployTemplate{UUID: nodeA, Name: "CUSTOM_A",
+		Steps: []node.PlannedStep{{Interface: node.Power, Step: "reboot", Priority: 1}}}
 	port := node.Port{UUID: nodeB, NodeUUID: nodeA, Address: "52:54:00:00:00:01"}
 	if err := s.db.DeployTemplates.Create(t.Context(), &template); err != nil {
 		t.Fatal(err)
@@ -237,7 +253,8 @@ func TestDamagedByNameAndVIF(t *testing.T) {
 		t.Errorf("deleting the template by name: %d %s", resp.StatusCode, body)
 	}
 	resp, body := s.ask("1.115", "POST", "/v1/nodes/a/vifs", `{"id":"`+nodeB+`"}`)
-	if resp.StatusCode != 500 || !strings.Contains(body, "record of port "+nodeB+" is damaged; unreadable are: internal_info (read a document: invalid character") {
+	if resp.StatusCode != 500 || !strings.Contains(body,
+		"record of port "+nodeB+" is damaged; unreadable are: internal_info (read a document: invalid character") {
 		t.Errorf("attaching: %d %s", resp.StatusCode, body)
 	}
 	var kept string

@@ -48,7 +48,8 @@ func setTemplateName(t *node.DeployTemplate, v any) error {
 		return err
 	}
 	if checkTrait(name) != nil {
-		return invalid("Deploy template name must be a valid trait, which %q is not: a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _.", name)
+		return invalid("Deploy template name must be a valid trait, which %q is not: a trait is a standard one such as HW_CPU_X86_VMX, or "+
+			"CUSTOM_ followed by A-Z, 0-9 and _.", name)
 	}
 	t.Name = name
 	return nil

@@ -72,7 +72,8 @@ func (w *world) DeleteDeployTemplate(ctx context.Context, uuid string) error {
 }
 
 func TestDeployTemplateCreation(t *testing.T) {
-	const steps = `"steps":[{"interface":"deploy","step":"erase_devices_metadata","priority":95},{"interface":"raid","step":"create","priority":90,"args":{"password":"` + bmcSecret + `"}}]`
+	const steps = `"steps":[{"interface":"deploy","step":"erase_devices_metadata","priority":95},{"interface":"raid","step":"create",` +
+		`"priority":90,"args":{"password":"` + bmcSecret + `"}}]`
 	s := newServer(t)
 	resp, body := s.ask("1.55", "POST", "/v1/deploy_templates", `{"name":"CUSTOM_NEW",`+steps+`,"extra":{"a":1}}`)
 	uuid, _ := field(t, body, "uuid").(string)
@@ -93,7 +94,8 @@ func TestDeployTemplateCreation(t *testing.T) {
 
 func TestDeployTemplateRefusals(t *testing.T) {
 	ok := `[{"interface":"power","step":"reboot","priority":5}]`
-	const noTrait = `Deploy template name must be a valid trait, which "%s" is not: a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _.`
+	const noTrait = `Deploy template name must be a valid trait, which "%s" is not: a trait is a standard one such as HW_CPU_X86_VMX, or ` +
+		`CUSTOM_ followed by A-Z, 0-9 and _.`
 	for _, tt := range []struct {
 		version, body string
 		status        int
@@ -109,16 +111,25 @@ func TestDeployTemplateRefusals(t *testing.T) {
 		{"1.115", `{"name":"` + strings.Repeat("A", 256) + `","steps":` + ok + `}`, 400, "Field name may have at most 255 characters, not 256."},
 		{"1.115", `{"name":7,"steps":` + ok + `}`, 400, "Field name must be a string, not a number."},
 		{"1.115", `{"name":"CUSTOM_A","uuid":"x","steps":` + ok + `}`, 400, "Expected a UUID for uuid but received x."},
-		{"1.115", `{"name":"CUSTOM_A","colour":"red","steps":` + ok + `}`, 400, `A deploy template cannot be created with the field "colour". Allowed are: description, extra, name, steps, uuid`},
+		{"1.115", `{"name":"CUSTOM_A","colour":"red","steps":` + ok + `}`, 400,
+			`A deploy template cannot be created with the field "colour". Allowed are: description, extra, name, steps, uuid`},
 		{"1.115", `{"name":"CUSTOM_A","extra":[],"steps":` + ok + `}`, 400, "Field extra must be an object, not a list."},
-		{"1.111", `{"name":"CUSTOM_A","description":"x","steps":` + ok + `}`, 406, "Request not acceptable. The minimal required API version for the field 'description' is 1.112."},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot"}]}`, 400, `steps[0] needs "priority": a whole number of at least 0; 0 leaves the step out.`},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":-1}]}`, 400, "steps[0] has a priority of -1; it must be a whole number of at least 0."},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"boot","step":"reboot","priority":1}]}`, 400, `steps[0] needs "interface" to be one of: vendor, power, management, firmware, deploy, bios, raid.`},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1,"order":1}]}`, 400, `steps[0] has an unknown key "order". Allowed are: interface, step, args, priority.`},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1,"args":7}]}`, 400, "Field steps args must be an object, not a number."},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"vendor","step":"send_raw","priority":1}]}`, 400, "The step send_raw of the interface vendor is not allowed over the API."},
-		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1},{"interface":"power","step":"reboot","priority":2}]}`, 400, "steps names the step reboot of the interface power twice."},
+		{"1.111", `{"name":"CUSTOM_A","description":"x","steps":` + ok + `}`, 406,
+			"Request not acceptable. The minimal required API version for the field 'description' is 1.112."},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot"}]}`, 400,
+			`steps[0] needs "priority": a whole number of at least 0; 0 leaves the step out.`},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":-1}]}`, 400,
+			"steps[0] has a priority of -1; it must be a whole number of at least 0."},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"boot","step":"reboot","priority":1}]}`, 400,
+			`steps[0] needs "interface" to be one of: vendor, power, management, firmware, deploy, bios, raid.`},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1,"order":1}]}`, 400,
+			`steps[0] has an unknown key "order". Allowed are: interface, step, args, priority.`},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1,"args":7}]}`, 400,
+			"Field steps args must be an object, not a number."},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"vendor","step":"send_raw","priority":1}]}`, 400,
+			"The step send_raw of the interface vendor is not allowed over the API."},
+		{"1.115", `{"name":"CUSTOM_A","steps":[{"interface":"power","step":"reboot","priority":1},{"interface":"power","step":"reboot",` +
+			`"priority":2}]}`, 400, "steps names the step reboot of the interface power twice."},
 	} {
 		s := newServer(t)
 		resp, body := s.ask(tt.version, "POST", "/v1/deploy_templates", tt.body)
@@ -142,14 +153,20 @@ func TestDeployTemplatePatches(t *testing.T) {
 			func(d *node.DeployTemplate) {
 				d.Steps = []node.PlannedStep{{Interface: node.BIOS, Step: "apply", Priority: 1, Args: map[string]any{"a": []any{1.0}}}}
 			}, ""},
-		{"extra keeps the secret steps", `[{"op":"add","path":"/extra/rack","value":7}]`, func(d *node.DeployTemplate) { d.Extra = node.Document{"rack": 7.0} }, ""},
+		{"extra keeps the secret steps", `[{"op":"add","path":"/extra/rack","value":7}]`,
+			func(d *node.DeployTemplate) { d.Extra = node.Document{"rack": 7.0} }, ""},
 		{"description", `[{"op":"remove","path":"/description"}]`, func(d *node.DeployTemplate) { d.Description = "" }, ""},
-		{"one step", `[{"op":"replace","path":"/steps/0/priority","value":1}]`, nil, "Cannot patch /steps/0/priority: the steps of a deploy template are replaced as a whole, by the path /steps."},
+		{"one step", `[{"op":"replace","path":"/steps/0/priority","value":1}]`, nil,
+			"Cannot patch /steps/0/priority: the steps of a deploy template are replaced as a whole, by the path /steps."},
 		{"no steps", `[{"op":"remove","path":"/steps"}]`, nil, `A deploy template needs "steps": a list of at least one step.`},
-		{"no name", `[{"op":"remove","path":"/name"}]`, nil, `Deploy template name must be a valid trait, which "" is not: a trait is a standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _.`},
-		{"uuid", `[{"op":"replace","path":"/uuid","value":"` + nodeB + `"}]`, nil, "Cannot patch /uuid. Only the following can be updated: description, extra, name, steps"},
-		{"a new field", `[{"op":"add","path":"/colour","value":"red"}]`, nil, "Adding a new attribute (/colour) to the root of the resource is not allowed"},
-		{"nothing to remove", `[{"op":"remove","path":"/extra/none"}]`, nil, `Couldn't apply patch 'remove /extra/none'. Reason: there is no "/extra/none" to remove in the resource`},
+		{"no name", `[{"op":"remove","path":"/name"}]`, nil, `Deploy template name must be a valid trait, which "" is not: a trait is a ` +
+			`standard one such as HW_CPU_X86_VMX, or CUSTOM_ followed by A-Z, 0-9 and _.`},
+		{"uuid", `[{"op":"replace","path":"/uuid","value":"` + nodeB + `"}]`, nil,
+			"Cannot patch /uuid. Only the following can be updated: description, extra, name, steps"},
+		{"a new field", `[{"op":"add","path":"/colour","value":"red"}]`, nil,
+			"Adding a new attribute (/colour) to the root of the resource is not allowed"},
+		{"nothing to remove", `[{"op":"remove","path":"/extra/none"}]`, nil,
+			`Couldn't apply patch 'remove /extra/none'. Reason: there is no "/extra/none" to remove in the resource`},
 		{"no list", `{}`, nil, `A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`},
 	} {
 		s := newServer(t)
@@ -183,7 +200,8 @@ func TestDeployTemplatesOfOldVersions(t *testing.T) {
 		status       int
 	}{
 		{"GET", "/v1/deploy_templates", 404}, {"GET", "/v1/deploy_templates/CUSTOM_RAID1", 404},
-		{"POST", "/v1/deploy_templates", 405}, {"PATCH", "/v1/deploy_templates/CUSTOM_RAID1", 405}, {"DELETE", "/v1/deploy_templates/CUSTOM_RAID1", 405},
+		{"POST", "/v1/deploy_templates", 405}, {"PATCH", "/v1/deploy_templates/CUSTOM_RAID1", 405},
+		{"DELETE", "/v1/deploy_templates/CUSTOM_RAID1", 405},
 	} {
 		for _, version := range []string{"", "1.54"} {
 			s := newServer(t)

@@ -30,7 +30,8 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 	})
 	types := driver.Types{{
 		Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
-		Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()}, Inspect: []driver.Inspect{fake.NewInspect(), &agent.Inspect{}},
+		Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()},
+		Inspect: []driver.Inspect{fake.NewInspect(), &agent.Inspect{}},
 		Network: []driver.Network{fake.NewNetwork()},
 	}}
 	c := conductor.New(conductor.Config{Store: keeps(db), Types: types, Host: "conductor-1", LockAttempts: 1,
@@ -45,7 +46,9 @@ func newDiscovery(t *testing.T, hardwareType string) *stack {
 
 // reportOf is what a ramdisk sends of a machine whose one card has the MAC address.
 func reportOf(mac string) string {
-	return fmt.Sprintf(`{"inventory":{"interfaces":[{"name":"eno1","mac_address":%q,"ipv4_address":"10.0.0.9"},{"name":"eno2","mac_address":"52:54:00:00:00:ff"}],
+	return fmt.Sprintf(
+		`{"inventory":{"interfaces":[{"name":"eno1","mac_address":%q,"ipv4_address":"10.0.0.9"},
+			{"name":"eno2","mac_address":"52:54:00:00:00:ff"}],
 		"cpu":{"count":4,"architecture":"x86_64"},"memory":{"physical_mb":16384},"disks":[],"bmc_address":"0.0.0.0","bmc_v6address":"::/0","system_vendor":{"manufacturer":"Dell Inc."},
 		"boot":{"current_boot_mode":"uefi"}},"boot_interface":%q,"root_disk":null,"error":null,"logs":"TE9HUw=="}`, mac, mac)
 }
@@ -53,7 +56,8 @@ func reportOf(mac string) string {
 // A ramdisk that nobody expected, over the wire, in both forms of the call: with rules made over the same API.
 func TestDiscoveryOverHTTP(t *testing.T) {
 	s := newDiscovery(t, "fake-hardware")
-	resp, body := s.ask("1.96", "POST", "/v1/inspection_rules", `{"sensitive":true,"conditions":[{"op":"is-true","args":{"value":"{plugin_data[auto_discovered]}"}}],
+	resp, body := s.ask("1.96", "POST", "/v1/inspection_rules",
+		`{"sensitive":true,"conditions":[{"op":"is-true","args":{"value":"{plugin_data[auto_discovered]}"}}],
 		"actions":[{"op":"set-attribute","args":{"path":"{item[path]}","value":"{item[value]}"},"loop":[{"path":"driver_info/ipmi_password","value":"`+bmcSecret+`"},{"path":"owner","value":"{inventory[system_vendor][manufacturer]}"}]},
 		{"op":"set-port-attribute","args":{"port_id":"52:54:00:00:00:01","path":"physical_network","value":"racks"}}]}`)
 	if resp.StatusCode != 201 || leaks(body) != "" {
@@ -69,11 +73,13 @@ func TestDiscoveryOverHTTP(t *testing.T) {
 		t.Errorf("again: %d %s", resp.StatusCode, body)
 	}
 	n := s.node(uuid)
-	if n.State != node.Enroll || n.Interfaces[node.Inspect] != "agent" || n.DriverInfo["ipmi_password"] != bmcSecret || n.Owner != "Dell Inc." || n.BootMode != "uefi" {
+	if n.State != node.Enroll || n.Interfaces[node.Inspect] != "agent" || n.DriverInfo["ipmi_password"] != bmcSecret ||
+		n.Owner != "Dell Inc." || n.BootMode != "uefi" {
 		t.Errorf("%+v", n)
 	}
 	_, body = s.ask("1.115", "GET", "/v1/nodes/"+uuid+"/inventory", "")
-	if got := field(t, body, "plugin_data", "auto_discovered"); got != true || field(t, body, "inventory", "cpu", "count") != 4.0 || strings.Contains(body, "TE9HUw") {
+	if got := field(t, body, "plugin_data", "auto_discovered"); got != true || field(t, body, "inventory", "cpu", "count") != 4.0 ||
+		strings.Contains(body, "TE9HUw") {
 		t.Errorf("inventory %s", body)
 	}
 	_, body = s.ask("1.115", "GET", "/v1/nodes/"+uuid+"/ports?fields=address,physical_network,pxe_enabled", "")
@@ -108,10 +114,14 @@ func TestReportsThatEnrolNobody(t *testing.T) {
 		want                        string
 	}{
 		{"discovery is off", "", "", reportOf("52:54:00:00:00:01"), 404, "No node waits for an inspection report."},
-		{"the machine failed", "fake-hardware", "", strings.Replace(reportOf("52:54:00:00:00:01"), `"error":null`, `"error":"no disks"`, 1), 400, "The machine reported a failed inspection: no disks"},
-		{"no interfaces", "fake-hardware", "", `{"inventory":{"interfaces":[]}}`, 400, "The inspection found no network interface with a MAC address among 0."},
-		{"no processor", "fake-hardware", "1.84", strings.Replace(reportOf("52:54:00:00:00:01"), `"architecture":"x86_64"`, `"x":1`, 1), 400, "The inventory does not say the architecture of the machine's processors."},
-		{"a nonsensical inventory", "fake-hardware", "", `{"inventory":{"interfaces":"x"}}`, 400, "The inspection's inventory cannot be read: json: cannot unmarshal string into Go struct field Inventory.interfaces of type []wire.NIC."},
+		{"the machine failed", "fake-hardware", "", strings.Replace(reportOf("52:54:00:00:00:01"), `"error":null`, `"error":"no disks"`, 1), 400,
+			"The machine reported a failed inspection: no disks"},
+		{"no interfaces", "fake-hardware", "", `{"inventory":{"interfaces":[]}}`, 400,
+			"The inspection found no network interface with a MAC address among 0."},
+		{"no processor", "fake-hardware", "1.84", strings.Replace(reportOf("52:54:00:00:00:01"), `"architecture":"x86_64"`, `"x":1`, 1), 400,
+			"The inventory does not say the architecture of the machine's processors."},
+		{"a nonsensical inventory", "fake-hardware", "", `{"inventory":{"interfaces":"x"}}`, 400, "The inspection's inventory cannot be read: " +
+			"json: cannot unmarshal string into Go struct field Inventory.interfaces of type []wire.NIC."},
 		{"a version between", "fake-hardware", "1.50", reportOf("52:54:00:00:00:01"), 404, "Resource could not be found."},
 	} {
 		s := newDiscovery(t, tt.driver)

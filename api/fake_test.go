@@ -221,7 +221,8 @@ func (w *world) CreateVolumeConnector(_ context.Context, v node.VolumeConnector)
 	return created(w, &w.connectors, v)
 }
 
-func (w *world) UpdateVolumeConnector(_ context.Context, uuid string, change func(*node.VolumeConnector) error) (node.VolumeConnector, error) {
+func (w *world) UpdateVolumeConnector(_ context.Context, uuid string,
+	change func(*node.VolumeConnector) error) (node.VolumeConnector, error) {
 	return changed(w, w.connectors, func(v node.VolumeConnector) bool { return v.UUID == uuid }, node.VolumeConnectorNotFound(uuid), change)
 }
 
@@ -354,7 +355,9 @@ func (w *world) UpdateAllocation(_ context.Context, uuid string, change func(*no
 func (w *world) DeleteAllocation(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
 
 func (w *world) Allocation(_ context.Context, ident string) (node.Allocation, error) {
-	return one(w, w.allocated, func(a node.Allocation) bool { return a.UUID == ident || a.Name != "" && a.Name == ident }, node.AllocationNotFound(ident))
+	return one(w, w.allocated, func(a node.Allocation) bool {
+		return a.UUID == ident || a.Name != "" && a.Name == ident
+	}, node.AllocationNotFound(ident))
 }
 
 func (w *world) Allocations(_ context.Context, f node.AllocationFilter, p node.Page) ([]node.Allocation, error) {
@@ -380,7 +383,9 @@ func (w *world) SaveChassis(_ context.Context, x *node.Chassis) error { return w
 func (w *world) DeleteChassis(_ context.Context, uuid string) error { return w.did(deleted{uuid}) }
 
 func (w *world) Portgroup(_ context.Context, ident string) (node.Portgroup, error) {
-	return one(w, w.groups, func(g node.Portgroup) bool { return g.UUID == ident || g.Name != "" && g.Name == ident }, node.PortgroupNotFound(ident))
+	return one(w, w.groups, func(g node.Portgroup) bool {
+		return g.UUID == ident || g.Name != "" && g.Name == ident
+	}, node.PortgroupNotFound(ident))
 }
 
 func (w *world) Portgroups(_ context.Context, f node.PortgroupFilter, p node.Page) ([]node.Portgroup, error) {
@@ -639,7 +644,8 @@ func deploying() *node.Node {
 		Properties: node.Document{"cpu_arch": "x86_64", "memory_mb": 4096.0, "capabilities": "boot_mode:uefi"},
 		DriverInfo: node.Document{"ipmi_address": "192.0.2.7", "ipmi_username": "admin", "ipmi_password": bmcSecret, "ipmi_hex_kg_key": bmcSecret,
 			"nested": map[string]any{"list": []any{map[string]any{"auth_token": bmcSecret}}}},
-		InstanceInfo:       node.Document{"image_source": "http://192.0.2.1/debian.qcow2", "image_url": "http://192.0.2.1/x?sig=" + bmcSecret, "root_gb": 10.0},
+		InstanceInfo: node.Document{"image_source": "http://192.0.2.1/debian.qcow2", "image_url": "http://192.0.2.1/x?sig=" + bmcSecret,
+			"root_gb": 10.0},
 		DriverInternalInfo: node.Document{"agent_secret_token_pregenerated": false, "rescue_password": bmcSecret},
 		Extra:              node.Document{"rack": 1.0},
 		ConfigDrive:        driveData,
@@ -649,7 +655,8 @@ func deploying() *node.Node {
 			Steps: []node.PlannedStep{
 				{Interface: node.Deploy, Step: "prepare", Priority: 200, Hidden: true, StartedAt: epoch, EndedAt: epoch.Add(10 * time.Second)},
 				{Interface: node.Deploy, Step: "deploy", Priority: 100, StartedAt: epoch.Add(10 * time.Second), EndedAt: epoch.Add(time.Minute)},
-				{Interface: node.Deploy, Step: "write_image", Priority: 80, StartedAt: epoch.Add(time.Minute), Args: map[string]any{"password": bmcSecret, "disk": "sda"}},
+				{Interface: node.Deploy, Step: "write_image", Priority: 80, StartedAt: epoch.Add(time.Minute),
+					Args: map[string]any{"password": bmcSecret, "disk": "sda"}},
 				{Interface: node.Deploy, Step: "boot_instance", Priority: 20},
 			},
 		},
@@ -671,19 +678,24 @@ func newWorld() *world {
 		ports: []node.Port{{ID: 1, UUID: portA, NodeUUID: nodeA, Name: "eth0", Address: macA, PXEEnabled: true, CreatedAt: epoch,
 			LocalLinkConnection: node.Document{"port_id": "Gi1/0/7"}}},
 		groups: []node.Portgroup{{ID: 1, UUID: groupA, NodeUUID: nodeA, Name: "bond0", Address: "52:54:00:cf:2d:40", Mode: "802.3ad",
-			Properties: node.Document{"miimon": 100.0}, StandalonePortsSupported: true, CreatedAt: epoch, InternalInfo: node.Document{"token": agentToken}}},
-		allocated: []node.Allocation{{ID: 1, UUID: allocA, Name: "web", NodeUUID: nodeB, State: node.Allocated, ResourceClass: "baremetal", Traits: []string{"CUSTOM_FAST"},
+			Properties: node.Document{"miimon": 100.0}, StandalonePortsSupported: true, CreatedAt: epoch,
+			InternalInfo: node.Document{"token": agentToken}}},
+		allocated: []node.Allocation{{ID: 1, UUID: allocA, Name: "web", NodeUUID: nodeB, State: node.Allocated, ResourceClass: "baremetal",
+			Traits:         []string{"CUSTOM_FAST"},
 			CandidateNodes: []string{nodeB}, Owner: "ada", CreatedAt: epoch}},
-		chassis:    []node.Chassis{{ID: 1, UUID: chassisA, Description: "rack 7", Extra: node.Document{"row": 2.0}, CreatedAt: epoch}},
-		connectors: []node.VolumeConnector{{ID: 1, UUID: connA, NodeUUID: nodeA, Type: "iqn", ConnectorID: "iqn.2026-01.example:node-a", CreatedAt: epoch}},
+		chassis: []node.Chassis{{ID: 1, UUID: chassisA, Description: "rack 7", Extra: node.Document{"row": 2.0}, CreatedAt: epoch}},
+		connectors: []node.VolumeConnector{{ID: 1, UUID: connA, NodeUUID: nodeA, Type: "iqn", ConnectorID: "iqn.2026-01.example:node-a",
+			CreatedAt: epoch}},
 		targets: []node.VolumeTarget{{ID: 1, UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "vol-1", CreatedAt: epoch,
 			Properties: node.Document{"target_portal": "192.0.2.20:3260", "auth_username": "u", "auth_password": bmcSecret}}},
 		templates: []node.DeployTemplate{raidTemplate()},
 		rules:     []node.InspectionRule{openRule(), quietRule()},
 		history: []node.HistoryEvent{{ID: 1, UUID: "e5840e39-b4ba-4a93-8071-cff9aa2c9633", NodeUUID: nodeA, Conductor: "conductor-1",
 			EventType: "deploying", Severity: "ERROR", Event: "the agent never called", CreatedAt: epoch}},
-		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}}, PluginData: node.Document{"boot_interface": macA}},
-		progress: &node.Progress{NodeUUID: nodeA, Flow: node.FlowDeploy, Step: "write_image", Detail: "debian", Done: 1 << 20, Total: 1 << 30, At: epoch,
+		inventory: &node.Inventory{Inventory: node.Document{"cpu": map[string]any{"count": 4.0}},
+			PluginData: node.Document{"boot_interface": macA}},
+		progress: &node.Progress{NodeUUID: nodeA, Flow: node.FlowDeploy, Step: "write_image", Detail: "debian", Done: 1 << 20, Total: 1 << 30,
+			At:    epoch,
 			Disks: []node.DiskProgress{{Name: "/dev/sda", Serial: "S1", What: "writing", Done: 1 << 20, Total: 1 << 30}}},
 		boots: []node.BootEvent{{MAC: macA, Service: "dhcp", Kind: node.DHCPOffered, Who: node.AskedFirmware,
 			What: "DISCOVER from x86-64 UEFI, offered 10.99.0.20", At: epoch},
@@ -696,7 +708,8 @@ func newWorld() *world {
 			node.Console: {Reason: "not supported"}},
 		device:  node.BootDevice{Device: "pxe", Persistent: true},
 		running: evidenceOfADeploy(),
-		failed:  &node.Evidence{NodeUUID: nodeB, Flow: node.FlowClean, Sentence: "the kernel panicked", StartedAt: epoch, FailedAt: epoch.Add(time.Minute)},
+		failed: &node.Evidence{NodeUUID: nodeB, Flow: node.FlowClean, Sentence: "the kernel panicked", StartedAt: epoch,
+			FailedAt: epoch.Add(time.Minute)},
 	}
 }
 

@@ -25,7 +25,8 @@ func openRule() node.InspectionRule {
 			{Op: "eq", Args: []any{[]any{"{node.driver}", "{item}"}}, Loop: []any{"ipmi", "redfish"}},
 			{Op: "one-of", Args: []any{"a", []any{"{item[x]}"}}, Loop: map[string]any{"x": "a"}, Multiple: "all"},
 		},
-		Actions: []node.RuleOperation{{Op: "set-attribute", Args: map[string]any{"path": "{item[path]}", "value": 1.0}, Loop: []any{map[string]any{"path": "extra/a"}}, Multiple: "all"}},
+		Actions: []node.RuleOperation{{Op: "set-attribute", Args: map[string]any{"path": "{item[path]}", "value": 1.0},
+			Loop: []any{map[string]any{"path": "extra/a"}}, Multiple: "all"}},
 	}
 }
 
@@ -85,7 +86,8 @@ func (w *world) DeleteInspectionRules(context.Context) error { return w.did(dele
 
 func TestInspectionRuleCreation(t *testing.T) {
 	s := newServer(t)
-	resp, body := s.ask("1.96", "POST", "/v1/inspection_rules", `{"description":null,"priority":"9","sensitive":"True","conditions":null,"actions":[{"op":"set-attribute","args":["driver_info/ipmi_password","`+bmcSecret+`"],"loop":null}]}`)
+	resp, body := s.ask("1.96", "POST", "/v1/inspection_rules", `{"description":null,"priority":"9","sensitive":"True","conditions":null,`+
+		`"actions":[{"op":"set-attribute","args":["driver_info/ipmi_password","`+bmcSecret+`"],"loop":null}]}`)
 	uuid, _ := field(t, body, "uuid").(string)
 	if resp.StatusCode != 201 || !isUUID(uuid) || resp.Header.Get("Location") != "http://metal.example:6385/v1/inspection_rules/"+uuid {
 		t.Fatalf("%d %s %s", resp.StatusCode, resp.Header.Get("Location"), body)
@@ -93,7 +95,8 @@ func TestInspectionRuleCreation(t *testing.T) {
 	if s := leaks(body); s != "" || field(t, body, "actions") != nil || field(t, body, "conditions") != nil {
 		t.Errorf("the rule is not hidden: %s", body)
 	}
-	want := node.InspectionRule{UUID: uuid, Priority: 9, Phase: "main", Sensitive: true, Actions: []node.RuleOperation{{Op: "set-attribute", Args: []any{"driver_info/ipmi_password", bmcSecret}}}}
+	want := node.InspectionRule{UUID: uuid, Priority: 9, Phase: "main", Sensitive: true,
+		Actions: []node.RuleOperation{{Op: "set-attribute", Args: []any{"driver_info/ipmi_password", bmcSecret}}}}
 	if diff := cmp.Diff(want, s.calls[0]); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
 	}
@@ -113,20 +116,32 @@ func TestInspectionRuleErrors(t *testing.T) {
 		{"POST", "", ``, nil, 400, `An inspection rule needs "actions": a list of at least one action.`},
 		{"POST", "", `{"uuid":"dell","actions":[]}`, nil, 400, "Expected a UUID for uuid but received dell."},
 		{"POST", "", `{"uuid":7,"actions":[]}`, nil, 400, "Expected a UUID for uuid but received 7."},
-		{"POST", "", `{"scope":"rack7","actions":[{"op":"log","args":["x"]}]}`, nil, 400, `An inspection rule has no field "scope". Allowed are: actions, conditions, description, phase, priority, sensitive, uuid`},
-		{"POST", "", `{"actions":[{"op":"log","args":{"text":"x"}}]}`, nil, 400, "actions[0] of the inspection rule is wrong: it lacks arguments: msg."},
+		{"POST", "", `{"scope":"rack7","actions":[{"op":"log","args":["x"]}]}`, nil, 400,
+			`An inspection rule has no field "scope". Allowed are: actions, conditions, description, phase, priority, sensitive, uuid`},
+		{"POST", "", `{"actions":[{"op":"log","args":{"text":"x"}}]}`, nil, 400,
+			"actions[0] of the inspection rule is wrong: it lacks arguments: msg."},
 		{"POST", "", create, conflict, 409, conflict.Msg},
-		{"PATCH", "/" + ruleA, `{}`, nil, 400, `A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`},
-		{"PATCH", "/" + ruleA, `[{"op":"replace","path":"/uuid","value":"` + nodeB + `"}]`, nil, 400, "Cannot patch /uuid. Only the following can be updated: actions, conditions, description, phase, priority, sensitive"},
-		{"PATCH", "/" + ruleA, `[{"op":"add","path":"/scope","value":"x"}]`, nil, 400, "Adding a new attribute (/scope) to the root of the resource is not allowed"},
-		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/action/log"}]`, nil, 400, "Cannot patch /action. Only the following can be updated: actions, conditions, description, phase, priority, sensitive"},
-		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/actions"}]`, nil, 400, `An inspection rule needs "actions": a list of at least one action.`},
-		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/actions/7"}]`, nil, 400, `Couldn't apply patch 'remove /actions/7'. Reason: there is no "/actions/7" to remove in the resource`},
-		{"PATCH", "/" + ruleA, `[{"op":"replace","path":"/conditions/0/op","value":"like"}]`, nil, 400, `conditions[0] of the inspection rule is wrong: there is no condition "like"; there are contains, eq, ge, gt, in-net, is-empty, is-false, is-none, is-true, le, lt, matches, ne, one-of, each also with ! before it.`},
+		{"PATCH", "/" + ruleA, `{}`, nil, 400,
+			`A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`},
+		{"PATCH", "/" + ruleA, `[{"op":"replace","path":"/uuid","value":"` + nodeB + `"}]`, nil, 400,
+			"Cannot patch /uuid. Only the following can be updated: actions, conditions, description, phase, priority, sensitive"},
+		{"PATCH", "/" + ruleA, `[{"op":"add","path":"/scope","value":"x"}]`, nil, 400,
+			"Adding a new attribute (/scope) to the root of the resource is not allowed"},
+		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/action/log"}]`, nil, 400,
+			"Cannot patch /action. Only the following can be updated: actions, conditions, description, phase, priority, sensitive"},
+		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/actions"}]`, nil, 400,
+			`An inspection rule needs "actions": a list of at least one action.`},
+		{"PATCH", "/" + ruleA, `[{"op":"remove","path":"/actions/7"}]`, nil, 400,
+			`Couldn't apply patch 'remove /actions/7'. Reason: there is no "/actions/7" to remove in the resource`},
+		{"PATCH", "/" + ruleA, `[{"op":"replace","path":"/conditions/0/op","value":"like"}]`, nil, 400, `conditions[0] of the inspection rule ` +
+			`is wrong: there is no condition "like"; there are contains, eq, ge, gt, in-net, is-empty, is-false, is-none, is-true, le, lt, ` +
+			`matches, ne, one-of, each also with ! before it.`},
 		{"PATCH", "/" + ruleA, `[{"op":"replace","path":"/phase","value":"early"}]`, nil, 400, "Invalid phase: early. Valid phases are: main"},
-		{"PATCH", "/" + ruleB, `[{"op":"replace","path":"/sensitive","value":false}]`, nil, 400, "Inspection rules cannot have the sensitive flag unset."},
+		{"PATCH", "/" + ruleB, `[{"op":"replace","path":"/sensitive","value":false}]`, nil, 400,
+			"Inspection rules cannot have the sensitive flag unset."},
 		{"PATCH", "/" + ruleB, `[{"op":"remove","path":"/sensitive"}]`, nil, 400, "Inspection rules cannot have the sensitive flag unset."},
-		{"PATCH", "/" + ruleB, `[{"op":"add","path":"/sensitive","value":null}]`, nil, 400, "Inspection rules cannot have the sensitive flag unset."},
+		{"PATCH", "/" + ruleB, `[{"op":"add","path":"/sensitive","value":null}]`, nil, 400,
+			"Inspection rules cannot have the sensitive flag unset."},
 		{"PATCH", "/" + nodeB, `[]`, nil, 404, gone},
 		{"PATCH", "/dell", `[]`, nil, 400, "Expected a UUID but received dell."},
 		{"GET", "/" + nodeB, "", nil, 404, gone},
@@ -138,7 +153,8 @@ func TestInspectionRuleErrors(t *testing.T) {
 		{"DELETE", "", `["` + ruleA + `"]`, nil, 400, "No body should be provided when deleting all inspection rules."},
 		{"GET", "?fields=uuid,scope", "", nil, 400, `Field(s) "scope" are not valid for a inspection_rule.`},
 		{"GET", "?fields=uuid&detail=true", "", nil, 400, "Can't fetch a subset of fields with 'detail' set"},
-		{"GET", "?detail=perhaps", "", nil, 400, `Invalid input for detail: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
+		{"GET", "?detail=perhaps", "", nil, 400,
+			`Invalid input for detail: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
 		{"GET", "?sort_key=actions", "", nil, 400, `The sort_key value "actions" is an invalid field for sorting`},
 		{"GET", "?sort_key=name", "", nil, 400, `The sort_key value "name" is an invalid field for sorting`},
 		{"GET", "?limit=-1", "", nil, 400, "Limit must be positive"},
@@ -172,11 +188,14 @@ func TestInspectionRulePatches(t *testing.T) {
 	}{
 		{ruleA, `[]`, func(r *node.InspectionRule) {}},
 		{ruleA, `[{"op":"add","path":"/priority","value":200}]`, func(r *node.InspectionRule) { r.Priority = 200 }},
-		{ruleA, `[{"op":"remove","path":"/priority"},{"op":"remove","path":"/phase"},{"op":"remove","path":"/description"}]`, func(r *node.InspectionRule) { r.Priority, r.Description = 0, "" }},
+		{ruleA, `[{"op":"remove","path":"/priority"},{"op":"remove","path":"/phase"},{"op":"remove","path":"/description"}]`,
+			func(r *node.InspectionRule) { r.Priority, r.Description = 0, "" }},
 		{ruleA, `[{"op":"remove","path":"/conditions"}]`, func(r *node.InspectionRule) { r.Conditions = nil }},
-		{ruleA, `[{"op":"remove","path":"/conditions/0"},{"op":"remove","path":"/conditions/0"}]`, func(r *node.InspectionRule) { r.Conditions = r.Conditions[2:] }},
+		{ruleA, `[{"op":"remove","path":"/conditions/0"},{"op":"remove","path":"/conditions/0"}]`,
+			func(r *node.InspectionRule) { r.Conditions = r.Conditions[2:] }},
 		{ruleA, `[{"op":"add","path":"/sensitive","value":true}]`, func(r *node.InspectionRule) { r.Sensitive = true }},
-		{ruleB, `[{"op":"add","path":"/sensitive","value":true},{"op":"add","path":"/description","value":"BMC"}]`, func(r *node.InspectionRule) { r.Description = "BMC" }},
+		{ruleB, `[{"op":"add","path":"/sensitive","value":true},{"op":"add","path":"/description","value":"BMC"}]`,
+			func(r *node.InspectionRule) { r.Description = "BMC" }},
 		{ruleB, `[{"op":"replace","path":"/actions/0/args/path","value":"driver_info/redfish_password"}]`, func(r *node.InspectionRule) {
 			r.Actions = []node.RuleOperation{{Op: "set-attribute", Args: map[string]any{"path": "driver_info/redfish_password", "value": bmcSecret}}}
 		}},
@@ -205,7 +224,8 @@ func TestInspectionRulesOfOldVersions(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "", 404}, {"GET", "/" + ruleA, 404}, {"POST", "", 405}, {"DELETE", "", 405}, {"PATCH", "/" + ruleA, 405}, {"DELETE", "/" + ruleA, 405},
+		{"GET", "", 404}, {"GET", "/" + ruleA, 404}, {"POST", "", 405}, {"DELETE", "", 405}, {"PATCH", "/" + ruleA, 405},
+		{"DELETE", "/" + ruleA, 405},
 	} {
 		for _, version := range []string{"", "1.95"} {
 			s := newServer(t)

@@ -108,7 +108,8 @@ func boolArg(q url.Values, key string) (*bool, error) {
 	}
 	b, ok := spelledBool(q.Get(key))
 	if !ok {
-		return nil, invalid("Invalid input for %s: unrecognized value %q, acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes", key, q.Get(key))
+		return nil, invalid("Invalid input for %s: unrecognized value %q, acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes",
+			key, q.Get(key))
 	}
 	return &b, nil
 }

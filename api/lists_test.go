@@ -16,7 +16,8 @@ import (
 func (s *server) fleet(n int) {
 	s.nodes = nil
 	for i := range n {
-		s.nodes = append(s.nodes, &node.Node{ID: int64(i + 1), UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), State: node.Available, Driver: "ipmi"})
+		s.nodes = append(s.nodes, &node.Node{ID: int64(i + 1), UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), State: node.Available,
+			Driver: "ipmi"})
 	}
 }
 
@@ -79,7 +80,8 @@ func TestPages(t *testing.T) {
 	}{
 		{"", node.Page{Limit: 1000, Hot: true}},
 		{"limit=5000", node.Page{Limit: 1000, Hot: true}},
-		{"limit=7&marker=" + nodeB + "&sort_key=provision_state&sort_dir=desc", node.Page{Limit: 7, Marker: nodeB, SortKey: "provision_state", SortDesc: true, Hot: true}},
+		{"limit=7&marker=" + nodeB + "&sort_key=provision_state&sort_dir=desc",
+			node.Page{Limit: 7, Marker: nodeB, SortKey: "provision_state", SortDesc: true, Hot: true}},
 		{"detail=true", node.Page{Limit: 1000}},
 		{"fields=uuid,name", node.Page{Limit: 1000, Hot: true}},
 		{"fields=uuid,extra", node.Page{Limit: 1000}},
@@ -104,10 +106,13 @@ func TestNodeFilters(t *testing.T) {
 		{"", node.NodeFilter{}},
 		{"associated=t&maintenance=off&retired=1&sharded=No", node.NodeFilter{Associated: &yes, Maintenance: &no, Retired: &yes, Sharded: &no}},
 		{"provision_state=" + url.QueryEscape("wait call-back"), node.NodeFilter{State: node.DeployWait}},
-		{"driver=ipmi&resource_class=a&owner=b&lessee=c&project=d", node.NodeFilter{Driver: "ipmi", ResourceClass: "a", Owner: "b", Lessee: "c", Project: "d"}},
+		{"driver=ipmi&resource_class=a&owner=b&lessee=c&project=d",
+			node.NodeFilter{Driver: "ipmi", ResourceClass: "a", Owner: "b", Lessee: "c", Project: "d"}},
 		{"fault=clean+failure&conductor_group=RACK", node.NodeFilter{Fault: &fault, ConductorGroup: &group}},
-		{"instance_uuid=" + nodeB + "&instance_name=web&description_contains=x", node.NodeFilter{InstanceUUID: nodeB, InstanceName: "web", DescriptionContains: "x"}},
-		{"shard=a,b&parent_node=rack1-u7&include_children=true", node.NodeFilter{Shards: []string{"a", "b"}, ParentNode: nodeA, IncludeChildren: true}},
+		{"instance_uuid=" + nodeB + "&instance_name=web&description_contains=x",
+			node.NodeFilter{InstanceUUID: nodeB, InstanceName: "web", DescriptionContains: "x"}},
+		{"shard=a,b&parent_node=rack1-u7&include_children=true",
+			node.NodeFilter{Shards: []string{"a", "b"}, ParentNode: nodeA, IncludeChildren: true}},
 		{"conductor=conductor-1", node.NodeFilter{}},
 	} {
 		s := newServer(t)
@@ -138,7 +143,8 @@ func TestPortLists(t *testing.T) {
 		}
 	}
 	_, body := newServer(t).ask("1.115", "GET", "/v1/nodes/rack1-u7/ports?limit=1", "")
-	if next, want := field(t, body, "next"), "http://metal.example:6385/v1/nodes/"+nodeA+"/ports?sort_key=id&sort_dir=asc&limit=1&marker="+portA; next != want {
+	if next, want := field(t, body, "next"), "http://metal.example:6385/v1/nodes/"+nodeA+"/ports?sort_key=id&sort_dir=asc&limit=1&marker="+
+		portA; next != want {
 		t.Errorf("next is %v, want %s", next, want)
 	}
 }

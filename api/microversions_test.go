@@ -18,7 +18,8 @@ import (
 func TestVersionNegotiation(t *testing.T) {
 	const bad = "Invalid value for X-OpenStack-Ironic-API-Version header"
 	minor := func(v string) string {
-		return "Version " + v + " was requested but the minor version is not supported by this service. The supported version range is: [1.1, 1.115]."
+		return "Version " +
+			v + " was requested but the minor version is not supported by this service. The supported version range is: [1.1, 1.115]."
 	}
 	for _, tt := range []struct {
 		own, standard string
@@ -36,7 +37,8 @@ func TestVersionNegotiation(t *testing.T) {
 		{"1.116", "", 406, "1.1", minor("1.116")},
 		{"1.0", "", 406, "1.1", minor("1.0")},
 		{"1.50", "baremetal 1.999", 406, "1.1", minor("1.999")},
-		{"2.1", "", 406, "1.1", "Mutually exclusive versions requested. Version 2.1 requested but not supported by this service. The supported version range is: [1.1, 1.115]."},
+		{"2.1", "", 406, "1.1", "Mutually exclusive versions requested. Version 2.1 requested but not supported by this service. The supported " +
+			"version range is: [1.1, 1.115]."},
 		{"1", "", 406, "1.1", bad},
 		{"1.x", "", 406, "1.1", bad},
 		{"newest", "", 406, "1.1", bad},
@@ -52,7 +54,8 @@ func TestVersionNegotiation(t *testing.T) {
 			rec := httptest.NewRecorder()
 			newServer(t).api.Handler().ServeHTTP(rec, r)
 			h := rec.Header()
-			if rec.Code != tt.status || h.Get(versionHeader) != tt.version || h.Get(minVersionHeader) != "1.1" || h.Get(maxVersionHeader) != "1.115" {
+			if rec.Code != tt.status || h.Get(versionHeader) != tt.version || h.Get(minVersionHeader) != "1.1" ||
+				h.Get(maxVersionHeader) != "1.115" {
 				t.Errorf("%q %q %s: %d %v", tt.own, tt.standard, path, rec.Code, h)
 			}
 			if tt.text != "" && faultstring(t, rec.Body.String()) != tt.text {

@@ -36,7 +36,8 @@ func checkNetworkData(d node.Document) error {
 	}{{"links", linkShape}, {"networks", networkShape}, {"services", serviceShape}} {
 		items, ok := d[list.key].([]any)
 		if !ok {
-			return invalid("network_data/%s is %s; a list is needed. network_data is empty or has the lists links, networks and services.", list.key, kindOf(d[list.key]))
+			return invalid("network_data/%s is %s; a list is needed. network_data is empty or has the lists links, networks and services.", list.key,
+				kindOf(d[list.key]))
 		}
 		if err := checkItems("network_data/"+list.key, items, list.kind); err != nil {
 			return err
@@ -121,7 +122,8 @@ func networkShape(m map[string]any) (shape, error) {
 		return nil, wrongType(m, all)
 	}
 	v6 := slices.Contains(v6Networks, kind)
-	return shape{"id": aText, "link": aText, "network_id": aText, "?ip_address": hostAddress(v6), "?netmask": netmask(v6), "?routes": aList}, nil
+	return shape{"id": aText, "link": aText, "network_id": aText, "?ip_address": hostAddress(v6), "?netmask": netmask(v6), "?routes": aList},
+		nil
 }
 
 func serviceShape(m map[string]any) (shape, error) {

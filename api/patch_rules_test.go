@@ -48,15 +48,19 @@ func TestPatchingADocument(t *testing.T) {
 	}{
 		// Objects.
 		{`[{"op":"add","path":"/extra/new","value":1}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"new":1,"null":null,"text":"t"}`},
-		{`[{"op":"add","path":"/extra/text","value":{"now":"an object"}}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":{"now":"an object"}}`},
+		{`[{"op":"add","path":"/extra/text","value":{"now":"an object"}}]`, "",
+			`{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":{"now":"an object"}}`},
 		{`[{"op":"replace","path":"/extra/nested/a/b","value":[]}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":[]}},"null":null,"text":"t"}`},
 		{`[{"op":"remove","path":"/extra/nested/a"}]`, "", `{"list":[1,2,3],"nested":{},"null":null,"text":"t"}`},
 		{`[{"op":"replace","path":"/extra/null","value":false}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":false,"text":"t"}`},
 		{`[{"op":"remove","path":"/extra/null"}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"text":"t"}`},
 		{`[{"op":"replace","path":"/extra/text","value":null}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":null}`},
-		{`[{"op":"add","path":"/extra/ключ","value":"значение"}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t","ключ":"значение"}`},
-		{`[{"op":"add","path":"/extra/0","value":"a key, no index"}]`, "", `{"0":"a key, no index","list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
-		{`[{"op":"add","path":"/extra/-","value":"a key too"}]`, "", `{"-":"a key too","list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
+		{`[{"op":"add","path":"/extra/ключ","value":"значение"}]`, "",
+			`{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t","ключ":"значение"}`},
+		{`[{"op":"add","path":"/extra/0","value":"a key, no index"}]`, "",
+			`{"0":"a key, no index","list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
+		{`[{"op":"add","path":"/extra/-","value":"a key too"}]`, "",
+			`{"-":"a key too","list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
 		{`[{"op":"remove","path":"/extra"}]`, "", `{}`},
 		{`[{"op":"replace","path":"/extra","value":null}]`, "", `{}`},
 		{`[{"op":"add","path":"/extra","value":{"only":1}}]`, "", `{"only":1}`},
@@ -66,7 +70,8 @@ func TestPatchingADocument(t *testing.T) {
 		{`[{"op":"add","path":"/extra/list/3","value":4}]`, "", `{"list":[1,2,3,4],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
 		{`[{"op":"add","path":"/extra/list/-","value":4}]`, "", `{"list":[1,2,3,4],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
 		{`[{"op":"replace","path":"/extra/list/1","value":"two"}]`, "", `{"list":[1,"two",3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
-		{`[{"op":"remove","path":"/extra/list/0"},{"op":"remove","path":"/extra/list/0"}]`, "", `{"list":[3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
+		{`[{"op":"remove","path":"/extra/list/0"},{"op":"remove","path":"/extra/list/0"}]`, "",
+			`{"list":[3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
 		{`[{"op":"add","path":"/extra/list/4","value":5}]`, noParent("/extra/list/4"), before},
 		{`[{"op":"replace","path":"/extra/list/3","value":4}]`, missing("replace", "/extra/list/3"), before},
 		{`[{"op":"remove","path":"/extra/list/3"}]`, missing("remove", "/extra/list/3"), before},
@@ -84,31 +89,42 @@ func TestPatchingADocument(t *testing.T) {
 		{`[{"op":"remove","path":"/extra/text/deeper"}]`, missing("remove", "/extra/text/deeper"), before},
 
 		// One upon another, and all or nothing.
-		{`[{"op":"add","path":"/extra/a","value":{}},{"op":"add","path":"/extra/a/b","value":[]},{"op":"add","path":"/extra/a/b/-","value":1}]`, "",
+		{`[{"op":"add","path":"/extra/a","value":{}},{"op":"add","path":"/extra/a/b","value":[]},{"op":"add","path":"/extra/a/b/-","value":1}]`,
+			"",
 			`{"a":{"b":[1]},"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"t"}`},
 		{`[{"op":"add","path":"/extra/a","value":1},{"op":"remove","path":"/extra/a"}]`, "", before},
 		{`[{"op":"remove","path":"/extra/text"},{"op":"replace","path":"/extra/text","value":"x"}]`, missing("replace", "/extra/text"), before},
-		{`[{"op":"remove","path":"/extra/text"},{"op":"add","path":"/extra/text","value":"x"}]`, "", `{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"x"}`},
-		{`[{"op":"add","path":"/extra/a","value":1},{"op":"add","path":"/extra/b","value":2},{"op":"remove","path":"/extra/nothing"}]`, missing("remove", "/extra/nothing"), before},
+		{`[{"op":"remove","path":"/extra/text"},{"op":"add","path":"/extra/text","value":"x"}]`, "",
+			`{"list":[1,2,3],"nested":{"a":{"b":"c"}},"null":null,"text":"x"}`},
+		{`[{"op":"add","path":"/extra/a","value":1},{"op":"add","path":"/extra/b","value":2},{"op":"remove","path":"/extra/nothing"}]`,
+			missing("remove", "/extra/nothing"), before},
 		{`[{"op":"add","path":"/extra/a","value":1},{"op":"replace","path":"/name","value":"not a name"}]`,
 			`Cannot use "not a name" as the name of a node. Allowed are letters, digits and the characters - . _ ~`, before},
 		{`[{"op":"remove","path":"/extra"},{"op":"add","path":"/extra/a","value":1}]`, noParent("/extra/a"), before},
 		{`[]`, "", before},
 
 		// Its form.
-		{`[{"op":"add","path":"/extra/a b","value":1}]`, `A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
-		{`[{"op":"add","path":"/extra/a~1b","value":1}]`, `A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
-		{`[{"op":"add","path":"//extra","value":1}]`, `A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
-		{`[{"op":"add","path":5,"value":1}]`, `A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
+		{`[{"op":"add","path":"/extra/a b","value":1}]`,
+			`A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
+		{`[{"op":"add","path":"/extra/a~1b","value":1}]`,
+			`A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
+		{`[{"op":"add","path":"//extra","value":1}]`,
+			`A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`, before},
+		{`[{"op":"add","path":5,"value":1}]`, `A patch operation needs "path" to be like "/field" or "/field/key", of letters, digits, _ and -.`,
+			before},
 		{`[{"op":"ADD","path":"/extra/a","value":1}]`, `A patch operation needs "op" to be one of add, replace and remove.`, before},
 		{`[{"OP":"add","path":"/extra/a","value":1}]`, `A patch operation needs "op" to be one of add, replace and remove.`, before},
 		{`[{"op":"copy","from":"/driver_info","path":"/extra/a"}]`, `A patch operation needs "op" to be one of add, replace and remove.`, before},
-		{`[{"op":"add","path":"/extra/a","from":"/driver_info","value":1}]`, `A patch operation has no "from"; allowed are op, path and value.`, before},
+		{`[{"op":"add","path":"/extra/a","from":"/driver_info","value":1}]`, `A patch operation has no "from"; allowed are op, path and value.`,
+			before},
 		{`[{"op":"replace","path":"/extra/text"}]`, `The patch operation replace of /extra/text needs a "value".`, before},
 		{`[[{"op":"remove","path":"/extra"}]]`, `A patch operation must be an object: [{"op":"remove","path":"/extra"}]`, before},
-		{`{"op":"remove","path":"/extra"}`, `A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
-		{`[{"op":"remove","path":"/extra"}] []`, `A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
-		{`[{"op":"remove","path":"/extra"}`, `A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
+		{`{"op":"remove","path":"/extra"}`,
+			`A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
+		{`[{"op":"remove","path":"/extra"}] []`,
+			`A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
+		{`[{"op":"remove","path":"/extra"}`,
+			`A PATCH needs a JSON list of operations, each an object with "op", "path" and, for add and replace, "value".`, before},
 	} {
 		n := s.put(&node.Node{State: node.Manageable, Extra: node.Document{
 			"text": "t", "null": nil, "list": []any{1.0, 2.0, 3.0}, "nested": map[string]any{"a": map[string]any{"b": "c"}}}})
@@ -204,7 +220,8 @@ func TestInterfacesInEveryState(t *testing.T) {
 					s.refused(what, resp, body, 409, fmt.Sprintf("Cannot update node %q in state %q.", n.UUID, state))
 				case maintenance || slices.Contains(open, state):
 					if tt.what == "driver" { // the old interface is not the new driver's
-						s.refused(what, resp, body, 400, `Could not find the following interface in the hardware type fake-hardware: boot_interface "other". Valid interfaces are: fake.`)
+						s.refused(what, resp, body, 400, `Could not find the following interface in the hardware type fake-hardware: boot_interface `+
+							`"other". Valid interfaces are: fake.`)
 					} else if resp.StatusCode != 200 || s.node(n.UUID).Interfaces[node.Boot] != "fake" {
 						t.Errorf("%s: %d %s", what, resp.StatusCode, body)
 					}
@@ -237,15 +254,19 @@ func TestChangingTheDriver(t *testing.T) {
 		{"reset of what stays", "?reset_interfaces=true", `[{"op":"add","path":"/extra/a","value":1}]`, false, 400,
 			"The reset_interfaces parameter can only be used when changing the node's driver."},
 		{"to none there is", "", `[{"op":"replace","path":"/driver","value":"magic"}]`, false, 400,
-			"No valid host was found. Reason: No conductor service registered which supports driver magic for conductor group ''. Available are the drivers fake-hardware for conductor group ''."},
-		{"to null", "", `[{"op":"replace","path":"/driver","value":null}]`, false, 400, "'/driver' is a mandatory attribute and can not be removed"},
+			"No valid host was found. Reason: No conductor service registered which supports driver magic for conductor group ''. Available are " +
+				"the drivers fake-hardware for conductor group ''."},
+		{"to null", "", `[{"op":"replace","path":"/driver","value":null}]`, false, 400,
+			"'/driver' is a mandatory attribute and can not be removed"},
 		{"under an open console", "?reset_interfaces=true", "[" + to + "]", true, 409,
 			"Node " + nodeA + " can not change its driver while its console is enabled; stop the console first."},
 		{"to another group", "", `[{"op":"replace","path":"/conductor_group","value":"East"}]`, false, 400,
-			"No valid host was found. Reason: No conductor service registered which supports driver old for conductor group 'east'. Available are the drivers fake-hardware for conductor group ''."},
+			"No valid host was found. Reason: No conductor service registered which supports driver old for conductor group 'east'. Available are " +
+				"the drivers fake-hardware for conductor group ''."},
 	} {
 		s := newStack(t)
-		s.put(&node.Node{UUID: nodeA, Driver: "old", State: node.Manageable, ConsoleEnabled: tt.console, Interfaces: map[node.Interface]string{node.Boot: "other"}})
+		s.put(&node.Node{UUID: nodeA, Driver: "old", State: node.Manageable, ConsoleEnabled: tt.console,
+			Interfaces: map[node.Interface]string{node.Boot: "other"}})
 		before := s.node(nodeA)
 		resp, body := s.ask("1.115", "PATCH", "/v1/nodes/"+nodeA+tt.query, tt.patch)
 		if tt.status != 200 {
@@ -257,7 +278,8 @@ func TestChangingTheDriver(t *testing.T) {
 			}
 			continue
 		}
-		if n := s.node(nodeA); resp.StatusCode != 200 || n.Driver != "fake-hardware" || n.Interfaces[node.Boot] != tt.want || n.Interfaces[node.Power] != "fake" {
+		if n := s.node(nodeA); resp.StatusCode != 200 || n.Driver != "fake-hardware" || n.Interfaces[node.Boot] != tt.want ||
+			n.Interfaces[node.Power] != "fake" {
 			t.Errorf("%s: %d %s, driver %s, interfaces %v", tt.what, resp.StatusCode, body, n.Driver, n.Interfaces)
 		}
 	}
@@ -284,8 +306,10 @@ func TestAnInstancesAssociation(t *testing.T) {
 		{nodeA, set("replace", instance), 200, ""}, // the same one
 		{nodeA, set("replace", bare), 200, ""},
 		{nodeA, set("replace", nodeB), 409, "Node " + nodeA + " is associated with instance " + instance + "."},
-		{nodeB, set("add", instance), 409, "Instance " + instance + " is already associated with a node, it cannot be associated with this other node " + nodeB + "."},
-		{nodeB, set("add", bare), 409, "Instance " + instance + " is already associated with a node, it cannot be associated with this other node " + nodeB + "."},
+		{nodeB, set("add", instance), 409, "Instance " + instance +
+			" is already associated with a node, it cannot be associated with this other node " + nodeB + "."},
+		{nodeB, set("add", bare), 409, "Instance " + instance +
+			" is already associated with a node, it cannot be associated with this other node " + nodeB + "."},
 		{nodeA, `[{"op":"remove","path":"/instance_uuid"}]`, 200, ""},
 		{nodeB, set("add", bare), 200, ""},
 	} {
@@ -417,14 +441,20 @@ func TestPatchingAPort(t *testing.T) {
 		{`[{"op":"remove","path":"/pxe_enabled"}]`, 200, `"pxe_enabled":true`},
 		{`[{"op":"replace","path":"/pxe_enabled","value":2}]`, 400, "Field pxe_enabled must be a boolean, not a number."},
 		{`[{"op":"replace","path":"/is_smartnic","value":"perhaps"}]`, 400, "Field is_smartnic must be a boolean, not a string."},
-		{`[{"op":"add","path":"/physical_network","value":"` + strings.Repeat("p", 65) + `"}]`, 400, "Field physical_network may have at most 64 characters, not 65."},
-		{`[{"op":"add","path":"/vendor","value":"` + strings.Repeat("v", 33) + `"}]`, 400, "Field vendor may have at most 32 characters, not 33."},
-		{`[{"op":"add","path":"/category","value":"` + strings.Repeat("c", 81) + `"}]`, 400, "Field category may have at most 80 characters, not 81."},
-		{`[{"op":"add","path":"/description","value":"` + strings.Repeat("d", 256) + `"}]`, 400, "Field description may have at most 255 characters, not 256."},
+		{`[{"op":"add","path":"/physical_network","value":"` + strings.Repeat("p", 65) + `"}]`, 400,
+			"Field physical_network may have at most 64 characters, not 65."},
+		{`[{"op":"add","path":"/vendor","value":"` + strings.Repeat("v", 33) + `"}]`, 400,
+			"Field vendor may have at most 32 characters, not 33."},
+		{`[{"op":"add","path":"/category","value":"` + strings.Repeat("c", 81) + `"}]`, 400,
+			"Field category may have at most 80 characters, not 81."},
+		{`[{"op":"add","path":"/description","value":"` + strings.Repeat("d", 256) + `"}]`, 400,
+			"Field description may have at most 255 characters, not 256."},
 		{`[{"op":"add","path":"/local_link_connection/switch_info","value":"leaf-7"}]`, 200, `"switch_info":"leaf-7"`},
-		{`[{"op":"replace","path":"/local_link_connection","value":"leaf-7"}]`, 400, "Field local_link_connection must be an object, not a string."},
+		{`[{"op":"replace","path":"/local_link_connection","value":"leaf-7"}]`, 400,
+			"Field local_link_connection must be an object, not a string."},
 		{`[{"op":"add","path":"/extra/vif_port_id","value":"v"}]`, 200, `"extra":{"vif_port_id":"v"}`},
-		{`[{"op":"add","path":"/portgroup_uuid","value":"` + nodeA + `"}]`, 400, "Portgroup " + nodeA + " could not be found."}, // says the conductor
+		// says the conductor
+		{`[{"op":"add","path":"/portgroup_uuid","value":"` + nodeA + `"}]`, 400, "Portgroup " + nodeA + " could not be found."},
 		{`[{"op":"add","path":"/portgroup_uuid","value":"bond0"}]`, 400, `Expected a UUID for portgroup_uuid but received "bond0".`},
 		{`[{"op":"add","path":"/portgroup_uuid","value":null}]`, 200, `"portgroup_uuid":null`},
 		{`[{"op":"add","path":"/colour","value":1}]`, 400, "Adding a new attribute (/colour) to the root of the resource is not allowed"},
@@ -435,7 +465,8 @@ func TestPatchingAPort(t *testing.T) {
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable})
 		s.put(&node.Node{UUID: nodeB, State: node.Manageable})
 		for i, uuid := range []string{portA, portA[:35] + "2"} {
-			p := node.Port{UUID: uuid, NodeUUID: nodeA, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i+1), PXEEnabled: true}
+			p := node.Port{UUID: uuid, NodeUUID: nodeA, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i+1),
+				PXEEnabled: true}
 			if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 				t.Fatal(err)
 			}

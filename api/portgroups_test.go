@@ -58,31 +58,41 @@ func TestMakingPortgroups(t *testing.T) {
 	}{
 		{"1.23", `{"node_uuid":"` + nodeA + `"}`, 201, `"standalone_ports_supported":true`},
 		{"1.26", `{"node_uuid":"` + strings.ToUpper(nodeA) + `"}`, 201, `"mode":"active-backup"`},
-		{"1.26", `{"node_uuid":"` + nodeA + `","mode":null,"properties":null,"name":null,"address":null,"standalone_ports_supported":null}`, 201, `"mode":"active-backup"`},
-		{"1.26", `{"node_uuid":"` + nodeA + `","mode":"802.3ad","properties":{"xmit_hash_policy":"layer3+4"}}`, 201, `"xmit_hash_policy":"layer3+4"`},
+		{"1.26", `{"node_uuid":"` + nodeA + `","mode":null,"properties":null,"name":null,"address":null,"standalone_ports_supported":null}`, 201,
+			`"mode":"active-backup"`},
+		{"1.26", `{"node_uuid":"` + nodeA + `","mode":"802.3ad","properties":{"xmit_hash_policy":"layer3+4"}}`, 201,
+			`"xmit_hash_policy":"layer3+4"`},
 		{"1.26", `{"node_uuid":"` + nodeA + `","standalone_ports_supported":"off"}`, 201, `"standalone_ports_supported":false`},
 		{"1.26", `{"node_uuid":"` + nodeA + `","address":"52-54-00-AA-00-01"}`, 201, `"address":"52:54:00:aa:00:01"`},
 		{"1.26", `{"node_uuid":"` + nodeA + `","uuid":"` + strings.ToUpper(groupB) + `"}`, 201, `"uuid":"` + groupB + `"`},
 		{"1.102", `{"node_uuid":"` + nodeA + `","physical_network":"p1"}`, 201, `"physical_network":"p1"`},
-		{"1.25", `{"node_uuid":"` + nodeA + `","mode":"802.3ad"}`, 406, "Request not acceptable. The minimal required API version for the field 'mode' is 1.26."},
-		{"1.25", `{"node_uuid":"` + nodeA + `","properties":{}}`, 406, "Request not acceptable. The minimal required API version for the field 'properties' is 1.26."},
-		{"1.101", `{"node_uuid":"` + nodeA + `","physical_network":"p1"}`, 406, "Request not acceptable. The minimal required API version for the field 'physical_network' is 1.102."},
+		{"1.25", `{"node_uuid":"` + nodeA + `","mode":"802.3ad"}`, 406,
+			"Request not acceptable. The minimal required API version for the field 'mode' is 1.26."},
+		{"1.25", `{"node_uuid":"` + nodeA + `","properties":{}}`, 406,
+			"Request not acceptable. The minimal required API version for the field 'properties' is 1.26."},
+		{"1.101", `{"node_uuid":"` + nodeA + `","physical_network":"p1"}`, 406,
+			"Request not acceptable. The minimal required API version for the field 'physical_network' is 1.102."},
 		{"1.26", `{}`, 400, `A portgroup needs "node_uuid". It can not be without: node_uuid`},
 		{"1.26", `{"node_uuid":null}`, 400, "Expected a UUID for node_uuid but received <nil>."},
 		{"1.26", `{"node_uuid":"blade"}`, 400, "Expected a UUID for node_uuid but received blade."},
 		{"1.26", `{"node_uuid":"` + nodeB + `"}`, 400, "Node " + nodeB + " could not be found."},
 		{"1.26", `{"node_uuid":"` + nodeA + `","address":"52:54"}`, 400, "Expected a MAC address but received 52:54."},
 		{"1.26", `{"node_uuid":"` + nodeA + `","address":7}`, 400, "Expected a MAC address but received 7."},
-		{"1.26", `{"node_uuid":"` + nodeA + `","name":"a b"}`, 400, `Cannot use "a b" as the name of a portgroup. Allowed are letters, digits and the characters - . _ ~`},
-		{"1.26", `{"node_uuid":"` + nodeA + `","name":"` + nodeB + `"}`, 400, `The name of a portgroup may not look like a UUID: "` + nodeB + `".`},
+		{"1.26", `{"node_uuid":"` + nodeA + `","name":"a b"}`, 400,
+			`Cannot use "a b" as the name of a portgroup. Allowed are letters, digits and the characters - . _ ~`},
+		{"1.26", `{"node_uuid":"` + nodeA + `","name":"` + nodeB + `"}`, 400,
+			`The name of a portgroup may not look like a UUID: "` + nodeB + `".`},
 		{"1.26", `{"node_uuid":"` + nodeA + `","mode":4}`, 400, "Field mode must be a string, not a number."},
 		{"1.26", `{"node_uuid":"` + nodeA + `","properties":[]}`, 400, "Field properties must be an object, not a list."},
-		{"1.26", `{"node_uuid":"` + nodeA + `","standalone_ports_supported":"maybe"}`, 400, "Field standalone_ports_supported must be a boolean, not a string."},
+		{"1.26", `{"node_uuid":"` + nodeA + `","standalone_ports_supported":"maybe"}`, 400,
+			"Field standalone_ports_supported must be a boolean, not a string."},
 		{"1.26", `{"node_uuid":"` + nodeA + `","uuid":"x"}`, 400, "Expected a UUID for uuid but received x."},
-		{"1.115", `{"node_uuid":"` + nodeA + `","dynamic_portgroup":true}`, 400, `A portgroup cannot be created with the field "dynamic_portgroup". Allowed are: ` +
-			"address, category, extra, mode, name, node_uuid, physical_network, properties, standalone_ports_supported, uuid"},
+		{"1.115", `{"node_uuid":"` + nodeA + `","dynamic_portgroup":true}`, 400,
+			`A portgroup cannot be created with the field "dynamic_portgroup". Allowed are: ` +
+				"address, category, extra, mode, name, node_uuid, physical_network, properties, standalone_ports_supported, uuid"},
 		{"1.26", `{"node_uuid":"` + nodeA + `","name":"bond0"}`, 409, "A portgroup with name bond0 already exists."},
-		{"1.26", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:00:99"}`, 409, "A portgroup with MAC address 52:54:00:00:00:99 already exists."},
+		{"1.26", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:00:99"}`, 409,
+			"A portgroup with MAC address 52:54:00:00:00:99 already exists."},
 	} {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable})
@@ -105,9 +115,11 @@ func TestMakingPortgroups(t *testing.T) {
 
 // What may be changed of a portgroup, in which state of its node and with which ports.
 func TestChangingPortgroups(t *testing.T) {
-	const standalone = "standalone_ports_supported of portgroup " + groupA + " can not be made false: its port " + portA + " boots from the network (pxe_enabled) or has a virtual interface."
+	const standalone = "standalone_ports_supported of portgroup " + groupA + " can not be made false: its port " + portA +
+		" boots from the network (pxe_enabled) or has a virtual interface."
 	rewired := func(state node.State) string {
-		return "The connection of portgroup " + groupA + " can not be changed while node " + nodeA + ` is in state "` + string(state) + `"; allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.`
+		return "The connection of portgroup " + groupA + " can not be changed while node " + nodeA + ` is in state "` + string(state) +
+			`"; allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.`
 	}
 	port := node.Port{UUID: portA, PortgroupUUID: groupA}
 	for _, tt := range []struct {
@@ -120,25 +132,39 @@ func TestChangingPortgroups(t *testing.T) {
 		{"a name", `[{"op":"add","path":"/name","value":"b1"}]`, node.Node{State: node.Active, InstanceUUID: nodeB}, port, 200, `"name":"b1"`},
 		{"extra", `[{"op":"add","path":"/extra/a","value":[1]}]`, node.Node{State: node.Active}, port, 200, `"extra":{"a":[1]}`},
 		{"a mode", `[{"op":"replace","path":"/mode","value":"802.3ad"}]`, node.Node{State: node.Manageable}, port, 200, `"mode":"802.3ad"`},
-		{"a mode in maintenance", `[{"op":"replace","path":"/mode","value":"802.3ad"}]`, node.Node{State: node.Active, Maintenance: true}, port, 200, `"mode":"802.3ad"`},
+		{"a mode in maintenance", `[{"op":"replace","path":"/mode","value":"802.3ad"}]`, node.Node{State: node.Active, Maintenance: true}, port,
+			200, `"mode":"802.3ad"`},
 		{"a mode taken away", `[{"op":"remove","path":"/mode"}]`, node.Node{State: node.Enroll}, port, 200, `"mode":"active-backup"`},
-		{"an unchanged mode", `[{"op":"replace","path":"/mode","value":"active-backup"}]`, node.Node{State: node.Active}, port, 200, `"mode":"active-backup"`},
-		{"a mode of an active node", `[{"op":"replace","path":"/mode","value":"802.3ad"}]`, node.Node{State: node.Active}, port, 409, rewired(node.Active)},
-		{"a property of an available node", `[{"op":"add","path":"/properties/miimon","value":50}]`, node.Node{State: node.Available}, port, 409, rewired(node.Available)},
-		{"an address", `[{"op":"add","path":"/address","value":"52:54:00:AA:00:01"}]`, node.Node{State: node.Available}, port, 200, `"address":"52:54:00:aa:00:01"`},
-		{"an address of an instance", `[{"op":"add","path":"/address","value":"52:54:00:AA:00:01"}]`, node.Node{State: node.Available, InstanceUUID: nodeB}, port, 409,
-			"The address of portgroup " + groupA + " can not be changed while node " + nodeA + " has an instance, unless the node is in maintenance."},
-		{"alone no more", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`, node.Node{State: node.Manageable}, port, 200, `"standalone_ports_supported":false`},
-		{"alone no more, but a port boots", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`, node.Node{State: node.Manageable},
+		{"an unchanged mode", `[{"op":"replace","path":"/mode","value":"active-backup"}]`, node.Node{State: node.Active}, port, 200,
+			`"mode":"active-backup"`},
+		{"a mode of an active node", `[{"op":"replace","path":"/mode","value":"802.3ad"}]`, node.Node{State: node.Active}, port, 409,
+			rewired(node.Active)},
+		{"a property of an available node", `[{"op":"add","path":"/properties/miimon","value":50}]`, node.Node{State: node.Available}, port, 409,
+			rewired(node.Available)},
+		{"an address", `[{"op":"add","path":"/address","value":"52:54:00:AA:00:01"}]`, node.Node{State: node.Available}, port, 200,
+			`"address":"52:54:00:aa:00:01"`},
+		{"an address of an instance", `[{"op":"add","path":"/address","value":"52:54:00:AA:00:01"}]`,
+			node.Node{State: node.Available, InstanceUUID: nodeB}, port, 409,
+			"The address of portgroup " + groupA + " can not be changed while node " + nodeA +
+				" has an instance, unless the node is in maintenance."},
+		{"alone no more", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`, node.Node{State: node.Manageable}, port, 200,
+			`"standalone_ports_supported":false`},
+		{"alone no more, but a port boots", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`,
+			node.Node{State: node.Manageable},
 			node.Port{UUID: portA, PortgroupUUID: groupA, PXEEnabled: true}, 409, standalone},
-		{"alone no more, but a port is attached", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`, node.Node{State: node.Manageable},
+		{"alone no more, but a port is attached", `[{"op":"replace","path":"/standalone_ports_supported","value":false}]`,
+			node.Node{State: node.Manageable},
 			node.Port{UUID: portA, PortgroupUUID: groupA, InternalInfo: node.Document{node.VIFKey: "v"}}, 409, standalone},
-		{"moved", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, node.Node{State: node.Manageable}, node.Port{UUID: portA}, 200, `"node_uuid":"` + nodeB + `"`},
+		{"moved", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, node.Node{State: node.Manageable}, node.Port{UUID: portA},
+			200, `"node_uuid":"` + nodeB + `"`},
 		{"moved with its ports", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, node.Node{State: node.Manageable}, port, 409,
 			"Portgroup " + groupA + " can not be moved to another node: it has ports, which must leave it first."},
-		{"moved to nobody", `[{"op":"replace","path":"/node_uuid","value":"` + portA + `"}]`, node.Node{State: node.Manageable}, node.Port{UUID: portA}, 400, "Node " + portA + " could not be found."},
-		{"without a node", `[{"op":"remove","path":"/node_uuid"}]`, node.Node{State: node.Manageable}, port, 400, "The node_uuid of a portgroup can not be taken away."},
-		{"what it has not", `[{"op":"remove","path":"/extra/none"}]`, node.Node{State: node.Manageable}, port, 400, `Couldn't apply patch 'remove /extra/none'. Reason: there is no "/extra/none" to remove in the resource`},
+		{"moved to nobody", `[{"op":"replace","path":"/node_uuid","value":"` + portA + `"}]`, node.Node{State: node.Manageable},
+			node.Port{UUID: portA}, 400, "Node " + portA + " could not be found."},
+		{"without a node", `[{"op":"remove","path":"/node_uuid"}]`, node.Node{State: node.Manageable}, port, 400,
+			"The node_uuid of a portgroup can not be taken away."},
+		{"what it has not", `[{"op":"remove","path":"/extra/none"}]`, node.Node{State: node.Manageable}, port, 400,
+			`Couldn't apply patch 'remove /extra/none'. Reason: there is no "/extra/none" to remove in the resource`},
 	} {
 		s := newStack(t)
 		n := tt.node
@@ -173,11 +199,13 @@ func TestDeletingPortgroups(t *testing.T) {
 	s.putPort(node.Port{UUID: portA, PortgroupUUID: groupA})
 	resp, body := s.ask("1.23", "DELETE", "/v1/portgroups/bond0", "")
 	s.refused("with a port", resp, body, 400, "Portgroup "+groupA+" cannot be deleted: it has ports, which must leave it first.")
-	if resp, body := s.ask("1.24", "PATCH", "/v1/ports/"+portA, `[{"op":"remove","path":"/portgroup_uuid"}]`); resp.StatusCode != 200 || field(t, body, "portgroup_uuid") != nil {
+	if resp, body := s.ask("1.24", "PATCH", "/v1/ports/"+portA, `[{"op":"remove","path":"/portgroup_uuid"}]`); resp.StatusCode != 200 ||
+		field(t, body, "portgroup_uuid") != nil {
 		t.Errorf("the port leaves: %d %s", resp.StatusCode, body)
 	}
 	resp, body = s.ask("1.23", "DELETE", "/v1/portgroups/bond0", "")
-	s.refused("attached", resp, body, 409, "Portgroup "+groupA+" has the virtual interface v attached; detach it first, or put node "+nodeA+" in maintenance.")
+	s.refused("attached", resp, body, 409, "Portgroup "+groupA+" has the virtual interface v attached; detach it first, or put node "+nodeA+
+		" in maintenance.")
 	if resp, body := s.ask("1.23", "PUT", "/v1/nodes/blade/maintenance", ""); resp.StatusCode != 202 {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
@@ -205,22 +233,33 @@ func TestPortsJoinPortgroups(t *testing.T) {
 		want                     string
 	}{
 		{"made in it", "POST", "", of(`,"physical_network":"p1"`), true, 201, `"portgroup_uuid":"` + groupA + `"`},
-		{"made in it in capitals", "POST", "", of(`,"physical_network":"p1","portgroup_uuid":"` + strings.ToUpper(groupA) + `"`), true, 201, `"portgroup_uuid":"` + groupA + `"`},
+		{"made in it in capitals", "POST", "", of(`,"physical_network":"p1","portgroup_uuid":"` + strings.ToUpper(groupA) + `"`), true, 201,
+			`"portgroup_uuid":"` + groupA + `"`},
 		{"of another network", "POST", "", of(""), true, 409, mixed},
-		{"in none", "POST", "", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:01:01","portgroup_uuid":null}`, true, 201, `"portgroup_uuid":null`},
-		{"of another node", "POST", "", `{"node_uuid":"` + nodeB + `","address":"52:54:00:00:01:01","portgroup_uuid":"` + groupA + `"}`, true, 400,
-			"Port 52:54:00:00:01:01 can not be in portgroup " + groupA + ", which belongs to node " + nodeA + " and not to the port's node " + nodeB + "."},
-		{"in one that is none", "POST", "", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:01:01","portgroup_uuid":"` + groupB + `"}`, true, 400, "Portgroup " + groupB + " could not be found."},
+		{"in none", "POST", "", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:01:01","portgroup_uuid":null}`, true, 201,
+			`"portgroup_uuid":null`},
+		{"of another node", "POST", "", `{"node_uuid":"` + nodeB + `","address":"52:54:00:00:01:01","portgroup_uuid":"` + groupA + `"}`, true,
+			400,
+			"Port 52:54:00:00:01:01 can not be in portgroup " + groupA + ", which belongs to node " + nodeA + " and not to the port's node " +
+				nodeB + "."},
+		{"in one that is none", "POST", "", `{"node_uuid":"` + nodeA + `","address":"52:54:00:00:01:01","portgroup_uuid":"` + groupB + `"}`, true,
+			400, "Portgroup " + groupB + " could not be found."},
 		{"joins, of another network", "PATCH", portB, join, true, 409, mixed},
 		{"joins and boots alone", "PATCH", portC, join, true, 200, `"portgroup_uuid":"` + groupA + `"`},
 		{"joins and must not boot", "PATCH", portC, join, false, 409,
-			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portC + " must not boot from the network: set pxe_enabled to false."},
-		{"joins without booting", "PATCH", portC, `[{"op":"replace","path":"/pxe_enabled","value":false},` + join[1:], false, 200, `"portgroup_uuid":"` + groupA + `"`},
+			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portC +
+				" must not boot from the network: set pxe_enabled to false."},
+		{"joins without booting", "PATCH", portC, `[{"op":"replace","path":"/pxe_enabled","value":false},` + join[1:], false, 200,
+			`"portgroup_uuid":"` + groupA + `"`},
 		{"is in it and begins to boot", "PATCH", portA, `[{"op":"replace","path":"/pxe_enabled","value":true}]`, false, 409,
-			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portA + " must not boot from the network: set pxe_enabled to false."},
-		{"is in it and gets another network", "PATCH", portA, `[{"op":"remove","path":"/physical_network"}]`, true, 200, `"physical_network":null`}, // the only one
+			"Portgroup " + groupA + " works only as a whole (standalone_ports_supported is false), so its port " + portA +
+				" must not boot from the network: set pxe_enabled to false."},
+		// the only one
+		{"is in it and gets another network", "PATCH", portA, `[{"op":"remove","path":"/physical_network"}]`, true, 200,
+			`"physical_network":null`},
 		{"is in it and goes to another node", "PATCH", portA, `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, true, 400,
-			"Port 52:54:00:00:00:a1 can not be in portgroup " + groupA + ", which belongs to node " + nodeA + " and not to the port's node " + nodeB + "."},
+			"Port 52:54:00:00:00:a1 can not be in portgroup " + groupA + ", which belongs to node " + nodeA + " and not to the port's node " +
+				nodeB + "."},
 	} {
 		s := newStack(t)
 		s.put(&node.Node{UUID: nodeA, State: node.Manageable})
@@ -299,7 +338,8 @@ func TestListsOfPortgroups(t *testing.T) {
 		s.refused(path, resp, body, status, text)
 	}
 	_, body := s.ask("1.115", "GET", "/v1/portgroups/a/ports?limit=1", "")
-	if next := field(t, body, "next"); next != "http://metal.example:6385/v1/portgroups/"+groupA+"/ports?sort_key=id&sort_dir=asc&limit=1&marker="+portA {
+	if next := field(t, body, "next"); next != "http://metal.example:6385/v1/portgroups/"+groupA+
+		"/ports?sort_key=id&sort_dir=asc&limit=1&marker="+portA {
 		t.Errorf("next is %v", next)
 	}
 }
@@ -335,10 +375,12 @@ func TestVirtualInterfacesOnPortgroups(t *testing.T) {
 	}
 	attach(`{"id":"one"}`, 409, "Unable to attach VIF because VIF one is already attached to Ironic Portgroup "+groupA)
 	attach(`{"id":"two","portgroup_uuid":"`+groupA+`"}`, 409, "Unable to attach VIF two because portgroup "+groupA+" has VIF one.")
-	attach(`{"id":"two","port_uuid":"`+portA+`"}`, 409, "Unable to attach VIF two to port "+portA+": a portgroup needs ports, none of which has a VIF, "+
-		"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
-	attach(`{"id":"two","portgroup_uuid":"`+groupB+`"}`, 409, "Unable to attach VIF two to portgroup "+groupB+": a portgroup needs ports, none of which has a VIF, "+
-		"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
+	attach(`{"id":"two","port_uuid":"`+portA+`"}`, 409,
+		"Unable to attach VIF two to port "+portA+": a portgroup needs ports, none of which has a VIF, "+
+			"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
+	attach(`{"id":"two","portgroup_uuid":"`+groupB+`"}`, 409,
+		"Unable to attach VIF two to portgroup "+groupB+": a portgroup needs ports, none of which has a VIF, "+
+			"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
 	attach(`{"id":"two"}`, 204, "")
 	has("two one")
 	attach(`{"id":"three"}`, 400, "Unable to attach VIF three, not enough free physical ports on node "+nodeA+".")
@@ -352,8 +394,9 @@ func TestVirtualInterfacesOnPortgroups(t *testing.T) {
 	}
 	has("two")
 	attach(`{"id":"three","port_uuid":"`+portA+`"}`, 204, "") // the portgroup's cables, one by one
-	attach(`{"id":"four","portgroup_uuid":"`+groupA+`"}`, 409, "Unable to attach VIF four to portgroup "+groupA+": a portgroup needs ports, none of which has a VIF, "+
-		"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
+	attach(`{"id":"four","portgroup_uuid":"`+groupA+`"}`, 409,
+		"Unable to attach VIF four to portgroup "+groupA+": a portgroup needs ports, none of which has a VIF, "+
+			"and a port of a portgroup needs one that supports standalone ports and has no VIF.")
 	has("three two")
 	attach(`{"id":"x","portgroup_uuid":"bond0"}`, 400, `Expected a UUID for portgroup_uuid but received "bond0".`)
 }

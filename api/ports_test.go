@@ -15,14 +15,16 @@ func TestPortFiltersOnARealDatabase(t *testing.T) {
 	s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable, Shard: "s1"})
 	s.put(&node.Node{UUID: nodeB, State: node.Manageable})
 	for i, owner := range []string{nodeA, nodeA, nodeB} {
-		p := node.Port{NodeUUID: owner, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i), Description: fmt.Sprint("Slot ", i)}
+		p := node.Port{NodeUUID: owner, Name: fmt.Sprint("eth", i), Address: fmt.Sprintf("52:54:00:00:00:0%d", i),
+			Description: fmt.Sprint("Slot ", i)}
 		if err := s.db.Ports.Create(t.Context(), &p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, tt := range []struct{ path, want string }{
 		{"/v1/ports?", "eth0 eth1 eth2"}, {"/v1/ports?node=blade&", "eth0 eth1"}, {"/v1/ports?node_uuid=" + strings.ToUpper(nodeB) + "&", "eth2"},
-		{"/v1/ports?address=52-54-00-00-00-01&", "eth1"}, {"/v1/ports?address=52:54:00:00:00:09&", ""}, {"/v1/ports?node=blade&address=52:54:00:00:00:02&", ""},
+		{"/v1/ports?address=52-54-00-00-00-01&", "eth1"}, {"/v1/ports?address=52:54:00:00:00:09&", ""},
+		{"/v1/ports?node=blade&address=52:54:00:00:00:02&", ""},
 		{"/v1/ports?shard=s1&", "eth0 eth1"}, {"/v1/ports?shard=s1,none&", "eth0 eth1"}, {"/v1/ports?description_contains=sLOT%202&", "eth2"},
 		{"/v1/nodes/blade/ports?", "eth0 eth1"}, {"/v1/nodes/" + nodeB + "/ports?", "eth2"},
 		{"/v1/ports?sort_key=name&sort_dir=desc&", "eth2 eth1 eth0"}, {"/v1/ports?sort_key=address&limit=2&", "eth0 eth1"},
@@ -61,8 +63,9 @@ func TestPortsInEveryState(t *testing.T) {
 			t.Errorf("wiring in %s: %d %s", state, resp.StatusCode, body)
 		}
 		if !allowed {
-			s.refused("wiring in "+string(state), resp, body, 409, fmt.Sprintf("The connection of port %s can not be changed while node %s is in state %q; "+
-				"allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.", p.UUID, n.UUID, state))
+			s.refused("wiring in "+string(state), resp, body, 409,
+				fmt.Sprintf("The connection of port %s can not be changed while node %s is in state %q; "+
+					"allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.", p.UUID, n.UUID, state))
 		}
 		after, err := s.db.Ports.Get(t.Context(), p.UUID)
 		if err != nil || after.PXEEnabled == allowed {
@@ -70,7 +73,8 @@ func TestPortsInEveryState(t *testing.T) {
 		}
 		resp, body = s.ask("1.115", "PATCH", path, `[{"op":"replace","path":"/address","value":"52:54:00:00:02:`+mac[15:]+`"}]`)
 		if state == node.Active {
-			s.refused("address", resp, body, 409, "The address of port "+p.UUID+" can not be changed while node "+n.UUID+" has an instance, unless the node is in maintenance.")
+			s.refused("address", resp, body, 409, "The address of port "+p.UUID+" can not be changed while node "+n.UUID+
+				" has an instance, unless the node is in maintenance.")
 		} else if resp.StatusCode != 200 || field(t, body, "address") != "52:54:00:00:02:"+mac[15:] {
 			t.Errorf("address in %s: %d %s", state, resp.StatusCode, body)
 		}
@@ -114,7 +118,8 @@ func TestAVirtualInterfacesLife(t *testing.T) {
 	ask(204, "POST", vifs, `{"id":"v2"}`, "")
 	ask(400, "POST", vifs, `{"id":"v3"}`, "Unable to attach VIF v3, not enough free physical ports on node "+n.UUID+".")
 	ask(400, "POST", vifs, `{"id":5}`, `The body needs "id": the virtual interface to attach.`)
-	ask(409, "DELETE", "/v1/ports/"+ports[1].UUID, "", "Port "+ports[1].UUID+" has the virtual interface v1 attached; detach it first, or put node "+n.UUID+" in maintenance.")
+	ask(409, "DELETE", "/v1/ports/"+ports[1].UUID, "",
+		"Port "+ports[1].UUID+" has the virtual interface v1 attached; detach it first, or put node "+n.UUID+" in maintenance.")
 	ask(204, "DELETE", vifs+"/v1", "", "")
 	ask(400, "DELETE", vifs+"/v1", "", "VIF v1 is not attached to node "+n.UUID)
 	ask(204, "DELETE", "/v1/ports/"+ports[1].UUID, "", "")

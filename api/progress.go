@@ -26,7 +26,8 @@ func (ms *machines) takeProgress(w http.ResponseWriter, c *call) error {
 	}
 	var disks []node.DiskProgress
 	for _, d := range p.Disks[:min(len(p.Disks), mostDisks)] {
-		disks = append(disks, node.DiskProgress{Name: brief(d.Name), Serial: brief(d.Serial), What: brief(d.What), Done: max(d.Done, 0), Total: max(d.Total, 0)})
+		disks = append(disks, node.DiskProgress{Name: brief(d.Name), Serial: brief(d.Serial), What: brief(d.What), Done: max(d.Done, 0),
+			Total: max(d.Total, 0)})
 	}
 	err := ms.con.AgentProgress(c.Context(), c.PathValue("ident"), p.AgentToken, node.Progress{
 		Step: p.Step, Detail: p.Detail, Done: p.Done, Total: p.Total, Disks: disks, At: ms.clock(),

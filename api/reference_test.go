@@ -19,18 +19,20 @@ import (
 
 // nodeFieldsAt are the fields of a node by the minor version that first shows them.
 var nodeFieldsAt = map[int]string{
-	1: "uuid created_at updated_at chassis_uuid console_enabled driver driver_info extra instance_info instance_uuid last_error links maintenance " +
-		"maintenance_reason ports power_state properties provision_state provision_updated_at reservation target_power_state target_provision_state",
-	3:   "driver_internal_info",
-	5:   "name",
-	6:   "inspection_started_at inspection_finished_at",
-	7:   "clean_step",
-	12:  "raid_config target_raid_config",
-	14:  "states",
-	20:  "network_interface",
-	21:  "resource_class",
-	24:  "portgroups",
-	31:  "boot_interface console_interface deploy_interface inspect_interface management_interface power_interface raid_interface vendor_interface",
+	1: "uuid created_at updated_at chassis_uuid console_enabled driver driver_info extra instance_info instance_uuid last_error links " +
+		"maintenance maintenance_reason ports power_state properties provision_state provision_updated_at reservation target_power_state " +
+		"target_provision_state",
+	3:  "driver_internal_info",
+	5:  "name",
+	6:  "inspection_started_at inspection_finished_at",
+	7:  "clean_step",
+	12: "raid_config target_raid_config",
+	14: "states",
+	20: "network_interface",
+	21: "resource_class",
+	24: "portgroups",
+	31: "boot_interface console_interface deploy_interface inspect_interface management_interface power_interface raid_interface " +
+		"vendor_interface",
 	32:  "volume",
 	33:  "storage_interface",
 	37:  "traits",
@@ -193,7 +195,8 @@ func TestFieldsOneVersionTooNew(t *testing.T) {
 				calls = append(calls, struct{ method, path, body string }{"GET", "/v1/nodes?sort_key=" + name, ""})
 			}
 			if nodeSetters[name] != nil {
-				calls = append(calls, struct{ method, path, body string }{"PATCH", "/v1/nodes/" + nodeA, `[{"op":"add","path":"/` + name + `","value":null}]`})
+				calls = append(calls, struct{ method, path, body string }{"PATCH", "/v1/nodes/" + nodeA,
+					`[{"op":"add","path":"/` + name + `","value":null}]`})
 				calls = append(calls, struct{ method, path, body string }{"PATCH", "/v1/nodes/" + nodeA, `[{"op":"remove","path":"/` + name + `"}]`})
 			}
 			if slices.Contains(creatable(), name) {
@@ -216,9 +219,9 @@ func TestFieldsOneVersionTooNew(t *testing.T) {
 // What PATCH may write, as the reference lists it for each resource.
 func TestWhatMayBePatched(t *testing.T) {
 	interfaces := "bios boot console deploy firmware inspect management network power raid rescue storage vendor"
-	ofNode := strings.Fields("automated_clean chassis_uuid conductor_group description disable_power_off driver driver_info extra instance_info " +
-		"instance_name instance_uuid lessee maintenance name network_data owner parent_node properties protected protected_reason resource_class " +
-		"retired retired_reason shard")
+	ofNode := strings.Fields("automated_clean chassis_uuid conductor_group description disable_power_off driver driver_info extra " +
+		"instance_info instance_name instance_uuid lessee maintenance name network_data owner parent_node properties protected " +
+		"protected_reason resource_class retired retired_reason shard")
 	for _, i := range strings.Fields(interfaces) {
 		ofNode = append(ofNode, i+"_interface")
 	}
@@ -230,7 +233,8 @@ func TestWhatMayBePatched(t *testing.T) {
 		{"/v1/nodes/" + nodeA, ofNode},
 		{"/v1/ports/" + portA, strings.Fields("address available_for_dynamic_portgroup category description extra is_smartnic " +
 			"local_link_connection name node_uuid physical_network portgroup_uuid pxe_enabled vendor")},
-		{"/v1/portgroups/" + groupA, strings.Fields("address category extra mode name node_uuid physical_network properties standalone_ports_supported")},
+		{"/v1/portgroups/" + groupA,
+			strings.Fields("address category extra mode name node_uuid physical_network properties standalone_ports_supported")},
 		{"/v1/chassis/" + chassisA, strings.Fields("description extra")},
 		{"/v1/allocations/web", strings.Fields("extra name")},
 		{"/v1/volume/connectors/" + connA, strings.Fields("connector_id extra node_uuid type")},
@@ -243,11 +247,13 @@ func TestWhatMayBePatched(t *testing.T) {
 			t.Errorf("%s:\n got %d %s\nwant %s", tt.path, resp.StatusCode, faultstring(t, body), want)
 		}
 	}
-	for _, name := range strings.Fields("uuid created_at updated_at power_state target_power_state provision_state target_provision_state reservation " +
-		"last_error traits raid_config target_raid_config driver_internal_info boot_mode secure_boot console_enabled fault conductor allocation_uuid links " +
-		"clean_step deploy_step service_step health maintenance_reason provision_updated_at") {
+	for _, name := range strings.Fields("uuid created_at updated_at " +
+		"power_state target_power_state provision_state target_provision_state reservation " +
+		"last_error traits raid_config target_raid_config driver_internal_info boot_mode secure_boot console_enabled fault conductor " +
+		"allocation_uuid links clean_step deploy_step service_step health maintenance_reason provision_updated_at") {
 		s := newServer(t)
-		for _, op := range []string{`{"op":"replace","path":"/` + name + `","value":"x"}`, `{"op":"remove","path":"/` + name + `"}`, `{"op":"add","path":"/` + name + `","value":"x"}`} {
+		for _, op := range []string{`{"op":"replace","path":"/` + name + `","value":"x"}`, `{"op":"remove","path":"/` + name + `"}`,
+			`{"op":"add","path":"/` + name + `","value":"x"}`} {
 			resp, body := s.ask("1.115", "PATCH", "/v1/nodes/rack1-u7", "["+op+"]")
 			if resp.StatusCode != 400 || !strings.HasPrefix(faultstring(t, body), "Cannot patch /"+name+". ") {
 				t.Errorf("%s: %d %s", op, resp.StatusCode, body)
@@ -262,8 +268,10 @@ func TestWhatMayBePatched(t *testing.T) {
 // Which filters a list of nodes and of ports takes at which version.
 func TestFiltersByVersion(t *testing.T) {
 	nodes := map[int]string{
-		1: "associated maintenance instance_uuid chassis_uuid", 9: "provision_state", 16: "driver", 21: "resource_class", 42: "fault", 46: "conductor_group",
-		49: "conductor", 50: "owner", 51: "description_contains", 61: "retired", 65: "lessee project", 82: "shard sharded", 83: "parent_node include_children",
+		1: "associated maintenance instance_uuid chassis_uuid", 9: "provision_state", 16: "driver", 21: "resource_class", 42: "fault",
+		46: "conductor_group",
+		49: "conductor", 50: "owner", 51: "description_contains", 61: "retired", 65: "lessee project", 82: "shard sharded",
+		83:  "parent_node include_children",
 		104: "instance_name",
 	}
 	ports := map[int]string{1: "node node_uuid address", 24: "portgroup", 82: "shard", 97: "description_contains", 99: "conductor_groups"}
@@ -272,14 +280,16 @@ func TestFiltersByVersion(t *testing.T) {
 	requests := map[int]string{52: "node resource_class state", 60: "owner"}
 	value := map[string]string{
 		"portgroup":  groupA,
-		"associated": "true", "maintenance": "false", "instance_uuid": nodeB, "chassis_uuid": nodeB, "provision_state": "active", "fault": "power+failure",
+		"associated": "true", "maintenance": "false", "instance_uuid": nodeB, "chassis_uuid": nodeB, "provision_state": "active",
+		"fault":   "power+failure",
 		"retired": "no", "sharded": "1", "parent_node": nodeA, "include_children": "on", "node": nodeA, "node_uuid": nodeA, "address": macA,
 	}
 	for _, list := range []struct {
 		path string
 		at   map[int]string
 	}{{"/v1/nodes", nodes}, {"/v1/nodes/detail", nodes}, {"/v1/ports", ports}, {"/v1/ports/detail", ports},
-		{"/v1/portgroups", groups}, {"/v1/portgroups/detail", groups}, {"/v1/volume/connectors", volumes}, {"/v1/volume/targets", volumes}, {"/v1/allocations", requests}} {
+		{"/v1/portgroups", groups}, {"/v1/portgroups/detail", groups}, {"/v1/volume/connectors", volumes}, {"/v1/volume/targets", volumes},
+		{"/v1/allocations", requests}} {
 		for first, names := range list.at {
 			for _, name := range strings.Fields(names) {
 				v := value[name]
@@ -396,7 +406,8 @@ func TestPathsByVersion(t *testing.T) {
 // Verbs of provisioning by version; the alias undeploy is as old as deleted.
 func TestVerbsByVersion(t *testing.T) {
 	first := map[string]int{
-		"active": 1, "rebuild": 1, "deleted": 1, "undeploy": 1, "manage": 4, "provide": 4, "inspect": 6, "abort": 13, "clean": 15, "adopt": 17, "rescue": 38,
+		"active": 1, "rebuild": 1, "deleted": 1, "undeploy": 1, "manage": 4, "provide": 4, "inspect": 6, "abort": 13, "clean": 15, "adopt": 17,
+		"rescue":   38,
 		"unrescue": 38, "deploy": 73, "unhold": 85, "service": 87,
 	}
 	if got, want := slices.Sorted(maps.Keys(verbs)), slices.Sorted(maps.Keys(first)); !slices.Equal(got, want) {
@@ -500,15 +511,20 @@ func TestShortLists(t *testing.T) {
 		{"/v1/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
 		{"/v1/nodes/rack1-u7/portgroups", "portgroups", "address links name uuid", "/v1/portgroups/" + groupA, "/portgroups/" + groupA},
 		{"/v1/chassis", "chassis", "description links uuid", "/v1/chassis/" + chassisA, "/chassis/" + chassisA},
-		{"/v1/allocations", "allocations", "candidate_nodes created_at extra last_error links name node_uuid owner resource_class state traits updated_at uuid",
+		{"/v1/allocations", "allocations",
+			"candidate_nodes created_at extra last_error links name node_uuid owner resource_class state traits updated_at uuid",
 			"/v1/allocations/" + allocA, "/allocations/" + allocA},
-		{"/v1/volume/connectors", "connectors", "connector_id links node_uuid type uuid", "/v1/volume/connectors/" + connA, "/volume/connectors/" + connA},
-		{"/v1/volume/targets", "targets", "boot_index links node_uuid uuid volume_id volume_type", "/v1/volume/targets/" + targetA, "/volume/targets/" + targetA},
+		{"/v1/volume/connectors", "connectors", "connector_id links node_uuid type uuid", "/v1/volume/connectors/" + connA,
+			"/volume/connectors/" + connA},
+		{"/v1/volume/targets", "targets", "boot_index links node_uuid uuid volume_id volume_type", "/v1/volume/targets/" + targetA,
+			"/volume/targets/" + targetA},
 		{"/v1/deploy_templates", "deploy_templates", "links name uuid", "/v1/deploy_templates/" + templateA, "/deploy_templates/" + templateA},
-		{"/v1/inspection_rules", "inspection_rules", "description links phase priority uuid", "/v1/inspection_rules/" + ruleA, "/inspection_rules/" + ruleA},
+		{"/v1/inspection_rules", "inspection_rules", "description links phase priority uuid", "/v1/inspection_rules/" + ruleA,
+			"/inspection_rules/" + ruleA},
 		{"/v1/conductors", "conductors", "alive conductor_group hostname links", "/v1/conductors/conductor-1", "/conductors/conductor-1"},
 		{"/v1/drivers", "drivers", "hosts links name properties type", "/v1/drivers/ipmi", "/drivers/ipmi"},
-		{"/v1/nodes/rack1-u7/history", "history", "created_at event event_type links severity uuid", "/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
+		{"/v1/nodes/rack1-u7/history", "history", "created_at event event_type links severity uuid",
+			"/v1/nodes/" + nodeA + "/history/e5840e39-b4ba-4a93-8071-cff9aa2c9633", ""},
 	} {
 		s := newServer(t)
 		_, body := s.ask("1.115", "GET", tt.path, "")
@@ -536,7 +552,8 @@ func TestShortLists(t *testing.T) {
 // The version document grows with the version: a client finds there what it may call.
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
-	grows := map[int]string{1: "nodes ports drivers chassis", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors", 52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
+	grows := map[int]string{1: "nodes ports drivers chassis", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors",
+		52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

@@ -42,9 +42,12 @@ func TestNodeFiltersOnARealDatabase(t *testing.T) {
 		{"conductor_group=NORTH", "other"}, {"conductor_group=", "plain used broken old"},
 		{"conductor=conductor-1", "plain used broken old other"}, {"conductor=elsewhere", ""},
 		{"owner=blue", "other"}, {"lessee=blue", "used"}, {"project=blue", "used other"},
-		{"description_contains=rack%207", "old"}, {"description_contains=0%25%20F", "old"}, {"description_contains=0_", ""}, {"description_contains=l_u", "old"},
-		{"retired=true", "old"}, {"shard=s1", "old"}, {"shard=s1,s2", "old other"}, {"sharded=true", "old other"}, {"sharded=n", "plain used broken"},
-		{"include_children=true", "plain used broken old other child"}, {"parent_node=plain", "child"}, {"parent_node=" + uuid(0), "child"}, {"parent_node=" + uuid(1), ""},
+		{"description_contains=rack%207", "old"}, {"description_contains=0%25%20F", "old"}, {"description_contains=0_", ""},
+		{"description_contains=l_u", "old"},
+		{"retired=true", "old"}, {"shard=s1", "old"}, {"shard=s1,s2", "old other"}, {"sharded=true", "old other"},
+		{"sharded=n", "plain used broken"},
+		{"include_children=true", "plain used broken old other child"}, {"parent_node=plain", "child"}, {"parent_node=" + uuid(0), "child"},
+		{"parent_node=" + uuid(1), ""},
 		{"shard=s1&include_children=true", "old child"}, {"provision_state=manageable&owner=blue", "other"},
 		{"sort_key=name", "broken old other plain used"}, {"sort_key=name&sort_dir=desc&limit=2", "used plain"},
 		{"marker=" + uuid(2), "old other"}, {"marker=" + strings.ToUpper(uuid(2)), "old other"},
@@ -73,7 +76,8 @@ func TestFiltersBeforeTheirVersion(t *testing.T) {
 			continue
 		}
 		resp, body := s.ask((first - 1).String(), "GET", "/v1/nodes?"+key+"=1", "")
-		s.refused(key, resp, body, 406, fmt.Sprintf("Request not acceptable. The minimal required API version for the filter '%s' is %s.", key, first))
+		s.refused(key, resp, body, 406, fmt.Sprintf("Request not acceptable. The minimal required API version for the filter '%s' is %s.", key,
+			first))
 	}
 }
 
@@ -132,7 +136,8 @@ func TestPowerInEveryState(t *testing.T) {
 		n := s.put(&node.Node{State: state})
 		resp, body := s.ask("1.27", "PUT", "/v1/nodes/"+n.UUID+"/states/power", `{"target":"soft rebooting","timeout":1}`)
 		if state == node.Cleaning || state == node.CleanWait {
-			s.refused(string(state), resp, body, 400, fmt.Sprintf("The power state of node %s can not be changed while it is in state %q.", n.UUID, state))
+			s.refused(string(state), resp, body, 400, fmt.Sprintf("The power state of node %s can not be changed while it is in state %q.", n.UUID,
+				state))
 		} else if resp.StatusCode != 202 || s.node(n.UUID).TargetPower != node.SoftRebooting {
 			t.Errorf("%s: %d %s, target %q", state, resp.StatusCode, body, s.node(n.UUID).TargetPower)
 		}
@@ -153,19 +158,27 @@ func TestPowerInEveryState(t *testing.T) {
 func TestHostileBodies(t *testing.T) {
 	s := newStack(t)
 	for body, want := range map[string]string{
-		"{\"driver\":\"fake-hardware\",\"name\":\"a\\u0000b\"}":                            "Cannot use \"a\\x00b\" as the name of a node. Allowed are letters, digits and the characters - . _ ~",
-		`{"driver":"fake-hardware","name":"узел"}`:                                         `Cannot use "узел" as the name of a node. Allowed are letters, digits and the characters - . _ ~`,
-		`{"driver":"fake-hardware","name":"` + strings.Repeat("x", 256) + `"}`:             "Field name may have at most 255 characters, not 256.",
-		`{"driver":"fake-hardware","name":["a"]}`:                                          "Field name must be a string, not a list.",
-		`{"driver":"fake-hardware","extra":[]}`:                                            "Field extra must be an object, not a list.",
-		`{"driver":"fake-hardware","description":"` + strings.Repeat("é", 4097) + `"}`:     "Field description may have at most 4096 characters, not 4097.",
-		`{"driver":"fake-hardware","uuid":"../../etc/passwd"}`:                             "Expected a UUID for uuid but received ../../etc/passwd.",
-		`{"driver":"fake-hardware"`:                                                        "The body is not valid JSON: unexpected EOF.",
-		`{"driver":"fake-hardware"} trailing`:                                              "The body is not valid JSON: there is something after the JSON value.",
-		`{"driver":"fake-hardware","chassis_uuid":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123"}`: "Chassis 1be26c0b-03f2-4d2e-ae87-c02d7f33c123 could not be found.",
+		"{\"driver\":\"fake-hardware\",\"name\":\"a\\u0000b\"}": "Cannot use \"a\\x00b\" as the name of a node. " +
+			"Allowed are letters, digits and the characters - . _ ~",
+		`{"driver":"fake-hardware","name":"узел"}`: `Cannot use "узел" as the name of a node. Allowed ` +
+			`are letters, digits and the characters - . _ ~`,
+		`{"driver":"fake-hardware","name":"` + strings.Repeat("x",
+			256) + `"}`: "Field name may have at most 255 characters, not 256.",
+		`{"driver":"fake-hardware","name":["a"]}`: "Field name must be a string, not a list.",
+		`{"driver":"fake-hardware","extra":[]}`:   "Field extra must be an object, not a list.",
+		`{"driver":"fake-hardware","description":"` + strings.Repeat("é",
+			4097) + `"}`: "Field description may have at most 4096 characters, not 4097.",
+		`{"driver":"fake-hardware","uuid":"../../etc/passwd"}`: "Expected a UUID for uuid but received " +
+			"../../etc/passwd.",
+		`{"driver":"fake-hardware"`:           "The body is not valid JSON: unexpected EOF.",
+		`{"driver":"fake-hardware"} trailing`: "The body is not valid JSON: there is something after the JSON value.",
+		`{"driver":"fake-hardware","chassis_uuid":"1be26c0b-03f2-4d2e-ae87-c02d7f33c123"}`: "Chassis 1be26c0b-03f2-4d2e-ae87-c02d7f33c123 " +
+			"could not be found.",
 		`{"driver":null}`: "'/driver' is a mandatory attribute and can not be removed",
-		`{"driver":"fake-hardware","boot_interface":"magic"}`: `Could not find the following interface in the hardware type fake-hardware: boot_interface "magic". Valid interfaces are: fake.`,
-		`{"driver":"fake-hardware","conductor_group":"a b"}`:  `Value "a b" for conductor_group is not allowed: use letters, digits and the characters _ - .`,
+		`{"driver":"fake-hardware","boot_interface":"magic"}`: `Could not find the following interface in the hardware type fake-hardware: ` +
+			`boot_interface "magic". Valid interfaces are: fake.`,
+		`{"driver":"fake-hardware","conductor_group":"a b"}`: `Value "a b" for conductor_group is not allowed: use letters, digits and the ` +
+			`characters _ - .`,
 		`{}`: "A node needs the field \"driver\": the name of a hardware type.",
 	} {
 		resp, answer := s.ask("1.115", "POST", "/v1/nodes", body)
@@ -179,8 +192,10 @@ func TestHostileBodies(t *testing.T) {
 // Texts of any script, and numbers of any size, come back as they were sent, over the database too.
 func TestDocumentsComeBackAsSent(t *testing.T) {
 	s := newStack(t)
-	const extra = `{"big":12345678901234567890,"empty":"","html":"<a href='x'>&amp;</a>","list":[1,2.5,null,true,{"a":[]}],"text":"стойка 7 — 機架 🗄"}`
-	resp, body := s.ask("1.115", "POST", "/v1/nodes", `{"driver":"fake-hardware","uuid":"`+nodeA+`","description":"стойка 🗄","extra":`+extra+`}`)
+	const extra = `{"big":12345678901234567890,"empty":"","html":"<a href='x'>&amp;</a>","list":[1,2.5,null,true,{"a":[]}],"text":"стойка 7 ` +
+		`— 機架 🗄"}`
+	resp, body := s.ask("1.115", "POST", "/v1/nodes",
+		`{"driver":"fake-hardware","uuid":"`+nodeA+`","description":"стойка 🗄","extra":`+extra+`}`)
 	if resp.StatusCode != 201 {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}

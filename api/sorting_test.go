@@ -36,16 +36,20 @@ func TestEverySortKeyOfNodes(t *testing.T) {
 		return all
 	}
 	early, late := epoch, epoch.Add(time.Hour)
-	s.put(&node.Node{Name: "b", State: node.Manageable, Driver: "z", Power: node.PowerOn, TargetPower: node.PowerOff, Maintenance: true, MaintenanceReason: "r",
-		Fault: node.PowerFailure, LastError: "e", BootMode: "uefi", SecureBoot: &yes, ConsoleEnabled: true, InstanceUUID: nodeB, InstanceName: "i",
+	s.put(&node.Node{Name: "b", State: node.Manageable, Driver: "z", Power: node.PowerOn, TargetPower: node.PowerOff, Maintenance: true,
+		MaintenanceReason: "r",
+		Fault:             node.PowerFailure, LastError: "e", BootMode: "uefi", SecureBoot: &yes, ConsoleEnabled: true, InstanceUUID: nodeB,
+		InstanceName:   "i",
 		AllocationUUID: nodeB, ChassisUUID: nodeB, ResourceClass: "c", ConductorGroup: "g", Owner: "o", Lessee: "l", Description: "d", Shard: "s",
-		Protected: true, ProtectedReason: "p", Retired: true, RetiredReason: "r", AutomatedClean: &yes, DisablePowerOff: true, TargetState: node.Active,
-		ProvisionUpdatedAt: late, InspectionStartedAt: late, InspectionFinishedAt: late, UUID: "ffffffff-0000-4000-8000-000000000000", ParentNode: nodeB,
+		Protected: true, ProtectedReason: "p", Retired: true, RetiredReason: "r", AutomatedClean: &yes, DisablePowerOff: true,
+		TargetState:        node.Active,
+		ProvisionUpdatedAt: late, InspectionStartedAt: late, InspectionFinishedAt: late, UUID: "ffffffff-0000-4000-8000-000000000000",
+		ParentNode: nodeB,
 		Interfaces: interfaces("z")})
 	s.put(&node.Node{Name: "a", State: node.Enroll, Driver: "a", SecureBoot: &no, AutomatedClean: &no, ProvisionUpdatedAt: early,
 		Interfaces: interfaces("a"), InspectionStartedAt: early, InspectionFinishedAt: early, UUID: "00000000-0000-4000-8000-000000000000"})
-	refused := strings.Fields("properties driver_info extra instance_info driver_internal_info clean_step deploy_step service_step raid_config " +
-		"target_raid_config traits network_data links conductor health")
+	refused := strings.Fields("properties driver_info extra instance_info driver_internal_info clean_step deploy_step service_step " +
+		"raid_config target_raid_config traits network_data links conductor health")
 	for _, col := range nodeColumns {
 		path := "/v1/nodes?include_children=true&fields=name&sort_key=" + col.name
 		if slices.Contains(refused, col.name) {
@@ -83,7 +87,8 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 	s := newStack(t)
 	n := s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Manageable})
 	for _, p := range []node.Port{
-		{UUID: "ffffffff-0000-4000-8000-000000000000", Name: "b", Address: "52:54:00:00:00:02", PXEEnabled: true, PhysicalNetwork: "p", IsSmartNIC: true,
+		{UUID: "ffffffff-0000-4000-8000-000000000000", Name: "b", Address: "52:54:00:00:00:02", PXEEnabled: true, PhysicalNetwork: "p",
+			IsSmartNIC:  true,
 			Description: "d", Vendor: "v", Category: "c", PortgroupUUID: nodeB},
 		{UUID: "00000000-0000-4000-8000-000000000000", Name: "a", Address: "52:54:00:00:00:01"},
 	} {
@@ -92,8 +97,9 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 		index := len(p.Description)
-		g := node.Portgroup{UUID: p.UUID, NodeUUID: n.UUID, Name: p.Name, Address: p.Address, Mode: "mode-" + p.Name, StandalonePortsSupported: p.PXEEnabled,
-			PhysicalNetwork: p.PhysicalNetwork, Category: p.Category}
+		g := node.Portgroup{UUID: p.UUID, NodeUUID: n.UUID, Name: p.Name, Address: p.Address, Mode: "mode-" + p.Name,
+			StandalonePortsSupported: p.PXEEnabled,
+			PhysicalNetwork:          p.PhysicalNetwork, Category: p.Category}
 		v := node.VolumeTarget{UUID: p.UUID, NodeUUID: n.UUID, VolumeType: "type-" + p.Name, VolumeID: p.Name, BootIndex: index}
 		w := node.VolumeConnector{UUID: p.UUID, NodeUUID: n.UUID, Type: "type-" + p.Name, ConnectorID: p.Name}
 		if err := errors.Join(s.db.Portgroups.Create(t.Context(), &g), s.db.VolumeTargets.Create(t.Context(), &v),
@@ -154,7 +160,8 @@ func TestEverySortKeyOfPortsTemplatesAndHistory(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ query, want string }{
-		{"", "one two"}, {"sort_dir=desc", "two one"}, {"sort_key=created_at", "one two"}, {"sort_key=id&sort_dir=desc", "two one"}, {"limit=1", "one"},
+		{"", "one two"}, {"sort_dir=desc", "two one"}, {"sort_key=created_at", "one two"}, {"sort_key=id&sort_dir=desc", "two one"},
+		{"limit=1", "one"},
 	} {
 		if _, body := s.ask("1.78", "GET", "/v1/nodes/blade/history?"+tt.query, ""); names(t, body, "history", "event") != tt.want {
 			t.Errorf("history %s: %s", tt.query, body)

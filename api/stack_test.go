@@ -99,22 +99,24 @@ func (s *stack) refused(what string, resp *http.Response, body string, status in
 // legalVerbs are the verbs of each state as Ironic's reference has them, written out by hand: it
 // does not come from the transition table, so a wrong line there shows here.
 var legalVerbs = map[node.State]map[string]node.State{
-	node.Enroll:         {"manage": node.Verifying},
-	node.Verifying:      {},
-	node.Manageable:     {"provide": node.Cleaning, "clean": node.Cleaning, "inspect": node.Inspecting, "adopt": node.Adopting},
-	node.Inspecting:     {},
-	node.InspectWait:    {"abort": node.InspectFailed},
-	node.InspectFailed:  {"manage": node.Manageable, "inspect": node.Inspecting},
-	node.Cleaning:       {}, // "manage" is how the conductor ends a manual cleaning; it holds the node then
-	node.CleanWait:      {"abort": node.CleanFailed},
-	node.CleanHold:      {"abort": node.CleanFailed, "unhold": node.CleanWait},
-	node.CleanFailed:    {"manage": node.Manageable},
-	node.Available:      {"active": node.Deploying, "deploy": node.Deploying, "manage": node.Manageable},
-	node.Deploying:      {},
-	node.DeployWait:     {"abort": node.DeployFailed, "deleted": node.Deleting, "undeploy": node.Deleting},
-	node.DeployHold:     {"abort": node.DeployFailed, "unhold": node.DeployWait},
-	node.DeployFailed:   {"active": node.Deploying, "deploy": node.Deploying, "rebuild": node.Deploying, "deleted": node.Deleting, "undeploy": node.Deleting},
-	node.Active:         {"rebuild": node.Deploying, "deleted": node.Deleting, "undeploy": node.Deleting, "rescue": node.Rescuing, "service": node.Servicing},
+	node.Enroll:        {"manage": node.Verifying},
+	node.Verifying:     {},
+	node.Manageable:    {"provide": node.Cleaning, "clean": node.Cleaning, "inspect": node.Inspecting, "adopt": node.Adopting},
+	node.Inspecting:    {},
+	node.InspectWait:   {"abort": node.InspectFailed},
+	node.InspectFailed: {"manage": node.Manageable, "inspect": node.Inspecting},
+	node.Cleaning:      {}, // "manage" is how the conductor ends a manual cleaning; it holds the node then
+	node.CleanWait:     {"abort": node.CleanFailed},
+	node.CleanHold:     {"abort": node.CleanFailed, "unhold": node.CleanWait},
+	node.CleanFailed:   {"manage": node.Manageable},
+	node.Available:     {"active": node.Deploying, "deploy": node.Deploying, "manage": node.Manageable},
+	node.Deploying:     {},
+	node.DeployWait:    {"abort": node.DeployFailed, "deleted": node.Deleting, "undeploy": node.Deleting},
+	node.DeployHold:    {"abort": node.DeployFailed, "unhold": node.DeployWait},
+	node.DeployFailed: {"active": node.Deploying, "deploy": node.Deploying, "rebuild": node.Deploying, "deleted": node.Deleting,
+		"undeploy": node.Deleting},
+	node.Active: {"rebuild": node.Deploying, "deleted": node.Deleting, "undeploy": node.Deleting, "rescue": node.Rescuing,
+		"service": node.Servicing},
 	node.Rescuing:       {},
 	node.RescueWait:     {"abort": node.RescueFailed, "deleted": node.Deleting, "undeploy": node.Deleting},
 	node.RescueFailed:   {"rescue": node.Rescuing, "unrescue": node.Unrescuing, "deleted": node.Deleting, "undeploy": node.Deleting},
@@ -124,11 +126,12 @@ var legalVerbs = map[node.State]map[string]node.State{
 	node.Servicing:      {},
 	node.ServiceWait:    {"abort": node.ServiceFailed, "deleted": node.Deleting, "undeploy": node.Deleting},
 	node.ServiceHold:    {"abort": node.ServiceFailed, "unhold": node.ServiceWait, "service": node.Servicing},
-	node.ServiceFailed:  {"service": node.Servicing, "rescue": node.Rescuing, "deleted": node.Deleting, "undeploy": node.Deleting, "abort": node.Active},
-	node.Adopting:       {},
-	node.AdoptFailed:    {"adopt": node.Adopting, "manage": node.Manageable},
-	node.Deleting:       {}, // "clean" is how the conductor goes on from the tear-down
-	node.Error:          {"rebuild": node.Deploying, "deleted": node.Deleting, "undeploy": node.Deleting},
+	node.ServiceFailed: {"service": node.Servicing, "rescue": node.Rescuing, "deleted": node.Deleting, "undeploy": node.Deleting,
+		"abort": node.Active},
+	node.Adopting:    {},
+	node.AdoptFailed: {"adopt": node.Adopting, "manage": node.Manageable},
+	node.Deleting:    {}, // "clean" is how the conductor goes on from the tear-down
+	node.Error:       {"rebuild": node.Deploying, "deleted": node.Deleting, "undeploy": node.Deleting},
 }
 
 // bodyOf is a whole request for a verb: one that can only be refused for the node's state.
@@ -170,7 +173,8 @@ func TestEveryVerbInEveryStateOverHTTP(t *testing.T) {
 				}
 				continue
 			}
-			s.refused(what, resp, body, 400, fmt.Sprintf("The requested action %q can not be performed on node %q while it is in state %q.", verb.event, n.UUID, state))
+			s.refused(what, resp, body, 400, fmt.Sprintf("The requested action %q can not be performed on node %q while it is in state %q.",
+				verb.event, n.UUID, state))
 			if after.State != state || after.Plan != nil || after.TargetState != "" {
 				t.Errorf("%s: the refused verb left state %q, target %q, plan %v", what, after.State, after.TargetState, after.Plan)
 			}
@@ -281,7 +285,8 @@ func TestMaintenanceAndTraitsInEveryState(t *testing.T) {
 			}
 		}
 		after := s.node(n.UUID)
-		if !after.Maintenance || after.MaintenanceReason != "new disk" || !slices.Equal(after.Traits, []string{"CUSTOM_A"}) || after.State != state || after.TargetState != node.Active {
+		if !after.Maintenance || after.MaintenanceReason != "new disk" || !slices.Equal(after.Traits, []string{"CUSTOM_A"}) ||
+			after.State != state || after.TargetState != node.Active {
 			t.Errorf("%s: %+v", state, after)
 		}
 	}
@@ -298,13 +303,16 @@ func TestDuplicates(t *testing.T) {
 	}
 	for _, tt := range []struct{ method, path, body, want string }{
 		{"POST", "/v1/nodes", `{"driver":"fake-hardware","uuid":"` + nodeA + `"}`, "A node with UUID " + nodeA + " already exists."},
-		{"POST", "/v1/nodes", `{"driver":"fake-hardware","uuid":"` + strings.ToUpper(nodeA) + `"}`, "A node with UUID " + nodeA + " already exists."},
+		{"POST", "/v1/nodes", `{"driver":"fake-hardware","uuid":"` + strings.ToUpper(nodeA) + `"}`,
+			"A node with UUID " + nodeA + " already exists."},
 		{"POST", "/v1/nodes", `{"driver":"fake-hardware","name":"blade"}`, "A node with name blade already exists."},
 		{"PATCH", "/v1/nodes/" + nodeB, `[{"op":"add","path":"/name","value":"blade"}]`, "A node with name blade already exists."},
 		{"PATCH", "/v1/nodes/" + nodeB, `[{"op":"add","path":"/instance_uuid","value":"` + other + `"}]`,
 			"Instance " + other + " is already associated with a node, it cannot be associated with this other node " + nodeB + "."},
-		{"PATCH", "/v1/nodes/blade", `[{"op":"replace","path":"/instance_uuid","value":"` + nodeB + `"}]`, "Node " + nodeA + " is associated with instance " + other + "."},
-		{"POST", "/v1/ports", `{"node_uuid":"` + nodeB + `","address":"52-54-00-CF-2D-31"}`, "A port with MAC address " + macA + " already exists."},
+		{"PATCH", "/v1/nodes/blade", `[{"op":"replace","path":"/instance_uuid","value":"` + nodeB + `"}]`,
+			"Node " + nodeA + " is associated with instance " + other + "."},
+		{"POST", "/v1/ports", `{"node_uuid":"` + nodeB + `","address":"52-54-00-CF-2D-31"}`,
+			"A port with MAC address " + macA + " already exists."},
 		{"DELETE", "/v1/nodes/blade", "", "Node " + nodeA + " is associated with instance " + other + "."},
 	} {
 		resp, body := s.ask("1.115", tt.method, tt.path, tt.body)
@@ -364,7 +372,8 @@ func TestHeadOfALookupTakesNoToken(t *testing.T) {
 // A lookup finds a node by its UUID in any spelling: firmware and ramdisks write it in capitals.
 func TestLookupByUUIDInAnySpelling(t *testing.T) {
 	s := newStack(t)
-	for _, spell := range []func(string) string{strings.ToLower, strings.ToUpper, func(u string) string { return strings.ReplaceAll(u, "-", "") }} {
+	for _, spell := range []func(string) string{strings.ToLower, strings.ToUpper,
+		func(u string) string { return strings.ReplaceAll(u, "-", "") }} {
 		n := s.put(&node.Node{State: node.DeployWait, TargetState: node.Active})
 		resp, body := s.ask("1.68", "GET", "/v1/lookup?node_uuid="+spell(n.UUID), "")
 		if resp.StatusCode != 200 || field(t, body, "node", "uuid") != n.UUID {
@@ -407,7 +416,8 @@ func TestParentsMakeNoCircle(t *testing.T) {
 	parent("blade", "chassis", 200)
 	for _, of := range []string{"chassis", "blade"} {
 		body := parent("rack", of, 400)
-		if want := fmt.Sprintf("Node %s can not be the parent of node %s, which is one of its own ancestors.", s.node(of).UUID, s.node("rack").UUID); faultstring(t, body) != want {
+		if want := fmt.Sprintf("Node %s can not be the parent of node %s, which is one of its own ancestors.", s.node(of).UUID,
+			s.node("rack").UUID); faultstring(t, body) != want {
 			t.Errorf("got %s\nwant %s", body, want)
 		}
 	}
@@ -419,7 +429,8 @@ func TestParentsMakeNoCircle(t *testing.T) {
 	if resp, body := s.ask("1.115", "PATCH", "/v1/nodes/blade", `[{"op":"add","path":"/extra/a","value":1}]`); resp.StatusCode != 200 {
 		t.Errorf("a child without its parent: %d %s", resp.StatusCode, body)
 	}
-	if resp, body := s.ask("1.115", "PATCH", "/v1/nodes/blade", `[{"op":"remove","path":"/parent_node"}]`); resp.StatusCode != 200 || field(t, body, "parent_node") != nil {
+	if resp, body := s.ask("1.115", "PATCH", "/v1/nodes/blade", `[{"op":"remove","path":"/parent_node"}]`); resp.StatusCode != 200 ||
+		field(t, body, "parent_node") != nil {
 		t.Errorf("the parent taken away: %d %s", resp.StatusCode, body)
 	}
 	parent("chassis", "blade", 200) // whose parent is none any more
@@ -456,7 +467,8 @@ func TestPagesHoldEachNodeOnce(t *testing.T) {
 	s := newStack(t)
 	var all, racked []string
 	for i := range 11 {
-		n := s.put(&node.Node{State: node.Manageable, ResourceClass: fmt.Sprint("class-", i%3), Owner: fmt.Sprint("o", i%2), Description: "rack é & = %"})
+		n := s.put(&node.Node{State: node.Manageable, ResourceClass: fmt.Sprint("class-", i%3), Owner: fmt.Sprint("o", i%2),
+			Description: "rack é & = %"})
 		if all = append(all, n.UUID); i%2 == 1 {
 			racked = append(racked, n.UUID)
 		}

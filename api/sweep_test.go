@@ -18,9 +18,11 @@ func sweep(s *server, names *strings.Replacer, visit func(method, path, body str
 		if !strings.Contains(path, "{") {
 			continue
 		}
-		known := strings.NewReplacer("{ident}", "rack1-u7", "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}", "vif-1", "{event}", "x").Replace(path)
+		known := strings.NewReplacer("{ident}", "rack1-u7", "{name}", "ipmi", "{trait}", "CUSTOM_A", "{vif}", "vif-1", "{event}",
+			"x").Replace(path)
 		body := bodies[method+" "+known]
-		if strings.HasPrefix(path, "/v1/heartbeat") || strings.HasPrefix(path, "/billet/v1/progress") || strings.HasPrefix(path, "/billet/v1/log") {
+		if strings.HasPrefix(path, "/v1/heartbeat") || strings.HasPrefix(path, "/billet/v1/progress") ||
+			strings.HasPrefix(path, "/billet/v1/log") {
 			body = bodies[method+" "+strings.Replace(path, "{ident}", nodeA, 1)]
 		}
 		if method == "PATCH" {

@@ -170,9 +170,11 @@ func TestNames(t *testing.T) {
 func TestNamesBefore110(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for name, want := range map[string]bool{
-		"a": true, "rack1-u7": true, "0": true, "rack1-u7.example.com": true, "rack1.example.": true, "a.-b": true, "a._b.c_d": true, long: true, long + "." + long: true,
+		"a": true, "rack1-u7": true, "0": true, "rack1-u7.example.com": true, "rack1.example.": true, "a.-b": true, "a._b.c_d": true, long: true,
+		long + "." + long:               true,
 		strings.Repeat("a.", 127) + "a": true,
-		"A":                             false, "Rack1": false, "a_b": false, "_a": false, "-a": false, "a-": false, "a.b-": false, "a.b_": false, "a~b": false, "a..b": false, ".a": false, ".": false, "a..": false,
+		"A":                             false, "Rack1": false, "a_b": false, "_a": false, "-a": false, "a-": false, "a.b-": false, "a.b_": false,
+		"a~b": false, "a..b": false, ".a": false, ".": false, "a..": false,
 		long + "a": false, "a." + long + "a": false, strings.Repeat("a.", 127) + "aa": false,
 	} {
 		if isHostName(name) != want {
@@ -197,7 +199,8 @@ func TestNamesBefore110(t *testing.T) {
 	}
 	resp, body := s.ask("1.9", "GET", "/v1/nodes/Old_One", "")
 	s.refused("by its name", resp, body, 400, `Expected a logical name or UUID but received "Old_One".`)
-	if resp, body := s.ask("1.9", "PATCH", "/v1/nodes/"+nodeA, `[{"op":"remove","path":"/name"}]`); resp.StatusCode != 200 || field(t, body, "name") != nil {
+	if resp, body := s.ask("1.9", "PATCH", "/v1/nodes/"+nodeA, `[{"op":"remove","path":"/name"}]`); resp.StatusCode != 200 ||
+		field(t, body, "name") != nil {
 		t.Errorf("the name taken away: %d %s", resp.StatusCode, body)
 	}
 	if resp, body := s.ask("1.10", "POST", "/v1/nodes", `{"driver":"fake-hardware","name":"Rack_1"}`); resp.StatusCode != 201 {
@@ -235,7 +238,8 @@ func TestMoreRefusals(t *testing.T) {
 	}{
 		{"POST", "/v1/nodes", `{"driver":"ipmi","colour":"red"}`, `A node cannot be created with the field "colour". ` + create},
 		{"POST", "/v1/nodes", `{"driver":"ipmi","protected":true}`, `A node cannot be created with the field "protected". ` + create},
-		{"POST", "/v1/nodes", `{"driver":"ipmi","provision_state":"active"}`, `A node cannot be created with the field "provision_state". ` + create},
+		{"POST", "/v1/nodes", `{"driver":"ipmi","provision_state":"active"}`,
+			`A node cannot be created with the field "provision_state". ` + create},
 		{"POST", "/v1/ports", `{"mac":"x"}`, `A port cannot be created with the field "mac". Allowed are: ` + portFields(t) + ", uuid"},
 		{"POST", "/v1/ports", `{"address":5}`, "Expected a MAC address but received 5."},
 		{"POST", "/v1/ports", `{"address":"` + macA + `","node_uuid":"rack1-u7"}`, "Expected a UUID for node_uuid but received rack1-u7."},
@@ -243,19 +247,22 @@ func TestMoreRefusals(t *testing.T) {
 		{"POST", "/v1/ports", `{"portgroup_uuid":"bond0"}`, `Expected a UUID for portgroup_uuid but received "bond0".`},
 		{"POST", "/v1/ports", `{"name":"a b"}`, `Cannot use "a b" as the name of a port. Allowed are letters, digits and the characters - . _ ~`},
 		{"GET", "/v1/nodes?provision_state=flying", "", `Provision state "flying" is not valid. Valid states are: ` + joinWords(node.States)},
-		{"GET", "/v1/nodes?include_children=perhaps", "", `Invalid input for include_children: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
+		{"GET", "/v1/nodes?include_children=perhaps", "", `Invalid input for include_children: unrecognized value "perhaps", acceptable values ` +
+			`are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
 		{"GET", "/v1/nodes?parent_node=a%20b", "", `Expected a logical name or UUID but received "a b".`},
 		{"GET", "/v1/nodes?%zz", "", `The query of the URL is malformed: invalid URL escape "%zz".`},
 		{"GET", "/v1/ports?sort_key=extra", "", `The sort_key value "extra" is an invalid field for sorting`},
 		{"GET", "/v1/ports?fields=colour", "", `Field(s) "colour" are not valid for a port.`},
 		{"GET", "/v1/drivers?fields=colour", "", `Field(s) "colour" are not valid for a driver.`},
-		{"GET", "/v1/drivers?detail=perhaps", "", `Invalid input for detail: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
+		{"GET", "/v1/drivers?detail=perhaps", "",
+			`Invalid input for detail: unrecognized value "perhaps", acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes`},
 		{"POST", "/v1/continue_inspection?node_uuid=x", `{"inventory":{}}`, `Expected a UUID for node_uuid but received "x".`},
 		{"POST", "/v1/continue_inspection", `{"inventory":{},"error":5}`, "Field error must be a string, not a number."},
 		{"POST", "/v1/continue_inspection", `{"inventory":{},"logs":{}}`, "Field logs must be a string, not an object."},
 		{"POST", "/billet/v1/log/" + nodeA, `[`, "The body is not an agent's log lines: unexpected EOF."},
 		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{"age_ms":-1}]}`, "The age of a log line must be 0 to 2592000000 milliseconds, not -1."},
-		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{"age_ms":2592000001}]}`, "The age of a log line must be 0 to 2592000000 milliseconds, not 2592000001."},
+		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{"age_ms":2592000001}]}`,
+			"The age of a log line must be 0 to 2592000000 milliseconds, not 2592000001."},
 		{"POST", "/billet/v1/log/" + nodeA, `{"lines":[{}` + strings.Repeat(",{}", 200) + `]}`, "At most 200 log lines are taken, not 201."},
 		{"POST", "/billet/v1/progress/" + nodeA, `[`, "The body is not a progress report: unexpected EOF."},
 	} {

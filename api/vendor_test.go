@@ -40,7 +40,8 @@ func TestMachineCalls(t *testing.T) {
 		if door == "machine" {
 			h = s.api.MachineHandler()
 		}
-		code, body := post(h, "/v1/nodes/"+nodeA+"/vendor_passthru/pass_deploy_info", "tok", `{"address":"192.0.2.50","key":"k","iqn":"i","error":""}`)
+		code, body := post(h, "/v1/nodes/"+nodeA+"/vendor_passthru/pass_deploy_info", "tok",
+			`{"address":"192.0.2.50","key":"k","iqn":"i","error":""}`)
 		want := []any{machineCalled{nodeA, node.MachineCall{Method: "pass_deploy_info", Token: "tok",
 			Body: node.Document{"address": "192.0.2.50", "key": "k", "iqn": "i", "error": ""}}}}
 		if code != 202 || body != "" || !reflect.DeepEqual(s.calls, want) {

@@ -23,24 +23,31 @@ func TestMakingVolumes(t *testing.T) {
 	}{
 		{"connectors", connector(`"type":"iqn","connector_id":"iqn.x","extra":{"a":1}`), 201, `"extra":{"a":1}`},
 		{"connectors", connector(`"type":"portgroup","connector_id":"x","uuid":"` + strings.ToUpper(connA) + `"`), 201, `"uuid":"` + connA + `"`},
-		{"connectors", connector(`"type":"usb","connector_id":"x"`), 400, `A volume connector of type "usb" is unknown. Allowed are: iqn, ip, mac, wwnn, wwpn, port, portgroup`},
-		{"connectors", connector(`"type":"ip"`), 400, `A volume connector needs "connector_id". It can not be without: node_uuid, type, connector_id`},
+		{"connectors", connector(`"type":"usb","connector_id":"x"`), 400,
+			`A volume connector of type "usb" is unknown. Allowed are: iqn, ip, mac, wwnn, wwpn, port, portgroup`},
+		{"connectors", connector(`"type":"ip"`), 400,
+			`A volume connector needs "connector_id". It can not be without: node_uuid, type, connector_id`},
 		{"connectors", connector(`"type":"ip","connector_id":""`), 400, "Field connector_id may not be empty."},
-		{"connectors", `{"type":"ip","connector_id":"x"}`, 400, `A volume connector needs "node_uuid". It can not be without: node_uuid, type, connector_id`},
+		{"connectors", `{"type":"ip","connector_id":"x"}`, 400,
+			`A volume connector needs "node_uuid". It can not be without: node_uuid, type, connector_id`},
 		{"connectors", `{"node_uuid":"` + nodeB + `","type":"ip","connector_id":"x"}`, 400, "Node " + nodeB + " could not be found."},
-		{"connectors", connector(`"type":"ip","connector_id":"192.0.2.1"`), 409, "A volume connector with type ip and connector ID 192.0.2.1 already exists."},
+		{"connectors", connector(`"type":"ip","connector_id":"192.0.2.1"`), 409,
+			"A volume connector with type ip and connector ID 192.0.2.1 already exists."},
 		{"connectors", connector(`"kind":"ip"`), 400, `A volume connector cannot be created with the field "kind". Allowed are: ` + lists},
 
-		{"targets", target(`"boot_index":0,"properties":{"auth_password":"` + bmcSecret + `","target_lun":3}`), 201, `"properties":{"auth_password":"******","target_lun":3}`},
+		{"targets", target(`"boot_index":0,"properties":{"auth_password":"` + bmcSecret + `","target_lun":3}`), 201,
+			`"properties":{"auth_password":"******","target_lun":3}`},
 		{"targets", target(`"boot_index":"2"`), 201, `"boot_index":2`},
 		{"targets", target(`"boot_index":-1`), 201, `"boot_index":-1`},
 		{"targets", target(`"boot_index":1.5`), 400, "Field boot_index must be a whole number of at most 32 bits, not 1.5."},
 		{"targets", target(`"boot_index":4294967296`), 400, "Field boot_index must be a whole number of at most 32 bits, not 4.294967296e+09."},
 		{"targets", target(`"boot_index":"first"`), 400, "Field boot_index must be a whole number of at most 32 bits, not first."},
 		{"targets", target(`"boot_index":true`), 400, "Field boot_index must be a whole number of at most 32 bits, not true."},
-		{"targets", target(`"extra":{}`), 400, `A volume target needs "boot_index". It can not be without: node_uuid, volume_type, boot_index, volume_id`},
+		{"targets", target(`"extra":{}`), 400,
+			`A volume target needs "boot_index". It can not be without: node_uuid, volume_type, boot_index, volume_id`},
 		{"targets", target(`"boot_index":1,"properties":"x"`), 400, "Field properties must be an object, not a string."},
-		{"targets", `{"node_uuid":"blade","volume_type":"iscsi","volume_id":"v","boot_index":1}`, 400, "Expected a UUID for node_uuid but received blade."},
+		{"targets", `{"node_uuid":"blade","volume_type":"iscsi","volume_id":"v","boot_index":1}`, 400,
+			"Expected a UUID for node_uuid but received blade."},
 		{"targets", target(`"boot_index":7`), 409, "The node has a volume target with boot index 7 already."},
 	} {
 		s := newStack(t)
@@ -70,7 +77,8 @@ func TestChangingVolumes(t *testing.T) {
 	s := newStack(t)
 	n := s.put(&node.Node{UUID: nodeA, Name: "blade", State: node.Available, Power: node.PowerOff})
 	s.put(&node.Node{UUID: nodeB, State: node.Available})
-	v := node.VolumeTarget{UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "v", Properties: node.Document{"auth_password": bmcSecret, "portal": "a"}}
+	v := node.VolumeTarget{UUID: targetA, NodeUUID: nodeA, VolumeType: "iscsi", VolumeID: "v",
+		Properties: node.Document{"auth_password": bmcSecret, "portal": "a"}}
 	w := node.VolumeConnector{UUID: connA, NodeUUID: nodeA, Type: "ip", ConnectorID: "192.0.2.1"}
 	if err := s.db.VolumeTargets.Create(t.Context(), &v); err != nil {
 		t.Fatal(err)
@@ -85,20 +93,24 @@ func TestChangingVolumes(t *testing.T) {
 		}
 		for noun, path := range paths {
 			resp, body := s.ask("1.32", "PATCH", path, `[{"op":"add","path":"/extra/a","value":1}]`)
-			s.refused(noun, resp, body, 400, `The requested action "`+noun+` update" can not be performed on node "`+nodeA+`" while it is in state "`+text+`"; it must be powered off.`)
+			s.refused(noun, resp, body, 400, `The requested action "`+noun+` update" can not be performed on node "`+nodeA+
+				`" while it is in state "`+text+`"; it must be powered off.`)
 			resp, body = s.ask("1.32", "DELETE", path, "")
-			s.refused(noun, resp, body, 400, `The requested action "`+noun+` deletion" can not be performed on node "`+nodeA+`" while it is in state "`+text+`"; it must be powered off.`)
+			s.refused(noun, resp, body, 400, `The requested action "`+noun+` deletion" can not be performed on node "`+nodeA+
+				`" while it is in state "`+text+`"; it must be powered off.`)
 		}
 	}
 	if err := s.db.SavePower(t.Context(), n.UUID, node.PowerOff, 0); err != nil {
 		t.Fatal(err)
 	}
-	resp, body := s.ask("1.32", "PATCH", paths["volume target"], `[{"op":"replace","path":"/properties/portal","value":"b"},{"op":"replace","path":"/boot_index","value":"3"},{"op":"add","path":"/extra/a","value":1}]`)
+	resp, body := s.ask("1.32", "PATCH", paths["volume target"], `[{"op":"replace","path":"/properties/portal","value":"b"},{"op":"replace",`+
+		`"path":"/boot_index","value":"3"},{"op":"add","path":"/extra/a","value":1}]`)
 	if resp.StatusCode != 200 || field(t, body, "properties", "auth_password") != "******" || field(t, body, "boot_index") != 3.0 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	kept, err := s.db.VolumeTargets.Get(t.Context(), targetA)
-	if err != nil || kept.Properties["auth_password"] != bmcSecret || kept.Properties["portal"] != "b" || kept.BootIndex != 3 || kept.Extra["a"] != 1.0 {
+	if err != nil || kept.Properties["auth_password"] != bmcSecret || kept.Properties["portal"] != "b" || kept.BootIndex != 3 ||
+		kept.Extra["a"] != 1.0 {
 		t.Errorf("kept is %+v, %v", kept, err)
 	}
 	for _, tt := range []struct {
@@ -109,9 +121,12 @@ func TestChangingVolumes(t *testing.T) {
 		{"volume target", `[{"op":"remove","path":"/boot_index"}]`, 400, "The boot_index of a volume target can not be taken away."},
 		{"volume target", `[{"op":"replace","path":"/volume_type","value":""}]`, 400, "Field volume_type may not be empty."},
 		{"volume target", `[{"op":"replace","path":"/node_uuid","value":"` + portA + `"}]`, 400, "Node " + portA + " could not be found."},
-		{"volume target", `[{"op":"remove","path":"/properties/none"}]`, 400, `Couldn't apply patch 'remove /properties/none'. Reason: there is no "/properties/none" to remove in the resource`},
-		{"volume connector", `[{"op":"replace","path":"/type","value":"x"}]`, 400, `A volume connector of type "x" is unknown. Allowed are: iqn, ip, mac, wwnn, wwpn, port, portgroup`},
-		{"volume connector", `[{"op":"replace","path":"/uuid","value":"x"}]`, 400, "Cannot patch /uuid. Only the following can be updated: connector_id, extra, node_uuid, type"},
+		{"volume target", `[{"op":"remove","path":"/properties/none"}]`, 400,
+			`Couldn't apply patch 'remove /properties/none'. Reason: there is no "/properties/none" to remove in the resource`},
+		{"volume connector", `[{"op":"replace","path":"/type","value":"x"}]`, 400,
+			`A volume connector of type "x" is unknown. Allowed are: iqn, ip, mac, wwnn, wwpn, port, portgroup`},
+		{"volume connector", `[{"op":"replace","path":"/uuid","value":"x"}]`, 400,
+			"Cannot patch /uuid. Only the following can be updated: connector_id, extra, node_uuid, type"},
 		{"volume connector", `[{"op":"replace","path":"/node_uuid","value":"` + nodeB + `"}]`, 200, nodeB},
 	} {
 		resp, body := s.ask("1.32", "PATCH", paths[tt.noun], tt.patch)
@@ -166,7 +181,8 @@ func TestListsOfVolumes(t *testing.T) {
 		}
 	}
 	_, body := s.ask("1.32", "GET", "/v1/nodes/b/volume/connectors?limit=1&fields=type", "")
-	if next, _ := field(t, body, "next").(string); !strings.HasPrefix(next, "http://metal.example:6385/v1/nodes/"+nodeB+"/volume/connectors?sort_key=id&sort_dir=asc&fields=type&limit=1&marker=") {
+	if next, _ := field(t, body, "next").(string); !strings.HasPrefix(next,
+		"http://metal.example:6385/v1/nodes/"+nodeB+"/volume/connectors?sort_key=id&sort_dir=asc&fields=type&limit=1&marker=") {
 		t.Errorf("next is %s", next)
 	}
 	for path, want := range map[string]string{

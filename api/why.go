@@ -79,7 +79,8 @@ func wayOn(n *node.Node) string {
 		if n.Fault != node.NoFault {
 			why = fmt.Sprintf(" since its %s", n.Fault)
 		}
-		words = append(words, fmt.Sprintf("It is in maintenance%s: when the cause is mended, unset that (openstack baremetal node maintenance unset %s).", why, n.UUID))
+		words = append(words, fmt.Sprintf("It is in maintenance%s: when the cause is mended, unset that (openstack baremetal node maintenance "+
+			"unset %s).", why, n.UUID))
 	}
 	if stands {
 		var legal []string
@@ -88,7 +89,8 @@ func wayOn(n *node.Node) string {
 				legal = append(legal, v.command)
 			}
 		}
-		words = append(words, fmt.Sprintf("From %q it goes on by: %s (openstack baremetal node VERB %s).", n.State, strings.Join(legal, ", "), n.UUID))
+		words = append(words, fmt.Sprintf("From %q it goes on by: %s (openstack baremetal node VERB %s).", n.State, strings.Join(legal, ", "),
+			n.UUID))
 	}
 	return strings.Join(words, " ")
 }
@@ -100,7 +102,8 @@ func evidenceJSON(e *node.Evidence) any {
 	}
 	steps := make([]map[string]any, len(e.Steps))
 	for i, s := range e.Steps {
-		steps[i] = map[string]any{"interface": string(s.Interface), "step": s.Step, "started_at": stamp(s.StartedAt), "ended_at": stamp(s.EndedAt)}
+		steps[i] = map[string]any{"interface": string(s.Interface), "step": s.Step, "started_at": stamp(s.StartedAt),
+			"ended_at": stamp(s.EndedAt)}
 	}
 	phases := make([]map[string]any, len(e.Phases))
 	for i, p := range e.Phases {

@@ -17,9 +17,11 @@ func TestTheWayOn(t *testing.T) {
 		{node.Node{State: node.Error}, `From "error" it goes on by: rebuild, undeploy (openstack baremetal node VERB u).`},
 		{node.Node{State: node.InspectFailed}, `From "inspect failed" it goes on by: manage, inspect (openstack baremetal node VERB u).`},
 		{node.Node{State: node.CleanFailed, Maintenance: true, Fault: node.CleanFailure},
-			`It is in maintenance since its clean failure: when the cause is mended, unset that (openstack baremetal node maintenance unset u). From "clean failed" it goes on by: manage (openstack baremetal node VERB u).`},
+			`It is in maintenance since its clean failure: when the cause is mended, unset that (openstack baremetal node maintenance unset u). ` +
+				`From "clean failed" it goes on by: manage (openstack baremetal node VERB u).`},
 		{node.Node{State: node.ServiceHold}, `From "service hold" it goes on by: unhold, service, abort (openstack baremetal node VERB u).`},
-		{node.Node{State: node.Active, Maintenance: true}, "It is in maintenance: when the cause is mended, unset that (openstack baremetal node maintenance unset u)."},
+		{node.Node{State: node.Active, Maintenance: true},
+			"It is in maintenance: when the cause is mended, unset that (openstack baremetal node maintenance unset u)."},
 		{node.Node{State: node.Enroll, LastError: "no answer"}, `From "enroll" it goes on by: manage (openstack baremetal node VERB u).`},
 		{node.Node{State: node.Enroll}, ""}, {node.Node{State: node.Active}, ""}, {node.Node{State: node.DeployWait, LastError: "old"}, ""},
 	} {
