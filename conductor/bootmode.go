@@ -10,16 +10,14 @@ import (
 
 // SetBootMode has the machine's firmware boot as "bios" or "uefi" from its next start on.
 func (c *power) SetBootMode(ctx context.Context, ident, mode string) error {
-	return c.setFirmware(ctx, ident, "set_boot_mode", "boot mode", mode, func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
-		return t.SetBootMode(ctx, f, mode)
-	})
+	set := func(ctx context.Context, f driver.Firmware, t *driver.Task) error { return t.SetBootMode(ctx, f, mode) }
+	return c.setFirmware(ctx, ident, "set_boot_mode", "boot mode", mode, set)
 }
 
 // SetSecureBoot switches Secure Boot from the machine's next start on.
 func (c *power) SetSecureBoot(ctx context.Context, ident string, on bool) error {
-	return c.setFirmware(ctx, ident, "set_secure_boot_state", "secure boot", fmt.Sprint(on), func(ctx context.Context, f driver.Firmware, t *driver.Task) error {
-		return t.SetSecureBoot(ctx, f, on)
-	})
+	set := func(ctx context.Context, f driver.Firmware, t *driver.Task) error { return t.SetSecureBoot(ctx, f, on) }
+	return c.setFirmware(ctx, ident, "set_secure_boot_state", "secure boot", fmt.Sprint(on), set)
 }
 
 // setFirmware changes what the firmware does. A node that something is under way with, or whose hardware cannot,

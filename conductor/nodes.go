@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -51,17 +52,15 @@ func (c *core) hardware(n *node.Node) (*driver.Hardware, error) {
 
 // serves checks that this service has the node's hardware type and conductor group.
 func (c *core) serves(n *node.Node) error {
-	known := n.ConductorGroup == c.cfg.ConductorGroup
-	for _, ty := range c.cfg.Types {
-		if known && ty.Name == n.Driver {
-			return nil
-		}
-	}
-	names := make([]string, 0, len(c.cfg.Types))
+	var names []string
 	for _, ty := range c.cfg.Types {
 		names = append(names, ty.Name)
 	}
-	return node.Errorf(node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver %s for conductor group '%s'. Available are the drivers %s for conductor group '%s'.",
+	if n.ConductorGroup == c.cfg.ConductorGroup && slices.Contains(names, n.Driver) {
+		return nil
+	}
+	return node.Errorf(node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver %s "+
+		"for conductor group '%s'. Available are the drivers %s for conductor group '%s'.",
 		n.Driver, n.ConductorGroup, strings.Join(names, ", "), c.cfg.ConductorGroup)
 }
 
@@ -107,6 +106,10 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 }
 
 func (c *Conductor) mayDelete(n *node.Node) error {
+	allowed := []node.State{node.Enroll, node.Manageable, node.AdoptFailed}
+	if c.cfg.DeleteAvailableNodes {
+		allowed = append(allowed, node.Available)
+	}
 	switch {
 	case n.Protected:
 		return node.Errorf(node.Forbidden, "Node %s is protected and can not be undeployed, rebuilt or deleted.", n.UUID)
@@ -114,16 +117,11 @@ func (c *Conductor) mayDelete(n *node.Node) error {
 		return nil
 	case n.InstanceUUID != "":
 		return node.Errorf(node.Conflict, "Node %s is associated with instance %s.", n.UUID, n.InstanceUUID)
-	case n.State == node.Enroll, n.State == node.Manageable, n.State == node.AdoptFailed:
-		return nil
-	case n.State == node.Available && c.cfg.DeleteAvailableNodes:
+	case slices.Contains(allowed, n.State):
 		return nil
 	}
-	allowed := []node.State{node.Enroll, node.Manageable, node.AdoptFailed}
-	if c.cfg.DeleteAvailableNodes {
-		allowed = append(allowed, node.Available)
-	}
-	return node.Errorf(node.Conflict, "Can not delete node %q while it is in provision state %q. Valid provision states to perform deletion are: %s, or any in maintenance.", n.UUID, n.State, joined(allowed))
+	return node.Errorf(node.Conflict, "Can not delete node %q while it is in provision state %q. Valid provision states to perform "+
+		"deletion are: %s, or any in maintenance.", n.UUID, n.State, joined(allowed))
 }
 
 // Drivers lists the hardware types.

@@ -25,7 +25,8 @@ type offered struct {
 }
 
 func (o offered) planned() node.PlannedStep {
-	return node.PlannedStep{Interface: o.iface, Step: o.step.Name, Priority: o.priority, Abortable: o.step.Abortable || o.step.Frame, Hidden: o.step.Frame}
+	return node.PlannedStep{Interface: o.iface, Step: o.step.Name, Priority: o.priority,
+		Abortable: o.step.Abortable || o.step.Frame, Hidden: o.step.Frame}
 }
 
 // stepsOf lists the steps that the hardware and the conductor itself have for a flow.
@@ -109,7 +110,8 @@ func accept(have []offered, f *flow, asked []node.PlannedStep) ([]node.PlannedSt
 	accepted := make([]node.PlannedStep, 0, len(asked))
 	for _, s := range asked {
 		if s.Step == "" || !slices.Contains(interfaceOrder, s.Interface) {
-			return nil, node.Errorf(node.Invalid, "Step %q of interface %q: a step needs a name and one of the interfaces %s.", s.Step, s.Interface, joined(interfaceOrder))
+			return nil, node.Errorf(node.Invalid, "Step %q of interface %q: a step needs a name and one of the interfaces %s.",
+				s.Step, s.Interface, joined(interfaceOrder))
 		}
 		i := slices.IndexFunc(have, func(o offered) bool { return o.iface == s.Interface && o.step.Name == s.Step })
 		p := node.PlannedStep{Interface: s.Interface, Step: s.Step, Priority: s.Priority, Args: maps.Clone(s.Args)}
@@ -181,24 +183,33 @@ func ofHardware(h *driver.Hardware, f node.Flow, p *node.PlannedStep) driver.Ste
 // misplaced says which of the sorted steps of a flow would have the agent work before its ramdisk is booted, or after it
 // has ended, or would start the instance before its time; "" when none would.
 func misplaced(h *driver.Hardware, f node.Flow, steps []node.PlannedStep) string {
+	first := func(is func(driver.Step) bool) int {
+		return slices.IndexFunc(steps, func(s node.PlannedStep) bool { return is(ofHardware(h, f, &s)) })
+	}
 	boots := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return s.Hidden && s.Interface == node.Deploy })
-	ends := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).EndsAgent })
-	ready := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).Readies })
-	starts := slices.IndexFunc(steps, func(s node.PlannedStep) bool { return ofHardware(h, f, &s).Starts })
+	ends := first(func(s driver.Step) bool { return s.EndsAgent })
+	ready := first(func(s driver.Step) bool { return s.Readies })
+	starts := first(func(s driver.Step) bool { return s.Starts })
 	for i := range steps {
 		s := &steps[i]
-		if ready >= 0 && i > ready && i < starts && s.Interface == node.Power && (s.Step == powerOnStep || s.Step == rebootStep) {
-			return fmt.Sprintf("Step %s with priority %d would start the instance before %s does, when the deploy is not complete: give it a priority above %d or below %d.",
+		switch {
+		case ready >= 0 && i > ready && i < starts && switchesOn(s):
+			return fmt.Sprintf("Step %s with priority %d would start the instance before %s does, when the deploy is not complete: "+
+				"give it a priority above %d or below %d.",
 				name(s), s.Priority, name(&steps[starts]), steps[ready].Priority, steps[starts].Priority)
-		}
-		if i < boots && needsAgent(h, f, s) {
-			return fmt.Sprintf("Step %s with priority %d would run before the ramdisk is booted, whose agent carries it out: give it a priority below %d.", name(s), s.Priority, steps[boots].Priority)
-		}
-		if ends >= 0 && i > ends && needsAgent(h, f, s) {
-			return fmt.Sprintf("Step %s with priority %d would run after %s, which ends the ramdisk whose agent carries it out: give it a priority above %d.", name(s), s.Priority, name(&steps[ends]), steps[ends].Priority)
+		case i < boots && needsAgent(h, f, s):
+			return fmt.Sprintf("Step %s with priority %d would run before the ramdisk is booted, whose agent carries it out: "+
+				"give it a priority below %d.", name(s), s.Priority, steps[boots].Priority)
+		case ends >= 0 && i > ends && needsAgent(h, f, s):
+			return fmt.Sprintf("Step %s with priority %d would run after %s, which ends the ramdisk whose agent carries it out: "+
+				"give it a priority above %d.", name(s), s.Priority, name(&steps[ends]), steps[ends].Priority)
 		}
 	}
 	return ""
+}
+
+func switchesOn(s *node.PlannedStep) bool {
+	return s.Interface == node.Power && (s.Step == powerOnStep || s.Step == rebootStep)
 }
 
 func acceptArgs(o offered, args map[string]any) error {
@@ -272,7 +283,7 @@ func merge(h *driver.Hardware, p *node.Plan, found []node.PlannedStep) (unknown,
 				wrong = append(wrong, text)
 			}
 		default:
-			unknown = append(unknown, string(s.Interface)+"."+s.Step)
+			unknown = append(unknown, name(&s))
 			continue
 		}
 		kept = append(kept, s)

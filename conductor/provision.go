@@ -67,7 +67,8 @@ func nextFor(s node.State, event node.Event) (node.State, bool) {
 }
 
 func notLegal(n *node.Node, event node.Event) error {
-	return node.Errorf(node.Invalid, "The requested action %q can not be performed on node %q while it is in state %q.", event, n.UUID, n.State)
+	return node.Errorf(node.Invalid, "The requested action %q can not be performed on node %q while it is in state %q.",
+		event, n.UUID, n.State)
 }
 
 // apply checks a request against the node and changes the node as asked.

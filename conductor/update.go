@@ -11,7 +11,8 @@ import (
 
 // UpdateNode lets change edit a copy of the node under its lease, checks what the node's state
 // allows, and saves. It returns the node as saved; a refused change has changed nothing.
-func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions, change func(*node.Node) error) (*node.Node, error) {
+func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions,
+	change func(*node.Node) error) (*node.Node, error) {
 	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
 		return nil, err
@@ -108,7 +109,8 @@ var openStates = []node.State{node.Enroll, node.Inspecting, node.InspectWait, no
 func isOpen(n *node.Node) bool { return n.Maintenance || slices.Contains(openStates, n.State) }
 
 func onlyOpen(n *node.Node, what string) error {
-	return node.Errorf(node.Conflict, "The %s of node %s can not be changed in state %q; allowed are the states %s, or any in maintenance.", what, n.UUID, n.State, joined(openStates))
+	return node.Errorf(node.Conflict, "The %s of node %s can not be changed in state %q; allowed are the states %s, or any in maintenance.",
+		what, n.UUID, n.State, joined(openStates))
 }
 
 func ruleDriver(before, after *node.Node) error {
@@ -153,7 +155,8 @@ func ruleInstance(before, after *node.Node) error {
 
 func ruleProtected(before, after *node.Node) error {
 	if after.Protected && !before.Protected && after.State != node.Active && after.State != node.Rescue {
-		return node.Errorf(node.Conflict, "Node %s can not be protected in state %q; allowed are the states active, rescue.", after.UUID, after.State)
+		return node.Errorf(node.Conflict, "Node %s can not be protected in state %q; allowed are the states active, rescue.",
+			after.UUID, after.State)
 	}
 	if before.Protected && !after.Protected {
 		after.ProtectedReason = ""

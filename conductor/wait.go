@@ -210,7 +210,8 @@ func (r *run) pauseForMaintenance(ctx context.Context) error {
 		if r.n.Fault != node.NoFault {
 			why = fmt.Sprintf(" (%s)", r.n.Fault)
 		}
-		r.note(ctx, infoSeverity, fmt.Sprintf("The node is in maintenance%s: %s waits until that is unset, however long it takes.", why, r.flow.noun))
+		r.note(ctx, infoSeverity, fmt.Sprintf("The node is in maintenance%s: %s waits until that is unset, however long it takes.",
+			why, r.flow.noun))
 	}
 	if !p.PollAt.IsZero() {
 		p.PollAt = now.Add(maintenancePause)
