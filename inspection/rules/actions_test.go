@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"context"
@@ -10,77 +10,83 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
 )
 
 func TestActions(t *testing.T) {
-	capabilities := func(want any) func(*Machine) { return func(m *Machine) { m.Node.Properties["capabilities"] = want } }
+	capabilities := func(want any) func(*rules.Machine) {
+		return func(m *rules.Machine) { m.Node.Properties["capabilities"] = want }
+	}
 	for _, tt := range []struct {
 		action string
-		change func(*Machine)
+		change func(*rules.Machine)
 	}{
-		{`{"op":"set-attribute","args":{"path":"/driver","value":"redfish"}}`, func(m *Machine) { m.Node.Driver = "redfish" }},
+		{`{"op":"set-attribute","args":{"path":"/driver","value":"redfish"}}`, func(m *rules.Machine) { m.Node.Driver = "redfish" }},
 		{`{"op":"set-attribute","args":["driver_info.redfish_address","https://{inventory[bmc_address]}"]}`,
-			func(m *Machine) { m.Node.DriverInfo["redfish_address"] = "https://192.0.2.7" }},
+			func(m *rules.Machine) { m.Node.DriverInfo["redfish_address"] = "https://192.0.2.7" }},
 		{`{"op":"set-attribute","args":{"path":"driver_info/ipmi_password","value":"changed-secret"}}`,
-			func(m *Machine) { m.Node.DriverInfo["ipmi_password"] = "changed-secret" }},
+			func(m *rules.Machine) { m.Node.DriverInfo["ipmi_password"] = "changed-secret" }},
 		{`{"op":"set-attribute","args":{"path":"/extra/deep/er/est","value":{"{node.name}":["{inventory[cpu][count]}",7,true]}}}`,
-			func(m *Machine) {
+			func(m *rules.Machine) {
 				m.Node.Extra["deep"].(map[string]any)["er"] = map[string]any{"est": map[string]any{"blade-7": []any{"4", 7.0, true}}}
 			}},
-		{`{"op":"set-attribute","args":{"path":"/extra","value":{"a":1}}}`, func(m *Machine) { m.Node.Extra = node.Document{"a": 1.0} }},
-		{`{"op":"set-attribute","args":{"path":"/extra","value":null}}`, func(m *Machine) { m.Node.Extra = nil }},
+		{`{"op":"set-attribute","args":{"path":"/extra","value":{"a":1}}}`, func(m *rules.Machine) { m.Node.Extra = node.Document{"a": 1.0} }},
+		{`{"op":"set-attribute","args":{"path":"/extra","value":null}}`, func(m *rules.Machine) { m.Node.Extra = nil }},
 		{`{"op":"set-attribute","args":{"path":"name","value":"{inventory[system_vendor][product_name]}-{node.name}"}}`,
-			func(m *Machine) { m.Node.Name = "R640-blade-7" }},
-		{`{"op":"set-attribute","args":{"path":"shard","value":7}}`, func(m *Machine) { m.Node.Shard = "7" }},
-		{`{"op":"set-attribute","args":{"path":"automated_clean","value":"no"}}`, func(m *Machine) { m.Node.AutomatedClean = new(bool) }},
-		{`{"op":"set-attribute","args":{"path":"disable_power_off","value":true}}`, func(m *Machine) { m.Node.DisablePowerOff = true }},
+			func(m *rules.Machine) { m.Node.Name = "R640-blade-7" }},
+		{`{"op":"set-attribute","args":{"path":"shard","value":7}}`, func(m *rules.Machine) { m.Node.Shard = "7" }},
+		{`{"op":"set-attribute","args":{"path":"automated_clean","value":"no"}}`, func(m *rules.Machine) { m.Node.AutomatedClean = new(bool) }},
+		{`{"op":"set-attribute","args":{"path":"disable_power_off","value":true}}`, func(m *rules.Machine) { m.Node.DisablePowerOff = true }},
 		{`{"op":"set-attribute","args":{"path":"inspect_interface","value":"agent"}}`,
-			func(m *Machine) { m.Node.Interfaces[node.Inspect] = "agent" }},
+			func(m *rules.Machine) { m.Node.Interfaces[node.Inspect] = "agent" }},
 		{`{"op":"set-attribute","args":{"path":"{item[path]}","value":"{item[value]}"},"loop":[{"path":"owner","value":"{node.name}"},` +
 			`{"path":"lessee","value":"{node.owner}"}]}`,
-			func(m *Machine) { m.Node.Owner, m.Node.Lessee = "blade-7", "None" }},
+			func(m *rules.Machine) { m.Node.Owner, m.Node.Lessee = "blade-7", "None" }},
 		{`{"op":"set-attribute","args":{"path":"{item[path]}","value":"{item[value]}"},"loop":{"path":"owner","value":"{inventory[hostname]}"}}`,
-			func(m *Machine) { m.Node.Owner = "it's {node.uuid}" }}, // the machine's words are not read again
-		{`{"op":"del-attribute","args":{"path":"/deploy_interface"}}`, func(m *Machine) { delete(m.Node.Interfaces, node.Deploy) }},
-		{`{"op":"del-attribute","args":["/name"]}`, func(m *Machine) { m.Node.Name = "" }},
-		{`{"op":"del-attribute","args":["extra/deep/n"]}`, func(m *Machine) { m.Node.Extra["deep"] = map[string]any{} }},
-		{`{"op":"del-attribute","args":["extra/no/such/way"]}`, func(*Machine) {}},
+			func(m *rules.Machine) { m.Node.Owner = "it's {node.uuid}" }}, // the machine's words are not read again
+		{`{"op":"del-attribute","args":{"path":"/deploy_interface"}}`, func(m *rules.Machine) { delete(m.Node.Interfaces, node.Deploy) }},
+		{`{"op":"del-attribute","args":["/name"]}`, func(m *rules.Machine) { m.Node.Name = "" }},
+		{`{"op":"del-attribute","args":["extra/deep/n"]}`, func(m *rules.Machine) { m.Node.Extra["deep"] = map[string]any{} }},
+		{`{"op":"del-attribute","args":["extra/no/such/way"]}`, func(*rules.Machine) {}},
 		{`{"op":"extend-attribute","args":{"path":"extra/racks","value":"{node.driver}"}}`,
-			func(m *Machine) { m.Node.Extra["racks"] = []any{"a", "ipmi"} }},
-		{`{"op":"extend-attribute","args":{"path":"extra/racks","value":"a"}}`, func(m *Machine) { m.Node.Extra["racks"] = []any{"a", "a"} }},
-		{`{"op":"extend-attribute","args":["extra.racks","a",true]}`, func(*Machine) {}},
+			func(m *rules.Machine) { m.Node.Extra["racks"] = []any{"a", "ipmi"} }},
+		{`{"op":"extend-attribute","args":{"path":"extra/racks","value":"a"}}`,
+			func(m *rules.Machine) { m.Node.Extra["racks"] = []any{"a", "a"} }},
+		{`{"op":"extend-attribute","args":["extra.racks","a",true]}`, func(*rules.Machine) {}},
 		{`{"op":"extend-attribute","args":["properties.new.list",1]}`,
-			func(m *Machine) { m.Node.Properties["new"] = map[string]any{"list": []any{1.0}} }},
+			func(m *rules.Machine) { m.Node.Properties["new"] = map[string]any{"list": []any{1.0}} }},
 		{`{"op":"set-capability","args":{"name":"class","value":"{inventory[cpu][count]}"}}`, capabilities("boot_mode:uefi,class:4")},
 		{`{"op":"set-capability","args":["boot_mode","bios"]}`, capabilities("boot_mode:bios")},
 		{`{"op":"unset-capability","args":["boot_mode"]}`, capabilities("")},
-		{`{"op":"unset-capability","args":["nothing"]}`, func(*Machine) {}},
-		{`{"op":"add-trait","args":{"name":"CUSTOM_BIG"}}`, func(m *Machine) { m.Node.Traits = append(m.Node.Traits, "CUSTOM_BIG") }},
+		{`{"op":"unset-capability","args":["nothing"]}`, func(*rules.Machine) {}},
+		{`{"op":"add-trait","args":{"name":"CUSTOM_BIG"}}`, func(m *rules.Machine) { m.Node.Traits = append(m.Node.Traits, "CUSTOM_BIG") }},
 		{`{"op":"add-trait","args":{"name":"CUSTOM_{item}"},"loop":["A","B","OLD"]}`,
-			func(m *Machine) { m.Node.Traits = append(m.Node.Traits, "CUSTOM_A", "CUSTOM_B") }},
-		{`{"op":"remove-trait","args":["CUSTOM_OLD"]}`, func(m *Machine) { m.Node.Traits = nil }},
-		{`{"op":"remove-trait","args":["CUSTOM_NONE"]}`, func(*Machine) {}},
+			func(m *rules.Machine) { m.Node.Traits = append(m.Node.Traits, "CUSTOM_A", "CUSTOM_B") }},
+		{`{"op":"remove-trait","args":["CUSTOM_OLD"]}`, func(m *rules.Machine) { m.Node.Traits = nil }},
+		{`{"op":"remove-trait","args":["CUSTOM_NONE"]}`, func(*rules.Machine) {}},
 		{`{"op":"set-plugin-data","args":{"path":"root_disk.name","value":"{node.name}"}}`,
-			func(m *Machine) { m.PluginData["root_disk"].(map[string]any)["name"] = "blade-7" }},
+			func(m *rules.Machine) { m.PluginData["root_disk"].(map[string]any)["name"] = "blade-7" }},
 		{`{"op":"extend-plugin-data","args":{"path":"macs","value":"x","unique":true}}`,
-			func(m *Machine) { m.PluginData["macs"] = []any{portMAC, "x"} }},
+			func(m *rules.Machine) { m.PluginData["macs"] = []any{portMAC, "x"} }},
 		{`{"op":"extend-plugin-data","args":{"path":"new/list","value":{"a":"{node.driver}"}}}`,
-			func(m *Machine) { m.PluginData["new"] = map[string]any{"list": []any{map[string]any{"a": "ipmi"}}} }},
-		{`{"op":"unset-plugin-data","args":["root_disk.size"]}`, func(m *Machine) { m.PluginData["root_disk"] = map[string]any{} }},
-		{`{"op":"unset-plugin-data","args":["no.such"]}`, func(*Machine) {}},
+			func(m *rules.Machine) {
+				m.PluginData["new"] = map[string]any{"list": []any{map[string]any{"a": "ipmi"}}}
+			}},
+		{`{"op":"unset-plugin-data","args":["root_disk.size"]}`, func(m *rules.Machine) { m.PluginData["root_disk"] = map[string]any{} }},
+		{`{"op":"unset-plugin-data","args":["no.such"]}`, func(*rules.Machine) {}},
 		{`{"op":"set-port-attribute","args":{"port_id":"` + portUUID + `","path":"physical_network","value":"net-{node.driver}"}}`,
-			func(m *Machine) { m.Ports[0].PhysicalNetwork = "net-ipmi" }},
+			func(m *rules.Machine) { m.Ports[0].PhysicalNetwork = "net-ipmi" }},
 		{`{"op":"set-port-attribute","args":{"port_id":"52:54:00:00:00:01","path":"pxe_enabled","value":false}}`,
-			func(m *Machine) { m.Ports[0].PXEEnabled = false }},
+			func(m *rules.Machine) { m.Ports[0].PXEEnabled = false }},
 		{`{"op":"set-port-attribute","args":{"port_id":"{item}","path":"local_link_connection/switch_info","value":"leaf1"},` +
 			`"loop":["{inventory[interfaces][0][mac_address]}"]}`,
-			func(m *Machine) { m.Ports[0].LocalLinkConnection["switch_info"] = "leaf1" }},
+			func(m *rules.Machine) { m.Ports[0].LocalLinkConnection["switch_info"] = "leaf1" }},
 		{`{"op":"extend-port-attribute","args":["` + portMAC + `","extra/vlans",7]}`,
-			func(m *Machine) { m.Ports[0].Extra["vlans"] = []any{7.0} }},
+			func(m *rules.Machine) { m.Ports[0].Extra["vlans"] = []any{7.0} }},
 		{`{"op":"del-port-attribute","args":["` + portMAC + `","local_link_connection.port_id"]}`,
-			func(m *Machine) { delete(m.Ports[0].LocalLinkConnection, "port_id") }},
-		{`{"op":"del-port-attribute","args":["` + portMAC + `","pxe_enabled"]}`, func(m *Machine) { m.Ports[0].PXEEnabled = false }},
+			func(m *rules.Machine) { delete(m.Ports[0].LocalLinkConnection, "port_id") }},
+		{`{"op":"del-port-attribute","args":["` + portMAC + `","pxe_enabled"]}`, func(m *rules.Machine) { m.Ports[0].PXEEnabled = false }},
 	} {
 		got, want := machine(t), machine(t)
 		tt.change(want)
@@ -177,7 +183,7 @@ func TestSensitiveRulesAreQuiet(t *testing.T) {
 	} {
 		m := machine(t)
 		lines := said(m)
-		m.Get = func(context.Context, Call) error { return errors.New("top-secret") }
+		m.Get = func(context.Context, rules.Call) error { return errors.New("top-secret") }
 		r := rule(t, `[]`, `[{"op":"log","args":["top-secret"]},`+action+`]`)
 		r.Sensitive, r.Description = true, "top-secret"
 		_, err := apply(t, m, r)

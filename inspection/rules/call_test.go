@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"context"
@@ -14,34 +14,36 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/billet-metal/billet/fetch"
+	"github.com/billet-metal/billet/inspection/rules"
 )
 
 func TestWhatAnAPICallAsksFor(t *testing.T) {
 	for _, tt := range []struct {
 		args string
-		want Call
+		want rules.Call
 		err  string
 	}{
-		{`["http://cmdb/{node.name}"]`, Call{URL: "http://cmdb/blade-7", Timeout: 5 * time.Second, Retries: 3, Backoff: 300 * time.Millisecond},
+		{`["http://cmdb/{node.name}"]`,
+			rules.Call{URL: "http://cmdb/blade-7", Timeout: 5 * time.Second, Retries: 3, Backoff: 300 * time.Millisecond},
 			""},
 		{`{"url":"https://cmdb/","headers":{"X-Auth":"t"},"proxies":{"https":"http://proxy:3128"},"timeout":"2.5","retries":0,` +
 			`"backoff_factor":1}`,
-			Call{URL: "https://cmdb/", Headers: map[string]string{"X-Auth": "t"}, Proxies: map[string]string{"https": "http://proxy:3128"},
+			rules.Call{URL: "https://cmdb/", Headers: map[string]string{"X-Auth": "t"}, Proxies: map[string]string{"https": "http://proxy:3128"},
 				Timeout: 2500 * time.Millisecond, Backoff: time.Second}, ""},
-		{`["file:///etc/shadow"]`, Call{}, "its URL is not one: only http and https URLs are called"},
-		{`["//cmdb/"]`, Call{}, "its URL is not one: only http and https URLs are called"},
-		{`["http://cmdb/",["x"]]`, Call{}, "an argument is not an object: headers is a list"},
-		{`["http://cmdb/",{"x":1}]`, Call{}, "an argument is not an object of texts: headers has a number (1)"},
-		{`["http://cmdb/",null,{"http":"nowhere"}]`, Call{}, "a proxy's URL is not one: that of http"},
-		{`["http://cmdb/",null,null,0]`, Call{}, "an argument is out of range: timeout must be more than 0"},
-		{`["http://cmdb/",null,null,61]`, Call{}, "an argument is out of range: timeout must be a number of at most 60"},
-		{`["http://cmdb/",null,null,"soon"]`, Call{}, "an argument is out of range: timeout must be a number of at most 60"},
-		{`["http://cmdb/",null,null,1,11]`, Call{}, "an argument is out of range: retries must be a number of at most 10"},
-		{`["http://cmdb/",null,null,1,1,-1]`, Call{}, "an argument is out of range: backoff_factor must be a number of at most 30"},
+		{`["file:///etc/shadow"]`, rules.Call{}, "its URL is not one: only http and https URLs are called"},
+		{`["//cmdb/"]`, rules.Call{}, "its URL is not one: only http and https URLs are called"},
+		{`["http://cmdb/",["x"]]`, rules.Call{}, "an argument is not an object: headers is a list"},
+		{`["http://cmdb/",{"x":1}]`, rules.Call{}, "an argument is not an object of texts: headers has a number (1)"},
+		{`["http://cmdb/",null,{"http":"nowhere"}]`, rules.Call{}, "a proxy's URL is not one: that of http"},
+		{`["http://cmdb/",null,null,0]`, rules.Call{}, "an argument is out of range: timeout must be more than 0"},
+		{`["http://cmdb/",null,null,61]`, rules.Call{}, "an argument is out of range: timeout must be a number of at most 60"},
+		{`["http://cmdb/",null,null,"soon"]`, rules.Call{}, "an argument is out of range: timeout must be a number of at most 60"},
+		{`["http://cmdb/",null,null,1,11]`, rules.Call{}, "an argument is out of range: retries must be a number of at most 10"},
+		{`["http://cmdb/",null,null,1,1,-1]`, rules.Call{}, "an argument is out of range: backoff_factor must be a number of at most 30"},
 	} {
-		var got Call
+		var got rules.Call
 		m := machine(t)
-		m.Get = func(ctx context.Context, c Call) error {
+		m.Get = func(ctx context.Context, c rules.Call) error {
 			if _, ok := ctx.Deadline(); !ok {
 				t.Error("a call without an end")
 			}
@@ -60,7 +62,7 @@ func TestWhatAnAPICallAsksFor(t *testing.T) {
 		}
 	}
 	m := machine(t)
-	m.Get = func(context.Context, Call) error { return errors.New("cmdb answers 404 Not Found") }
+	m.Get = func(context.Context, rules.Call) error { return errors.New("cmdb answers 404 Not Found") }
 	if _, err := apply(t, m, rule(t, `[]`, `[{"op":"api-call","args":["http://cmdb/"]}]`)); err == nil ||
 		!strings.HasSuffix(err.Error(), "(api-call): its call failed: cmdb answers 404 Not Found.") {
 		t.Error(err)
@@ -93,7 +95,7 @@ func TestHTTPGet(t *testing.T) {
 	} {
 		asked.Store(0)
 		answers = tt.answers
-		err := HTTPGet(fetch.Loopback())(t.Context(), Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"},
+		err := rules.HTTPGet(fetch.Loopback())(t.Context(), rules.Call{URL: s.URL + "/x?token=secret", Headers: map[string]string{"X-Auth": "t"},
 			Timeout: 5 * time.Second, Retries: tt.retries, Backoff: time.Millisecond})
 		if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err || asked.Load() != tt.asked {
 			t.Errorf("%v: %v after %d", tt.answers, err, asked.Load())
@@ -109,14 +111,15 @@ func TestHTTPGetOfNobody(t *testing.T) {
 	defer l.Close() // takes connections and says nothing
 	silent := l.Addr().String()
 	began := time.Now()
-	err = HTTPGet(fetch.Loopback())(t.Context(),
-		Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
+	err = rules.HTTPGet(fetch.Loopback())(t.Context(),
+		rules.Call{URL: "http://user:pass-secret@" + silent + "/?token=secret", Timeout: 50 * time.Millisecond, Retries: 1})
 	if err == nil || err.Error() != silent+": no answer in time" || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = HTTPGet(fetch.Loopback())(ctx, Call{URL: "http://127.0.0.1:1/?token=secret", Timeout: time.Second, Retries: 10, Backoff: time.Hour})
+	err = rules.HTTPGet(fetch.Loopback())(ctx,
+		rules.Call{URL: "http://127.0.0.1:1/?token=secret", Timeout: time.Second, Retries: 10, Backoff: time.Hour})
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:1: ") {
 		t.Error(err)
 	}
@@ -126,8 +129,8 @@ func TestHTTPGetOfNobody(t *testing.T) {
 		}
 	}))
 	defer proxy.Close()
-	if err := HTTPGet(fetch.Loopback())(t.Context(),
-		Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
+	if err := rules.HTTPGet(fetch.Loopback())(t.Context(),
+		rules.Call{URL: "http://cmdb.invalid/x", Proxies: map[string]string{"http": proxy.URL}, Timeout: time.Second}); err != nil {
 		t.Errorf("through a proxy: %v", err)
 	}
 }

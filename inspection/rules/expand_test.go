@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"encoding/json"
@@ -8,7 +8,6 @@ import (
 
 // What a text becomes; a reference that finds nothing is named after "lost".
 func TestExpand(t *testing.T) {
-	s := machine(t).copy().scope().with(map[string]any{"path": "extra/x", "n": 2.0})
 	for _, tt := range []struct{ text, want, lost string }{
 		{"", "", ""},
 		{"plain", "plain", ""},
@@ -49,10 +48,11 @@ func TestExpand(t *testing.T) {
 		{"{inventory[cpu][count]:>4}", "", "{inventory[cpu][count]:>4}"},
 		{"{node.name[0]}", "", "{node.name[0]}"},
 	} {
-		got, _, err := s.expand(tt.text)
+		got, err := expand(t, machine(t), tt.text)
 		switch {
 		case tt.lost != "":
-			if want := "the machine has nothing under a reference: " + tt.lost; err == nil || err.Error() != want {
+			want := "Inspection rule r, action 1 (log): the machine has nothing under a reference: " + tt.lost + "."
+			if err == nil || err.Error() != want {
 				t.Errorf("%s: %q, %v", tt.text, got, err)
 			}
 		case got != tt.want || err != nil:
@@ -68,12 +68,16 @@ func TestPythonTexts(t *testing.T) {
 		`["a'b\"c","a\\b\n"]`:                     `['a\'b"c', 'a\\b\n']`,
 		`{"auth_token":"x","k":{"password":"y"}}`: "{'auth_token': '***', 'k': {'password': '***'}}",
 	} {
-		if got := python(value(t, text)); got != want {
-			t.Errorf("%s: %s, want %s", text, got, want)
+		m := machine(t)
+		m.PluginData["v"] = value(t, text)
+		if got, err := expand(t, m, "{plugin_data[v]}"); got != want || err != nil {
+			t.Errorf("%s: %s, %v, want %s", text, got, err, want)
 		}
 	}
-	if got := python(json.Number("9007199254740993")); got != "9007199254740993" {
-		t.Error(got)
+	m := machine(t)
+	m.PluginData["v"] = json.Number("9007199254740993")
+	if got, err := expand(t, m, "{plugin_data[v]}"); got != "9007199254740993" || err != nil {
+		t.Error(got, err)
 	}
 }
 
@@ -83,9 +87,8 @@ func FuzzExpand(f *testing.F) {
 		"{plugin_data[macs][0]}", "{item[[]}", "{inventory[a]b}"} {
 		f.Add(text)
 	}
-	s := machine(f).copy().scope()
 	f.Fuzz(func(t *testing.T, text string) {
-		got, _, err := s.expand(text)
+		got, err := expand(t, machine(t), text)
 		if !strings.Contains(text, "hunter2") && strings.Contains(got, "hunter2") {
 			t.Errorf("%q shows a secret: %s", text, got)
 		}

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"slices"
@@ -8,20 +8,44 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
 )
 
 // one runs a single action.
-func one(t *testing.T, m *Machine, op string, args ...any) error {
+func one(t *testing.T, m *rules.Machine, op string, args ...any) error {
 	t.Helper()
-	_, err := Apply(t.Context(), []node.InspectionRule{{UUID: "r", Actions: []node.RuleOperation{{Op: op, Args: args}}}}, m)
+	_, err := rules.Apply(t.Context(), []node.InspectionRule{{UUID: "r", Actions: []node.RuleOperation{{Op: op, Args: args}}}}, m)
 	return err
 }
 
+// fieldNames and portFieldNames are what rules may change, as an error lists them.
+var (
+	fieldNames = []string{
+		"automated_clean", "conductor_group", "description", "disable_power_off", "driver", "driver_info", "extra", "instance_info",
+		"lessee", "name", "network_data", "owner", "properties", "resource_class", "retired", "retired_reason", "shard",
+		"bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface",
+		"inspect_interface", "management_interface", "network_interface", "power_interface", "raid_interface",
+		"rescue_interface", "storage_interface", "vendor_interface",
+	}
+	portFieldNames = []string{
+		"category", "description", "extra", "is_smartnic", "local_link_connection", "name", "physical_network", "pxe_enabled", "vendor",
+	}
+)
+
+// portValue is a field of a port as rules write it.
+func portValue(p node.Port, name string) any {
+	return map[string]any{
+		"category": p.Category, "description": p.Description, "extra": map[string]any(p.Extra), "is_smartnic": p.IsSmartNIC,
+		"local_link_connection": map[string]any(p.LocalLinkConnection), "name": p.Name, "physical_network": p.PhysicalNetwork,
+		"pxe_enabled": p.PXEEnabled, "vendor": p.Vendor,
+	}[name]
+}
+
 // expanded is what a reference finds.
-func expanded(t *testing.T, m *Machine, reference string) string {
+func expanded(t *testing.T, m *rules.Machine, reference string) string {
 	t.Helper()
-	text, _, err := m.copy().scope().expand(reference)
+	text, err := expand(t, m, reference)
 	if err != nil {
 		t.Errorf("%s: %v", reference, err)
 	}
@@ -123,7 +147,7 @@ func TestEveryFieldOfAPort(t *testing.T) {
 				t.Errorf("%s of %s: %v", name, id, err)
 				continue
 			}
-			if got := plainField(portField(&m.Ports[0], name)); !cmp.Equal(got, value) {
+			if got := portValue(m.Ports[0], name); !cmp.Equal(got, value) {
 				t.Errorf("%s is %v, want %v", name, got, value)
 			}
 			if err := one(t, m, "del-port-attribute", id, name); err != nil {
@@ -184,7 +208,7 @@ func TestTheCallersDocumentsStay(t *testing.T) {
 
 // A machine with next to nothing: references find nothing, actions make what is missing.
 func TestAnEmptyMachine(t *testing.T) {
-	m := &Machine{Node: &node.Node{UUID: testUUID, Driver: "ipmi"}}
+	m := &rules.Machine{Node: &node.Node{UUID: testUUID, Driver: "ipmi"}}
 	for _, args := range [][]any{
 		{"set-attribute", "properties/a/b", 1.0}, {"extend-attribute", "extra/list", "x"}, {"set-plugin-data", "a.b", "c"},
 		{"set-capability", "k", "v"},
@@ -268,10 +292,10 @@ func TestOrderIsConsistent(t *testing.T) {
 	} {
 		for i, a := range ascending {
 			for k, b := range ascending {
-				args := map[string]any{"values": []any{a, b}}
 				for op, want := range map[string]bool{"lt": i < k, "le": i <= k, "gt": i > k, "ge": i >= k, "eq": i == k, "ne": i != k} {
-					if got, err := conditions[op].holds(args); got != want || err != nil {
-						t.Errorf("%s %v: %v, %v", op, args["values"], got, err)
+					r := node.InspectionRule{UUID: "r", Conditions: []node.RuleOperation{{Op: op, Args: []any{[]any{a, b}}}}}
+					if applied, err := apply(t, machine(t), r); (len(applied) == 1) != want || err != nil {
+						t.Errorf("%v %s %v: %v, %v", a, op, b, applied, err)
 					}
 				}
 			}

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -29,7 +30,7 @@ func TestRead(t *testing.T) {
 			node.InspectionRule{Phase: "main", Actions: []node.RuleOperation{{Op: "fail", Args: []any{"x"}, Loop: []any{1.0}}},
 				Conditions: []node.RuleOperation{{Op: "! eq", Args: []any{1.0, 2.0}, Loop: map[string]any{"a": 1.0}, Multiple: "last"}}}},
 	} {
-		got, err := Read(object(t, tt.body))
+		got, err := rules.Read(object(t, tt.body))
 		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", tt.body, err, diff)
 		}
@@ -92,7 +93,7 @@ func TestReadRefuses(t *testing.T) {
 			`conditions[0] of the inspection rule ` +
 				`is wrong: an argument is no network: subnet is "10.0.0.0/33"; a network is like 10.1.0.0/16.`},
 	} {
-		_, err := Read(object(t, tt.body))
+		_, err := rules.Read(object(t, tt.body))
 		if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
 			t.Errorf("%s:\n got %v\nwant %s", tt.body, err, tt.want)
 		}
@@ -109,7 +110,7 @@ func TestReadBuiltIn(t *testing.T) {
 			"The priority of an inspection rule must be a whole number, not high."},
 	} {
 		body := object(t, tt.body)
-		got, err := ReadBuiltIn(body, 31)
+		got, err := rules.ReadBuiltIn(body, 31)
 		if tt.err != "" {
 			if err == nil || err.Error() != tt.err {
 				t.Errorf("%s: %v", tt.body, err)
@@ -144,7 +145,7 @@ func FuzzRule(f *testing.F) {
 		if json.Unmarshal(text, &body) != nil || strings.Contains(string(text), "api-call") {
 			return
 		}
-		r, err := Read(body)
+		r, err := rules.Read(body)
 		if err != nil {
 			if node.KindOf(err) != node.Invalid {
 				t.Errorf("%s: %v", text, err)
@@ -153,7 +154,7 @@ func FuzzRule(f *testing.F) {
 		}
 		m := machine(t)
 		lines := said(m)
-		_, err = Apply(t.Context(), []node.InspectionRule{r}, m)
+		_, err = rules.Apply(t.Context(), []node.InspectionRule{r}, m)
 		shown := strings.Join(*lines, "\n")
 		if err != nil {
 			shown += err.Error()

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -30,8 +31,8 @@ func object(t testing.TB, text string) map[string]any {
 }
 
 // machine is one that an inspection has found.
-func machine(t testing.TB) *Machine {
-	return &Machine{
+func machine(t testing.TB) *rules.Machine {
+	return &rules.Machine{
 		Node: &node.Node{
 			UUID: testUUID, Name: "blade-7", Driver: "ipmi", State: node.InspectWait, Interfaces: map[node.Interface]string{node.Deploy: "direct"},
 			Properties: object(t, `{"cpu_arch":"x86_64","capabilities":"boot_mode:uefi"}`), Traits: []string{"CUSTOM_OLD"},
@@ -51,7 +52,7 @@ func machine(t testing.TB) *Machine {
 // rule is one of people's, from its operations as JSON lists.
 func rule(t testing.TB, conditions, actions string) node.InspectionRule {
 	t.Helper()
-	r, err := Read(map[string]any{"conditions": value(t, conditions), "actions": value(t, actions)})
+	r, err := rules.Read(map[string]any{"conditions": value(t, conditions), "actions": value(t, actions)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +60,24 @@ func rule(t testing.TB, conditions, actions string) node.InspectionRule {
 	return r
 }
 
-func apply(t testing.TB, m *Machine, rules ...node.InspectionRule) ([]string, error) {
+func apply(t testing.TB, m *rules.Machine, list ...node.InspectionRule) ([]string, error) {
 	t.Helper()
-	return Apply(t.Context(), rules, m)
+	return rules.Apply(t.Context(), list, m)
+}
+
+// expand is what becomes of a text with references, in a loop over one item.
+func expand(t testing.TB, m *rules.Machine, text string) (string, error) {
+	t.Helper()
+	expanded := ""
+	m.Log = func(_ context.Context, _ slog.Level, text string) { expanded = text }
+	_, err := apply(t, m, node.InspectionRule{UUID: "r", Actions: []node.RuleOperation{
+		{Op: "log", Args: []any{text}, Loop: []any{map[string]any{"path": "extra/x", "n": 2.0}}},
+	}})
+	return expanded, err
 }
 
 // said collects what log actions say.
-func said(m *Machine) *[]string {
+func said(m *rules.Machine) *[]string {
 	var lines []string
 	m.Log = func(_ context.Context, level slog.Level, text string) { lines = append(lines, level.String()+" "+text) }
 	return &lines
