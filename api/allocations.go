@@ -8,6 +8,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// An allocation is how a client without a scheduler asks for any node that fits. The conductor chooses, because two requests
+// must never get one node; this file only knows what clients may write.
+
 // AllocationChanger makes allocations, which finds nodes for them, and changes and ends them.
 type AllocationChanger interface {
 	// CreateAllocation finds a node, or says in the allocation why there is none.

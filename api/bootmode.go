@@ -8,6 +8,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// The machine's boot mode and Secure Boot are switched here, through its BMC. What an instance asks for is a capability of the
+// node instead, which this leaves alone.
+
 // bootModes are the ways firmware starts a system.
 var bootModes = []string{"bios", "uefi"}
 

@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A stranger can open connections and send bodies before anybody knows who it is. Each place where that costs memory or time
+// has its bound here.
+
 // Limits of bodies, in bytes.
 const (
 	maxBody           = 1 << 20

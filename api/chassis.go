@@ -7,6 +7,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A chassis is a label for nodes of one rack, kept because clients have it. It belongs to no node, so no lease guards it.
+
 type chassisKind = records[node.Chassis, node.All]
 
 func chassis(kept Records[node.Chassis, node.All], nodes *nodes) *chassisKind {

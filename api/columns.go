@@ -9,6 +9,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Every resource shows its fields by version, by ?fields= and with links. A resource is a table of columns, so that this is
+// written once and no resource forgets it.
+
 // column is one field of a resource: its name in JSON and how it is read. The version that first
 // shows it is in the table since, under "<resource>.<name>".
 type column[T any] struct {

@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// There is no RPC to conductors here. They are shown, read only, because clients and operators look there for what is alive.
+
 // conductorView is a conductor as one request sees it: a host and the hardware types it carries.
 type conductorView struct {
 	host    string

@@ -2,6 +2,9 @@ package api
 
 import "github.com/billet-metal/billet/node"
 
+// A config drive comes as text, as a URL or as parts, depending on the version. These are told apart here, by the request alone;
+// what is in a drive is judged by the conductor, under the lease and with the node at hand.
+
 // readConfigDrive reads the shape of a config drive: text (base64 of a gzipped image, or a URL), or
 // parts. The conductor judges the one and builds of the other.
 func readConfigDrive(v version, target string, value any, req *node.ProvisionRequest) (err error) {

@@ -4,6 +4,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A deploy template is a list of steps that a trait asks for. Its steps are written whole: one of a list is too easily another
+// by the time a patch of it arrives.
+
 type templateKind = records[node.DeployTemplate, node.DeployTemplateFilter]
 
 func deployTemplates(kept Records[node.DeployTemplate, node.DeployTemplateFilter]) *templateKind {

@@ -8,6 +8,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Clients choose a driver by what it says of its interfaces and properties. Both are read off the hardware types, so nothing
+// can be shown that a node could not be given.
+
 // HardwareTypes are what nodes may be made of.
 type HardwareTypes interface {
 	// Drivers lists them; Driver describes one (NotFound).

@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Errors have Ironic's status, and its text where clients match on it. They are written in one place, so that no handler can
+// leak what an error of the store or a driver says.
+
 var statusOf = map[node.Kind]int{
 	node.Internal:      http.StatusInternalServerError,
 	node.Invalid:       http.StatusBadRequest,

@@ -7,6 +7,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// What was done to a node outlives its last_error. The columns that this service has nothing for are null rather than absent:
+// clients index them.
+
 // eventView is a line of a node's history as one request sees it.
 type eventView struct {
 	node.HistoryEvent

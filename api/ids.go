@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
+// Names and UUIDs share one place in a path, so what may be a name must never look like a UUID. All forms stand side by side.
+
 var (
 	uuidForm  = regexp.MustCompile(`^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$`)
 	requestID = regexp.MustCompile(`^req-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)

@@ -10,6 +10,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Inspection rules are judged by the room that applies them: a rule that is accepted here must be one that runs there.
+
 // Rules keeps inspection rules.
 type Rules interface {
 	Records[node.InspectionRule, node.InspectionRuleFilter]

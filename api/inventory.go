@@ -2,6 +2,8 @@ package api
 
 import "net/http"
 
+// The inventory is what the last inspection saw, kept beside the node: it may be megabytes, which no list of nodes should read.
+
 func (ns *nodes) showInventory(w http.ResponseWriter, c *call) error {
 	n, err := ns.node(c)
 	if err != nil {

@@ -12,6 +12,9 @@ import (
 	"unicode/utf8"
 )
 
+// JSON of strangers is bounded in depth and number before it is built, and an answer is encoded whole before its status is
+// sent, so that no success turns out to hold an error.
+
 // maxDepth is how deep a JSON body may nest.
 const maxDepth = 25
 

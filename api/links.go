@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// Links are made of one base, which is the configured public endpoint or what the client called: a service behind a proxy
+// cannot know its own name.
+
 // link is one entry of a resource's links.
 type link struct {
 	Href string `json:"href"`

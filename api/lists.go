@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Lists are paged alike, by the UUID of the last item seen: a page stays right while others add and remove items.
+
 // paging are the arguments every list takes.
 var paging = []string{"limit", "marker", "sort_key", "sort_dir"}
 

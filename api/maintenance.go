@@ -6,6 +6,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Maintenance is set by a path of its own because it is allowed in every state: an operator must be able to stop automation at
+// any moment.
+
 var maintenanceFields = node.UpdateOptions{AnyState: true, Fields: []string{"maintenance", "maintenance_reason"}}
 
 func (ns *nodes) setMaintenance(w http.ResponseWriter, c *call) error {

@@ -6,6 +6,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// The boot device is asked of the machine's management interface while the caller waits: the answer is the BMC's.
+
 func (hw *hardware) showBootDevice(w http.ResponseWriter, c *call) error {
 	ident, err := c.ident()
 	if err != nil {

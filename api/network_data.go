@@ -12,6 +12,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A node's network_data goes into its config drive as it is, and cloud-init drops a drive it cannot read. So it is checked when
+// it is set, not on the machine.
+
 // setNetworkData takes a node's network_data: none, or what the schema of OpenStack's network_data.json asks for. Keys that
 // the schema does not know are kept.
 func setNetworkData(n *node.Node, v any) error {

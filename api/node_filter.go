@@ -8,6 +8,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A filter that is ignored shows nodes of other people. Each is known by version, and one that is not known is refused.
+
 var nodeFilters = []string{
 	"associated", "maintenance", "instance_uuid", "chassis_uuid", "provision_state", "driver",
 	"resource_class", "fault", "conductor_group", "conductor", "owner", "description_contains",

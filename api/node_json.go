@@ -7,6 +7,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// What a node shows is its columns with secrets masked. There is no other way from a node to an answer.
+
 // nodeView is a node as one request sees it.
 type nodeView struct {
 	*node.Node

@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A patch may touch only what clients may write, and works on the unmasked node: what a client never saw stays what it is.
+
 var nodePatchable = slices.Sorted(maps.Keys(nodeSetters))
 
 func nodePatchRules(v version) patchRules {

@@ -12,6 +12,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// JSON Patch is understood as far as Ironic does, which is not all of RFC 6902: what clients send is held by tests, and
+// everything else is refused with its place.
+
 // patchOp is one operation of a JSON Patch (RFC 6902), of those the API takes.
 type patchOp struct {
 	Op, Path string

@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A portgroup is a bond that the config drive describes and a virtual interface may take as a whole.
+
 // PortgroupChanger changes portgroups, each under the lease of its node.
 type PortgroupChanger interface {
 	CreatePortgroup(ctx context.Context, g node.Portgroup) (node.Portgroup, error)

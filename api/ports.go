@@ -8,6 +8,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A port is how a booting machine is known. What may be changed of it while its node is busy is the conductor's rule, since it
+// holds the lease.
+
 // PortChanger changes ports, each under the lease of its node.
 type PortChanger interface {
 	CreatePort(ctx context.Context, p node.Port) (node.Port, error)

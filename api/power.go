@@ -10,6 +10,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Power is asked for and answered at once with 202: a machine may take minutes, and the state that was asked for is stored
+// before the BMC is called.
+
 // Hardware speaks with the machine of a node, by the node's interfaces.
 type Hardware interface {
 	SetPower(ctx context.Context, ident string, target node.PowerState, timeout time.Duration) error

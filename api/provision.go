@@ -6,6 +6,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// All verbs are one table. A body's keys depend on the verb and the version; whether the verb is legal now, only the conductor
+// can say, under the lease.
+
 // verb is one target of PUT …/states/provision: the event it asks for and the keys its body takes.
 type verb struct {
 	event node.Event

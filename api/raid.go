@@ -2,6 +2,8 @@ package api
 
 import "net/http"
 
+// What RAID a node is to have is set apart from building it: a step reads target_raid_config when it runs.
+
 // setTargetRAIDConfig keeps what RAID a node is to have. The body is the configuration itself; an empty
 // object takes it back.
 func (hw *hardware) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {

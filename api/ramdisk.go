@@ -11,6 +11,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Agents call without a password and in great number. These calls take no lease, so that a node whose flow is at work still
+// hears its machine.
+
 // Machines takes the calls of machines, which their agents and ramdisks make.
 type Machines interface {
 	// LookupAgent finds the node a ramdisk runs on, by the key of its boot, MACs or UUID, in a state that allows it, and

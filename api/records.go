@@ -9,6 +9,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// All kinds of record but nodes are listed, shown, made, changed and removed alike. A kind is a table of what differs; the frame
+// is here and in records_list.go, records_one.go and records_write.go.
+
 // view is a record as one request sees it.
 type view[T any] struct {
 	it   *T

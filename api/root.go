@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// Clients find the API's version here first, without a login. The texts are those that client libraries look for.
+
 const jsonMedia = "application/vnd.openstack.ironic.v1+json"
 
 // serviceVersion is how the API describes itself. Agents read the highest microversion here.

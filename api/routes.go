@@ -2,6 +2,8 @@ package api
 
 import "slices"
 
+// Every path, method, version and right stands in one table, from which links, reserved names and the 404s and 405s follow.
+
 // routes is the table of everything the API answers. A path newer than the version asked for is a
 // 404 (see since); everything not listed is a 404 or a 405.
 func (a *API) routes() []route {
@@ -31,7 +33,7 @@ func (sv *services) routes() []route {
 	}
 }
 
-// machinePaths are what a machine in a ramdisk calls.
+// routes are what a machine in a ramdisk calls.
 func (ms *machines) routes() []route {
 	return []route{
 		{pattern: "GET /v1/lookup", access: ramdisk, serve: ms.lookup},

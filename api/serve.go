@@ -15,6 +15,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A request passes the same stations whatever its path: who asks, which version, how large. A handler begins where all of that
+// is known.
+
 // call is one request on its way through a handler.
 type call struct {
 	*http.Request

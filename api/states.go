@@ -6,6 +6,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// One answer for whoever polls: the states alone, without the documents that a whole node has.
+
 // statesFields is what GET …/states shows of a node.
 var statesFields = []string{
 	"power_state", "target_power_state", "provision_state", "target_provision_state", "provision_updated_at",

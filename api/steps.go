@@ -9,6 +9,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Steps that people ask for are checked by form here. Whether a node's interfaces have them is the conductor's to say.
+
 // stepInterfaces are the interfaces whose steps people may ask for.
 var stepInterfaces = []string{"vendor", "power", "management", "firmware", "deploy", "bios", "raid"}
 

@@ -2,6 +2,8 @@ package api
 
 import "net/http"
 
+// A machine that belongs to no node has no node to look under; these are the ones that asked.
+
 // listStrangers shows people who asks on the provisioning network and belongs to no node: a machine to enrol, a port with a
 // wrong MAC address, or somebody who has no business there.
 func (sv *services) listStrangers(w http.ResponseWriter, c *call) error {

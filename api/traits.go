@@ -9,6 +9,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Traits are how a scheduler matches nodes. They are set by a path of their own, since a client adds one without reading the
+// others.
+
 const maxTraits = 50 // of one node
 
 var traitOptions = node.UpdateOptions{AnyState: true, Fields: []string{"traits"}}

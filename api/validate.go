@@ -5,6 +5,8 @@ import (
 	"net/http"
 )
 
+// Validation asks each interface whether it could do its work, without a network: compute services ask it before each deploy.
+
 // validate answers for every interface: true, false with the reason, or null when the interface
 // is not supported. The node is in the path, or in ?node= as older clients send it.
 func (ns *nodes) validate(w http.ResponseWriter, c *call) error {

@@ -6,6 +6,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Fields are read by one function for each kind of value, so that the same mistake gets the same sentence everywhere.
+
 // text reads a string or null of at most limit characters.
 func text(key string, v any, limit int) (string, error) {
 	if v == nil {

@@ -6,6 +6,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Ramdisks and agents of older releases call these paths. They are kept, since images with them outlive the service.
+
 // vendorRoutes are the methods old deploy ramdisks and agents call, under the names they know.
 func (ms *machines) vendorRoutes() []route {
 	const methods = "POST /v1/nodes/{ident}/vendor_passthru/"

@@ -9,6 +9,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// A client names a minor version and must see the API as it was then. Versions are numbers that are compared; the table of what
+// each brought is microversions.go.
+
 // version is a minor number of API 1.x.
 type version int
 

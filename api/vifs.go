@@ -7,6 +7,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// The network interface of a node decides where a virtual interface goes, under the lease. Here it is only asked for.
+
 // VIFChanger attaches virtual interfaces (a tenant network's ports) to nodes. The node's network interface decides which
 // port or portgroup one goes to.
 type VIFChanger interface {

@@ -12,6 +12,8 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// Volumes are kept for compute services that describe them. Nothing here boots from one, which validation says.
+
 // VolumeChanger changes volume connectors and targets, each under the lease of its node.
 type VolumeChanger interface {
 	CreateVolumeConnector(ctx context.Context, v node.VolumeConnector) (node.VolumeConnector, error)

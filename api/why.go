@@ -10,6 +10,8 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
+// Why a node failed is one document, built by the conductor, of which `billet node why` prints a part.
+
 // maxAge is how old a line of an agent may be: a machine does not run a ramdisk for longer.
 const maxAge = 30 * 24 * time.Hour
 
