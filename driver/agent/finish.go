@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -117,14 +116,8 @@ func (s shutdown) sync(ctx context.Context, t *driver.Task) error {
 
 // forced reports driver_info.deploy_forces_oob_reboot.
 func forced(n *node.Node) bool {
-	switch v := n.DriverInfo["deploy_forces_oob_reboot"].(type) {
-	case bool:
-		return v
-	case string:
-		yes, err := strconv.ParseBool(v)
-		return err == nil && yes
-	}
-	return false
+	yes, ok := driver.Boolean(n.DriverInfo["deploy_forces_oob_reboot"])
+	return ok && yes
 }
 
 func switchToTenantNetwork(ctx context.Context, t *driver.Task) (driver.Result, error) {

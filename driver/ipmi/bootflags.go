@@ -22,8 +22,8 @@ func (s *session) setAndCheck(ctx context.Context, t *driver.Task, o driver.Boot
 		}
 		o.Repeats++
 	}
-	if o.Answer == driver.OverrideLost && t.Log != nil {
-		t.Log.Warn("the BMC took a boot device and does not name it", "node", t.Node.UUID, "asked", o.Asked.Device, "named", o.Said.Device)
+	if o.Answer == driver.OverrideLost {
+		t.Logger().Warn("the BMC took a boot device and does not name it", "asked", o.Asked.Device, "named", o.Said.Device)
 	}
 	return nil
 }

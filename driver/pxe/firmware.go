@@ -3,7 +3,6 @@ package pxe
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/billet-metal/billet/boot"
@@ -164,9 +163,9 @@ func setSecureBoot(ctx context.Context, t *driver.Task, on bool) error {
 			"capability secure_boot to false.", t.Hardware.Management.Name())
 	}
 	if !ok {
-		if on && t.Log != nil {
-			t.Log.Warn("secure boot is asked for, but the management interface cannot switch it: it must be on in the machine's firmware",
-				"management_interface", t.Hardware.Management.Name(), slog.String("node", t.Node.UUID))
+		if on {
+			t.Logger().Warn("secure boot is asked for, but the management interface cannot switch it: it must be on in the machine's firmware",
+				"management_interface", t.Hardware.Management.Name())
 		}
 		return nil
 	}
