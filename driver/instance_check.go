@@ -105,7 +105,7 @@ func (i Instance) CheckFits(r image.Resolved) error {
 		return nil
 	case i.badPartitions != nil:
 		return i.badPartitions
-	case r.Info.Format == image.GPT:
+	case r.Info.Format == image.GPT, r.Info.PartitionTable != "":
 		return CannotDeploy(i.node, "instance_info asks for a partition image, but image_source holds a whole disk with a partition table: "+
 			"set image_type to %q", WholeDiskType)
 	case r.Info.VirtualSize > int64(p.RootGB)<<30:

@@ -122,6 +122,8 @@ func TestPartitionsOfAnInstance(t *testing.T) {
 func TestPartitionImageFits(t *testing.T) {
 	i := driver.InstanceOf(asking(node.Document{"image_type": "partition", "root_gb": 10}))
 	const prefix = "Node " + instanceUUID + " cannot be deployed: "
+	const whole = prefix + "instance_info asks for a partition image, but image_source holds a whole disk with a partition table: " +
+		`set image_type to "whole-disk".`
 	for _, tt := range []struct {
 		info image.Info
 		says string
@@ -129,8 +131,7 @@ func TestPartitionImageFits(t *testing.T) {
 		{image.Info{Format: image.QCOW2, VirtualSize: 10 << 30}, ""},
 		{image.Info{Format: image.QCOW2, VirtualSize: 10<<30 + 1},
 			prefix + "its image needs 10737418241 bytes, but instance_info/root_gb is 10, which is 10737418240 bytes."},
-		{image.Info{Format: image.GPT, VirtualSize: 1}, prefix + "instance_info asks for a partition image, but image_source holds " +
-			`a whole disk with a partition table: set image_type to "whole-disk".`},
+		{image.Info{Format: image.GPT, VirtualSize: 1}, whole}, {image.Info{Format: image.Raw, PartitionTable: "mbr", VirtualSize: 1}, whole},
 	} {
 		err := i.CheckFits(image.Resolved{Info: tt.info})
 		if got := errorText(err); got != tt.says {

@@ -306,7 +306,7 @@ func TestBootsForPartitionImages(t *testing.T) {
 	}
 	for says, root := range map[string]any{"set image_type to": 1, "needs instance_info/root_gb": nil} {
 		w := newWorld(t, "deploy")
-		w.withImage(t, withESP(t))
+		w.withImage(t, partitioned(1<<20))
 		w.ofPartition(nil)
 		w.task.Node.InstanceInfo["root_gb"] = root
 		if _, err := w.deploy(t.Context(), w.task); err == nil || !strings.Contains(err.Error(), says) || slices.Contains(w.did, "power on") {
