@@ -7,15 +7,31 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
+// engine carries nodes on: it takes people's verbs, finds work, plans flows and runs their steps.
+type engine struct {
+	*core
+	*power
+	*listeners
+	*witness
+	*wiring
+	*allocations
+	queue     Queue
+	templates Records[node.DeployTemplate, node.DeployTemplateFilter]
+
+	mu      sync.Mutex
+	carried map[string]bool // nodes this process works on: it never takes them from itself
+}
+
 // run is one node under its lease, carried as far as it goes. It belongs to one goroutine.
 type run struct {
-	c    *Conductor
+	c    *engine
 	n    *node.Node
 	flow *flow
 	task *driver.Task
@@ -26,7 +42,7 @@ type run struct {
 
 // carry does what a node under lease needs now, and lets it go. An error means that the store could
 // not be written: the lease runs out and another conductor repeats the step.
-func (c *Conductor) carry(ctx context.Context, n *node.Node) {
+func (c *engine) carry(ctx context.Context, n *node.Node) {
 	defer c.carrying(n.UUID)()
 	ctx, stop := c.keepLease(ctx, n)
 	defer stop()
@@ -37,7 +53,7 @@ func (c *Conductor) carry(ctx context.Context, n *node.Node) {
 }
 
 // carrying marks a node as worked on by this process until done is called.
-func (c *Conductor) carrying(uuid string) (done func()) {
+func (c *engine) carrying(uuid string) (done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.carried[uuid] = true
@@ -48,7 +64,7 @@ func (c *Conductor) carrying(uuid string) (done func()) {
 	}
 }
 
-func (c *Conductor) carries(uuid string) bool {
+func (c *engine) carries(uuid string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.carried[uuid]
@@ -129,7 +145,7 @@ func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +161,10 @@ func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	return &driver.Task{
 		FastTrack: within, LookedUp: lookedUp(n),
 		Node: n, Ports: ports, Hardware: h, Log: logFor(c.log, n),
-		Save: func(ctx context.Context) error { return c.store.Nodes.Save(ctx, n) },
+		Save: func(ctx context.Context) error { return c.nodes.Save(ctx, n) },
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}
-			return c.store.Agents.ForgetAgent(ctx, n.UUID)
+			return c.agents.ForgetAgent(ctx, n.UUID)
 		},
 	}, nil
 }
@@ -179,7 +195,7 @@ func (r *run) advance(ctx context.Context) error {
 			step.StartedAt = node.Now()
 		}
 		r.captureSerial()
-		if err := r.c.store.Nodes.Save(ctx, r.n); err != nil {
+		if err := r.c.nodes.Save(ctx, r.n); err != nil {
 			return err
 		}
 		if step.Step == holdStep && step.Interface == node.Power {

@@ -60,12 +60,12 @@ func (c *callers) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.No
 	}
 	if n.Agent.TokenGiven {
 		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat, "token_given", n.Agent.TokenGivenAt)
-		if err := c.store.Agents.ForgetAgent(ctx, n.UUID); err != nil {
+		if err := c.agents.ForgetAgent(ctx, n.UUID); err != nil {
 			return nil, "", err
 		}
 	}
 	token := newToken()
-	first, err := c.store.Agents.GiveAgentToken(ctx, n.UUID, token, l.Caller)
+	first, err := c.agents.GiveAgentToken(ctx, n.UUID, token, l.Caller)
 	if err != nil {
 		return nil, "", err
 	}
@@ -80,7 +80,7 @@ func (c *callers) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.No
 // anew in the same boot, which knows the token and calls soon; or one that works: ironic-python-agent looks its node up
 // again in each step.
 func (c *callers) refuseToken(ctx context.Context, n *node.Node) error {
-	first, err := c.store.Agents.RefuseAgent(ctx, n.UUID, node.Now())
+	first, err := c.agents.RefuseAgent(ctx, n.UUID, node.Now())
 	if first && !n.Agent.LastHeartbeat.IsZero() {
 		c.log.Info("an agent looked its node up again", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
 	} else if first {
@@ -105,9 +105,9 @@ func (c *callers) findForAgent(ctx context.Context, l node.AgentLookup) (n *node
 	case len(l.MACs) == 0 && l.UUID == "":
 		return nil, node.Errorf(node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address.")
 	case l.BootKey != "":
-		n, err = c.store.Boots.NodeByBootKey(ctx, l.BootKey)
+		n, err = c.boots.NodeByBootKey(ctx, l.BootKey)
 	case l.UUID != "":
-		n, err = c.store.Nodes.Node(ctx, l.UUID)
+		n, err = c.nodes.Node(ctx, l.UUID)
 	default:
 		n, err = c.reports.byAddresses(ctx, inspection.Claim{MACs: l.MACs})
 	}
@@ -134,7 +134,7 @@ func newToken() string {
 // Heartbeat takes down that a node's agent is alive and where it listens, without the node's
 // lease, and has the node looked at.
 func (c *callers) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat) error {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (c *callers) Heartbeat(ctx context.Context, ident string, hb node.Heartbeat
 		return err
 	}
 	first := n.Agent.LastHeartbeat.IsZero()
-	err = c.store.Agents.SaveAgent(ctx, n.UUID, node.Agent{URL: hb.CallbackURL, Version: hb.AgentVersion,
+	err = c.agents.SaveAgent(ctx, n.UUID, node.Agent{URL: hb.CallbackURL, Version: hb.AgentVersion,
 		VerifyCA: hb.VerifyCA, LastHeartbeat: node.Now()})
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func tokenIs(n *node.Node, token string) bool {
 
 // AgentProgress keeps what the agent says of the step under way.
 func (c *callers) AgentProgress(ctx context.Context, ident, token string, p node.Progress) error {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -203,12 +203,12 @@ func (c *callers) AgentProgress(ctx context.Context, ident, token string, p node
 	for i := range p.Disks {
 		p.Disks[i].What = mask(n, p.Disks[i].What)
 	}
-	return c.store.Notes.SaveProgress(ctx, p)
+	return c.notes.SaveProgress(ctx, p)
 }
 
 // AgentLines replaces the last lines of the agent's log. What may be secret in them is masked.
 func (c *callers) AgentLines(ctx context.Context, ident, token string, lines []node.Line) error {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -228,5 +228,5 @@ func (c *callers) AgentLines(ctx context.Context, ident, token string, lines []n
 			kept = append(kept, l)
 		}
 	}
-	return c.store.Notes.SaveLines(ctx, node.MachineLines{NodeUUID: n.UUID, Source: node.AgentLog, Lines: kept, UpdatedAt: node.Now()})
+	return c.notes.SaveLines(ctx, node.MachineLines{NodeUUID: n.UUID, Source: node.AgentLog, Lines: kept, UpdatedAt: node.Now()})
 }

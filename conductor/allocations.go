@@ -18,7 +18,10 @@ const (
 )
 
 // allocations is the part of a conductor that gives nodes to who asks for one.
-type allocations struct{ *core }
+type allocations struct {
+	*core
+	all Allocations
+}
 
 // CreateAllocation finds a node for a request and gives it the node, or says in the allocation why there is none. With
 // a.NodeUUID (or name) it is the record of an instance that is on that node already. It returns the allocation as stored.
@@ -27,7 +30,7 @@ func (c *allocations) CreateAllocation(ctx context.Context, a node.Allocation) (
 		return c.backfill(ctx, a)
 	}
 	for i, ident := range a.CandidateNodes {
-		n, err := c.store.Nodes.Node(ctx, ident)
+		n, err := c.nodes.Node(ctx, ident)
 		if err != nil && node.KindOf(err) == node.NotFound {
 			err = node.Errorf(node.Invalid, "The candidate node %s could not be found.", ident)
 		}
@@ -37,7 +40,7 @@ func (c *allocations) CreateAllocation(ctx context.Context, a node.Allocation) (
 		a.CandidateNodes[i] = n.UUID
 	}
 	a.State = node.Allocating
-	if err := c.store.Allocations.Create(ctx, &a); err != nil {
+	if err := c.all.Create(ctx, &a); err != nil {
 		return a, err
 	}
 	// The client may leave: the node is looked for all the same, and it will find the answer where it looks.
@@ -46,7 +49,7 @@ func (c *allocations) CreateAllocation(ctx context.Context, a node.Allocation) (
 	if err := c.allocate(ctx, a); err != nil {
 		c.log.Error("allocation not ended; it is taken up again", "allocation", a.UUID, "error", err)
 	}
-	return c.store.Allocations.Get(ctx, a.UUID)
+	return c.all.Get(ctx, a.UUID)
 }
 
 // allocate looks for a node for a and writes down how that ended. It may be repeated, and run twice at the same time.
@@ -55,16 +58,16 @@ func (c *allocations) allocate(ctx context.Context, a node.Allocation) error {
 	if err != nil {
 		return err
 	}
-	if now, err := c.store.Allocations.Get(ctx, a.UUID); n == nil && err == nil && now.NodeUUID != "" { // another process was faster
-		_, err := c.store.Allocations.End(ctx, a.UUID, node.Allocated, "")
+	if now, err := c.all.Get(ctx, a.UUID); n == nil && err == nil && now.NodeUUID != "" { // another process was faster
+		_, err := c.all.End(ctx, a.UUID, node.Allocated, "")
 		return err
 	}
 	if n == nil {
 		c.log.Warn("no node for an allocation", "allocation", a.UUID, "reason", reason)
-		_, err := c.store.Allocations.End(ctx, a.UUID, node.AllocationError, "No node was found for allocation "+a.UUID+": "+reason)
+		_, err := c.all.End(ctx, a.UUID, node.AllocationError, "No node was found for allocation "+a.UUID+": "+reason)
 		return err
 	}
-	there, err := c.store.Allocations.End(ctx, a.UUID, node.Allocated, "")
+	there, err := c.all.End(ctx, a.UUID, node.Allocated, "")
 	if err != nil {
 		return err
 	}
@@ -86,15 +89,15 @@ func (c *allocations) backfill(ctx context.Context, a node.Allocation) (node.All
 	}
 	a.UUID, a.ResourceClass = cmp.Or(a.UUID, n.InstanceUUID), n.ResourceClass
 	a.State, a.NodeUUID = node.Allocated, n.UUID
-	if err := c.store.Allocations.Create(ctx, &a); err != nil {
+	if err := c.all.Create(ctx, &a); err != nil {
 		return a, c.giveUp(ctx, n, err)
 	}
 	before := n.Clone()
 	take(n, a)
 	if err := c.release(ctx, n); err != nil {
-		return a, c.giveUp(ctx, before, errors.Join(err, c.store.Allocations.Delete(ctx, a.UUID)))
+		return a, c.giveUp(ctx, before, errors.Join(err, c.all.Delete(ctx, a.UUID)))
 	}
-	return c.store.Allocations.Get(ctx, a.UUID)
+	return c.all.Get(ctx, a.UUID)
 }
 
 // mayBackfill checks that an active node and an allocation belong together.
@@ -119,7 +122,7 @@ func mayBackfill(n *node.Node, a node.Allocation) error {
 
 // UpdateAllocation lets change edit what an allocation is called and its extra; no node changes with them.
 func (c *allocations) UpdateAllocation(ctx context.Context, uuid string, change func(*node.Allocation) error) (node.Allocation, error) {
-	a, err := c.store.Allocations.Get(ctx, uuid)
+	a, err := c.all.Get(ctx, uuid)
 	if err != nil {
 		return a, err
 	}
@@ -127,12 +130,12 @@ func (c *allocations) UpdateAllocation(ctx context.Context, uuid string, change 
 	if err := change(&a); err != nil {
 		return a, err
 	}
-	return a, c.store.Allocations.Save(ctx, &a)
+	return a, c.all.Save(ctx, &a)
 }
 
 // DeleteAllocation forgets an allocation and frees its node, unless an instance is on it.
 func (c *allocations) DeleteAllocation(ctx context.Context, uuid string) error {
-	a, err := c.store.Allocations.Get(ctx, uuid)
+	a, err := c.all.Get(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func (c *allocations) DeleteAllocation(ctx context.Context, uuid string) error {
 			return err
 		}
 	}
-	return c.store.Allocations.Delete(ctx, a.UUID)
+	return c.all.Delete(ctx, a.UUID)
 }
 
 // freeNode takes an allocation's node from it. The allocation's own row is not searched for again: it is ended first.
@@ -174,7 +177,7 @@ func (c *allocations) endAllocationOf(ctx context.Context, n *node.Node) error {
 	if n.AllocationUUID == "" {
 		return nil
 	}
-	_, err := c.store.Allocations.End(ctx, n.AllocationUUID, node.Allocated, "")
+	_, err := c.all.End(ctx, n.AllocationUUID, node.Allocated, "")
 	return err
 }
 
@@ -183,7 +186,7 @@ func (c *allocations) forgetAllocation(ctx context.Context, uuid string) error {
 	if uuid == "" {
 		return nil
 	}
-	err := c.store.Allocations.Delete(ctx, uuid)
+	err := c.all.Delete(ctx, uuid)
 	if node.KindOf(err) == node.NotFound {
 		return nil
 	}
@@ -203,7 +206,7 @@ func (c *allocations) sweepAllocations(ctx context.Context) {
 }
 
 func (c *allocations) sweepAllocationsOnce(ctx context.Context, before time.Time) {
-	left, err := c.store.Allocations.List(ctx, node.AllocationFilter{State: node.Allocating, Before: before}, node.Page{})
+	left, err := c.all.List(ctx, node.AllocationFilter{State: node.Allocating, Before: before}, node.Page{})
 	for _, a := range left {
 		err = errors.Join(err, c.allocate(ctx, a))
 	}

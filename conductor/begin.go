@@ -63,7 +63,7 @@ func hashPassword(n *node.Node, _ *node.Plan, req node.ProvisionRequest) {
 }
 
 // fillDeploy adds the steps of deploy templates to a request, and its config drive in the form that is kept.
-func fillDeploy(ctx context.Context, c *Conductor, n *node.Node, req *node.ProvisionRequest) (err error) {
+func fillDeploy(ctx context.Context, c *engine, n *node.Node, req *node.ProvisionRequest) (err error) {
 	if *req, err = c.withTemplates(ctx, n, *req); err != nil {
 		return err
 	}

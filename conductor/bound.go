@@ -25,7 +25,7 @@ const (
 
 // prove says how the caller is bound to the node.
 func (c *core) prove(ctx context.Context, n *node.Node, from node.Caller) (proof, error) {
-	key, boots, err := c.store.Boots.BootKey(ctx, n.UUID)
+	key, boots, err := c.boots.BootKey(ctx, n.UUID)
 	if err != nil {
 		return refuted, err
 	}
@@ -104,7 +104,7 @@ func (c *callers) callable(ctx context.Context, n *node.Node, from node.Caller, 
 
 // lentTo are the addresses that DHCP has lent to the node's ports.
 func (c *callers) lentTo(ctx context.Context, n *node.Node) ([]string, error) {
-	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (c *callers) lentTo(ctx context.Context, n *node.Node) ([]string, error) {
 	for _, p := range ports {
 		macs = append(macs, p.Address)
 	}
-	return c.store.Boots.LentAddresses(ctx, macs)
+	return c.boots.LentAddresses(ctx, macs)
 }
 
 // callableURL is callable for a URL.

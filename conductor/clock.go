@@ -22,7 +22,7 @@ const (
 
 // timekeeper compares this process's time with the host's clock and the database's.
 type timekeeper struct {
-	c     *Conductor
+	c     *core
 	clock *node.Clock
 	mark  func() node.TimeMark // where the host stands
 	ahead time.Duration        // how far the host's clock was ahead when people were told
@@ -30,7 +30,7 @@ type timekeeper struct {
 }
 
 // keepTime watches the clocks until ctx ends. Nothing that waits follows a clock that is set: see node.Clock.
-func (c *Conductor) keepTime(ctx context.Context) {
+func (c *core) keepTime(ctx context.Context) {
 	k := &timekeeper{c: c, clock: c.cfg.Clock, mark: c.cfg.TimeMark, ahead: c.cfg.Clock.Ahead()}
 	tick := time.NewTicker(clockInterval)
 	defer tick.Stop()
@@ -107,7 +107,7 @@ func (k *timekeeper) tell(ctx context.Context, step, ahead time.Duration) {
 		"by", by, "clock_is_ahead", ahead.Round(time.Second))
 	page := node.Page{Limit: workBatch}
 	for {
-		nodes, err := k.c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
+		nodes, err := k.c.nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
 		if err != nil {
 			if ctx.Err() == nil {
 				k.c.log.Warn("nodes not read; their history does not have the clock", "error", err)

@@ -130,7 +130,7 @@ func TestTheDatabasesClock(t *testing.T) {
 				clock := s.clock()
 				clock.Now()
 				w.cfg.Clock, w.cfg.Time, w.cfg.Log = clock, s, slog.New(slog.NewTextHandler(w.log, nil))
-				k := &timekeeper{c: New(w.cfg), clock: clock}
+				k := &timekeeper{c: New(w.cfg).core, clock: clock}
 				k.look(w.t.Context())
 				s.forward(tt.host, tt.database)
 				began := time.Now()

@@ -8,7 +8,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/billet-metal/billet/driver"
@@ -98,45 +97,61 @@ func (c *Config) setDefaults() {
 // time, from any goroutine; while Run is not running, flows are only started and left for a conductor that does run.
 type Conductor struct {
 	*core
+	*engine
 	*power
 	*listeners
 	*witness
 	*callers
 	*reports
+	*registry
 	*records
+	*wiring
 	*allocations
-
-	mu      sync.Mutex
-	carried map[string]bool // nodes this process works on: it never takes them from itself
 }
 
 // core is what all parts of a conductor stand on: how a node is held, let go, noted, and looked at again.
 type core struct {
-	cfg   Config
-	store Store
-	log   *slog.Logger
-	born  time.Time
+	cfg  Config
+	log  *slog.Logger
+	born time.Time
 	*life
 	*waker
 	verbs lane // flows and power changes that the API asked for
+
+	nodes  Nodes
+	agents Agents
+	notes  Notes
+	boots  Boots
+	ports  Records[node.Port, node.PortFilter]
 }
 
 // New returns a conductor; Run starts it.
 func New(cfg Config) *Conductor {
 	cfg.setDefaults()
-	all := &life{}
-	base := &core{
-		cfg: cfg, store: cfg.Store, log: cfg.Log, born: node.Now(), life: all, verbs: make(lane, cfg.MaxWorkers),
-		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), looks: map[string]*look{}},
-	}
-	hears, found := &listeners{core: base, captures: map[string]*capture{}}, &reports{core: base}
+	db, base := cfg.Store, newCore(cfg)
 	c := &Conductor{
-		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: hears, witness: &witness{base, hears},
-		callers: &callers{base, found},
-		reports: found, records: &records{base}, allocations: &allocations{base}, carried: map[string]bool{},
+		core: base, power: &power{core: base, syncAt: map[int]int{}}, listeners: &listeners{core: base, captures: map[string]*capture{}},
+		reports: &reports{core: base, rules: db.InspectionRules}, allocations: &allocations{base, db.Allocations},
+		records: &records{base, db.Portgroups, db.VolumeConnectors, db.VolumeTargets}, wiring: &wiring{base, db.Portgroups, db.VolumeTargets},
 	}
-	c.waker.look = c.look
+	c.witness = &witness{base, c.listeners}
+	c.callers = &callers{base, c.reports}
+	c.registry = &registry{base, c.allocations, db.Chassis, db.VolumeTargets}
+	c.engine = &engine{
+		core: base, power: c.power, listeners: c.listeners, witness: c.witness, wiring: c.wiring, allocations: c.allocations,
+		queue: db.Queue, templates: db.DeployTemplates, carried: map[string]bool{},
+	}
+	c.waker.look = c.engine.look
 	return c
+}
+
+func newCore(cfg Config) *core {
+	all := &life{}
+	return &core{
+		cfg: cfg, log: cfg.Log, born: node.Now(), life: all, verbs: make(lane, cfg.MaxWorkers),
+		waker: &waker{life: all, notifyOthers: cfg.Notify, log: cfg.Log, wakes: make(lane, cfg.MaxWorkers), looks: map[string]*look{}},
+		nodes: cfg.Store.Nodes, agents: cfg.Store.Agents, notes: cfg.Store.Notes, boots: cfg.Store.Boots, ports: cfg.Store.Ports,
+	}
 }
 
 // Run works until ctx ends, and returns when all it started has ended: steps under way are

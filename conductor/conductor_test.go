@@ -48,7 +48,7 @@ func TestSecretsStaySecret(t *testing.T) {
 func TestProgressIsKeptUntilTheFlowEnds(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Active)
-		r := &run{c: New(w.cfg), n: w.node(), log: w.cfg.Log}
+		r := &run{c: New(w.cfg).engine, n: w.node(), log: w.cfg.Log}
 		r.n.Plan = &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Step: "write_image"}}}
 		r.progress(w.t.Context(), node.Progress{Done: 3, Total: 7})
 		want := node.Progress{NodeUUID: uuid1, Flow: node.FlowDeploy, Step: "write_image", Done: 3, Total: 7, At: node.Now()}

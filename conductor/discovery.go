@@ -66,7 +66,7 @@ func (c *reports) newStranger(ctx context.Context, data node.InspectionData) (*n
 		return nil, node.Errorf(node.Invalid, "The machine was not enrolled: none of its interfaces became a port.")
 	}
 	n := t.Node
-	if err := c.store.Nodes.EnrolNode(ctx, n, found.Ports, found.Inventory); err != nil { // a Conflict: another process was faster
+	if err := c.nodes.EnrolNode(ctx, n, found.Ports, found.Inventory); err != nil { // a Conflict: another process was faster
 		return nil, err
 	}
 	var macs []string
@@ -178,7 +178,7 @@ func (c *reports) roomForStranger(ctx context.Context) error {
 	if c.cfg.Discovery.Limit <= 0 {
 		return nil
 	}
-	enrolled, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{State: node.Enroll, IncludeChildren: true}, node.Page{})
+	enrolled, err := c.nodes.Nodes(ctx, node.NodeFilter{State: node.Enroll, IncludeChildren: true}, node.Page{})
 	if err != nil {
 		return err
 	}

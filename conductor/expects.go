@@ -12,7 +12,7 @@ import (
 // caller names; "" when it names none.
 func (c *reports) ExpectsReport(ctx context.Context, uuid string) error {
 	if uuid != "" {
-		n, err := c.store.Nodes.Node(ctx, uuid)
+		n, err := c.nodes.Node(ctx, uuid)
 		if err != nil {
 			return err
 		}
@@ -25,7 +25,7 @@ func (c *reports) ExpectsReport(ctx context.Context, uuid string) error {
 		return nil
 	}
 	for _, s := range []node.State{node.InspectWait, node.Inspecting} {
-		waiting, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{State: s, IncludeChildren: true}, node.Page{Limit: 1})
+		waiting, err := c.nodes.Nodes(ctx, node.NodeFilter{State: s, IncludeChildren: true}, node.Page{Limit: 1})
 		if err != nil || len(waiting) > 0 {
 			return err
 		}

@@ -42,7 +42,7 @@ func (r *run) fail(ctx context.Context, reason string) error {
 		if r.n.State.Class() == node.Waiting {
 			p.PollAt = node.Now() // found as work if this process dies here
 		}
-		if err := r.c.store.Nodes.Save(ctx, r.n); err != nil && ctx.Err() == nil {
+		if err := r.c.nodes.Save(ctx, r.n); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
@@ -124,7 +124,7 @@ func (c *core) note(ctx context.Context, n *node.Node, kind, severity, text stri
 		UUID: uuid.NewString(), NodeUUID: n.UUID, Conductor: c.cfg.Host, EventType: kind,
 		Severity: severity, Event: cut(scrub(n, text)), CreatedAt: node.Now(),
 	}
-	if err := c.store.Notes.AddHistory(ctx, e); err != nil && ctx.Err() == nil {
+	if err := c.notes.AddHistory(ctx, e); err != nil && ctx.Err() == nil {
 		c.log.Warn("history not written", "node", n.UUID, "error", err)
 	}
 	level := slog.LevelInfo
@@ -140,13 +140,13 @@ func (r *run) progress(ctx context.Context, p node.Progress) {
 	if step := r.n.Plan.Current(); p.Step == "" && step != nil {
 		p.Step = step.Step
 	}
-	if err := r.c.store.Notes.SaveProgress(ctx, p); err != nil && ctx.Err() == nil {
+	if err := r.c.notes.SaveProgress(ctx, p); err != nil && ctx.Err() == nil {
 		r.log.Warn("progress not written", "error", err)
 	}
 }
 
 func (r *run) clearProgress(ctx context.Context) {
-	if err := r.c.store.Notes.ClearProgress(ctx, r.n.UUID); err != nil && ctx.Err() == nil {
+	if err := r.c.notes.ClearProgress(ctx, r.n.UUID); err != nil && ctx.Err() == nil {
 		r.log.Warn("progress not cleared", "error", err)
 	}
 }

@@ -37,7 +37,7 @@ func (c *reports) readReport(ctx context.Context, t *driver.Task, data node.Insp
 			t.Node.UUID)}
 	}
 	before := t.Node.Clone()
-	last, err := c.store.Notes.Inventory(ctx, t.Node.UUID)
+	last, err := c.notes.Inventory(ctx, t.Node.UUID)
 	if err != nil && node.KindOf(err) != node.NotFound {
 		return found, storeError{err}
 	}
@@ -65,7 +65,7 @@ func (c *reports) readReport(ctx context.Context, t *driver.Task, data node.Insp
 
 // applyRules runs the inspection rules of the main phase on what an inspection found.
 func (c *reports) applyRules(ctx context.Context, t *driver.Task, found *node.Findings) error {
-	list, err := c.store.InspectionRules.List(ctx, node.InspectionRuleFilter{Phase: node.MainPhase}, node.Page{})
+	list, err := c.rules.List(ctx, node.InspectionRuleFilter{Phase: node.MainPhase}, node.Page{})
 	if err != nil {
 		return storeError{err}
 	}
@@ -106,7 +106,7 @@ func (c *reports) applyRules(ctx context.Context, t *driver.Task, found *node.Fi
 // of a new driver: those that it has too are kept.
 func (c *reports) fits(ctx context.Context, before, after *node.Node) error {
 	if after.Name != before.Name && after.Name != "" {
-		other, err := c.store.Nodes.Node(ctx, after.Name)
+		other, err := c.nodes.Node(ctx, after.Name)
 		if err != nil && node.KindOf(err) != node.NotFound {
 			return storeError{err}
 		}
@@ -144,7 +144,7 @@ func (c *reports) dropForeign(ctx context.Context, t *driver.Task, found *node.F
 		if p.ID != 0 {
 			continue
 		}
-		other, err := c.store.Ports.Get(ctx, p.Address)
+		other, err := c.ports.Get(ctx, p.Address)
 		if err != nil && node.KindOf(err) != node.NotFound {
 			return storeError{err}
 		}

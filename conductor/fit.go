@@ -16,7 +16,7 @@ func (c *allocations) findNode(ctx context.Context, a node.Allocation) (got *nod
 	no := false
 	wanted := node.NodeFilter{State: node.Available, ResourceClass: a.ResourceClass, Maintenance: &no, Associated: &no, IncludeChildren: true}
 	for try := 1; ; try++ {
-		all, err := c.store.Nodes.Nodes(ctx, wanted, node.Page{})
+		all, err := c.nodes.Nodes(ctx, wanted, node.Page{})
 		if err != nil {
 			return nil, "", err
 		}
@@ -93,7 +93,7 @@ func misfit(n *node.Node, a node.Allocation) string {
 
 // giveNode gives a node to a under the node's lease, when it still fits; nil when it does not, or when somebody holds it.
 func (c *allocations) giveNode(ctx context.Context, uuid string, a node.Allocation) (*node.Node, error) {
-	n, err := c.store.Nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
+	n, err := c.nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
 	if kind := node.KindOf(err); err != nil && (kind == node.Conflict || kind == node.NotFound) {
 		return nil, nil
 	}

@@ -24,10 +24,10 @@ type flow struct {
 	manual   func(node.Event) bool                          // the steps asked for are all there is, in their order
 	optional bool                                           // not manual, it does nothing for nodes that are not to be cleaned automatically
 
-	fill    func(context.Context, *Conductor, *node.Node, *node.ProvisionRequest) error // completes a request
-	needs   []node.Interface                                                            // must validate before the verb is accepted
-	accepts func(*node.Node, *driver.Hardware, node.ProvisionRequest) error             // refuses a request that cannot work
-	begin   func(*node.Node, *node.Plan, node.ProvisionRequest)                         // edits when the flow starts
+	fill    func(context.Context, *engine, *node.Node, *node.ProvisionRequest) error // completes a request
+	needs   []node.Interface                                                         // must validate before the verb is accepted
+	accepts func(*node.Node, *driver.Hardware, node.ProvisionRequest) error          // refuses a request that cannot work
+	begin   func(*node.Node, *node.Plan, node.ProvisionRequest)                      // edits when the flow starts
 
 	timeout func(*Config) time.Duration // of a wait that does not say
 	detach  bool                        // takes virtual interfaces, volumes and the allocation away when it has succeeded

@@ -14,6 +14,7 @@ import (
 // reports takes what machines report of themselves: whose a report is, what it changes, and who becomes a node by it.
 type reports struct {
 	*core
+	rules       Records[node.InspectionRule, node.InspectionRuleFilter]
 	discovering sync.Mutex // held while an unknown machine is enrolled
 }
 
@@ -54,7 +55,7 @@ func (c *reports) takeAwaited(ctx context.Context, uuid string, data node.Inspec
 	kept, stop := c.keepLease(ctx, n)
 	err = c.takeReport(kept, n, data)
 	if err == nil && data.Bound { // with fast track the agent looks its node up when the boot's record is gone
-		err = c.store.Agents.KeepBootKey(kept, n.UUID, data.Caller.BootKey)
+		err = c.agents.KeepBootKey(kept, n.UUID, data.Caller.BootKey)
 	}
 	stop()
 	if err != nil {
@@ -128,24 +129,24 @@ func (c *reports) saveFindings(ctx context.Context, t *driver.Task, found node.F
 		c.note(ctx, t.Node, string(node.FlowInspect), infoSeverity, text)
 	}
 	for _, p := range found.Gone {
-		if err := c.store.Ports.Delete(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
+		if err := c.ports.Delete(ctx, p.UUID); err != nil && node.KindOf(err) != node.NotFound {
 			return err
 		}
 		c.log.Info("port removed by inspection", "node", t.Node.UUID, "mac", p.Address)
 	}
 	for _, p := range found.Ports {
 		if p.ID != 0 { // one the node has, of which more is known now
-			if err := c.store.Ports.Save(ctx, &p); err != nil {
+			if err := c.ports.Save(ctx, &p); err != nil {
 				return err
 			}
 			continue
 		}
 		p.NodeUUID = t.Node.UUID
-		if err := c.store.Ports.Create(ctx, &p); err != nil && node.KindOf(err) != node.Conflict {
+		if err := c.ports.Create(ctx, &p); err != nil && node.KindOf(err) != node.Conflict {
 			return err
 		} else if err != nil { // the node, or another one, has the port already: no reason to fail
 			c.log.Info("port not added by inspection", "node", t.Node.UUID, "mac", p.Address, "error", err)
 		}
 	}
-	return c.store.Notes.SaveInventory(ctx, t.Node.UUID, found.Inventory)
+	return c.notes.SaveInventory(ctx, t.Node.UUID, found.Inventory)
 }

@@ -27,7 +27,7 @@ func (c *core) reserve(ctx context.Context, ident string) (*node.Node, error) {
 // reserveAny is reserve for what can be done to a damaged node too.
 func (c *core) reserveAny(ctx context.Context, ident string) (*node.Node, error) {
 	for try := 1; ; try++ {
-		n, err := c.store.Nodes.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
+		n, err := c.nodes.Reserve(ctx, ident, c.cfg.Host, c.cfg.LeaseTTL)
 		if node.KindOf(err) != node.Conflict || err == nil || try >= c.cfg.LockAttempts {
 			return n, err
 		}
@@ -122,7 +122,7 @@ func (c *core) keepLease(ctx context.Context, n *node.Node) (_ context.Context, 
 func (c *core) renew(ctx context.Context, held *node.Node) error {
 	try, cancel := context.WithTimeout(ctx, c.cfg.LeaseTTL/3)
 	defer cancel()
-	err := c.store.Nodes.Renew(try, held, c.cfg.LeaseTTL)
+	err := c.nodes.Renew(try, held, c.cfg.LeaseTTL)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return nil
@@ -147,13 +147,13 @@ func (c *core) release(ctx context.Context, n *node.Node) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	seen := n.Agent.LastHeartbeat
-	if err := c.store.Nodes.Release(ctx, n); err != nil {
+	if err := c.nodes.Release(ctx, n); err != nil {
 		return err
 	}
 	if n.State.Class() != node.Waiting {
 		return nil
 	}
-	now, err := c.store.Nodes.Node(ctx, n.UUID)
+	now, err := c.nodes.Node(ctx, n.UUID)
 	if err == nil && now.Agent.LastHeartbeat.After(seen) {
 		c.Wake(n.UUID)
 	}

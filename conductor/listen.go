@@ -141,7 +141,7 @@ func (e *capture) listen(ctx context.Context) (again bool) {
 }
 
 func (e *capture) hearOnce(ctx context.Context) error {
-	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
+	n, err := e.c.nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (e *capture) keep(ctx context.Context) {
 func (e *capture) over(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, captureStoreTime)
 	defer cancel()
-	n, err := e.c.store.Nodes.Node(ctx, e.uuid)
+	n, err := e.c.nodes.Node(ctx, e.uuid)
 	if err != nil {
 		return node.KindOf(err) == node.NotFound
 	}
@@ -234,7 +234,7 @@ func (e *capture) save(ctx context.Context) {
 	defer cancel()
 	lines := node.MachineLines{NodeUUID: e.uuid, Source: node.SerialLine, Lines: maskLines(e.n, e.lines.Lines()), Note: note,
 		UpdatedAt: node.Now()}
-	if err := e.c.store.Notes.SaveLines(ctx, lines); err != nil {
+	if err := e.c.notes.SaveLines(ctx, lines); err != nil {
 		e.mu.Lock()
 		e.more = true
 		e.mu.Unlock()

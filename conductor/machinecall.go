@@ -10,7 +10,7 @@ import (
 // MachineCall gives a call of a node's ramdisk to the node's deploy interface, under the lease, and
 // has the node looked at. A node that is worked on is a Conflict: the ramdisk calls again.
 func (c *callers) MachineCall(ctx context.Context, ident string, call node.MachineCall) error {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,17 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// registry knows which nodes there are, and what people say of them.
+type registry struct {
+	*core
+	*allocations
+	chassis Records[node.Chassis, node.All]
+	targets OwnedRecords[node.VolumeTarget, node.OfNode]
+}
+
 // CreateNode enrols a machine: its hardware type must exist, interfaces it does not name get the
 // type's default. It returns the node as stored.
-func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, error) {
+func (c *registry) CreateNode(ctx context.Context, n *node.Node) (*node.Node, error) {
 	n = n.Clone()
 	if n.UUID == "" {
 		n.UUID = uuid.NewString()
@@ -35,7 +43,7 @@ func (c *Conductor) CreateNode(ctx context.Context, n *node.Node) (*node.Node, e
 	if err := c.chassisExists(ctx, n.ChassisUUID); err != nil {
 		return nil, err
 	}
-	if err := c.store.Nodes.CreateNode(ctx, n); err != nil {
+	if err := c.nodes.CreateNode(ctx, n); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -65,11 +73,11 @@ func (c *core) serves(n *node.Node) error {
 }
 
 // chassisExists refuses to put a node into a chassis that does not exist.
-func (c *Conductor) chassisExists(ctx context.Context, uuid string) error {
+func (c *registry) chassisExists(ctx context.Context, uuid string) error {
 	if uuid == "" {
 		return nil
 	}
-	_, err := c.store.Chassis.Get(ctx, uuid)
+	_, err := c.chassis.Get(ctx, uuid)
 	if node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Chassis %s could not be found.", uuid)
 	}
@@ -84,7 +92,7 @@ func nameInstance(n *node.Node) {
 }
 
 // DeleteNode forgets a machine that no instance lives on.
-func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
+func (c *registry) DeleteNode(ctx context.Context, ident string) error {
 	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
 		return err
@@ -93,7 +101,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 		err = c.endAllocationOf(ctx, n)
 	}
 	if err == nil {
-		err = c.store.Nodes.DeleteNode(ctx, n)
+		err = c.nodes.DeleteNode(ctx, n)
 	}
 	if err != nil {
 		return c.giveUp(ctx, n, err)
@@ -105,7 +113,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, ident string) error {
 	return nil
 }
 
-func (c *Conductor) mayDelete(n *node.Node) error {
+func (c *registry) mayDelete(n *node.Node) error {
 	allowed := []node.State{node.Enroll, node.Manageable, node.AdoptFailed}
 	if c.cfg.DeleteAvailableNodes {
 		allowed = append(allowed, node.Available)
@@ -125,7 +133,7 @@ func (c *Conductor) mayDelete(n *node.Node) error {
 }
 
 // Drivers lists the hardware types.
-func (c *Conductor) Drivers(ctx context.Context) ([]node.DriverInfo, error) {
+func (c *registry) Drivers(ctx context.Context) ([]node.DriverInfo, error) {
 	infos := make([]node.DriverInfo, 0, len(c.cfg.Types))
 	for _, ty := range c.cfg.Types {
 		info, err := c.Driver(ctx, ty.Name)
@@ -138,7 +146,7 @@ func (c *Conductor) Drivers(ctx context.Context) ([]node.DriverInfo, error) {
 }
 
 // Driver describes one hardware type.
-func (c *Conductor) Driver(_ context.Context, name string) (node.DriverInfo, error) {
+func (c *registry) Driver(_ context.Context, name string) (node.DriverInfo, error) {
 	info, err := c.cfg.Types.Describe(name)
 	if err != nil {
 		return info, err
@@ -149,8 +157,8 @@ func (c *Conductor) Driver(_ context.Context, name string) (node.DriverInfo, err
 
 // Validate asks every interface of the node whether it has what it needs. It takes no lease and
 // uses no network.
-func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+func (c *registry) Validate(ctx context.Context, ident string) (map[node.Interface]node.Validation, error) {
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +169,7 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	if err != nil {
 		return nil, node.Errorf(node.KindOf(err), "%s", err)
 	}
-	if task.VolumeTargets, err = c.store.VolumeTargets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
+	if task.VolumeTargets, err = c.targets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
 		return nil, err
 	}
 	results := map[node.Interface]node.Validation{}
@@ -172,7 +180,7 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[node.Interf
 	return results, nil
 }
 
-func (c *Conductor) validation(ctx context.Context, t *driver.Task, impl driver.Implementation) node.Validation {
+func (c *registry) validation(ctx context.Context, t *driver.Task, impl driver.Implementation) node.Validation {
 	if impl == nil || strings.HasPrefix(impl.Name(), "no-") {
 		return node.Validation{Reason: "not supported"}
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func (r *records) portgroups() owned[node.Portgroup] {
+func (r *records) ownedPortgroups() owned[node.Portgroup] {
 	return owned[node.Portgroup]{
-		core: r.core, noun: "Portgroup", all: r.store.Portgroups,
+		core: r.core, noun: "Portgroup", all: r.portgroups,
 		ids: func(g *node.Portgroup) (string, *string) { return g.UUID, &g.NodeUUID },
 		copy: func(g *node.Portgroup) {
 			g.Properties, g.Extra, g.InternalInfo = g.Properties.Clone(), g.Extra.Clone(), g.InternalInfo.Clone()
@@ -22,17 +22,17 @@ func (r *records) portgroups() owned[node.Portgroup] {
 
 // CreatePortgroup adds a portgroup to a node and returns it as stored.
 func (r *records) CreatePortgroup(ctx context.Context, g node.Portgroup) (node.Portgroup, error) {
-	return r.portgroups().create(ctx, g)
+	return r.ownedPortgroups().create(ctx, g)
 }
 
 // UpdatePortgroup lets change edit a copy of the portgroup, checks what its node and its ports allow, and saves.
 func (r *records) UpdatePortgroup(ctx context.Context, uuid string, change func(*node.Portgroup) error) (node.Portgroup, error) {
-	return r.portgroups().update(ctx, uuid, change)
+	return r.ownedPortgroups().update(ctx, uuid, change)
 }
 
 // DeletePortgroup removes a portgroup that has neither ports nor a virtual interface.
 func (r *records) DeletePortgroup(ctx context.Context, uuid string) error {
-	return r.portgroups().delete(ctx, uuid)
+	return r.ownedPortgroups().delete(ctx, uuid)
 }
 
 func (r *records) mayChangePortgroup(ctx context.Context, n *node.Node, before, after node.Portgroup) error {
@@ -79,7 +79,7 @@ func (r *records) portsAllow(ctx context.Context, before, after node.Portgroup) 
 }
 
 func (r *records) portsIn(ctx context.Context, g node.Portgroup) ([]node.Port, error) {
-	return r.store.Ports.List(ctx, node.PortFilter{NodeUUID: g.NodeUUID, PortgroupUUID: g.UUID}, node.Page{})
+	return r.ports.List(ctx, node.PortFilter{NodeUUID: g.NodeUUID, PortgroupUUID: g.UUID}, node.Page{})
 }
 
 func (r *records) mayDeletePortgroup(ctx context.Context, n *node.Node, g node.Portgroup) error {
@@ -99,7 +99,7 @@ func (r *records) mayDeletePortgroup(ctx context.Context, n *node.Node, g node.P
 
 // portgroupOf is the portgroup a port is in, or is to join.
 func (r *records) portgroupOf(ctx context.Context, p node.Port) (node.Portgroup, error) {
-	g, err := r.store.Portgroups.Get(ctx, p.PortgroupUUID)
+	g, err := r.portgroups.Get(ctx, p.PortgroupUUID)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Portgroup %s could not be found.", p.PortgroupUUID)
 	}

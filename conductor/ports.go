@@ -6,9 +6,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func (r *records) ports() owned[node.Port] {
+func (r *records) ownedPorts() owned[node.Port] {
 	return owned[node.Port]{
-		core: r.core, noun: "Port", all: r.store.Ports,
+		core: r.core, noun: "Port", all: r.ports,
 		ids: func(p *node.Port) (string, *string) { return p.UUID, &p.NodeUUID },
 		copy: func(p *node.Port) {
 			p.Extra, p.InternalInfo, p.LocalLinkConnection = p.Extra.Clone(), p.InternalInfo.Clone(), p.LocalLinkConnection.Clone()
@@ -19,17 +19,17 @@ func (r *records) ports() owned[node.Port] {
 
 // CreatePort adds a network interface to a node and returns it as stored.
 func (r *records) CreatePort(ctx context.Context, p node.Port) (node.Port, error) {
-	return r.ports().create(ctx, p)
+	return r.ownedPorts().create(ctx, p)
 }
 
 // UpdatePort lets change edit a copy of the port, checks what its node's state allows, and saves.
 func (r *records) UpdatePort(ctx context.Context, uuid string, change func(*node.Port) error) (node.Port, error) {
-	return r.ports().update(ctx, uuid, change)
+	return r.ownedPorts().update(ctx, uuid, change)
 }
 
 // DeletePort removes a network interface that no virtual one is attached to.
 func (r *records) DeletePort(ctx context.Context, uuid string) error {
-	return r.ports().delete(ctx, uuid)
+	return r.ownedPorts().delete(ctx, uuid)
 }
 
 func (r *records) mayChangePort(ctx context.Context, n *node.Node, before, after node.Port) error {

@@ -46,7 +46,7 @@ func (c *power) askedPower(ctx context.Context, ident string, target node.PowerS
 		return nil, c.giveUp(ctx, before, err)
 	}
 	n.TargetPower, n.LastError = target, ""
-	if err := c.store.Nodes.Save(ctx, n); err != nil {
+	if err := c.nodes.Save(ctx, n); err != nil {
 		return nil, c.giveUp(ctx, before, err)
 	}
 	return n, nil
@@ -142,7 +142,7 @@ func (c *power) SetBootDevice(ctx context.Context, ident string, d node.BootDevi
 
 // BootDevice asks the BMC what the machine boots from. It takes no lease.
 func (c *power) BootDevice(ctx context.Context, ident string) (node.BootDevice, error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return node.BootDevice{}, err
 	}
@@ -156,7 +156,7 @@ func (c *power) BootDevice(ctx context.Context, ident string) (node.BootDevice, 
 
 // BootDevices lists what the machine can be told to boot from.
 func (c *power) BootDevices(ctx context.Context, ident string) ([]string, error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}

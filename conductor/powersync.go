@@ -34,7 +34,7 @@ func (c *power) syncPower(ctx context.Context) {
 }
 
 func (c *power) syncPowerOnce(ctx context.Context) {
-	nodes, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, node.Page{Hot: true})
+	nodes, err := c.nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, node.Page{Hot: true})
 	if err != nil {
 		if ctx.Err() == nil {
 			c.log.Error("nodes not read for power sync", "error", err)
@@ -116,7 +116,7 @@ func syncsPower(n *node.Node) bool {
 
 // askPower asks one BMC and writes what it says.
 func (c *power) askPower(ctx context.Context, uuid string) {
-	n, err := c.store.Nodes.Node(ctx, uuid)
+	n, err := c.nodes.Node(ctx, uuid)
 	if err != nil || !syncsPower(n) {
 		return
 	}
@@ -127,7 +127,7 @@ func (c *power) askPower(ctx context.Context, uuid string) {
 	if ctx.Err() != nil {
 		return
 	}
-	if now, again := c.store.Nodes.Node(ctx, uuid); again != nil || !syncsPower(now) || now.Power != n.Power {
+	if now, again := c.nodes.Node(ctx, uuid); again != nil || !syncsPower(now) || now.Power != n.Power {
 		return // somebody works on it by now: what the BMC said is old
 	}
 	switch {
@@ -137,7 +137,7 @@ func (c *power) askPower(ctx context.Context, uuid string) {
 		if n.Power != node.PowerUnknown && state != n.Power {
 			c.note(ctx, n, "power", infoSeverity, fmt.Sprintf("The machine is now %s; it was %s. Nobody asked Billet for that.", state, n.Power))
 		}
-		err = c.store.Nodes.SavePower(ctx, uuid, state, 0)
+		err = c.nodes.SavePower(ctx, uuid, state, 0)
 	case err != nil && n.Fault != node.PowerFailure:
 		err = c.powerStrike(ctx, n, err)
 	default:
@@ -167,7 +167,7 @@ func (c *power) powerStrike(ctx context.Context, n *node.Node, why error) error 
 	strikes := n.PowerFailures + 1
 	c.log.Warn("BMC did not tell the power state", "node", n.UUID, "failures", strikes, "error", scrub(n, why.Error()))
 	if strikes < powerStrikes {
-		return c.store.Nodes.SavePower(ctx, n.UUID, n.Power, strikes)
+		return c.nodes.SavePower(ctx, n.UUID, n.Power, strikes)
 	}
 	return c.edit(ctx, n.UUID, func(n *node.Node) {
 		n.PowerFailures = strikes
@@ -193,7 +193,7 @@ func (c *power) recoverPower(ctx context.Context, uuid string, state node.PowerS
 
 // edit changes a node under its lease when nobody else holds it; else it changes nothing.
 func (c *core) edit(ctx context.Context, uuid string, change func(*node.Node)) error {
-	n, err := c.store.Nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
+	n, err := c.nodes.Reserve(ctx, uuid, c.cfg.Host, c.cfg.LeaseTTL)
 	if err != nil {
 		if node.KindOf(err) == node.Conflict {
 			return nil

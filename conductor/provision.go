@@ -12,13 +12,13 @@ import (
 // Provision starts what a verb asks for. Everything that is wrong with the request comes back
 // as an error before anything has changed; when it returns nil the new state is saved and the work
 // goes on without the caller.
-func (c *Conductor) Provision(ctx context.Context, ident string, req node.ProvisionRequest) error {
+func (c *engine) Provision(ctx context.Context, ident string, req node.ProvisionRequest) error {
 	return c.handOver(ctx, func() (*node.Node, error) { return c.accepted(ctx, ident, req) }, c.carry)
 }
 
 // accepted returns a node under its lease that somebody is to carry on, once what a verb asks for is saved; nil when
 // nothing is left to do.
-func (c *Conductor) accepted(ctx context.Context, ident string, req node.ProvisionRequest) (*node.Node, error) {
+func (c *engine) accepted(ctx context.Context, ident string, req node.ProvisionRequest) (*node.Node, error) {
 	n, err := c.reserveFor(ctx, ident, req.Event)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (c *Conductor) accepted(ctx context.Context, ident string, req node.Provisi
 	if n.Plan == nil || !needsConductor(n) {
 		return nil, c.release(ctx, n)
 	}
-	if err := c.store.Nodes.Save(ctx, n); err != nil {
+	if err := c.nodes.Save(ctx, n); err != nil {
 		return nil, c.giveUp(ctx, before, err)
 	}
 	asked := fmt.Sprintf("%s was asked for; the node is now in state %q.", capital(string(req.Event)), n.State)
@@ -40,8 +40,8 @@ func (c *Conductor) accepted(ctx context.Context, ident string, req node.Provisi
 
 // reserveFor takes the lease for a verb. A verb that is not legal in the node's state needs no
 // lease to be refused, unless somebody is just changing that state.
-func (c *Conductor) reserveFor(ctx context.Context, ident string, event node.Event) (*node.Node, error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+func (c *engine) reserveFor(ctx context.Context, ident string, event node.Event) (*node.Node, error) {
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func notLegal(n *node.Node, event node.Event) error {
 }
 
 // apply checks a request against the node and changes the node as asked.
-func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionRequest) error {
+func (c *engine) apply(ctx context.Context, n *node.Node, req node.ProvisionRequest) error {
 	to, legal := nextFor(n.State, req.Event)
 	if !legal {
 		return notLegal(n, req.Event)
@@ -107,7 +107,7 @@ func (c *Conductor) apply(ctx context.Context, n *node.Node, req node.ProvisionR
 }
 
 // allows applies the rules of maintenance, retirement and protection.
-func (c *Conductor) allows(n *node.Node, event node.Event) error {
+func (c *engine) allows(n *node.Node, event node.Event) error {
 	switch event {
 	case node.EventDeploy, node.EventRebuild, node.EventClean, node.EventRescue, node.EventUnrescue, node.EventService:
 		if n.Maintenance {
@@ -124,7 +124,7 @@ func (c *Conductor) allows(n *node.Node, event node.Event) error {
 }
 
 // check refuses a request that cannot work: interfaces that do not validate, and what the flow itself does not accept.
-func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
+func (c *engine) check(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
 	h, err := c.hardware(n)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (c *Conductor) check(ctx context.Context, n *node.Node, f *flow, req node.P
 }
 
 // validate asks every interface that the flow needs, and tells all their reasons at once.
-func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardware, f *flow, req node.ProvisionRequest) error {
+func (c *engine) validate(ctx context.Context, n *node.Node, h *driver.Hardware, f *flow, req node.ProvisionRequest) error {
 	if len(f.needs) == 0 {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 	if err != nil {
 		return err
 	}
-	if task.VolumeTargets, err = c.store.VolumeTargets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
+	if task.VolumeTargets, err = c.targets.List(ctx, node.OfNode{UUID: n.UUID}, node.Page{}); err != nil {
 		return err
 	}
 	var reasons []string
@@ -177,7 +177,7 @@ func (c *Conductor) validate(ctx context.Context, n *node.Node, h *driver.Hardwa
 }
 
 // start puts a node whose state has just become the flow's busy state at the flow's beginning.
-func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
+func (c *engine) start(ctx context.Context, n *node.Node, f *flow, req node.ProvisionRequest) error {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
 		return err
@@ -199,19 +199,19 @@ func (c *Conductor) start(ctx context.Context, n *node.Node, f *flow, req node.P
 		return nil
 	}
 	n.Agent = node.Agent{}
-	if err := c.store.Agents.ForgetAgent(ctx, n.UUID); err != nil {
+	if err := c.agents.ForgetAgent(ctx, n.UUID); err != nil {
 		return err
 	}
-	return c.store.Notes.ClearLines(ctx, n.UUID)
+	return c.notes.ClearLines(ctx, n.UUID)
 }
 
 // runsSteps says whether a flow has anything to do for a node.
-func (c *Conductor) runsSteps(n *node.Node, f *flow, event node.Event) bool {
+func (c *engine) runsSteps(n *node.Node, f *flow, event node.Event) bool {
 	return !f.optional || f.isManual(event) || c.cleansItself(n)
 }
 
 // cleansItself says whether the node is cleaned when it is provided and after a delete.
-func (c *Conductor) cleansItself(n *node.Node) bool {
+func (c *engine) cleansItself(n *node.Node) bool {
 	if n.AutomatedClean != nil {
 		return *n.AutomatedClean
 	}

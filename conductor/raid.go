@@ -10,14 +10,14 @@ import (
 // SetTargetRAIDConfig keeps what RAID a node is to have, once its raid interface has found nothing
 // wrong with it; it is built when somebody asks for that. The empty configuration is none. NotFound
 // when the raid interface builds nothing.
-func (c *Conductor) SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error {
+func (c *registry) SetTargetRAIDConfig(ctx context.Context, ident string, config node.Document) error {
 	return c.changeNode(ctx, ident, func(_ context.Context, n *node.Node) error {
 		n.TargetRAIDConfig = config
 		return c.mayTarget(n, config)
 	})
 }
 
-func (c *Conductor) mayTarget(n *node.Node, config node.Document) error {
+func (c *registry) mayTarget(n *node.Node, config node.Document) error {
 	h, err := c.cfg.Types.Resolve(n)
 	if err != nil {
 		return err
@@ -38,6 +38,6 @@ func (c *Conductor) mayTarget(n *node.Node, config node.Document) error {
 }
 
 // LogicalDiskProperties describes what a logical disk of a hardware type may say.
-func (c *Conductor) LogicalDiskProperties(_ context.Context, driver string) (map[string]string, error) {
+func (c *registry) LogicalDiskProperties(_ context.Context, driver string) (map[string]string, error) {
 	return c.cfg.Types.LogicalDiskProperties(driver)
 }

@@ -10,7 +10,12 @@ import (
 
 // records is the part of a conductor that changes what belongs to a node: ports, portgroups, volumes. Each change is made
 // under the lease of the record's node.
-type records struct{ *core }
+type records struct {
+	*core
+	portgroups Records[node.Portgroup, node.PortgroupFilter]
+	connectors Records[node.VolumeConnector, node.OfNode]
+	targets    Records[node.VolumeTarget, node.OfNode]
+}
 
 // owned is one kind of record that belongs to nodes.
 type owned[T any] struct {
@@ -125,7 +130,7 @@ func (c *core) ownerExists(ctx context.Context, before, after string) error {
 	if before == after {
 		return nil
 	}
-	_, err := c.store.Nodes.Node(ctx, after)
+	_, err := c.nodes.Node(ctx, after)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		err = node.Errorf(node.Invalid, "Node %s could not be found.", after)
 	}

@@ -30,7 +30,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 	}
 	report.Sentence, report.FailedAt = r.n.Plan.Failure, node.Now()
 	report.Files = append(files, r.keepLines(ctx, lines...)...)
-	if err := r.c.store.Notes.SaveFailure(ctx, report); err != nil && ctx.Err() == nil {
+	if err := r.c.notes.SaveFailure(ctx, report); err != nil && ctx.Err() == nil {
 		r.log.Warn("evidence of the failure not kept", "error", err)
 	}
 }
@@ -38,7 +38,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 // report is what is known of a node in a flow.
 func (c *witness) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
 	e := c.evidence(ctx, n, ports)
-	all, err := c.store.Boots.BootEvents(ctx, e.MACs, n.Plan.StartedAt)
+	all, err := c.boots.BootEvents(ctx, e.MACs, n.Plan.StartedAt)
 	if err != nil {
 		all = nil
 	}
@@ -48,17 +48,17 @@ func (c *witness) report(ctx context.Context, n *node.Node, ports []node.Port) n
 // Why returns what is known of a node's machine: of the flow under way (nil when none is), and of its last
 // failure (nil when there was none). It takes no lease.
 func (c *witness) Why(ctx context.Context, ident string) (running, failed *node.Evidence, err error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, nil, err
 	}
-	if failed, err = c.store.Notes.Failure(ctx, n.UUID); err != nil {
+	if failed, err = c.notes.Failure(ctx, n.UUID); err != nil {
 		return nil, nil, err
 	}
 	if n.Plan == nil {
 		return nil, failed, nil
 	}
-	ports, err := c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
+	ports, err := c.ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -15,14 +15,14 @@ import (
 // that wait for a report, by the BMC's address. nil when no node is known by any.
 func (c *reports) reporter(ctx context.Context, data node.InspectionData) (*node.Node, error) {
 	if data.Caller.BootKey != "" {
-		n, err := c.store.Boots.NodeByBootKey(ctx, data.Caller.BootKey)
+		n, err := c.boots.NodeByBootKey(ctx, data.Caller.BootKey)
 		if err != nil && node.KindOf(err) == node.NotFound {
 			err = noReporter(inspection.MACs(data))
 		}
 		return n, err
 	}
 	if data.NodeUUID != "" {
-		return c.store.Nodes.Node(ctx, data.NodeUUID)
+		return c.nodes.Node(ctx, data.NodeUUID)
 	}
 	macs := inspection.MACs(data)
 	var byMAC *node.Node
@@ -60,7 +60,7 @@ func (c *reports) withBMC(ctx context.Context, inventory node.Document, f node.N
 	if len(addresses) == 0 {
 		return nil, nil
 	}
-	nodes, err := c.store.Nodes.Nodes(ctx, f, node.Page{})
+	nodes, err := c.nodes.Nodes(ctx, f, node.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ const maxClaimed = 128
 // interface that has nothing to do with the boot; Conflict when several are alike.
 func (c *reports) byAddresses(ctx context.Context, m inspection.Claim) (*node.Node, error) {
 	m.MACs = m.MACs[:min(len(m.MACs), maxClaimed)]
-	first, err := c.store.Nodes.NodeByMACs(ctx, m.MACs)
+	first, err := c.nodes.NodeByMACs(ctx, m.MACs)
 	if err == nil && m.Booted == "" || err != nil && node.KindOf(err) != node.Conflict {
 		return first, err
 	}
@@ -105,7 +105,7 @@ func (c *reports) candidates(ctx context.Context, m inspection.Claim) ([]inspect
 	at := map[string]int{} // by the node's UUID, where it is in all
 	var all []inspection.Candidate
 	for _, mac := range m.MACs {
-		p, err := c.store.Ports.Get(ctx, mac)
+		p, err := c.ports.Get(ctx, mac)
 		if err != nil && node.KindOf(err) == node.NotFound || err == nil && p.Address != mac {
 			continue
 		}
@@ -127,11 +127,11 @@ func (c *reports) candidates(ctx context.Context, m inspection.Claim) ([]inspect
 }
 
 func (c *reports) candidate(ctx context.Context, uuid string, m inspection.Claim) (inspection.Candidate, error) {
-	n, err := c.store.Nodes.Node(ctx, uuid)
+	n, err := c.nodes.Node(ctx, uuid)
 	if err != nil || m.Serial == "" {
 		return inspection.Candidate{Node: n}, err
 	}
-	last, err := c.store.Notes.Inventory(ctx, uuid)
+	last, err := c.notes.Inventory(ctx, uuid)
 	if err != nil && node.KindOf(err) == node.NotFound {
 		err = nil
 	}

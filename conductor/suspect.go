@@ -70,7 +70,7 @@ func (r *run) recordLoss(ctx context.Context, how string) {
 	if how == "" || q.Lost != "" {
 		return
 	}
-	progress, err := r.c.store.Notes.Progress(ctx, r.n.UUID)
+	progress, err := r.c.notes.Progress(ctx, r.n.UUID)
 	if err != nil {
 		progress = nil
 	}

@@ -10,12 +10,12 @@ import (
 
 // withTemplates adds the steps of the deploy templates that are named among instance_info.traits. The request's
 // own steps win over a template's of the same interface and name, a later made template's over an earlier one's.
-func (c *Conductor) withTemplates(ctx context.Context, n *node.Node, req node.ProvisionRequest) (node.ProvisionRequest, error) {
+func (c *engine) withTemplates(ctx context.Context, n *node.Node, req node.ProvisionRequest) (node.ProvisionRequest, error) {
 	traits, err := instanceTraits(n)
 	if err != nil || len(traits) == 0 {
 		return req, err
 	}
-	templates, err := c.store.DeployTemplates.List(ctx, node.DeployTemplateFilter{Names: traits}, node.Page{})
+	templates, err := c.templates.List(ctx, node.DeployTemplateFilter{Names: traits}, node.Page{})
 	if err != nil {
 		return req, err
 	}

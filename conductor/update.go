@@ -11,7 +11,7 @@ import (
 
 // UpdateNode lets change edit a copy of the node under its lease, checks what the node's state
 // allows, and saves. It returns the node as saved; a refused change has changed nothing.
-func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions,
+func (c *registry) UpdateNode(ctx context.Context, ident string, opts node.UpdateOptions,
 	change func(*node.Node) error) (*node.Node, error) {
 	n, err := c.reserveAny(ctx, ident)
 	if err != nil {
@@ -30,10 +30,10 @@ func (c *Conductor) UpdateNode(ctx context.Context, ident string, opts node.Upda
 	if n.State.Class() == node.Waiting {
 		c.Wake(n.UUID)
 	}
-	return c.store.Nodes.Node(ctx, n.UUID)
+	return c.nodes.Node(ctx, n.UUID)
 }
 
-func (c *Conductor) update(ctx context.Context, before, after *node.Node, opts node.UpdateOptions, change func(*node.Node) error) error {
+func (c *registry) update(ctx context.Context, before, after *node.Node, opts node.UpdateOptions, change func(*node.Node) error) error {
 	if err := mayUpdate(before, opts); err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func ruleMaintenance(before, after *node.Node) error {
 // resolveInterfaces fills in the defaults of interfaces that the node does not name, and refuses
 // those that its hardware type does not have. A new driver keeps the old interfaces unless
 // they are reset or named.
-func (c *Conductor) resolveInterfaces(before, after *node.Node, opts node.UpdateOptions) error {
+func (c *registry) resolveInterfaces(before, after *node.Node, opts node.UpdateOptions) error {
 	if opts.ResetInterfaces && !slices.Contains(opts.Fields, "driver") {
 		return node.Errorf(node.Invalid, "The reset_interfaces parameter can only be used when changing the node's driver.")
 	}

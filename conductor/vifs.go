@@ -8,13 +8,20 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
+// wiring is which virtual interfaces and volumes a node's ports, portgroups and targets have.
+type wiring struct {
+	*core
+	portgroups Records[node.Portgroup, node.PortgroupFilter]
+	targets    OwnedRecords[node.VolumeTarget, node.OfNode]
+}
+
 // VIFs lists the virtual interfaces that a node's ports and portgroups have.
-func (c *Conductor) VIFs(ctx context.Context, ident string) ([]string, error) {
-	n, err := c.store.Nodes.Node(ctx, ident)
+func (c *wiring) VIFs(ctx context.Context, ident string) ([]string, error) {
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}
-	ports, groups, err := c.wiring(ctx, n)
+	ports, groups, err := c.portsAndGroups(ctx, n)
 	if err == nil {
 		err = knownVIFs(ports, groups)
 	}
@@ -23,15 +30,15 @@ func (c *Conductor) VIFs(ctx context.Context, ident string) ([]string, error) {
 
 // AttachVIF gives a node a virtual interface. Its network interface chooses where, under the lease: nobody else is
 // attaching anything to the node then.
-func (c *Conductor) AttachVIF(ctx context.Context, ident string, vif node.VIF) error {
+func (c *wiring) AttachVIF(ctx context.Context, ident string, vif node.VIF) error {
 	return c.rewire(ctx, ident, func(t *driver.Task) error { return t.Hardware.Network.AttachVIF(ctx, t, vif) })
 }
 
 // DetachVIF takes a virtual interface from a node. Nothing changes where it is not attached, and that needs no lease:
 // the compute service asks for it while the node is being cleaned.
-func (c *Conductor) DetachVIF(ctx context.Context, ident, id string) error {
+func (c *wiring) DetachVIF(ctx context.Context, ident, id string) error {
 	detach := func(t *driver.Task) error { return t.Hardware.Network.DetachVIF(ctx, t, id) }
-	n, err := c.store.Nodes.Node(ctx, ident)
+	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
@@ -46,7 +53,7 @@ func (c *Conductor) DetachVIF(ctx context.Context, ident, id string) error {
 }
 
 // rewire lets change attach and detach virtual interfaces under the node's lease, and saves where they are now.
-func (c *Conductor) rewire(ctx context.Context, ident string, change func(*driver.Task) error) error {
+func (c *wiring) rewire(ctx context.Context, ident string, change func(*driver.Task) error) error {
 	return c.underLease(ctx, ident, func(n *node.Node) error {
 		t, err := c.wired(ctx, n)
 		if err != nil {
@@ -61,22 +68,22 @@ func (c *Conductor) rewire(ctx context.Context, ident string, change func(*drive
 }
 
 // wired is what virtual interfaces are attached with. Where nobody can read what is attached, nothing is changed.
-func (c *Conductor) wired(ctx context.Context, n *node.Node) (*driver.Task, error) {
+func (c *wiring) wired(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	h, err := c.hardware(n)
 	if err != nil {
 		return nil, err
 	}
-	ports, groups, err := c.wiring(ctx, n)
+	ports, groups, err := c.portsAndGroups(ctx, n)
 	if err == nil {
 		err = knownVIFs(ports, groups)
 	}
 	return &driver.Task{Node: n, Hardware: h, Ports: ports, Portgroups: groups, Log: logFor(c.log, n)}, err
 }
 
-// wiring reads a node's ports and portgroups.
-func (c *Conductor) wiring(ctx context.Context, n *node.Node) (ports []node.Port, groups []node.Portgroup, err error) {
-	if ports, err = c.store.Ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{}); err == nil {
-		groups, err = c.store.Portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
+// portsAndGroups reads a node's ports and portgroups.
+func (c *wiring) portsAndGroups(ctx context.Context, n *node.Node) (ports []node.Port, groups []node.Portgroup, err error) {
+	if ports, err = c.ports.List(ctx, node.PortFilter{NodeUUID: n.UUID}, node.Page{}); err == nil {
+		groups, err = c.portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
 	}
 	return ports, groups, err
 }
@@ -97,12 +104,12 @@ func knownVIFs(ports []node.Port, groups []node.Portgroup) error {
 }
 
 // saveWiring saves what was changed of a node's ports and portgroups.
-func (c *Conductor) saveWiring(ctx context.Context, t *driver.Task, ports []node.Port, groups []node.Portgroup) error {
+func (c *wiring) saveWiring(ctx context.Context, t *driver.Task, ports []node.Port, groups []node.Portgroup) error {
 	for i, p := range t.Ports {
 		if sameDocument(p.InternalInfo, ports[i].InternalInfo) {
 			continue
 		}
-		if err := c.store.Ports.Save(ctx, &p); err != nil {
+		if err := c.ports.Save(ctx, &p); err != nil {
 			return err
 		}
 	}
@@ -110,7 +117,7 @@ func (c *Conductor) saveWiring(ctx context.Context, t *driver.Task, ports []node
 		if sameDocument(g.InternalInfo, groups[i].InternalInfo) {
 			continue
 		}
-		if err := c.store.Portgroups.Save(ctx, &g); err != nil {
+		if err := c.portgroups.Save(ctx, &g); err != nil {
 			return err
 		}
 	}
@@ -119,7 +126,7 @@ func (c *Conductor) saveWiring(ctx context.Context, t *driver.Task, ports []node
 
 // detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
 func (r *run) detachAll(ctx context.Context) error {
-	ports, groups, err := r.c.wiring(ctx, r.n)
+	ports, groups, err := r.c.portsAndGroups(ctx, r.n)
 	if err != nil {
 		return err
 	}
@@ -133,7 +140,7 @@ func (r *run) detachAll(ctx context.Context) error {
 	if err := r.c.saveWiring(ctx, &t, ports, groups); err != nil {
 		return err
 	}
-	if err := r.c.store.VolumeTargets.DeleteOf(ctx, r.n.UUID); err != nil {
+	if err := r.c.targets.DeleteOf(ctx, r.n.UUID); err != nil {
 		return err
 	}
 	return r.c.forgetAllocation(ctx, r.n.AllocationUUID)

@@ -7,9 +7,9 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func (r *records) connectors() owned[node.VolumeConnector] {
+func (r *records) ownedConnectors() owned[node.VolumeConnector] {
 	return owned[node.VolumeConnector]{
-		core: r.core, noun: "Volume connector", all: r.store.VolumeConnectors,
+		core: r.core, noun: "Volume connector", all: r.connectors,
 		ids:      func(v *node.VolumeConnector) (string, *string) { return v.UUID, &v.NodeUUID },
 		copy:     func(v *node.VolumeConnector) { v.Extra = v.Extra.Clone() },
 		mayTouch: whileOff("volume connector"),
@@ -19,9 +19,9 @@ func (r *records) connectors() owned[node.VolumeConnector] {
 	}
 }
 
-func (r *records) targets() owned[node.VolumeTarget] {
+func (r *records) ownedTargets() owned[node.VolumeTarget] {
 	return owned[node.VolumeTarget]{
-		core: r.core, noun: "Volume target", all: r.store.VolumeTargets,
+		core: r.core, noun: "Volume target", all: r.targets,
 		ids:      func(v *node.VolumeTarget) (string, *string) { return v.UUID, &v.NodeUUID },
 		copy:     func(v *node.VolumeTarget) { v.Extra, v.Properties = v.Extra.Clone(), v.Properties.Clone() },
 		mayTouch: whileOff("volume target"),
@@ -44,34 +44,34 @@ func whileOff(what string) func(n *node.Node, action string) error {
 
 // CreateVolumeConnector adds a node's name in a storage network and returns it as stored.
 func (r *records) CreateVolumeConnector(ctx context.Context, v node.VolumeConnector) (node.VolumeConnector, error) {
-	return r.connectors().create(ctx, v)
+	return r.ownedConnectors().create(ctx, v)
 }
 
 // UpdateVolumeConnector lets change edit a copy of the connector and saves it, while its node is off.
 func (r *records) UpdateVolumeConnector(
 	ctx context.Context, uuid string, change func(*node.VolumeConnector) error,
 ) (node.VolumeConnector, error) {
-	return r.connectors().update(ctx, uuid, change)
+	return r.ownedConnectors().update(ctx, uuid, change)
 }
 
 // DeleteVolumeConnector removes a connector while its node is off.
 func (r *records) DeleteVolumeConnector(ctx context.Context, uuid string) error {
-	return r.connectors().delete(ctx, uuid)
+	return r.ownedConnectors().delete(ctx, uuid)
 }
 
 // CreateVolumeTarget notes a volume for a node's instance and returns it as stored.
 func (r *records) CreateVolumeTarget(ctx context.Context, v node.VolumeTarget) (node.VolumeTarget, error) {
-	return r.targets().create(ctx, v)
+	return r.ownedTargets().create(ctx, v)
 }
 
 // UpdateVolumeTarget lets change edit a copy of the target and saves it, while its node is off.
 func (r *records) UpdateVolumeTarget(
 	ctx context.Context, uuid string, change func(*node.VolumeTarget) error,
 ) (node.VolumeTarget, error) {
-	return r.targets().update(ctx, uuid, change)
+	return r.ownedTargets().update(ctx, uuid, change)
 }
 
 // DeleteVolumeTarget removes a target while its node is off.
 func (r *records) DeleteVolumeTarget(ctx context.Context, uuid string) error {
-	return r.targets().delete(ctx, uuid)
+	return r.ownedTargets().delete(ctx, uuid)
 }

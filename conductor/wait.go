@@ -145,7 +145,7 @@ func (r *run) followLife(ctx context.Context, step *node.PlannedStep, result dri
 		return
 	}
 	sign := r.n.Agent.LastHeartbeat
-	progress, err := r.c.store.Notes.Progress(ctx, r.n.UUID)
+	progress, err := r.c.notes.Progress(ctx, r.n.UUID)
 	switch {
 	case err != nil:
 		r.log.Warn("progress not read; the deadline follows the heartbeats", "error", err)

@@ -93,8 +93,8 @@ func (c *waker) wakeIn(uuid string, d time.Duration) {
 
 // look carries the node on if it needs a conductor. A node that somebody else holds is left
 // alone: whoever lets it go sees for itself whether the machine called meanwhile (see release).
-func (c *Conductor) look(ctx context.Context, uuid string) {
-	n, err := c.store.Nodes.Node(ctx, uuid)
+func (c *engine) look(ctx context.Context, uuid string) {
+	n, err := c.nodes.Node(ctx, uuid)
 	if err != nil || !needsConductor(n) || n.State.Class() == node.Busy && n.Lease.Held(node.Now()) {
 		return
 	}
@@ -141,10 +141,10 @@ func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
 // wakeUnfinished looks once at every node that an earlier process may have left in the middle of
 // something: calls it took down but did not act on, power changes, aborts.
-func (c *Conductor) wakeUnfinished(ctx context.Context) {
+func (c *engine) wakeUnfinished(ctx context.Context) {
 	page := node.Page{Hot: true, Limit: workBatch}
 	for {
-		nodes, err := c.store.Nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
+		nodes, err := c.nodes.Nodes(ctx, node.NodeFilter{IncludeChildren: true}, page)
 		if err != nil {
 			if ctx.Err() == nil {
 				c.log.Error("nodes not read at the start; those with work are found later", "error", err)
@@ -167,7 +167,7 @@ func (c *Conductor) wakeUnfinished(ctx context.Context) {
 const workBatch = 500
 
 // findWork asks the store for work, and hears what other processes say, until ctx ends.
-func (c *Conductor) findWork(ctx context.Context) {
+func (c *engine) findWork(ctx context.Context) {
 	tick := time.NewTicker(c.cfg.WorkInterval)
 	defer tick.Stop()
 	wakeups := c.cfg.Wakeups
@@ -188,8 +188,8 @@ func (c *Conductor) findWork(ctx context.Context) {
 	}
 }
 
-func (c *Conductor) wakeForWork(ctx context.Context) {
-	work, err := c.store.Queue.Work(ctx, node.Now(), workBatch)
+func (c *engine) wakeForWork(ctx context.Context) {
+	work, err := c.queue.Work(ctx, node.Now(), workBatch)
 	if err != nil && ctx.Err() == nil {
 		c.log.Error("work not read", "error", err)
 	}

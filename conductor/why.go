@@ -30,7 +30,7 @@ func (c *witness) evidence(ctx context.Context, n *node.Node, ports []node.Port)
 	for _, port := range ports {
 		e.MACs = append(e.MACs, port.Address)
 	}
-	events, err := c.store.Boots.BootEvents(ctx, e.MACs, e.StepBegan)
+	events, err := c.boots.BootEvents(ctx, e.MACs, e.StepBegan)
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("boot events not read", "node", n.UUID, "error", err)
 	}
@@ -74,7 +74,7 @@ func overrideOf(p *node.Plan) diagnosis.Override {
 
 // lines reads the node's lines of one source. Without them there is less to say, and nothing else changes.
 func (c *witness) lines(ctx context.Context, uuid string, source node.LineSource) node.MachineLines {
-	l, err := c.store.Notes.Lines(ctx, uuid, source)
+	l, err := c.notes.Lines(ctx, uuid, source)
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("lines of the machine not read", "node", uuid, "source", source, "error", err)
 	}
