@@ -71,7 +71,8 @@ func (s *Store) MoveTime(ctx context.Context, d time.Duration) (moved bool, err 
 			return err
 		}
 		for _, c := range []struct{ table, column string }{
-			{"boot_records", "valid_until"}, {"boot_records", "created_at"}, {"address_leases", "lent_until"},
+			{"boot_records", "valid_until"}, {"boot_records", "created_at"},
+			{"addresses", "held_until"}, {"addresses", "lent_until"}, {"dhcp_servers", "seen_at"},
 			{"node_agent", "last_heartbeat"}, {"node_agent", "token_given_at"}, {"node_agent", "refused_at"},
 		} {
 			query := fmt.Sprintf(`UPDATE %s SET %s = %s + $1 WHERE %s > 0`, c.table, c.column, c.column, c.column)

@@ -51,6 +51,12 @@ func (s *Store) MoveTime(ctx context.Context, d time.Duration) (moved bool, err 
 			times = append(times, &m.record.Until, &m.record.CreatedAt)
 		}
 	}
+	for _, a := range s.addresses {
+		times = append(times, &a.held, &a.lent)
+	}
+	for ip, seen := range s.servers {
+		s.servers[ip] = seen.Add(d)
+	}
 	for _, t := range times {
 		if !t.IsZero() {
 			*t = t.Add(d)

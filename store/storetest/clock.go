@@ -37,14 +37,21 @@ func testMoveTime(t *testing.T, s Store) {
 	_, err := s.GiveAgentToken(t.Context(), uid(1), "token", node.Caller{})
 	ok(t, err)
 	ok(t, s.SaveAgent(t.Context(), uid(1), node.Agent{URL: "https://a", LastHeartbeat: until}))
-	move := func(want bool) {
+	_, is, err := s.LendAddress(t.Context(), testRange(), mac(1), ip4(22), time.Hour)
+	if ok(t, err); !is {
+		t.Error("no address was lent")
+	}
+	lent, err := s.AddressLeases(t.Context())
+	ok(t, err)
+	ok(t, s.AnswersDHCP(t.Context(), ip4(1)))
+	move := func(d time.Duration, want bool) {
 		t.Helper()
-		moved, err := s.MoveTime(t.Context(), day)
+		moved, err := s.MoveTime(t.Context(), d)
 		if ok(t, err); moved != want {
 			t.Errorf("moved %v, want %v", moved, want)
 		}
 	}
-	move(true)
+	move(day, true)
 	r, err := s.RecordOf(t.Context(), uid(1))
 	ok(t, err)
 	got, err := s.Node(t.Context(), uid(1))
@@ -53,11 +60,19 @@ func testMoveTime(t *testing.T, s Store) {
 		got.Agent.TokenGivenAt.Before(given.Add(day)) {
 		t.Errorf("record %+v, agent %+v", r, got.Agent)
 	}
+	if now, err := s.AddressLeases(t.Context()); err != nil || len(now) != 1 || !now[0].Until.Equal(lent[0].Until.Add(day)) {
+		t.Errorf("lent were %+v, and are %+v, %v", lent, now, err)
+	}
+	move(-2*day, true)
+	if is, err := s.IsOurs(t.Context(), ip4(1)); err != nil || is {
+		t.Errorf("a server that answered DHCP a day ago is ours: %v, %v", is, err)
+	}
+	move(2*day, true)
 	held, err := s.Reserve(t.Context(), uid(1), "here", time.Minute)
 	ok(t, err)
 	held.State, held.Plan = node.DeployWait, &node.Plan{Flow: node.FlowDeploy, Deadline: until}
 	ok(t, s.Release(t.Context(), held))
-	move(false)
+	move(day, false)
 	if r, err := s.RecordOf(t.Context(), uid(1)); err != nil || !r.Until.Equal(until.Add(day)) {
 		t.Errorf("record %+v, %v", r, err)
 	}
