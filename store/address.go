@@ -41,7 +41,7 @@ type asker struct {
 }
 
 // OfferAddress is described on boot.AddressLeases.
-func (s *Store) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
+func (s *Boots) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
 	wish netip.Addr, hold time.Duration) (netip.Addr, error) {
 	now := node.Now()
 	a := asker{AddressRange: r, mac: strings.ToLower(mac), now: now, held: now.Add(hold)}
@@ -60,7 +60,7 @@ func (s *Store) OfferAddress(ctx context.Context, r boot.AddressRange, mac strin
 }
 
 // addressTx tries again when another process took an address, or gave this MAC one, in the same moment.
-func (s *Store) addressTx(ctx context.Context, f func(*sql.Tx) error) error {
+func (s *Boots) addressTx(ctx context.Context, f func(*sql.Tx) error) error {
 	for tries := 1; ; tries++ {
 		err := s.tx(ctx, f)
 		if name := duplicate(err); name != "addresses_mac" && name != "addresses_pkey" && name != "addresses_number" || tries == addressTries {
@@ -199,7 +199,7 @@ func (a asker) neverLent(ctx context.Context, tx *sql.Tx) (ip netip.Addr, err er
 }
 
 // LendAddress is described on boot.AddressLeases.
-func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr,
+func (s *Boots) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr,
 	life time.Duration) (until time.Time, ok bool, err error) {
 	if !r.Holds(ip) {
 		return time.Time{}, false, nil
@@ -238,16 +238,16 @@ func (a asker) lend(ctx context.Context, tx *sql.Tx, ip netip.Addr) (bool, error
 }
 
 // ReleaseAddress is described on boot.AddressLeases.
-func (s *Store) ReleaseAddress(ctx context.Context, mac string, ip netip.Addr) error {
+func (s *Boots) ReleaseAddress(ctx context.Context, mac string, ip netip.Addr) error {
 	return s.endLease(ctx, "release", `mac = $1, held_until = $4`, mac, ip, node.Now(), strings.ToLower(mac))
 }
 
 // DeclineAddress is described on boot.AddressLeases.
-func (s *Store) DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error {
+func (s *Boots) DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error {
 	return s.endLease(ctx, "decline", `mac = $1, held_until = $4`, mac, ip, node.Now().Add(hold), "")
 }
 
-func (s *Store) endLease(ctx context.Context, what, set, mac string, ip netip.Addr, until time.Time, owner string) error {
+func (s *Boots) endLease(ctx context.Context, what, set, mac string, ip netip.Addr, until time.Time, owner string) error {
 	if !ip.Is4() {
 		return nil
 	}
@@ -260,7 +260,7 @@ func (s *Store) endLease(ctx context.Context, what, set, mac string, ip netip.Ad
 }
 
 // AddressLeases lists the addresses that were lent, ended leases too: a machine likes to get its old one.
-func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) {
+func (s *Boots) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) {
 	var leases []boot.AddressLease
 	const query = `SELECT mac, number, lent_until FROM addresses WHERE lent_until > 0 ORDER BY number`
 	err := collect(ctx, s.read, query, nil, func(r *sql.Rows) error {
@@ -278,7 +278,7 @@ func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) 
 }
 
 // LentTo returns the MAC that has an address now; "" when it is lent to nobody.
-func (s *Store) LentTo(ctx context.Context, ip netip.Addr) (mac string, err error) {
+func (s *Boots) LentTo(ctx context.Context, ip netip.Addr) (mac string, err error) {
 	if ip = ip.Unmap(); !ip.Is4() {
 		return "", nil
 	}
@@ -293,7 +293,7 @@ func (s *Store) LentTo(ctx context.Context, ip netip.Addr) (mac string, err erro
 }
 
 // AnswersDHCP is described on boot.AddressLeases.
-func (s *Store) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
+func (s *Boots) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
 	const query = `INSERT INTO dhcp_servers (ip, seen_at) VALUES ($1, $2) ON CONFLICT (ip) DO UPDATE SET seen_at = excluded.seen_at`
 	if _, err := exec(ctx, s.write, query, ip.String(), node.Now()); err != nil {
 		return fmt.Errorf("note that %s answers DHCP: %w", ip, err)
@@ -302,7 +302,7 @@ func (s *Store) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
 }
 
 // IsOurs is described on boot.AddressLeases.
-func (s *Store) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
+func (s *Boots) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
 	var seen time.Time
 	err := row(ctx, s.read, `SELECT seen_at FROM dhcp_servers WHERE ip = $1`, ip.String()).Scan(micros{&seen})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -315,7 +315,7 @@ func (s *Store) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
 }
 
 // moveLeases takes over what an earlier version of this program lent.
-func (s *Store) moveLeases(ctx context.Context) error {
+func (s *Boots) moveLeases(ctx context.Context) error {
 	var one int
 	err := row(ctx, s.read, `SELECT 1 FROM address_leases LIMIT 1`).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) { // nothing is written at a start for which nothing is to be

@@ -43,7 +43,7 @@ var allocationKind = kind[node.Allocation, node.AllocationFilter]{
 			q.and("r.updated_at < $?", f.Before)
 		}
 	},
-	read: func(a *node.Allocation) {
+	complete: func(a *node.Allocation) {
 		if a.State == node.AllocationError && a.LastError == "" {
 			a.LastError = "The node of this allocation was taken from it, or the service stopped while it was being deleted."
 		}
@@ -59,7 +59,7 @@ type Allocations struct {
 // End writes how the search for a node has ended, and returns whether the allocation is there still.
 func (t Allocations) End(ctx context.Context, uuid, state, lastError string) (bool, error) {
 	const query = `UPDATE allocations SET state = $1, last_error = $2, updated_at = $3 WHERE uuid = $4`
-	there, err := changedOne(ctx, t.store.write, query, state, lastError, node.Now(), strings.ToLower(uuid))
+	there, err := changedOne(ctx, t.write, query, state, lastError, node.Now(), strings.ToLower(uuid))
 	if err != nil {
 		err = fmt.Errorf("end allocation %s: %w", uuid, err)
 	}

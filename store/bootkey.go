@@ -12,7 +12,7 @@ import (
 
 // BootKey is the key that the ramdisk which the node boots now shows in each call, "" for one that is given no key;
 // boots is false when it boots none.
-func (s *Store) BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error) {
+func (s *Boots) BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error) {
 	const query = `SELECT r.boot_key FROM boot_records r JOIN nodes n ON n.id = r.node_id
 		WHERE n.uuid = $1 AND r.kernel <> '' AND r.valid_until > $2`
 	err = row(ctx, s.read, query, strings.ToLower(nodeUUID), node.Now()).Scan(&key)
@@ -27,7 +27,7 @@ func (s *Store) BootKey(ctx context.Context, nodeUUID string) (key string, boots
 
 // NodeByBootKey returns the node that a boot's key belongs to: of the boot under way, or of the one whose agent has the
 // token, which may run on when its boot's record is gone. NotFound when it is nobody's.
-func (s *Store) NodeByBootKey(ctx context.Context, key string) (*node.Node, error) {
+func (s *Boots) NodeByBootKey(ctx context.Context, key string) (*node.Node, error) {
 	const query = `SELECT n.uuid FROM nodes n
 		LEFT JOIN boot_records r ON r.node_id = n.id AND r.kernel <> '' AND r.valid_until > $2
 		LEFT JOIN node_agent a ON a.node_id = n.id
@@ -44,11 +44,11 @@ func (s *Store) NodeByBootKey(ctx context.Context, key string) (*node.Node, erro
 	if err != nil {
 		return nil, fmt.Errorf("find the node of a boot's key: %w", err)
 	}
-	return s.Node(ctx, uuid)
+	return s.nodeIn(ctx, s.read, uuid)
 }
 
 // LentAddresses are the addresses that DHCP has lent to any of the MACs and that have not run out.
-func (s *Store) LentAddresses(ctx context.Context, macs []string) (addresses []string, err error) {
+func (s *Boots) LentAddresses(ctx context.Context, macs []string) (addresses []string, err error) {
 	if len(macs) == 0 {
 		return nil, nil
 	}
@@ -69,7 +69,7 @@ func (s *Store) LentAddresses(ctx context.Context, macs []string) (addresses []s
 const askers = 16
 
 // AskedFirst keeps the address that asks for the script of a boot for a MAC, if it is the first, and returns the first.
-func (s *Store) AskedFirst(ctx context.Context, secret, mac, address string) (first string, err error) {
+func (s *Boots) AskedFirst(ctx context.Context, secret, mac, address string) (first string, err error) {
 	for range addressTries {
 		var before string
 		err := row(ctx, s.read, `SELECT asked_by FROM boot_records WHERE secret = $1 AND secret <> ''`, secret).Scan(&before)

@@ -12,7 +12,7 @@ import (
 )
 
 // PutRecord makes r what its node boots, in place of its earlier record. A zero CreatedAt is now.
-func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
+func (s *Boots) PutRecord(ctx context.Context, r boot.Record) error {
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = node.Now()
 	}
@@ -28,7 +28,7 @@ func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
 }
 
 // DropRecord makes the node boot its own disk again; no record is not an error.
-func (s *Store) DropRecord(ctx context.Context, nodeUUID string) error {
+func (s *Boots) DropRecord(ctx context.Context, nodeUUID string) error {
 	_, err := exec(ctx, s.write, `DELETE FROM boot_records WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1)`, strings.ToLower(nodeUUID))
 	if err != nil {
 		return fmt.Errorf("drop the boot record of node %s: %w", nodeUUID, err)
@@ -37,17 +37,17 @@ func (s *Store) DropRecord(ctx context.Context, nodeUUID string) error {
 }
 
 // RecordOf returns the node's record; nil when there is none or it has ended.
-func (s *Store) RecordOf(ctx context.Context, nodeUUID string) (*boot.Record, error) {
+func (s *Boots) RecordOf(ctx context.Context, nodeUUID string) (*boot.Record, error) {
 	return s.recordWhere(ctx, "n.uuid = $1", strings.ToLower(nodeUUID))
 }
 
 // RecordBySecret returns the record whose URLs carry secret; nil when there is none or it ended.
-func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
+func (s *Boots) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
 	return s.recordWhere(ctx, "r.secret = $1 AND r.secret <> ''", secret)
 }
 
 // recordWhere returns the live record that cond finds, or nil. arg may be a secret.
-func (s *Store) recordWhere(ctx context.Context, cond, arg string) (*boot.Record, error) {
+func (s *Boots) recordWhere(ctx context.Context, cond, arg string) (*boot.Record, error) {
 	query := `SELECT n.uuid, r.loader, r.kernel, r.ramdisk, r.command_line, r.image, r.secret, r.boot_key, r.hidden, r.asked_by,
 			r.valid_until, r.created_at
 		FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE r.valid_until > $2 AND ` + cond
@@ -65,7 +65,7 @@ func (s *Store) recordWhere(ctx context.Context, cond, arg string) (*boot.Record
 
 // Machine says what the machine with this MAC boots now. A port with pxe_enabled false never gets
 // its node's record: that network is not for booting.
-func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
+func (s *Boots) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 	const query = `SELECT n.uuid, r.node_id IS NOT NULL, COALESCE(r.loader, ''), COALESCE(r.kernel, ''), COALESCE(r.ramdisk, ''),
 			COALESCE(r.command_line, ''), COALESCE(r.image, ''), COALESCE(r.secret, ''), COALESCE(r.boot_key, ''),
 			COALESCE(r.hidden, ''), COALESCE(r.asked_by, ''), r.valid_until, r.created_at
@@ -88,7 +88,7 @@ func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 }
 
 // bond is the machine whose operating system has joined ports under a portgroup's address: it is known, and boots nothing.
-func (s *Store) bond(ctx context.Context, mac string) (m boot.Machine, err error) {
+func (s *Boots) bond(ctx context.Context, mac string) (m boot.Machine, err error) {
 	const query = `SELECT n.uuid FROM portgroups p JOIN nodes n ON n.id = p.node_id WHERE p.address = $1 AND p.address <> ''`
 	err = row(ctx, s.read, query, strings.ToLower(mac)).Scan(&m.NodeUUID)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -80,8 +80,7 @@ func Check(ctx context.Context, cfg Config) (faults []string, err error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &Store{host: cfg.Host, log: cfg.Log}
-	s.openTables()
+	s := newStore(cfg)
 	dialect := goose.DialectSQLite3
 	if cfg.URL == "" {
 		if faults, err = s.checkFile(ctx, cfg); err != nil || len(faults) > 0 {

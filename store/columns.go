@@ -73,9 +73,9 @@ func planValues(n *node.Node) []any {
 }
 
 // documentColumns are those of node_documents.
-func (s *Store) documentColumns() []column {
+func (d *database) documentColumns() []column {
 	secret := func(name string, at func(n *node.Node) any) column {
-		return column{name, func(n *node.Node) any { return sealed{s.seal, &n.UUID, name, at(n)} }}
+		return column{name, func(n *node.Node) any { return sealed{d.seal, &n.UUID, name, at(n)} }}
 	}
 	return tolerant([]column{
 		{"interfaces", func(n *node.Node) any { return document{&n.Interfaces} }},
@@ -181,7 +181,7 @@ var hotSelect = "SELECT n.id, n.lease_holder, n.lease_token, n.lease_until, n." 
 var fullSelect = hotSelect +
 	", COALESCE(a.url, ''), COALESCE(a.version, ''), COALESCE(a.verify_ca, ''), a.last_heartbeat, a.token_given_at, a.refused_at, " +
 	"COALESCE(a.boot_key, ''), COALESCE(a.called_from, ''), COALESCE(a.token_given, FALSE), a.token, c.config_drive, d." +
-	strings.Join(names((*Store)(nil).documentColumns()), ", d.")
+	strings.Join(names((*database)(nil).documentColumns()), ", d.")
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -199,7 +199,7 @@ func scanHot(r scanner) (*node.Node, error) {
 }
 
 // scanFull reads a row of fullSelect. Its documents are never nil.
-func (s *Store) scanFull(r scanner) (*node.Node, error) {
+func (d *database) scanFull(r scanner) (*node.Node, error) {
 	n := &node.Node{Interfaces: map[node.Interface]string{}}
 	for _, d := range []*node.Document{&n.Properties, &n.DriverInfo, &n.InstanceInfo, &n.DriverInternalInfo, &n.Extra, &n.NetworkData, &n.RAIDConfig, &n.TargetRAIDConfig} {
 		*d = node.Document{}
@@ -207,27 +207,28 @@ func (s *Store) scanFull(r scanner) (*node.Node, error) {
 	into := append(hotFields(n),
 		&n.Agent.URL, &n.Agent.Version, &n.Agent.VerifyCA, micros{&n.Agent.LastHeartbeat}, micros{&n.Agent.TokenGivenAt},
 		micros{&n.Agent.RefusedAt}, &n.Agent.BootKey, &n.Agent.CalledFrom, &n.Agent.TokenGiven,
-		forgiving{s.agentToken(&n.UUID, &n.Agent.Token), &n.Unreadable, "agent_token"}, forgiving{s.configDrive(n), &n.Unreadable, "config_drive"})
-	if err := r.Scan(append(into, fields(s.documentColumns(), n)...)...); err != nil {
+		forgiving{d.agentToken(&n.UUID, &n.Agent.Token), &n.Unreadable, "agent_token"}, forgiving{d.configDrive(n), &n.Unreadable,
+			"config_drive"})
+	if err := r.Scan(append(into, fields(d.documentColumns(), n)...)...); err != nil {
 		return nil, fmt.Errorf("read node %s: %w", n.UUID, err)
 	}
-	s.tellDamage("a value of a node cannot be read; nothing is done with its machine", "node", n.UUID, n.Unreadable)
+	d.tellDamage("a value of a node cannot be read; nothing is done with its machine", "node", n.UUID, n.Unreadable)
 	return n, nil
 }
 
 // tellDamage logs what is unreadable of a record, once for each run of the service.
-func (s *Store) tellDamage(text, what, uuid string, unreadable node.Unreadable) {
+func (d *database) tellDamage(text, what, uuid string, unreadable node.Unreadable) {
 	for name, why := range unreadable {
-		if _, told := s.told.LoadOrStore(uuid+" "+name, true); !told {
-			s.log.Error(text, what, uuid, "field", name, "error", why)
+		if _, known := d.logged.LoadOrStore(uuid+" "+name, true); !known {
+			d.log.Error(text, what, uuid, "field", name, "error", why)
 		}
 	}
 }
 
-func (s *Store) agentToken(uuid, token *string) sealed {
-	return sealed{s.seal, uuid, "agent_token", token}
+func (d *database) agentToken(uuid, token *string) sealed {
+	return sealed{d.seal, uuid, "agent_token", token}
 }
 
-func (s *Store) configDrive(n *node.Node) sealed {
-	return sealed{s.seal, &n.UUID, "config_drive", &n.ConfigDrive}
+func (d *database) configDrive(n *node.Node) sealed {
+	return sealed{d.seal, &n.UUID, "config_drive", &n.ConfigDrive}
 }

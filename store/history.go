@@ -29,7 +29,7 @@ func scanHistory(r scanner) (e node.HistoryEvent, err error) {
 
 // AddHistory adds e to its node's history, which keeps the newest (Keep). An empty UUID or CreatedAt
 // is filled.
-func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
+func (s *Notes) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 	if e.UUID == "" {
 		e.UUID = newUUID()
 	}
@@ -55,7 +55,7 @@ func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 }
 
 // History lists a node's events, oldest first unless p says otherwise.
-func (s *Store) History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error) {
+func (s *Notes) History(ctx context.Context, nodeUUID string, p node.Page) ([]node.HistoryEvent, error) {
 	owner, err := nodeID(ctx, s.read, nodeUUID)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Store) History(ctx context.Context, nodeUUID string, p node.Page) ([]no
 }
 
 // HistoryEvent returns one event of a node.
-func (s *Store) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error) {
+func (s *Notes) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (node.HistoryEvent, error) {
 	if _, err := nodeID(ctx, s.read, nodeUUID); err != nil {
 		return node.HistoryEvent{}, err
 	}

@@ -17,13 +17,13 @@ type kind[T, F any] struct {
 	fields   []field[T]
 	knownBy  []string // what a record is found by beside its UUID: "name", "address"
 
-	where  func(q *query, f F)          // the conditions of a list; nil: it has all
-	unique map[string]func(x *T) string // unique index → what a record is told that has another's value; "_uuid" need not be here
-	saved  []string                     // the columns that Save writes; nil: all
-	needed needed                       // what keeps a record from being deleted
-	tidy   func(x *T)                   // gives what is to be written its one form; may be nil
-	read   func(x *T)                   // completes what was read; may be nil
-	hurt   string                       // what follows from a value that cannot be read; may be ""
+	where    func(q *query, f F)          // the conditions of a list; nil: it has all
+	unique   map[string]func(x *T) string // unique index → what a record is told that has another's value; "_uuid" need not be here
+	saved    []string                     // the columns that Save writes; nil: all
+	needed   needed                       // what keeps a record from being deleted
+	tidy     func(x *T)                   // gives what is to be written its one form; may be nil
+	complete func(x *T)                   // completes what was read; may be nil
+	hurt     string                       // what follows from a value that cannot be read; may be ""
 }
 
 // head is what a record of every kind has.

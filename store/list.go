@@ -56,7 +56,7 @@ type listing struct {
 
 // page finishes q for one page: keyset paging, so that page 1,000 costs what page 1 does. Ties
 // are broken by id in the same direction. It returns the rest of the statement.
-func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (string, error) {
+func (d *database) page(ctx context.Context, l listing, q *query, p node.Page) (string, error) {
 	column, known := "id", p.SortKey == "" || p.SortKey == "id"
 	if !known {
 		column, known = l.sortKeys[p.SortKey]
@@ -65,7 +65,7 @@ func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (str
 		return "", node.Errorf(node.Invalid, "The sort_key value %q is an invalid field for sorting", p.SortKey)
 	}
 	if p.Marker != "" {
-		if err := s.after(ctx, l, q, column, p); err != nil {
+		if err := d.after(ctx, l, q, column, p); err != nil {
 			return "", err
 		}
 	}
@@ -79,7 +79,7 @@ func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (str
 	}
 	tail.WriteString(" ORDER BY ")
 	if column != "id" {
-		tail.WriteString(s.sortExpr(l.alias, column) + direction + ", ")
+		tail.WriteString(d.sortExpr(l.alias, column) + direction + ", ")
 	}
 	tail.WriteString(l.alias + ".id" + direction)
 	if p.Limit > 0 {
@@ -90,10 +90,10 @@ func (s *Store) page(ctx context.Context, l listing, q *query, p node.Page) (str
 }
 
 // after narrows q to what follows the marker.
-func (s *Store) after(ctx context.Context, l listing, q *query, column string, p node.Page) error {
+func (d *database) after(ctx context.Context, l listing, q *query, column string, p node.Page) error {
 	var key any
 	var id int64
-	err := row(ctx, s.read, "SELECT "+s.sortExpr(l.alias, column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
+	err := row(ctx, d.read, "SELECT "+d.sortExpr(l.alias, column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
 		strings.ToLower(p.Marker)).Scan(&key, &id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l.notFound(p.Marker)
@@ -109,7 +109,7 @@ func (s *Store) after(ctx context.Context, l listing, q *query, column string, p
 		q.and(l.alias+".id"+compare+"$?", id)
 		return nil
 	}
-	q.and("("+s.sortExpr(l.alias, column)+", "+l.alias+".id)"+compare+"($?, $?)", key, id)
+	q.and("("+d.sortExpr(l.alias, column)+", "+l.alias+".id)"+compare+"($?, $?)", key, id)
 	return nil
 }
 
@@ -118,10 +118,10 @@ const interfacePrefix = "interfaces."
 
 // sortExpr is what a list sorts by: a column; of the two that may be NULL a place in the order (none, false, true); or
 // an entry of a node's interfaces, "" when it has none.
-func (s *Store) sortExpr(alias, column string) string {
+func (d *database) sortExpr(alias, column string) string {
 	if name, ok := strings.CutPrefix(column, interfacePrefix); ok {
 		entry := "CASE WHEN json_valid(i.interfaces) THEN i.interfaces ->> '" + name + "' END"
-		if s.read == s.write { // PostgreSQL
+		if d.read == d.write { // PostgreSQL
 			entry = "(i.interfaces::json ->> '" + name + "') COLLATE \"C\""
 		}
 		return "COALESCE((SELECT " + entry + " FROM node_documents i WHERE i.node_id = " + alias + ".id), '')"

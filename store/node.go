@@ -54,9 +54,9 @@ func (s *Store) Node(ctx context.Context, ident string) (*node.Node, error) {
 	return s.nodeIn(ctx, s.read, ident)
 }
 
-func (s *Store) nodeIn(ctx context.Context, c conn, ident string) (*node.Node, error) {
+func (d *database) nodeIn(ctx context.Context, c conn, ident string) (*node.Node, error) {
 	cond, arg := named("n.", ident)
-	n, err := s.scanFull(row(ctx, c, fullSelect+fullFrom+" WHERE "+cond, arg))
+	n, err := d.scanFull(row(ctx, c, fullSelect+fullFrom+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, node.NodeNotFound(ident)
 	}

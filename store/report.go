@@ -11,7 +11,7 @@ import (
 )
 
 // SaveInventory replaces what inspection found of a node.
-func (s *Store) SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error {
+func (s *Notes) SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error {
 	return saveInventoryIn(ctx, s.write, nodeUUID, i)
 }
 
@@ -22,7 +22,7 @@ func saveInventoryIn(ctx context.Context, c conn, nodeUUID string, i node.Invent
 }
 
 // Inventory returns what inspection found of a node: NotFound when it was never inspected.
-func (s *Store) Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) {
+func (s *Notes) Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) {
 	i := node.Inventory{Inventory: node.Document{}, PluginData: node.Document{}}
 	const query = `SELECT i.inventory, i.plugin_data FROM inventory i JOIN nodes n ON n.id = i.node_id WHERE n.uuid = $1`
 	err := row(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(document{&i.Inventory}, document{&i.PluginData})
@@ -36,7 +36,7 @@ func (s *Store) Inventory(ctx context.Context, nodeUUID string) (node.Inventory,
 }
 
 // SaveProgress replaces the node's progress.
-func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
+func (s *Notes) SaveProgress(ctx context.Context, p node.Progress) error {
 	const query = `INSERT INTO progress (node_id, flow, step, detail, done_bytes, total_bytes, reported_at, disks)
 		SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM nodes WHERE uuid = $1
 		ON CONFLICT (node_id) DO UPDATE SET flow = excluded.flow, step = excluded.step, detail = excluded.detail,
@@ -45,7 +45,7 @@ func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
 }
 
 // Progress returns the node's progress; nil when there is none.
-func (s *Store) Progress(ctx context.Context, nodeUUID string) (*node.Progress, error) {
+func (s *Notes) Progress(ctx context.Context, nodeUUID string) (*node.Progress, error) {
 	var p node.Progress
 	const query = `SELECT n.uuid, p.flow, p.step, p.detail, p.done_bytes, p.total_bytes, p.reported_at, p.disks
 		FROM progress p JOIN nodes n ON n.id = p.node_id WHERE n.uuid = $1`
@@ -60,7 +60,7 @@ func (s *Store) Progress(ctx context.Context, nodeUUID string) (*node.Progress, 
 }
 
 // ClearProgress forgets the node's progress; none is not an error.
-func (s *Store) ClearProgress(ctx context.Context, nodeUUID string) error {
+func (s *Notes) ClearProgress(ctx context.Context, nodeUUID string) error {
 	_, err := exec(ctx, s.write, `DELETE FROM progress WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1)`, strings.ToLower(nodeUUID))
 	if err != nil {
 		return fmt.Errorf("clear the progress of node %s: %w", nodeUUID, err)

@@ -42,22 +42,48 @@ type Config struct {
 type Store struct {
 	Tables
 
-	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
-	write *sql.DB // SQLite: the one writer
-	host  string
-	log   *slog.Logger
-	seal  *Sealer
-	claim claim
-	wakes hub
-	trace *trace
-	told  sync.Map // damaged values that the log has, "UUID field"
+	*Boots // what boot services keep
+	*Notes // what is kept beside a node, for people
+	*database
 
-	keep   Keep
+	host   string
+	claim  claim
+	wakes  hub
 	damage string // what is wrong with the file that is only read because of it
 
 	stop   context.CancelFunc // ends the goroutines below
 	owned  sync.WaitGroup     // the trace writer and, on PostgreSQL, the listener
 	notify func(ctx context.Context, uuid string) error
+}
+
+// database is what all parts of a Store stand on.
+type database struct {
+	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
+	write *sql.DB // SQLite: the one writer
+	log   *slog.Logger
+	seal  *Sealer
+	keep  Keep
+
+	logged sync.Map // damaged values that the log has, "UUID field"
+}
+
+// Boots is what boot services ask: boot records, the keys and addresses of boots, and what was seen of them.
+type Boots struct {
+	*database
+	trace *trace
+}
+
+// Notes is what is kept beside a node, without its lease: history, inventory, progress, a machine's last lines, why its last
+// flow failed.
+type Notes struct{ *database }
+
+// newStore has its parts, and no database yet.
+func newStore(cfg Config) *Store {
+	s := &Store{database: &database{log: cfg.Log, keep: cfg.Keep.filled()}, host: cfg.Host}
+	s.Boots = &Boots{s.database, newTrace(s.database)}
+	s.Notes = &Notes{s.database}
+	s.openTables()
+	return s
 }
 
 // claim is what keeps a second process off: the lock file's, or the host name's on PostgreSQL.
@@ -71,8 +97,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &Store{host: cfg.Host, log: cfg.Log, keep: cfg.Keep.filled()}
-	s.openTables()
+	s := newStore(cfg)
 	owned, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	defer func() {
@@ -97,7 +122,6 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.moveLeases(ctx); err != nil {
 		return nil, err
 	}
-	s.trace = newTrace(s)
 	s.owned.Go(func() { s.trace.run(owned) })
 	s.owned.Go(func() { s.runSweeper(owned) })
 	return s, nil
@@ -109,7 +133,7 @@ func (s *Store) Close() error {
 	s.owned.Wait()
 	s.wakes.close()
 	var errs []error
-	if s.trace != nil {
+	if s.write != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		errs = append(errs, s.trace.flush(ctx))
@@ -153,8 +177,8 @@ func (cfg *Config) fill() error {
 }
 
 // tx runs f in one write transaction. SQLite has one writer, so f waits its turn.
-func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+func (d *database) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", told(err))
 	}

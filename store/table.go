@@ -15,7 +15,7 @@ import (
 // Table keeps the records of one kind T; F is what a list of them is filtered by.
 type Table[T, F any] struct {
 	*kind[T, F]
-	store   *Store
+	*database
 	listing listing
 	query   string // "SELECT … FROM …", without conditions
 	insert  string
@@ -26,7 +26,8 @@ type Table[T, F any] struct {
 type Owned[T, F any] struct{ *Table[T, F] }
 
 func newTable[T, F any](s *Store, k *kind[T, F]) *Table[T, F] {
-	t := &Table[T, F]{kind: k, store: s, listing: listing{table: k.table, alias: "r", sortKeys: k.sortKeys(), notFound: k.notFound}}
+	t := &Table[T, F]{kind: k, database: s.database}
+	t.listing = listing{table: k.table, alias: "r", sortKeys: k.sortKeys(), notFound: k.notFound}
 	t.columns = []string{"uuid", "created_at", "updated_at"}
 	read := []string{"r.id", "r.uuid", "r.created_at", "r.updated_at"}
 	if k.of.uuid != "" {
@@ -48,7 +49,7 @@ func newTable[T, F any](s *Store, k *kind[T, F]) *Table[T, F] {
 // Get returns the record that ident names: by its UUID, or what else the kind is known by.
 func (t *Table[T, F]) Get(ctx context.Context, ident string) (T, error) {
 	cond, arg := t.named(ident)
-	x, err := t.scan(row(ctx, t.store.read, t.query+" WHERE "+cond, arg))
+	x, err := t.scan(row(ctx, t.read, t.query+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return *new(T), t.notFound(ident)
 	}
@@ -75,16 +76,16 @@ func (t *Table[T, F]) List(ctx context.Context, f F, p node.Page) ([]T, error) {
 	if t.where != nil {
 		t.where(q, f)
 	}
-	tail, err := t.store.page(ctx, t.listing, q, p)
+	tail, err := t.page(ctx, t.listing, q, p)
 	if err != nil {
 		return nil, err
 	}
-	return collectAll(ctx, t.store.read, strings.ReplaceAll(t.table, "_", " "), t.query+tail, q.args, t.scan)
+	return collectAll(ctx, t.read, strings.ReplaceAll(t.table, "_", " "), t.query+tail, q.args, t.scan)
 }
 
 // Create adds x and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty.
 func (t *Table[T, F]) Create(ctx context.Context, x *T) error {
-	return t.store.tx(ctx, func(tx *sql.Tx) error { return t.createIn(ctx, tx, x) })
+	return t.tx(ctx, func(tx *sql.Tx) error { return t.createIn(ctx, tx, x) })
 }
 
 func (t *Table[T, F]) createIn(ctx context.Context, tx *sql.Tx, x *T) error {
@@ -103,7 +104,7 @@ func (t *Table[T, F]) createIn(ctx context.Context, tx *sql.Tx, x *T) error {
 func (t *Table[T, F]) Save(ctx context.Context, x *T) error {
 	h := t.head(x)
 	*h.updated = node.Now()
-	return t.store.tx(ctx, func(tx *sql.Tx) error {
+	return t.tx(ctx, func(tx *sql.Tx) error {
 		values, err := t.values(ctx, tx, x)
 		if err != nil {
 			return err
@@ -128,7 +129,7 @@ func (t *Table[T, F]) Delete(ctx context.Context, uuid string) error {
 	if t.needed.by != "" {
 		query += ` AND NOT EXISTS (` + t.needed.by + `)`
 	}
-	deleted, err := changedOne(ctx, t.store.write, query, strings.ToLower(uuid))
+	deleted, err := changedOne(ctx, t.write, query, strings.ToLower(uuid))
 	if err != nil {
 		return fmt.Errorf("delete %s %s: %w", t.noun, uuid, err)
 	}
@@ -145,7 +146,7 @@ func (t *Table[T, F]) Delete(ctx context.Context, uuid string) error {
 
 // DeleteAll removes all records.
 func (t *Table[T, F]) DeleteAll(ctx context.Context) error {
-	if _, err := exec(ctx, t.store.write, `DELETE FROM `+t.table); err != nil {
+	if _, err := exec(ctx, t.write, `DELETE FROM `+t.table); err != nil {
 		return fmt.Errorf("delete all %s: %w", strings.ReplaceAll(t.table, "_", " "), err)
 	}
 	return nil
@@ -154,7 +155,7 @@ func (t *Table[T, F]) DeleteAll(ctx context.Context) error {
 // DeleteOf removes all records of a node, also those that cannot be read.
 func (t Owned[T, F]) DeleteOf(ctx context.Context, nodeUUID string) error {
 	query := `DELETE FROM ` + t.table + ` WHERE node_id IN (SELECT id FROM nodes WHERE uuid = $1)`
-	if _, err := exec(ctx, t.store.write, query, strings.ToLower(nodeUUID)); err != nil {
+	if _, err := exec(ctx, t.write, query, strings.ToLower(nodeUUID)); err != nil {
 		return fmt.Errorf("delete the %s of node %s: %w", strings.ReplaceAll(t.table, "_", " "), nodeUUID, err)
 	}
 	return nil
@@ -185,7 +186,7 @@ func (t *Table[T, F]) own(x *T, h head) []any {
 		case asJSON:
 			out[i] = forgiving{document{at}, h.unreadable, f.name}
 		case underSeal:
-			out[i] = forgiving{sealed{t.store.seal, h.uuid, t.logKey() + "." + f.name, at}, h.unreadable, f.name}
+			out[i] = forgiving{sealed{t.seal, h.uuid, t.logKey() + "." + f.name, at}, h.unreadable, f.name}
 		default:
 			out[i] = at
 		}
@@ -223,9 +224,9 @@ func (t *Table[T, F]) scan(r scanner) (T, error) {
 		}
 	}
 	err := r.Scan(append(into, own...)...)
-	t.store.tellDamage(t.damage(), t.logKey(), *h.uuid, *h.unreadable)
-	if t.read != nil {
-		t.read(&x)
+	t.tellDamage(t.damage(), t.logKey(), *h.uuid, *h.unreadable)
+	if t.complete != nil {
+		t.complete(&x)
 	}
 	return x, err
 }

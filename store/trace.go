@@ -22,8 +22,8 @@ const (
 // trace takes boot events without ever waiting for the database. Its goroutine (run) writes them
 // in batches; whoever reads events flushes first.
 type trace struct {
-	store *Store
-	wake  chan struct{} // 1 deep: something is pending
+	*database
+	wake chan struct{} // 1 deep: something is pending
 
 	mu      sync.Mutex // guards the two below; never held while the database is asked
 	pending []node.BootEvent
@@ -33,13 +33,13 @@ type trace struct {
 	uncounted int        // events written since the last look at how many there are
 }
 
-func newTrace(s *Store) *trace {
-	return &trace{store: s, wake: make(chan struct{}, 1), uncounted: eventsCounted} // what an earlier process left is looked at first
+func newTrace(d *database) *trace {
+	return &trace{database: d, wake: make(chan struct{}, 1), uncounted: eventsCounted} // what an earlier process left is looked at first
 }
 
 // Saw keeps e for the writer and returns at once. When boot services see more than the database
 // can take, the oldest waiting events are dropped and counted in the log.
-func (s *Store) Saw(e node.BootEvent) {
+func (s *Boots) Saw(e node.BootEvent) {
 	if e.At.IsZero() {
 		e.At = node.Now()
 	}
@@ -74,7 +74,7 @@ func (t *trace) run(ctx context.Context) {
 		case <-time.After(traceBatchTime):
 		}
 		if err := t.flush(ctx); err != nil && ctx.Err() == nil {
-			t.store.log.Error("boot events were not written", "error", err)
+			t.log.Error("boot events were not written", "error", err)
 		}
 	}
 }
@@ -89,18 +89,18 @@ func (t *trace) flush(ctx context.Context) error {
 	t.pending, t.dropped = nil, 0
 	t.mu.Unlock()
 	if dropped > 0 {
-		t.store.log.Warn("boot events were dropped: the database is too slow", "count", dropped)
+		t.log.Warn("boot events were dropped: the database is too slow", "count", dropped)
 	}
 	if len(batch) == 0 {
 		return nil
 	}
 	t.uncounted += len(batch)
 	count := t.uncounted >= eventsCounted
-	err := t.store.tx(ctx, func(tx *sql.Tx) error {
+	err := t.tx(ctx, func(tx *sql.Tx) error {
 		if err := insertEvents(ctx, tx, batch); err != nil {
 			return err
 		}
-		return t.store.dropEvents(ctx, tx, batch, count)
+		return t.dropEvents(ctx, tx, batch, count)
 	})
 	if err != nil {
 		return fmt.Errorf("write %d boot events: %w", len(batch), err)
@@ -129,10 +129,10 @@ func insertEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent) error
 
 // dropEvents forgets what is too old, what is too much of the machines of the batch, and, when all are
 // to be counted, what is too much of all machines together.
-func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAll bool) error {
+func (t *trace) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEvent, countAll bool) error {
 	const most = 2 * (eventsCounted + tracePending) // as many as were added since the last look; the sweeper does more
 	const tooOld = `DELETE FROM boot_events WHERE id IN (SELECT id FROM boot_events WHERE seen_at < $1 LIMIT $2)`
-	if _, err := exec(ctx, tx, tooOld, node.Now().Add(-s.keep.EventsFor), most); err != nil {
+	if _, err := exec(ctx, tx, tooOld, node.Now().Add(-t.keep.EventsFor), most); err != nil {
 		return err
 	}
 	macs := map[string]bool{}
@@ -143,7 +143,7 @@ func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEve
 		for _, class := range eventClasses {
 			tooMany := `DELETE FROM boot_events WHERE mac = $1 AND ` + class + ` AND id <= (SELECT id FROM boot_events WHERE mac = $1 AND ` + class +
 				` ORDER BY id DESC LIMIT 1 OFFSET $2)`
-			if _, err := exec(ctx, tx, tooMany, mac, s.keep.EventsOfMachine); err != nil {
+			if _, err := exec(ctx, tx, tooMany, mac, t.keep.EventsOfMachine); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,7 @@ func (s *Store) dropEvents(ctx context.Context, tx *sql.Tx, batch []node.BootEve
 		return nil
 	}
 	_, err := exec(ctx, tx, `DELETE FROM boot_events WHERE id IN
-		(SELECT id FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1) LIMIT $2)`, s.keep.Events, most)
+		(SELECT id FROM boot_events WHERE id <= (SELECT id FROM boot_events ORDER BY id DESC LIMIT 1 OFFSET $1) LIMIT $2)`, t.keep.Events, most)
 	return err
 }
 
@@ -161,7 +161,7 @@ var eventClasses = []string{"proof = ''", "proof <> ''"}
 
 // BootEvents returns what boot services saw of the MACs since then, oldest first, at most the
 // newest 500 of each class. It includes what is not written yet.
-func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
+func (s *Boots) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
 	if len(macs) == 0 {
 		return nil, nil
 	}
@@ -188,7 +188,7 @@ const strangersAnswered = 100
 
 // Strangers returns the newest event of each MAC that belongs to no port and no portgroup, the newest first, at most 100. What
 // came from no MAC that could be made out is one of them.
-func (s *Store) Strangers(ctx context.Context) ([]node.BootEvent, error) {
+func (s *Boots) Strangers(ctx context.Context) ([]node.BootEvent, error) {
 	if err := s.trace.flush(ctx); err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (s *Store) Strangers(ctx context.Context) ([]node.BootEvent, error) {
 	return s.events(ctx, text, []any{strangersAnswered})
 }
 
-func (s *Store) events(ctx context.Context, text string, args []any) ([]node.BootEvent, error) {
+func (s *Boots) events(ctx context.Context, text string, args []any) ([]node.BootEvent, error) {
 	var events []node.BootEvent
 	err := collect(ctx, s.read, text, args, func(r *sql.Rows) error {
 		var e node.BootEvent

@@ -79,17 +79,17 @@ func ipv4(n uint32) netip.Addr {
 }
 
 // serve opens the provisioning listener, TFTP and DHCP on the provisioning interface.
-func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.Gate, rest *api.API, log *slog.Logger) error {
+func (p *provisioning) serve(g *group, c *Config, boots *store.Boots, gate *fetch.Gate, rest *api.API, log *slog.Logger) error {
 	base := fmt.Sprintf("http://%s:%d", p.ip, c.ProvisionPort)
 	loaders := boot.Loaders{Dirs: c.LoaderDirs}
-	var lookup boot.Lookup = db
+	var lookup boot.Lookup = boots
 	if c.Discovery {
 		line, err := boot.CommandLine(boot.IPXE,
 			fmt.Sprintf("%s ipa-inspection-callback-url=%s/v1/continue_inspection", c.KernelAppendParams, base))
 		if err != nil {
 			return fmt.Errorf("kernel_append_params: the kernel parameters %w", err)
 		}
-		lookup = boot.Discovering{Lookup: db, Record: boot.Record{
+		lookup = boot.Discovering{Lookup: boots, Record: boot.Record{
 			Loader: boot.IPXE, Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, Secret: boot.NewSecret(), CommandLine: line,
 		}}
 	}
@@ -98,21 +98,21 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 		return err
 	}
 	doors := http.NewServeMux()
-	keeper := &boot.Keeper{Addresses: db, Loose: !c.BootAddressCheck}
-	doors.Handle("/boot/", rest.Pages.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders, MACOf: whoseAddress(db, log),
-		Gate: gate, Keeper: keeper, Trace: db, Log: log}))
+	keeper := &boot.Keeper{Addresses: boots, Loose: !c.BootAddressCheck}
+	doors.Handle("/boot/", rest.Pages.MachinesOnly(&web.Handler{Lookup: lookup, BaseURL: base, Loaders: loaders,
+		MACOf: whoseAddress(boots, log), Gate: gate, Keeper: keeper, Trace: boots, Log: log}))
 	doors.Handle("/", rest.MachineHandler())
 	g.http(door.Machines(l), doors)
 
-	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders, MACOf: whoseAddress(db, log),
-		Gate: gate, Keeper: keeper, Trace: db, Log: log}
+	files := &tftp.Server{Addr: netip.AddrPortFrom(p.ip, uint16(c.TFTPPort)), Lookup: lookup, Loaders: loaders,
+		MACOf: whoseAddress(boots, log), Gate: gate, Keeper: keeper, Trace: boots, Log: log}
 	g.run("TFTP", files.Serve)
 	addresses := &dhcp.Server{
 		Config: dhcp.Config{
 			Interface: c.ProvisionInterface, ServerIP: p.ip, Mode: dhcp.Mode(c.DHCPMode), Pools: append([]dhcp.Pool{p.pool}, c.DHCPRanges...),
 			LeaseTime: c.DHCPLeaseTime, BaseURL: base, Discovery: c.Discovery, Loaders: loaders,
 		},
-		Lookup: lookup, Leases: db, Trace: db, Log: log,
+		Lookup: lookup, Leases: boots, Trace: boots, Log: log,
 	}
 	for _, s := range c.DHCPDNS {
 		addresses.Config.DNS = append(addresses.Config.DNS, netip.MustParseAddr(s)) // its key has checked it
@@ -124,14 +124,14 @@ func (p *provisioning) serve(g *group, c *Config, db *store.Store, gate *fetch.G
 
 // whoseAddress tells which machine has an address: of the own network by its table of neighbours, of a network behind a
 // router by what DHCP lent.
-func whoseAddress(db *store.Store, log *slog.Logger) boot.MACOf {
+func whoseAddress(boots *store.Boots, log *slog.Logger) boot.MACOf {
 	return func(ip netip.Addr) string {
 		if mac := boot.Neighbour(ip); mac != "" {
 			return mac
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		mac, err := db.LentTo(ctx, ip)
+		mac, err := boots.LentTo(ctx, ip)
 		if err != nil {
 			log.Warn("whose address this is could not be asked", "address", ip, "error", err)
 		}

@@ -131,7 +131,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 
 	gate := c.gate()
 	sources := &image.Store{Dir: c.ImageDir, Gate: gate}
-	p := parts{records: db, images: boot.ImageShelf{Records: db}, sources: sources, gate: gate, machineURL: machineURL(c, net)}
+	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, machineURL: machineURL(c, net)}
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
-		if err := net.serve(g, c, db, gate, rest, log); err != nil {
+		if err := net.serve(g, c, db.Boots, gate, rest, log); err != nil {
 			return g.stop(err)
 		}
 	}
@@ -306,7 +306,7 @@ func (g *group) wait() error {
 
 // keeps opens the conductor's doors into the database.
 func keeps(db *store.Store) conductor.Store {
-	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db, Boots: db, Kinds: conductor.Kinds{Ports: db.Ports,
+	return conductor.Store{Nodes: db, Agents: db, Queue: db, Notes: db.Notes, Boots: db.Boots, Kinds: conductor.Kinds{Ports: db.Ports,
 		Portgroups: db.Portgroups, VolumeConnectors: db.VolumeConnectors, VolumeTargets: db.VolumeTargets,
 		Allocations: db.Allocations, Chassis: db.Chassis, DeployTemplates: db.DeployTemplates, InspectionRules: db.InspectionRules}}
 }
