@@ -71,12 +71,12 @@ func TestTheTableIsTheFieldsMachine(t *testing.T) {
 				count++
 			}
 			if got, ok := s.Next(e); ok != legal || got != want {
-				t.Errorf("%s on %s: %q %v, the field has %q %v", e, s, got, ok, want, legal)
+				t.Errorf("%s on %s: %q %v, Ironic has %q %v", e, s, got, ok, want, legal)
 			}
 		}
 	}
 	if count != 93 || len(machine) != 30 {
-		t.Errorf("the field's machine was read as %d transitions of %d states", count, len(machine))
+		t.Errorf("Ironic's machine was read as %d transitions of %d states", count, len(machine))
 	}
 }
 

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		want      []LogicalDisk
 	}{
 		{"a mirror", disks(mirror100), []LogicalDisk{{SizeGB: 100, Level: "1"}}},
-		{"the field's example of two", disks(mirror100, stripeMax), []LogicalDisk{{SizeGB: 100, Level: "1"}, {Level: "0"}}},
+		{"Ironic's example of two", disks(mirror100, stripeMax), []LogicalDisk{{SizeGB: 100, Level: "1"}, {Level: "0"}}},
 		{"everything", disks(`{"size_gb":1,"raid_level":"1","controller":"software","is_root_volume":true,"volume_name":"os.root-1_a",` +
 			`"share_physical_disks":true,"physical_disks":[{"size":"> 100"},{"size":"> 100"}]}`),
 			[]LogicalDisk{{SizeGB: 1, Level: "1", Root: true, Volume: "os.root-1_a", Members: hints}}},

@@ -28,7 +28,7 @@ func RAID(t *testing.T, newHarness func(t *testing.T) RAIDHarness) {
 		properties := newHarness(t).RAID.LogicalDiskProperties()
 		for _, key := range []string{"raid_level", "size_gb"} {
 			if !strings.Contains(properties[key], "Required.") {
-				t.Errorf("%s, which the field requires, is described as %q", key, properties[key])
+				t.Errorf("%s, which Ironic requires, is described as %q", key, properties[key])
 			}
 		}
 		for key, help := range properties {
@@ -54,7 +54,7 @@ func RAID(t *testing.T, newHarness func(t *testing.T) RAIDHarness) {
 			}
 		}
 	})
-	t.Run("offers the field's steps, none unasked", func(t *testing.T) {
+	t.Run("offers Ironic's steps, none unasked", func(t *testing.T) {
 		var names []string
 		for _, s := range newHarness(t).RAID.(driver.Stepper).Steps() {
 			names = append(names, s.Name)
