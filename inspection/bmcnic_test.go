@@ -1,6 +1,8 @@
 package inspection_test
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +87,44 @@ func TestAnUnboundReportMovesNoNetworkBoot(t *testing.T) {
 		}
 		if (len(found.Gone) > 0) != bound {
 			t.Errorf("bound %v: gone %+v", bound, found.Gone)
+		}
+	}
+}
+
+// Nor does it say anew what is known of a port: with another physical network an instance's network would be attached to
+// another port. What nobody knew it adds.
+func TestAnUnboundReportOnlyAddsToPorts(t *testing.T) {
+	settings := inspection.Settings{
+		Hooks: slices.Concat(inspection.DefaultHooks, []string{"physical-network"}), AddPorts: inspection.AddNone,
+		PhysicalNetworks: map[netip.Prefix]string{netip.MustParsePrefix("10.0.0.0/8"): "reported"},
+	}
+	for _, bound := range []bool{false, true} {
+		ports := []node.Port{
+			{ID: 1, UUID: "known", Address: "52:54:00:00:00:02", PhysicalNetwork: "known", Extra: node.Document{"client-id": "known"}},
+			{ID: 2, UUID: "new", Address: "52:54:00:00:00:03"},
+		}
+		data := interfacesOf(t, "eth0 52:54:00:00:00:02 igb", "eth1 52:54:00:00:00:03 igb")
+		for _, v := range data.Inventory["interfaces"].([]any) {
+			v.(map[string]any)["client_id"] = "reported"
+		}
+		data.Bound = bound
+		n := newWorld().node()
+		n.ID = 7
+		found, err := settings.Read(n, ports, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range found.Ports {
+			want := "reported"
+			if p.UUID == "known" && !bound {
+				want = "known"
+			}
+			if p.PhysicalNetwork != want || p.Extra["client-id"] != want {
+				t.Errorf("bound %v: port %s has %q, %v", bound, p.UUID, p.PhysicalNetwork, p.Extra)
+			}
+		}
+		if len(found.Ports) == 0 {
+			t.Errorf("bound %v: nothing was added", bound)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 func setPhysicalNetworks(s *Settings, r *reading) error {
 	for i := range r.ports {
 		for _, n := range r.nicsOf(r.ports[i]) {
-			if name := s.physicalNetwork(n); name != "" {
+			if name := s.physicalNetwork(n); name != "" && r.mayWrite(r.ports[i].PhysicalNetwork == "") {
 				r.ports[i].PhysicalNetwork = name
 			}
 		}

@@ -22,7 +22,7 @@ func changePorts(s *Settings, r *reading) error {
 			p.PXEEnabled = strings.ToLower(p.Address) == r.booted
 		}
 		for _, n := range r.nicsOf(*p) {
-			if id, _ := n.raw["client_id"].(string); id != "" {
+			if id, _ := n.raw["client_id"].(string); id != "" && r.mayWrite(p.Extra["client-id"] == nil) {
 				p.Extra["client-id"] = id
 			}
 		}

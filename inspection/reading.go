@@ -44,6 +44,9 @@ func newReading(n *node.Node, ports []node.Port, data node.InspectionData) (*rea
 // Anybody can write a report; one that nothing binds to the machine only adds to what is known.
 func (r *reading) decides() bool { return r.data.Bound || r.node.ID == 0 }
 
+// mayWrite reports whether the report may write a value of a port: one that decides may, another adds what nobody knew.
+func (r *reading) mayWrite(unknown bool) bool { return unknown || r.decides() }
+
 // mayBoot reports whether a port that the report adds may be offered for network boot.
 func (r *reading) mayBoot() bool {
 	if r.decides() {
