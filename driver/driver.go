@@ -4,7 +4,6 @@ package driver
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -236,98 +235,3 @@ func Wait(what node.Await, within time.Duration) Result { return Result{WaitFor:
 
 // Waiting reports whether the step waits.
 func (r Result) Waiting() bool { return r.WaitFor != node.Await{} }
-
-// Task is what a driver works on: one node under its lease. Changes to Node are saved by the
-// conductor when the call returns; Save does so at once.
-type Task struct {
-	Node     *node.Node
-	Ports    []node.Port
-	Hardware *Hardware
-	Log      *slog.Logger
-	Save     func(ctx context.Context) error // checkpoints Node under the lease; nil in Validate
-	Progress func(p node.Progress)           // tells people how far the step is; may be nil
-	// LookedUp is when an agent without the token first looked the node up after the last heartbeat: a machine
-	// that started anew by itself does, and so does an agent that was started anew, until it calls. Zero: none did.
-	LookedUp time.Time
-	// ForgetAgent drops what the node knows of its agent (URL, token, certificate), in the store and
-	// in Node. A driver calls it when the agent will not call again: the machine was powered
-	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.
-	ForgetAgent func(ctx context.Context) error
-	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
-	// ramdisk on instead of booting it anew; 0: fast track is off for this node.
-	FastTrack time.Duration
-	// Portgroups of the node; only AttachVIF and DetachVIF have them. What those two change of the internal_info of Ports
-	// and Portgroups is saved by the conductor when they return.
-	Portgroups []node.Portgroup
-	// VolumeTargets are the volumes meant for the node's instance; only Validate has them.
-	VolumeTargets []node.VolumeTarget
-}
-
-// AgentAlive reports whether fast track is on and an agent has called lately.
-func (t *Task) AgentAlive() bool { return t.Node.AgentAlive(t.FastTrack) }
-
-// DropAgent forgets the agent, in the store too where the task can.
-func (t *Task) DropAgent(ctx context.Context) error {
-	if t.ForgetAgent == nil {
-		t.Node.Agent = node.Agent{}
-		return nil
-	}
-	return t.ForgetAgent(ctx)
-}
-
-// MaySwitchOff reports whether the machine can be switched off, and somebody allows it.
-func (t *Task) MaySwitchOff() bool {
-	return !t.Node.DisablePowerOff && CanSet(t.Hardware.Power, node.PowerOff)
-}
-
-// SetPower switches the machine and keeps the node's power state: drivers call it instead of
-// Hardware.Power so that power_state is right as soon as their step ends.
-func (t *Task) SetPower(ctx context.Context, target node.PowerState) error {
-	if err := t.Hardware.Power.SetPowerState(ctx, t, target); err != nil {
-		return err
-	}
-	switch target {
-	case node.PowerOff, node.SoftPowerOff:
-		t.Node.Power = node.PowerOff
-	default:
-		t.Node.Power = node.PowerOn
-	}
-	return nil
-}
-
-// SetBootMode has the machine's firmware boot in a mode from its next start on, and keeps it on the node.
-func (t *Task) SetBootMode(ctx context.Context, f Firmware, mode string) error {
-	if err := f.SetBootMode(ctx, t, mode); err != nil {
-		return err
-	}
-	t.Node.BootMode = mode
-	return nil
-}
-
-// SetSecureBoot switches Secure Boot from the machine's next start on, and keeps it on the node.
-func (t *Task) SetSecureBoot(ctx context.Context, f Firmware, on bool) error {
-	if err := f.SetSecureBoot(ctx, t, on); err != nil {
-		return err
-	}
-	t.Node.SecureBoot = &on
-	return nil
-}
-
-// Step returns the planned step under way, or nil.
-func (t *Task) Step() *node.PlannedStep { return t.Node.Plan.Current() }
-
-// Logger is the task's log, which has the node's UUID; never nil.
-func (t *Task) Logger() *slog.Logger {
-	if t.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return t.Log
-}
-
-// Checkpoint saves the node as it is now, where the task can.
-func (t *Task) Checkpoint(ctx context.Context) error {
-	if t.Save == nil {
-		return nil
-	}
-	return t.Save(ctx)
-}
