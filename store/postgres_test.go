@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,16 @@ import (
 func TestPostgres(t *testing.T) {
 	pg := postgres(t)
 	storetest.Run(t, func(t *testing.T) storetest.Store {
-		return storetest.SQL(openClosed(t, store.Config{URL: pg.Database(t), DataDir: t.TempDir(), Host: "here"}))
+		db := pg.Database(t)
+		at, err := url.Parse(db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return storetest.SQL(openClosed(t, store.Config{URL: db, DataDir: t.TempDir(), Host: "here"}), func(t *testing.T, statement string) {
+			if err := pg.Exec(t.Context(), strings.TrimPrefix(at.Path, "/"), statement); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 }
 

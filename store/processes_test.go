@@ -17,7 +17,7 @@ func TestAddressesOfTwoProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		processes = append(processes, storetest.SQL(s))
+		processes = append(processes, storetest.SQL(s, nil))
 	}
 	t.Run("one address", func(t *testing.T) { storetest.OneAddressFromAll(t, processes...) })
 	t.Run("race", func(t *testing.T) { storetest.AddressRace(t, processes...) })

@@ -14,7 +14,9 @@ import (
 
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store {
-		return storetest.SQL(openClosed(t, store.Config{DataDir: t.TempDir(), Host: "here"}))
+		dir := t.TempDir()
+		return storetest.SQL(openClosed(t, store.Config{DataDir: dir, Host: "here"}),
+			func(t *testing.T, statement string) { rawSQLite(t, dir, statement) })
 	})
 }
 

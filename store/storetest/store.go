@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"testing"
 	"time"
 
 	"github.com/billet-metal/billet/api"
@@ -24,6 +26,9 @@ type Store struct {
 	Chassis          Records[node.Chassis, node.All]
 	DeployTemplates  Records[node.DeployTemplate, node.DeployTemplateFilter]
 	InspectionRules  Records[node.InspectionRule, node.InspectionRuleFilter]
+
+	// Damage makes a column of a "node" or a "port" unreadable.
+	Damage func(t *testing.T, what, column, uuid string)
 }
 
 // Keeper is a store but for its records.
@@ -62,12 +67,22 @@ type Owned[T, F any] interface {
 	DeleteOf(ctx context.Context, nodeUUID string) error
 }
 
-// SQL is a database.
-func SQL(s *store.Store) Store {
-	return Store{s, s.Ports, s.Portgroups, s.VolumeConnectors, s.VolumeTargets, s.Allocations, s.Chassis, s.DeployTemplates, s.InspectionRules}
+// SQL is a database; exec runs a statement in it, past the store.
+func SQL(s *store.Store, exec func(t *testing.T, statement string)) Store {
+	return Store{
+		s, s.Ports, s.Portgroups, s.VolumeConnectors, s.VolumeTargets, s.Allocations, s.Chassis, s.DeployTemplates, s.InspectionRules,
+		func(t *testing.T, what, column, uuid string) {
+			where := map[string]string{"port": "ports SET %s WHERE uuid = '%s'",
+				"node": "node_documents SET %s WHERE node_id = (SELECT id FROM nodes WHERE uuid = '%s')"}[what]
+			exec(t, "UPDATE "+fmt.Sprintf(where, column+` = '\x00'`, uuid)) // neither JSON nor what was sealed
+		},
+	}
 }
 
 // Memory is a database's twin.
 func Memory(s *memory.Store) Store {
-	return Store{s, s.Ports, s.Portgroups, s.VolumeConnectors, s.VolumeTargets, s.Allocations, s.Chassis, s.DeployTemplates, s.InspectionRules}
+	return Store{
+		s, s.Ports, s.Portgroups, s.VolumeConnectors, s.VolumeTargets, s.Allocations, s.Chassis, s.DeployTemplates, s.InspectionRules,
+		func(_ *testing.T, _, column, uuid string) { s.Spoil(uuid, column, "damaged") },
+	}
 }

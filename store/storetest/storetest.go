@@ -53,6 +53,8 @@ func Run(t *testing.T, open Open) {
 		{"agent", testAgent},
 		{"agent token", testAgentToken},
 		{"refused agent", testRefusedAgent},
+		{"damage", testDamage},
+		{"damaged record", testDamagedRecord},
 		{"port", testPort},
 		{"enrol node", testEnrolNode},
 		{"port refusals", testPortRefusals},
