@@ -34,7 +34,7 @@ func TestOwnAddress(t *testing.T) {
 		a := idle(t.TempDir())
 		a.Config.APIURLs, a.Config.AdvertiseHost = []string{tt.url}, tt.advertise
 		a.prepare()
-		ip, err := a.ownAddress()
+		ip, err := a.OwnAddress()
 		if tt.wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 				t.Errorf("%s: %v", tt.name, err)

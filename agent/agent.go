@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/billet-metal/billet/agent/classic"
 	"github.com/billet-metal/billet/agent/inventory"
 	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/fetch"
@@ -39,14 +40,13 @@ type Agent struct {
 	Config  Config
 	Machine Machine
 	Log     *slog.Logger
-	Logs    *LogBuffer // where Log's lines are kept as well
-	Export  ExportFunc // how disks are exported when Config.ISCSI is set
+	Logs    *LogBuffer     // where Log's lines are kept as well
+	Export  classic.Export // how disks are exported when Config.ISCSI is set
 
 	LoadModule func(name string) // loads a kernel module, such as a file system's; nil: nothing can be loaded
 	MDADM      raid.Tool
 
-	install func(context.Context) (string, error) // what installs the boot loader in iSCSI mode; nil: installLoader
-
+	install  func(context.Context) (string, error) // what installs the boot loader in iSCSI mode, in tests
 	client   *client
 	images   *http.Client
 	host     *steps.Host
@@ -164,7 +164,7 @@ func addresses(name string) []net.IP {
 func (a *Agent) waitForDisks(ctx context.Context) {
 	deadline := time.Now().Add(a.Config.DiskWait)
 	for len(a.host.Inventory.Disks()) == 0 && time.Now().Before(deadline) {
-		if sleep(ctx, 250*time.Millisecond) != nil {
+		if steps.Pause(ctx, 250*time.Millisecond) != nil {
 			return
 		}
 	}
@@ -189,7 +189,7 @@ func (a *Agent) lookup(ctx context.Context) error {
 		}
 		wait := lookupWait(attempt, a.Config.LookupInterval, err)
 		a.Log.Warn("lookup", "error", err, "again_in", wait)
-		if err := sleep(ctx, wait); err != nil {
+		if err := steps.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -344,7 +344,7 @@ func (a *Agent) handOver(ctx context.Context, web *http.Server) error {
 	closer.Go(func() {
 		select {
 		case <-a.open:
-			if sleep(closing, rescueDelay) == nil {
+			if steps.Pause(closing, rescueDelay) == nil {
 				web.Close()
 			}
 		case <-closing.Done():
@@ -356,7 +356,7 @@ func (a *Agent) handOver(ctx context.Context, web *http.Server) error {
 // identity settles under which address the service reaches this agent, and its certificate: for a
 // service that takes certificates (1.68) the API is HTTPS.
 func (a *Agent) identity(l net.Listener) (wire.Heartbeat, *tls.Config, error) {
-	ip, err := a.ownAddress()
+	ip, err := a.OwnAddress()
 	if err != nil {
 		return wire.Heartbeat{}, nil, err
 	}
@@ -378,8 +378,8 @@ func (a *Agent) identity(l net.Listener) (wire.Heartbeat, *tls.Config, error) {
 	return beat, tlsConfig, err
 }
 
-// ownAddress is the address this machine has on the way to the service.
-func (a *Agent) ownAddress() (net.IP, error) {
+// OwnAddress is the address this machine has on the way to the service.
+func (a *Agent) OwnAddress() (net.IP, error) {
 	if host := a.Config.AdvertiseHost; host != "" {
 		ip := net.ParseIP(host)
 		if ip == nil {
@@ -401,15 +401,4 @@ func (a *Agent) ownAddress() (net.IP, error) {
 	}
 	defer conn.Close()
 	return conn.LocalAddr().(*net.UDPAddr).IP, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/agent/classic"
 	"github.com/billet-metal/billet/fetch"
 )
 
@@ -34,16 +35,16 @@ type Config struct {
 	AdvertisePort      int      // ipa-advertise-port; 0: the one listened on
 	LookupTimeout      time.Duration
 	LookupInterval     time.Duration
-	DiskWait           time.Duration // ipa-disk-wait-attempts × ipa-disk-wait-delay
-	InjectPriority     int           // ipa-inject-files-priority: of the deploy step inject_files; 0: only when asked for
-	AnyBoot            bool          // ipa-ignore-bootloader-failure: an image that no firmware would start is written too
-	WipeShared         bool          // ipa-guard-special-filesystems=false: what other machines may share is erased too
-	BootMAC            string        // BOOTIF, lower case with colons
-	Root               string        // billet-root: read the machine below this folder, for tests
-	StateDir           string        // billet-state-dir: token and certificate survive a restart of the agent here
-	ISCSI              *ISCSI        // iscsi_target_iqn and its like; nil: the agent works itself
-	URLAllowed         []fetch.Place // billet-url-allowed-networks: as the service's key url_allowed_networks
-	DonePort           string        // where it waits for "done" in that mode; "": 10000
+	DiskWait           time.Duration   // ipa-disk-wait-attempts × ipa-disk-wait-delay
+	InjectPriority     int             // ipa-inject-files-priority: of the deploy step inject_files; 0: only when asked for
+	AnyBoot            bool            // ipa-ignore-bootloader-failure: an image that no firmware would start is written too
+	WipeShared         bool            // ipa-guard-special-filesystems=false: what other machines may share is erased too
+	BootMAC            string          // BOOTIF, lower case with colons
+	Root               string          // billet-root: read the machine below this folder, for tests
+	StateDir           string          // billet-state-dir: token and certificate survive a restart of the agent here
+	ISCSI              *classic.Params // iscsi_target_iqn and its like; nil: the agent works itself
+	URLAllowed         []fetch.Place   // billet-url-allowed-networks: as the service's key url_allowed_networks
+	DonePort           string          // where it waits for "done" in that mode; "": 10000
 }
 
 // ParseCommandLine splits a kernel command line into its parameters; the last of two wins. Double
@@ -102,7 +103,7 @@ func NewConfig(params map[string]string) (Config, error) {
 		Root:               p.text("billet-root", "/"),
 		StateDir:           p.text("billet-state-dir", "/run/billet-agent"),
 	}
-	if c.ISCSI = iscsiMode(params); c.ISCSI != nil && len(c.APIURLs) == 0 {
+	if c.ISCSI = classic.Parse(params); c.ISCSI != nil && len(c.APIURLs) == 0 {
 		c.APIURLs = p.list("ironic_api_url")
 	}
 	for _, item := range p.list("billet-url-allowed-networks") {

@@ -99,7 +99,7 @@ func (a *Agent) rescue(ctx context.Context, r Rescuer, hash string) error {
 			return nil
 		}
 		a.Log.Error("nobody can log in", "error", err, "again_in", rescueDelay)
-		if sleep(ctx, rescueDelay) != nil {
+		if steps.Pause(ctx, rescueDelay) != nil {
 			return nil
 		}
 	}

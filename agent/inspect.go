@@ -12,6 +12,7 @@ import (
 
 	"github.com/billet-metal/billet/agent/benchmark"
 	"github.com/billet-metal/billet/agent/inventory"
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/wire"
 )
@@ -37,7 +38,7 @@ func (a *Agent) inspect(ctx context.Context) error {
 		}
 		wait := min(time.Second<<min(attempt, 5), 30*time.Second)
 		a.Log.Warn("inspection data not taken", "error", last, "again_in", wait)
-		if err := sleep(ctx, wait); err != nil {
+		if err := steps.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +18,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/billet-metal/billet/agent/classic"
+	"github.com/billet-metal/billet/boot/tftp/packet"
 	"github.com/billet-metal/billet/disk/efi"
 	"github.com/billet-metal/billet/iscsi"
 )
 
-// tftpServer serves one file, in blocks of 512 bytes, and loses the first answer.
-func tftpServer(t *testing.T, name, text string) string {
+func TestISCSIMode(t *testing.T) {
+	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 " +
+		"deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI boot_method=vmedia"))
+	want := &classic.Params{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local",
+		BootMode: "uefi", Media: true}
+	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := NewConfig(ParseCommandLine("ipa-api-url=http://192.0.2.1:6385")); err != nil || c.ISCSI != nil {
+		t.Errorf("%+v, %v", c.ISCSI, err)
+	}
+}
+
+// tokenServer serves one small file by TFTP.
+func tokenServer(t *testing.T, name, token string) string {
 	t.Helper()
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -39,90 +53,16 @@ func tftpServer(t *testing.T, name, text string) string {
 			if err != nil {
 				return
 			}
-			block := 0
-			switch {
-			case bytes.Equal(buf[:n], []byte("\x00\x01"+name+"\x00octet\x00")):
-			case n == 4 && buf[1] == 4:
-				block = int(buf[2])<<8 | int(buf[3])
-			default:
-				l.WriteTo([]byte("\x00\x05\x00\x01no such file\x00"), from)
+			if r, err := packet.ParseRequest(buf[:n]); err != nil || r.File != name {
+				l.WriteTo(packet.NewError(packet.CodeNotFound, "no such file"), from)
 				continue
 			}
-			if block*512 > len(text) {
-				continue
-			}
-			part := text[block*512 : min(len(text), block*512+512)]
-			l.WriteTo(append([]byte{0, 3, byte((block + 1) >> 8), byte(block + 1)}, part...), from)
+			data := make([]byte, 4, 4+len(token))
+			packet.PutDataHeader(data, 1)
+			l.WriteTo(append(data, token...), from)
 		}
 	})
 	return l.LocalAddr().String()
-}
-
-func TestFetchTFTP(t *testing.T) {
-	for _, size := range []int{0, 64, 511, 512, 513, 2000} {
-		want := strings.Repeat("x", size)
-		got, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", want), "token-1")
-		if err != nil || got != want {
-			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
-		}
-	}
-	if _, err := fetchTFTP(t.Context(), tftpServer(t, "token-1", ""), "token-2"); err == nil ||
-		!strings.Contains(err.Error(), `"no such file" (code 1)`) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := fetchTFTP(t.Context(), tftpServer(t, "big", strings.Repeat("y", 70<<10)), "big"); err == nil ||
-		!strings.Contains(err.Error(), "larger than 65536") {
-		t.Errorf("got %v", err)
-	}
-}
-
-func FuzzTFTPPacket(f *testing.F) {
-	f.Add([]byte("\x00\x03\x00\x01token"))
-	f.Add([]byte("\x00\x05\x00\x01no such file\x00"))
-	f.Fuzz(func(t *testing.T, p []byte) {
-		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		x := &tftpTransfer{conn: c, peer: c.LocalAddr().(*net.UDPAddr)}
-		if done, err := x.take(p); done && err == nil && x.text.Len() >= 512 {
-			t.Errorf("a whole block is taken for the last")
-		}
-	})
-}
-
-func TestParseRootDevice(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want map[string]any
-		says string
-	}{
-		{"", nil, ""},
-		{"serial=disk-2", map[string]any{"serial": "disk-2"}, ""},
-		{"model=A%20B%2CC,size=>=%205", map[string]any{"model": "A B,C", "size": ">= 5"}, ""},
-		{"serial", nil, `"serial" is no hint`},
-		{"serial=%zz", nil, "is no hint"},
-	} {
-		got, err := parseRootDevice(tt.text)
-		if tt.says == "" && (err != nil || !reflect.DeepEqual(got, tt.want)) || tt.says != "" &&
-			(err == nil || !strings.Contains(err.Error(), tt.says)) {
-			t.Errorf("%s: %v, %v", tt.text, got, err)
-		}
-	}
-}
-
-func TestISCSIMode(t *testing.T) {
-	c, err := NewConfig(ParseCommandLine("quiet ironic_api_url=http://192.0.2.1:6385 iscsi_target_iqn=iqn.x deployment_id=1 " +
-		"deployment_key=2 boot_server=192.0.2.1 root_device=serial=a boot_option=local boot_mode=UEFI boot_method=vmedia"))
-	want := &ISCSI{IQN: "iqn.x", DeploymentID: "1", Key: "2", BootServer: "192.0.2.1", RootDevice: "serial=a", BootOption: "local",
-		BootMode: "uefi", Media: true}
-	if err != nil || !reflect.DeepEqual(c.ISCSI, want) || !reflect.DeepEqual(c.APIURLs, []string{"http://192.0.2.1:6385"}) {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if c, err := NewConfig(ParseCommandLine("ipa-api-url=http://192.0.2.1:6385")); err != nil || c.ISCSI != nil {
-		t.Errorf("%+v, %v", c.ISCSI, err)
-	}
 }
 
 // exporting is an agent in iSCSI mode with a service and a TFTP server around it.
@@ -158,7 +98,8 @@ func newExporting(t *testing.T, root string) *exporting {
 		Config: Config{
 			APIURLs: []string{api.URL}, ListenHost: "127.0.0.1", Root: machineRoot(t), URLAllowed: loopback, LookupTimeout: time.Minute,
 			LookupInterval: time.Millisecond, DonePort: port,
-			ISCSI: &ISCSI{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key", BootServer: tftpServer(t, "token-"+testNode, "the-token"),
+			ISCSI: &classic.Params{IQN: "iqn.x:y", DeploymentID: testNode, Key: "the-key",
+				BootServer: tokenServer(t, "token-"+testNode, "the-token"),
 				RootDevice: root},
 		},
 		Machine: fakeMachine{did: e.did}, Log: slog.New(slog.DiscardHandler),

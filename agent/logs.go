@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -115,11 +116,11 @@ func (b *LogBuffer) sendLines(ctx context.Context, send func(context.Context, []
 			if err == nil {
 				break
 			}
-			if sleep(ctx, linesAgain) != nil {
+			if steps.Pause(ctx, linesAgain) != nil {
 				return
 			}
 		}
-		if sleep(ctx, linesEvery) != nil {
+		if steps.Pause(ctx, linesEvery) != nil {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/billet-metal/billet/agent/steps"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -61,7 +62,7 @@ func (p *progress) Run(ctx context.Context) {
 			p.log.Info("the service does not take progress")
 			return
 		}
-		if sleep(ctx, progressEvery) != nil {
+		if steps.Pause(ctx, progressEvery) != nil {
 			return
 		}
 	}

@@ -179,7 +179,7 @@ func (h *Host) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) {
 		if err == nil && settled || time.Now().After(deadline) {
 			return d, err
 		}
-		if err := pause(ctx, 250*time.Millisecond); err != nil {
+		if err := Pause(ctx, 250*time.Millisecond); err != nil {
 			return wire.Disk{}, err
 		}
 	}
@@ -253,7 +253,8 @@ func (h *Host) listDisks(context.Context, Call) (any, error) {
 	return "disks: " + strings.Join(seen, ", "), nil
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, or ends with the context.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -115,7 +115,7 @@ func TestAListThatNeverSettlesDoesNotStopADeploy(t *testing.T) {
 		a := still(root, 10*time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for i := 0; pause(ctx, time.Second) == nil; i++ {
+			for i := 0; Pause(ctx, time.Second) == nil; i++ {
 				put(t, root, "sys/block/sdz/size", fmt.Sprint(20+i))
 			}
 		}()

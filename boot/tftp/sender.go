@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/billet-metal/billet/boot/tftp/packet"
 )
 
 const (
@@ -44,7 +46,7 @@ type sender struct {
 }
 
 // run carries out the transfer. size is -1 when unknown.
-func (s *sender) run(r request, size int64) error {
+func (s *sender) run(r packet.Request, size int64) error {
 	s.block, s.window = defaultBlock, 1
 	if oack := s.negotiate(r, size); oack != nil {
 		if err := s.greet(oack); err != nil {
@@ -53,7 +55,7 @@ func (s *sender) run(r request, size int64) error {
 	}
 	for !s.ended || len(s.unacked) > 0 {
 		if err := s.fill(); err != nil {
-			_, _ = s.conn.Write(errorPacket(codeUndefined, "the server could not read the file"))
+			_, _ = s.conn.Write(packet.NewError(packet.CodeUndefined, "the server could not read the file"))
 			return fmt.Errorf("reading the file: %w", err)
 		}
 		if err := s.pushWindow(); err != nil {
@@ -65,31 +67,31 @@ func (s *sender) run(r request, size int64) error {
 
 // negotiate takes the options it knows and returns the answer to them, RFC 2347; nil when there
 // is nothing to answer.
-func (s *sender) negotiate(r request, size int64) []byte {
-	oack := []byte{0, opOAck}
+func (s *sender) negotiate(r packet.Request, size int64) []byte {
+	oack := []byte{0, packet.OpOptionAck}
 	add := func(name string, v int64) {
 		oack = append(append(oack, name...), 0)
 		oack = append(strconv.AppendInt(oack, v, 10), 0)
 	}
-	for _, name := range r.order {
+	for _, name := range r.Order {
 		switch name {
 		case "blksize": // RFC 2348: the server may answer with less
-			if n, ok := r.number(name, 8, 65464); ok {
+			if n, ok := r.Number(name, 8, 65464); ok {
 				s.block = min(n, maxBlock)
 				add(name, int64(s.block))
 			}
 		case "windowsize": // RFC 7440: the same
-			if n, ok := r.number(name, 1, 65535); ok {
+			if n, ok := r.Number(name, 1, 65535); ok {
 				s.window = min(n, maxWindow)
 				add(name, int64(s.window))
 			}
 		case "timeout": // RFC 2349: the same value or none
-			if n, ok := r.number(name, 1, 255); ok {
+			if n, ok := r.Number(name, 1, 255); ok {
 				s.timeout = time.Duration(n) * time.Second
 				add(name, int64(n))
 			}
 		case "tsize": // RFC 2349
-			if _, ok := r.number(name, 0, math.MaxInt); ok && size >= 0 {
+			if _, ok := r.Number(name, 0, math.MaxInt); ok && size >= 0 {
 				add(name, size)
 			}
 		}
@@ -118,7 +120,7 @@ func (s *sender) greet(oack []byte) error {
 			if err != nil {
 				return err
 			}
-			if re.block == 0 {
+			if re.Number == 0 {
 				s.prove()
 				return nil
 			}
@@ -137,7 +139,7 @@ func (s *sender) fill() error {
 			return err
 		}
 		s.ended = n < s.block
-		dataHeader(b, s.base+uint16(len(s.unacked))+1)
+		packet.PutDataHeader(b, s.base+uint16(len(s.unacked))+1)
 		s.unacked = append(s.unacked, b[:4+n])
 	}
 	return nil
@@ -171,7 +173,7 @@ func (s *sender) pushWindow() error {
 			if err != nil {
 				return err
 			}
-			if s.accept(re.block) {
+			if s.accept(re.Number) {
 				return nil
 			}
 		}
@@ -251,21 +253,21 @@ func (e clientError) Error() string {
 }
 
 // receive waits for an acknowledgement or the client's error.
-func (s *sender) receive(deadline time.Time) (reply, error) {
+func (s *sender) receive(deadline time.Time) (packet.Packet, error) {
 	var buf [maxRequest]byte
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
-		return reply{}, fmt.Errorf("waiting for the client: %w", err)
+		return packet.Packet{}, fmt.Errorf("waiting for the client: %w", err)
 	}
 	for {
 		n, err := s.conn.Read(buf[:])
 		if err != nil {
-			return reply{}, fmt.Errorf("waiting for the client: %w", err)
+			return packet.Packet{}, fmt.Errorf("waiting for the client: %w", err)
 		}
-		re, ok := parseReply(buf[:n])
+		re, ok := packet.Parse(buf[:n])
 		switch {
-		case !ok:
-		case re.op == opError:
-			return reply{}, clientError{re.block, re.text}
+		case !ok || re.Op == packet.OpData:
+		case re.Op == packet.OpError:
+			return packet.Packet{}, clientError{re.Number, re.Text}
 		default:
 			return re, nil
 		}

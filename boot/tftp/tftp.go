@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/boot/tftp/packet"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
@@ -81,7 +82,7 @@ func (s *Server) serveOn(ctx context.Context, conn *net.UDPConn) error {
 			return fmt.Errorf("reading the tftp port: %w", err)
 		}
 		client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
-		r, err := parseRequest(buf[:n])
+		r, err := packet.ParseRequest(buf[:n])
 		if err != nil {
 			refuse(conn, client, err)
 			continue
@@ -94,8 +95,8 @@ func (s *Server) serveOn(ctx context.Context, conn *net.UDPConn) error {
 
 // refuse tells a client that wants to write, and keeps silent to garbage.
 func refuse(conn *net.UDPConn, client netip.AddrPort, why error) {
-	if errors.Is(why, errNotRead) {
-		_, _ = conn.WriteToUDPAddrPort(errorPacket(codeAccess, "this server only reads"), client)
+	if errors.Is(why, packet.ErrNotRead) {
+		_, _ = conn.WriteToUDPAddrPort(packet.NewError(packet.CodeAccess, "this server only reads"), client)
 	}
 }
 
@@ -129,7 +130,7 @@ func (s *Server) end(client netip.AddrPort) {
 }
 
 // handle is one transfer from its request to its end.
-func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
+func (s *Server) handle(ctx context.Context, client netip.AddrPort, r packet.Request) {
 	conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: s.Addr.Addr().AsSlice()}, net.UDPAddrFromAddrPort(client))
 	if err != nil {
 		s.Log.Error("tftp cannot answer", "client", client.String(), "error", err)
@@ -146,15 +147,15 @@ func (s *Server) handle(ctx context.Context, client netip.AddrPort, r request) {
 }
 
 // transfer sends the file or the reason why not, and tells what happened.
-func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r request, proof func()) {
-	src, err := s.open(ctx, r.file, client.Addr())
-	about := subject{client: client.Addr(), kind: src.kind, name: boot.Redact(r.file)}
+func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.AddrPort, r packet.Request, proof func()) {
+	src, err := s.open(ctx, r.File, client.Addr())
+	about := subject{client: client.Addr(), kind: src.kind, name: boot.Redact(r.File)}
 	if err == nil {
 		defer src.Close()
 	}
-	if r.mode != "octet" && r.mode != "netascii" {
-		_, _ = conn.Write(errorPacket(codeIllegal, "unknown transfer mode, use octet"))
-		s.tell(about, node.FileRefused, "refused: transfer mode %q", r.mode)
+	if r.Mode != "octet" && r.Mode != "netascii" {
+		_, _ = conn.Write(packet.NewError(packet.CodeIllegal, "unknown transfer mode, use octet"))
+		s.tell(about, node.FileRefused, "refused: transfer mode %q", r.Mode)
 		return
 	}
 	if err != nil {
@@ -188,24 +189,24 @@ func (s *Server) transfer(ctx context.Context, conn *net.UDPConn, client netip.A
 
 // refuseFile tells the client that it does not get the file, and people why.
 func (s *Server) refuseFile(conn *net.UDPConn, about subject, why error) {
-	kind, code, text := node.FileFailed, codeUndefined, "the server could not open the file"
+	kind, code, text := node.FileFailed, packet.CodeUndefined, "the server could not open the file"
 	var other notItsOwn
 	switch {
 	case errors.As(why, &other):
-		kind, code, text = node.NotItsOwn, codeAccess, "this menu is another machine's"
+		kind, code, text = node.NotItsOwn, packet.CodeAccess, "this menu is another machine's"
 		about.mac = other.mac
 		s.Log.Warn("a boot menu was asked for by another than its machine", "mac", other.mac, "client", about.client.String(), "why", other.why)
-		_, _ = conn.Write(errorPacket(uint16(code), text))
+		_, _ = conn.Write(packet.NewError(uint16(code), text))
 		s.tell(about, kind, "refused: %s", other.why)
 		return
 	case errors.Is(why, errBootEnded):
-		kind, code, text = node.BootEnded, codeNotFound, "no such file"
+		kind, code, text = node.BootEnded, packet.CodeNotFound, "no such file"
 	case errors.Is(why, os.ErrNotExist):
-		kind, code, text = node.FileMissing, codeNotFound, "no such file"
+		kind, code, text = node.FileMissing, packet.CodeNotFound, "no such file"
 	default:
 		s.Log.Error("tftp cannot open a file", "client", about.client.String(), "file", about.name, "error", why)
 	}
-	_, _ = conn.Write(errorPacket(uint16(code), text))
+	_, _ = conn.Write(packet.NewError(uint16(code), text))
 	s.tell(about, kind, "%s", text)
 }
 

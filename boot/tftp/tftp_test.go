@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/boot"
+	"github.com/billet-metal/billet/boot/tftp/packet"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 )
@@ -142,7 +143,7 @@ func dial(t *testing.T) *client {
 
 func (c *client) ask(addr, file string, options ...string) {
 	c.t.Helper()
-	b := []byte{0, opRead}
+	b := []byte{0, packet.OpRead}
 	for _, s := range append([]string{file, "octet"}, options...) {
 		b = append(append(b, s...), 0)
 	}
@@ -172,7 +173,9 @@ func (c *client) send(b []byte) {
 	}
 }
 
-func (c *client) ack(block uint16) { c.send(binary.BigEndian.AppendUint16([]byte{0, opAck}, block)) }
+func (c *client) ack(block uint16) {
+	c.send(binary.BigEndian.AppendUint16([]byte{0, packet.OpAck}, block))
+}
 
 // get reads a whole file with the window negotiated; blocks that drop names are lost on the way.
 func (c *client) get(block, window int) []byte {
@@ -181,12 +184,12 @@ func (c *client) get(block, window int) []byte {
 	next, since := uint16(1), 0
 	for {
 		b := c.read()
-		if binary.BigEndian.Uint16(b) == opOAck {
+		if binary.BigEndian.Uint16(b) == packet.OpOptionAck {
 			c.ack(0)
 			continue
 		}
 		n := binary.BigEndian.Uint16(b[2:])
-		if binary.BigEndian.Uint16(b) != opData || c.drop != nil && c.drop(n) {
+		if binary.BigEndian.Uint16(b) != packet.OpData || c.drop != nil && c.drop(n) {
 			continue
 		}
 		if n != next { // RFC 7440: say what came last in order
@@ -238,7 +241,7 @@ func TestTransfers(t *testing.T) {
 			if tt.oack != "" {
 				b := c.read()
 				got := strings.TrimSpace(strings.ReplaceAll(string(b[2:]), "\x00", " "))
-				if binary.BigEndian.Uint16(b) != opOAck || got != tt.oack {
+				if binary.BigEndian.Uint16(b) != packet.OpOptionAck || got != tt.oack {
 					t.Fatalf("options answered %q, want %q", got, tt.oack)
 				}
 				c.ack(0)
@@ -307,7 +310,7 @@ func TestSorcerersApprentice(t *testing.T) {
 	if n, _, err := c.conn.ReadFrom(make([]byte, 2000)); err == nil {
 		t.Errorf("a repeated acknowledgement brought %d more bytes", n)
 	}
-	c.send(errorPacket(codeUndefined, "enough"))
+	c.send(packet.NewError(packet.CodeUndefined, "enough"))
 }
 
 func TestRepeatedRequest(t *testing.T) {
@@ -333,7 +336,7 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 		c := dial(t)
 		c.ask(addr, "snponly.efi", "tsize", "0", "blksize", "1468")
 		c.read()
-		c.send(errorPacket(codeOptions, "User aborted the transfer"))
+		c.send(packet.NewError(packet.CodeOptions, "User aborted the transfer"))
 		if got := trace.next(t); got != ourMAC+" tftp: snponly.efi: size told" {
 			t.Errorf("told %q", got)
 		}
@@ -344,7 +347,7 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 		c.read()
 		c.ack(1)
 		c.read()
-		c.send(errorPacket(3, "disk full"))
+		c.send(packet.NewError(3, "disk full"))
 		if got := trace.next(t); got != ourMAC+` tftp: snponly.efi: broken off after 512 bytes: the client said "disk full" (error 3)` {
 			t.Errorf("told %q", got)
 		}
@@ -387,7 +390,7 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 		c.read()
 		c.ack(1)
 		c.read()
-		c.send(errorPacket(codeUndefined, "closed"))
+		c.send(packet.NewError(packet.CodeUndefined, "closed"))
 		if got := trace.next(t); !strings.HasPrefix(got, ourMAC+" tftp: one-block: complete, 512 bytes in ") {
 			t.Errorf("told %q", got)
 		}
@@ -408,23 +411,23 @@ func TestRefusals(t *testing.T) {
 		code       uint16
 		text, said string
 	}{
-		{"missing", "nothing.here", codeNotFound, "no such file", "nothing.here: no such file"},
-		{"traversal", "../outside", codeNotFound, "no such file", "../outside: no such file"},
-		{"absolute", "/etc/passwd", codeNotFound, "no such file", "/etc/passwd: no such file"},
-		{"windows", `..\outside`, codeNotFound, "no such file", `"..\\outside": no such file`},
-		{"unknown secret", "boot/" + strings.Repeat("0", 32) + "/kernel", codeNotFound, "no such file", "boot/…/kernel: no such file"},
-		{"image", "boot/" + secret + "/image", codeNotFound, "no such file", "boot/…/image: no such file"},
-		{"ramdisk gone", "boot/" + secret + "/ramdisk", codeNotFound, "no such file", "boot/…/ramdisk: no such file"},
-		{"no ramdisk", "boot/" + farSecret + "/ramdisk", codeNotFound, "no such file", "boot/…/ramdisk: no such file"},
-		{"store down", "pxelinux.cfg/01-52-54-00-00-00-66", codeUndefined, "the server could not open the file",
+		{"missing", "nothing.here", packet.CodeNotFound, "no such file", "nothing.here: no such file"},
+		{"traversal", "../outside", packet.CodeNotFound, "no such file", "../outside: no such file"},
+		{"absolute", "/etc/passwd", packet.CodeNotFound, "no such file", "/etc/passwd: no such file"},
+		{"windows", `..\outside`, packet.CodeNotFound, "no such file", `"..\\outside": no such file`},
+		{"unknown secret", "boot/" + strings.Repeat("0", 32) + "/kernel", packet.CodeNotFound, "no such file", "boot/…/kernel: no such file"},
+		{"image", "boot/" + secret + "/image", packet.CodeNotFound, "no such file", "boot/…/image: no such file"},
+		{"ramdisk gone", "boot/" + secret + "/ramdisk", packet.CodeNotFound, "no such file", "boot/…/ramdisk: no such file"},
+		{"no ramdisk", "boot/" + farSecret + "/ramdisk", packet.CodeNotFound, "no such file", "boot/…/ramdisk: no such file"},
+		{"store down", "pxelinux.cfg/01-52-54-00-00-00-66", packet.CodeUndefined, "the server could not open the file",
 			"pxelinux.cfg/01-52-54-00-00-00-66: the server could not open the file"},
-		{"grub modules", "grub/x86_64-efi/grub.cfg", codeNotFound, "no such file", "grub/x86_64-efi/grub.cfg: no such file"},
+		{"grub modules", "grub/x86_64-efi/grub.cfg", packet.CodeNotFound, "no such file", "grub/x86_64-efi/grub.cfg: no such file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := dial(t)
 			c.ask(addr, tt.file)
-			if got, want := c.read(), errorPacket(tt.code, tt.text); !bytes.Equal(got, want) {
+			if got, want := c.read(), packet.NewError(tt.code, tt.text); !bytes.Equal(got, want) {
 				t.Errorf("answered %q, want %q", got, want)
 			}
 			if got := trace.next(t); got != ourMAC+" tftp: "+tt.said {
@@ -435,11 +438,11 @@ func TestRefusals(t *testing.T) {
 	c := dial(t)
 	raw := func(b string) { c.server = netip.MustParseAddrPort(addr); c.send([]byte(b)) }
 	raw("\x00\x02file\x00octet\x00") // write
-	if got, want := c.read(), errorPacket(codeAccess, "this server only reads"); !bytes.Equal(got, want) {
+	if got, want := c.read(), packet.NewError(packet.CodeAccess, "this server only reads"); !bytes.Equal(got, want) {
 		t.Errorf("a write is answered %q, want %q", got, want)
 	}
 	raw("\x00\x01file\x00mail\x00")
-	if got, want := c.read(), errorPacket(codeIllegal, "unknown transfer mode, use octet"); !bytes.Equal(got, want) {
+	if got, want := c.read(), packet.NewError(packet.CodeIllegal, "unknown transfer mode, use octet"); !bytes.Equal(got, want) {
 		t.Errorf("mode mail is answered %q, want %q", got, want)
 	}
 }

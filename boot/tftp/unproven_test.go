@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/boot/tftp/packet"
 )
 
 // Until its client has answered, a transfer sends little: anybody can ask in somebody else's name.
@@ -81,7 +83,7 @@ func TestNamesThatFirmwareGarbles(t *testing.T) {
 	for _, name := range []string{"../outside", `..\outside`, "\xffsnponly.efi", "snponly", "snponly.efi.bak", "/../../etc/passwd", " "} {
 		c := dial(t)
 		c.ask(addr, name)
-		if b := c.read(); b[1] != opError || b[3] != codeNotFound {
+		if b := c.read(); b[1] != packet.OpError || b[3] != packet.CodeNotFound {
 			t.Errorf("%q: % x", name, b[:4])
 		}
 		trace.next(t)

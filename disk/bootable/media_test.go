@@ -11,39 +11,6 @@ import (
 	"github.com/billet-metal/billet/disk/disktest"
 )
 
-// medium makes media with the programs that people make them with: "iso" and others by genisoimage, "fat12",
-// "fat16" and "fat32" by mkfs.vfat.
-func medium(t testing.TB, kind, label string, files map[string]string) []byte {
-	t.Helper()
-	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "medium")
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if bits, ok := strings.CutPrefix(kind, "fat"); ok {
-		size := map[string]int64{"12": 1440 << 10, "16": 16 << 20, "32": 40 << 20}[bits]
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(path, size); err != nil {
-			t.Fatal(err)
-		}
-		disktest.Run(t, "mkfs.vfat", "-F", bits, "-n", label, path)
-		for name := range files {
-			disktest.Run(t, "mcopy", "-i", path, filepath.Join(dir, name), "::/"+name)
-		}
-	} else {
-		options := map[string][]string{"iso": nil, "rock": {"-R"}, "joliet": {"-J", "-R"}}[kind]
-		disktest.Run(t, "genisoimage", append(options, "-quiet", "-V", label, "-o", path, dir)...)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 var mediaKinds = []string{"iso", "rock", "joliet", "fat12", "fat16", "fat32"}
 
 // A token is found on each kind of medium, whatever lies beside it.
@@ -57,7 +24,7 @@ func TestMediaFile(t *testing.T) {
 			for i := range 60 { // the directory goes over a block
 				files["f"+strings.Repeat("x", 5)+string(rune('a'+i/26))+string(rune('a'+i%26))] = "x"
 			}
-			r := bytes.NewReader(medium(t, kind, "ir-vfd-dev", files))
+			r := bytes.NewReader(disktest.Medium(t, kind, "ir-vfd-dev", files))
 			for name, want := range files {
 				got, found, err := MediaFile(r, "IR-VFD-DEV", name)
 				if err != nil || !found || string(got) != want {
@@ -92,8 +59,8 @@ func partitionedForMedia() []byte {
 
 // A medium that is labelled right but damaged is an error, and reading it ends.
 func TestDamagedMedia(t *testing.T) {
-	iso := medium(t, "iso", "ir-vfd-dev", map[string]string{"token": "secret"})
-	fat := medium(t, "fat16", "ir-vfd-dev", map[string]string{"token": "secret"})
+	iso := disktest.Medium(t, "iso", "ir-vfd-dev", map[string]string{"token": "secret"})
+	fat := disktest.Medium(t, "fat16", "ir-vfd-dev", map[string]string{"token": "secret"})
 	root := int(binary.LittleEndian.Uint32(iso[16*isoSector+158:])) * isoSector
 	record := root + bytes.Index(iso[root:], []byte("TOKEN")) - 33
 	entry := bytes.Index(fat, []byte("TOKEN      "))
@@ -131,7 +98,7 @@ func TestDamagedMedia(t *testing.T) {
 // FuzzMediaFile: media come from whoever has the BMC; reading one never panics and stays small.
 func FuzzMediaFile(f *testing.F) {
 	for _, kind := range []string{"iso", "fat12"} {
-		data := medium(f, kind, "ir-vfd-dev", map[string]string{"token": "secret"})
+		data := disktest.Medium(f, kind, "ir-vfd-dev", map[string]string{"token": "secret"})
 		f.Add(data[:min(len(data), 64<<10)])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -152,7 +119,7 @@ func TestMediaLeadNowhere(t *testing.T) {
 	if data, _, err := MediaFile(bytes.NewReader(disktest.Read(t, path)), "ir-vfd-dev", "token"); len(data) > 0 || err != nil {
 		t.Errorf("a link was followed: %q, %v", data, err)
 	}
-	iso := medium(t, "iso", "ir-vfd-dev", map[string]string{"token": "secret"})
+	iso := disktest.Medium(t, "iso", "ir-vfd-dev", map[string]string{"token": "secret"})
 	at := bytes.Index(iso, []byte("TOKEN.;1"))
 	copy(iso[at:], "../../x;")
 	for _, name := range []string{"token", "../../x", "x"} {

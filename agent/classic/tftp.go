@@ -1,13 +1,14 @@
-package agent
+package classic
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/boot/tftp/packet"
 )
 
 // maxTFTP bounds the small files that are read by TFTP.
@@ -30,7 +31,7 @@ func fetchTFTP(ctx context.Context, server, name string) (string, error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	t := &tftpTransfer{conn: conn, peer: to, last: []byte("\x00\x01" + name + "\x00octet\x00")}
+	t := &tftpTransfer{conn: conn, peer: to, last: packet.NewRequest(name)}
 	return t.run(name)
 }
 
@@ -76,27 +77,25 @@ func (t *tftpTransfer) run(name string) (string, error) {
 }
 
 // take reads one packet of the server: data, or an error.
-func (t *tftpTransfer) take(p []byte) (done bool, err error) {
-	if len(p) < 4 {
-		return false, errors.New("a packet of less than four bytes")
-	}
-	switch number := binary.BigEndian.Uint16(p[2:]); binary.BigEndian.Uint16(p) {
-	case 5:
-		return false, fmt.Errorf("the server says: %.100q (code %d)", strings.TrimRight(string(p[4:]), "\x00"), number)
-	case 3:
-		t.last = []byte{0, 4, p[2], p[3]}
-		if number == t.block+1 {
-			t.block = number
-			t.text.Write(p[4:])
+func (t *tftpTransfer) take(datagram []byte) (done bool, err error) {
+	p, ok := packet.Parse(datagram)
+	switch {
+	case ok && p.Op == packet.OpError:
+		return false, fmt.Errorf("the server says: %.100q (code %d)", p.Text, p.Number)
+	case ok && p.Op == packet.OpData:
+		t.last = packet.NewAck(p.Number)
+		if p.Number == t.block+1 {
+			t.block = p.Number
+			t.text.Write(p.Data)
 		}
 		if t.text.Len() > maxTFTP {
 			return false, fmt.Errorf("the file is larger than %d bytes", maxTFTP)
 		}
-		if last := number == t.block && len(p) < 516; last {
+		if last := p.Number == t.block && len(p.Data) < 512; last {
 			_, err := t.conn.WriteToUDP(t.last, t.peer)
 			return true, err
 		}
 		return false, nil
 	}
-	return false, fmt.Errorf("a packet of kind %d", binary.BigEndian.Uint16(p))
+	return false, fmt.Errorf("a packet that is neither data nor an error: %.8q", datagram)
 }

@@ -1,4 +1,4 @@
-package agent
+package classic
 
 import (
 	"context"
@@ -22,9 +22,9 @@ const (
 const maxToken = 1024
 
 // fetchToken gets the token of the deployment: from a labelled medium, else by TFTP.
-func (a *Agent) fetchToken(ctx context.Context) error {
-	c := a.Config.ISCSI
-	text, from, err := a.tokenOnMedia()
+func (r *Ramdisk) fetchToken(ctx context.Context) error {
+	c := r.Params
+	text, from, err := r.tokenOnMedia()
 	if err == nil && from == "" {
 		if c.Media {
 			return fmt.Errorf("no medium labelled %s with a file %s is there", mediaLabel, tokenFile)
@@ -35,10 +35,11 @@ func (a *Agent) fetchToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.client.authToken, err = cleanToken(text); err != nil {
+	if r.token, err = cleanToken(text); err != nil {
 		return fmt.Errorf("the token from %s: %w", from, err)
 	}
-	a.Log.Info("the deployment's token is here", "from", from)
+	r.Caller.Authorize(r.token)
+	r.Log.Info("the deployment's token is here", "from", from)
 	return nil
 }
 
@@ -54,14 +55,14 @@ func cleanToken(text string) (string, error) {
 
 // tokenOnMedia looks at every drive for the medium; from is "" when none has it. Drives without a medium,
 // and media of others, are passed over.
-func (a *Agent) tokenOnMedia() (text, from string, err error) {
-	drives, err := os.ReadDir(filepath.Join(a.Config.Root, "/sys/block"))
+func (r *Ramdisk) tokenOnMedia() (text, from string, err error) {
+	drives, err := os.ReadDir(filepath.Join(r.Root, "/sys/block"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", "", fmt.Errorf("looking for the token's medium: %w", err)
 	}
 	for _, d := range drives {
 		name := "/dev/" + d.Name()
-		f, err := os.Open(filepath.Join(a.Config.Root, name))
+		f, err := os.Open(filepath.Join(r.Root, name))
 		if err != nil {
 			continue
 		}
@@ -71,7 +72,7 @@ func (a *Agent) tokenOnMedia() (text, from string, err error) {
 			return string(data), name, nil
 		}
 		if err != nil {
-			a.Log.Warn("a drive cannot be searched for the token", "drive", name, "error", err)
+			r.Log.Warn("a drive cannot be searched for the token", "drive", name, "error", err)
 		}
 	}
 	return "", "", nil
