@@ -67,7 +67,9 @@ func TestAbortInEveryStateThatAllowsIt(t *testing.T) {
 						t.Errorf("%s was done after the abort", never)
 					}
 				}
-				if ev := w.events(); !slices.ContainsFunc(ev, func(e string) bool { return e == "ERROR "+string(flowTo(busyStateOf(tt.in)).name)+": "+tt.says }) {
+				if ev := w.events(); !slices.ContainsFunc(ev, func(e string) bool {
+					return e == "ERROR "+string(flowTo(busyStateOf(tt.in)).name)+": "+tt.says
+				}) {
 					t.Errorf("the history does not say it: %q", ev)
 				}
 			})
@@ -96,9 +98,12 @@ func TestNoDeadlinePassesWhileANodeIsHeld(t *testing.T) {
 		req             node.ProvisionRequest
 		did             string
 	}{
-		{node.DeployHold, node.Available, node.Active, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{hold}}, "write_image"},
-		{node.CleanHold, node.Manageable, node.Manageable, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{hold, ask(node.Deploy, "erase_cmos", 0)}}, "erase_cmos"},
-		{node.ServiceHold, node.Active, node.Active, node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{hold, ask(node.Deploy, "flash", 0)}}, "flash"},
+		{node.DeployHold, node.Available, node.Active, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{hold}},
+			"write_image"},
+		{node.CleanHold, node.Manageable, node.Manageable,
+			node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{hold, ask(node.Deploy, "erase_cmos", 0)}}, "erase_cmos"},
+		{node.ServiceHold, node.Active, node.Active,
+			node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{hold, ask(node.Deploy, "flash", 0)}}, "flash"},
 	} {
 		t.Run(string(tt.held), func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -151,9 +156,12 @@ func TestAnAbortInAHoldIsNeverLost(t *testing.T) {
 			from, held, end node.State
 			req             node.ProvisionRequest
 		}{
-			{node.Available, node.DeployHold, node.DeployFailed, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{hold}}},
-			{node.Manageable, node.CleanHold, node.CleanFailed, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{hold, ask(node.Deploy, "erase_cmos", 0)}}},
-			{node.Active, node.ServiceHold, node.ServiceFailed, node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{hold, ask(node.Deploy, "flash", 0)}}},
+			{node.Available, node.DeployHold, node.DeployFailed,
+				node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{hold}}},
+			{node.Manageable, node.CleanHold, node.CleanFailed,
+				node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{hold, ask(node.Deploy, "erase_cmos", 0)}}},
+			{node.Active, node.ServiceHold, node.ServiceFailed,
+				node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{hold, ask(node.Deploy, "flash", 0)}}},
 		} {
 			t.Run(what+", "+string(tt.held), func(t *testing.T) {
 				inWorld(t, func(w *world) {

@@ -298,13 +298,15 @@ func (r *run) code(step *node.PlannedStep) (driver.Step, error) {
 	}
 	agent, ok := r.task.Hardware.Deploy.(driver.InBand)
 	if !ok || !r.n.Plan.InBand {
-		return driver.Step{}, node.Errorf(node.Invalid, "%s failed: no agent has told that it has the step %s, and the hardware itself does not have it.", capital(r.flow.noun), name(step))
+		return driver.Step{}, node.Errorf(node.Invalid,
+			"%s failed: no agent has told that it has the step %s, and the hardware itself does not have it.", capital(r.flow.noun), name(step))
 	}
 	return driver.Step{Run: agent.RunStep, Poll: agent.PollStep}, nil
 }
 
 // call runs one function of a step. A driver that panics fails its node, not the service.
-func (r *run) call(ctx context.Context, step *node.PlannedStep, f func(context.Context, *driver.Task) (driver.Result, error)) (result driver.Result, err error) {
+func (r *run) call(ctx context.Context, step *node.PlannedStep,
+	f func(context.Context, *driver.Task) (driver.Result, error)) (result driver.Result, err error) {
 	limit := min(r.c.cfg.StepTimeout, r.flow.timeout(&r.c.cfg))
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -346,7 +348,8 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	if r.flow.says != nil {
 		more = r.flow.says(r.n)
 	}
-	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.%s", capital(r.flow.noun), since(started), r.n.State, more))
+	r.note(ctx, infoSeverity, fmt.Sprintf("%s has ended well after %s; the node is %s.%s", capital(r.flow.noun), since(started), r.n.State,
+		more))
 	r.clearProgress(ctx)
 	r.c.stopCapture(r.n.UUID)
 	r.n.Plan = nil

@@ -59,7 +59,8 @@ func (c *callers) LookupAgent(ctx context.Context, l node.AgentLookup) (*node.No
 		return n, tokenGiven, c.refuseToken(ctx, n)
 	}
 	if n.Agent.TokenGiven {
-		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat, "token_given", n.Agent.TokenGivenAt)
+		c.log.Info("a new agent follows one that has not called for long", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat, "token_given",
+			n.Agent.TokenGivenAt)
 		if err := c.agents.ForgetAgent(ctx, n.UUID); err != nil {
 			return nil, "", err
 		}
@@ -84,7 +85,8 @@ func (c *callers) refuseToken(ctx context.Context, n *node.Node) error {
 	if first && !n.Agent.LastHeartbeat.IsZero() {
 		c.log.Info("an agent looked its node up again", "node", n.UUID, "last_heartbeat", n.Agent.LastHeartbeat)
 	} else if first {
-		c.log.Warn("an agent got no token: it was given before, and is given once per boot; if this is another boot, power the machine off and on through the API",
+		c.log.Warn("an agent got no token: it was given before, and is given once per boot; if this is another boot, power the machine off and "+
+			"on through the API",
 			"node", n.UUID, "token_given", n.Agent.TokenGivenAt)
 	}
 	return err
@@ -172,7 +174,8 @@ func (c *callers) acceptHeartbeat(ctx context.Context, n *node.Node, hb node.Hea
 	case !tls && c.cfg.RequireAgentTLS:
 		return node.Errorf(node.Invalid, "callback_url must be an https URL, not %q: this service requires TLS of agents.", hb.CallbackURL)
 	case known.URL != "" && known.URL != hb.CallbackURL:
-		return node.Errorf(node.Invalid, "callback_url of node %s was %s and can not become %s without a new lookup.", n.UUID, known.URL, hb.CallbackURL)
+		return node.Errorf(node.Invalid, "callback_url of node %s was %s and can not become %s without a new lookup.", n.UUID, known.URL,
+			hb.CallbackURL)
 	case known.VerifyCA != "" && known.VerifyCA != hb.VerifyCA:
 		return node.Errorf(node.Invalid, "agent_verify_ca of node %s can not change without a new lookup.", n.UUID)
 	}

@@ -61,7 +61,8 @@ func TestLookupOfAHeldNode(t *testing.T) {
 }
 
 func TestLookupInEveryState(t *testing.T) {
-	allowed := []node.State{node.Deploying, node.DeployWait, node.Cleaning, node.CleanWait, node.Inspecting, node.InspectWait, node.Rescuing, node.RescueWait, node.ServiceWait}
+	allowed := []node.State{node.Deploying, node.DeployWait, node.Cleaning, node.CleanWait, node.Inspecting, node.InspectWait, node.Rescuing,
+		node.RescueWait, node.ServiceWait}
 	for _, s := range node.States {
 		inWorld(t, func(w *world) {
 			w.enroll("test", s)
@@ -87,7 +88,8 @@ func TestLookupErrors(t *testing.T) {
 			want string
 		}{
 			{nil, "", node.Invalid, "A lookup needs node_uuid, or addresses with at least one MAC address."},
-			{[]string{"52:54:00:00:00:77"}, "", node.NotFound, "No node that expects a ramdisk has a port with one of the addresses 52:54:00:00:00:77."},
+			{[]string{"52:54:00:00:00:77"}, "", node.NotFound,
+				"No node that expects a ramdisk has a port with one of the addresses 52:54:00:00:00:77."},
 			{nil, "nobody", node.NotFound, "Node nobody could not be found."},
 			{nil, uuid1, node.NotFound, "Node " + uuid1 + " could not be found."}, // a wrong state looks like no node
 		} {
@@ -116,10 +118,14 @@ func TestHeartbeatChecks(t *testing.T) {
 		{"wrong token", known, with(func(h *node.Heartbeat) { h.AgentToken = "wrong" }), "Invalid or missing agent token received."},
 		{"no version", known, with(func(h *node.Heartbeat) { h.AgentVersion = "" }), "A heartbeat needs agent_version."},
 		{"no URL", known, with(func(h *node.Heartbeat) { h.CallbackURL = "" }), `callback_url must be an http or https URL, not "".`},
-		{"another scheme", known, with(func(h *node.Heartbeat) { h.CallbackURL = "ftp://x" }), `callback_url must be an http or https URL, not "ftp://x".`},
-		{"no TLS", node.Agent{Token: "right"}, with(func(h *node.Heartbeat) { h.CallbackURL = "http://x" }), `callback_url must be an https URL, not "http://x": this service requires TLS of agents.`},
-		{"another URL", known, with(func(h *node.Heartbeat) { h.CallbackURL = "https://evil" }), "callback_url of node " + uuid1 + " was https://10.0.0.5:9999 and can not become https://evil without a new lookup."},
-		{"another certificate", known, with(func(h *node.Heartbeat) { h.VerifyCA = "evil" }), "agent_verify_ca of node " + uuid1 + " can not change without a new lookup."},
+		{"another scheme", known, with(func(h *node.Heartbeat) { h.CallbackURL = "ftp://x" }),
+			`callback_url must be an http or https URL, not "ftp://x".`},
+		{"no TLS", node.Agent{Token: "right"}, with(func(h *node.Heartbeat) { h.CallbackURL = "http://x" }),
+			`callback_url must be an https URL, not "http://x": this service requires TLS of agents.`},
+		{"another URL", known, with(func(h *node.Heartbeat) { h.CallbackURL = "https://evil" }),
+			"callback_url of node " + uuid1 + " was https://10.0.0.5:9999 and can not become https://evil without a new lookup."},
+		{"another certificate", known, with(func(h *node.Heartbeat) { h.VerifyCA = "evil" }),
+			"agent_verify_ca of node " + uuid1 + " can not change without a new lookup."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -128,7 +134,8 @@ func TestHeartbeatChecks(t *testing.T) {
 				w.edit(func(n *node.Node) { n.Agent = tt.agent })
 				err := New(w.cfg).Heartbeat(w.t.Context(), "blade", tt.hb)
 				if tt.want == "" {
-					if a := w.node().Agent; err != nil || a.URL != good.CallbackURL || a.Version != "11.0" || a.LastHeartbeat.IsZero() || a.Token != "right" {
+					if a := w.node().Agent; err != nil || a.URL != good.CallbackURL || a.Version != "11.0" || a.LastHeartbeat.IsZero() ||
+						a.Token != "right" {
 						t.Errorf("%+v, %v", a, err)
 					}
 					return
@@ -281,8 +288,10 @@ func TestInspectionReportsThatNobodyWaitsFor(t *testing.T) {
 	}{
 		{node.Manageable, node.InspectionData{NodeUUID: uuid1}, node.NotFound, "Node " + uuid1 + " does not wait for an inspection report."},
 		{node.Manageable, node.InspectionData{BootInterface: mac1}, node.NotFound, "Node " + uuid1 + " does not wait for an inspection report."},
-		{node.Inspecting, node.InspectionData{BootInterface: mac1}, node.Conflict, "Node " + uuid1 + " is locked by host host-9, please retry after the current operation is completed."},
-		{node.InspectWait, node.InspectionData{BootInterface: "52:54:00:00:00:88", Inventory: node.Document{"bmc_address": "0.0.0.0"}}, node.NotFound,
+		{node.Inspecting, node.InspectionData{BootInterface: mac1}, node.Conflict,
+			"Node " + uuid1 + " is locked by host host-9, please retry after the current operation is completed."},
+		{node.InspectWait, node.InspectionData{BootInterface: "52:54:00:00:00:88", Inventory: node.Document{"bmc_address": "0.0.0.0"}},
+			node.NotFound,
 			"No node that waits for an inspection report has a port with one of the addresses 52:54:00:00:00:88, or the reported BMC address."},
 	} {
 		inWorld(t, func(w *world) {
@@ -390,7 +399,8 @@ func TestARamdiskThatStartsAnewBeforeItCalled(t *testing.T) {
 			n := w.reach(node.DeployFailed)
 			took := time.Since(refused)
 			const want = "after an agent asked for the node that does not have its token: an agent got the node's token"
-			if took < 110*time.Second || took > 130*time.Second || !strings.Contains(n.LastError, want) || !strings.Contains(n.LastError, "Power the machine off and on through the Bare Metal API, or start over: both clear the token.") {
+			if took < 110*time.Second || took > 130*time.Second || !strings.Contains(n.LastError, want) ||
+				!strings.Contains(n.LastError, "Power the machine off and on through the Bare Metal API, or start over: both clear the token.") {
 				t.Errorf("after %s: %s", took, n.LastError)
 			}
 			w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
@@ -439,7 +449,8 @@ func TestARamdiskThatStartsAnewBeforeItCalled(t *testing.T) {
 			w.start(w.cfg)
 			restarted := time.Now()
 			n := w.reach(node.DeployFailed)
-			if took := time.Since(restarted); took < 110*time.Second || took > 130*time.Second || !strings.Contains(n.LastError, "that does not have its token") {
+			if took := time.Since(restarted); took < 110*time.Second || took > 130*time.Second ||
+				!strings.Contains(n.LastError, "that does not have its token") {
 				t.Errorf("after %s: %s", took, n.LastError)
 			}
 		})

@@ -83,7 +83,8 @@ func TestAllocationsAtTheSameTime(t *testing.T) {
 						t.Errorf("node %q is of %s and of %s (%s)", a.NodeUUID, other, a.Name, a.LastError)
 					}
 					of[a.NodeUUID] = a.Name
-					if n, err := stores[1].Node(t.Context(), a.NodeUUID); err != nil || n.InstanceUUID != a.UUID || n.AllocationUUID != a.UUID || n.Lease.Holder != "" {
+					if n, err := stores[1].Node(t.Context(), a.NodeUUID); err != nil || n.InstanceUUID != a.UUID || n.AllocationUUID != a.UUID ||
+						n.Lease.Holder != "" {
 						t.Errorf("%s has the node %+v, %v", a.Name, n, err)
 					}
 				case node.AllocationError:
@@ -111,7 +112,8 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 		want string // after "No node was found for allocation UUID: "; "" is the node n0
 	}{
 		{"fits", node.Allocation{ResourceClass: "bm"}, nil, ""},
-		{"fits with traits", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A"}}, func(n *node.Node) { n.Traits = []string{"CUSTOM_B", "CUSTOM_A"} }, ""},
+		{"fits with traits", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A"}},
+			func(n *node.Node) { n.Traits = []string{"CUSTOM_B", "CUSTOM_A"} }, ""},
 		{"is a candidate", node.Allocation{ResourceClass: "bm", CandidateNodes: []string{"n0"}}, nil, ""},
 		{"has the owner", node.Allocation{ResourceClass: "bm", Owner: "ada"}, func(n *node.Node) { n.Owner = "ada" }, ""},
 		{"has an owner that nobody asks for", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Owner = "ada" }, ""},
@@ -119,13 +121,21 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 		{"is never cleaned", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.AutomatedClean = &yes }, ""},
 		{"is of another class", node.Allocation{ResourceClass: "gold"}, nil, "no available node has the resource class gold."},
 		{"is of a class in capitals", node.Allocation{ResourceClass: "BM"}, nil, "no available node has the resource class BM."},
-		{"is active", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.State = node.Active }, "no available node has the resource class bm."},
-		{"is manageable", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.State = node.Manageable }, "no available node has the resource class bm."},
-		{"is in maintenance", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Maintenance = true }, "no available node has the resource class bm."},
-		{"is retired", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Retired = true }, "no available node has the resource class bm."},
-		{"has an instance", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.InstanceUUID = uuid1 }, "no available node has the resource class bm."},
-		{"is of unknown power", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Power = node.PowerUnknown }, "no available node has the resource class bm."},
-		{"lacks a trait", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A", "CUSTOM_C"}}, func(n *node.Node) { n.Traits = []string{"CUSTOM_A"} },
+		{"is active", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.State = node.Active },
+			"no available node has the resource class bm."},
+		{"is manageable", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.State = node.Manageable },
+			"no available node has the resource class bm."},
+		{"is in maintenance", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Maintenance = true },
+			"no available node has the resource class bm."},
+		{"is retired", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Retired = true },
+			"no available node has the resource class bm."},
+		{"has an instance", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.InstanceUUID = uuid1 },
+			"no available node has the resource class bm."},
+		{"is of unknown power", node.Allocation{ResourceClass: "bm"}, func(n *node.Node) { n.Power = node.PowerUnknown },
+			"no available node has the resource class bm."},
+		{"lacks a trait", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A", "CUSTOM_C"}}, func(n *node.Node) {
+			n.Traits = []string{"CUSTOM_A"}
+		},
 			"of 1 available nodes with the resource class bm, none fits: 1 without the trait CUSTOM_C."},
 		{"is another's", node.Allocation{ResourceClass: "bm", Owner: "ada"}, func(n *node.Node) { n.Owner = "eve" },
 			"of 1 available nodes with the resource class bm, none fits: 1 of another owner."},
@@ -163,7 +173,8 @@ func TestWhichNodeAnAllocationGets(t *testing.T) {
 				}
 				return
 			}
-			if want := "No node was found for allocation " + a.UUID + ": " + tt.want; a.State != node.AllocationError || a.LastError != want || n.AllocationUUID != "" {
+			if want := "No node was found for allocation " + a.UUID + ": " + tt.want; a.State != node.AllocationError || a.LastError != want ||
+				n.AllocationUUID != "" {
 				t.Errorf("state %s with %q\nwant %q", a.State, a.LastError, want)
 			}
 		})
@@ -190,15 +201,18 @@ func TestAllocationsOfInstancesThatAreThere(t *testing.T) {
 		{"without an instance", node.Allocation{}, nil, ""},
 		{"with an instance", node.Allocation{}, func(n *node.Node) { n.InstanceUUID = uuid1 }, ""},
 		{"with the instance's UUID", node.Allocation{UUID: uuid1}, func(n *node.Node) { n.InstanceUUID = uuid1 }, ""},
-		{"of its class", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A"}}, func(n *node.Node) { n.Traits = []string{"CUSTOM_A"} }, ""},
+		{"of its class", node.Allocation{ResourceClass: "bm", Traits: []string{"CUSTOM_A"}},
+			func(n *node.Node) { n.Traits = []string{"CUSTOM_A"} }, ""},
 		{"with another UUID", node.Allocation{UUID: "00000000-0000-4000-8000-00000000000f"}, func(n *node.Node) { n.InstanceUUID = uuid1 },
 			"Node NODE is associated with instance " + uuid1 + ", which must be the UUID of its allocation."},
 		{"of another class", node.Allocation{ResourceClass: "gold"}, nil, `Node NODE has the resource class "bm" and not "gold".`},
-		{"without a trait", node.Allocation{Traits: []string{"CUSTOM_A"}}, nil, "Node NODE does not fit the allocation: it is without the trait CUSTOM_A."},
+		{"without a trait", node.Allocation{Traits: []string{"CUSTOM_A"}}, nil,
+			"Node NODE does not fit the allocation: it is without the trait CUSTOM_A."},
 		{"of another owner", node.Allocation{Owner: "ada"}, nil, "Node NODE does not fit the allocation: it is of another owner."},
 		{"that is not there", node.Allocation{}, func(n *node.Node) { n.State = node.Available },
 			`Node NODE is in state "available"; an allocation can be made for a node only while it is active.`},
-		{"that has one", node.Allocation{}, func(n *node.Node) { n.AllocationUUID = uuid1 }, "Node NODE has the allocation " + uuid1 + " already."},
+		{"that has one", node.Allocation{}, func(n *node.Node) { n.AllocationUUID = uuid1 },
+			"Node NODE has the allocation " + uuid1 + " already."},
 		{"with a name that is taken", node.Allocation{Name: "taken"}, nil, "An allocation with name taken already exists."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -222,12 +236,14 @@ func TestAllocationsOfInstancesThatAreThere(t *testing.T) {
 			}
 			if tt.want != "" {
 				want := strings.ReplaceAll(tt.want, "NODE", uuids[0])
-				if err == nil || err.Error() != want || node.KindOf(err) != node.Conflict || n.AllocationUUID != before.AllocationUUID || n.InstanceUUID != before.InstanceUUID {
+				if err == nil || err.Error() != want || node.KindOf(err) != node.Conflict || n.AllocationUUID != before.AllocationUUID ||
+					n.InstanceUUID != before.InstanceUUID {
 					t.Errorf("got %v\nwant %s", err, want)
 				}
 				return
 			}
-			if err != nil || a.State != node.Allocated || a.NodeUUID != uuids[0] || a.ResourceClass != "bm" || n.AllocationUUID != a.UUID || n.InstanceUUID != a.UUID {
+			if err != nil || a.State != node.Allocated || a.NodeUUID != uuids[0] || a.ResourceClass != "bm" || n.AllocationUUID != a.UUID ||
+				n.InstanceUUID != a.UUID {
 				t.Errorf("%+v on %+v, %v", a, n, err)
 			}
 			if before.InstanceUUID != "" && a.UUID != before.InstanceUUID {
@@ -265,12 +281,20 @@ func TestHowAllocationsEnd(t *testing.T) {
 		{"deleted under an instance", node.Active, nil, func(ctx context.Context, c *Conductor, a node.Allocation) error {
 			return c.DeleteAllocation(ctx, a.UUID)
 		},
-			`Allocation ALLOCATION can not be deleted: its node NODE is in state "active". Allowed are the states enroll, inspecting, inspect wait, manageable, available, or any in maintenance; undeploy the node first.`},
-		{"the instance removed", node.Available, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error { return remove(ctx, c) }, ""},
-		{"the instance removed under it", node.Active, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error { return remove(ctx, c) },
-			`The instance_uuid of node NODE can not be changed in state "active"; allowed are the states enroll, inspecting, inspect wait, manageable, available, or any in maintenance.`},
-		{"the node deleted", node.Available, func(n *node.Node) { n.Maintenance = true }, func(ctx context.Context, c *Conductor, _ node.Allocation) error { return c.DeleteNode(ctx, "n0") }, ""},
-		{"the node not deleted", node.Available, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error { return c.DeleteNode(ctx, "n0") },
+			`Allocation ALLOCATION can not be deleted: its node NODE is in state "active". Allowed are the states enroll, inspecting, inspect ` +
+				`wait, manageable, available, or any in maintenance; undeploy the node first.`},
+		{"the instance removed", node.Available, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error { return remove(ctx, c) },
+			""},
+		{"the instance removed under it", node.Active, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error {
+			return remove(ctx, c)
+		},
+			`The instance_uuid of node NODE can not be changed in state "active"; allowed are the states enroll, inspecting, inspect wait, ` +
+				`manageable, available, or any in maintenance.`},
+		{"the node deleted", node.Available, func(n *node.Node) { n.Maintenance = true },
+			func(ctx context.Context, c *Conductor, _ node.Allocation) error { return c.DeleteNode(ctx, "n0") }, ""},
+		{"the node not deleted", node.Available, nil, func(ctx context.Context, c *Conductor, _ node.Allocation) error {
+			return c.DeleteNode(ctx, "n0")
+		},
 			"Node NODE is associated with instance ALLOCATION."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

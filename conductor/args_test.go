@@ -55,11 +55,13 @@ func TestArgumentsOfTheAgentsSteps(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", tt.from)
 				w.m.offers = []node.PlannedStep{
-					{Interface: node.Deploy, Step: "burnin", ArgsInfo: map[string]node.Argument{"speed": {Required: true, Help: "How fast."}, "hours": {}}},
+					{Interface: node.Deploy, Step: "burnin",
+						ArgsInfo: map[string]node.Argument{"speed": {Required: true, Help: "How fast."}, "hours": {}}},
 					{Interface: node.Deploy, Step: "list_disks"},
 				}
 				w.m.agentOK["burnin"], w.m.agentOK["list_disks"] = true, true
-				steps := []node.PlannedStep{{Interface: node.Deploy, Step: "list_disks", Priority: 90}, {Interface: node.Deploy, Step: "burnin", Priority: 85, Args: tt.args}}
+				steps := []node.PlannedStep{{Interface: node.Deploy, Step: "list_disks", Priority: 90},
+					{Interface: node.Deploy, Step: "burnin", Priority: 85, Args: tt.args}}
 				c, _ := w.start(w.cfg)
 				w.provision(c, node.ProvisionRequest{Event: tt.event, CleanSteps: steps, ServiceSteps: steps, DeploySteps: steps})
 				for range 4 { // the first call, then one for each step that waits
@@ -100,7 +102,8 @@ func TestArgumentsOfTheHardwaresSteps(t *testing.T) {
 			{map[string]any{"seconds": true}, "Step power.wait: seconds is true; a number from 1 to 30 is allowed (power.hold waits longer)."},
 			{map[string]any{"seconds": 1.0, "minutes": 1.0}, `Step power.wait does not take the argument "minutes"; allowed are: seconds.`},
 		} {
-			err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "wait", Args: tt.args}}})
+			err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean,
+				CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "wait", Args: tt.args}}})
 			if err == nil || err.Error() != tt.want || node.KindOf(err) != node.Invalid {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}

@@ -87,13 +87,15 @@ func TestBootModeRefusedAndFailed(t *testing.T) {
 		if err := c.SetBootMode(w.t.Context(), uuid1, "bios"); err != nil {
 			t.Error(err)
 		}
-		if n := w.node(); n.LastError != `Failed to change boot mode to "bios": the BMC refuses ******` || n.BootMode != "" || n.State != node.Manageable {
+		if n := w.node(); n.LastError != `Failed to change boot mode to "bios": the BMC refuses ******` || n.BootMode != "" ||
+			n.State != node.Manageable {
 			t.Errorf("last_error %q, boot mode %q", n.LastError, n.BootMode)
 		}
 		if err := c.SetSecureBoot(w.t.Context(), uuid1, true); err != nil {
 			t.Error(err)
 		}
-		if n := w.node(); !strings.HasPrefix(n.LastError, `Failed to change secure boot to "true": a mistake in the driver`) || n.SecureBoot != nil || strings.Contains(n.LastError, "hunter2") {
+		if n := w.node(); !strings.HasPrefix(n.LastError, `Failed to change secure boot to "true": a mistake in the driver`) ||
+			n.SecureBoot != nil || strings.Contains(n.LastError, "hunter2") {
 			t.Errorf("last_error %q", n.LastError)
 		}
 		for _, ident := range []string{"nobody"} {
@@ -118,7 +120,8 @@ func TestBootModeHoldsTheNode(t *testing.T) {
 		if _, err := w.store.Reserve(w.t.Context(), uuid1, "host-9", time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		for _, err := range []error{c.SetBootMode(w.t.Context(), uuid1, "uefi"), c.SetSecureBoot(w.t.Context(), uuid1, true), c.InjectNMI(w.t.Context(), uuid1)} {
+		for _, err := range []error{c.SetBootMode(w.t.Context(), uuid1, "uefi"), c.SetSecureBoot(w.t.Context(), uuid1, true),
+			c.InjectNMI(w.t.Context(), uuid1)} {
 			if node.KindOf(err) != node.Conflict {
 				t.Errorf("a locked node: %v", err)
 			}

@@ -27,7 +27,8 @@ var builtin = map[node.Interface][]driver.Step{
 		{Name: powerOnStep, Priority: onRequest, Abortable: true, Run: switchOn(node.PowerOn), Poll: bootAgain},
 		{Name: "power_off", Priority: onRequest, Run: switchTo(node.PowerOff)},
 		{Name: rebootStep, Priority: onRequest, Abortable: true, Run: switchOn(node.Rebooting), Poll: bootAgain},
-		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."}, Required: []string{"seconds"}, Check: checkPause, Run: pause, Poll: pause},
+		{Name: "wait", Priority: onRequest, Abortable: true, Args: map[string]string{"seconds": "How long to wait, 1 to 30."},
+			Required: []string{"seconds"}, Check: checkPause, Run: pause, Poll: pause},
 	},
 }
 
@@ -90,7 +91,8 @@ func switchTo(target node.PowerState) func(context.Context, *driver.Task) (drive
 // checkPause checks the arguments of a wait step.
 func checkPause(args map[string]any) error {
 	if seconds, ok := args["seconds"].(float64); !ok || !(seconds >= 1 && seconds <= longestPause) {
-		return node.Errorf(node.Invalid, "seconds is %#v; a number from 1 to %d is allowed (power.hold waits longer).", args["seconds"], longestPause)
+		return node.Errorf(node.Invalid, "seconds is %#v; a number from 1 to %d is allowed (power.hold waits longer).", args["seconds"],
+			longestPause)
 	}
 	return nil
 }

@@ -27,8 +27,9 @@ type Config struct {
 
 	// How long a flow's step may wait when the step itself does not say. 1800 s each.
 	DeployTimeout, CleanTimeout, InspectTimeout, RescueTimeout, ServiceTimeout time.Duration
-	StepTimeout                                                                time.Duration // how long one call of a step may take before it waits or ends; 1800 s
-	PowerTimeout                                                               time.Duration // one power change or question asked by the API; 60 s
+	// how long one call of a step may take before it waits or ends; 1800 s
+	StepTimeout  time.Duration
+	PowerTimeout time.Duration // one power change or question asked by the API; 60 s
 
 	// A booting machine that stops on its way to the agent's first call fails its flow this long after its last
 	// sign of life; FirmwareTimeout is for the time before the first. 0: only the step's own deadline counts.
@@ -76,7 +77,8 @@ func (c *Config) setDefaults() {
 		{&c.LeaseTTL, 30 * time.Second}, {&c.StepTimeout, 1800 * time.Second},
 		{&c.DeployTimeout, 1800 * time.Second}, {&c.CleanTimeout, 1800 * time.Second}, {&c.InspectTimeout, 1800 * time.Second},
 		{&c.RescueTimeout, 1800 * time.Second}, {&c.ServiceTimeout, 1800 * time.Second},
-		{&c.PowerTimeout, 60 * time.Second}, {&c.FastTrackTimeout, 300 * time.Second}, {&c.WorkInterval, time.Second}, {&c.LockInterval, time.Second},
+		{&c.PowerTimeout, 60 * time.Second}, {&c.FastTrackTimeout, 300 * time.Second}, {&c.WorkInterval, time.Second},
+		{&c.LockInterval, time.Second},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

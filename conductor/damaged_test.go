@@ -36,7 +36,8 @@ func TestAFlowOfADamagedNode(t *testing.T) {
 				time.Sleep(time.Minute)
 				n := w.settle()
 				w.wantState(n, tt.want)
-				if said := "is damaged; unreadable are: " + hurt + " (was changed or moved). Nothing is done with the machine"; !strings.Contains(n.LastError, said) || n.Plan != nil {
+				if said := "is damaged; unreadable are: " + hurt +
+					" (was changed or moved). Nothing is done with the machine"; !strings.Contains(n.LastError, said) || n.Plan != nil {
 					t.Errorf("%s, %s: %s, plan %+v", state, hurt, n.LastError, n.Plan)
 				}
 				if _, still := n.Unreadable["plan"]; still {
@@ -60,7 +61,8 @@ func TestPowerSyncOfADamagedNode(t *testing.T) {
 		c, _ := w.start(w.cfg)
 		time.Sleep(5 * time.Minute)
 		n := w.node()
-		if !n.Maintenance || n.Fault != node.PowerFailure || !strings.Contains(n.MaintenanceReason, "unreadable are: driver_info (was changed or moved)") {
+		if !n.Maintenance || n.Fault != node.PowerFailure ||
+			!strings.Contains(n.MaintenanceReason, "unreadable are: driver_info (was changed or moved)") {
 			t.Errorf("maintenance %v, %q: %s", n.Maintenance, n.Fault, n.MaintenanceReason)
 		}
 		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOff, 0); err == nil || node.KindOf(err) != node.Internal {
@@ -92,13 +94,16 @@ func TestAFlowWithADamagedPort(t *testing.T) {
 		w.heartbeat(c)
 		n := w.settle()
 		w.wantState(n, node.DeployFailed)
-		if want := "is damaged; unreadable are: internal_info (was changed). Nothing is done with the machine of node " + uuid1; !strings.HasPrefix(n.LastError, "The deploy cannot go on. The database's record of port ") || !strings.Contains(n.LastError, want) {
+		if want := "is damaged; unreadable are: internal_info (was changed). Nothing is done with the machine of node " +
+			uuid1; !strings.HasPrefix(n.LastError, "The deploy cannot go on. The database's record of port ") ||
+			!strings.Contains(n.LastError, want) {
 			t.Errorf("last_error %q", n.LastError)
 		}
 		if did := w.m.did[before:]; len(did) > 0 {
 			t.Errorf("done with the machine: %q", did)
 		}
-		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOff, 0); node.KindOf(err) != node.Internal || !strings.Contains(err.Error(), "internal_info (was changed)") {
+		if err := c.SetPower(w.t.Context(), uuid1, node.PowerOff, 0); node.KindOf(err) != node.Internal ||
+			!strings.Contains(err.Error(), "internal_info (was changed)") {
 			t.Errorf("power: %v", err)
 		}
 	})

@@ -54,8 +54,10 @@ func TestDiscovery(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := w.store.Node(w.t.Context(), n.UUID)
-		if err != nil || got.State != node.Enroll || got.Driver != "test" || got.Name != "found-b" || got.DriverInfo["ipmi_address"] != "192.0.2.77" || got.DriverInfo["ipmi_password"] != "from-a-rule" ||
-			got.DriverInternalInfo["auto_discovered"] != true || got.Properties["cpus"] != "4" || got.Interfaces[node.Deploy] != "direct" || got.InspectionFinishedAt.IsZero() || got.Plan != nil || got.Lease.Holder != "" {
+		if err != nil || got.State != node.Enroll || got.Driver != "test" || got.Name != "found-b" ||
+			got.DriverInfo["ipmi_address"] != "192.0.2.77" || got.DriverInfo["ipmi_password"] != "from-a-rule" ||
+			got.DriverInternalInfo["auto_discovered"] != true || got.Properties["cpus"] != "4" || got.Interfaces[node.Deploy] != "direct" ||
+			got.InspectionFinishedAt.IsZero() || got.Plan != nil || got.Lease.Holder != "" {
 			t.Errorf("enrolled as %+v, %v", got, err)
 		}
 		ports, _ := w.store.Ports.List(w.t.Context(), node.PortFilter{NodeUUID: n.UUID}, node.Page{})
@@ -65,7 +67,8 @@ func TestDiscovery(t *testing.T) {
 		if d := w.inventory(n.UUID); d.PluginData["auto_discovered"] != true || d.Inventory["bmc_address"] != "192.0.2.77" {
 			t.Errorf("inventory %+v", d)
 		}
-		if e := w.events(); len(e) != 1 || !strings.HasPrefix(e[0], "INFO inspect: Enrolled by discovery: a machine with the MAC addresses "+newMAC) {
+		if e := w.events(); len(e) != 1 || !strings.HasPrefix(e[0],
+			"INFO inspect: Enrolled by discovery: a machine with the MAC addresses "+newMAC) {
 			t.Errorf("history %q", e)
 		}
 	})
@@ -80,7 +83,8 @@ func TestADiscoveredMachineIsOneNode(t *testing.T) {
 		}
 		again := stranger("192.0.2.77")
 		again.Inventory["memory"] = "more"
-		for _, data := range []node.InspectionData{again, stranger("0.0.0.0"), {Inventory: node.Document{"bmc_address": "192.0.2.77", "interfaces": []any{map[string]any{"mac_address": "52:54:00:00:00:55"}}}}} {
+		for _, data := range []node.InspectionData{again, stranger("0.0.0.0"),
+			{Inventory: node.Document{"bmc_address": "192.0.2.77", "interfaces": []any{map[string]any{"mac_address": "52:54:00:00:00:55"}}}}} {
 			n, err := c.ContinueInspection(w.t.Context(), data)
 			if err != nil || n.UUID != first.UUID {
 				t.Errorf("%v: %v, %v", data.Inventory, n, err)
@@ -99,7 +103,8 @@ func TestADiscoveredMachineIsOneNode(t *testing.T) {
 		}
 		// Once somebody has taken the node in hand, reports change nothing of it any more.
 		w.store.Edit(first.UUID, func(n *node.Node) { n.State = node.Manageable })
-		if _, err := c.ContinueInspection(w.t.Context(), again); err == nil || err.Error() != "Node "+first.UUID+" does not wait for an inspection report." {
+		if _, err := c.ContinueInspection(w.t.Context(), again); err == nil ||
+			err.Error() != "Node "+first.UUID+" does not wait for an inspection report." {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -136,7 +141,8 @@ func TestManyReportsOfOneStrangerAtOnce(t *testing.T) {
 }
 
 func TestMachinesThatAreNotDiscovered(t *testing.T) {
-	const nobody = "No node that waits for an inspection report has a port with one of the addresses " + newMAC + ", or the reported BMC address."
+	const nobody = "No node that waits for an inspection report has a port with one of the addresses " + newMAC +
+		", or the reported BMC address."
 	for _, tt := range []struct {
 		name string
 		off  bool
@@ -156,7 +162,8 @@ func TestMachinesThatAreNotDiscovered(t *testing.T) {
 		{name: "the machine failed", data: node.InspectionData{Error: "no disks"}, want: "the machine reported: no disks"},
 		{name: "a rule refuses it", edit: func(w *world) { w.rules(rule("r1", []any{"fail", "not ours"})) }, data: stranger("0.0.0.0"),
 			want: "Inspection rule r1, action 1 (fail): the rule refuses this machine: not ours."},
-		{name: "an unknown node", data: node.InspectionData{NodeUUID: "2be26c0b-03f2-4d2e-ae87-c02d7f33c123"}, want: "Node 2be26c0b-03f2-4d2e-ae87-c02d7f33c123 could not be found."},
+		{name: "an unknown node", data: node.InspectionData{NodeUUID: "2be26c0b-03f2-4d2e-ae87-c02d7f33c123"},
+			want: "Node 2be26c0b-03f2-4d2e-ae87-c02d7f33c123 could not be found."},
 		{name: "the rules cannot be read", edit: func(w *world) {
 			w.way.fails(errors.New("connection refused"), "InspectionRules.List", "DeployTemplates.List")
 		}, data: stranger("0.0.0.0"), want: "connection refused"},
@@ -200,13 +207,16 @@ func TestDiscoveryLosesARace(t *testing.T) {
 // The BMC's address in a report is compared as an address, never as a piece of a text.
 func TestWhoseBMCItIs(t *testing.T) {
 	for setting, want := range map[string]bool{
-		"192.0.2.7": true, "192.0.2.77": false, "1192.0.2.7": false, "http://192.0.2.7:8000/redfish": true, "https://192.0.2.7": true, "::ffff:192.0.2.7": true,
-		"2001:db8::7": true, "[2001:db8:0::7]": true, "https://[2001:DB8::7]:443/": true, "2001:db8::77": false, "bmc7.example": false, "": false, "0.0.0.0": false,
+		"192.0.2.7": true, "192.0.2.77": false, "1192.0.2.7": false, "http://192.0.2.7:8000/redfish": true, "https://192.0.2.7": true,
+		"::ffff:192.0.2.7": true,
+		"2001:db8::7":      true, "[2001:db8:0::7]": true, "https://[2001:DB8::7]:443/": true, "2001:db8::77": false, "bmc7.example": false,
+		"": false, "0.0.0.0": false,
 	} {
 		inWorld(t, func(w *world) {
 			w.enroll("test", node.InspectWait)
 			w.edit(func(n *node.Node) { n.DriverInfo["ipmi_address"] = setting })
-			n, err := New(w.cfg).reporter(w.t.Context(), node.InspectionData{Inventory: node.Document{"bmc_address": "192.0.2.7", "bmc_v6address": "2001:db8::7"}})
+			n, err := New(w.cfg).reporter(w.t.Context(),
+				node.InspectionData{Inventory: node.Document{"bmc_address": "192.0.2.7", "bmc_v6address": "2001:db8::7"}})
 			if (n != nil) != want || err != nil {
 				t.Errorf("%q: %v, %v", setting, n, err)
 			}
@@ -231,12 +241,14 @@ func TestWhoReported(t *testing.T) {
 		{"MAC of one, BMC of the other", "192.0.2.1", "192.0.2.2", node.Document{"bmc_address": "192.0.2.1", "interfaces": nic(otherMAC)}, ""},
 		{"a BMC that both have", "192.0.2.1", "192.0.2.1", node.Document{"bmc_address": "192.0.2.1"}, ""},
 		{"a virtual BMC", "127.0.0.1", "192.0.2.1", node.Document{"bmc_address": "127.0.0.1", "interfaces": nic(otherMAC)}, other},
-		{"a BMC that both have, and the MAC", "192.0.2.1", "192.0.2.1", node.Document{"bmc_address": "192.0.2.1", "interfaces": nic(otherMAC)}, other},
+		{"a BMC that both have, and the MAC", "192.0.2.1", "192.0.2.1", node.Document{"bmc_address": "192.0.2.1", "interfaces": nic(otherMAC)},
+			other},
 	} {
 		inWorld(t, func(w *world) {
 			w.enroll("test", node.InspectWait)
 			w.edit(func(n *node.Node) { n.DriverInfo["ipmi_address"] = tt.one })
-			if err := w.store.CreateNode(w.t.Context(), &node.Node{UUID: other, Driver: "test", State: node.InspectWait, DriverInfo: node.Document{"ipmi_address": tt.another}}); err != nil {
+			if err := w.store.CreateNode(w.t.Context(),
+				&node.Node{UUID: other, Driver: "test", State: node.InspectWait, DriverInfo: node.Document{"ipmi_address": tt.another}}); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.store.Ports.Create(w.t.Context(), &node.Port{UUID: id("p2"), NodeUUID: other, Address: otherMAC}); err != nil {
@@ -336,11 +348,13 @@ func TestRulesOnSQLite(t *testing.T) {
 	}
 	for range 2 { // and when it reports again
 		n, err := s.db.Node(t.Context(), found.UUID)
-		if err != nil || n.DriverInfo["ipmi_password"] != "from-a-rule" || !slices.Equal(n.Traits, []string{"CUSTOM_A"}) || n.Extra["big"] == nil || n.State != node.Enroll || n.Lease.Holder != "" {
+		if err != nil || n.DriverInfo["ipmi_password"] != "from-a-rule" || !slices.Equal(n.Traits, []string{"CUSTOM_A"}) ||
+			n.Extra["big"] == nil || n.State != node.Enroll || n.Lease.Holder != "" {
 			t.Fatalf("%+v, %v", n, err)
 		}
 		inventory, err := s.db.Inventory(t.Context(), found.UUID)
-		if rack, _ := inventory.PluginData["rack"].(map[string]any); err != nil || rack["unit"] != 7.0 || inventory.PluginData["auto_discovered"] != true {
+		if rack, _ := inventory.PluginData["rack"].(map[string]any); err != nil || rack["unit"] != 7.0 ||
+			inventory.PluginData["auto_discovered"] != true {
 			t.Errorf("%+v, %v", inventory, err)
 		}
 		if _, err := c.ContinueInspection(t.Context(), stranger("0.0.0.0")); err != nil {

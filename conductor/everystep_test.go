@@ -28,8 +28,9 @@ type fakeTrip struct {
 }
 
 var fakeTrips = []fakeTrip{
-	{flow: node.FlowInspect, noun: "inspection", from: node.Manageable, req: node.ProvisionRequest{Event: node.EventInspect}, good: node.Manageable,
-		bad: node.InspectFailed, again: node.EventInspect, end: node.Manageable, waits: true, tidied: true},
+	{flow: node.FlowInspect, noun: "inspection", from: node.Manageable, req: node.ProvisionRequest{Event: node.EventInspect},
+		good: node.Manageable,
+		bad:  node.InspectFailed, again: node.EventInspect, end: node.Manageable, waits: true, tidied: true},
 	{flow: node.FlowClean, noun: "cleaning", from: node.Manageable, req: node.ProvisionRequest{Event: node.EventProvide}, good: node.Available,
 		bad: node.CleanFailed, again: node.EventManage, end: node.Manageable, waits: true, tidied: true},
 	{flow: node.FlowDeploy, noun: "deploy", from: node.Available, req: node.ProvisionRequest{Event: node.EventDeploy}, good: node.Active,
@@ -38,10 +39,12 @@ var fakeTrips = []fakeTrip{
 		bad: node.Error, again: node.EventDelete, end: node.Available},
 	{flow: node.FlowAdopt, noun: "adoption", from: node.Manageable, req: node.ProvisionRequest{Event: node.EventAdopt}, good: node.Active,
 		bad: node.AdoptFailed, again: node.EventAdopt, end: node.Active},
-	{flow: node.FlowRescue, noun: "rescue", from: node.Active, req: node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, good: node.Rescue,
+	{flow: node.FlowRescue, noun: "rescue", from: node.Active,
+		req: node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, good: node.Rescue,
 		bad: node.RescueFailed, again: node.EventRescue, end: node.Rescue, waits: true, tidied: true},
-	{flow: node.FlowUnrescue, noun: "end of the rescue", from: node.Rescue, req: node.ProvisionRequest{Event: node.EventUnrescue}, good: node.Active,
-		bad: node.UnrescueFailed, again: node.EventUnrescue, end: node.Active},
+	{flow: node.FlowUnrescue, noun: "end of the rescue", from: node.Rescue, req: node.ProvisionRequest{Event: node.EventUnrescue},
+		good: node.Active,
+		bad:  node.UnrescueFailed, again: node.EventUnrescue, end: node.Active},
 }
 
 // stepsOfTrip are the steps that the trip's flow runs on fake hardware, but for the conductor's own.
@@ -98,7 +101,9 @@ func TestAFailureAtEveryStepOfEveryFlow(t *testing.T) {
 						}
 					}
 					for _, earlier := range steps[:at] {
-						if !earlier.Hidden && !slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, "Step "+name(&earlier)+" finished") }) {
+						if !earlier.Hidden && !slices.ContainsFunc(events, func(e string) bool {
+							return strings.Contains(e, "Step "+name(&earlier)+" finished")
+						}) {
 							t.Errorf("%s did not run before it", name(&earlier))
 						}
 					}
@@ -322,13 +327,17 @@ func TestEverybodyAtOnce(t *testing.T) {
 						return c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventAbort})
 					},
 					func() error {
-						return c.Heartbeat(w.t.Context(), uuid1, node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1", VerifyCA: "pem"})
+						return c.Heartbeat(w.t.Context(), uuid1,
+							node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1", VerifyCA: "pem"})
 					},
 					func() error {
 						return c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventDelete})
 					},
 					func() error {
-						_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(n *node.Node) error { n.Description = "edited"; return nil })
+						_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(n *node.Node) error {
+							n.Description = "edited"
+							return nil
+						})
 						return err
 					},
 				}

@@ -23,7 +23,8 @@ func TestLogsOfAFailedMachine(t *testing.T) {
 		says   string
 	}{
 		{"failed", map[string]error{"write_image": errors.New("disk full")}, false, true, "INFO deploy: The machine's logs are kept in "},
-		{"no answer", map[string]error{"write_image": errors.New("disk full"), "logs": errors.New("no route")}, false, false, "ERROR deploy: The machine's logs could not be kept: no route"},
+		{"no answer", map[string]error{"write_image": errors.New("disk full"), "logs": errors.New("no route")}, false, false,
+			"ERROR deploy: The machine's logs could not be kept: no route"},
 		{"aborted", nil, true, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

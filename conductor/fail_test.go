@@ -9,7 +9,8 @@ import (
 )
 
 func TestLastErrorIsCutAtARune(t *testing.T) {
-	for _, text := range []string{strings.Repeat("x", 9000), strings.Repeat("é", 3000), strings.Repeat("机", 2000), strings.Repeat("x", lastErrorLimit)} {
+	for _, text := range []string{strings.Repeat("x", 9000), strings.Repeat("é", 3000), strings.Repeat("机", 2000),
+		strings.Repeat("x", lastErrorLimit)} {
 		got := cut(text)
 		if len(got) > lastErrorLimit || len(got) < lastErrorLimit-4 || !utf8.ValidString(got) {
 			t.Errorf("%d bytes, valid %v", len(got), utf8.ValidString(got))

@@ -24,7 +24,8 @@ func TestFastTrackSetting(t *testing.T) {
 		{false, nil, 0, ""}, {true, nil, 5 * time.Minute, ""},
 		{false, true, 5 * time.Minute, ""}, {true, false, 0, ""},
 		{false, "True", 5 * time.Minute, ""}, {false, " yes ", 5 * time.Minute, ""}, {true, "off", 0, ""}, {true, "0", 0, ""},
-		{true, "maybe", 0, fmt.Sprintf(bad, "maybe")}, {true, "", 0, fmt.Sprintf(bad, "")}, {false, 1.0, 0, fmt.Sprintf(bad, 1)}, {true, []any{}, 0, fmt.Sprintf(bad, "[]")},
+		{true, "maybe", 0, fmt.Sprintf(bad, "maybe")}, {true, "", 0, fmt.Sprintf(bad, "")}, {false, 1.0, 0, fmt.Sprintf(bad, 1)},
+		{true, []any{}, 0, fmt.Sprintf(bad, "[]")},
 	} {
 		c := New(Config{FastTrack: tt.service})
 		n := &node.Node{UUID: uuid1, DriverInfo: node.Document{"fast_track": tt.node}}

@@ -28,11 +28,13 @@ func TestWholeLifeOfAFakeMachine(t *testing.T) {
 			{node.ProvisionRequest{Event: node.EventRebuild}, node.Active},
 			{node.ProvisionRequest{Event: node.EventDelete}, node.Available},
 			{node.ProvisionRequest{Event: node.EventManage}, node.Manageable},
-			{node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}}, node.Manageable},
+			{node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}},
+				node.Manageable},
 			{node.ProvisionRequest{Event: node.EventAdopt}, node.Active},
 			{node.ProvisionRequest{Event: node.EventRescue, RescuePassword: "let me in"}, node.Rescue},
 			{node.ProvisionRequest{Event: node.EventUnrescue}, node.Active},
-			{node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}}, node.Active},
+			{node.ProvisionRequest{Event: node.EventService, ServiceSteps: []node.PlannedStep{{Interface: node.RAID, Step: "create_configuration"}}},
+				node.Active},
 		} {
 			began := time.Now()
 			w.provision(c, step.req)
@@ -144,7 +146,8 @@ func TestFailures(t *testing.T) {
 				if (w.m.count("tidy_up") == 1) != tt.tidies {
 					t.Errorf("tidied up %d times", w.m.count("tidy_up"))
 				}
-				if last := w.events()[len(w.events())-1]; !strings.HasPrefix(last, "ERROR "+string(flowTo(stateOf(tt.event, tt.from)).name)+": "+tt.lastError) {
+				if last := w.events()[len(w.events())-1]; !strings.HasPrefix(last,
+					"ERROR "+string(flowTo(stateOf(tt.event, tt.from)).name)+": "+tt.lastError) {
 					t.Errorf("the last history event is %q", last)
 				}
 				if strings.Contains(w.log.String(), "hunter2") {
@@ -272,14 +275,16 @@ func TestManualCleaning(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("fake-hardware", node.Manageable)
 			c, _ := w.start(w.cfg)
-			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked[1:]}, "Step deploy.burnin cannot run: the hardware does not have it by itself, and with the deploy interface fake no agent runs in the cleaning that could.")
+			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked[1:]}, "Step deploy.burnin cannot run: the hardware does "+
+				"not have it by itself, and with the deploy interface fake no agent runs in the cleaning that could.")
 		})
 	})
 	t.Run("is refused without the ramdisk", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("test", node.Manageable)
 			c, _ := w.start(w.cfg)
-			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked, NoRamdisk: true}, "with disable_ramdisk no agent runs that could. Leave it out of the request, or leave disable_ramdisk out. Other steps that can be asked for: power.hold,")
+			w.refused(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: asked, NoRamdisk: true}, "with disable_ramdisk no agent runs "+
+				"that could. Leave it out of the request, or leave disable_ramdisk out. Other steps that can be asked for: power.hold,")
 		})
 	})
 }
@@ -307,7 +312,8 @@ func TestADeployFailsOnAStepThatItsAgentHasNot(t *testing.T) {
 		w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "burnin"}}
 		c, _ := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{
-			{Interface: node.BIOS, Step: "overclock", Priority: 90}, {Interface: node.Deploy, Step: "fly", Priority: 70}, {Interface: node.Deploy, Step: "off", Priority: 0},
+			{Interface: node.BIOS, Step: "overclock", Priority: 90}, {Interface: node.Deploy, Step: "fly", Priority: 70},
+			{Interface: node.Deploy, Step: "off", Priority: 0},
 		}})
 		w.reach(node.DeployWait)
 		w.heartbeat(c)
@@ -324,7 +330,9 @@ func TestADeployFailsOnAStepThatItsAgentHasNot(t *testing.T) {
 
 // A deploy whose machine runs no agent is refused a step of one, asked for or of a template, before anything has changed.
 func TestADeployRefusesAStepThatNoAgentWillHave(t *testing.T) {
-	const want = "Step bios.overclock cannot run: the hardware does not have it by itself, and with the deploy interface direct no agent runs in the deploy that could. Leave it out of the request, and of the deploy templates of the instance's traits, or use a deploy interface"
+	const want = "Step bios.overclock cannot run: the hardware does not have it by itself, and with the deploy interface direct no agent " +
+		"runs in the deploy that could. Leave it out of the request, and of the deploy templates of the instance's traits, or use a deploy " +
+		"interface"
 	overclock := []node.PlannedStep{ask(node.BIOS, "overclock", 90)}
 	t.Run("asked for", func(t *testing.T) {
 		inWorld(t, func(w *world) {
@@ -348,7 +356,8 @@ func TestADeployRefusesAStepThatNoAgentWillHave(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.enroll("fake-hardware", node.Available)
 			c, _ := w.start(w.cfg)
-			w.refused(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: overclock}, "with the deploy interface fake no agent runs in the deploy that could")
+			w.refused(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: overclock},
+				"with the deploy interface fake no agent runs in the deploy that could")
 		})
 	})
 	t.Run("switched off", func(t *testing.T) {
@@ -374,7 +383,8 @@ func TestAPlanWithAStepThatNoAgentWillHaveFailsAtOnce(t *testing.T) {
 		w.start(w.cfg)
 		n := w.settle()
 		w.wantState(n, node.DeployFailed)
-		if want := "The deploy failed. Step deploy.burnin cannot run: the hardware does not have it by itself, and with the deploy interface direct no agent runs in the deploy that could."; !strings.HasPrefix(n.LastError, want) {
+		if want := "The deploy failed. Step deploy.burnin cannot run: the hardware does not have it by itself, and with the deploy interface " +
+			"direct no agent runs in the deploy that could."; !strings.HasPrefix(n.LastError, want) {
 			t.Errorf("last_error %q, want %q", n.LastError, want)
 		}
 		if done := w.m.done(); slices.Contains(done, "boot_deploy") || slices.Contains(done, "write_image") {
@@ -393,15 +403,18 @@ func TestADeployFailsOnWhatItsAgentCannotDo(t *testing.T) {
 	}{
 		{"no steps", []node.PlannedStep{}, "The deploy failed: neither the hardware nor its agent has the step deploy.burnin."},
 		{"a step after the agent's end", []node.PlannedStep{agentStep(node.Deploy, "burnin", 0), agentStep(node.Deploy, "inject", 9)},
-			"The deploy failed. Step deploy.inject with priority 9 would run after deploy.end_agent, which ends the ramdisk whose agent carries it out: give it a priority above 10."},
-		{"nothing is told", nil, "The deploy failed: no agent has told that it has the step deploy.burnin, and the hardware itself does not have it."},
+			"The deploy failed. Step deploy.inject with priority 9 would run after deploy.end_agent, which ends the ramdisk " +
+				"whose agent carries it out: give it a priority above 10."},
+		{"nothing is told", nil,
+			"The deploy failed: no agent has told that it has the step deploy.burnin, and the hardware itself does not have it."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", node.Available)
 				w.m.offers = tt.offers
 				c, _ := w.start(w.cfg)
-				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{ask(node.Deploy, "burnin", 90), ask(node.Deploy, "end_agent", 10)}})
+				w.provision(c, node.ProvisionRequest{Event: node.EventDeploy,
+					DeploySteps: []node.PlannedStep{ask(node.Deploy, "burnin", 90), ask(node.Deploy, "end_agent", 10)}})
 				w.reach(node.DeployWait)
 				w.heartbeat(c)
 				n := w.settle()
@@ -436,7 +449,8 @@ func TestAbort(t *testing.T) {
 func TestAbortWaitsForAStepThatIsNotAbortable(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
-		w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "flash", Priority: 10}, {Interface: node.Deploy, Step: "burnin", Priority: 5}}
+		w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "flash", Priority: 10},
+			{Interface: node.Deploy, Step: "burnin", Priority: 5}}
 		c, _ := w.start(w.cfg)
 		w.provision(c, node.ProvisionRequest{Event: node.EventProvide})
 		w.reach(node.CleanWait)
@@ -481,7 +495,8 @@ func TestAbortOfAHeldNode(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("fake-hardware", node.Available)
 		c, _ := w.start(w.cfg)
-		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: []node.PlannedStep{{Interface: node.Power, Step: "hold", Priority: 70}}})
+		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy,
+			DeploySteps: []node.PlannedStep{{Interface: node.Power, Step: "hold", Priority: 70}}})
 		w.reach(node.DeployHold)
 		w.provision(c, node.ProvisionRequest{Event: node.EventAbort})
 		n := w.settle()
@@ -506,11 +521,16 @@ func TestNodesInTheMiddleOfSomethingUnknown(t *testing.T) {
 		{"no plan", node.Deploying, "test", nil, node.DeployFailed, `The node is in state "deploying" without a plan of this service.`},
 		{"no plan, waiting", node.CleanWait, "test", nil, node.CleanFailed, `The node is in state "clean wait" without a plan of this service.`},
 		{"no flow", node.Rescuing, "test", nil, node.RescueFailed, `The node is in state "rescuing" without a plan of this service.`},
-		{"another service's flow", node.Servicing, "test", &node.Plan{Flow: "polish"}, node.ServiceFailed, `This service has no flow "polish", which the node is in the middle of.`},
-		{"a driver that is gone", node.Cleaning, "gone", &node.Plan{Flow: node.FlowClean}, node.CleanFailed, "The cleaning cannot go on: Could not find the following driver(s) or hardware type(s): gone."},
-		{"a step that is gone", node.Deploying, "test", &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt"}}}, node.DeployFailed,
+		{"another service's flow", node.Servicing, "test", &node.Plan{Flow: "polish"}, node.ServiceFailed,
+			`This service has no flow "polish", which the node is in the middle of.`},
+		{"a driver that is gone", node.Cleaning, "gone", &node.Plan{Flow: node.FlowClean}, node.CleanFailed,
+			"The cleaning cannot go on: Could not find the following driver(s) or hardware type(s): gone."},
+		{"a step that is gone", node.Deploying, "test",
+			&node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt"}}}, node.DeployFailed,
 			"The deploy failed: the hardware no longer has the step deploy.melt"},
-		{"a waiting step that is gone", node.DeployWait, "test", &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt", StartedAt: time.Unix(1, 0)}}}, node.DeployFailed,
+		{"a waiting step that is gone", node.DeployWait, "test",
+			&node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Interface: node.Deploy, Step: "melt", StartedAt: time.Unix(1, 0)}}},
+			node.DeployFailed,
 			"The deploy failed: the hardware no longer has the step deploy.melt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

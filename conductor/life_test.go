@@ -28,7 +28,8 @@ func TestTheDeadlineFollowsSignsOfLife(t *testing.T) {
 		{"progress of another step", true, 5 * time.Hour, 9 * time.Hour, "write_image", false, 7 * time.Hour, 7*time.Hour + 3*time.Minute},
 		{"progress that nobody can read", true, 5 * time.Hour, 9 * time.Hour, "erase_devices", true, 7 * time.Hour, 7*time.Hour + 3*time.Minute},
 		{"no sign", true, 0, 0, "", false, 2 * time.Hour, 2*time.Hour + 3*time.Minute},
-		{"a deadline that follows nothing", false, 24 * time.Hour, 24 * time.Hour, "erase_devices", false, 2 * time.Hour, 2*time.Hour + 3*time.Minute},
+		{"a deadline that follows nothing", false, 24 * time.Hour, 24 * time.Hour, "erase_devices", false, 2 * time.Hour,
+			2*time.Hour + 3*time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

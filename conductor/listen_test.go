@@ -113,7 +113,8 @@ func TestAPanicFailsTheFlowAtOnce(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("failed %s after the panic", took)
 		}
-		const want = `: the machine's kernel panicked 0.0 s ago: "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)".`
+		const want = `: the machine's kernel panicked 0.0 s ago: "Kernel panic - not syncing: VFS: Unable to mount root fs on ` +
+			`unknown-block(0,0)".`
 		if !strings.Contains(n.LastError, "of waiting for the agent's first heartbeat"+want) {
 			t.Errorf("last_error: %s", n.LastError)
 		}
@@ -126,14 +127,16 @@ func TestAPanicFailsTheFlowAtOnce(t *testing.T) {
 			t.Fatalf("kept %q", kept)
 		}
 		text, err := os.ReadFile(kept[0])
-		if err != nil || strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), " the BMC's password is ******\n") || strings.Count(string(text), "\n") != 3 {
+		if err != nil || strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), " the BMC's password is ******\n") ||
+			strings.Count(string(text), "\n") != 3 {
 			t.Errorf("%v, %s", err, text)
 		}
 		if all := strings.Join(w.events(), "\n"); !strings.Contains(all, "INFO deploy: The machine's last 3 serial lines are kept in "+kept[0]) {
 			t.Errorf("history:\n%s", all)
 		}
 		failure, err := w.store.Failure(w.t.Context(), uuid1)
-		if err != nil || failure.Sentence != n.LastError || failure.Step != "deploy.boot_deploy" || len(failure.Serial.Lines) != 3 || strings.Join(failure.Files, "") != kept[0] {
+		if err != nil || failure.Sentence != n.LastError || failure.Step != "deploy.boot_deploy" || len(failure.Serial.Lines) != 3 ||
+			strings.Join(failure.Files, "") != kept[0] {
 			t.Errorf("%v, %+v", err, failure)
 		}
 		if strings.Contains(w.log.String(), "hunter2") {
@@ -205,11 +208,13 @@ func TestTheListenerHarmsNothing(t *testing.T) {
 		note   string
 		again  bool
 	}{
-		{"in use", node.Errorf(node.Conflict, "the serial line is in use by another console"), false, "the serial line is in use by another console", true},
+		{"in use", node.Errorf(node.Conflict, "the serial line is in use by another console"), false,
+			"the serial line is in use by another console", true},
 		{"unreachable", node.Errorf(node.Unavailable, "no answer from hunter2-secret"), false, "no answer from ******", true},
 		{"an error of any kind", errors.New("some error"), false, "some error", true},
 		{"not supported", node.Errorf(node.Invalid, "has Serial over LAN switched off"), false, "has Serial over LAN switched off", false},
-		{"taken", &node.Err{Kind: node.Conflict, Cause: driver.ErrSerialTaken, Msg: "ended"}, false, "somebody else took the console; this service stays away until the flow has ended", false},
+		{"taken", &node.Err{Kind: node.Conflict, Cause: driver.ErrSerialTaken, Msg: "ended"}, false,
+			"somebody else took the console; this service stays away until the flow has ended", false},
 		{"a mistake", nil, true, "a mistake in the driver (panic); the service's log has more", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,7 +19,8 @@ func (c *callers) MachineCall(ctx context.Context, ident string, call node.Machi
 	}
 	before := n.Clone()
 	if n.State != node.DeployWait || n.Plan.Current() == nil {
-		return c.giveUp(ctx, before, node.Errorf(node.Conflict, "Node %s is in state %q; %s is taken in state %q only.", n.UUID, n.State, call.Method, node.DeployWait))
+		return c.giveUp(ctx, before, node.Errorf(node.Conflict, "Node %s is in state %q; %s is taken in state %q only.", n.UUID, n.State,
+			call.Method, node.DeployWait))
 	}
 	if err := c.takeCall(ctx, n, call); err != nil {
 		logFor(c.log, n).Warn("call of a ramdisk refused", "method", call.Method, "error", err)

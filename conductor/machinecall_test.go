@@ -62,7 +62,8 @@ func TestMachineCall(t *testing.T) {
 					w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 					w.reach(node.DeployWait)
 				}
-				err := c.MachineCall(w.t.Context(), uuid1, node.MachineCall{Method: "pass_deploy_info", Token: tt.token, Body: node.Document{"address": "192.0.2.5"}})
+				err := c.MachineCall(w.t.Context(), uuid1,
+					node.MachineCall{Method: "pass_deploy_info", Token: tt.token, Body: node.Document{"address": "192.0.2.5"}})
 				if tt.says == "" {
 					if err != nil {
 						t.Fatal(err)

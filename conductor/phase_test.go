@@ -20,9 +20,12 @@ func TestAFlowFailsWhenAPhaseStalls(t *testing.T) {
 		from, to        time.Duration // when the flow fails
 		want            string
 	}{
-		{"never seen", 110 * time.Second, 5 * time.Minute, 0, 5 * time.Minute, 5*time.Minute + 15*time.Second, "without a sign of life from the machine: no DHCP"},
-		{"panic after a minute", 110 * time.Second, 5 * time.Minute, time.Minute, time.Minute + 330*time.Second, time.Minute + 345*time.Second, "last sign of life: kernel and ramdisk were fetched"},
-		{"slow but alive", 110 * time.Second, 5 * time.Minute, 20 * time.Minute, 20*time.Minute + 330*time.Second, 20*time.Minute + 345*time.Second, "last sign of life: kernel and ramdisk were fetched"},
+		{"never seen", 110 * time.Second, 5 * time.Minute, 0, 5 * time.Minute, 5*time.Minute + 15*time.Second,
+			"without a sign of life from the machine: no DHCP"},
+		{"panic after a minute", 110 * time.Second, 5 * time.Minute, time.Minute, time.Minute + 330*time.Second, time.Minute + 345*time.Second,
+			"last sign of life: kernel and ramdisk were fetched"},
+		{"slow but alive", 110 * time.Second, 5 * time.Minute, 20 * time.Minute, 20*time.Minute + 330*time.Second,
+			20*time.Minute + 345*time.Second, "last sign of life: kernel and ramdisk were fetched"},
 		{"not watched", 0, 5 * time.Minute, time.Minute, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
 		{"firmware not watched", 110 * time.Second, 0, 0, 30 * time.Minute, 30*time.Minute + 15*time.Second, "Timed out after 18"},
 	} {
@@ -113,7 +116,8 @@ func TestAMachineThatIsSwitchedOff(t *testing.T) {
 		want  string
 	}{
 		{"off", func(time.Duration) (node.PowerState, error) { return node.PowerOff, nil }, false, 100 * time.Second,
-			"of waiting for the agent's first heartbeat, in which the machine was switched off: its BMC has said so for 60 s: did it lose its power, or did somebody switch it off?"},
+			"of waiting for the agent's first heartbeat, in which the machine was switched off: its BMC has said so for 60 s: did it lose its " +
+				"power, or did somebody switch it off?"},
 		{"on", func(time.Duration) (node.PowerState, error) { return node.PowerOn, nil }, false, 25 * time.Minute, "without a sign of life"},
 		{"off for a moment", func(after time.Duration) (node.PowerState, error) {
 			if after > 80*time.Second {
@@ -121,8 +125,10 @@ func TestAMachineThatIsSwitchedOff(t *testing.T) {
 			}
 			return node.PowerOff, nil
 		}, false, 25 * time.Minute, "without a sign of life"},
-		{"nobody knows", func(time.Duration) (node.PowerState, error) { return node.PowerUnknown, errors.New("no answer") }, false, 25 * time.Minute, "without a sign of life"},
-		{"it lives whatever its BMC says", func(time.Duration) (node.PowerState, error) { return node.PowerOff, nil }, true, 30 * time.Minute, "Timed out after"},
+		{"nobody knows", func(time.Duration) (node.PowerState, error) { return node.PowerUnknown, errors.New("no answer") }, false,
+			25 * time.Minute, "without a sign of life"},
+		{"it lives whatever its BMC says", func(time.Duration) (node.PowerState, error) { return node.PowerOff, nil }, true, 30 * time.Minute,
+			"Timed out after"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

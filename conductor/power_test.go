@@ -53,7 +53,8 @@ func TestSetPowerFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := w.settle()
-		if want := `Failed to change power state to "power on": the BMC at 192.0.2.7 refuses ******`; n.LastError != want || n.State != node.Active {
+		if want := `Failed to change power state to "power on": the BMC at 192.0.2.7 refuses ******`; n.LastError != want ||
+			n.State != node.Active {
 			t.Errorf("last_error %q", n.LastError)
 		}
 	})
@@ -84,12 +85,14 @@ func TestSetPowerRules(t *testing.T) {
 		kind   node.Kind
 		want   string
 	}{
-		{"while cleaning", node.CleanWait, nil, node.PowerOn, node.Invalid, "The power state of node " + uuid1 + ` can not be changed while it is in state "clean wait".`},
+		{"while cleaning", node.CleanWait, nil, node.PowerOn, node.Invalid,
+			"The power state of node " + uuid1 + ` can not be changed while it is in state "clean wait".`},
 		{"off when that is disabled", node.Active, func(n *node.Node) { n.DisablePowerOff = true }, node.SoftPowerOff, node.Conflict,
 			"Node " + uuid1 + " has disable_power_off set: it can be powered on and rebooted, not switched off."},
 		{"to nowhere", node.Active, nil, "sideways", node.Invalid,
 			`Power state "sideways" is unknown; allowed are power on, power off, rebooting, soft rebooting, soft power off.`},
-		{"without a valid BMC", node.Active, func(n *node.Node) { n.DriverInfo["ipmi_address"] = "bad" }, node.PowerOn, node.Invalid, "driver_info/ipmi_address is bad."},
+		{"without a valid BMC", node.Active, func(n *node.Node) { n.DriverInfo["ipmi_address"] = "bad" }, node.PowerOn, node.Invalid,
+			"driver_info/ipmi_address is bad."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -154,7 +157,8 @@ func TestBootDevices(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		err = c.SetBootDevice(ctx, uuid1, node.BootDevice{Device: "tape"})
-		if wantErr := `Boot device "tape" is not supported by node ` + uuid1 + "; supported are pxe, disk, cdrom, bios."; err == nil || err.Error() != wantErr {
+		if wantErr := `Boot device "tape" is not supported by node ` + uuid1 + "; supported are pxe, disk, cdrom, bios."; err == nil ||
+			err.Error() != wantErr {
 			t.Errorf("got %v", err)
 		}
 		if w.node().Lease.Holder != "" {
@@ -227,7 +231,8 @@ func TestDeadBMCsDoNotStarveTheOthers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.cfg.PowerSyncInterval = 2 * time.Minute
 		add := func(i int, info node.Document) string {
-			n := &node.Node{UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), Driver: "fake-hardware", State: node.Active, Power: node.PowerOn, DriverInfo: info}
+			n := &node.Node{UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), Driver: "fake-hardware", State: node.Active, Power: node.PowerOn,
+				DriverInfo: info}
 			if err := w.store.CreateNode(context.Background(), n); err != nil {
 				t.Fatal(err)
 			}

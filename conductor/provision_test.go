@@ -85,39 +85,58 @@ func TestWhatIsRefusedAtOnce(t *testing.T) {
 			"The rebuild operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
 		{"manual cleaning in maintenance", node.Manageable, maintenance, node.ProvisionRequest{Event: node.EventClean}, node.Invalid,
 			"The clean operation can't be performed on node " + uuid1 + " because it's in maintenance mode."},
-		{"provide of a retired node", node.Manageable, func(n *node.Node) { n.Retired = true }, node.ProvisionRequest{Event: node.EventProvide}, node.Invalid,
+		{"provide of a retired node", node.Manageable, func(n *node.Node) {
+			n.Retired = true
+		}, node.ProvisionRequest{Event: node.EventProvide}, node.Invalid,
 			"The provide operation can't be performed on node " + uuid1 + " because it is retired."},
-		{"delete of a protected node", node.Active, func(n *node.Node) { n.Protected = true }, node.ProvisionRequest{Event: node.EventDelete}, node.Forbidden,
+		{"delete of a protected node", node.Active, func(n *node.Node) {
+			n.Protected = true
+		}, node.ProvisionRequest{Event: node.EventDelete}, node.Forbidden,
 			"Node " + uuid1 + " is protected and can not be undeployed, rebuilt or deleted."},
-		{"rebuild of a protected node", node.Active, func(n *node.Node) { n.Protected = true }, node.ProvisionRequest{Event: node.EventRebuild}, node.Forbidden,
+		{"rebuild of a protected node", node.Active, func(n *node.Node) {
+			n.Protected = true
+		}, node.ProvisionRequest{Event: node.EventRebuild}, node.Forbidden,
 			"Node " + uuid1 + " is protected and can not be undeployed, rebuilt or deleted."},
 		{"two interfaces that do not validate", node.Available, func(n *node.Node) {
 			n.DriverInfo["ipmi_address"] = "bad"
 			n.InstanceInfo = node.Document{"image_source": "bad"}
 		}, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
 			"Node " + uuid1 + " is not ready for the deploy. power: driver_info/ipmi_address is bad.; deploy: instance_info/image_source is bad."},
-		{"inspect without power", node.Manageable, func(n *node.Node) { n.DriverInfo["ipmi_address"] = "bad" }, node.ProvisionRequest{Event: node.EventInspect}, node.Invalid,
+		{"inspect without power", node.Manageable, func(n *node.Node) {
+			n.DriverInfo["ipmi_address"] = "bad"
+		}, node.ProvisionRequest{Event: node.EventInspect}, node.Invalid,
 			"Node " + uuid1 + " is not ready for the inspection. power: driver_info/ipmi_address is bad."},
 		{"manual cleaning without steps", node.Manageable, nil, node.ProvisionRequest{Event: node.EventClean}, node.Invalid,
 			"Manual cleaning needs at least one step in clean_steps."},
-		{"a core step", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "boot_deploy", nil)}, node.Invalid,
+		{"a core step", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "boot_deploy", nil)},
+			node.Invalid,
 			"Step deploy.boot_deploy is a core step of the deploy flow: it always runs and cannot be asked for."},
-		{"an argument that is not taken", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Power, "wait", map[string]any{"hours": 1})}, node.Invalid,
-			`Step power.wait does not take the argument "hours"; allowed are: seconds. Step power.wait needs the argument "seconds": How long to wait, 1 to 30.`},
-		{"an argument of a step without any", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "write_image", map[string]any{"fast": true})}, node.Invalid,
+		{"an argument that is not taken", node.Available, nil,
+			node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Power, "wait", map[string]any{"hours": 1})}, node.Invalid,
+			`Step power.wait does not take the argument "hours"; allowed are: seconds. Step power.wait needs the argument "seconds": How long to ` +
+				`wait, 1 to 30.`},
+		{"an argument of a step without any", node.Available, nil,
+			node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step(node.Deploy, "write_image", map[string]any{"fast": true})},
+			node.Invalid,
 			`Step deploy.write_image does not take the argument "fast"; it takes none.`},
-		{"an interface that is none", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step("toaster", "toast", nil)}, node.Invalid,
-			`Step "toast" of interface "toaster": a step needs a name and one of the interfaces network, vendor, power, management, firmware, deploy, bios, raid, boot, inspect, storage, console, rescue.`},
-		{"a config drive that is no base64", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "%%%"}, node.Invalid,
+		{"an interface that is none", node.Available, nil,
+			node.ProvisionRequest{Event: node.EventDeploy, DeploySteps: step("toaster", "toast", nil)}, node.Invalid,
+			`Step "toast" of interface "toaster": a step needs a name and one of the interfaces network, vendor, power, management, firmware, ` +
+				`deploy, bios, raid, boot, inspect, storage, console, rescue.`},
+		{"a config drive that is no base64", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "%%%"},
+			node.Invalid,
 			"The config drive must be an http or https URL, or base64 of a gzipped image; this is neither."},
-		{"a config drive that is not gzipped", node.Available, nil, node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "aGVsbG8gd29ybGQ="}, node.Invalid,
+		{"a config drive that is not gzipped", node.Available, nil,
+			node.ProvisionRequest{Event: node.EventDeploy, ConfigDrive: "aGVsbG8gd29ybGQ="}, node.Invalid,
 			"The config drive must be an http or https URL, or base64 of a gzipped image; this is neither."},
 		{"a config drive in parts that names files", node.Available, nil,
 			node.ProvisionRequest{Event: node.EventDeploy, DriveParts: &node.ConfigDriveParts{MetaData: node.Document{"files": []any{"x"}}}},
 			node.Invalid,
 			`meta_data of a config drive in parts can not have "files": it names files of the drive, and the parts have none. ` +
 				"Use user_data or network_data, or give the whole drive as base64 of a gzipped image."},
-		{"a hardware type that is gone", node.Available, func(n *node.Node) { n.Driver = "gone" }, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
+		{"a hardware type that is gone", node.Available, func(n *node.Node) {
+			n.Driver = "gone"
+		}, node.ProvisionRequest{Event: node.EventDeploy}, node.Invalid,
 			"Could not find the following driver(s) or hardware type(s): gone."},
 		{"a node that somebody holds", node.Available, func(n *node.Node) {
 			n.Lease = node.Lease{Holder: "host-9", Token: 1, Until: time.Now().Add(time.Hour)}
@@ -284,7 +303,8 @@ func TestDeadlines(t *testing.T) {
 		if took := time.Since(began); took < 59*time.Second || took > 62*time.Second {
 			t.Errorf("failed after %v more", took)
 		}
-		want := "Timed out after 120 s waiting for the agent's first heartbeat: DHCP answered " + mac1 + " once (last 60 s ago), but no boot file was fetched over TFTP or HTTP"
+		want := "Timed out after 120 s waiting for the agent's first heartbeat: DHCP answered " + mac1 +
+			" once (last 60 s ago), but no boot file was fetched over TFTP or HTTP"
 		if !strings.HasPrefix(n.LastError, want) {
 			t.Errorf("last_error %q", n.LastError)
 		}
@@ -303,7 +323,10 @@ func TestMaintenanceStopsTheClock(t *testing.T) {
 		w.reach(node.DeployWait)
 		setMaintenance := func(on bool) {
 			t.Helper()
-			_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(n *node.Node) error { n.Maintenance = on; return nil })
+			_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true}, func(n *node.Node) error {
+				n.Maintenance = on
+				return nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,7 +24,8 @@ func TestSetTargetRAIDConfig(t *testing.T) {
 		{"a mirror", "fake", mirror(100.0), 0, ""},
 		{"taken back", "fake", node.Document{}, 0, ""},
 		{"what the interface refuses", "fake", mirror("all"), node.Invalid,
-			`logical_disks[0] of the RAID configuration must be an object with raid_level, a text, and size_gb, a whole number of at least 1 or "MAX".`},
+			`logical_disks[0] of the RAID configuration must be an object with raid_level, a text, and size_gb, a whole number of at least 1 or ` +
+				`"MAX".`},
 		{"an interface that builds nothing", "no-raid", mirror(100.0), node.NotFound,
 			node.Unsupported("test", "raid").Error() + ` The node's raid_interface is "no-raid".`},
 		{"taken back where there is nothing", "no-raid", node.Document{}, node.NotFound,
@@ -99,7 +100,8 @@ func TestLogicalDiskProperties(t *testing.T) {
 		for i := range w.cfg.Types {
 			w.cfg.Types[i].Other[node.RAID] = []driver.Implementation{none{}}
 		}
-		if _, err := New(w.cfg).LogicalDiskProperties(w.t.Context(), "test"); node.KindOf(err) != node.NotFound || err.Error() != node.Unsupported("test", "raid").Error() {
+		if _, err := New(w.cfg).LogicalDiskProperties(w.t.Context(), "test"); node.KindOf(err) != node.NotFound ||
+			err.Error() != node.Unsupported("test", "raid").Error() {
 			t.Errorf("a driver without raid: %v", err)
 		}
 	})

@@ -48,7 +48,8 @@ func TestAgentLines(t *testing.T) {
 		if err := c.AgentLines(w.t.Context(), "nobody", "right", nil); node.KindOf(err) != node.NotFound {
 			t.Errorf("no such node: %v", err)
 		}
-		lines := []node.Line{{Text: "starts"}, {Text: "uses hunter2-secret and agent_token=right"}, {Text: "\x1b[1m\x00"}, {Text: strings.Repeat("x", 600)}}
+		lines := []node.Line{{Text: "starts"}, {Text: "uses hunter2-secret and agent_token=right"}, {Text: "\x1b[1m\x00"},
+			{Text: strings.Repeat("x", 600)}}
 		if err := send("right", lines...); err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,8 @@ func TestWhy(t *testing.T) {
 		began := time.Now()
 		time.Sleep(5 * time.Second)
 		running, _ := why()
-		const start = "The deploy has run for 5.0 s; step deploy.boot_deploy has waited 5.0 s for the agent's first heartbeat, and will for 1795 s more at most."
+		const start = "The deploy has run for 5.0 s; step deploy.boot_deploy has waited 5.0 s for the agent's first heartbeat, and will for " +
+			"1795 s more at most."
 		if want := start + " DHCP, TFTP and HTTP have seen nothing of it yet."; running.Sentence != want {
 			t.Errorf("got  %s\nwant %s", running.Sentence, want)
 		}
@@ -98,23 +100,29 @@ func TestWhy(t *testing.T) {
 			What: "DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9", At: node.Now()})
 		line.says("iPXE initialising devices...")
 		running, failed := why()
-		if want := start + ` It has come as far as DHCP (0.0 s ago: DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9). The last line on its console, 0.0 s ago: "iPXE initialising devices...".`; running.Sentence != want || failed != nil {
+		if want := start + ` It has come as far as DHCP (0.0 s ago: DISCOVER from x86-64 BIOS (arch 0): 10.0.0.9). The last line on its ` +
+			`console, 0.0 s ago: "iPXE initialising devices...".`; running.Sentence != want || failed != nil {
 			t.Errorf("got  %s\nwant %s\nfailed %+v", running.Sentence, want, failed)
 		}
-		if running.Flow != node.FlowDeploy || running.Step != "deploy.boot_deploy" || !running.FailedAt.IsZero() || len(running.Phases) != 1 || running.Phases[0].Name != "dhcp" ||
-			texts(running.Serial.Lines) != "iPXE initialising devices..." || len(running.Steps) < 3 || len(running.BootEvents) != 1 || !running.Deadline.After(began) {
+		if running.Flow != node.FlowDeploy || running.Step != "deploy.boot_deploy" || !running.FailedAt.IsZero() || len(running.Phases) != 1 ||
+			running.Phases[0].Name != "dhcp" ||
+			texts(running.Serial.Lines) != "iPXE initialising devices..." || len(running.Steps) < 3 || len(running.BootEvents) != 1 ||
+			!running.Deadline.After(began) {
 			t.Errorf("%+v", running)
 		}
 		w.heartbeat(c)
-		if err := c.AgentLines(w.t.Context(), uuid1, w.node().Agent.Token, []node.Line{{At: node.Now(), Text: "level=ERROR msg=\"disk full\""}}); err != nil {
+		if err := c.AgentLines(w.t.Context(), uuid1, w.node().Agent.Token,
+			[]node.Line{{At: node.Now(), Text: "level=ERROR msg=\"disk full\""}}); err != nil {
 			t.Fatal(err)
 		}
 		n := w.reach(node.DeployFailed)
 		check := func(when string) {
 			t.Helper()
 			running, failed := why()
-			if running != nil || failed == nil || failed.Sentence != "The deploy failed at step deploy.write_image: disk full" || failed.Step != "deploy.write_image" ||
-				failed.FailedAt.IsZero() || failed.AgentURL != "https://10.0.0.5:9999" || len(failed.Files) != 2 || len(failed.Phases) != 2 || failed.Phases[1].Name != "heartbeat" ||
+			if running != nil || failed == nil || failed.Sentence != "The deploy failed at step deploy.write_image: disk full" ||
+				failed.Step != "deploy.write_image" ||
+				failed.FailedAt.IsZero() || failed.AgentURL != "https://10.0.0.5:9999" || len(failed.Files) != 2 || len(failed.Phases) != 2 ||
+				failed.Phases[1].Name != "heartbeat" ||
 				texts(failed.AgentLog.Lines) != `level=ERROR msg="disk full"` || len(failed.BootEvents) != 1 {
 				t.Errorf("%s: %+v, %+v", when, running, failed)
 			}
@@ -161,7 +169,8 @@ func TestNoEvidenceOfAnAbort(t *testing.T) {
 func TestTheLastWordsOfALostMachine(t *testing.T) {
 	for _, tt := range []struct{ name, serial, agent, want string }{
 		{"nothing", "", "", ". Did the machine lose its power or its network?"},
-		{"its console", "[ 9.0] tg3 0000:01:00.0 eth0: Link is down", "", `. The last line on its console, 0.0 s ago: "tg3 0000:01:00.0 eth0: Link is down".`},
+		{"its console", "[ 9.0] tg3 0000:01:00.0 eth0: Link is down", "",
+			`. The last line on its console, 0.0 s ago: "tg3 0000:01:00.0 eth0: Link is down".`},
 		{"its agent", "", "level=INFO msg=writing", `. The agent's last log line, 0.0 s ago: "level=INFO msg=writing".`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -174,7 +183,8 @@ func TestTheLastWordsOfALostMachine(t *testing.T) {
 						line.says(tt.serial + "\n")
 					}
 					if tt.agent != "" {
-						w.store.SaveLines(w.t.Context(), node.MachineLines{NodeUUID: uuid1, Source: node.AgentLog, Lines: []node.Line{{At: node.Now(), Text: tt.agent}}})
+						w.store.SaveLines(w.t.Context(), node.MachineLines{NodeUUID: uuid1, Source: node.AgentLog,
+							Lines: []node.Line{{At: node.Now(), Text: tt.agent}}})
 					}
 				}
 				w.m.fail = map[string]error{"write_image": fmt.Errorf("nobody listens%w", driver.ErrMachineLost)}

@@ -31,7 +31,8 @@ func TestRescuePasswordIsHashedAndForgotten(t *testing.T) {
 		if all := strings.Join(w.events(), "\n") + w.log.String(); strings.Contains(all, "let me in") || strings.Contains(all, "$6$") {
 			t.Errorf("the password or its hash is in the history or the log:\n%s", all)
 		}
-		if all := strings.Join(w.events(), "\n"); !strings.Contains(all, "the node is rescue. Log in as the user rescue with the password given, on the console or at 10.0.0.5.") {
+		if all := strings.Join(w.events(), "\n"); !strings.Contains(all,
+			"the node is rescue. Log in as the user rescue with the password given, on the console or at 10.0.0.5.") {
 			t.Errorf("the history does not say where to log in:\n%s", all)
 		}
 	})
@@ -86,7 +87,8 @@ func TestServiceWithAHold(t *testing.T) {
 		w.reach(node.ServiceWait)
 		w.heartbeat(c)
 		n := w.reach(node.ServiceFailed)
-		if n.LastError != "The service failed at step deploy.flash: no battery" || !n.Maintenance || n.Fault != node.ServiceFailure || n.MaintenanceReason != n.LastError {
+		if n.LastError != "The service failed at step deploy.flash: no battery" || !n.Maintenance || n.Fault != node.ServiceFailure ||
+			n.MaintenanceReason != n.LastError {
 			t.Errorf("last_error %q, maintenance %v, fault %q", n.LastError, n.Maintenance, n.Fault)
 		}
 		if err := c.Provision(w.t.Context(), uuid1, service); node.KindOf(err) != node.Invalid {

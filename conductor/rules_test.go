@@ -40,8 +40,10 @@ func (w *world) inspected(data node.InspectionData) *node.Node {
 func TestInspectionRulesApply(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.enroll("test", node.Manageable)
-		low := rule("low", []any{"set-attribute", "extra/order", "low last"}, []any{"set-port-attribute", "52:54:00:00:00:99", "physical_network", "net-{node.properties[cpus]}"})
-		high := rule("high", []any{"set-attribute", "extra/order", "high last"}, []any{"set-attribute", "driver_info/ipmi_address", "{inventory[bmc_address]}"}, []any{"set-plugin-data", "seen", "{node.name}"},
+		low := rule("low", []any{"set-attribute", "extra/order", "low last"},
+			[]any{"set-port-attribute", "52:54:00:00:00:99", "physical_network", "net-{node.properties[cpus]}"})
+		high := rule("high", []any{"set-attribute", "extra/order", "high last"},
+			[]any{"set-attribute", "driver_info/ipmi_address", "{inventory[bmc_address]}"}, []any{"set-plugin-data", "seen", "{node.name}"},
 			[]any{"add-trait", "CUSTOM_X"}, []any{"set-port-attribute", id("p1"), "extra/rack", 7.0},
 			[]any{"set-attribute", "deploy_interface", "other"})
 		high.Priority = 10
@@ -53,7 +55,8 @@ func TestInspectionRulesApply(t *testing.T) {
 		w.cfg.BuiltInRules = []node.InspectionRule{rule("built in", []any{"log", "the order is {node.extra[order]}", "warning"})}
 		n := w.inspected(node.InspectionData{Inventory: node.Document{"bmc_address": "192.0.2.7"}, PluginData: node.Document{"a": "b"}})
 		w.wantState(n, node.Manageable)
-		if n.Extra["order"] != "low last" || n.DriverInfo["ipmi_address"] != "192.0.2.7" || n.DriverInfo["ipmi_password"] != "hunter2-secret" || !slices.Contains(n.Traits, "CUSTOM_X") ||
+		if n.Extra["order"] != "low last" || n.DriverInfo["ipmi_address"] != "192.0.2.7" || n.DriverInfo["ipmi_password"] != "hunter2-secret" ||
+			!slices.Contains(n.Traits, "CUSTOM_X") ||
 			n.Interfaces[node.Deploy] != "other" || n.Properties["cpus"] != "4" {
 			t.Errorf("node %+v", n)
 		}
@@ -67,7 +70,8 @@ func TestInspectionRulesApply(t *testing.T) {
 		if !strings.Contains(short(strings.Join(w.events(), "\n")), "INFO inspect: Inspection rules that applied: high, low, built in.") {
 			t.Errorf("history %q", w.events())
 		}
-		if log := w.log.String(); !strings.Contains(log, `level=WARN msg="an inspection rule says"`) || !strings.Contains(log, `text="the order is low last"`) {
+		if log := w.log.String(); !strings.Contains(log, `level=WARN msg="an inspection rule says"`) ||
+			!strings.Contains(log, `text="the order is low last"`) {
 			t.Errorf("log %s", log)
 		}
 	})
@@ -80,14 +84,24 @@ func TestAFailingInspectionRule(t *testing.T) {
 		rule node.InspectionRule
 		want string
 	}{
-		{"fail", rule("r1", []any{"fail", "{node.name} is too small"}), "Inspection rule r1, action 1 (fail): the rule refuses this machine: blade is too small."},
-		{"a secret", rule("r1", []any{"fail", "the password is hunter2-secret"}), "Inspection rule r1, action 1 (fail): the rule refuses this machine: the password is ******."},
-		{"an unknown driver", rule("r1", []any{"set-attribute", "driver", "idrac"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver idrac for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
-		{"an unknown interface", rule("r1", []any{"set-attribute", "boot_interface", "floppy"}), `The inspection rules r1, r0 leave the node unusable: `},
-		{"a name that is taken", rule("r1", []any{"set-attribute", "name", "taken"}), "The inspection rules r1, r0 leave the node unusable: A node with name taken already exists."},
+		{"fail", rule("r1", []any{"fail", "{node.name} is too small"}),
+			"Inspection rule r1, action 1 (fail): the rule refuses this machine: blade is too small."},
+		{"a secret", rule("r1", []any{"fail", "the password is hunter2-secret"}),
+			"Inspection rule r1, action 1 (fail): the rule refuses this machine: the password is ******."},
+		{"an unknown driver", rule("r1", []any{"set-attribute", "driver", "idrac"}), "The inspection rules r1, r0 leave the node unusable: No " +
+			"valid host was found. Reason: No conductor service registered which supports driver idrac for conductor group ''. Available are the " +
+			"drivers fake-hardware, test for conductor group ''."},
+		{"an unknown interface", rule("r1", []any{"set-attribute", "boot_interface", "floppy"}),
+			`The inspection rules r1, r0 leave the node unusable: `},
+		{"a name that is taken", rule("r1", []any{"set-attribute", "name", "taken"}),
+			"The inspection rules r1, r0 leave the node unusable: A node with name taken already exists."},
 		{"a damaged record", node.InspectionRule{UUID: id("r1"), Phase: node.MainPhase, Unreadable: node.Unreadable{"actions": "was changed"}},
-			"The database's record of inspection rule r1 is damaged; unreadable are: actions (was changed). No inspection can end until that is mended: "},
-		{"another group", rule("r1", []any{"set-attribute", "conductor_group", "Rack7"}), "The inspection rules r1, r0 leave the node unusable: No valid host was found. Reason: No conductor service registered which supports driver test for conductor group 'rack7'. Available are the drivers fake-hardware, test for conductor group ''."},
+			"The database's record of inspection rule r1 is damaged; unreadable are: actions (was changed). No inspection can end until that is " +
+				"mended: "},
+		{"another group", rule("r1", []any{"set-attribute", "conductor_group", "Rack7"}),
+			"The inspection rules r1, r0 leave the node unusable: " +
+				"No valid host was found. Reason: No conductor service registered which supports driver test for conductor group 'rack7'. Available " +
+				"are the drivers fake-hardware, test for conductor group ''."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -140,7 +154,8 @@ func TestRulesThatCannotBeRead(t *testing.T) {
 		w.provision(c, node.ProvisionRequest{Event: node.EventInspect})
 		w.reach(node.InspectWait)
 		w.way.fails(errors.New("connection refused"), "InspectionRules.List", "DeployTemplates.List")
-		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"x": "y"}}); err == nil || err.Error() != "connection refused" {
+		if _, err := c.ContinueInspection(w.t.Context(), node.InspectionData{NodeUUID: uuid1, Inventory: node.Document{"x": "y"}}); err == nil ||
+			err.Error() != "connection refused" {
 			t.Errorf("got %v", err)
 		}
 		w.wantState(w.node(), node.InspectWait)

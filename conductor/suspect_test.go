@@ -49,7 +49,8 @@ func TestAQuietMachineIsNamedEarly(t *testing.T) {
 			t.Fatalf("suspected after 80 s: %s", s)
 		}
 		time.Sleep(25 * time.Second)
-		if s := sentence(); !strings.Contains(s, "since "+cut.UTC().Format("15:04:05 UTC")+" (whole ramdisk). Most likely: kernel and ramdisk were fetched") {
+		if s := sentence(); !strings.Contains(s, "since "+cut.UTC().Format("15:04:05 UTC")+
+			" (whole ramdisk). Most likely: kernel and ramdisk were fetched") {
 			t.Errorf("after 105 s: %s", s)
 		}
 		if n := w.said("INFO deploy: The machine has shown nothing for "); n != 1 {
@@ -68,7 +69,8 @@ func TestAQuietMachineIsNamedEarly(t *testing.T) {
 
 		w.saw(node.BootEvent{Service: "dhcp", Kind: node.DHCPAcked, Who: node.AskedSystem, What: "REQUEST from an operating system: 10.0.0.9"})
 		time.Sleep(15 * time.Second)
-		if s := sentence(); strings.Contains(s, "Most likely") || w.said("INFO deploy: The machine that was quiet (whole ramdisk) goes on.") != 1 {
+		if s := sentence(); strings.Contains(s, "Most likely") ||
+			w.said("INFO deploy: The machine that was quiet (whole ramdisk) goes on.") != 1 {
 			t.Errorf("not taken back: %s %q", s, w.events())
 		}
 		quiet := time.Now()
@@ -162,7 +164,8 @@ func TestAHangingAgentIsNamedAfterOnePoll(t *testing.T) {
 		w.provision(c, node.ProvisionRequest{Event: node.EventDeploy})
 		w.reach(node.DeployWait)
 		time.Sleep(72 * time.Second)
-		if n := w.said("Most likely: it lost its power or its network, or its agent hangs (Client.Timeout exceeded while awaiting headers)."); n != 1 {
+		if n := w.said(
+			"Most likely: it lost its power or its network, or its agent hangs (Client.Timeout exceeded while awaiting headers)."); n != 1 {
 			t.Errorf("named %d times: %q", n, w.events())
 		}
 		time.Sleep(20 * time.Second)
@@ -205,7 +208,8 @@ func TestAWorkingMachineFallsSilent(t *testing.T) {
 			}
 			return map[bool]string{true: "end"}[at > 3*time.Minute], ""
 		}, node.Errorf(node.Internal, "no DHCP request was seen"), 1, 0,
-			[]string{"The machine was lost first at ", "in step deploy.deploy, 90 s after", "it has not answered since ", "nobody has listened", "Under way, as last told: /dev/vda overwriting (40 %)", "started again, and then: ", "no DHCP request was seen"}},
+			[]string{"The machine was lost first at ", "in step deploy.deploy, 90 s after", "it has not answered since ", "nobody has listened",
+				"Under way, as last told: /dev/vda overwriting (40 %)", "started again, and then: ", "no DHCP request was seen"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -223,7 +227,8 @@ func TestAWorkingMachineFallsSilent(t *testing.T) {
 				}
 				time.Sleep(55 * time.Second)
 				running, _, err := c.Why(t.Context(), uuid1)
-				if err != nil || strings.Contains(running.Sentence, "Most likely: it lost its power or its network, or its agent hangs (no route).") != (tt.told > 0) {
+				if err != nil || strings.Contains(running.Sentence,
+					"Most likely: it lost its power or its network, or its agent hangs (no route).") != (tt.told > 0) {
 					t.Errorf("after 55 s: %v %s", err, running.Sentence)
 				}
 				n := w.settle()

@@ -53,7 +53,8 @@ func instanceTraits(n *node.Node) ([]string, error) {
 		return nil, node.Errorf(node.Invalid, "Error parsing traits from node %s instance_info field. A list of strings is expected.", n.UUID)
 	}
 	if len(missing) > 0 {
-		return nil, node.Errorf(node.Invalid, "Cannot specify instance traits that are not also set on the node. Node %s is missing traits %s.", n.UUID, strings.Join(missing, ", "))
+		return nil, node.Errorf(node.Invalid, "Cannot specify instance traits that are not also set on the node. Node %s is missing traits %s.",
+			n.UUID, strings.Join(missing, ", "))
 	}
 	return traits, nil
 }

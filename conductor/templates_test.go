@@ -33,19 +33,26 @@ func TestDeployTemplatesAddTheirSteps(t *testing.T) {
 		from   node.State
 		want   []string
 	}{
-		{"no traits", nil, nil, node.EventDeploy, node.Available, []string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
-		{"empty traits", []any{}, nil, node.EventDeploy, node.Available, []string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
-		{"a trait without a template", []any{"HW_CPU_X86_VMX"}, nil, node.EventDeploy, node.Available, []string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
+		{"no traits", nil, nil, node.EventDeploy, node.Available,
+			[]string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
+		{"empty traits", []any{}, nil, node.EventDeploy, node.Available,
+			[]string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
+		{"a trait without a template", []any{"HW_CPU_X86_VMX"}, nil, node.EventDeploy, node.Available,
+			[]string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.boot_instance 20"}},
 		{"one template", []any{"CUSTOM_SLOW"}, nil, node.EventDeploy, node.Available,
 			[]string{"deploy.boot_deploy 1000", "power.wait 90", "deploy.write_image 80", "deploy.boot_instance 20", "power.power_off 10"}},
 		{"two templates, and a rebuild", []any{"CUSTOM_OPTION", "HW_CPU_X86_VMX", "CUSTOM_SLOW"}, nil, node.EventRebuild, node.Active,
-			[]string{"deploy.boot_deploy 1000", "power.wait 90", "deploy.write_image 80", "deploy.optional 70", "deploy.boot_instance 20", "power.power_off 10"}},
+			[]string{"deploy.boot_deploy 1000", "power.wait 90", "deploy.write_image 80", "deploy.optional 70", "deploy.boot_instance 20",
+				"power.power_off 10"}},
 		{"the later made template wins", []any{"CUSTOM_LATER", "CUSTOM_OPTION"}, nil, node.EventDeploy, node.Available,
 			[]string{"deploy.boot_deploy 1000", "deploy.optional 95", "deploy.write_image 80", "deploy.boot_instance 20"}},
-		{"a template switches off", []any{"CUSTOM_NO_IMAGE"}, nil, node.EventDeploy, node.Available, []string{"deploy.boot_deploy 1000", "deploy.boot_instance 20"}},
-		{"the request wins", []any{"CUSTOM_LATER", "CUSTOM_SLOW"}, []node.PlannedStep{ask(node.Deploy, "optional", 30), ask(node.Power, "wait", 0)}, node.EventDeploy, node.Available,
+		{"a template switches off", []any{"CUSTOM_NO_IMAGE"}, nil, node.EventDeploy, node.Available,
+			[]string{"deploy.boot_deploy 1000", "deploy.boot_instance 20"}},
+		{"the request wins", []any{"CUSTOM_LATER", "CUSTOM_SLOW"},
+			[]node.PlannedStep{ask(node.Deploy, "optional", 30), ask(node.Power, "wait", 0)}, node.EventDeploy, node.Available,
 			[]string{"deploy.boot_deploy 1000", "deploy.write_image 80", "deploy.optional 30", "deploy.boot_instance 20", "power.power_off 10"}},
-		{"the request brings back", []any{"CUSTOM_NO_IMAGE"}, []node.PlannedStep{ask(node.Deploy, "write_image", 85)}, node.EventDeploy, node.Available,
+		{"the request brings back", []any{"CUSTOM_NO_IMAGE"}, []node.PlannedStep{ask(node.Deploy, "write_image", 85)}, node.EventDeploy,
+			node.Available,
 			[]string{"deploy.boot_deploy 1000", "deploy.write_image 85", "deploy.boot_instance 20"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -108,10 +115,14 @@ func TestDeployTemplateRefusals(t *testing.T) {
 	}{
 		{"a trait the node lacks", []any{"CUSTOM_FAST", "CUSTOM_A", "CUSTOM_B"}, nil, node.Invalid,
 			"Cannot specify instance traits that are not also set on the node. Node " + uuid1 + " is missing traits CUSTOM_A, CUSTOM_B."},
-		{"no list", "CUSTOM_FAST", nil, node.Invalid, "Error parsing traits from node " + uuid1 + " instance_info field. A list of strings is expected."},
-		{"no strings", []any{"CUSTOM_FAST", 7.0}, nil, node.Invalid, "Error parsing traits from node " + uuid1 + " instance_info field. A list of strings is expected."},
-		{"a core step", []any{"CUSTOM_CORE"}, nil, node.Invalid, "Step deploy.boot_deploy is a core step of the deploy flow: it always runs and cannot be asked for."},
-		{"an argument that is not taken", []any{"CUSTOM_ARGS"}, nil, node.Invalid, `Step deploy.write_image does not take the argument "fast"; it takes none.`},
+		{"no list", "CUSTOM_FAST", nil, node.Invalid,
+			"Error parsing traits from node " + uuid1 + " instance_info field. A list of strings is expected."},
+		{"no strings", []any{"CUSTOM_FAST", 7.0}, nil, node.Invalid,
+			"Error parsing traits from node " + uuid1 + " instance_info field. A list of strings is expected."},
+		{"a core step", []any{"CUSTOM_CORE"}, nil, node.Invalid,
+			"Step deploy.boot_deploy is a core step of the deploy flow: it always runs and cannot be asked for."},
+		{"an argument that is not taken", []any{"CUSTOM_ARGS"}, nil, node.Invalid,
+			`Step deploy.write_image does not take the argument "fast"; it takes none.`},
 		{"a lost store", []any{"CUSTOM_FAST"}, errors.New("connection refused"), node.Internal, "connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,7 +169,8 @@ func TestPriorityZeroSwitchesOffTheAgentsSteps(t *testing.T) {
 		off   []string
 		want  []string
 	}{
-		{nil, nil, []string{"deploy.begin 1000", "raid.build 90", "deploy.write 80", "deploy.tune 75 (agent)", "deploy.burn 70 (agent)", "deploy.end -1"}},
+		{nil, nil, []string{"deploy.begin 1000", "raid.build 90", "deploy.write 80", "deploy.tune 75 (agent)", "deploy.burn 70 (agent)",
+			"deploy.end -1"}},
 		{[]node.PlannedStep{ask(node.Deploy, "tune", 0), ask(node.Deploy, "write", 50)}, []string{"deploy.tune"},
 			[]string{"deploy.begin 1000", "raid.build 90", "deploy.burn 70 (agent)", "deploy.write 50", "deploy.end -1"}},
 	} {

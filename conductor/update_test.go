@@ -23,26 +23,44 @@ func TestUpdateRules(t *testing.T) {
 		want   string // "" means accepted
 	}{
 		{name: "a plain field", state: node.Active, change: func(n *node.Node) { n.Description = "x" }},
-		{name: "on its way", state: node.CleanWait, before: func(n *node.Node) { n.TargetState = node.Available }, change: func(n *node.Node) { n.Description = "x" }, kind: node.Conflict,
+		{name: "on its way", state: node.CleanWait, before: func(n *node.Node) {
+			n.TargetState = node.Available
+		}, change: func(n *node.Node) { n.Description = "x" }, kind: node.Conflict,
 			want: "Node " + uuid1 + " can not be updated while a state transition is in progress."},
-		{name: "on its way, whatever runs", state: node.CleanWait, opts: node.UpdateOptions{AnyState: true}, before: func(n *node.Node) { n.TargetState = node.Available }, change: func(n *node.Node) { n.Maintenance = true }},
+		{name: "on its way, whatever runs", state: node.CleanWait, opts: node.UpdateOptions{AnyState: true},
+			before: func(n *node.Node) { n.TargetState = node.Available }, change: func(n *node.Node) { n.Maintenance = true }},
 		{name: "on its way, removing the instance in maintenance", state: node.CleanWait, opts: node.UpdateOptions{OnlyRemovesInstance: true},
-			before: func(n *node.Node) { n.TargetState, n.Maintenance, n.InstanceUUID = node.Available, true, "i" }, change: func(n *node.Node) { n.InstanceUUID = "" }},
-		{name: "failed", state: node.DeployFailed, before: func(n *node.Node) { n.TargetState = node.Active }, change: func(n *node.Node) { n.Description = "x" }},
-		{name: "inspecting, for a client that knows inspect wait", state: node.Inspecting, opts: node.UpdateOptions{KnowsInspectWait: true}, change: func(n *node.Node) { n.Description = "x" }, kind: node.Conflict,
+			before: func(n *node.Node) {
+				n.TargetState, n.Maintenance, n.InstanceUUID = node.Available, true, "i"
+			}, change: func(n *node.Node) { n.InstanceUUID = "" }},
+		{name: "failed", state: node.DeployFailed, before: func(n *node.Node) { n.TargetState = node.Active },
+			change: func(n *node.Node) { n.Description = "x" }},
+		{name: "inspecting, for a client that knows inspect wait", state: node.Inspecting, opts: node.UpdateOptions{KnowsInspectWait: true},
+			change: func(n *node.Node) {
+				n.Description = "x"
+			}, kind: node.Conflict,
 			want: `Cannot update node "` + uuid1 + `" in state "inspecting".`},
 		{name: "inspecting, for an older client", state: node.Inspecting, change: func(n *node.Node) { n.Description = "x" }},
-		{name: "driver with a console", state: node.Manageable, before: func(n *node.Node) { n.ConsoleEnabled = true }, change: func(n *node.Node) { n.Driver = "test" }, kind: node.Conflict,
+		{name: "driver with a console", state: node.Manageable, before: func(n *node.Node) {
+			n.ConsoleEnabled = true
+		}, change: func(n *node.Node) { n.Driver = "test" }, kind: node.Conflict,
 			want: "Node " + uuid1 + " can not change its driver while its console is enabled; stop the console first."},
 		{name: "driver of an active node", state: node.Active, change: func(n *node.Node) { n.Driver = "test" }, kind: node.Conflict,
 			want: "The driver of node " + uuid1 + ` can not be changed in state "active"` + open},
-		{name: "interface of an active node", state: node.Active, change: func(n *node.Node) { n.Interfaces[node.Deploy] = "other" }, kind: node.Conflict,
+		{name: "interface of an active node", state: node.Active, change: func(n *node.Node) {
+			n.Interfaces[node.Deploy] = "other"
+		}, kind: node.Conflict,
 			want: "The interfaces of node " + uuid1 + ` can not be changed in state "active"` + open},
-		{name: "resource class of an active node", state: node.Active, before: func(n *node.Node) { n.ResourceClass = "a" }, change: func(n *node.Node) { n.ResourceClass = "b" }, kind: node.Conflict,
+		{name: "resource class of an active node", state: node.Active, before: func(n *node.Node) {
+			n.ResourceClass = "a"
+		}, change: func(n *node.Node) { n.ResourceClass = "b" }, kind: node.Conflict,
 			want: "The resource_class of node " + uuid1 + ` can not be changed in state "active"` + open},
 		{name: "first resource class of an active node", state: node.Active, change: func(n *node.Node) { n.ResourceClass = "b" }},
-		{name: "resource class in maintenance", state: node.Active, before: func(n *node.Node) { n.ResourceClass, n.Maintenance = "a", true }, change: func(n *node.Node) { n.ResourceClass = "b" }},
-		{name: "another instance", state: node.Available, before: func(n *node.Node) { n.InstanceUUID = "one" }, change: func(n *node.Node) { n.InstanceUUID = "two" }, kind: node.Conflict,
+		{name: "resource class in maintenance", state: node.Active, before: func(n *node.Node) { n.ResourceClass, n.Maintenance = "a", true },
+			change: func(n *node.Node) { n.ResourceClass = "b" }},
+		{name: "another instance", state: node.Available, before: func(n *node.Node) {
+			n.InstanceUUID = "one"
+		}, change: func(n *node.Node) { n.InstanceUUID = "two" }, kind: node.Conflict,
 			want: "Node " + uuid1 + " is associated with instance one."},
 		{name: "protecting what has no instance", state: node.Manageable, change: func(n *node.Node) { n.Protected = true }, kind: node.Conflict,
 			want: "Node " + uuid1 + ` can not be protected in state "manageable"; allowed are the states active, rescue.`},
@@ -52,17 +70,26 @@ func TestUpdateRules(t *testing.T) {
 			want: "Node " + uuid1 + ` can not be retired in state "available"; move it to manageable first.`},
 		{name: "a reason without retirement", state: node.Active, change: func(n *node.Node) { n.RetiredReason = "x" }, kind: node.Invalid,
 			want: "retired_reason of node " + uuid1 + " needs retired to be true."},
-		{name: "unknown interface", state: node.Manageable, change: func(n *node.Node) { n.Interfaces[node.Deploy] = "magic" }, kind: node.Invalid,
-			want: `Could not find the following interface in the hardware type fake-hardware: deploy_interface "magic". Valid interfaces are: fake.`},
+		{name: "unknown interface", state: node.Manageable, change: func(n *node.Node) {
+			n.Interfaces[node.Deploy] = "magic"
+		}, kind: node.Invalid,
+			want: "Could not find the following interface in the hardware type fake-hardware: " +
+				`deploy_interface "magic". Valid interfaces are: fake.`},
 		{name: "unknown driver", state: node.Manageable, change: func(n *node.Node) { n.Driver = "magic" }, kind: node.Invalid,
-			want: "No valid host was found. Reason: No conductor service registered which supports driver magic for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
+			want: "No valid host was found. Reason: No conductor service registered which supports driver magic for conductor group ''. Available " +
+				"are the drivers fake-hardware, test for conductor group ''."},
 		{name: "unknown conductor group", state: node.Manageable, change: func(n *node.Node) { n.ConductorGroup = "Mars" }, kind: node.Invalid,
-			want: "No valid host was found. Reason: No conductor service registered which supports driver fake-hardware for conductor group 'mars'. Available are the drivers fake-hardware, test for conductor group ''."},
-		{name: "a driver that has not the old interfaces", state: node.Manageable, change: func(n *node.Node) { n.Driver = "test" }, kind: node.Invalid,
+			want: "No valid host was found. Reason: No conductor service registered which supports driver fake-hardware for conductor group " +
+				"'mars'. Available are the drivers fake-hardware, test for conductor group ''."},
+		{name: "a driver that has not the old interfaces", state: node.Manageable, change: func(n *node.Node) {
+			n.Driver = "test"
+		}, kind: node.Invalid,
 			want: `Could not find the following interface in the hardware type test: deploy_interface "fake". Valid interfaces are: direct, other.`},
-		{name: "reset without a driver", state: node.Manageable, opts: node.UpdateOptions{ResetInterfaces: true}, change: func(*node.Node) {}, kind: node.Invalid,
+		{name: "reset without a driver", state: node.Manageable, opts: node.UpdateOptions{ResetInterfaces: true}, change: func(*node.Node) {},
+			kind: node.Invalid,
 			want: "The reset_interfaces parameter can only be used when changing the node's driver."},
-		{name: "what the conductor writes", state: node.Active, change: func(n *node.Node) { n.State, n.UUID, n.Plan = node.Enroll, "other", &node.Plan{} }},
+		{name: "what the conductor writes", state: node.Active,
+			change: func(n *node.Node) { n.State, n.UUID, n.Plan = node.Enroll, "other", &node.Plan{} }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -131,10 +158,13 @@ func TestChangingTheDriver(t *testing.T) {
 		deploy     string
 	}{
 		{"with reset", node.UpdateOptions{ResetInterfaces: true, Fields: []string{"driver"}}, "test", nil, "direct"},
-		{"with reset but for one", node.UpdateOptions{ResetInterfaces: true, Fields: []string{"driver", "deploy_interface"}}, "test", map[node.Interface]string{node.Deploy: "other"}, "other"},
-		{"without reset but with what it has", node.UpdateOptions{Fields: []string{"driver", "deploy_interface"}}, "test", map[node.Interface]string{node.Deploy: "other"}, "other"},
+		{"with reset but for one", node.UpdateOptions{ResetInterfaces: true, Fields: []string{"driver", "deploy_interface"}}, "test",
+			map[node.Interface]string{node.Deploy: "other"}, "other"},
+		{"without reset but with what it has", node.UpdateOptions{Fields: []string{"driver", "deploy_interface"}}, "test",
+			map[node.Interface]string{node.Deploy: "other"}, "other"},
 		{"to the same one", node.UpdateOptions{ResetInterfaces: true, Fields: []string{"driver"}}, "fake-hardware", nil, "fake"},
-		{"an interface back to its default", node.UpdateOptions{Fields: []string{"deploy_interface"}}, "fake-hardware", map[node.Interface]string{node.Deploy: ""}, "fake"},
+		{"an interface back to its default", node.UpdateOptions{Fields: []string{"deploy_interface"}}, "fake-hardware",
+			map[node.Interface]string{node.Deploy: ""}, "fake"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -174,7 +204,8 @@ func TestCreateNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[node.Interface]string{node.Power: "fake", node.Management: "fake", node.Boot: "fake", node.Deploy: "other", node.Inspect: "fake", node.Network: "fake", node.RAID: "fake", node.RescueIf: "agent"}
+		want := map[node.Interface]string{node.Power: "fake", node.Management: "fake", node.Boot: "fake", node.Deploy: "other",
+			node.Inspect: "fake", node.Network: "fake", node.RAID: "fake", node.RescueIf: "agent"}
 		if n.State != node.Enroll || len(n.UUID) != 36 || n.ID == 0 || fmt.Sprint(n.Interfaces) != fmt.Sprint(want) {
 			t.Errorf("%+v", n)
 		}
@@ -183,8 +214,10 @@ func TestCreateNode(t *testing.T) {
 			kind node.Kind
 			want string
 		}{
-			{node.Node{Driver: "magic"}, node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver magic for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
-			{node.Node{Driver: "test", Interfaces: map[node.Interface]string{node.Boot: "magic"}}, node.Invalid, `Could not find the following interface in the hardware type test: boot_interface "magic". Valid interfaces are: fake.`},
+			{node.Node{Driver: "magic"}, node.Invalid, "No valid host was found. Reason: No conductor service registered which supports driver " +
+				"magic for conductor group ''. Available are the drivers fake-hardware, test for conductor group ''."},
+			{node.Node{Driver: "test", Interfaces: map[node.Interface]string{node.Boot: "magic"}}, node.Invalid,
+				`Could not find the following interface in the hardware type test: boot_interface "magic". Valid interfaces are: fake.`},
 			{node.Node{Driver: "test", Name: "a"}, node.Conflict, ""},
 		} {
 			_, err := c.CreateNode(w.t.Context(), &bad.n)
@@ -220,9 +253,11 @@ func TestDeleteNodeRules(t *testing.T) {
 	}{
 		{"with an instance", func(n *node.Node) { n.InstanceUUID = "i-1" }, node.Conflict, "Node " + uuid1 + " is associated with instance i-1."},
 		{"with an instance in maintenance", func(n *node.Node) { n.InstanceUUID, n.Maintenance = "i-1", true }, node.Internal, ""},
-		{"protected", func(n *node.Node) { n.Protected, n.Maintenance = true, true }, node.Forbidden, "Node " + uuid1 + " is protected and can not be undeployed, rebuilt or deleted."},
+		{"protected", func(n *node.Node) { n.Protected, n.Maintenance = true, true }, node.Forbidden,
+			"Node " + uuid1 + " is protected and can not be undeployed, rebuilt or deleted."},
 		{"active", func(n *node.Node) { n.State = node.Active }, node.Conflict,
-			`Can not delete node "` + uuid1 + `" while it is in provision state "active". Valid provision states to perform deletion are: enroll, manageable, adopt failed, or any in maintenance.`},
+			`Can not delete node "` + uuid1 + `" while it is in provision state "active". Valid provision states to perform deletion are: enroll, ` +
+				`manageable, adopt failed, or any in maintenance.`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -276,7 +311,8 @@ func TestPorts(t *testing.T) {
 			_, err := c.UpdatePort(ctx, id("p1"), rewire)
 			return err
 		}, node.Conflict,
-			"The connection of port p1 can not be changed while node " + uuid1 + ` is in state "active"; allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.`},
+			"The connection of port p1 can not be changed while node " + uuid1 +
+				` is in state "active"; allowed are the states enroll, inspecting, inspect wait, manageable, or any in maintenance.`},
 		{"rewire in maintenance", func(n *node.Node) { n.Maintenance = true }, func(ctx context.Context, c *Conductor) error {
 			_, err := c.UpdatePort(ctx, id("p1"), rewire)
 			return err
@@ -356,7 +392,8 @@ func TestDrivers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		c := New(w.cfg)
 		all, err := c.Drivers(w.t.Context())
-		if err != nil || len(all) != 2 || all[1].Name != "test" || fmt.Sprint(all[1].Hosts) != "[host-1]" || fmt.Sprint(all[1].Enabled[node.Deploy]) != "[direct other]" {
+		if err != nil || len(all) != 2 || all[1].Name != "test" || fmt.Sprint(all[1].Hosts) != "[host-1]" ||
+			fmt.Sprint(all[1].Enabled[node.Deploy]) != "[direct other]" {
 			t.Errorf("%+v, %v", all, err)
 		}
 		if _, err := c.Driver(w.t.Context(), "magic"); node.KindOf(err) != node.NotFound {

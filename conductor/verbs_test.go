@@ -103,9 +103,11 @@ func TestFlagsAgainstDeleting(t *testing.T) {
 			}},
 			{"in maintenance", func(n *node.Node) { n.Maintenance = true }, func(node.State) node.Kind { return node.Internal }},
 			{"protected", func(n *node.Node) { n.Protected = true }, func(node.State) node.Kind { return node.Forbidden }},
-			{"protected, in maintenance", func(n *node.Node) { n.Protected, n.Maintenance = true, true }, func(node.State) node.Kind { return node.Forbidden }},
+			{"protected, in maintenance", func(n *node.Node) { n.Protected, n.Maintenance = true, true },
+				func(node.State) node.Kind { return node.Forbidden }},
 			{"with an instance", func(n *node.Node) { n.InstanceUUID = "i" }, func(node.State) node.Kind { return node.Conflict }},
-			{"with an instance, in maintenance", func(n *node.Node) { n.InstanceUUID, n.Maintenance = "i", true }, func(node.State) node.Kind { return node.Internal }},
+			{"with an instance, in maintenance", func(n *node.Node) { n.InstanceUUID, n.Maintenance = "i", true },
+				func(node.State) node.Kind { return node.Internal }},
 			{"retired", func(n *node.Node) { n.Retired = true }, func(s node.State) node.Kind {
 				if s == node.Enroll || s == node.Manageable || s == node.AdoptFailed || s == node.Available {
 					return node.Internal
@@ -184,7 +186,8 @@ func TestAbortAfterTheLastStep(t *testing.T) {
 				want, tidied = node.CleanFailed, 1
 			}
 			w.wantState(n, want)
-			if n.Maintenance || n.Fault != node.NoFault || (n.LastError == "") != last || w.m.count("tidy_up") != tidied || w.m.count("agent:polish_up") != 0 {
+			if n.Maintenance || n.Fault != node.NoFault || (n.LastError == "") != last || w.m.count("tidy_up") != tidied ||
+				w.m.count("agent:polish_up") != 0 {
 				t.Errorf("last %v: maintenance %v, last_error %q, done %q", last, n.Maintenance, n.LastError, w.m.done())
 			}
 		})
@@ -203,10 +206,12 @@ func TestPowerStepsBeforeTheAgentsOwn(t *testing.T) {
 	}{
 		{"reboot", []node.PlannedStep{power("reboot"), burnin}, 1, "boot_clean boot_again agent:burnin end_clean"},
 		{"twice", []node.PlannedStep{power("reboot"), power("reboot"), burnin}, 2, "boot_clean boot_again agent:burnin end_clean"},
-		{"off and on", []node.PlannedStep{power("power_off"), power("power_on"), burnin}, 1, "boot_clean power off boot_again agent:burnin end_clean"},
+		{"off and on", []node.PlannedStep{power("power_off"), power("power_on"), burnin}, 1,
+			"boot_clean power off boot_again agent:burnin end_clean"},
 		{"on, and it is on", []node.PlannedStep{power("power_on"), burnin}, 0, "boot_clean power on agent:burnin end_clean"},
 		{"after the agent's last", []node.PlannedStep{burnin, power("reboot")}, 0, "boot_clean agent:burnin rebooting end_clean"},
-		{"with a step of the hardware after it", []node.PlannedStep{burnin, power("reboot"), {Interface: node.Deploy, Step: "erase_cmos"}}, 0, "boot_clean agent:burnin rebooting erase_cmos end_clean"},
+		{"with a step of the hardware after it", []node.PlannedStep{burnin, power("reboot"), {Interface: node.Deploy, Step: "erase_cmos"}}, 0,
+			"boot_clean agent:burnin rebooting erase_cmos end_clean"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -252,7 +257,8 @@ func TestNoAgentAfterAReboot(t *testing.T) {
 			w.enroll("test", node.Manageable)
 			w.m.offers, w.m.within = []node.PlannedStep{{Interface: node.Deploy, Step: "burnin"}}, 20*time.Minute
 			c, _ := w.start(w.cfg)
-			w.provision(c, node.ProvisionRequest{Event: node.EventClean, CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "reboot"}, {Interface: node.Deploy, Step: "burnin"}}})
+			w.provision(c, node.ProvisionRequest{Event: node.EventClean,
+				CleanSteps: []node.PlannedStep{{Interface: node.Power, Step: "reboot"}, {Interface: node.Deploy, Step: "burnin"}}})
 			w.reach(node.CleanWait)
 			w.heartbeat(c)
 			w.reach(node.CleanWait)

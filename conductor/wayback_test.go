@@ -13,10 +13,11 @@ import (
 // unset ends maintenance as the API does.
 func (w *world) unset(c *Conductor) {
 	w.t.Helper()
-	_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true, Fields: []string{"maintenance"}}, func(n *node.Node) error {
-		n.Maintenance, n.MaintenanceReason, n.Fault = false, "", node.NoFault
-		return nil
-	})
+	_, err := c.UpdateNode(w.t.Context(), uuid1, node.UpdateOptions{AnyState: true, Fields: []string{"maintenance"}},
+		func(n *node.Node) error {
+			n.Maintenance, n.MaintenanceReason, n.Fault = false, "", node.NoFault
+			return nil
+		})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -37,8 +38,10 @@ func TestTheWayBackFromCleanFailed(t *testing.T) {
 				w.heartbeat(c)
 				n := w.settle()
 				w.wantState(n, node.CleanFailed)
-				if !n.Maintenance || n.Fault != node.CleanFailure || n.MaintenanceReason != n.LastError || !strings.Contains(n.LastError, "/dev/sda is worn out") || n.TargetState != node.Available {
-					t.Errorf("maintenance %v, fault %q, reason %q, last_error %q, target %q", n.Maintenance, n.Fault, n.MaintenanceReason, n.LastError, n.TargetState)
+				if !n.Maintenance || n.Fault != node.CleanFailure || n.MaintenanceReason != n.LastError ||
+					!strings.Contains(n.LastError, "/dev/sda is worn out") || n.TargetState != node.Available {
+					t.Errorf("maintenance %v, fault %q, reason %q, last_error %q, target %q", n.Maintenance, n.Fault, n.MaintenanceReason, n.LastError,
+						n.TargetState)
 				}
 				for _, event := range []node.Event{node.EventProvide, node.EventClean, node.EventDeploy, node.EventInspect} {
 					if err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: event}); node.KindOf(err) != node.Invalid {
@@ -53,7 +56,8 @@ func TestTheWayBackFromCleanFailed(t *testing.T) {
 				}
 				steps := []node.PlannedStep{{Interface: node.Deploy, Step: "erase_cmos"}}
 				err := c.Provision(w.t.Context(), uuid1, node.ProvisionRequest{Event: node.EventClean, CleanSteps: steps})
-				if want := "The clean operation can't be performed on node " + uuid1 + " because it's in maintenance mode."; err == nil || err.Error() != want {
+				if want := "The clean operation can't be performed on node " + uuid1 + " because it's in maintenance mode."; err == nil ||
+					err.Error() != want {
 					t.Errorf("manual cleaning in maintenance: %v", err)
 				}
 
@@ -72,7 +76,8 @@ func TestTheWayBackFromCleanFailed(t *testing.T) {
 					w.heartbeat(c)
 					w.wantState(w.node(), node.CleanWait)
 					told := slices.DeleteFunc(w.events(), func(e string) bool { return !strings.Contains(e, "is in maintenance") })
-					same(t, "told", told, []string{"INFO clean: The node is in maintenance (clean failure): the cleaning waits until that is unset, however long it takes."})
+					same(t, "told", told, []string{"INFO clean: The node is in maintenance (clean failure): the cleaning waits until that is unset, " +
+						"however long it takes."})
 					w.unset(c)
 				}
 				w.reachWaiting()

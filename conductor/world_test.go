@@ -294,7 +294,8 @@ func (i testInspect) Inspected(ctx context.Context, t *driver.Task, d node.Inspe
 
 func testTypes(m *machine) driver.Types {
 	fakes := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {fake.NewOther(node.RescueIf)}}
-	all := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)}, node.RescueIf: {testRescue{m}, fake.NewOther(node.RescueIf)}}
+	all := map[node.Interface][]driver.Implementation{node.RAID: {fake.NewOther(node.RAID)},
+		node.RescueIf: {testRescue{m}, fake.NewOther(node.RescueIf)}}
 	return driver.Types{
 		{Name: "fake-hardware", Power: []driver.Power{fake.NewPower()}, Management: []driver.Management{fake.NewManagement()},
 			Boot: []driver.Boot{fake.NewBoot()}, Deploy: []driver.Deploy{fake.NewDeploy()},
@@ -528,7 +529,8 @@ func (w *world) heartbeat(c *Conductor) {
 		}
 	}
 	time.Sleep(time.Millisecond)
-	err := c.Heartbeat(w.t.Context(), uuid1, node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1", VerifyCA: "pem"})
+	err := c.Heartbeat(w.t.Context(), uuid1, node.Heartbeat{CallbackURL: "https://10.0.0.5:9999", AgentToken: token, AgentVersion: "1",
+		VerifyCA: "pem"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
