@@ -60,7 +60,7 @@ func (e Evidence) LastSeen(reason string) string {
 // lastWords is the newest symptom that the console showed during the wait, or else the last line of the agent, or of
 // the console.
 func (e Evidence) lastWords() string {
-	began := e.Now.Add(-e.Waited)
+	began := e.waitBegan()
 	found := symptoms(e.Serial.Lines, began)
 	if len(found) > 0 {
 		last := found[0]

@@ -85,6 +85,9 @@ func Spell(d time.Duration) string {
 	return fmt.Sprintf("%.0f s", d.Seconds())
 }
 
+// waitBegan is when the step under way began to wait. What came before belongs to an earlier boot.
+func (e Evidence) waitBegan() time.Time { return e.Now.Add(-e.Waited) }
+
 func (e Evidence) ago(t time.Time) string { return Spell(e.Now.Sub(t)) + " ago" }
 
 func times(n int) string {

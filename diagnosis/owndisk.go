@@ -61,7 +61,7 @@ func (e Evidence) overrideTold() string {
 
 // shownLast is the last line of the console, of this wait, that looks so.
 func (e Evidence) shownLast(look *regexp.Regexp) string {
-	began := e.Now.Add(-e.Waited)
+	began := e.waitBegan()
 	for i := len(e.Serial.Lines) - 1; i >= 0 && !e.Serial.Lines[i].At.Before(began); i-- {
 		if l := e.Serial.Lines[i]; look.MatchString(l.Text) {
 			return fmt.Sprintf("; its console showed %q %s", bare(l.Text), e.ago(l.At))

@@ -19,7 +19,7 @@ const startsPhases = 3
 // keeps silent, and the step's deadline decides.
 func (e Evidence) stalled() string {
 	phase, firmware := e.BootPhaseTimeout, e.FirmwareTimeout
-	began := e.Now.Add(-e.Waited)
+	began := e.waitBegan()
 	if phase <= 0 || e.Unread || !e.WaitedFor.For.Boots() || e.Agent.LastHeartbeat.After(began) {
 		return ""
 	}
@@ -103,7 +103,7 @@ func (e Evidence) SwitchedOff(since time.Time) string {
 
 // WithoutSign is how long the machine has shown no sign of life of its own in this wait.
 func (e Evidence) WithoutSign() time.Duration {
-	last := e.Now.Add(-e.Waited)
+	last := e.waitBegan()
 	for _, ev := range e.own().Events {
 		if ev.At.After(last) {
 			last = ev.At

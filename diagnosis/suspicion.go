@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // A flow fails late, because a slow machine must not be given up; the suspicion is reported early. A machine that has been quiet for
@@ -19,63 +21,83 @@ const (
 	troubleStands = 20 * time.Second // what holds a machine up may pass by itself: firmware asks a few times
 )
 
-// suspicion is what a quiet machine is suspected of; without a phase when it is not. A machine that was suspected
-// before this process began to hear it still is, until it shows itself.
+// suspicion is what a quiet machine is suspected of; without a phase when it is not.
 func (e Evidence) suspicion() Suspicion {
-	phase, firmware := e.BootPhaseTimeout, e.FirmwareTimeout
-	if e.Unread || e.Failed {
+	began := e.waitBegan()
+	switch {
+	case e.Unread || e.Failed:
 		return Suspicion{}
-	}
-	began := e.Now.Add(-e.Waited)
-	if !e.WaitedFor.For.Boots() {
+	case !e.WaitedFor.For.Boots():
 		return e.workSuspicion()
-	}
-	if phase <= 0 || e.Agent.LastHeartbeat.After(began) {
+	case e.BootPhaseTimeout <= 0 || e.Agent.LastHeartbeat.After(began):
 		return Suspicion{}
 	}
 	signs := e.since(began)
-	if signs.loading() {
+	switch t := signs.trouble(); {
+	case signs.loading():
 		return Suspicion{}
+	case signs.ramdisks() > 1: // whatever it shows meanwhile, it does not get on
+		return signs.startsOver()
+	case t != nil && e.Now.Sub(signs.troubledSince(t)) >= troubleStands:
+		return signs.troubled(t)
 	}
-	last, limit := signs.own().patience(phase, firmware)
-	seenLast, _ := signs.patience(phase, firmware)
-	s := Suspicion{Since: seenLast, Phase: "firmware"}
-	if seen := signs.Phases(began); len(seen) > 0 {
-		s.Phase = seen[len(seen)-1].Name
-	} else if len(signs.Events) > 0 {
-		s.Phase = "dhcp"
-	}
-	if e.Agent.TokenGivenAt.After(began) {
-		s.Phase = "lookup"
-		if e.Agent.TokenGivenAt.After(s.Since) {
-			s.Since = e.Agent.TokenGivenAt
-		}
-	}
-	if n := signs.ramdisks(); n > 1 { // whatever it shows meanwhile, it does not get on
-		return Suspicion{Since: began, Phase: "starting over", Text: fmt.Sprintf(
-			"The machine has loaded its ramdisk %s since %s. Most likely: it starts over each time: %s This ends when it has loaded it %d times.",
-			times(n), began.UTC().Format("15:04:05 UTC"),
-			signs.withConsole("does its kernel panic, or does something reset the machine?"+readConsole), loadsTooOften+1)}
-	}
-	if t := signs.trouble(); t != nil && e.Now.Sub(signs.troubledSince(t)) >= troubleStands {
-		return Suspicion{Since: signs.troubledSince(t), Phase: string(t.Kind), Text: fmt.Sprintf("The machine has not got on since %s: %s%s",
-			signs.troubledSince(t).UTC().Format("15:04:05 UTC"), signs.withConsole(signs.explain(t)), ends(e.fails(e.Deadline, last, limit)))}
-	}
-	quietSince := s.Since
+	return signs.bootSuspicion()
+}
+
+// startsOver is suspicion of a machine that has loaded its ramdisk more than once in this wait.
+func (e Evidence) startsOver() Suspicion {
+	began := e.waitBegan()
+	return Suspicion{Since: began, Phase: "starting over", Text: fmt.Sprintf(
+		"The machine has loaded its ramdisk %s since %s. Most likely: it starts over each time: %s This ends when it has loaded it %d times.",
+		times(e.ramdisks()), began.UTC().Format("15:04:05 UTC"),
+		e.withConsole("does its kernel panic, or does something reset the machine?"+readConsole), loadsTooOften+1)}
+}
+
+// troubled is suspicion of a machine that met something which stands in its way.
+func (e Evidence) troubled(t *node.BootEvent) Suspicion {
+	since := e.troubledSince(t)
+	return Suspicion{Since: since, Phase: string(t.Kind), Text: fmt.Sprintf("The machine has not got on since %s: %s%s",
+		since.UTC().Format("15:04:05 UTC"), e.withConsole(e.explain(t)), ends(e.bootFails()))}
+}
+
+// bootSuspicion is suspicion of a booting machine that shows nothing. One that was suspected before this process began to
+// hear it still is, until it shows itself.
+func (e Evidence) bootSuspicion() Suspicion {
+	s := e.lastSign()
+	quietSince, seen := s.Since, s.Phase
 	if s.Since.IsZero() {
-		quietSince = began
+		quietSince, seen = e.waitBegan(), "nothing seen yet"
 	}
 	stands := e.Known.Phase == s.Phase && e.Known.Since.Equal(s.Since)
-	if !stands && e.quiet(quietSince) < min(phase, bootQuiet) {
+	if !stands && e.quiet(quietSince) < min(e.BootPhaseTimeout, bootQuiet) {
 		return Suspicion{}
 	}
-	fails := e.fails(e.Deadline, last, limit)
-	seen := s.Phase
-	if s.Since.IsZero() {
-		seen = "nothing seen yet"
-	}
-	s.Text = e.quietText(quietSince, seen, signs.cause(), fails)
+	s.Text = e.quietText(quietSince, seen, e.cause(), e.bootFails())
 	return s
+}
+
+// lastSign is how far a booting machine has come, and when it was seen last.
+func (e Evidence) lastSign() Suspicion {
+	last, _ := e.patience(e.BootPhaseTimeout, e.FirmwareTimeout)
+	s := Suspicion{Since: last, Phase: "firmware"}
+	if seen := e.Phases(e.waitBegan()); len(seen) > 0 {
+		s.Phase = seen[len(seen)-1].Name
+	} else if len(e.Events) > 0 {
+		s.Phase = "dhcp"
+	}
+	if given := e.Agent.TokenGivenAt; given.After(e.waitBegan()) {
+		s.Phase = "lookup"
+		if given.After(s.Since) {
+			s.Since = given
+		}
+	}
+	return s
+}
+
+// bootFails is when the wait for a booting machine ends if nothing comes: only its own signs put that off.
+func (e Evidence) bootFails() time.Time {
+	last, limit := e.own().patience(e.BootPhaseTimeout, e.FirmwareTimeout)
+	return e.fails(e.Deadline, last, limit)
 }
 
 // workSuspicion is suspicion of a machine whose agent works and does not answer.
@@ -115,7 +137,7 @@ func (e Evidence) fails(deadline, last time.Time, limit time.Duration) time.Time
 		return deadline
 	}
 	if last.IsZero() {
-		last = e.Now.Add(-e.Waited)
+		last = e.waitBegan()
 	}
 	if at := e.Now.Add(limit - e.quiet(last)); at.Before(deadline) || deadline.IsZero() {
 		return at

@@ -99,7 +99,7 @@ func (s symptom) says(now time.Time) string {
 func (e Evidence) panicked() *symptom {
 	began := e.StepBegan
 	if e.WaitedFor.For.Boots() { // what is heard before the machine was switched on is an earlier system's
-		began = e.Now.Add(-e.Waited)
+		began = e.waitBegan()
 	}
 	if e.Agent.LastHeartbeat.After(began) {
 		began = e.Agent.LastHeartbeat
@@ -115,7 +115,7 @@ func (e Evidence) panicked() *symptom {
 // stuckAt returns the symptom after which the machine has come no further; nil when there is none, or the machine
 // may still go on.
 func (e Evidence) stuckAt(phase time.Duration) *symptom {
-	for _, s := range symptoms(e.Serial.Lines, e.Now.Add(-e.Waited)) {
+	for _, s := range symptoms(e.Serial.Lines, e.waitBegan()) {
 		if s.who == "the agent" && e.Agent.TokenGiven || e.cameFurther(s.first) {
 			continue
 		}
@@ -131,7 +131,7 @@ func (e Evidence) stuckAt(phase time.Duration) *symptom {
 // refused returns what Secure Boot refused to start during the wait; nil when it refused nothing, or the machine has
 // come further since.
 func (e Evidence) refused() *symptom {
-	for _, s := range symptoms(e.Serial.Lines, e.Now.Add(-e.Waited)) {
+	for _, s := range symptoms(e.Serial.Lines, e.waitBegan()) {
 		if s.who == secureBoot && !e.Agent.TokenGiven && !e.cameFurther(s.first) {
 			return &s
 		}
