@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -92,13 +93,13 @@ func setCandidates(a *node.Allocation, v any) (err error) {
 func texts(key string, v any) ([]string, error) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
-		return nil, invalid("Field %s must be a list, not %s.", key, kindOf(v))
+		return nil, invalid("Field %s must be a list, not %s.", key, payload.KindOf(v))
 	}
 	var out []string
 	for _, e := range list {
 		s, ok := e.(string)
 		if !ok {
-			return nil, invalid("Field %s must be a list of strings; one of it is %s.", key, kindOf(e))
+			return nil, invalid("Field %s must be a list of strings; one of it is %s.", key, payload.KindOf(e))
 		}
 		if !slices.Contains(out, s) {
 			out = append(out, s)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -26,7 +27,7 @@ func (hw *hardware) setBootMode(w http.ResponseWriter, c *call) error {
 
 func (hw *hardware) setSecureBoot(w http.ResponseWriter, c *call) error {
 	return hw.setFirmware(w, c, func(ident string, target any) error {
-		on, err := boolean("target", target)
+		on, err := payload.Boolean("target", target)
 		if err != nil {
 			return err
 		}
@@ -43,7 +44,7 @@ func (hw *hardware) setFirmware(w http.ResponseWriter, c *call, set func(ident s
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (hw *hardware) injectNMI(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func (hw *hardware) nothing(key string, args ...string) handler {
 func (hw *hardware) unsupported(what string) handler {
 	return func(_ http.ResponseWriter, c *call) error {
 		if c.Method == http.MethodPut || c.Method == http.MethodPost {
-			if _, err := decodeObject(c.body); err != nil {
+			if _, err := payload.DecodeObject(c.body); err != nil {
 				return err
 			}
 		}

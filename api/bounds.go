@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
@@ -68,7 +69,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 	case int64(len(body)) > limit:
 		return nil, tooLarge
 	}
-	if wrong := tooMuch(body); wrong != "" {
+	if wrong := payload.TooMuch(body); wrong != "" {
 		return nil, &flatError{http.StatusBadRequest, wrong}
 	}
 	return bytes.TrimSpace(body), nil

@@ -1,6 +1,9 @@
 package api
 
-import "github.com/billet-metal/billet/node"
+import (
+	"github.com/billet-metal/billet/api/payload"
+	"github.com/billet-metal/billet/node"
+)
 
 // A config drive comes as text, as a URL or as parts, depending on the version. These are told apart here, by the request alone;
 // what is in a drive is judged by the conductor, under the lease and with the node at hand.
@@ -26,7 +29,7 @@ func readConfigDrive(v version, target string, value any, req *node.ProvisionReq
 		req.DriveParts, err = readDriveParts(v, x)
 		return err
 	}
-	return invalid("A config drive must be a string or an object, not %s.", kindOf(value))
+	return invalid("A config drive must be a string or an object, not %s.", payload.KindOf(value))
 }
 
 func readDriveParts(v version, m map[string]any) (*node.ConfigDriveParts, error) {
@@ -51,7 +54,7 @@ func readDriveParts(v version, m map[string]any) (*node.ConfigDriveParts, error)
 		key string
 		to  *node.Document
 	}{{"meta_data", &d.MetaData}, {"network_data", &d.NetworkData}, {"vendor_data", &d.VendorData}} {
-		if *part.to, err = object("configdrive."+part.key, m[part.key]); err != nil {
+		if *part.to, err = payload.Object("configdrive."+part.key, m[part.key]); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +62,7 @@ func readDriveParts(v version, m map[string]any) (*node.ConfigDriveParts, error)
 	case nil, string, map[string]any, []any:
 		d.UserData = x
 	default:
-		return nil, invalid("user_data of a config drive must be a string, an object or a list, not %s.", kindOf(x))
+		return nil, invalid("user_data of a config drive must be a string, an object or a list, not %s.", payload.KindOf(x))
 	}
 	return &d, nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -46,7 +47,7 @@ func stepsAsTheyAre(steps []node.PlannedStep) []any {
 }
 
 func setTemplateName(t *node.DeployTemplate, v any) error {
-	name, err := text("name", v, 255)
+	name, err := payload.Text("name", v, 255)
 	if err != nil {
 		return err
 	}

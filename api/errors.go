@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/node"
 )
@@ -116,9 +117,21 @@ func wrapped(inner any) any {
 
 // compact encodes without HTML escapes, which would make texts unreadable.
 func compact(v any) []byte {
-	b, err := marshal(v)
+	b, err := payload.Marshal(v)
 	if err != nil {
 		b, _ = json.Marshal(fault{FaultCode: "Server", FaultString: "an answer could not be encoded"})
 	}
 	return b
+}
+
+// writeJSON encodes an answer whole before its status is sent, so that no success turns out to hold an error.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := payload.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, compact(wrapped(faultOf(http.StatusInternalServerError, "The answer could not be encoded.")))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // the client is gone; there is nobody to tell
 }

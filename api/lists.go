@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -108,22 +109,12 @@ func boolArg(q url.Values, key string) (*bool, error) {
 	if !q.Has(key) {
 		return nil, nil
 	}
-	b, ok := spelledBool(q.Get(key))
+	b, ok := payload.SpelledBool(q.Get(key))
 	if !ok {
 		return nil, invalid("Invalid input for %s: unrecognized value %q, acceptable values are: 0, 1, f, false, n, no, off, on, t, true, y, yes",
 			key, q.Get(key))
 	}
 	return &b, nil
-}
-
-func spelledBool(s string) (value, ok bool) {
-	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "1", "t", "true", "on", "y", "yes":
-		return true, true
-	case "0", "f", "false", "off", "n", "no":
-		return false, true
-	}
-	return false, false
 }
 
 // detailAsked reads ?detail=, which a list takes since 1.43 and never together with fields.

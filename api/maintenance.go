@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -12,14 +13,14 @@ import (
 var maintenanceFields = node.UpdateOptions{AnyState: true, Fields: []string{"maintenance", "maintenance_reason"}}
 
 func (ns *nodes) setMaintenance(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
 	if err := only(body, "reason"); err != nil {
 		return err
 	}
-	reason, err := text("reason", body["reason"], 4096)
+	reason, err := payload.Text("reason", body["reason"], 4096)
 	if err != nil {
 		return err
 	}

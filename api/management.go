@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -30,7 +31,7 @@ func (hw *hardware) setBootDevice(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (hw *hardware) setBootDevice(w http.ResponseWriter, c *call) error {
 	if !ok || device == "" {
 		return invalid("The body needs \"boot_device\": the name of a boot device.")
 	}
-	persistent, err := boolean("persistent", body["persistent"])
+	persistent, err := payload.Boolean("persistent", body["persistent"])
 	if err != nil {
 		return err
 	}

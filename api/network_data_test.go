@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -85,7 +86,7 @@ func TestNetworkData(t *testing.T) {
 			if tt.old != "" && text == goodNetworkData {
 				t.Fatalf("%s is not there", tt.old)
 			}
-			body, err := decodeObject([]byte(text))
+			body, err := payload.DecodeObject([]byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}

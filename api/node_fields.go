@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -77,7 +78,7 @@ func newNode(v version, body map[string]any) (*node.Node, error) {
 			continue
 		}
 		if slices.Contains(nodeMasked, key) {
-			if err := noMask(key, body[key]); err != nil {
+			if err := payload.NoMask(key, body[key]); err != nil {
 				return nil, err
 			}
 		}
@@ -109,7 +110,7 @@ func setUUID(n *node.Node, v any) error {
 }
 
 func setNodeName(n *node.Node, v any) error {
-	s, err := text("name", v, 255)
+	s, err := payload.Text("name", v, 255)
 	if err == nil && s != "" {
 		err = checkName("node", s)
 	}
@@ -118,7 +119,7 @@ func setNodeName(n *node.Node, v any) error {
 }
 
 func setDriver(n *node.Node, v any) error {
-	s, err := text("driver", v, 255)
+	s, err := payload.Text("driver", v, 255)
 	if err == nil && s == "" {
 		err = invalid("'/driver' is a mandatory attribute and can not be removed")
 	}
@@ -127,7 +128,7 @@ func setDriver(n *node.Node, v any) error {
 }
 
 func setInstanceUUID(n *node.Node, v any) error {
-	s, err := text("instance_uuid", v, 36)
+	s, err := payload.Text("instance_uuid", v, 36)
 	if err == nil {
 		s, err = optionalUUID("instance_uuid", s)
 	}
@@ -137,7 +138,7 @@ func setInstanceUUID(n *node.Node, v any) error {
 
 // setInstanceInfo keeps the config drive where it belongs: sealed, beside the document.
 func setInstanceInfo(n *node.Node, v any) error {
-	d, err := object("instance_info", v)
+	d, err := payload.Object("instance_info", v)
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func setInstanceInfo(n *node.Node, v any) error {
 	if drive, ok := d["configdrive"]; ok && drive != nil {
 		s, isText := drive.(string)
 		if !isText {
-			return invalid("instance_info.configdrive must be a string, not %s.", kindOf(drive))
+			return invalid("instance_info.configdrive must be a string, not %s.", payload.KindOf(drive))
 		}
 		n.ConfigDrive = s
 	}
@@ -155,7 +156,7 @@ func setInstanceInfo(n *node.Node, v any) error {
 }
 
 func setChassis(n *node.Node, v any) error {
-	s, err := text("chassis_uuid", v, 36)
+	s, err := payload.Text("chassis_uuid", v, 36)
 	if err == nil {
 		n.ChassisUUID, err = optionalUUID("chassis_uuid", s) // that it exists is the conductor's to say
 	}
@@ -163,7 +164,7 @@ func setChassis(n *node.Node, v any) error {
 }
 
 func setConductorGroup(n *node.Node, v any) error {
-	s, err := text("conductor_group", v, 255)
+	s, err := payload.Text("conductor_group", v, 255)
 	if err == nil && !groupForm.MatchString(s) {
 		err = invalid("Value %q for conductor_group is not allowed: use letters, digits and the characters _ - .", s)
 	}
@@ -173,10 +174,24 @@ func setConductorGroup(n *node.Node, v any) error {
 
 // setMaintenanceFlag also clears the reason and the fault when a node leaves maintenance.
 func setMaintenanceFlag(n *node.Node, v any) error {
-	b, err := boolean("maintenance", v)
+	b, err := payload.Boolean("maintenance", v)
 	n.Maintenance = b
 	if err == nil && !b {
 		n.MaintenanceReason, n.Fault = "", node.NoFault
 	}
 	return err
+}
+
+// setNetworkData takes a node's network_data: none, or what the schema of OpenStack's network_data.json asks for. Keys that
+// the schema does not know are kept.
+func setNetworkData(n *node.Node, v any) error {
+	d, err := payload.Object("network_data", v)
+	if err == nil && len(d) > 0 {
+		err = payload.CheckNetworkData(d)
+	}
+	if err != nil {
+		return err
+	}
+	n.NetworkData = d
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -39,7 +40,7 @@ func applyNodePatch(n *node.Node, ops []patchOp) error {
 	for _, f := range fields {
 		value := changed[f]
 		if slices.Contains(nodeMasked, f) {
-			if value, err = unmask(f, form[f], value); err != nil {
+			if value, err = payload.Unmask(f, form[f], value); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -40,7 +41,7 @@ var pathForm = regexp.MustCompile(`^(/[\pL\pN_-]+)+$`)
 // decodePatch reads the body of a PATCH and checks it against the rules, operation by operation.
 func decodePatch(body []byte, rules patchRules) ([]patchOp, error) {
 	var raws []json.RawMessage
-	if err := unmarshal(body, &raws); err != nil || raws == nil {
+	if err := payload.Unmarshal(body, &raws); err != nil || raws == nil {
 		return nil, invalid("A PATCH needs a JSON list of operations, each an object with \"op\", \"path\" and, for add and replace, \"value\".")
 	}
 	var ops []patchOp
@@ -56,7 +57,7 @@ func decodePatch(body []byte, rules patchRules) ([]patchOp, error) {
 
 func decodeOp(raw json.RawMessage) (patchOp, error) {
 	var m map[string]json.RawMessage
-	if err := unmarshal(raw, &m); err != nil {
+	if err := payload.Unmarshal(raw, &m); err != nil {
 		return patchOp{}, invalid("A patch operation must be an object: %s", raw)
 	}
 	op := patchOp{raw: raw}
@@ -125,7 +126,7 @@ func replacesAll(unreadable node.Unreadable, ops []patchOp) bool {
 // the new value of every touched field: nil when it was removed. An operation that does not
 // apply is named in the error. Numbers keep their text all the way.
 func applyPatch(form map[string]any, ops []patchOp) (map[string]any, error) {
-	doc, err := marshal(form)
+	doc, err := payload.Marshal(form)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the resource to patch it: %w", err)
 	}
@@ -142,10 +143,10 @@ func applyPatch(form map[string]any, ops []patchOp) (map[string]any, error) {
 		}
 	}
 	var out map[string]any
-	if err := unmarshal(doc, &out); err != nil {
+	if err := payload.Unmarshal(doc, &out); err != nil {
 		return nil, fmt.Errorf("decoding the patched resource: %w", err)
 	}
-	return plain(out).(map[string]any), nil
+	return payload.Plain(out).(map[string]any), nil
 }
 
 // reasonOf says why an operation can not apply. The engine's own texts are for programmers and

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -72,7 +73,7 @@ func portgroups(find finder, kept Records[node.Portgroup, node.PortgroupFilter],
 
 // setMode takes any mode: which there are is the operating system's affair. None is the default.
 func setMode(g *node.Portgroup, v any) error {
-	s, err := text("mode", v, 255)
+	s, err := payload.Text("mode", v, 255)
 	g.Mode = cmp.Or(s, node.DefaultPortgroupMode)
 	return err
 }

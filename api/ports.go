@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/url"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -84,14 +85,14 @@ func ports(find finder, kept Records[node.Port, node.PortFilter], changer PortCh
 }
 
 func setAvailableForGroups(_ *node.Port, v any) error {
-	if b, err := boolean("available_for_dynamic_portgroup", v); err != nil || v == nil || b {
+	if b, err := payload.Boolean("available_for_dynamic_portgroup", v); err != nil || v == nil || b {
 		return err
 	}
 	return invalid("available_for_dynamic_portgroup can only be true here: port groups are made by people only.")
 }
 
 func setPortgroup(p *node.Port, v any) error {
-	s, err := text("portgroup_uuid", v, 36)
+	s, err := payload.Text("portgroup_uuid", v, 36)
 	if err == nil {
 		p.PortgroupUUID, err = optionalUUID("portgroup_uuid", s)
 	}

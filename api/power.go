@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -38,7 +39,7 @@ func (hw *hardware) setPower(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}

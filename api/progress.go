@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
@@ -18,7 +19,7 @@ const recentBoot = 15 * time.Minute
 // takeProgress is how an agent tells how far its command is.
 func (ms *machines) takeProgress(w http.ResponseWriter, c *call) error {
 	var p wire.Progress
-	if err := unmarshal(c.body, &p); err != nil {
+	if err := payload.Unmarshal(c.body, &p); err != nil {
 		return invalid("The body is not a progress report: %s.", err)
 	}
 	if p.Step == "" || p.Done < 0 || p.Total < 0 {

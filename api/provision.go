@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -45,7 +46,7 @@ func (ns *nodes) provision(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func readProvision(v version, body map[string]any) (node.ProvisionRequest, error
 	if err := onlyOf(target, vb, body); err != nil {
 		return req, err
 	}
-	if err := noMask("the body", body); err != nil { // rescue_password, configdrive, arguments of steps
+	if err := payload.NoMask("the body", body); err != nil { // rescue_password, configdrive, arguments of steps
 		return req, err
 	}
 	if err := readStepsAndFlags(v, target, body, &req); err != nil {
@@ -165,7 +166,7 @@ func readNoRamdisk(v version, target string, body map[string]any, req *node.Prov
 	if err := v.needs(first, "'disable_ramdisk' with '"+target+"'"); err != nil {
 		return err
 	}
-	req.NoRamdisk, err = boolean("disable_ramdisk", body["disable_ramdisk"])
+	req.NoRamdisk, err = payload.Boolean("disable_ramdisk", body["disable_ramdisk"])
 	return err
 }
 

@@ -1,6 +1,10 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/billet-metal/billet/api/payload"
+)
 
 // What RAID a node is to have is set apart from building it: a step reads target_raid_config when it runs.
 
@@ -11,10 +15,10 @@ func (hw *hardware) setTargetRAIDConfig(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if noBody(c.body) {
+	if payload.Empty(c.body) {
 		return invalid("The body must be the RAID configuration, a JSON object; {} takes back the one there is.")
 	}
-	config, err := decodeObject(c.body)
+	config, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -117,7 +118,7 @@ var heartbeatFields = []string{
 }
 
 func (ms *machines) heartbeat(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func readHeartbeat(v version, body map[string]any) (node.Heartbeat, error) {
 		if !v.knows("heartbeat." + key) {
 			return node.Heartbeat{}, invalid("Field \"%s\" not recognized: it needs API version %s.", key, firstOf("heartbeat."+key))
 		}
-		s, err := text(key, value, 64<<10)
+		s, err := payload.Text(key, value, 64<<10)
 		if err != nil {
 			return node.Heartbeat{}, err
 		}
@@ -230,7 +231,7 @@ func (ms *machines) readInspection(c *call) (node.InspectionData, error) {
 	if data.NodeUUID, err = optionalUUID("node_uuid", q.Get("node_uuid")); err != nil {
 		return data, err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return data, err
 	}
@@ -242,20 +243,20 @@ func (ms *machines) readInspection(c *call) (node.InspectionData, error) {
 }
 
 func readReport(body map[string]any, data *node.InspectionData) (err error) {
-	if data.Inventory, err = object("inventory", body["inventory"]); err != nil {
+	if data.Inventory, err = payload.Object("inventory", body["inventory"]); err != nil {
 		return err
 	}
 	interfaces, _ := data.Inventory["interfaces"].([]any)
 	if err := fewAddresses(len(interfaces)); err != nil {
 		return err
 	}
-	if data.Error, err = text("error", body["error"], 1<<20); err != nil {
+	if data.Error, err = payload.Text("error", body["error"], 1<<20); err != nil {
 		return err
 	}
-	if data.Logs, err = text("logs", body["logs"], maxInspectionBody); err != nil {
+	if data.Logs, err = payload.Text("logs", body["logs"], maxInspectionBody); err != nil {
 		return err
 	}
-	if data.BootInterface, err = text("boot_interface", body["boot_interface"], 64); err != nil {
+	if data.BootInterface, err = payload.Text("boot_interface", body["boot_interface"], 64); err != nil {
 		return err
 	}
 	// PXELINUX's form carries the hardware type in front: 01-aa-bb-…

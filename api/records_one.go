@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"github.com/billet-metal/billet/api/payload"
 )
 
 // find is the record that a path names.
@@ -63,7 +65,7 @@ func (k *records[T, F]) damaged(x *T) error {
 }
 
 func (k *records[T, F]) post(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}

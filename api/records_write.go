@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/billet-metal/billet/api/payload"
 )
 
 // form reads and changes records of a kind whose fields are checked together.
@@ -49,7 +51,7 @@ func (k *records[T, F]) set(c *call, body map[string]any) (x T, err error) {
 			return x, err
 		}
 		if k.bare[key] != nil {
-			if err := noMask(key, body[key]); err != nil {
+			if err := payload.NoMask(key, body[key]); err != nil {
 				return x, err
 			}
 		}
@@ -121,7 +123,7 @@ func (k *records[T, F]) apply(c *call, x *T, ops []patchOp) error {
 		}
 		value := changed[f]
 		if k.bare[f] != nil {
-			if value, err = unmask(f, form[f], value); err != nil {
+			if value, err = payload.Unmask(f, form[f], value); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -30,13 +31,13 @@ func ofDeploy(key string) bool { return key == "deploy_steps" || key == "steps" 
 func readSteps(key string, v any) ([]node.PlannedStep, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, invalid("%q must be a list of steps, not %s.", key, kindOf(v))
+		return nil, invalid("%q must be a list of steps, not %s.", key, payload.KindOf(v))
 	}
 	var steps []orderedStep
 	for i, e := range list {
 		m, ok := e.(map[string]any)
 		if !ok {
-			return nil, invalid("%s[%d] must be an object, not %s.", key, i, kindOf(e))
+			return nil, invalid("%s[%d] must be an object, not %s.", key, i, payload.KindOf(e))
 		}
 		s, err := readStep(key, i, m)
 		if err != nil {
@@ -74,7 +75,7 @@ func readStep(key string, i int, m map[string]any) (orderedStep, error) {
 	if disallowedSteps[iface+"."+name] {
 		return s, invalid("The step %s of the interface %s is not allowed over the API.", name, iface)
 	}
-	args, err := object(key+" args", m["args"])
+	args, err := payload.Object(key+" args", m["args"])
 	if err != nil {
 		return s, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -39,7 +40,7 @@ func (ns *nodes) listTraits(w http.ResponseWriter, c *call) error {
 
 // setTraits replaces all traits.
 func (ns *nodes) setTraits(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (ns *nodes) setTraits(w http.ResponseWriter, c *call) error {
 
 func (ns *nodes) addTrait(w http.ResponseWriter, c *call) error {
 	trait := c.PathValue("trait")
-	if !noBody(c.body) {
+	if !payload.Empty(c.body) {
 		return invalid("No body should be provided when adding a trait.")
 	}
 	if err := checkTrait(trait); err != nil {

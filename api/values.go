@@ -1,64 +1,22 @@
 package api
 
 import (
-	"unicode/utf8"
-
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
 // Fields are read by one function for each kind of value, so that the same mistake gets the same sentence everywhere.
 
-// text reads a string or null of at most limit characters.
-func text(key string, v any, limit int) (string, error) {
-	if v == nil {
-		return "", nil
-	}
-	s, ok := v.(string)
-	if !ok {
-		return "", invalid("Field %s must be a string, not %s.", key, kindOf(v))
-	}
-	if n := utf8.RuneCountInString(s); n > limit {
-		return "", invalid("Field %s may have at most %d characters, not %d.", key, limit, n)
-	}
-	return s, nil
-}
-
-// boolean reads a boolean, also in the spellings that the API takes; null is false.
-func boolean(key string, v any) (bool, error) {
-	switch x := v.(type) {
-	case nil:
-		return false, nil
-	case bool:
-		return x, nil
-	case string:
-		if b, ok := spelledBool(x); ok {
-			return b, nil
-		}
-	}
-	return false, invalid("Field %s must be a boolean, not %s.", key, kindOf(v))
-}
-
-// object reads an object or null; null is an empty document.
-func object(key string, v any) (node.Document, error) {
-	switch x := v.(type) {
-	case nil:
-		return node.Document{}, nil
-	case map[string]any:
-		return x, nil
-	}
-	return nil, invalid("Field %s must be an object, not %s.", key, kindOf(v))
-}
-
 func textField[T any](key string, limit int, at func(*T) *string) func(*T, any) error {
-	return func(x *T, v any) (err error) { *at(x), err = text(key, v, limit); return }
+	return func(x *T, v any) (err error) { *at(x), err = payload.Text(key, v, limit); return }
 }
 
 func boolField[T any](key string, at func(*T) *bool) func(*T, any) error {
-	return func(x *T, v any) (err error) { *at(x), err = boolean(key, v); return }
+	return func(x *T, v any) (err error) { *at(x), err = payload.Boolean(key, v); return }
 }
 
 func documentField[T any](key string, at func(*T) *node.Document) func(*T, any) error {
-	return func(x *T, v any) (err error) { *at(x), err = object(key, v); return }
+	return func(x *T, v any) (err error) { *at(x), err = payload.Object(key, v); return }
 }
 
 // optionalField keeps null apart from false.
@@ -68,7 +26,7 @@ func optionalField[T any](key string, at func(*T) **bool) func(*T, any) error {
 			*at(x) = nil
 			return nil
 		}
-		b, err := boolean(key, v)
+		b, err := payload.Boolean(key, v)
 		*at(x) = &b
 		return err
 	}
@@ -78,7 +36,7 @@ func optionalField[T any](key string, at func(*T) **bool) func(*T, any) error {
 // has it. Removing it brings the default back.
 func interfaceField(i node.Interface) func(*node.Node, any) error {
 	return func(n *node.Node, v any) error {
-		s, err := text(string(i)+"_interface", v, 255)
+		s, err := payload.Text(string(i)+"_interface", v, 255)
 		if n.Interfaces == nil {
 			n.Interfaces = map[node.Interface]string{}
 		}
@@ -121,7 +79,7 @@ func macField[T any](optional bool, at func(*T) *string) func(*T, any) error {
 func trueField[T any](key string, at func(*T) *bool) func(*T, any) error {
 	return func(x *T, v any) (err error) {
 		if *at(x) = true; v != nil {
-			*at(x), err = boolean(key, v)
+			*at(x), err = payload.Boolean(key, v)
 		}
 		return err
 	}
@@ -130,7 +88,7 @@ func trueField[T any](key string, at func(*T) *bool) func(*T, any) error {
 // nameField is the setter of a logical name; null takes it away.
 func nameField[T any](noun string, at func(*T) *string) func(*T, any) error {
 	return func(x *T, v any) error {
-		s, err := text("name", v, 255)
+		s, err := payload.Text("name", v, 255)
 		if err == nil && s != "" {
 			err = checkName(noun, s)
 		}
@@ -142,7 +100,7 @@ func nameField[T any](noun string, at func(*T) *string) func(*T, any) error {
 // mustField is the setter of a text that may not be empty.
 func mustField[T any](key string, at func(*T) *string) func(*T, any) error {
 	return func(x *T, v any) error {
-		s, err := text(key, v, 255)
+		s, err := payload.Text(key, v, 255)
 		if err == nil && s == "" {
 			err = invalid("Field %s may not be empty.", key)
 		}

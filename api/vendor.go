@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -26,12 +27,12 @@ func (ms *machines) machineCall(method string) handler {
 		if err != nil {
 			return err
 		}
-		body, err := decodeObject(c.body)
+		body, err := payload.DecodeObject(c.body)
 		if err != nil {
 			return err
 		}
 		for _, key := range []string{"address", "key", "iqn", "error", "status"} {
-			if _, err := text(key, body[key], 64<<10); err != nil {
+			if _, err := payload.Text(key, body[key], 64<<10); err != nil {
 				return err
 			}
 		}
@@ -52,13 +53,13 @@ func (ms *machines) oldHeartbeat(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
 	values := map[string]string{}
 	for _, key := range []string{"agent_url", "agent_token", "agent_version"} {
-		if values[key], err = text(key, body[key], 64<<10); err != nil {
+		if values[key], err = payload.Text(key, body[key], 64<<10); err != nil {
 			return err
 		}
 	}
@@ -86,14 +87,14 @@ func (ms *machines) oldHeartbeat(w http.ResponseWriter, c *call) error {
 // oldLookup is the lookup of agents from before /v1/lookup. They send their inventory; the driver's
 // name in the path says nothing the node does not.
 func (ms *machines) oldLookup(w http.ResponseWriter, c *call) error {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return err
 	}
-	if _, err := text("version", body["version"], 16); err != nil {
+	if _, err := payload.Text("version", body["version"], 16); err != nil {
 		return err
 	}
-	uuid, err := text("node_uuid", body["node_uuid"], 64)
+	uuid, err := payload.Text("node_uuid", body["node_uuid"], 64)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func inventoryMACs(body map[string]any) ([]string, error) {
 		if !ok {
 			return nil, invalid("Each interface of the inventory must be an object.")
 		}
-		s, err := text(key, nic[key], 64)
+		s, err := payload.Text(key, nic[key], 64)
 		if err != nil {
 			return nil, err
 		}

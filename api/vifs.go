@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -64,7 +65,7 @@ func (ns *nodes) detachVIF(w http.ResponseWriter, c *call) error {
 
 // readVIF is the virtual interface that a body asks for, and where the client wants it.
 func readVIF(c *call) (vif node.VIF, err error) {
-	body, err := decodeObject(c.body)
+	body, err := payload.DecodeObject(c.body)
 	if err != nil {
 		return vif, err
 	}
@@ -93,7 +94,7 @@ func placeOf(v version, body map[string]any, key string) (string, error) {
 	if err := v.needsArgument("vif", key); err != nil {
 		return "", err
 	}
-	uuid, err := text(key, body[key], 36)
+	uuid, err := payload.Text(key, body[key], 36)
 	if err != nil {
 		return "", err
 	}

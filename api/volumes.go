@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -53,7 +54,7 @@ func volumeConnectors(find finder, kept Records[node.VolumeConnector, node.OfNod
 }
 
 func setConnectorType(v *node.VolumeConnector, value any) error {
-	s, err := text("type", value, 32)
+	s, err := payload.Text("type", value, 32)
 	if err == nil && !slices.Contains(node.VolumeConnectorTypes, s) {
 		err = invalid("A volume connector of type %q is unknown. Allowed are: %s", s, strings.Join(node.VolumeConnectorTypes, ", "))
 	}

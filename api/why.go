@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
@@ -18,7 +19,7 @@ const maxAge = 30 * 24 * time.Hour
 // takeAgentLines is how an agent sends the last lines of its log, all of them each time.
 func (ms *machines) takeAgentLines(w http.ResponseWriter, c *call) error {
 	var body wire.LogLines
-	if err := unmarshal(c.body, &body); err != nil {
+	if err := payload.Unmarshal(c.body, &body); err != nil {
 		return invalid("The body is not an agent's log lines: %s.", err)
 	}
 	if len(body.Lines) > node.LinesKept {

@@ -1,4 +1,4 @@
-package api
+package payload
 
 import (
 	"reflect"
@@ -13,8 +13,8 @@ import (
 // maskedAlso are the keys of a field that are shown masked besides those that node.SecretKey names.
 var maskedAlso = map[string][]string{"instance_info": {"image_url"}}
 
-// unmask is value, a field as a client wants it, with each mask replaced by what old, the field as it is, has there.
-func unmask(field string, old, value any) (any, error) {
+// Unmask is value, a field as a client wants it, with each mask replaced by what old, the field as it is, has there.
+func Unmask(field string, old, value any) (any, error) {
 	plain, err := asJSON(old)
 	if err != nil {
 		return nil, err
@@ -96,15 +96,15 @@ func kept(at string, old any) (any, error) {
 
 // asJSON is v as a client would send it: of the same types.
 func asJSON(v any) (any, error) {
-	b, err := marshal(v)
+	b, err := Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	return decodeValue(b)
+	return DecodeValue(b)
 }
 
-// noMask refuses the mask in what a request brings that keeps nothing of before.
-func noMask(field string, value any) error {
-	_, err := unmask(field, nil, value)
+// NoMask refuses the mask in what a request brings that keeps nothing of before.
+func NoMask(field string, value any) error {
+	_, err := Unmask(field, nil, value)
 	return err
 }

@@ -1,4 +1,4 @@
-package api
+package payload
 
 import (
 	"encoding/json"
@@ -15,24 +15,10 @@ import (
 // A node's network_data goes into its config drive as it is, and cloud-init drops a drive it cannot read. So it is checked when
 // it is set, not on the machine.
 
-// setNetworkData takes a node's network_data: none, or what the schema of OpenStack's network_data.json asks for. Keys that
-// the schema does not know are kept.
-func setNetworkData(n *node.Node, v any) error {
-	d, err := object("network_data", v)
-	if err == nil && len(d) > 0 {
-		err = checkNetworkData(d)
-	}
-	if err != nil {
-		return err
-	}
-	n.NetworkData = d
-	return nil
-}
-
 // shape is what an object of network_data must be: its keys and what each may hold. A key that begins with "?" may be missing.
 type shape map[string]func(any) (allowed string, ok bool)
 
-func checkNetworkData(d node.Document) error {
+func CheckNetworkData(d node.Document) error {
 	for _, list := range []struct {
 		key  string
 		kind func(map[string]any) (shape, error)
@@ -40,7 +26,7 @@ func checkNetworkData(d node.Document) error {
 		items, ok := d[list.key].([]any)
 		if !ok {
 			return invalid("network_data/%s is %s; a list is needed. network_data is empty or has the lists links, networks and services.", list.key,
-				kindOf(d[list.key]))
+				KindOf(d[list.key]))
 		}
 		if err := checkItems("network_data/"+list.key, items, list.kind); err != nil {
 			return err
@@ -54,7 +40,7 @@ func checkItems(at string, items []any, kind func(map[string]any) (shape, error)
 		at := fmt.Sprintf("%s[%d]", at, i)
 		m, ok := item.(map[string]any)
 		if !ok {
-			return invalid("%s is %s; an object is needed.", at, kindOf(item))
+			return invalid("%s is %s; an object is needed.", at, KindOf(item))
 		}
 		s, err := kind(m)
 		if err != nil {
