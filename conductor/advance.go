@@ -331,7 +331,7 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 	}
 	started := r.n.Plan.StartedAt
 	if r.flow.detach {
-		if err := r.detachAll(ctx); err != nil {
+		if ended, err := r.detachAll(ctx); ended || err != nil {
 			return false, err
 		}
 	}

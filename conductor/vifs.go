@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/billet-metal/billet/driver"
@@ -124,24 +125,39 @@ func (c *wiring) saveWiring(ctx context.Context, t *driver.Task, ports []node.Po
 	return nil
 }
 
-// detachAll takes an instance's virtual interfaces, volumes and allocation from a node.
-func (r *run) detachAll(ctx context.Context) error {
+// detachAll takes an instance's virtual interfaces, volumes and allocation from a node. It returns true when the run has
+// ended instead: a network interface that cannot detach fails the flow.
+func (r *run) detachAll(ctx context.Context) (ended bool, err error) {
 	ports, groups, err := r.c.portsAndGroups(ctx, r.n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	t := *r.task
 	t.Ports, t.Portgroups = slices.Clone(ports), slices.Clone(groups)
-	for _, id := range node.VIFs(ports, groups) {
-		if err := guarded(r.log, func() error { return t.Hardware.Network.DetachVIF(ctx, &t, id) }); err != nil {
-			return err
-		}
-	}
+	refused := r.detachVIFs(ctx, &t)
 	if err := r.c.saveWiring(ctx, &t, ports, groups); err != nil {
-		return err
+		return false, err
+	}
+	switch {
+	case refused != nil && ctx.Err() != nil:
+		return true, r.stopped(ctx)
+	case refused != nil:
+		return true, r.fail(ctx, fmt.Sprintf("%s failed: %v", capital(r.flow.noun), refused))
 	}
 	if err := r.c.targets.DeleteOf(ctx, r.n.UUID); err != nil {
-		return err
+		return false, err
 	}
-	return r.c.forgetAllocation(ctx, r.n.AllocationUUID)
+	return false, r.c.forgetAllocation(ctx, r.n.AllocationUUID)
+}
+
+// detachVIFs has the network interface take every virtual interface from the node, within the time of a step.
+func (r *run) detachVIFs(ctx context.Context, t *driver.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.StepTimeout)
+	defer cancel()
+	for _, id := range node.VIFs(t.Ports, t.Portgroups) {
+		if err := guarded(r.log, func() error { return t.Hardware.Network.DetachVIF(ctx, t, id) }); err != nil {
+			return fmt.Errorf("VIF %s could not be detached: %w", id, err)
+		}
+	}
+	return nil
 }

@@ -90,3 +90,32 @@ func TestDetachingNothingFromALockedNode(t *testing.T) {
 		}
 	})
 }
+
+// A network interface that cannot detach fails the tear-down, and says which virtual interface stays; asked for again when
+// it can, the tear-down ends.
+func TestATearDownThatCannotDetach(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.enroll("fake-hardware", node.Active)
+		w.edit(func(n *node.Node) { n.DriverInfo = node.Document{"fake_network_fail": "the network service is away"} })
+		p := node.Port{UUID: id("p1"), NodeUUID: uuid1, Address: mac1, InternalInfo: node.Document{node.VIFKey: "v1"}}
+		if err := saved(w.store.Ports, &p); err != nil {
+			t.Fatal(err)
+		}
+		c, _ := w.start(w.cfg)
+		w.provision(c, node.ProvisionRequest{Event: node.EventDelete})
+		n := w.settle()
+		w.wantState(n, node.Error)
+		if want := "The tear-down failed: VIF v1 could not be detached: the network service is away"; n.LastError != want {
+			t.Errorf("last_error is %q, want %q", n.LastError, want)
+		}
+		if vif := is(w.store.Ports, p.UUID).InternalInfo[node.VIFKey]; vif != "v1" || n.Lease.Holder != "" {
+			t.Errorf("the port has %v, the lease is %+v", vif, n.Lease)
+		}
+		w.edit(func(n *node.Node) { n.DriverInfo = node.Document{} })
+		w.provision(c, node.ProvisionRequest{Event: node.EventDelete})
+		w.wantState(w.settle(), node.Available)
+		if left := is(w.store.Ports, p.UUID).InternalInfo; len(left) != 0 {
+			t.Errorf("the port has %v", left)
+		}
+	})
+}

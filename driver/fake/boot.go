@@ -44,3 +44,19 @@ func (Network) Name() string { return name }
 func (n Network) Connect(ctx context.Context, t *driver.Task, _ driver.NetworkPurpose) error {
 	return n.act(ctx, t)
 }
+
+// AttachVIF takes its time, then does as flat does.
+func (n Network) AttachVIF(ctx context.Context, t *driver.Task, vif node.VIF) error {
+	if err := n.act(ctx, t); err != nil {
+		return err
+	}
+	return n.Flat.AttachVIF(ctx, t, vif)
+}
+
+// DetachVIF is likewise.
+func (n Network) DetachVIF(ctx context.Context, t *driver.Task, id string) error {
+	if err := n.act(ctx, t); err != nil {
+		return err
+	}
+	return n.Flat.DetachVIF(ctx, t, id)
+}
