@@ -99,6 +99,17 @@ func TestDocumentedLinks(t *testing.T) {
 	}
 }
 
+// Every page is found from the index.
+func TestDocumentationHasAnIndex(t *testing.T) {
+	all := pages(t)
+	at := slices.IndexFunc(all, func(p docPage) bool { return p.name == "../../docs/README.md" })
+	for _, page := range all {
+		if dir, name := filepath.Split(page.name); dir == "../../docs/" && name != "README.md" && !strings.Contains(all[at].text, "]("+name) {
+			t.Errorf("docs/README.md does not lead to %s", name)
+		}
+	}
+}
+
 // anchors are a page's headings as links name them: lower case, blanks as dashes, punctuation left out.
 func anchors(text string) (all []string) {
 	for _, m := range regexp.MustCompile("(?m)^#+ (.*)$").FindAllStringSubmatch(text, -1) {
