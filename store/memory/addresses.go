@@ -28,7 +28,7 @@ type address struct {
 // asker is who asks for an address of which range.
 type asker struct {
 	boot.AddressRange
-	*Store
+	*data
 	mac  string
 	now  time.Time
 	held time.Time
@@ -36,19 +36,19 @@ type asker struct {
 }
 
 // inOrder lists addresses by what comes first; then by number.
-func (s *Store) inOrder(first func(a, b *address) int) []*address {
+func (s *data) inOrder(first func(a, b *address) int) []*address {
 	return slices.SortedFunc(maps.Values(s.addresses), func(a, b *address) int { return cmp.Or(first(a, b), a.ip.Compare(b.ip)) })
 }
 
 // OfferAddress is described on boot.AddressLeases.
-func (s *Store) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
+func (s lender) OfferAddress(ctx context.Context, r boot.AddressRange, mac string,
 	wish netip.Addr, hold time.Duration) (netip.Addr, error) {
 	if err := s.enter(ctx); err != nil {
 		return netip.Addr{}, err
 	}
 	defer s.mu.Unlock()
 	now := node.Now()
-	a := asker{AddressRange: r, Store: s, mac: strings.ToLower(mac), now: now, held: micros(now.Add(hold))}
+	a := asker{AddressRange: r, data: s.data, mac: strings.ToLower(mac), now: now, held: micros(now.Add(hold))}
 	if own := a.own(); own != nil {
 		own.network = r.Network
 		if a.held.After(own.held) {
@@ -108,7 +108,7 @@ func (a asker) free() netip.Addr {
 }
 
 // LendAddress is described on boot.AddressLeases.
-func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr,
+func (s lender) LendAddress(ctx context.Context, r boot.AddressRange, mac string, ip netip.Addr,
 	life time.Duration) (until time.Time, is bool, err error) {
 	if err := s.enter(ctx); err != nil || !r.Holds(ip) {
 		if err == nil {
@@ -119,7 +119,7 @@ func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string
 	defer s.mu.Unlock()
 	now := node.Now()
 	end := micros(now.Add(life + life/2))
-	a := asker{AddressRange: r, Store: s, mac: strings.ToLower(mac), now: now, held: end, lent: end}
+	a := asker{AddressRange: r, data: s.data, mac: strings.ToLower(mac), now: now, held: end, lent: end}
 	if x := s.addresses[ip]; x != nil && x.mac == a.mac {
 		if x.lent.Before(now.Add(life)) {
 			x.held, x.lent, x.network = end, end, r.Network
@@ -136,16 +136,16 @@ func (s *Store) LendAddress(ctx context.Context, r boot.AddressRange, mac string
 }
 
 // ReleaseAddress is described on boot.AddressLeases.
-func (s *Store) ReleaseAddress(ctx context.Context, mac string, ip netip.Addr) error {
+func (s lender) ReleaseAddress(ctx context.Context, mac string, ip netip.Addr) error {
 	return s.endLease(ctx, mac, ip, node.Now(), strings.ToLower(mac))
 }
 
 // DeclineAddress is described on boot.AddressLeases.
-func (s *Store) DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error {
+func (s lender) DeclineAddress(ctx context.Context, mac string, ip netip.Addr, hold time.Duration) error {
 	return s.endLease(ctx, mac, ip, micros(node.Now().Add(hold)), "")
 }
 
-func (s *Store) endLease(ctx context.Context, mac string, ip netip.Addr, until time.Time, owner string) error {
+func (s lender) endLease(ctx context.Context, mac string, ip netip.Addr, until time.Time, owner string) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (s *Store) endLease(ctx context.Context, mac string, ip netip.Addr, until t
 }
 
 // AddressLeases lists the addresses that were lent, ended leases too.
-func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) {
+func (s lender) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (s *Store) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) 
 }
 
 // LentTo returns the MAC that has an address now; "" when it is lent to nobody.
-func (s *Store) LentTo(ctx context.Context, ip netip.Addr) (string, error) {
+func (s lender) LentTo(ctx context.Context, ip netip.Addr) (string, error) {
 	if err := s.enter(ctx); err != nil {
 		return "", err
 	}
@@ -184,7 +184,7 @@ func (s *Store) LentTo(ctx context.Context, ip netip.Addr) (string, error) {
 }
 
 // LentAddresses are the addresses that DHCP has lent to any of the MACs and that have not run out.
-func (s *Store) LentAddresses(ctx context.Context, macs []string) (lent []string, err error) {
+func (s lender) LentAddresses(ctx context.Context, macs []string) (lent []string, err error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (s *Store) LentAddresses(ctx context.Context, macs []string) (lent []string
 }
 
 // AnswersDHCP is described on boot.AddressLeases.
-func (s *Store) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
+func (s lender) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (s *Store) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
 }
 
 // IsOurs is described on boot.AddressLeases.
-func (s *Store) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
+func (s lender) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
 	if err := s.enter(ctx); err != nil {
 		return false, err
 	}

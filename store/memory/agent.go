@@ -10,7 +10,7 @@ import (
 
 // SaveAgent replaces what is known of the node's agent but for its token. An agent that has no token any more, or whose
 // certificate is another than that of the one which has it, is refused.
-func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error {
+func (s agents) SaveAgent(ctx context.Context, uuid string, a node.Agent) error {
 	return s.change(ctx, uuid, func(m *machine) error {
 		was := &m.node.Agent
 		if !was.TokenGiven || was.VerifyCA != "" && was.VerifyCA != a.VerifyCA {
@@ -23,7 +23,7 @@ func (s *Store) SaveAgent(ctx context.Context, uuid string, a node.Agent) error 
 }
 
 // GiveAgentToken keeps token as the agent's, and returns true, for the first caller only.
-func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (given bool, err error) {
+func (s agents) GiveAgentToken(ctx context.Context, uuid, token string, to node.Caller) (given bool, err error) {
 	err = s.change(ctx, uuid, func(m *machine) error {
 		a := &m.node.Agent
 		if given = !a.TokenGiven; !given {
@@ -42,7 +42,7 @@ func (s *Store) GiveAgentToken(ctx context.Context, uuid, token string, to node.
 }
 
 // KeepBootKey keeps the key of the boot whose ramdisk reported, for an agent that has no token yet.
-func (s *Store) KeepBootKey(ctx context.Context, uuid, key string) error {
+func (s agents) KeepBootKey(ctx context.Context, uuid, key string) error {
 	return s.changeIfThere(ctx, uuid, func(m *machine) {
 		if !m.node.Agent.TokenGiven {
 			m.node.Agent.BootKey = key
@@ -51,7 +51,7 @@ func (s *Store) KeepBootKey(ctx context.Context, uuid, key string) error {
 }
 
 // RefuseAgent keeps when a lookup got no token, if it is the first, and reports whether it is.
-func (s *Store) RefuseAgent(ctx context.Context, uuid string, at time.Time) (first bool, err error) {
+func (s agents) RefuseAgent(ctx context.Context, uuid string, at time.Time) (first bool, err error) {
 	err = s.changeIfThere(ctx, uuid, func(m *machine) {
 		a := &m.node.Agent
 		if first = a.TokenGiven && a.RefusedAt.IsZero(); first {
@@ -62,7 +62,7 @@ func (s *Store) RefuseAgent(ctx context.Context, uuid string, at time.Time) (fir
 }
 
 // ForgetAgent forgets the agent and its token; no agent is not an error.
-func (s *Store) ForgetAgent(ctx context.Context, uuid string) error {
+func (s agents) ForgetAgent(ctx context.Context, uuid string) error {
 	return s.changeIfThere(ctx, uuid, func(m *machine) {
 		m.node.Agent = node.Agent{}
 		if s.damage[m.node.UUID] != nil {
@@ -72,7 +72,7 @@ func (s *Store) ForgetAgent(ctx context.Context, uuid string) error {
 }
 
 // changeIfThere is change for what a node that is gone does not need.
-func (s *Store) changeIfThere(ctx context.Context, uuid string, f func(m *machine)) error {
+func (s *data) changeIfThere(ctx context.Context, uuid string, f func(m *machine)) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}

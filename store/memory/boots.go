@@ -10,7 +10,7 @@ import (
 )
 
 // PutRecord makes r what its node boots, in place of its earlier record. A zero CreatedAt is now.
-func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
+func (s boots) PutRecord(ctx context.Context, r boot.Record) error {
 	return s.change(ctx, r.NodeUUID, func(m *machine) error {
 		if r.CreatedAt.IsZero() {
 			r.CreatedAt = node.Now()
@@ -22,7 +22,7 @@ func (s *Store) PutRecord(ctx context.Context, r boot.Record) error {
 }
 
 // DropRecord makes the node boot its own disk again; no record is not an error.
-func (s *Store) DropRecord(ctx context.Context, nodeUUID string) error {
+func (s boots) DropRecord(ctx context.Context, nodeUUID string) error {
 	return s.changeIfThere(ctx, nodeUUID, func(m *machine) { m.record = nil })
 }
 
@@ -44,13 +44,13 @@ func (m *machine) boots() *boot.Record {
 }
 
 // RecordOf returns the node's record; nil when there is none or it has ended.
-func (s *Store) RecordOf(ctx context.Context, nodeUUID string) (r *boot.Record, err error) {
+func (s boots) RecordOf(ctx context.Context, nodeUUID string) (r *boot.Record, err error) {
 	err = s.changeIfThere(ctx, nodeUUID, func(m *machine) { r = m.live() })
 	return r, err
 }
 
 // RecordBySecret returns the record whose URLs carry secret; nil when there is none or it ended.
-func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
+func (s boots) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Store) RecordBySecret(ctx context.Context, secret string) (*boot.Record
 
 // Machine says what the machine with this MAC boots now. A port with pxe_enabled false never gets its node's record; a bond is
 // known, and boots nothing.
-func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
+func (s boots) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 	if err := s.enter(ctx); err != nil {
 		return boot.Machine{}, err
 	}
@@ -89,7 +89,7 @@ func (s *Store) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 }
 
 // BootKey is the key that the ramdisk which the node boots now shows in each call; boots is false when it boots none.
-func (s *Store) BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error) {
+func (s boots) BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error) {
 	err = s.changeIfThere(ctx, nodeUUID, func(m *machine) {
 		if r := m.boots(); r != nil {
 			key, boots = r.Key, true
@@ -99,7 +99,7 @@ func (s *Store) BootKey(ctx context.Context, nodeUUID string) (key string, boots
 }
 
 // NodeByBootKey returns the node that a boot's key belongs to: of the boot under way, or of the one whose agent has the token.
-func (s *Store) NodeByBootKey(ctx context.Context, key string) (*node.Node, error) {
+func (s boots) NodeByBootKey(ctx context.Context, key string) (*node.Node, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Store) NodeByBootKey(ctx context.Context, key string) (*node.Node, erro
 const askers = 16
 
 // AskedFirst keeps the address that asks for the script of a boot for a MAC, if it is the first, and returns the first.
-func (s *Store) AskedFirst(ctx context.Context, secret, mac, address string) (string, error) {
+func (s boots) AskedFirst(ctx context.Context, secret, mac, address string) (string, error) {
 	if err := s.enter(ctx); err != nil {
 		return "", err
 	}

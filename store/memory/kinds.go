@@ -9,11 +9,11 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-func table[T, F any](s *Store, k kind[T, F]) *Table[T, F] {
+func table[T, F any](s *data, k kind[T, F]) *Table[T, F] {
 	return &Table[T, F]{kind: k, store: s, rows: map[string]*T{}}
 }
 
-func (s *Store) openTables() {
+func (s *data) openTables() {
 	s.Ports = table(s, ports)
 	s.Portgroups = table(s, portgroups)
 	s.VolumeConnectors = table(s, volumeConnectors)
@@ -25,7 +25,7 @@ func (s *Store) openTables() {
 }
 
 // dropOf removes the records of a node that is being deleted.
-func (s *Store) dropOf(nodeUUID string) {
+func (s *data) dropOf(nodeUUID string) {
 	s.Ports.dropOf(nodeUUID)
 	s.Portgroups.dropOf(nodeUUID)
 	s.VolumeConnectors.dropOf(nodeUUID)
@@ -37,7 +37,7 @@ var ports = kind[node.Port, node.PortFilter]{
 	of:    func(p *node.Port) *string { return &p.NodeUUID },
 	tidy:  func(p *node.Port) { p.Address = strings.ToLower(p.Address) },
 	named: func(p *node.Port, ident string) bool { return nameOrAddress(p.Name, p.Address, ident) },
-	fits: func(s *Store, p *node.Port, f node.PortFilter) bool {
+	fits: func(s *data, p *node.Port, f node.PortFilter) bool {
 		return is(strings.ToLower(f.NodeUUID), p.NodeUUID) && is(strings.ToLower(f.Address), p.Address) && is(f.PortgroupUUID, p.PortgroupUUID) &&
 			contains(p.Description, f.DescriptionContains) && s.of(p.NodeUUID, f.Shards, f.ConductorGroups)
 	},
@@ -57,7 +57,7 @@ var portgroups = kind[node.Portgroup, node.PortgroupFilter]{
 	of:    func(g *node.Portgroup) *string { return &g.NodeUUID },
 	tidy:  func(g *node.Portgroup) { g.Address = strings.ToLower(g.Address) },
 	named: func(g *node.Portgroup, ident string) bool { return nameOrAddress(g.Name, g.Address, ident) },
-	fits: func(s *Store, g *node.Portgroup, f node.PortgroupFilter) bool {
+	fits: func(s *data, g *node.Portgroup, f node.PortgroupFilter) bool {
 		return is(strings.ToLower(f.NodeUUID), g.NodeUUID) && is(strings.ToLower(f.Address), g.Address) &&
 			s.of(g.NodeUUID, f.Shards, f.ConductorGroups)
 	},
@@ -80,7 +80,7 @@ func nameOrAddress(name, address, ident string) bool {
 }
 
 // of reports whether a record's node is of one of the shards, and of one of the conductor groups.
-func (s *Store) of(nodeUUID string, shards, groups []string) bool {
+func (s *data) of(nodeUUID string, shards, groups []string) bool {
 	n := &s.machines[nodeUUID].node
 	return oneOf(shards, n.Shard) && oneOf(groups, n.ConductorGroup)
 }
@@ -88,7 +88,7 @@ func (s *Store) of(nodeUUID string, shards, groups []string) bool {
 var volumeConnectors = kind[node.VolumeConnector, node.OfNode]{
 	noun: "A volume connector", notFound: node.VolumeConnectorNotFound,
 	of: func(v *node.VolumeConnector) *string { return &v.NodeUUID },
-	fits: func(_ *Store, v *node.VolumeConnector, f node.OfNode) bool {
+	fits: func(_ *data, v *node.VolumeConnector, f node.OfNode) bool {
 		return is(strings.ToLower(f.UUID), v.NodeUUID)
 	},
 	clash: func(v, other *node.VolumeConnector) string {
@@ -102,7 +102,7 @@ var volumeConnectors = kind[node.VolumeConnector, node.OfNode]{
 var volumeTargets = kind[node.VolumeTarget, node.OfNode]{
 	noun: "A volume target", notFound: node.VolumeTargetNotFound,
 	of: func(v *node.VolumeTarget) *string { return &v.NodeUUID },
-	fits: func(_ *Store, v *node.VolumeTarget, f node.OfNode) bool {
+	fits: func(_ *data, v *node.VolumeTarget, f node.OfNode) bool {
 		return is(strings.ToLower(f.UUID), v.NodeUUID)
 	},
 	clash: func(v, other *node.VolumeTarget) string {
@@ -118,7 +118,7 @@ var allocations = kind[node.Allocation, node.AllocationFilter]{
 	named:   func(a *node.Allocation, ident string) bool { return a.Name == ident },
 	changes: func(old, a *node.Allocation) { old.Name, old.Extra = a.Name, a.Extra },
 	read:    readAllocation,
-	fits: func(_ *Store, a *node.Allocation, f node.AllocationFilter) bool {
+	fits: func(_ *data, a *node.Allocation, f node.AllocationFilter) bool {
 		return is(strings.ToLower(f.NodeUUID), a.NodeUUID) && is(f.ResourceClass, a.ResourceClass) && is(f.State, a.State) &&
 			is(f.Owner, a.Owner) && (f.Before.IsZero() || a.UpdatedAt.Before(f.Before))
 	},
@@ -132,7 +132,7 @@ var allocations = kind[node.Allocation, node.AllocationFilter]{
 
 // readAllocation fills what a node's row says: with a node an allocation is active, and one that had a node and lost it is
 // in error.
-func readAllocation(s *Store, a *node.Allocation) {
+func readAllocation(s *data, a *node.Allocation) {
 	a.NodeUUID = ""
 	for _, m := range s.machines {
 		if m.node.InstanceUUID == a.UUID && m.node.AllocationUUID == a.UUID {
@@ -169,7 +169,7 @@ func (t Allocations) End(ctx context.Context, uuid, state, lastError string) (bo
 
 var chassis = kind[node.Chassis, node.All]{
 	noun: "A chassis", notFound: node.ChassisNotFound,
-	needed: func(s *Store, uuid string) error {
+	needed: func(s *data, uuid string) error {
 		for _, m := range s.machines {
 			if m.node.ChassisUUID == uuid {
 				return node.Errorf(node.Invalid, "Chassis %s cannot be deleted: it has nodes, which must leave it first.", uuid)
@@ -182,7 +182,7 @@ var chassis = kind[node.Chassis, node.All]{
 var deployTemplates = kind[node.DeployTemplate, node.DeployTemplateFilter]{
 	noun: "A deploy template", notFound: node.DeployTemplateNotFound,
 	named: func(t *node.DeployTemplate, ident string) bool { return t.Name == ident },
-	fits: func(_ *Store, t *node.DeployTemplate, f node.DeployTemplateFilter) bool {
+	fits: func(_ *data, t *node.DeployTemplate, f node.DeployTemplateFilter) bool {
 		return oneOf(f.Names, t.Name)
 	},
 	clash: func(t, other *node.DeployTemplate) string {
@@ -195,5 +195,5 @@ var deployTemplates = kind[node.DeployTemplate, node.DeployTemplateFilter]{
 
 var inspectionRules = kind[node.InspectionRule, node.InspectionRuleFilter]{
 	noun: "A rule", notFound: node.InspectionRuleNotFound,
-	fits: func(_ *Store, r *node.InspectionRule, f node.InspectionRuleFilter) bool { return is(f.Phase, r.Phase) },
+	fits: func(_ *data, r *node.InspectionRule, f node.InspectionRuleFilter) bool { return is(f.Phase, r.Phase) },
 }

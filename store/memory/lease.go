@@ -10,7 +10,7 @@ import (
 )
 
 // Reserve grants the node's lease to holder for ttl and returns the node as it is now.
-func (s *Store) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
+func (s leased) Reserve(ctx context.Context, ident, holder string, ttl time.Duration) (*node.Node, error) {
 	if holder == "" || ttl <= 0 {
 		return nil, fmt.Errorf("reserve node %s: a lease needs a holder and a time, got %q and %s", ident, holder, ttl)
 	}
@@ -31,7 +31,7 @@ func (s *Store) Reserve(ctx context.Context, ident, holder string, ttl time.Dura
 }
 
 // DropLeases lets go of every lease of holder. The tokens stay.
-func (s *Store) DropLeases(ctx context.Context, holder string) error {
+func (s leased) DropLeases(ctx context.Context, holder string) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *Store) DropLeases(ctx context.Context, holder string) error {
 }
 
 // guarded lets f write under n's lease, unless another was granted it since.
-func (s *Store) guarded(ctx context.Context, n *node.Node, f func(m *machine) error) error {
+func (s *data) guarded(ctx context.Context, n *node.Node, f func(m *machine) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Store) guarded(ctx context.Context, n *node.Node, f func(m *machine) er
 }
 
 // Renew moves the lease's end to ttl from now.
-func (s *Store) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
+func (s leased) Renew(ctx context.Context, n *node.Node, ttl time.Duration) error {
 	return s.guarded(ctx, n, func(m *machine) error {
 		n.Lease.Until = micros(node.Now().Add(ttl))
 		m.node.Lease.Until = n.Lease.Until
@@ -67,12 +67,12 @@ func (s *Store) Renew(ctx context.Context, n *node.Node, ttl time.Duration) erro
 }
 
 // Save writes the whole node under its lease, but for its agent and its lease, and sets n.UpdatedAt.
-func (s *Store) Save(ctx context.Context, n *node.Node) error {
+func (s leased) Save(ctx context.Context, n *node.Node) error {
 	return s.guarded(ctx, n, func(m *machine) error { return s.save(m, n) })
 }
 
 // Release saves n and lets go of its lease. The token stays.
-func (s *Store) Release(ctx context.Context, n *node.Node) error {
+func (s leased) Release(ctx context.Context, n *node.Node) error {
 	return s.guarded(ctx, n, func(m *machine) error {
 		if err := s.save(m, n); err != nil {
 			return err
@@ -83,7 +83,7 @@ func (s *Store) Release(ctx context.Context, n *node.Node) error {
 	})
 }
 
-func (s *Store) save(m *machine, n *node.Node) error {
+func (s *data) save(m *machine, n *node.Node) error {
 	c := kept(*n)
 	if err := s.clash(&c); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (s *Store) save(m *machine, n *node.Node) error {
 }
 
 // DeleteNode removes the node and all that belongs to it, under its lease.
-func (s *Store) DeleteNode(ctx context.Context, n *node.Node) error {
+func (s leased) DeleteNode(ctx context.Context, n *node.Node) error {
 	return s.guarded(ctx, n, func(*machine) error {
 		s.drop(n.UUID)
 		return nil

@@ -20,6 +20,26 @@ import (
 
 // Store is one database in memory, for as many conductors as share it. It is safe for concurrent use.
 type Store struct {
+	*data
+	leased
+	agents
+	notes
+	boots
+	lender
+}
+
+// The parts of a store: nodes with their leases, what agents report, what is noted beside a node, what machines boot and were
+// seen to boot, and who has which address.
+type (
+	leased struct{ *data }
+	agents struct{ *data }
+	notes  struct{ *data }
+	boots  struct{ *data }
+	lender struct{ *data }
+)
+
+// data is what the parts of a store share.
+type data struct {
 	Ports            *Table[node.Port, node.PortFilter]
 	Portgroups       *Table[node.Portgroup, node.PortgroupFilter]
 	VolumeConnectors *Table[node.VolumeConnector, node.OfNode]
@@ -42,16 +62,16 @@ type Store struct {
 
 // New returns an empty store.
 func New() *Store {
-	s := &Store{
+	d := &data{
 		machines: map[string]*machine{}, damage: map[string]node.Unreadable{}, seen: map[string][]sighting{},
 		addresses: map[netip.Addr]*address{}, servers: map[netip.Addr]time.Time{},
 	}
-	s.openTables()
-	return s
+	d.openTables()
+	return &Store{d, leased{d}, agents{d}, notes{d}, boots{d}, lender{d}}
 }
 
 // enter takes the store for a caller that is still there; the caller leaves with s.mu.Unlock.
-func (s *Store) enter(ctx context.Context) error {
+func (s *data) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -60,7 +80,7 @@ func (s *Store) enter(ctx context.Context) error {
 }
 
 // find returns what is kept of the node that ident names; the caller has entered.
-func (s *Store) find(ident string) (*machine, error) {
+func (s *data) find(ident string) (*machine, error) {
 	if isUUID(ident) {
 		if m := s.machines[strings.ToLower(ident)]; m != nil {
 			return m, nil
@@ -76,7 +96,7 @@ func (s *Store) find(ident string) (*machine, error) {
 }
 
 // byID lists all machines in the order of their creation.
-func (s *Store) byID() []*machine {
+func (s *data) byID() []*machine {
 	return slices.SortedFunc(maps.Values(s.machines), func(a, b *machine) int { return int(a.node.ID - b.node.ID) })
 }
 

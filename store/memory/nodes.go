@@ -22,7 +22,7 @@ type machine struct {
 }
 
 // CreateNode adds n and fills its ID, CreatedAt and UpdatedAt, and UUID when it is empty. A lease or an agent in n is not kept.
-func (s *Store) CreateNode(ctx context.Context, n *node.Node) error {
+func (s leased) CreateNode(ctx context.Context, n *node.Node) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Store) CreateNode(ctx context.Context, n *node.Node) error {
 	return s.create(n)
 }
 
-func (s *Store) create(n *node.Node) error {
+func (s *data) create(n *node.Node) error {
 	if err := fresh(&n.UUID, &n.CreatedAt, &n.UpdatedAt); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *Store) create(n *node.Node) error {
 }
 
 // clash refuses a node that has what another one has.
-func (s *Store) clash(n *node.Node) error {
+func (s *data) clash(n *node.Node) error {
 	for uuid, other := range s.machines {
 		switch {
 		case uuid == n.UUID:
@@ -64,7 +64,7 @@ func (s *Store) clash(n *node.Node) error {
 }
 
 // EnrolNode adds n with its ports and its inventory: all of them or nothing.
-func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
+func (s leased) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, i node.Inventory) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -84,14 +84,14 @@ func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, 
 	return nil
 }
 
-func (s *Store) drop(uuid string) {
+func (s *data) drop(uuid string) {
 	delete(s.machines, uuid)
 	delete(s.damage, uuid)
 	s.dropOf(uuid)
 }
 
 // load is a node as it is read.
-func (s *Store) load(m *machine) *node.Node {
+func (s *data) load(m *machine) *node.Node {
 	n := kept(m.node)
 	spoiled(reflect.ValueOf(&n).Elem(), s.damage[n.UUID])
 	if _, damaged := n.Unreadable["agent_token"]; damaged {
@@ -101,7 +101,7 @@ func (s *Store) load(m *machine) *node.Node {
 }
 
 // Node returns a node by UUID or name.
-func (s *Store) Node(ctx context.Context, ident string) (*node.Node, error) {
+func (s leased) Node(ctx context.Context, ident string) (*node.Node, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Store) Node(ctx context.Context, ident string) (*node.Node, error) {
 
 // Nodes lists nodes. With p.Hot their documents, config drives, plans and agents stay empty. Child nodes are hidden unless f
 // asks for them.
-func (s *Store) Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error) {
+func (s leased) Nodes(ctx context.Context, f node.NodeFilter, p node.Page) ([]*node.Node, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func hot(n *node.Node) *node.Node {
 }
 
 // Shards counts the nodes of every shard, and those without one, the largest first.
-func (s *Store) Shards(ctx context.Context) ([]node.Shard, error) {
+func (s leased) Shards(ctx context.Context) ([]node.Shard, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (s *Store) Shards(ctx context.Context) ([]node.Shard, error) {
 }
 
 // NodeByMACs returns the node that has a port with any of the MACs.
-func (s *Store) NodeByMACs(ctx context.Context, macs []string) (*node.Node, error) {
+func (s leased) NodeByMACs(ctx context.Context, macs []string) (*node.Node, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (s *Store) NodeByMACs(ctx context.Context, macs []string) (*node.Node, erro
 }
 
 // SavePower writes what the BMC said, without the lease, when it is news.
-func (s *Store) SavePower(ctx context.Context, uuid string, p node.PowerState, failures int) error {
+func (s leased) SavePower(ctx context.Context, uuid string, p node.PowerState, failures int) error {
 	return s.change(ctx, uuid, func(m *machine) error {
 		if m.node.Power != p || m.node.PowerFailures != failures {
 			m.node.Power, m.node.PowerFailures, m.node.UpdatedAt = p, failures, node.Now()
@@ -214,7 +214,7 @@ func (s *Store) SavePower(ctx context.Context, uuid string, p node.PowerState, f
 }
 
 // change lets f write what belongs to a node, by UUID.
-func (s *Store) change(ctx context.Context, uuid string, f func(m *machine) error) error {
+func (s *data) change(ctx context.Context, uuid string, f func(m *machine) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}

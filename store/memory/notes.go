@@ -14,7 +14,7 @@ import (
 const historyKept = 300
 
 // AddHistory adds e to its node's history. An empty UUID or CreatedAt is filled.
-func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
+func (s notes) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 	return s.change(ctx, e.NodeUUID, func(m *machine) error {
 		if e.UUID == "" {
 			e.UUID = uuid.NewString()
@@ -31,7 +31,7 @@ func (s *Store) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 }
 
 // History lists a node's events, oldest first unless p says otherwise.
-func (s *Store) History(ctx context.Context, nodeUUID string, p node.Page) (events []node.HistoryEvent, err error) {
+func (s notes) History(ctx context.Context, nodeUUID string, p node.Page) (events []node.HistoryEvent, err error) {
 	err = s.change(ctx, nodeUUID, func(m *machine) error {
 		var rows []*node.HistoryEvent
 		for _, other := range s.machines { // a marker may be of any node
@@ -54,7 +54,7 @@ func historyNotFound(uuid string) *node.Err {
 }
 
 // HistoryEvent returns one event of a node.
-func (s *Store) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (e node.HistoryEvent, err error) {
+func (s notes) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (e node.HistoryEvent, err error) {
 	err = s.change(ctx, nodeUUID, func(m *machine) error {
 		i := slices.IndexFunc(m.history, func(e node.HistoryEvent) bool { return e.UUID == strings.ToLower(eventUUID) })
 		if i < 0 {
@@ -67,7 +67,7 @@ func (s *Store) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (e
 }
 
 // SaveInventory replaces what inspection found of a node.
-func (s *Store) SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error {
+func (s notes) SaveInventory(ctx context.Context, nodeUUID string, i node.Inventory) error {
 	return s.change(ctx, nodeUUID, func(m *machine) error {
 		i = kept(i)
 		m.inventory = &i
@@ -76,7 +76,7 @@ func (s *Store) SaveInventory(ctx context.Context, nodeUUID string, i node.Inven
 }
 
 // Inventory returns what inspection found of a node: NotFound when it was never inspected.
-func (s *Store) Inventory(ctx context.Context, nodeUUID string) (i node.Inventory, err error) {
+func (s notes) Inventory(ctx context.Context, nodeUUID string) (i node.Inventory, err error) {
 	err = s.changeIfThere(ctx, nodeUUID, func(m *machine) {
 		if m.inventory != nil {
 			i = kept(*m.inventory)
@@ -89,7 +89,7 @@ func (s *Store) Inventory(ctx context.Context, nodeUUID string) (i node.Inventor
 }
 
 // SaveProgress replaces the node's progress.
-func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
+func (s notes) SaveProgress(ctx context.Context, p node.Progress) error {
 	return s.change(ctx, p.NodeUUID, func(m *machine) error {
 		p = kept(p)
 		p.NodeUUID, m.progress = m.node.UUID, &p
@@ -98,7 +98,7 @@ func (s *Store) SaveProgress(ctx context.Context, p node.Progress) error {
 }
 
 // Progress returns the node's progress; nil when there is none.
-func (s *Store) Progress(ctx context.Context, nodeUUID string) (p *node.Progress, err error) {
+func (s notes) Progress(ctx context.Context, nodeUUID string) (p *node.Progress, err error) {
 	err = s.changeIfThere(ctx, nodeUUID, func(m *machine) {
 		if m.progress != nil {
 			c := kept(*m.progress)
@@ -109,12 +109,12 @@ func (s *Store) Progress(ctx context.Context, nodeUUID string) (p *node.Progress
 }
 
 // ClearProgress forgets the node's progress; none is not an error.
-func (s *Store) ClearProgress(ctx context.Context, nodeUUID string) error {
+func (s notes) ClearProgress(ctx context.Context, nodeUUID string) error {
 	return s.changeIfThere(ctx, nodeUUID, func(m *machine) { m.progress = nil })
 }
 
 // SaveLines replaces the lines of one source.
-func (s *Store) SaveLines(ctx context.Context, l node.MachineLines) error {
+func (s notes) SaveLines(ctx context.Context, l node.MachineLines) error {
 	return s.change(ctx, l.NodeUUID, func(m *machine) error {
 		l.NodeUUID = m.node.UUID
 		m.lines[l.Source] = kept(l)
@@ -123,7 +123,7 @@ func (s *Store) SaveLines(ctx context.Context, l node.MachineLines) error {
 }
 
 // Lines returns the lines of one source; those of a machine that nothing came from are empty.
-func (s *Store) Lines(ctx context.Context, nodeUUID string, source node.LineSource) (node.MachineLines, error) {
+func (s notes) Lines(ctx context.Context, nodeUUID string, source node.LineSource) (node.MachineLines, error) {
 	l := node.MachineLines{NodeUUID: strings.ToLower(nodeUUID), Source: source}
 	err := s.changeIfThere(ctx, nodeUUID, func(m *machine) {
 		if had, is := m.lines[source]; is {
@@ -134,12 +134,12 @@ func (s *Store) Lines(ctx context.Context, nodeUUID string, source node.LineSour
 }
 
 // ClearLines forgets the lines of both sources; none is not an error.
-func (s *Store) ClearLines(ctx context.Context, nodeUUID string) error {
+func (s notes) ClearLines(ctx context.Context, nodeUUID string) error {
 	return s.changeIfThere(ctx, nodeUUID, func(m *machine) { clear(m.lines) })
 }
 
 // SaveFailure replaces what was known when a flow of the node failed last.
-func (s *Store) SaveFailure(ctx context.Context, e node.Evidence) error {
+func (s notes) SaveFailure(ctx context.Context, e node.Evidence) error {
 	return s.change(ctx, e.NodeUUID, func(m *machine) error {
 		e.NodeUUID = m.node.UUID
 		e = kept(e)
@@ -149,7 +149,7 @@ func (s *Store) SaveFailure(ctx context.Context, e node.Evidence) error {
 }
 
 // Failure returns what was known when a flow of the node failed last; nil when none ever did.
-func (s *Store) Failure(ctx context.Context, nodeUUID string) (e *node.Evidence, err error) {
+func (s notes) Failure(ctx context.Context, nodeUUID string) (e *node.Evidence, err error) {
 	err = s.changeIfThere(ctx, nodeUUID, func(m *machine) {
 		if m.failure != nil {
 			c := kept(*m.failure)

@@ -14,7 +14,7 @@ import (
 // Table keeps the records of one kind T; F is what a list of them is filtered by.
 type Table[T, F any] struct {
 	kind[T, F]
-	store *Store
+	store *data
 	rows  map[string]*T // by UUID
 }
 
@@ -24,12 +24,12 @@ type kind[T, F any] struct {
 	notFound func(ident string) *node.Err
 	of       func(x *T) *string            // the UUID of the node whose it is; nil: it belongs to none
 	named    func(x *T, ident string) bool // whether an ident that is no UUID names it
-	fits     func(s *Store, x *T, f F) bool
+	fits     func(s *data, x *T, f F) bool
 	clash    func(x, other *T) string // what a record is told that has what may be there once; "" when it has not
 	tidy     func(x *T)               // before it is kept
 	changes  func(old, x *T)          // takes into old what Save writes; nil: all
-	read     func(s *Store, x *T)     // what others' rows say of it
-	needed   func(s *Store, uuid string) error
+	read     func(s *data, x *T)      // what others' rows say of it
+	needed   func(s *data, uuid string) error
 }
 
 // head are the fields that all records have.

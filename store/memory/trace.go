@@ -28,7 +28,7 @@ type sighting struct {
 func (e sighting) forged() bool { return e.Proof == "" }
 
 // Saw keeps e.
-func (s *Store) Saw(e node.BootEvent) {
+func (s boots) Saw(e node.BootEvent) {
 	if e.At.IsZero() {
 		e.At = node.Now()
 	}
@@ -54,7 +54,7 @@ func newest(all []sighting, most int, forged bool) []sighting {
 }
 
 // BootEvents returns what boot services saw of the MACs since then, oldest first, at most the newest 500 of each class.
-func (s *Store) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
+func (s boots) BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func events(all []sighting) []node.BootEvent {
 }
 
 // Strangers returns the newest event of each MAC that belongs to no port and no portgroup, the newest first, at most 100.
-func (s *Store) Strangers(ctx context.Context) ([]node.BootEvent, error) {
+func (s boots) Strangers(ctx context.Context) ([]node.BootEvent, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Work lists nodes that need a conductor now, at most limit, those first that are due the longest.
-func (s *Store) Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error) {
+func (s leased) Work(ctx context.Context, now time.Time, limit int) ([]node.Work, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
