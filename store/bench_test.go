@@ -94,3 +94,31 @@ func fill(b *testing.B, s *store.Store, count int) (first string) {
 	}
 	return first
 }
+
+// A thousand records of a kind, and one of them.
+func BenchmarkRecords(b *testing.B) {
+	s, err := store.Open(context.Background(), store.Config{DataDir: b.TempDir(), Host: "here"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := &node.Node{Driver: "ipmi", State: node.Active}
+	if err := s.CreateNode(b.Context(), n); err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1000 {
+		p := node.Port{NodeUUID: n.UUID, Address: fmt.Sprintf("52:54:00:00:%02x:%02x", i>>8, i&255), Extra: node.Document{"a": "b"},
+			LocalLinkConnection: node.Document{"switch_id": "aa:bb", "port_id": "Gi1"}}
+		if err := s.Ports.Create(b.Context(), &p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("list 1000 ports", func(b *testing.B) {
+		each(b, func() error { _, err := s.Ports.List(b.Context(), node.PortFilter{}, node.Page{}); return err })
+	})
+	b.Run("port", func(b *testing.B) {
+		each(b, func() error { _, err := s.Ports.Get(b.Context(), "52:54:00:00:00:01"); return err })
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+}

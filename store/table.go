@@ -224,7 +224,9 @@ func (t *Table[T, F]) scan(r scanner) (T, error) {
 		}
 	}
 	err := r.Scan(append(into, own...)...)
-	t.tellDamage(t.damage(), t.logKey(), *h.uuid, *h.unreadable)
+	if len(*h.unreadable) > 0 {
+		t.tellDamage(t.damage(), t.logKey(), *h.uuid, *h.unreadable)
+	}
 	if t.complete != nil {
 		t.complete(&x)
 	}
