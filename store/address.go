@@ -188,7 +188,7 @@ func (a asker) neverLent(ctx context.Context, tx *sql.Tx) (ip netip.Addr, err er
 	query := `SELECT c.number FROM (` + from + `) AS c WHERE c.number BETWEEN $1 AND $2` + out +
 		` AND NOT EXISTS (SELECT 1 FROM addresses n WHERE n.number = c.number) ORDER BY c.number LIMIT 1`
 	var number int64
-	err = row(ctx, tx, query, args...).Scan(&number)
+	err = queryRow(ctx, tx, query, args...).Scan(&number)
 	if errors.Is(err, sql.ErrNoRows) {
 		return netip.Addr{}, nil
 	}
@@ -207,7 +207,7 @@ func (s *Boots) LendAddress(ctx context.Context, r boot.AddressRange, mac string
 	now := node.Now()
 	a := asker{AddressRange: r, mac: strings.ToLower(mac), now: now, held: now.Add(life + life/2), lent: now.Add(life + life/2)}
 	const query = `SELECT lent_until FROM addresses WHERE number = $1 AND mac = $2`
-	err = row(ctx, s.read, query, numberOf(ip), a.mac).Scan(micros{&until})
+	err = queryRow(ctx, s.read, query, numberOf(ip), a.mac).Scan(micros{&until})
 	if err == nil && !until.Before(now.Add(life)) {
 		return until, true, nil
 	}
@@ -230,7 +230,7 @@ func (a asker) lend(ctx context.Context, tx *sql.Tx, ip netip.Addr) (bool, error
 		return false, err
 	}
 	var other int
-	err := row(ctx, tx, `SELECT 1 FROM addresses WHERE mac = $1 AND network = $2`, a.mac, a.Network.String()).Scan(&other)
+	err := queryRow(ctx, tx, `SELECT 1 FROM addresses WHERE mac = $1 AND network = $2`, a.mac, a.Network.String()).Scan(&other)
 	if !errors.Is(err, sql.ErrNoRows) { // it has another one, which it may use
 		return false, err
 	}
@@ -282,7 +282,7 @@ func (s *Boots) LentTo(ctx context.Context, ip netip.Addr) (mac string, err erro
 	if ip = ip.Unmap(); !ip.Is4() {
 		return "", nil
 	}
-	err = row(ctx, s.read, `SELECT mac FROM addresses WHERE number = $1 AND lent_until > $2`, numberOf(ip), node.Now()).Scan(&mac)
+	err = queryRow(ctx, s.read, `SELECT mac FROM addresses WHERE number = $1 AND lent_until > $2`, numberOf(ip), node.Now()).Scan(&mac)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -304,7 +304,7 @@ func (s *Boots) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
 // IsOurs is described on boot.AddressLeases.
 func (s *Boots) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
 	var seen time.Time
-	err := row(ctx, s.read, `SELECT seen_at FROM dhcp_servers WHERE ip = $1`, ip.String()).Scan(micros{&seen})
+	err := queryRow(ctx, s.read, `SELECT seen_at FROM dhcp_servers WHERE ip = $1`, ip.String()).Scan(micros{&seen})
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -317,7 +317,7 @@ func (s *Boots) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
 // moveLeases takes over what an earlier version of this program lent.
 func (s *Boots) moveLeases(ctx context.Context) error {
 	var one int
-	err := row(ctx, s.read, `SELECT 1 FROM address_leases LIMIT 1`).Scan(&one)
+	err := queryRow(ctx, s.read, `SELECT 1 FROM address_leases LIMIT 1`).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) { // nothing is written at a start for which nothing is to be
 		return nil
 	}

@@ -50,18 +50,18 @@ func TestWhatMeansAway(t *testing.T) {
 		{node.NodeNotFound("x"), false},
 		{errors.New("no such column"), false},
 	} {
-		err := told(fmt.Errorf("look for it: %w", tt.err))
+		err := asStoreAway(fmt.Errorf("look for it: %w", tt.err))
 		if got := errors.Is(err, node.ErrStoreAway); got != tt.away {
 			t.Errorf("%v (%T): away %t, want %t", tt.err, tt.err, got, tt.away)
 		}
 		if tt.away && (node.KindOf(err) != node.Unavailable || !errors.Is(err, tt.err)) {
 			t.Errorf("%v: kind %v, or its cause is lost", err, node.KindOf(err))
 		}
-		if twice := told(err); tt.away && twice != err {
+		if twice := asStoreAway(err); tt.away && twice != err {
 			t.Errorf("told twice: %v", twice)
 		}
 	}
-	if told(nil) != nil {
+	if asStoreAway(nil) != nil {
 		t.Error("no error is one")
 	}
 }
@@ -124,7 +124,7 @@ func TestAPostgresThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := ""
-	if err := row(t.Context(), s.write, "SELECT current_database()").Scan(&name); err != nil {
+	if err := queryRow(t.Context(), s.write, "SELECT current_database()").Scan(&name); err != nil {
 		t.Fatal(err)
 	}
 	other, err := Open(t.Context(), Config{URL: NewPostgresDatabase(t), DataDir: t.TempDir(), Host: "elsewhere"})
@@ -144,7 +144,8 @@ func TestAPostgresThatIsAway(t *testing.T) {
 	}()
 	deadline := time.Now().Add(20 * time.Second)
 	for began := 0; began == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if err := row(t.Context(), other.write, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'", name).Scan(&began); err != nil {
+		if err := queryRow(t.Context(), other.write, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'",
+			name).Scan(&began); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func (s *Boots) BootKey(ctx context.Context, nodeUUID string) (key string, boots bool, err error) {
 	const query = `SELECT r.boot_key FROM boot_records r JOIN nodes n ON n.id = r.node_id
 		WHERE n.uuid = $1 AND r.kernel <> '' AND r.valid_until > $2`
-	err = row(ctx, s.read, query, strings.ToLower(nodeUUID), node.Now()).Scan(&key)
+	err = queryRow(ctx, s.read, query, strings.ToLower(nodeUUID), node.Now()).Scan(&key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
@@ -36,7 +36,7 @@ func (s *Boots) NodeByBootKey(ctx context.Context, key string) (*node.Node, erro
 	var uuid string
 	err := sql.ErrNoRows
 	if key != "" {
-		err = row(ctx, s.read, query, key, node.Now()).Scan(&uuid)
+		err = queryRow(ctx, s.read, query, key, node.Now()).Scan(&uuid)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, node.Errorf(node.NotFound, "No node boots with this key.")
@@ -72,7 +72,7 @@ const askers = 16
 func (s *Boots) AskedFirst(ctx context.Context, secret, mac, address string) (first string, err error) {
 	for range addressTries {
 		var before string
-		err := row(ctx, s.read, `SELECT asked_by FROM boot_records WHERE secret = $1 AND secret <> ''`, secret).Scan(&before)
+		err := queryRow(ctx, s.read, `SELECT asked_by FROM boot_records WHERE secret = $1 AND secret <> ''`, secret).Scan(&before)
 		if errors.Is(err, sql.ErrNoRows) {
 			return address, nil // the boot has ended meanwhile
 		}

@@ -52,7 +52,7 @@ func (s *Boots) recordWhere(ctx context.Context, cond, arg string) (*boot.Record
 			r.valid_until, r.created_at
 		FROM boot_records r JOIN nodes n ON n.id = r.node_id WHERE r.valid_until > $2 AND ` + cond
 	var uuid string
-	r, err := scanRecord(row(ctx, s.read, query, arg, node.Now()), &uuid)
+	r, err := scanRecord(queryRow(ctx, s.read, query, arg, node.Now()), &uuid)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -73,7 +73,7 @@ func (s *Boots) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 		WHERE p.address = $1`
 	var m boot.Machine
 	var has bool
-	r, err := scanRecord(row(ctx, s.read, query, strings.ToLower(mac), node.Now()), &m.NodeUUID, &has)
+	r, err := scanRecord(queryRow(ctx, s.read, query, strings.ToLower(mac), node.Now()), &m.NodeUUID, &has)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s.bond(ctx, mac)
 	}
@@ -90,7 +90,7 @@ func (s *Boots) Machine(ctx context.Context, mac string) (boot.Machine, error) {
 // bond is the machine whose operating system has joined ports under a portgroup's address: it is known, and boots nothing.
 func (s *Boots) bond(ctx context.Context, mac string) (m boot.Machine, err error) {
 	const query = `SELECT n.uuid FROM portgroups p JOIN nodes n ON n.id = p.node_id WHERE p.address = $1 AND p.address <> ''`
-	err = row(ctx, s.read, query, strings.ToLower(mac)).Scan(&m.NodeUUID)
+	err = queryRow(ctx, s.read, query, strings.ToLower(mac)).Scan(&m.NodeUUID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return m, nil
 	}

@@ -20,7 +20,7 @@ func (s *Store) SharedTime(ctx context.Context) (now time.Time, shared bool, err
 	for range 3 { // the quickest answer says most
 		var at int64
 		asked := time.Now()
-		if err := row(ctx, s.read, `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`).Scan(&at); err != nil {
+		if err := queryRow(ctx, s.read, `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`).Scan(&at); err != nil {
 			return time.Time{}, true, fmt.Errorf("ask the database for its clock: %w", err)
 		}
 		now = now.Add(time.Since(asked)) // an earlier answer has grown older
@@ -34,7 +34,7 @@ func (s *Store) SharedTime(ctx context.Context) (now time.Time, shared bool, err
 // TimeMark returns what an earlier process left of its time; zero when there was none.
 func (s *Store) TimeMark(ctx context.Context) (m node.TimeMark, err error) {
 	var uptime, ahead int64
-	err = row(ctx, s.read, `SELECT host_boot, uptime, reached, ahead FROM service_clock WHERE id = 1`).
+	err = queryRow(ctx, s.read, `SELECT host_boot, uptime, reached, ahead FROM service_clock WHERE id = 1`).
 		Scan(&m.Boot, &uptime, micros{&m.At}, &ahead)
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.TimeMark{}, nil
@@ -67,7 +67,7 @@ var underWay = `SELECT COUNT(*) FROM nodes WHERE ` + busy + ` OR ` + waiting + `
 func (s *Store) MoveTime(ctx context.Context, d time.Duration) (moved bool, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		var count int
-		if err := row(ctx, tx, underWay).Scan(&count); err != nil || count > 0 {
+		if err := queryRow(ctx, tx, underWay).Scan(&count); err != nil || count > 0 {
 			return err
 		}
 		for _, c := range []struct{ table, column string }{

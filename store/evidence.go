@@ -30,7 +30,7 @@ func (s *Notes) SaveLines(ctx context.Context, l node.MachineLines) error {
 func (s *Notes) Lines(ctx context.Context, nodeUUID string, source node.LineSource) (node.MachineLines, error) {
 	l := node.MachineLines{NodeUUID: strings.ToLower(nodeUUID), Source: source}
 	const query = `SELECT l.lines FROM machine_lines l JOIN nodes n ON n.id = l.node_id WHERE n.uuid = $1 AND l.source = $2`
-	err := row(ctx, s.read, query, l.NodeUUID, source).Scan(s.linesColumn(&l))
+	err := queryRow(ctx, s.read, query, l.NodeUUID, source).Scan(s.linesColumn(&l))
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return node.MachineLines{}, fmt.Errorf("read the %s lines of node %s: %w", source, nodeUUID, err)
 	}
@@ -57,7 +57,8 @@ func (s *Notes) SaveFailure(ctx context.Context, e node.Evidence) error {
 // Failure returns what was known when a flow of the node failed last; nil when none ever did.
 func (s *Notes) Failure(ctx context.Context, nodeUUID string) (*node.Evidence, error) {
 	e := &node.Evidence{NodeUUID: strings.ToLower(nodeUUID)}
-	err := row(ctx, s.read, `SELECT f.evidence FROM failures f JOIN nodes n ON n.id = f.node_id WHERE n.uuid = $1`, e.NodeUUID).Scan(s.failureColumn(e))
+	err := queryRow(ctx, s.read, `SELECT f.evidence FROM failures f JOIN nodes n ON n.id = f.node_id WHERE n.uuid = $1`,
+		e.NodeUUID).Scan(s.failureColumn(e))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

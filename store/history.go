@@ -83,7 +83,8 @@ func (s *Notes) HistoryEvent(ctx context.Context, nodeUUID, eventUUID string) (n
 	if _, err := nodeID(ctx, s.read, nodeUUID); err != nil {
 		return node.HistoryEvent{}, err
 	}
-	e, err := scanHistory(row(ctx, s.read, historySelect+" WHERE h.uuid = $1 AND n.uuid = $2", strings.ToLower(eventUUID), strings.ToLower(nodeUUID)))
+	e, err := scanHistory(queryRow(ctx, s.read, historySelect+" WHERE h.uuid = $1 AND n.uuid = $2", strings.ToLower(eventUUID),
+		strings.ToLower(nodeUUID)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.HistoryEvent{}, historyNotFound(eventUUID)
 	}

@@ -19,7 +19,7 @@ const canaryText, canaryPlace = "billet", "key canary"
 // The caller keeps other first starts out.
 func (s *Store) unlockKey(ctx context.Context, cfg Config) error {
 	var canary []byte
-	err := row(ctx, s.write, `SELECT sealed FROM key_canary WHERE id = 1`).Scan(&canary)
+	err := queryRow(ctx, s.write, `SELECT sealed FROM key_canary WHERE id = 1`).Scan(&canary)
 	isNew := errors.Is(err, sql.ErrNoRows)
 	if err != nil && !isNew {
 		return fmt.Errorf("read the key canary: %w", err)

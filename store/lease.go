@@ -129,7 +129,7 @@ func (s *Store) saveIn(ctx context.Context, tx *sql.Tx, n *node.Node, alsoSet st
 	hot := hotColumns[fixedColumns:]
 	query := updateSQL("nodes", append(names(hot), planColumns...)) + alsoSet
 	query, args := guarded(query, append(fields(hot, n), planValues(n)...), n)
-	err := row(ctx, tx, query+" RETURNING id", args...).Scan(&n.ID)
+	err := queryRow(ctx, tx, query+" RETURNING id", args...).Scan(&n.ID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.ErrLeaseLost
 	}
@@ -158,7 +158,7 @@ func (s *Store) saveConfigDrive(ctx context.Context, tx *sql.Tx, n *node.Node) e
 	}
 	digest := s.seal.Digest([]byte(n.ConfigDrive), drive.place())
 	var same int
-	err := row(ctx, tx, `SELECT 1 FROM config_drives WHERE node_id = $1 AND digest = $2`, n.ID, digest).Scan(&same)
+	err := queryRow(ctx, tx, `SELECT 1 FROM config_drives WHERE node_id = $1 AND digest = $2`, n.ID, digest).Scan(&same)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}

@@ -93,7 +93,8 @@ func (d *database) page(ctx context.Context, l listing, q *query, p node.Page) (
 func (d *database) after(ctx context.Context, l listing, q *query, column string, p node.Page) error {
 	var key any
 	var id int64
-	err := row(ctx, d.read, "SELECT "+d.sortExpr(l.alias, column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
+	err := queryRow(ctx, d.read, "SELECT "+d.sortExpr(l.alias,
+		column)+", "+l.alias+".id FROM "+l.table+" "+l.alias+" WHERE "+l.alias+".uuid = $1",
 		strings.ToLower(p.Marker)).Scan(&key, &id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l.notFound(p.Marker)

@@ -34,11 +34,11 @@ func (s *Store) EnrolNode(ctx context.Context, n *node.Node, ports []node.Port, 
 }
 
 func (s *Store) createNodeIn(ctx context.Context, tx *sql.Tx, n *node.Node) error {
-	if err := fresh(&n.UUID, &n.CreatedAt, &n.UpdatedAt); err != nil {
+	if err := fillNew(&n.UUID, &n.CreatedAt, &n.UpdatedAt); err != nil {
 		return err
 	}
 	query := insertSQL("nodes", append(names(hotColumns), planColumns...)) + " RETURNING id"
-	if err := row(ctx, tx, query, append(fields(hotColumns, n), planValues(n)...)...).Scan(&n.ID); err != nil {
+	if err := queryRow(ctx, tx, query, append(fields(hotColumns, n), planValues(n)...)...).Scan(&n.ID); err != nil {
 		return nodeConflict(n, fmt.Errorf("create node %s: %w", n.UUID, err))
 	}
 	documents := s.documentColumns()
@@ -56,7 +56,7 @@ func (s *Store) Node(ctx context.Context, ident string) (*node.Node, error) {
 
 func (d *database) nodeIn(ctx context.Context, c conn, ident string) (*node.Node, error) {
 	cond, arg := named("n.", ident)
-	n, err := d.scanFull(row(ctx, c, fullSelect+fullFrom+" WHERE "+cond, arg))
+	n, err := d.scanFull(queryRow(ctx, c, fullSelect+fullFrom+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, node.NodeNotFound(ident)
 	}

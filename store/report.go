@@ -25,7 +25,7 @@ func saveInventoryIn(ctx context.Context, c conn, nodeUUID string, i node.Invent
 func (s *Notes) Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) {
 	i := node.Inventory{Inventory: node.Document{}, PluginData: node.Document{}}
 	const query = `SELECT i.inventory, i.plugin_data FROM inventory i JOIN nodes n ON n.id = i.node_id WHERE n.uuid = $1`
-	err := row(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(document{&i.Inventory}, document{&i.PluginData})
+	err := queryRow(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(document{&i.Inventory}, document{&i.PluginData})
 	if errors.Is(err, sql.ErrNoRows) {
 		return node.Inventory{}, node.Errorf(node.NotFound, "Inventory of node %s could not be found: it has not been inspected.", nodeUUID)
 	}
@@ -49,7 +49,8 @@ func (s *Notes) Progress(ctx context.Context, nodeUUID string) (*node.Progress, 
 	var p node.Progress
 	const query = `SELECT n.uuid, p.flow, p.step, p.detail, p.done_bytes, p.total_bytes, p.reported_at, p.disks
 		FROM progress p JOIN nodes n ON n.id = p.node_id WHERE n.uuid = $1`
-	err := row(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(&p.NodeUUID, &p.Flow, &p.Step, &p.Detail, &p.Done, &p.Total, micros{&p.At}, document{&p.Disks})
+	err := queryRow(ctx, s.read, query, strings.ToLower(nodeUUID)).Scan(&p.NodeUUID, &p.Flow, &p.Step, &p.Detail, &p.Done, &p.Total,
+		micros{&p.At}, document{&p.Disks})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

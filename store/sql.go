@@ -27,17 +27,17 @@ type conn interface {
 
 func exec(ctx context.Context, c conn, query string, args ...any) (sql.Result, error) {
 	res, err := c.ExecContext(ctx, query, bind(args)...)
-	return res, told(err)
+	return res, asStoreAway(err)
 }
 
-func row(ctx context.Context, c conn, query string, args ...any) oneRow {
+func queryRow(ctx context.Context, c conn, query string, args ...any) oneRow {
 	return oneRow{c.QueryRowContext(ctx, query, bind(args)...)}
 }
 
 // oneRow is the answer to a query for one row.
 type oneRow struct{ row *sql.Row }
 
-func (r oneRow) Scan(dest ...any) error { return told(r.row.Scan(dest...)) }
+func (r oneRow) Scan(dest ...any) error { return asStoreAway(r.row.Scan(dest...)) }
 
 // collectAll returns what query finds, read by scan; what names it in an error. It is never nil.
 func collectAll[T any](ctx context.Context, c conn, what, query string, args []any, scan func(scanner) (T, error)) ([]T, error) {
@@ -57,7 +57,7 @@ func collectAll[T any](ctx context.Context, c conn, what, query string, args []a
 func collect(ctx context.Context, c conn, query string, args []any, scan func(r *sql.Rows) error) error {
 	rows, err := c.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
-		return told(err)
+		return asStoreAway(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -65,7 +65,7 @@ func collect(ctx context.Context, c conn, query string, args []any, scan func(r 
 			return err
 		}
 	}
-	return told(rows.Err())
+	return asStoreAway(rows.Err())
 }
 
 // changedOne runs query and reports whether it changed a row.
@@ -169,8 +169,9 @@ func updateSQL(table string, columns []string) string {
 	return "UPDATE " + table + " SET " + strings.Join(sets, ", ")
 }
 
-// told tells a database that is away for now from other errors, for callers far from here (node.ErrStoreAway).
-func told(err error) error {
+// asStoreAway makes the error of a database that is away for now a node.ErrStoreAway, which callers far from here know; other errors
+// stay as they are.
+func asStoreAway(err error) error {
 	if err == nil || errors.Is(err, node.ErrStoreAway) || !away(err) {
 		return err
 	}
@@ -244,7 +245,7 @@ func named(prefix, ident string) (cond, arg string) {
 // nodeID returns the row number of a node.
 func nodeID(ctx context.Context, c conn, uuid string) (int64, error) {
 	var id int64
-	err := row(ctx, c, `SELECT id FROM nodes WHERE uuid = $1`, strings.ToLower(uuid)).Scan(&id)
+	err := queryRow(ctx, c, `SELECT id FROM nodes WHERE uuid = $1`, strings.ToLower(uuid)).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, node.NodeNotFound(uuid)
 	}

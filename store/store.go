@@ -180,14 +180,14 @@ func (cfg *Config) fill() error {
 func (d *database) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin a transaction: %w", told(err))
+		return fmt.Errorf("begin a transaction: %w", asStoreAway(err))
 	}
 	defer tx.Rollback()
 	if err := f(tx); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", told(err))
+		return fmt.Errorf("commit: %w", asStoreAway(err))
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func newTable[T, F any](s *Store, k *kind[T, F]) *Table[T, F] {
 // Get returns the record that ident names: by its UUID, or what else the kind is known by.
 func (t *Table[T, F]) Get(ctx context.Context, ident string) (T, error) {
 	cond, arg := t.named(ident)
-	x, err := t.scan(row(ctx, t.read, t.query+" WHERE "+cond, arg))
+	x, err := t.scan(queryRow(ctx, t.read, t.query+" WHERE "+cond, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return *new(T), t.notFound(ident)
 	}
@@ -90,14 +90,14 @@ func (t *Table[T, F]) Create(ctx context.Context, x *T) error {
 
 func (t *Table[T, F]) createIn(ctx context.Context, tx *sql.Tx, x *T) error {
 	h := t.head(x)
-	if err := fresh(h.uuid, h.created, h.updated); err != nil {
+	if err := fillNew(h.uuid, h.created, h.updated); err != nil {
 		return err
 	}
 	values, err := t.values(ctx, tx, x)
 	if err != nil {
 		return err
 	}
-	return t.conflict(x, row(ctx, tx, t.insert, values...).Scan(h.id))
+	return t.conflict(x, queryRow(ctx, tx, t.insert, values...).Scan(h.id))
 }
 
 // Save writes all of x that may change, which is neither its UUID nor CreatedAt, and sets its UpdatedAt.
@@ -249,8 +249,8 @@ func (t *Table[T, F]) conflict(x *T, err error) error {
 	return fmt.Errorf("save %s %s: %w", t.noun, uuid, err)
 }
 
-// fresh fills what every new record has: a UUID, where the caller gave none, in lower case, and its times.
-func fresh(uuid *string, created, updated *time.Time) error {
+// fillNew fills what every new record has: a UUID, where the caller gave none, in lower case, and its times.
+func fillNew(uuid *string, created, updated *time.Time) error {
 	if *uuid == "" {
 		*uuid = newUUID()
 	}
