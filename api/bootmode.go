@@ -40,15 +40,8 @@ func (hw *hardware) setSecureBoot(w http.ResponseWriter, c *call) error {
 
 // setFirmware takes {"target": …} and hands it to set.
 func (hw *hardware) setFirmware(w http.ResponseWriter, c *call, set func(ident string, target any) error) error {
-	ident, err := c.ident()
+	ident, body, err := c.asked("target")
 	if err != nil {
-		return err
-	}
-	body, err := payload.DecodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	if err := only(body, "target"); err != nil {
 		return err
 	}
 	if err := set(ident, body["target"]); err != nil {
@@ -59,15 +52,8 @@ func (hw *hardware) setFirmware(w http.ResponseWriter, c *call, set func(ident s
 
 // injectNMI interrupts the machine's processor, which makes most systems dump their memory.
 func (hw *hardware) injectNMI(w http.ResponseWriter, c *call) error {
-	ident, err := c.ident()
+	ident, _, err := c.asked()
 	if err != nil {
-		return err
-	}
-	body, err := payload.DecodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	if err := only(body); err != nil {
 		return err
 	}
 	if err := hw.con.InjectNMI(c.Context(), ident); err != nil {

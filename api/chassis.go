@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -42,19 +41,7 @@ func (ns *nodes) inChassis(k *chassisKind) []route {
 // listChassisNodes is the list of nodes with a filter; the next page is that list's.
 func (ns *nodes) listChassisNodes(of *chassisKind, whole bool) handler {
 	return func(w http.ResponseWriter, c *call) error {
-		allowed := slices.Concat(paging, []string{"fields", "detail"})
-		if whole {
-			allowed = paging
-		}
-		q, err := c.query(allowed...)
-		if err != nil {
-			return err
-		}
-		fields, err := fieldsAsked(c, q, "node", nodeColumns)
-		if err != nil {
-			return err
-		}
-		detail, err := detailAsked(c, q)
+		q, fields, err := nodesAsked(c, nil, whole)
 		if err != nil {
 			return err
 		}
@@ -63,12 +50,6 @@ func (ns *nodes) listChassisNodes(of *chassisKind, whole bool) handler {
 			return err
 		}
 		q.Set("chassis_uuid", x.UUID)
-		if whole {
-			return ns.writeNodes(w, c, q, nil, "detail")
-		}
-		if fields == nil && !detail {
-			fields = nodeListFields
-		}
-		return ns.writeNodes(w, c, q, fields)
+		return ns.writeNodes(w, c, q, fields, detailPath(whole)...)
 	}
 }

@@ -27,15 +27,8 @@ func (hw *hardware) showBootDevice(w http.ResponseWriter, c *call) error {
 }
 
 func (hw *hardware) setBootDevice(w http.ResponseWriter, c *call) error {
-	ident, err := c.ident()
+	ident, body, err := c.asked("boot_device", "persistent")
 	if err != nil {
-		return err
-	}
-	body, err := payload.DecodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	if err := only(body, "boot_device", "persistent"); err != nil {
 		return err
 	}
 	device, ok := body["boot_device"].(string)

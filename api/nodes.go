@@ -82,31 +82,41 @@ func nodeIdent(c *call, ident string) (string, error) {
 
 func (c *call) ident() (string, error) { return nodeIdent(c, c.PathValue("ident")) }
 
-func (ns *nodes) listNodes(w http.ResponseWriter, c *call) error {
-	q, err := c.query(slices.Concat(paging, nodeFilters, []string{"fields", "detail"})...)
-	if err != nil {
-		return err
+// listNodes answers a list; whole is that of whole nodes, at a path of its own.
+func (ns *nodes) listNodes(whole bool) handler {
+	return func(w http.ResponseWriter, c *call) error {
+		q, fields, err := nodesAsked(c, nodeFilters, whole)
+		if err != nil {
+			return err
+		}
+		return ns.writeNodes(w, c, q, fields, detailPath(whole)...)
 	}
-	fields, err := fieldsAsked(c, q, "node", nodeColumns)
-	if err != nil {
-		return err
+}
+
+func detailPath(whole bool) []string {
+	if whole {
+		return []string{"detail"}
+	}
+	return nil
+}
+
+// nodesAsked reads the arguments of a list of nodes: those of whole nodes take no fields. No fields are all.
+func nodesAsked(c *call, filters []string, whole bool) (q url.Values, fields []string, err error) {
+	if whole {
+		q, err = c.query(slices.Concat(paging, filters)...)
+		return q, nil, err
+	}
+	if q, err = c.query(slices.Concat(paging, filters, []string{"fields", "detail"})...); err != nil {
+		return nil, nil, err
+	}
+	if fields, err = fieldsAsked(c, q, "node", nodeColumns); err != nil {
+		return nil, nil, err
 	}
 	detail, err := detailAsked(c, q)
-	if err != nil {
-		return err
-	}
 	if fields == nil && !detail {
 		fields = nodeListFields
 	}
-	return ns.writeNodes(w, c, q, fields)
-}
-
-func (ns *nodes) listNodesInDetail(w http.ResponseWriter, c *call) error {
-	q, err := c.query(slices.Concat(paging, nodeFilters)...)
-	if err != nil {
-		return err
-	}
-	return ns.writeNodes(w, c, q, nil, "detail")
+	return q, fields, err
 }
 
 // writeNodes answers a list; nil fields means whole nodes. More is the rest of the list's path.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -35,15 +34,8 @@ type hardware struct {
 }
 
 func (hw *hardware) setPower(w http.ResponseWriter, c *call) error {
-	ident, err := c.ident()
+	ident, body, err := c.asked("target", "timeout")
 	if err != nil {
-		return err
-	}
-	body, err := payload.DecodeObject(c.body)
-	if err != nil {
-		return err
-	}
-	if err := only(body, "target", "timeout"); err != nil {
 		return err
 	}
 	target, err := powerTarget(c.version, body["target"])

@@ -47,8 +47,8 @@ func (ms *machines) routes() []route {
 
 func (ns *nodes) routes() []route {
 	return []route{
-		{pattern: "GET /v1/nodes", serve: ns.listNodes},
-		{pattern: "GET /v1/nodes/detail", serve: ns.listNodesInDetail},
+		{pattern: "GET /v1/nodes", serve: ns.listNodes(false)},
+		{pattern: "GET /v1/nodes/detail", serve: ns.listNodes(true)},
 		{pattern: "POST /v1/nodes", serve: ns.createNode},
 		{pattern: "GET /v1/nodes/validate", serve: ns.validate},
 		{pattern: "GET /v1/nodes/{ident}", serve: ns.showNode},

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/billet-metal/billet/api/payload"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -31,6 +32,17 @@ func accepted(w http.ResponseWriter, c *call, ident string) error {
 	w.Header().Set("Location", c.href("nodes", ident, "states"))
 	w.WriteHeader(http.StatusAccepted)
 	return nil
+}
+
+// asked is what a call on a node asks for: the node by its path, and a body that has no other keys than these.
+func (c *call) asked(keys ...string) (ident string, body map[string]any, err error) {
+	if ident, err = c.ident(); err != nil {
+		return "", nil, err
+	}
+	if body, err = payload.DecodeObject(c.body); err != nil {
+		return "", nil, err
+	}
+	return ident, body, only(body, keys...)
 }
 
 // only refuses keys of a body that the call does not have.

@@ -20,6 +20,7 @@ const MaxDepth = 25
 // MaxValues is how many values a JSON body may have, all levels together: a report of a large machine has some thousands.
 const MaxValues = 100_000
 
+// Marshal encodes v without HTML escapes, which would make texts unreadable.
 func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
