@@ -69,7 +69,8 @@ func (s *Store) KeepBootKey(ctx context.Context, uuid, key string) error {
 // RefuseAgent keeps when a lookup got no token, if it is the first since the agent's last call, or since the token was
 // given: it reports whether it is.
 func (s *Store) RefuseAgent(ctx context.Context, uuid string, at time.Time) (bool, error) {
-	const query = `UPDATE node_agent SET refused_at = $2 WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1) AND token_given AND refused_at = 0`
+	const query = `UPDATE node_agent SET refused_at = $2 WHERE node_id = (SELECT id FROM nodes WHERE uuid = $1) AND token_given AND ` +
+		`refused_at = 0`
 	first, err := changedOne(ctx, s.write, query, strings.ToLower(uuid), at)
 	if err != nil {
 		return false, fmt.Errorf("keep that an agent of node %s got no token: %w", uuid, err)

@@ -174,7 +174,9 @@ func fields(columns []column, n *node.Node) []any {
 
 const hotFrom = ` FROM nodes n`
 
-const fullFrom = hotFrom + ` JOIN node_documents d ON d.node_id = n.id LEFT JOIN node_agent a ON a.node_id = n.id LEFT JOIN config_drives c ON c.node_id = n.id`
+const fullFrom = hotFrom +
+	` JOIN node_documents d ON d.node_id = n.id LEFT JOIN node_agent a ON a.node_id = n.id LEFT JOIN config_drives ` +
+	`c ON c.node_id = n.id`
 
 var hotSelect = "SELECT n.id, n.lease_holder, n.lease_token, n.lease_until, n." + strings.Join(names(hotColumns), ", n.")
 
@@ -201,7 +203,8 @@ func scanHot(r scanner) (*node.Node, error) {
 // scanFull reads a row of fullSelect. Its documents are never nil.
 func (d *database) scanFull(r scanner) (*node.Node, error) {
 	n := &node.Node{Interfaces: map[node.Interface]string{}}
-	for _, d := range []*node.Document{&n.Properties, &n.DriverInfo, &n.InstanceInfo, &n.DriverInternalInfo, &n.Extra, &n.NetworkData, &n.RAIDConfig, &n.TargetRAIDConfig} {
+	for _, d := range []*node.Document{&n.Properties, &n.DriverInfo, &n.InstanceInfo, &n.DriverInternalInfo, &n.Extra, &n.NetworkData,
+		&n.RAIDConfig, &n.TargetRAIDConfig} {
 		*d = node.Document{}
 	}
 	into := append(hotFields(n),

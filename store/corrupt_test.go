@@ -30,9 +30,11 @@ func twoNodes(t *testing.T) store.Config {
 	cfg := store.Config{DataDir: t.TempDir(), Host: "here", Key: sum("k")}
 	s := open(t, cfg)
 	for i, uuid := range []string{hurtNode, soundNode} {
-		n := &node.Node{UUID: uuid, Name: []string{"hurt", "sound"}[i], State: node.Manageable, DriverInfo: node.Document{"ipmi_password": "hunter2"},
-			InstanceInfo: node.Document{"a": "b"}, NetworkData: node.Document{"a": "b"}, Extra: node.Document{"a": "b"}, Properties: node.Document{"a": "b"},
-			Traits: []string{"CUSTOM_A"}, Interfaces: map[node.Interface]string{node.Power: "fake"}, ConfigDrive: "drive",
+		n := &node.Node{UUID: uuid, Name: []string{"hurt", "sound"}[i], State: node.Manageable,
+			DriverInfo:   node.Document{"ipmi_password": "hunter2"},
+			InstanceInfo: node.Document{"a": "b"}, NetworkData: node.Document{"a": "b"}, Extra: node.Document{"a": "b"},
+			Properties: node.Document{"a": "b"},
+			Traits:     []string{"CUSTOM_A"}, Interfaces: map[node.Interface]string{node.Power: "fake"}, ConfigDrive: "drive",
 			Plan: &node.Plan{Flow: node.FlowDeploy, Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"token": "hunter2"}}}}}
 		if err := s.CreateNode(t.Context(), n); err != nil {
 			t.Fatal(err)
@@ -83,8 +85,9 @@ func TestHurtValues(t *testing.T) {
 			if got := n.Unreadable[tt.column]; len(n.Unreadable) != 1 || got == "" || want != "" && got != want || strings.Contains(got, "hunter2") {
 				t.Errorf("%s: unreadable are %v, want %s", what, n.Unreadable, want)
 			}
-			empty := map[string]bool{"driver_info": len(n.DriverInfo) == 0 && n.DriverInfo != nil, "plan": n.Plan == nil, "instance_info": len(n.InstanceInfo) == 0,
-				"network_data": len(n.NetworkData) == 0, "extra": len(n.Extra) == 0 && n.Extra != nil, "traits": len(n.Traits) == 0,
+			empty := map[string]bool{"driver_info": len(n.DriverInfo) == 0 && n.DriverInfo != nil, "plan": n.Plan == nil,
+				"instance_info": len(n.InstanceInfo) == 0,
+				"network_data":  len(n.NetworkData) == 0, "extra": len(n.Extra) == 0 && n.Extra != nil, "traits": len(n.Traits) == 0,
 				"interfaces": len(n.Interfaces) == 0 && n.Interfaces != nil, "properties": len(n.Properties) == 0}
 			for column, is := range empty {
 				if is != (column == tt.column) {
@@ -102,7 +105,8 @@ func TestHurtValues(t *testing.T) {
 		}
 		for _, hot := range []bool{false, true} {
 			list, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Hot: hot})
-			if err != nil || len(list) != 2 || list[0].Name != "hurt" || list[0].Lease.Holder != "" || (len(list[0].Unreadable) > 0) == hot || list[1].Unreadable != nil {
+			if err != nil || len(list) != 2 || list[0].Name != "hurt" || list[0].Lease.Holder != "" || (len(list[0].Unreadable) > 0) == hot ||
+				list[1].Unreadable != nil {
 				t.Errorf("%s: listed %+v, %v", what, list, err)
 			}
 		}
@@ -126,12 +130,14 @@ func TestHurtValues(t *testing.T) {
 			t.Errorf("%s: forgotten by a save that left it alone", what)
 		}
 		// A new value takes its place.
-		n.DriverInfo, n.InstanceInfo, n.NetworkData, n.Extra, n.Properties = node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}
+		n.DriverInfo, n.InstanceInfo, n.NetworkData, n.Extra, n.Properties = node.Document{"n": "w"}, node.Document{"n": "w"},
+			node.Document{"n": "w"}, node.Document{"n": "w"}, node.Document{"n": "w"}
 		n.Traits, n.Interfaces, n.Plan = []string{"CUSTOM_N"}, map[node.Interface]string{node.Power: "new"}, &node.Plan{Failure: "new"}
 		if err := s.Release(t.Context(), n); err != nil || len(n.Unreadable) > 0 {
 			t.Errorf("%s: %v, unreadable %v", what, err, n.Unreadable)
 		}
-		if n, err = s.Node(t.Context(), hurtNode); err != nil || n.Unreadable != nil || n.Plan == nil || n.Plan.Failure != "new" || n.Description != "hurt" || n.ConfigDrive != "drive" {
+		if n, err = s.Node(t.Context(), hurtNode); err != nil || n.Unreadable != nil || n.Plan == nil || n.Plan.Failure != "new" ||
+			n.Description != "hurt" || n.ConfigDrive != "drive" {
 			t.Errorf("%s: mended: %+v, %v", what, n, err)
 		}
 		shut(t, s)
@@ -141,7 +147,8 @@ func TestHurtValues(t *testing.T) {
 // A node can be deleted whatever of it is unreadable.
 func TestAHurtNodeIsDeleted(t *testing.T) {
 	cfg := twoNodes(t)
-	rawSQLite(t, cfg.DataDir, `UPDATE node_documents SET driver_info = X'01', plan = X'02', instance_info = NULL, traits = '{' WHERE node_id = 1`)
+	rawSQLite(t, cfg.DataDir,
+		`UPDATE node_documents SET driver_info = X'01', plan = X'02', instance_info = NULL, traits = '{' WHERE node_id = 1`)
 	rawSQLite(t, cfg.DataDir, `UPDATE config_drives SET config_drive = X'03' WHERE node_id = 1`)
 	rawSQLite(t, cfg.DataDir, `UPDATE node_agent SET token = X'04' WHERE node_id = 1`)
 	s := openClosed(t, cfg)
@@ -149,7 +156,8 @@ func TestAHurtNodeIsDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slices.Sorted(maps.Keys(n.Unreadable)); !slices.Equal(got, []string{"agent_token", "config_drive", "driver_info", "plan", "traits"}) || !n.Agent.TokenGiven {
+	if got := slices.Sorted(maps.Keys(n.Unreadable)); !slices.Equal(got,
+		[]string{"agent_token", "config_drive", "driver_info", "plan", "traits"}) || !n.Agent.TokenGiven {
 		t.Errorf("unreadable are %v, agent %+v", got, n.Agent)
 	}
 	if err := s.Save(t.Context(), n); err != nil {
@@ -191,10 +199,13 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	var log bytes.Buffer
 	cfg := twoNodes(t)
 	s := open(t, cfg)
-	template := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"a": "hunter2"}}}, Extra: node.Document{"a": "b"}}
+	template := node.DeployTemplate{Name: "CUSTOM_A", Steps: []node.PlannedStep{{Step: "s", Args: map[string]any{"a": "hunter2"}}},
+		Extra: node.Document{"a": "b"}}
 	sound := node.DeployTemplate{Name: "CUSTOM_B", Steps: []node.PlannedStep{{Step: "s"}}}
-	rule := node.InspectionRule{Phase: node.MainPhase, Priority: 7, Conditions: []node.RuleOperation{{Op: "eq", Args: []any{"x"}}}, Actions: []node.RuleOperation{{Op: "fail", Args: []any{"hunter2"}}}}
-	port := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"}, InternalInfo: node.Document{"tenant_vif_port_id": "v"}}
+	rule := node.InspectionRule{Phase: node.MainPhase, Priority: 7, Conditions: []node.RuleOperation{{Op: "eq", Args: []any{"x"}}},
+		Actions: []node.RuleOperation{{Op: "fail", Args: []any{"hunter2"}}}}
+	port := node.Port{NodeUUID: hurtNode, Address: "52:54:00:00:00:01", Extra: node.Document{"a": "b"},
+		InternalInfo: node.Document{"tenant_vif_port_id": "v"}}
 	volume := node.VolumeTarget{NodeUUID: hurtNode, Properties: node.Document{"auth_password": "hunter2"}}
 	for what, err := range map[string]error{
 		"volume": s.VolumeTargets.Create(t.Context(), &volume), "template": s.DeployTemplates.Create(t.Context(),
@@ -208,8 +219,10 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	}
 	shut(t, s)
 	for _, change := range []string{
-		`UPDATE deploy_templates SET steps = X'01' WHERE name = 'CUSTOM_A'`, `UPDATE inspection_rules SET actions = (SELECT conditions FROM inspection_rules)`,
-		`UPDATE ports SET extra = '[]', internal_info = '{"tenant_vif_port_id":'`, `UPDATE inventory SET inventory = '{'`, `UPDATE volume_targets SET properties = X'01'`,
+		`UPDATE deploy_templates SET steps = X'01' WHERE name = 'CUSTOM_A'`,
+		`UPDATE inspection_rules SET actions = (SELECT conditions FROM inspection_rules)`,
+		`UPDATE ports SET extra = '[]', internal_info = '{"tenant_vif_port_id":'`, `UPDATE inventory SET inventory = '{'`,
+		`UPDATE volume_targets SET properties = X'01'`,
 	} {
 		rawSQLite(t, cfg.DataDir, change)
 	}
@@ -223,7 +236,8 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	}
 	for range 2 { // told once
 		templates, err := s.DeployTemplates.List(t.Context(), node.DeployTemplateFilter{}, node.Page{})
-		if err != nil || len(templates) != 2 || len(templates[0].Steps) != 0 || templates[0].Extra["a"] != "b" || templates[1].Unreadable != nil || len(templates[1].Steps) != 1 {
+		if err != nil || len(templates) != 2 || len(templates[0].Steps) != 0 || templates[0].Extra["a"] != "b" ||
+			templates[1].Unreadable != nil || len(templates[1].Steps) != 1 {
 			t.Fatalf("templates: %+v, %v", templates, err)
 		}
 		wantHurt("template", templates[0].Unreadable, "steps")
@@ -233,7 +247,8 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 		}
 		wantHurt("rule", list[0].Unreadable, "actions")
 		ports, err := s.Ports.List(t.Context(), node.PortFilter{NodeUUID: hurtNode}, node.Page{})
-		if err != nil || len(ports) != 1 || len(ports[0].Extra)+len(ports[0].InternalInfo) != 0 || ports[0].Extra == nil || ports[0].Address != port.Address {
+		if err != nil || len(ports) != 1 || len(ports[0].Extra)+len(ports[0].InternalInfo) != 0 || ports[0].Extra == nil ||
+			ports[0].Address != port.Address {
 			t.Fatalf("ports: %+v, %v", ports, err)
 		}
 		wantHurt("port", ports[0].Unreadable, "extra", "internal_info")
@@ -244,7 +259,8 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 
 	// Other fields can be saved; what is hurt stays until it is written anew.
 	hurt, err := s.DeployTemplates.Get(t.Context(), "CUSTOM_A")
-	if err != nil || hurt.Damage() == nil || !strings.Contains(hurt.Damage().Error(), "deploy template CUSTOM_A ("+template.UUID+") is damaged; unreadable are: steps (sealed value of "+template.UUID) {
+	if err != nil || hurt.Damage() == nil || !strings.Contains(hurt.Damage().Error(),
+		"deploy template CUSTOM_A ("+template.UUID+") is damaged; unreadable are: steps (sealed value of "+template.UUID) {
 		t.Fatalf("%+v, %v", hurt, err)
 	}
 	hurt.Description = "changed"
@@ -290,7 +306,8 @@ func TestHurtValuesBesideTheNode(t *testing.T) {
 	if v, err := s.VolumeTargets.Get(t.Context(), volume.UUID); err != nil || len(v.Properties) != 0 || v.Unreadable["properties"] == "" {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if _, err := s.Inventory(t.Context(), hurtNode); err == nil || !strings.Contains(err.Error(), "read the inventory of node "+hurtNode) || node.KindOf(err) != node.Internal {
+	if _, err := s.Inventory(t.Context(), hurtNode); err == nil || !strings.Contains(err.Error(), "read the inventory of node "+hurtNode) ||
+		node.KindOf(err) != node.Internal {
 		t.Errorf("a hurt inventory: %v", err)
 	}
 	if err := s.SaveInventory(t.Context(), hurtNode, node.Inventory{Inventory: node.Document{"a": "c"}}); err != nil {
@@ -387,7 +404,8 @@ func TestABusyDatabase(t *testing.T) {
 	start := time.Now()
 	n.Description = "not kept"
 	err = s.Save(t.Context(), n)
-	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "database is locked") || took < 4*time.Second || took > 9*time.Second {
+	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "database is locked") || took < 4*time.Second ||
+		took > 9*time.Second {
 		t.Errorf("a write of a locked database: %v after %s", err, took)
 	}
 	start = time.Now()
@@ -425,7 +443,8 @@ func TestEventsOfABusyDatabase(t *testing.T) {
 	s := openClosed(t, cfg)
 	giveBack := writeLock(t, cfg.DataDir)
 	s.Saw(node.BootEvent{MAC: "52:54:00:00:00:01", What: "lost"})
-	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{}); err == nil || !strings.Contains(err.Error(), "write 1 boot events: ") {
+	if _, err := s.BootEvents(t.Context(), []string{"52:54:00:00:00:01"}, time.Time{}); err == nil ||
+		!strings.Contains(err.Error(), "write 1 boot events: ") {
 		t.Errorf("asking while the database is locked: %v", err)
 	}
 	giveBack()

@@ -100,21 +100,31 @@ func (o oldDatabase) fill(t *testing.T) {
 		}
 	}
 	do(`INSERT INTO key_canary (id, sealed) VALUES (1, $1)`, seal.Seal([]byte("billet"), "key canary"))
-	columns := strings.Fields(`uuid name driver provision_state target_provision_state power_state target_power_state maintenance_reason fault last_error boot_mode
-		instance_uuid instance_name allocation_uuid chassis_uuid parent_node resource_class conductor_group owner lessee description shard protected_reason retired_reason`)
-	values := map[string]string{"uuid": oldNode, "name": "old", "driver": "ipmi", "provision_state": "wait call-back", "target_provision_state": "active", "owner": "ada"}
+	columns := strings.Fields(
+		`uuid name driver provision_state target_provision_state power_state target_power_state maintenance_reason fault last_error boot_mode
+		instance_uuid instance_name allocation_uuid chassis_uuid parent_node resource_class conductor_group owner lessee description
+			shard protected_reason retired_reason`)
+	values := map[string]string{"uuid": oldNode, "name": "old", "driver": "ipmi", "provision_state": "wait call-back",
+		"target_provision_state": "active", "owner": "ada"}
 	var args []any
 	for _, c := range columns {
 		args = append(args, values[c])
 	}
-	do(fmt.Sprintf(`INSERT INTO nodes (%s, provision_updated_at, power_failures, maintenance, console_enabled, protected, retired, disable_power_off,
-		inspection_started_at, inspection_finished_at, created_at, updated_at, lease_holder, lease_token, lease_until, plan_deadline, plan_poll_at)
+	do(
+		fmt.Sprintf(
+			`INSERT INTO nodes (%s, provision_updated_at, power_failures, maintenance, console_enabled, protected, retired, disable_power_off,
+		inspection_started_at, inspection_finished_at, created_at, updated_at, lease_holder, lease_token, lease_until, plan_deadline,
+			plan_poll_at)
 		VALUES (%s, 5, 0, FALSE, FALSE, FALSE, FALSE, FALSE, 0, 0, 1, 2, 'there', 41, 4000000000000000, 3, 0)`,
-		strings.Join(columns, ", "), placeholders(1, len(columns))), args...)
+			strings.Join(columns, ", "), placeholders(1, len(columns))), args...)
 	sealed := func(text, column string) []byte { return seal.Seal([]byte(text), oldNode+" "+column) }
-	do(`INSERT INTO node_documents (node_id, interfaces, extra, driver_info, plan) VALUES (1, $1, $2, $3, $4)`, `{"power":"ipmitool"}`, `{"rack":7}`,
-		sealed(`{"ipmi_password":"hunter2"}`, "driver_info"), sealed(`{"flow":"deploy","steps":[{"interface":"deploy","step":"write_image","priority":80}],"index":0}`, "plan"))
-	do(`INSERT INTO ports (uuid, node_id, name, address, pxe_enabled, portgroup_uuid, physical_network, is_smartnic, description, vendor, category, created_at, updated_at)
+	do(`INSERT INTO node_documents (node_id, interfaces, extra, driver_info, plan) VALUES (1, $1, $2, $3, $4)`, `{"power":"ipmitool"}`,
+		`{"rack":7}`,
+		sealed(`{"ipmi_password":"hunter2"}`, "driver_info"),
+		sealed(`{"flow":"deploy","steps":[{"interface":"deploy","step":"write_image","priority":80}],"index":0}`, "plan"))
+	do(
+		`INSERT INTO ports (uuid, node_id, name, address, pxe_enabled, portgroup_uuid, physical_network, is_smartnic, description,
+			vendor, category, created_at, updated_at)
 		VALUES ('22222222-0000-4000-8000-000000000001', 1, '', '52:54:00:00:00:01', TRUE, '', '', FALSE, '', '', '', 1, 1)`)
 	do(`INSERT INTO history (uuid, node_id, conductor, event_type, severity, event, username, created_at)
 		VALUES ('33333333-0000-4000-8000-000000000001', 1, 'there', 'deploying', 'ERROR', 'it did not call', '', 9)`)
@@ -133,8 +143,10 @@ func checkOld(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.UUID != oldNode || n.State != node.DeployWait || n.Owner != "ada" || n.Extra["rack"] != 7.0 || n.DriverInfo["ipmi_password"] != "hunter2" ||
-		n.Interfaces[node.Power] != "ipmitool" || n.Plan == nil || n.Plan.Current().Step != "write_image" || n.Lease.Token != 41 || n.Lease.Holder != "there" {
+	if n.UUID != oldNode || n.State != node.DeployWait || n.Owner != "ada" || n.Extra["rack"] != 7.0 ||
+		n.DriverInfo["ipmi_password"] != "hunter2" ||
+		n.Interfaces[node.Power] != "ipmitool" || n.Plan == nil || n.Plan.Current().Step != "write_image" || n.Lease.Token != 41 ||
+		n.Lease.Holder != "there" {
 		t.Errorf("the node came back as %+v, plan %+v", n, n.Plan)
 	}
 	if p, err := s.Ports.Get(ctx, "52:54:00:00:00:01"); err != nil || p.NodeUUID != oldNode || !p.PXEEnabled {
@@ -146,7 +158,8 @@ func checkOld(t *testing.T, s *Store) {
 	if i, err := s.Inventory(ctx, oldNode); err != nil || i.Inventory["cpu"] == nil {
 		t.Errorf("inventory %+v, %v", i, err)
 	}
-	if m, err := s.Machine(ctx, "52:54:00:00:00:01"); err != nil || m.Record == nil || m.Record.Loader != boot.IPXE || m.Record.CommandLine != "quiet" {
+	if m, err := s.Machine(ctx, "52:54:00:00:00:01"); err != nil || m.Record == nil || m.Record.Loader != boot.IPXE ||
+		m.Record.CommandLine != "quiet" {
 		t.Errorf("machine %+v, %v", m, err)
 	}
 	if e, err := s.BootEvents(ctx, []string{"52:54:00:00:00:01"}, time.Time{}); err != nil || len(e) != 1 {
@@ -243,10 +256,12 @@ func schema(t *testing.T, o oldDatabase) string {
 	t.Helper()
 	db := o.db(t)
 	defer db.Close()
-	queries := []string{`SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c."notnull" FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'`,
+	queries := []string{`SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c."notnull" FROM sqlite_master m, ` +
+		`pragma_table_info(m.name) c WHERE m.type = 'table'`,
 		`SELECT name || ' on ' || tbl_name FROM sqlite_master WHERE type = 'index'`}
 	if o.dialect == goose.DialectPostgres {
-		queries = []string{`SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = 'public'`,
+		queries = []string{`SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable FROM information_schema.columns ` +
+			`WHERE table_schema = 'public'`,
 			`SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'`}
 	}
 	var lines []string

@@ -40,24 +40,27 @@ func TestHotQueriesUseIndexes(t *testing.T) {
 		"owner":      list(node.NodeFilter{Owner: "o", IncludeChildren: true}),
 		"holder":     list(node.NodeFilter{Holder: "h"}),
 		"shard":      list(node.NodeFilter{Shards: []string{"s", "t"}, IncludeChildren: true}),
-		"machine":    `SELECT n.uuid FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id WHERE p.address = 'a'`,
-		"secret":     `SELECT node_id FROM boot_records r WHERE r.secret = $1 AND r.secret <> '' AND r.valid_until > 5`,
-		"events":     `SELECT what FROM boot_events WHERE mac IN ('a', 'b') AND seen_at >= 5`,
-		"too many":   `SELECT id FROM boot_events WHERE mac = 'a' ORDER BY id DESC LIMIT 1 OFFSET 1000`,
-		"history":    historySelect + ` WHERE h.node_id = 1 ORDER BY h.id LIMIT 10`,
+		"machine": `SELECT n.uuid FROM ports p JOIN nodes n ON n.id = p.node_id LEFT JOIN boot_records r ON r.node_id = n.id WHERE p.address ` +
+			`= 'a'`,
+		"secret":   `SELECT node_id FROM boot_records r WHERE r.secret = $1 AND r.secret <> '' AND r.valid_until > 5`,
+		"events":   `SELECT what FROM boot_events WHERE mac IN ('a', 'b') AND seen_at >= 5`,
+		"too many": `SELECT id FROM boot_events WHERE mac = 'a' ORDER BY id DESC LIMIT 1 OFFSET 1000`,
+		"history":  historySelect + ` WHERE h.node_id = 1 ORDER BY h.id LIMIT 10`,
 	}
 	for i, w := range works {
-		queries[fmt.Sprint("work ", i)] = "SELECT uuid FROM nodes WHERE " + strings.ReplaceAll(w.cond, "$1", "5") + " AND (lease_holder = '' OR lease_until <= 5)"
+		queries[fmt.Sprint("work ", i)] = "SELECT uuid FROM nodes WHERE " + strings.ReplaceAll(w.cond, "$1",
+			"5") + " AND (lease_holder = '' OR lease_until <= 5)"
 	}
 	for name, query := range queries {
 		var steps []string
-		err := collect(t.Context(), s.read, "EXPLAIN QUERY PLAN "+query, []any{"a", "b", "c"}[:strings.Count(query, "$")], func(r *sql.Rows) error {
-			var id, parent, unused int
-			var detail string
-			err := r.Scan(&id, &parent, &unused, &detail)
-			steps = append(steps, detail)
-			return err
-		})
+		err := collect(t.Context(), s.read, "EXPLAIN QUERY PLAN "+query, []any{"a", "b", "c"}[:strings.Count(query, "$")],
+			func(r *sql.Rows) error {
+				var id, parent, unused int
+				var detail string
+				err := r.Scan(&id, &parent, &unused, &detail)
+				steps = append(steps, detail)
+				return err
+			})
 		if err != nil {
 			t.Fatal(err)
 		}

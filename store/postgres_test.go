@@ -54,7 +54,8 @@ func TestSharedPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = two.Reserve(t.Context(), n.UUID, "two", time.Minute)
-	if want := "Node " + n.UUID + " is locked by host one, please retry after the current operation is completed."; err == nil || err.Error() != want {
+	if want := "Node " + n.UUID + " is locked by host one, please retry after the current operation is completed."; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	heard := two.Wakeups(t.Context())
@@ -116,7 +117,8 @@ func TestConnectionLost(t *testing.T) {
 	cfg := store.Config{URL: pg.Database(t), DataDir: t.TempDir(), Host: "one"}
 	s := openClosed(t, cfg)
 	heard := s.Wakeups(t.Context())
-	if err := pg.Exec(t.Context(), "postgres", `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'billet one'`); err != nil {
+	if err := pg.Exec(t.Context(), "postgres",
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'billet one'`); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(30 * time.Second)
@@ -186,11 +188,13 @@ func TestPostgresNeedsTheSharedKey(t *testing.T) {
 	database := strings.TrimPrefix(strings.Split(cfg.URL, "?")[0], "postgres://postgres@/")
 	second := store.Config{URL: cfg.URL, DataDir: t.TempDir(), Host: "two"}
 	where := "database " + database + " at " + postgres(t).Dir + ": "
-	notOpened(t, second, where+"key file DIR/secret.key is missing, and this database holds values sealed with it; restore the file (processes that share a database share its key)")
+	notOpened(t, second, where+"key file DIR/secret.key is missing, and this database holds values sealed with it; restore the file "+
+		"(processes that share a database share its key)")
 	if _, err := os.Stat(filepath.Join(second.DataDir, "secret.key")); err == nil {
 		t.Error("a key was made")
 	}
-	notOpened(t, store.Config{URL: cfg.URL, Host: "two"}, where+"the sealing key is kept outside the database: no data directory is set; it holds the database billet.db and the secret key")
+	notOpened(t, store.Config{URL: cfg.URL, Host: "two"},
+		where+"the sealing key is kept outside the database: no data directory is set; it holds the database billet.db and the secret key")
 	second.KeyFile = filepath.Join(cfg.DataDir, "secret.key")
 	openClosed(t, second)
 }

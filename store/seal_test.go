@@ -68,7 +68,8 @@ func TestSealerKeys(t *testing.T) {
 	if _, err := store.NewSealer([]byte("short")); err == nil || err.Error() != "a sealing key has 32 bytes, this one has 5" {
 		t.Errorf("got %v", err)
 	}
-	if bytes.Equal(before.Digest([]byte("x"), "p"), before.Digest([]byte("x"), "q")) || bytes.Equal(before.Digest([]byte("x"), "p"), after.Digest([]byte("x"), "p")) {
+	if bytes.Equal(before.Digest([]byte("x"), "p"), before.Digest([]byte("x"), "q")) ||
+		bytes.Equal(before.Digest([]byte("x"), "p"), after.Digest([]byte("x"), "p")) {
 		t.Error("digests tell more than they should")
 	}
 	if !bytes.Equal(before.Digest([]byte("x"), "p"), before.Digest([]byte("x"), "p")) {

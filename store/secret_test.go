@@ -48,13 +48,15 @@ func writeSecrets(t *testing.T, s *store.Store) {
 	if given, err := s.GiveAgentToken(t.Context(), n.UUID, secrets["agent token"], node.Caller{}); err != nil || !given {
 		t.Fatal(given, err)
 	}
-	if err := s.SaveLines(t.Context(), node.MachineLines{NodeUUID: n.UUID, Source: node.SerialLine, Lines: []node.Line{{Text: secrets["serial line"]}}}); err != nil {
+	if err := s.SaveLines(t.Context(), node.MachineLines{NodeUUID: n.UUID, Source: node.SerialLine,
+		Lines: []node.Line{{Text: secrets["serial line"]}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SaveFailure(t.Context(), node.Evidence{NodeUUID: n.UUID, Sentence: secrets["failure"]}); err != nil {
 		t.Fatal(err)
 	}
-	rule := node.InspectionRule{Actions: []node.RuleOperation{{Op: "set-attribute", Args: []any{"driver_info/ipmi_password", secrets["rule's action"]}}}}
+	rule := node.InspectionRule{Actions: []node.RuleOperation{{Op: "set-attribute",
+		Args: []any{"driver_info/ipmi_password", secrets["rule's action"]}}}}
 	rule.Conditions = []node.RuleOperation{{Op: "eq", Args: []any{secrets["rule's action"]}}}
 	if err := s.InspectionRules.Create(t.Context(), &rule); err != nil {
 		t.Fatal(err)
@@ -147,10 +149,12 @@ func TestKeyFile(t *testing.T) {
 	notOpened(t, cfg, "key file DIR/secret.key has 31 bytes, a sealing key has 32")
 	other := bytes.Repeat([]byte{7}, store.KeySize)
 	set(other, 0o600)
-	notOpened(t, cfg, "key file DIR/secret.key is not the key this database was sealed with; restore that key: value of key canary is sealed with key "+
-		keyID(t, good)+", this is key "+keyID(t, other))
+	notOpened(t, cfg,
+		"key file DIR/secret.key is not the key this database was sealed with; restore that key: value of key canary is sealed with key "+
+			keyID(t, good)+", this is key "+keyID(t, other))
 	os.Remove(key)
-	notOpened(t, cfg, "key file DIR/secret.key is missing, and this database holds values sealed with it; restore the file (processes that share a database share its key)")
+	notOpened(t, cfg, "key file DIR/secret.key is missing, and this database holds values sealed with it; restore the file (processes that "+
+		"share a database share its key)")
 	withKey := cfg
 	withKey.Key = other
 	if _, err := store.Open(t.Context(), withKey); err == nil || !strings.Contains(err.Error(), "the sealing key given is not the key") {
@@ -185,13 +189,15 @@ func TestMovedSecret(t *testing.T) {
 		uuids = append(uuids, n.UUID)
 	}
 	shut(t, s)
-	rawSQLite(t, cfg.DataDir, `UPDATE node_documents SET driver_info = (SELECT driver_info FROM node_documents WHERE node_id = 1) WHERE node_id = 2`)
+	rawSQLite(t, cfg.DataDir,
+		`UPDATE node_documents SET driver_info = (SELECT driver_info FROM node_documents WHERE node_id = 1) WHERE node_id = 2`)
 	s = openClosed(t, cfg)
 	if n, err := s.Node(t.Context(), uuids[0]); err != nil || n.DriverInfo["ipmi_password"] != "one" {
 		t.Errorf("%+v, %v", n, err)
 	}
 	n, err := s.Node(t.Context(), uuids[1])
-	if want := "sealed value of " + uuids[1] + " driver_info was changed or moved"; err != nil || n.Unreadable["driver_info"] != want || len(n.DriverInfo) > 0 {
+	if want := "sealed value of " + uuids[1] + " driver_info was changed or moved"; err != nil || n.Unreadable["driver_info"] != want ||
+		len(n.DriverInfo) > 0 {
 		t.Errorf("got %+v, %v, want %s", n, err, want)
 	}
 }

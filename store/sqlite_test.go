@@ -50,7 +50,8 @@ func TestSecondProcessOnOneDirectory(t *testing.T) {
 	other := cfg
 	other.Host = "there" // one SQLite is one process, whatever its name
 	for range 2 {
-		notOpened(t, other, fmt.Sprintf("another billet serve (pid %d) already uses the data directory DIR; stop it or set another data directory", os.Getpid()))
+		notOpened(t, other,
+			fmt.Sprintf("another billet serve (pid %d) already uses the data directory DIR; stop it or set another data directory", os.Getpid()))
 	}
 	if got, err := s.Node(t.Context(), n.UUID); err != nil || got.Name != "one" {
 		t.Errorf("the first was harmed: %v", err)
@@ -69,9 +70,11 @@ func TestDataDirectory(t *testing.T) {
 	// Not even root can make files there.
 	notOpened(t, store.Config{DataDir: "/proc"}, "data directory DIR is not writable: open /proc/billet.lock: no such file or directory")
 	notOpened(t, store.Config{DataDir: dir, URL: "mysql://root:secret@db/billet"},
-		"database URL (mysql://…) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database")
+		"database URL (mysql://…) is not valid: leave it empty for SQLite in the data directory, or use "+
+			"postgres://user:password@host:port/database")
 	notOpened(t, store.Config{DataDir: dir, URL: "postgres://root:sec ret%@db/billet"},
-		"database URL (postgres://…) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database")
+		"database URL (postgres://…) is not valid: leave it empty for SQLite in the data directory, or use "+
+			"postgres://user:password@host:port/database")
 	notOpened(t, store.Config{DataDir: dir, URL: "secret"},
 		"database URL (?://…) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database")
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {

@@ -76,7 +76,8 @@ func testAllocation(t *testing.T, s Store) {
 	ok(t, s.Allocations.Save(t.Context(), &got))
 	saved, err := s.Allocations.Get(t.Context(), uid(10))
 	ok(t, err)
-	if saved.Name != "" || len(saved.Extra) > 0 || saved.ResourceClass != "baremetal" || saved.State != node.AllocationError || !saved.UpdatedAt.After(want.UpdatedAt) {
+	if saved.Name != "" || len(saved.Extra) > 0 || saved.ResourceClass != "baremetal" || saved.State != node.AllocationError ||
+		!saved.UpdatedAt.After(want.UpdatedAt) {
 		t.Errorf("saved as %+v: only name and extra may change", saved)
 	}
 
@@ -115,7 +116,8 @@ func testAllocationRefusals(t *testing.T, s Store) {
 	// No allocation can have two nodes.
 	add(t, s, 1, func(n *node.Node) { n.InstanceUUID, n.AllocationUUID = second.UUID, second.UUID })
 	other := &node.Node{UUID: uid(2), Driver: "ipmi", InstanceUUID: second.UUID, AllocationUUID: second.UUID}
-	refused(t, s.CreateNode(t.Context(), other), node.Conflict, "Instance "+second.UUID+" is already associated with a node, it cannot be associated with this other node "+uid(2)+".")
+	refused(t, s.CreateNode(t.Context(), other), node.Conflict,
+		"Instance "+second.UUID+" is already associated with a node, it cannot be associated with this other node "+uid(2)+".")
 }
 
 func testAllocationLists(t *testing.T, s Store) {
@@ -123,7 +125,8 @@ func testAllocationLists(t *testing.T, s Store) {
 		add(t, s, i, nil)
 	}
 	for i := range 8 {
-		addAllocation(t, s, i, node.Allocation{Name: fmt.Sprintf("a%d", 8-i), State: node.Allocating, ResourceClass: fmt.Sprint("class-", i%2), Owner: fmt.Sprint(i % 3)})
+		addAllocation(t, s, i, node.Allocation{Name: fmt.Sprintf("a%d", 8-i), State: node.Allocating, ResourceClass: fmt.Sprint("class-", i%2),
+			Owner: fmt.Sprint(i % 3)})
 	}
 	grant(t, s, 1, uid(400_002))
 	grant(t, s, 2, uid(400_005))

@@ -107,8 +107,10 @@ func testInspectionRuleLists(t *testing.T, s Store) {
 		first []int
 	}{
 		{"", false, []int{10, 9, 8}}, {"id", true, []int{0, 1, 2}}, {"priority", false, []int{0, 1, 2}}, {"priority", true, []int{10, 9, 8}},
-		{"description", false, []int{0, 1, 2}}, {"uuid", true, []int{10, 9, 8}}, {"phase", false, []int{10, 8, 7}}, {"phase", true, []int{0, 3, 6}},
-		{"sensitive", false, []int{10, 8, 6}}, {"sensitive", true, []int{1, 3, 5}}, {"created_at", false, []int{10, 9, 8}}, {"updated_at", true, []int{0, 1, 2}},
+		{"description", false, []int{0, 1, 2}}, {"uuid", true, []int{10, 9, 8}}, {"phase", false, []int{10, 8, 7}},
+		{"phase", true, []int{0, 3, 6}},
+		{"sensitive", false, []int{10, 8, 6}}, {"sensitive", true, []int{1, 3, 5}}, {"created_at", false, []int{10, 9, 8}},
+		{"updated_at", true, []int{0, 1, 2}},
 	} {
 		var got []int
 		p := node.Page{Limit: 4, SortKey: tt.key, SortDesc: tt.desc}

@@ -82,7 +82,8 @@ func testNodeFilters(t *testing.T, s Store) {
 		{"shards", node.NodeFilter{Shards: []string{"s1", "s2", "s3"}}, []int{1, 3}},
 		{"holder", node.NodeFilter{Holder: "host-b"}, []int{3}},
 		{"ended holder", node.NodeFilter{Holder: "host-c"}, nil},
-		{"all at once", node.NodeFilter{State: node.Active, Driver: "redfish", Owner: "alice", Maintenance: ptr(true), Shards: []string{"s1"}, Project: "alice"}, []int{1}},
+		{"all at once", node.NodeFilter{State: node.Active, Driver: "redfish", Owner: "alice", Maintenance: ptr(true), Shards: []string{"s1"},
+			Project: "alice"}, []int{1}},
 		{"contradiction", node.NodeFilter{State: node.Enroll, Driver: "redfish"}, nil},
 	} {
 		for _, hot := range []bool{false, true} {
@@ -194,8 +195,10 @@ func testNodeSortKeys(t *testing.T, s Store) {
 		"console_enabled", "instance_uuid", "instance_name", "allocation_uuid", "chassis_uuid", "parent_node", "resource_class",
 		"conductor_group", "owner", "lessee", "description", "shard", "protected", "protected_reason", "retired",
 		"retired_reason", "automated_clean", "disable_power_off", "inspection_started_at", "inspection_finished_at",
-		"created_at", "updated_at", "reservation", "bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface",
-		"inspect_interface", "management_interface", "network_interface", "power_interface", "raid_interface", "rescue_interface", "storage_interface", "vendor_interface",
+		"created_at", "updated_at", "reservation", "bios_interface", "boot_interface", "console_interface", "deploy_interface",
+		"firmware_interface",
+		"inspect_interface", "management_interface", "network_interface", "power_interface", "raid_interface", "rescue_interface",
+		"storage_interface", "vendor_interface",
 	} {
 		for _, marker := range []string{uid(1), uid(2)} {
 			up, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{SortKey: key, Marker: marker})
@@ -271,7 +274,8 @@ func testHotList(t *testing.T, s Store) {
 	got, err := s.Nodes(t.Context(), node.NodeFilter{}, node.Page{Hot: true})
 	ok(t, err)
 	want.Interfaces, want.Traits, want.Plan, want.ConfigDrive = nil, nil, nil, ""
-	for _, d := range []*node.Document{&want.Properties, &want.DriverInfo, &want.InstanceInfo, &want.DriverInternalInfo, &want.Extra, &want.NetworkData, &want.RAIDConfig, &want.TargetRAIDConfig} {
+	for _, d := range []*node.Document{&want.Properties, &want.DriverInfo, &want.InstanceInfo, &want.DriverInternalInfo, &want.Extra,
+		&want.NetworkData, &want.RAIDConfig, &want.TargetRAIDConfig} {
 		*d = nil
 	}
 	same(t, "hot list", got, []*node.Node{want})

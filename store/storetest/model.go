@@ -19,7 +19,8 @@ func randomNode(r *rand.Rand, i int) *node.Node {
 	n := &node.Node{
 		UUID: uid(i), State: chosen(r, node.Enroll, node.Available, node.Active, node.DeployFailed), Driver: chosen(r, "ipmi", "redfish"),
 		ResourceClass: chosen(r, "", "small", "large"), ConductorGroup: chosen(r, "", "east"), Owner: chosen(r, "", "alice", "bob"),
-		Lessee: chosen(r, "", "alice"), Shard: chosen(r, "", "s1", "s2"), Description: chosen(r, "", "Left 100%", "left_side", `back\slash`, "ΛΕΦΤ"),
+		Lessee: chosen(r, "", "alice"), Shard: chosen(r, "", "s1", "s2"),
+		Description: chosen(r, "", "Left 100%", "left_side", `back\slash`, "ΛΕΦΤ"),
 		Maintenance: chosen(r, true, false), Retired: chosen(r, true, false), Fault: chosen(r, node.NoFault, node.PowerFailure),
 		InstanceName: chosen(r, "", "web"), Protected: chosen(r, true, false), AutomatedClean: chosen(r, nil, ptr(true), ptr(false)),
 		ProvisionUpdatedAt: at(r.IntN(3)), Power: chosen(r, node.PowerOn, node.PowerOff, node.PowerUnknown),
@@ -84,7 +85,8 @@ func matches(f node.NodeFilter, n *node.Node) bool {
 	case !is(string(f.State), string(n.State)), !is(f.Driver, n.Driver), !is(f.ResourceClass, n.ResourceClass), !is(f.Owner, n.Owner),
 		!is(f.Lessee, n.Lessee), !is(f.InstanceName, n.InstanceName), !is(f.InstanceUUID, n.InstanceUUID), !is(f.ParentNode, n.ParentNode):
 		return false
-	case !flag(f.Maintenance, n.Maintenance), !flag(f.Retired, n.Retired), !flag(f.Associated, n.InstanceUUID != ""), !flag(f.Sharded, n.Shard != ""):
+	case !flag(f.Maintenance, n.Maintenance), !flag(f.Retired, n.Retired), !flag(f.Associated, n.InstanceUUID != ""),
+		!flag(f.Sharded, n.Shard != ""):
 		return false
 	case f.ConductorGroup != nil && *f.ConductorGroup != n.ConductorGroup, f.Fault != nil && *f.Fault != n.Fault:
 		return false
@@ -137,7 +139,8 @@ func testListsAgainstAModel(t *testing.T, s Store) {
 	lists, found := 400, 0
 	for range lists {
 		f := randomFilter(r)
-		p := node.Page{SortKey: chosen(r, keys...), SortDesc: chosen(r, true, false), Limit: chosen(r, 0, 1, 2, 7, 100), Hot: chosen(r, true, false)}
+		p := node.Page{SortKey: chosen(r, keys...), SortDesc: chosen(r, true, false), Limit: chosen(r, 0, 1, 2, 7, 100),
+			Hot: chosen(r, true, false)}
 		var want []*node.Node
 		for _, n := range fleet {
 			if matches(f, n) {
@@ -171,7 +174,8 @@ func testListsAgainstAModel(t *testing.T, s Store) {
 // describe shows a filter with what its pointers point to.
 func describe(f node.NodeFilter) string {
 	text := fmt.Sprintf("%+v", f)
-	for name, b := range map[string]*bool{"Associated": f.Associated, "Maintenance": f.Maintenance, "Retired": f.Retired, "Sharded": f.Sharded} {
+	for name, b := range map[string]*bool{"Associated": f.Associated, "Maintenance": f.Maintenance, "Retired": f.Retired,
+		"Sharded": f.Sharded} {
 		if b != nil {
 			text += fmt.Sprintf(" %s=%v", name, *b)
 		}

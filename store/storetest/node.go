@@ -86,7 +86,8 @@ func testNodeDuplicates(t *testing.T, s Store) {
 	}{
 		{node.Node{UUID: uid(1)}, "A node with UUID " + uid(1) + " already exists."},
 		{node.Node{UUID: uid(2), Name: "one"}, "A node with name one already exists."},
-		{node.Node{UUID: uid(2), InstanceUUID: uid(50)}, "Instance " + uid(50) + " is already associated with a node, it cannot be associated with this other node " + uid(2) + "."},
+		{node.Node{UUID: uid(2), InstanceUUID: uid(50)},
+			"Instance " + uid(50) + " is already associated with a node, it cannot be associated with this other node " + uid(2) + "."},
 	} {
 		refused(t, s.CreateNode(t.Context(), &tt.n), node.Conflict, tt.want)
 	}
@@ -136,12 +137,14 @@ func testNodeRefusals(t *testing.T, s Store) {
 // JSON numbers come back as float64, and integers that a float64 would change as they were.
 func testNumbers(t *testing.T, s Store) {
 	add(t, s, 1, func(n *node.Node) {
-		n.Extra = node.Document{"small": 7.0, "fraction": 0.1, "serial": json.Number("12345678901234567890"), "list": []any{json.Number("9007199254740993"), 2.0}}
+		n.Extra = node.Document{"small": 7.0, "fraction": 0.1, "serial": json.Number("12345678901234567890"),
+			"list": []any{json.Number("9007199254740993"), 2.0}}
 		n.DriverInfo = node.Document{"ipmi_port": 623.0}
 		n.Plan = &node.Plan{Steps: []node.PlannedStep{{Args: map[string]any{"n": 5.0}}}}
 	})
 	n := load(t, s, 1)
-	same(t, "extra", n.Extra, node.Document{"small": 7.0, "fraction": 0.1, "serial": json.Number("12345678901234567890"), "list": []any{json.Number("9007199254740993"), 2.0}})
+	same(t, "extra", n.Extra, node.Document{"small": 7.0, "fraction": 0.1, "serial": json.Number("12345678901234567890"),
+		"list": []any{json.Number("9007199254740993"), 2.0}})
 	same(t, "driver_info", n.DriverInfo, node.Document{"ipmi_port": 623.0})
 	same(t, "args", n.Plan.Steps[0].Args, map[string]any{"n": 5.0})
 }

@@ -169,9 +169,12 @@ func testEnrolNode(t *testing.T, s Store) {
 	}{
 		{node.Node{UUID: uid(1)}, nil, node.Conflict, "A node with UUID " + uid(1) + " already exists."},
 		{node.Node{UUID: "x"}, nil, node.Invalid, "Expected a UUID but received x."},
-		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(2)}}, node.Conflict, "A port with MAC address " + mac(2) + " already exists."},
-		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(3)}}, node.Conflict, "A port with MAC address " + mac(3) + " already exists."},
-		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(4), UUID: "x"}}, node.Invalid, "Expected a UUID but received x."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(2)}}, node.Conflict,
+			"A port with MAC address " + mac(2) + " already exists."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(3)}}, node.Conflict,
+			"A port with MAC address " + mac(3) + " already exists."},
+		{node.Node{UUID: uid(2), Name: "two"}, []node.Port{{Address: mac(3)}, {Address: mac(4), UUID: "x"}}, node.Invalid,
+			"Expected a UUID but received x."},
 	} {
 		refused(t, s.EnrolNode(t.Context(), &tt.n, tt.ports, i), tt.kind, tt.want)
 		_, err := s.Node(t.Context(), "two")

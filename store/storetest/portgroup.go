@@ -14,12 +14,14 @@ func testPortgroup(t *testing.T, s Store) {
 	add(t, s, 2, nil)
 	before := node.Now()
 	want := node.Portgroup{
-		UUID: strings.ToUpper(uid(10)), NodeUUID: uid(1), Name: "bond0", Address: "52:54:00:AB:CD:EF", Mode: "802.3ad", StandalonePortsSupported: true,
-		PhysicalNetwork: "physnet1", Category: "blue", Properties: node.Document{"miimon": 100.0}, Extra: node.Document{"n": 1.0},
+		UUID: strings.ToUpper(uid(10)), NodeUUID: uid(1), Name: "bond0", Address: "52:54:00:AB:CD:EF", Mode: "802.3ad",
+		StandalonePortsSupported: true,
+		PhysicalNetwork:          "physnet1", Category: "blue", Properties: node.Document{"miimon": 100.0}, Extra: node.Document{"n": 1.0},
 		InternalInfo: node.Document{node.VIFKey: "x"},
 	}
 	ok(t, s.Portgroups.Create(t.Context(), &want))
-	if want.ID == 0 || want.CreatedAt.Before(before) || !want.UpdatedAt.Equal(want.CreatedAt) || want.Address != "52:54:00:ab:cd:ef" || want.UUID != uid(10) {
+	if want.ID == 0 || want.CreatedAt.Before(before) || !want.UpdatedAt.Equal(want.CreatedAt) || want.Address != "52:54:00:ab:cd:ef" ||
+		want.UUID != uid(10) {
 		t.Errorf("filled as %+v", want)
 	}
 	for _, ident := range []string{uid(10), strings.ToUpper(uid(10)), "bond0", "52:54:00:ab:cd:ef", "52:54:00:AB:CD:EF"} {
@@ -29,7 +31,8 @@ func testPortgroup(t *testing.T, s Store) {
 	}
 
 	want.NodeUUID, want.Name, want.Address, want.Mode, want.StandalonePortsSupported = uid(2), "", "", "balance-rr", false
-	want.PhysicalNetwork, want.Category, want.Properties, want.Extra, want.InternalInfo = "", "", node.Document{}, node.Document{"a": "b"}, node.Document{}
+	want.PhysicalNetwork, want.Category, want.Properties, want.Extra, want.InternalInfo = "", "", node.Document{}, node.Document{"a": "b"},
+		node.Document{}
 	made := want.UpdatedAt
 	ok(t, s.Portgroups.Save(t.Context(), &want))
 	got, err := s.Portgroups.Get(t.Context(), uid(10))
@@ -69,7 +72,8 @@ func testPortgroupRefusals(t *testing.T, s Store) {
 		kind node.Kind
 		want string
 	}{
-		{node.Portgroup{NodeUUID: uid(1), Address: strings.ToUpper(mac(1))}, node.Conflict, "A portgroup with MAC address " + mac(1) + " already exists."},
+		{node.Portgroup{NodeUUID: uid(1), Address: strings.ToUpper(mac(1))}, node.Conflict,
+			"A portgroup with MAC address " + mac(1) + " already exists."},
 		{node.Portgroup{NodeUUID: uid(1), UUID: second.UUID}, node.Conflict, "A portgroup with UUID " + second.UUID + " already exists."},
 		{node.Portgroup{NodeUUID: uid(1), Name: "bond0"}, node.Conflict, "A portgroup with name bond0 already exists."},
 		{node.Portgroup{NodeUUID: uid(1), UUID: "x"}, node.Invalid, "Expected a UUID but received x."},

@@ -95,7 +95,8 @@ func testReadersSeeWholeSaves(t *testing.T, s Store) {
 					return
 				}
 				looks.Add(1)
-				if i := fmt.Sprint(got.Extra["i"]); got.Description != i || got.ConfigDrive != "drive "+i || got.Plan != nil && fmt.Sprint(got.Plan.Index) != i {
+				if i := fmt.Sprint(got.Extra["i"]); got.Description != i || got.ConfigDrive != "drive "+i ||
+					got.Plan != nil && fmt.Sprint(got.Plan.Index) != i {
 					t.Errorf("half a save: extra %s, description %s, config drive %q, plan %+v", i, got.Description, got.ConfigDrive, got.Plan)
 					return
 				}
@@ -283,7 +284,8 @@ func testWritesBesideTheLease(t *testing.T, s Store) {
 	events, err := s.History(t.Context(), uid(1), node.Page{})
 	ok(t, err)
 	last := rounds - 1
-	if done != 6 || got.Description != fmt.Sprint("save ", last) || got.Agent.URL != fmt.Sprint("https://agent-", last) || got.Agent.Token != "the token" ||
+	if done != 6 || got.Description != fmt.Sprint("save ", last) || got.Agent.URL != fmt.Sprint("https://agent-", last) ||
+		got.Agent.Token != "the token" ||
 		p == nil || p.Done != int64(last) || len(events) != rounds {
 		t.Errorf("%d of 6 done: %q, agent %+v, progress %+v, %d events", done, got.Description, got.Agent, p, len(events))
 	}

@@ -189,9 +189,11 @@ func testProgress(t *testing.T, s Store) {
 		t.Errorf("before: %+v, %v", p, err)
 	}
 	for i := range int64(2) {
-		want := node.Progress{NodeUUID: uid(1), Flow: node.FlowDeploy, Step: "write_image", Detail: "vda", Done: 5 << (30 * i), Total: 9 << 40, At: at(int(i))}
+		want := node.Progress{NodeUUID: uid(1), Flow: node.FlowDeploy, Step: "write_image", Detail: "vda", Done: 5 << (30 * i), Total: 9 << 40,
+			At: at(int(i))}
 		if i == 0 { // the next has none
-			want.Disks = []node.DiskProgress{{Name: "/dev/sda", Serial: `"ö"`, What: "overwriting", Done: 1 << 53, Total: 1<<62 + 1}, {Name: "/dev/sdb"}}
+			want.Disks = []node.DiskProgress{{Name: "/dev/sda", Serial: `"ö"`, What: "overwriting", Done: 1 << 53, Total: 1<<62 + 1},
+				{Name: "/dev/sdb"}}
 		}
 		ok(t, s.SaveProgress(t.Context(), want))
 		got, err := s.Progress(t.Context(), uid(1))
@@ -216,8 +218,10 @@ func testLines(t *testing.T, s Store) {
 	}
 	of(1, node.SerialLine, node.MachineLines{})
 	of(9, node.SerialLine, node.MachineLines{}) // nobody's
-	serial := node.MachineLines{NodeUUID: uid(1), Source: node.SerialLine, Lines: []node.Line{{At: at(1), Text: "iPXE 1.21"}, {At: at(2), Text: `"quoted" ö`}}, UpdatedAt: at(3)}
-	agent := node.MachineLines{NodeUUID: uid(1), Source: node.AgentLog, Lines: []node.Line{{At: at(2), Text: "billet-agent starts"}}, UpdatedAt: at(3)}
+	serial := node.MachineLines{NodeUUID: uid(1), Source: node.SerialLine,
+		Lines: []node.Line{{At: at(1), Text: "iPXE 1.21"}, {At: at(2), Text: `"quoted" ö`}}, UpdatedAt: at(3)}
+	agent := node.MachineLines{NodeUUID: uid(1), Source: node.AgentLog, Lines: []node.Line{{At: at(2), Text: "billet-agent starts"}},
+		UpdatedAt: at(3)}
 	ok(t, s.SaveLines(t.Context(), serial))
 	agent.NodeUUID = strings.ToUpper(agent.NodeUUID)
 	ok(t, s.SaveLines(t.Context(), agent))
@@ -231,7 +235,8 @@ func testLines(t *testing.T, s Store) {
 	ok(t, s.ClearLines(t.Context(), uid(1)))
 	of(1, node.SerialLine, node.MachineLines{})
 	of(1, node.AgentLog, node.MachineLines{})
-	refused(t, s.SaveLines(t.Context(), node.MachineLines{NodeUUID: uid(9), Source: node.AgentLog, UpdatedAt: at(1)}), node.NotFound, "Node "+uid(9)+" could not be found.")
+	refused(t, s.SaveLines(t.Context(), node.MachineLines{NodeUUID: uid(9), Source: node.AgentLog, UpdatedAt: at(1)}), node.NotFound,
+		"Node "+uid(9)+" could not be found.")
 
 	ok(t, s.SaveLines(t.Context(), serial))
 	n := reserve(t, s, 1)
@@ -246,7 +251,8 @@ func testFailure(t *testing.T, s Store) {
 	}
 	for i := range 2 {
 		want := node.Evidence{
-			NodeUUID: uid(1), Flow: node.FlowDeploy, Sentence: fmt.Sprint("the kernel panicked ", i), StartedAt: at(1), FailedAt: at(9 + i), Step: "deploy.deploy",
+			NodeUUID: uid(1), Flow: node.FlowDeploy, Sentence: fmt.Sprint("the kernel panicked ", i), StartedAt: at(1), FailedAt: at(9 + i),
+			Step:   "deploy.deploy",
 			Awaits: node.FirstCall, WaitingFor: "the agent's first heartbeat", WaitingSince: at(2), Deadline: at(60),
 			Steps:  []node.StepTime{{Interface: node.Deploy, Step: "deploy", StartedAt: at(1)}},
 			Phases: []node.Phase{{Name: "dhcp", First: at(3), Last: at(4), Times: 2, What: "DISCOVER"}},

@@ -72,7 +72,8 @@ func testDeployTemplateRefusals(t *testing.T, s Store) {
 		want string
 	}{
 		{node.DeployTemplate{Name: "CUSTOM_01"}, node.Conflict, "A deploy template with name CUSTOM_01 already exists."},
-		{node.DeployTemplate{Name: "CUSTOM_X", UUID: second.UUID}, node.Conflict, "A deploy template with UUID " + second.UUID + " already exists."},
+		{node.DeployTemplate{Name: "CUSTOM_X", UUID: second.UUID}, node.Conflict,
+			"A deploy template with UUID " + second.UUID + " already exists."},
 		{node.DeployTemplate{Name: "CUSTOM_X", UUID: "x"}, node.Invalid, "Expected a UUID but received x."},
 	} {
 		refused(t, s.DeployTemplates.Create(t.Context(), &tt.d), tt.kind, tt.want)

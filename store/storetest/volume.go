@@ -12,7 +12,8 @@ func testVolumeConnector(t *testing.T, s Store) {
 	add(t, s, 1, nil)
 	add(t, s, 2, nil)
 	before := node.Now()
-	want := node.VolumeConnector{UUID: strings.ToUpper(uid(10)), NodeUUID: strings.ToUpper(uid(1)), Type: "iqn", ConnectorID: "iqn.2026-01.example:a", Extra: node.Document{"n": 1.0}}
+	want := node.VolumeConnector{UUID: strings.ToUpper(uid(10)), NodeUUID: strings.ToUpper(uid(1)), Type: "iqn",
+		ConnectorID: "iqn.2026-01.example:a", Extra: node.Document{"n": 1.0}}
 	ok(t, s.VolumeConnectors.Create(t.Context(), &want))
 	if want.ID == 0 || want.CreatedAt.Before(before) || want.UUID != uid(10) {
 		t.Errorf("filled as %+v", want)
@@ -99,7 +100,8 @@ func testVolumeRefusals(t *testing.T, s Store) {
 		want string
 	}{
 		{node.VolumeConnector{NodeUUID: uid(2), Type: "iqn", ConnectorID: "a"}, node.Conflict, taken},
-		{node.VolumeConnector{UUID: uid(10), NodeUUID: uid(1), Type: "iqn", ConnectorID: "b"}, node.Conflict, "A volume connector with UUID " + uid(10) + " already exists."},
+		{node.VolumeConnector{UUID: uid(10), NodeUUID: uid(1), Type: "iqn", ConnectorID: "b"}, node.Conflict,
+			"A volume connector with UUID " + uid(10) + " already exists."},
 		{node.VolumeConnector{UUID: "x", NodeUUID: uid(1)}, node.Invalid, "Expected a UUID but received x."},
 		{node.VolumeConnector{NodeUUID: uid(9)}, node.NotFound, "Node " + uid(9) + " could not be found."},
 	} {
@@ -120,7 +122,8 @@ func testVolumeRefusals(t *testing.T, s Store) {
 		want string
 	}{
 		{node.VolumeTarget{NodeUUID: uid(1)}, node.Conflict, "The node has a volume target with boot index 0 already."},
-		{node.VolumeTarget{UUID: uid(20), NodeUUID: uid(1), BootIndex: 1}, node.Conflict, "A volume target with UUID " + uid(20) + " already exists."},
+		{node.VolumeTarget{UUID: uid(20), NodeUUID: uid(1), BootIndex: 1}, node.Conflict,
+			"A volume target with UUID " + uid(20) + " already exists."},
 		{node.VolumeTarget{UUID: "x", NodeUUID: uid(1)}, node.Invalid, "Expected a UUID but received x."},
 		{node.VolumeTarget{NodeUUID: uid(9)}, node.NotFound, "Node " + uid(9) + " could not be found."},
 	} {
