@@ -165,6 +165,16 @@ func TestWhatChangesBeforeTheLease(t *testing.T) {
 			return err
 		}, "Volume target t1 was moved to node other in the meantime, please retry.",
 			func(s *memory.Store) bool { return is(s.VolumeTargets, id("t1")).VolumeID == "" }},
+		{"a volume target to delete is moved", func(ctx context.Context, s *memory.Store) {
+			_ = s.VolumeTargets.Save(ctx, &node.VolumeTarget{UUID: id("t1"), NodeUUID: id("other")})
+		}, func(ctx context.Context, c *Conductor) error { return c.DeleteVolumeTarget(ctx, id("t1")) },
+			"Volume target t1 was moved to node other in the meantime, please retry.",
+			func(s *memory.Store) bool { return is(s.VolumeTargets, id("t1")).UUID == id("t1") }},
+		{"a volume connector to delete is moved", func(ctx context.Context, s *memory.Store) {
+			_ = s.VolumeConnectors.Save(ctx, &node.VolumeConnector{UUID: id("c1"), NodeUUID: id("other")})
+		}, func(ctx context.Context, c *Conductor) error { return c.DeleteVolumeConnector(ctx, id("c1")) },
+			"Volume connector c1 was moved to node other in the meantime, please retry.",
+			func(s *memory.Store) bool { return is(s.VolumeConnectors, id("c1")).UUID == id("c1") }},
 		{"a volume connector gets another name", func(ctx context.Context, s *memory.Store) {
 			_ = s.VolumeConnectors.Save(ctx, &node.VolumeConnector{UUID: id("c1"), NodeUUID: uuid1, ConnectorID: "new"})
 		}, func(ctx context.Context, c *Conductor) error {
