@@ -1,6 +1,7 @@
 package door
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -46,8 +47,8 @@ func NewPages(cfg PagesConfig) (*Pages, error) {
 		return p, nil
 	}
 	u, err := url.Parse(cfg.PublicEndpoint)
-	if err != nil {
-		return nil, err
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is not an http or https URL", cfg.PublicEndpoint)
 	}
 	p.hosts = append(p.hosts, bareHost(u.Host))
 	return p, p.crossSite.AddTrustedOrigin(u.Scheme + "://" + u.Host)

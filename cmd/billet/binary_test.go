@@ -264,7 +264,7 @@ func TestStartsThatAreRefused(t *testing.T) {
 		{"a PostgreSQL that is not there", nil, []string{"--database", "postgres://billet:hunter2@127.0.0.1:1/billet"},
 			`connect to PostgreSQL: (?s:.*)connection refused(?s:.*)`},
 		{"a public endpoint that is none", nil, []string{"--public-endpoint", "metal.example"},
-			`api: the public endpoint "metal.example" is not an http or https URL`},
+			`public_endpoint: "metal.example" is not an http or https URL`},
 		{"boot without a network", nil, []string{"--roles", "boot"},
 			`roles: boot needs provision_interface, the network interface machines boot from`},
 		{"a network that is not there", nil, []string{"--provision-interface", "nothere0"},
