@@ -14,7 +14,7 @@ const powerDelay = time.Second
 
 // extensions is the table of everything the service may ask for.
 func (a *Agent) extensions() extensions {
-	jump := &steps.Kexec{Host: a.host, Leave: a.heart.Stop, Reboot: a.Machine.Reboot}
+	jump := &steps.Kexec{Host: a.host, Leave: a.heartbeats.Stop, Reboot: a.Machine.Reboot}
 	jump.Machine, _ = a.Machine.(steps.Kexecer) // an ordinary process has no other kernel to start
 	return extensions{
 		"clean": {
@@ -83,6 +83,6 @@ func (a *Agent) collectLogs(context.Context, steps.Params) (any, error) {
 
 // lockdown stops heartbeats; the answer still goes out.
 func (a *Agent) lockdown(context.Context, steps.Params) (any, error) {
-	a.heart.Stop()
+	a.heartbeats.Stop()
 	return nil, nil
 }

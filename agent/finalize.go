@@ -51,7 +51,7 @@ func (a *Agent) finalizeRescue(ctx context.Context, p steps.Params) (any, error)
 	if err := a.keepRescue(password); err != nil {
 		return nil, err
 	}
-	a.heart.Stop()
+	a.heartbeats.Stop()
 	a.rescued.Do(func() { close(a.letIn) })
 	select {
 	case <-a.open:

@@ -19,8 +19,8 @@ const (
 // started is when this process began: on a ramdisk a moment after the kernel handed over.
 var started = time.Now()
 
-// heart sends heartbeats. Its Run owns the only goroutine that does.
-type heart struct {
+// heartbeater sends heartbeats. Its Run owns the only goroutine that does.
+type heartbeater struct {
 	beat    func(context.Context) error
 	timeout time.Duration  // how long the service waits before it gives an agent up
 	random  func() float64 // 0 to 1; nil: math/rand
@@ -30,21 +30,21 @@ type heart struct {
 	once    sync.Once
 }
 
-func newHeart(timeout time.Duration, log *slog.Logger, beat func(context.Context) error) *heart {
-	return &heart{beat: beat, timeout: timeout, log: log, forced: make(chan struct{}, 1), stopped: make(chan struct{})}
+func newHeartbeater(timeout time.Duration, log *slog.Logger, beat func(context.Context) error) *heartbeater {
+	return &heartbeater{beat: beat, timeout: timeout, log: log, forced: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
 // Force asks for a heartbeat now. Asking again before it was sent changes nothing.
-func (h *heart) Force() {
+func (h *heartbeater) Force() {
 	select {
 	case h.forced <- struct{}{}:
 	default:
 	}
 }
 
-// Run beats until ctx ends or the heart is stopped. A heartbeat that failed is sent again soon: the
+// Run beats until ctx ends or Stop is called. A heartbeat that failed is sent again soon: the
 // service may have been restarted, or hold the node for a moment.
-func (h *heart) Run(ctx context.Context) {
+func (h *heartbeater) Run(ctx context.Context) {
 	failures, taken := 0, false
 	for {
 		err := h.beat(ctx)
@@ -76,7 +76,7 @@ func (h *heart) Run(ctx context.Context) {
 	}
 }
 
-func (h *heart) rand() float64 {
+func (h *heartbeater) rand() float64 {
 	if h.random != nil {
 		return h.random()
 	}
@@ -85,13 +85,13 @@ func (h *heart) rand() float64 {
 
 // interval is a random 0.3 to 0.6 of the service's timeout, so that agents booted together do not
 // knock together.
-func (h *heart) interval() time.Duration {
+func (h *heartbeater) interval() time.Duration {
 	return max(minHeartbeat, time.Duration(float64(h.timeout)*(0.3+0.3*h.rand())))
 }
 
 // retry grows from 1 to 5 s, half of it by chance. What the service refuses for a reason (4xx other
 // than a locked node) is not asked more often than an ordinary heartbeat may be.
-func (h *heart) retry(failures int, err error) time.Duration {
+func (h *heartbeater) retry(failures int, err error) time.Duration {
 	answer := (*statusError)(nil)
 	if errors.As(err, &answer) && answer.code >= 400 && answer.code < 500 && answer.code != http.StatusConflict &&
 		answer.code != http.StatusTooManyRequests {
@@ -102,4 +102,4 @@ func (h *heart) retry(failures int, err error) time.Duration {
 }
 
 // Stop ends the heartbeats for good. Stopping twice is harmless.
-func (h *heart) Stop() { h.once.Do(func() { close(h.stopped) }) }
+func (h *heartbeater) Stop() { h.once.Do(func() { close(h.stopped) }) }

@@ -18,13 +18,13 @@ import (
 
 var noLog = slog.New(slog.DiscardHandler)
 
-// beats runs a heart for a while and returns when it beat, in seconds.
-func beats(t *testing.T, timeout, run time.Duration, answer func(n int) error, during func(*heart)) string {
+// beats sends heartbeats for a while and returns when it beat, in seconds.
+func beats(t *testing.T, timeout, run time.Duration, answer func(n int) error, during func(*heartbeater)) string {
 	t.Helper()
 	var out []string
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		h := newHeart(timeout, noLog, func(context.Context) error {
+		h := newHeartbeater(timeout, noLog, func(context.Context) error {
 			out = append(out, fmt.Sprint(time.Since(start).Round(time.Millisecond).Seconds()))
 			return answer(len(out))
 		})
@@ -60,7 +60,7 @@ func TestHeartbeatTimes(t *testing.T) {
 		name         string
 		timeout, run time.Duration
 		answer       func(int) error
-		during       func(*heart)
+		during       func(*heartbeater)
 		want         string
 	}{
 		{"0.45 of the timeout", 300 * time.Second, 300 * time.Second, ok, nil, "0 135 270"},
@@ -69,8 +69,8 @@ func TestHeartbeatTimes(t *testing.T) {
 		{"soon again while the service is away", 300 * time.Second, 21 * time.Second, failing(away, 5), nil, "0 0.75 2.25 5.25 9 12.75"},
 		{"soon again while the node is locked", 300 * time.Second, 21 * time.Second, failing(busy, 1), nil, "0 0.75"},
 		{"not so soon when refused", 300 * time.Second, 21 * time.Second, failing(refused, 2), nil, "0 7.5 15"},
-		{"forced", 300 * time.Second, 100 * time.Second, ok, func(h *heart) { time.Sleep(10 * time.Second); h.Force() }, "0 10"},
-		{"stopped", 10 * time.Second, 100 * time.Second, ok, func(h *heart) { time.Sleep(6 * time.Second); h.Stop(); h.Stop() }, "0 5"},
+		{"forced", 300 * time.Second, 100 * time.Second, ok, func(h *heartbeater) { time.Sleep(10 * time.Second); h.Force() }, "0 10"},
+		{"stopped", 10 * time.Second, 100 * time.Second, ok, func(h *heartbeater) { time.Sleep(6 * time.Second); h.Stop(); h.Stop() }, "0 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := beats(t, tt.timeout, tt.run, tt.answer, tt.during); got != tt.want {
@@ -81,7 +81,7 @@ func TestHeartbeatTimes(t *testing.T) {
 }
 
 func TestHeartbeatsSpread(t *testing.T) {
-	h := newHeart(100*time.Second, noLog, nil)
+	h := newHeartbeater(100*time.Second, noLog, nil)
 	var all []time.Duration
 	for range 200 {
 		all = append(all, h.interval())
@@ -139,7 +139,7 @@ func TestFirstHeartbeatIsSaidOnce(t *testing.T) {
 	var said bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		h := newHeart(time.Minute, slog.New(slog.NewTextHandler(&said, nil)), func(context.Context) error {
+		h := newHeartbeater(time.Minute, slog.New(slog.NewTextHandler(&said, nil)), func(context.Context) error {
 			n++
 			if n <= 2 {
 				return errors.New("connection refused")

@@ -16,12 +16,14 @@ func AlignedBuffer(size int) ([]byte, error) {
 	return b, nil
 }
 
+// FreeBuffer gives back what AlignedBuffer took.
 func FreeBuffer(b []byte) {
 	if b != nil {
 		_ = unix.Munmap(b) // it fails for memory that is not ours only
 	}
 }
 
+// IsAligned reports whether memory begins at a multiple of a.
 func IsAligned(p []byte, a int64) bool {
 	return int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))))%a == 0
 }

@@ -1,7 +1,7 @@
 // Package disk owns what service and agent know of disks: opening one, choosing one by root device
 // hints, its partition tables and what lies in its partitions. It refuses to open a disk for writing
 // that is mounted or in use, hints that fit more than one disk, and tables that lead past the disk.
-// disk/write, disk/erase and disk/bootable stand on it.
+// disk/write, disk/erase and disk/bootable build on it.
 package disk
 
 import "io"

@@ -9,6 +9,7 @@ import (
 // mbrESP is the type of an EFI system partition in an MBR.
 const mbrESP = 0xef
 
+// ErrNoESP is the error of a disk without an EFI system partition.
 var ErrNoESP = errors.New("the image has no EFI system partition, so it cannot boot in UEFI mode: use another image, or BIOS boot mode")
 
 // FindESP finds the EFI system partition of a disk.

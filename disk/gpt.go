@@ -22,6 +22,7 @@ const (
 	maxEntries    = 4096 // ordinary tables have 128; this bounds memory
 )
 
+// ErrNoGPT is the error of a disk whose sector 1 holds no GUID partition table.
 var ErrNoGPT = errors.New("no GUID partition table")
 
 // GUID is as it lies on the disk: the first three groups little-endian.
@@ -42,16 +43,18 @@ func mustGUID(s string) GUID {
 	return GUID(raw).Swap()
 }
 
-// swap turns a GUID from its order on disk to its order in text, and back.
+// Swap turns a GUID from its order on disk to its order in text, and back.
 func (g GUID) Swap() GUID {
 	return GUID{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}
 }
 
+// String writes a GUID as people do.
 func (g GUID) String() string {
 	h := hex.EncodeToString(func() []byte { t := g.Swap(); return t[:] }())
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
+// NewGUID is a random one (RFC 9562, version 4).
 func NewGUID() GUID {
 	var g GUID
 	_, _ = rand.Read(g[:]) // never fails since Go 1.24
@@ -81,7 +84,7 @@ func (t *GPT) u64(at int) int64       { return int64(binary.LittleEndian.Uint64(
 func (t *GPT) set64(at int, v int64)  { binary.LittleEndian.PutUint64(t.header[at:], uint64(v)) }
 func (t *GPT) set32(at int, v uint32) { binary.LittleEndian.PutUint32(t.header[at:], v) }
 
-// usable are the first and the last sector that a partition may have.
+// Usable are the first and the last sector that a partition may have.
 func (t *GPT) Usable() (first, last int64) { return t.u64(atFirstUsable), t.u64(atLastUsable) }
 
 // Offsets in the header.
@@ -185,7 +188,7 @@ func (t *GPT) entrySectors() int64 {
 	return (int64(len(t.entries)) + t.Sector - 1) / t.Sector
 }
 
-// partitions returns the entries in use by their number, which starts at 1.
+// Entries returns the entries in use by their number, which starts at 1.
 func (t *GPT) Entries() map[int]GPTEntry {
 	out := map[int]GPTEntry{}
 	for i := 0; i*t.entrySize < len(t.entries); i++ {
@@ -227,7 +230,7 @@ func (e GPTEntry) encode(raw []byte) {
 	}
 }
 
-// add puts a partition into the first free entry and returns its number.
+// Add puts a partition into the first free entry and returns its number.
 func (t *GPT) Add(e GPTEntry) (int, error) {
 	for i := 0; i*t.entrySize < len(t.entries); i++ {
 		raw := t.entries[i*t.entrySize:][:t.entrySize]
@@ -255,7 +258,7 @@ func (t *GPT) fit(size int64) error {
 	return nil
 }
 
-// write writes the backup copy first, then the primary.
+// Write writes the backup copy first, then the primary.
 func (t *GPT) Write(w io.WriterAt) error {
 	t.set32(atEntriesCRC, crc32.ChecksumIEEE(t.entries))
 	last := t.u64(atAlternate)

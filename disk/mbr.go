@@ -15,6 +15,7 @@ const mbrProtective = 0xee
 // MBR is the boot sector's four partitions.
 type MBR struct{ Raw [512]byte }
 
+// MBREntry is one of the four partitions, in sectors.
 type MBREntry struct {
 	Kind           byte
 	First, Sectors int64
@@ -45,7 +46,7 @@ func ReadMBR(r io.ReaderAt) (*MBR, error) {
 // MBRActive is the flag of the partition that a BIOS boot sector starts.
 const MBRActive = 0x80
 
-// signature is the disk's own, by which boot entries name its partitions.
+// Signature is the disk's own, by which boot entries name its partitions.
 func (m *MBR) Signature() []byte { return m.Raw[440:444] }
 
 // used is how many entries are in use.
@@ -59,12 +60,13 @@ func (m *MBR) used() int {
 	return n
 }
 
+// Entry reads the i-th partition, counted from 0.
 func (m *MBR) Entry(i int) MBREntry {
 	raw := m.Raw[446+16*i:]
 	return MBREntry{Kind: raw[4], First: int64(binary.LittleEndian.Uint32(raw[8:])), Sectors: int64(binary.LittleEndian.Uint32(raw[12:]))}
 }
 
-// set changes an entry. Cylinder, head and sector of a new one say "too large for CHS".
+// Set changes an entry. Cylinder, head and sector of a new one say "too large for CHS".
 func (m *MBR) Set(i int, e MBREntry) {
 	raw := m.Raw[446+16*i:]
 	if raw[4] == 0 {
@@ -76,6 +78,7 @@ func (m *MBR) Set(i int, e MBREntry) {
 	binary.LittleEndian.PutUint32(raw[12:], uint32(e.Sectors))
 }
 
+// Write writes the boot sector.
 func (m *MBR) Write(w io.WriterAt) error {
 	if _, err := w.WriteAt(m.Raw[:], 0); err != nil {
 		return fmt.Errorf("writing the boot sector: %w", err)

@@ -10,8 +10,8 @@ import (
 
 // SelectMembers chooses the disks that software RAID is made of. Without hints they are all that
 // could be the root disk without a hint; with hints there is one disk for each object of hints: of
-// those that match and are not taken yet the smallest, among equals the first by path. Arrays and
-// disks that are part of one are not there for it. All must have the same sector size. Errors list
+// those that match and are not taken yet the smallest, among equals the first by path. It never
+// takes an array or a disk that is part of one. All must have the same sector size. Errors list
 // the disks seen and why each was not taken.
 func SelectMembers(disks []wire.Disk, wanted []map[string]any) ([]wire.Disk, error) {
 	disks = slices.Clone(disks)

@@ -18,15 +18,17 @@ var outside = []string{"usb", "fc", "iscsi"}
 
 // Select chooses the disk an image is written to.
 //
-// Without hints it is the smallest disk of at least 4 GiB inside the machine; among equals the first
-// by path, else by its own identity, because these stay when names move. Disks on USB, on a fibre
-// channel or behind iSCSI may be somebody else's: they are taken with hints only. With hints it is the one disk that
-// matches them all; when several do,
-// the smallest, as without hints; when the smallest are equal the choice is refused, because only
-// names would tell them apart and names move between boots, and so it is when a hint was to name one
-// disk (an exact serial, wwn, hctl or by_path) but fits several. Removable and read-only disks and
-// those that a software RAID array is running on are never chosen; the arrays themselves are. Errors list the disks
-// seen and why each was not taken.
+// Without hints it is the smallest disk of at least 4 GiB inside the machine. Among equals it is the first by
+// path, else by its own identity, because these stay when names move. A disk on USB, on a fibre channel or
+// behind iSCSI may be somebody else's: only hints can choose it.
+//
+// With hints it is the one disk that matches them all. When several match it is the smallest of them. The
+// choice is refused when the smallest are equal, because only their names would tell them apart and names move
+// between boots. It is also refused when a hint names one disk (an exact serial, wwn, hctl or by_path) but
+// several match.
+//
+// Removable and read-only disks are never chosen, nor the members of a software RAID array; the array itself
+// can be. An error lists the disks seen and why each was not taken.
 func Select(disks []wire.Disk, raw map[string]any) (wire.Disk, error) {
 	hints, err := parseHints(raw)
 	if err != nil {

@@ -88,7 +88,7 @@ var mbrExtended = map[byte]bool{0x05: true, 0x0f: true, 0x85: true}
 // maxLogical bounds the chain of logical partitions; Linux has fewer.
 const maxLogical = 128
 
-// Partitions lists the primary partitions, an extended one among them, and then the logical ones from 5 on.
+// numbered lists the primary partitions, an extended one among them, and then the logical ones from 5 on.
 func (m *MBR) numbered(d Disk) []Partition {
 	sector := d.SectorSize()
 	var out, logical []Partition

@@ -27,10 +27,13 @@ func (w Window) ReadAt(p []byte, off int64) (int, error) {
 	return w.d.ReadAt(p, w.offset+off)
 }
 
+// SectorSize is the disk's.
 func (w Window) SectorSize() int64 { return w.d.SectorSize() }
 
+// Size of the part in bytes.
 func (w Window) Size() int64 { return w.length }
 
+// Sync flushes the whole disk.
 func (w Window) Sync() error { return w.d.Sync() }
 
 // WriteAt refuses to write a byte outside of the partition.

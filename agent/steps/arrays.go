@@ -15,7 +15,7 @@ import (
 // The agent starts the arrays that the node's raid_config names, by their UUIDs, and no others: what an
 // earlier life left on a disk must neither take disks away nor be taken for the root disk.
 
-// learnRAID keeps the raid_config of a command's node, also for an agent that is started again.
+// LearnRAID keeps the raid_config of a command's node, also for an agent that is started again.
 func (h *Host) LearnRAID(n wire.Node) {
 	if n.RAIDConfig == nil || reflect.DeepEqual(h.RAIDConfig, n.RAIDConfig) {
 		return

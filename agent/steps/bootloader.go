@@ -23,7 +23,7 @@ type BootLoader struct {
 	noPrograms bool // of the command under way: no program of the image may run
 }
 
-// partitionUUIDs names the partitions that booting needs. A whole-disk image brings its own root
+// PartitionUUIDs names the partitions that booting needs. A whole-disk image brings its own root
 // file system, which only its own boot loader knows: the root UUID stays empty.
 func (b *BootLoader) PartitionUUIDs(ctx context.Context, _ Params) (any, error) {
 	dev, _, err := b.RootDisk(ctx)
@@ -34,7 +34,7 @@ func (b *BootLoader) PartitionUUIDs(ctx context.Context, _ Params) (any, error) 
 	return wire.PartitionUUIDs{Root: b.RootUUID, ESP: disk.ESP(dev), PReP: disk.PReP(dev)}, nil
 }
 
-// installBootloader makes the machine able to boot the image from its disk, and proves that it is. A
+// Install makes the machine able to boot the image from its disk, and proves that it is. A
 // whole-disk image brings its own loader: BIOS machines need nothing more, UEFI machines a boot entry. A
 // partition image, which is one with a root_uuid, has its own GRUB installed first. Firmware cannot see into
 // software RAID: there every member disk gets what a disk alone would have (raidboot.go).
@@ -61,6 +61,7 @@ func (b *BootLoader) Install(ctx context.Context, p Params) (any, error) {
 	return text, err
 }
 
+// MakeBootable does for a disk what installing a boot loader means in a boot mode, and says what it did.
 func (b *BootLoader) MakeBootable(ctx context.Context, mode, rootUUID string) (string, error) {
 	if mode == "uefi" {
 		if _, err := os.Stat(b.efivars()); err != nil {
@@ -153,6 +154,7 @@ func (b *BootLoader) runGRUB(ctx context.Context, t grub.Target, root string, fs
 	return fmt.Sprintf("the image's GRUB was installed on %s for %s mode, root %s (%s)", where, t.Mode, t.Root, t.RootUUID), nil
 }
 
+// MakeBootEntry makes the loader on the root disk the first boot entry of the firmware.
 func (b *BootLoader) MakeBootEntry(ctx context.Context) (string, error) {
 	dev, root, err := b.RootDisk(ctx)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,65 +28,6 @@ func (e *Eraser) Steps() []Step {
 		{Name: "erase_devices", Priority: map[Kind]int{Clean: 10}, Abortable: true, Run: e.eraseDevices},
 		{Name: "erase_devices_express", Priority: map[Kind]int{Clean: 0}, Abortable: true, Run: e.eraseExpress},
 	}
-}
-
-// eraseSettings are the service's wishes in driver_internal_info, by Ironic's names.
-type eraseSettings struct {
-	erase.Options
-	concurrency  int
-	skipReadOnly bool
-}
-
-// readEraseSettings reads them. Defaults are Ironic's, but that overwriting is one pass of zeros.
-func readEraseSettings(info map[string]any) (eraseSettings, error) {
-	s := eraseSettings{Options: erase.Options{ATA: true, NVMe: true}, concurrency: 4}
-	zeroize := true
-	for _, f := range []struct {
-		key string
-		out *bool
-	}{
-		{wire.EraseATA, &s.ATA}, {wire.EraseNVMe, &s.NVMe},
-		{wire.EraseOverwritesATA, &s.Overwrite}, // the newer name decides
-		{wire.EraseOverwrites, &s.Overwrite}, {wire.EraseSkips, &s.skipReadOnly},
-		{wire.EraseZeros, &zeroize},
-	} {
-		v, given := info[f.key]
-		if !given || v == nil {
-			continue
-		}
-		b, err := strconv.ParseBool(fmt.Sprint(v))
-		if err != nil {
-			return s, fmt.Errorf("driver_internal_info/%s is %v; true and false are allowed", f.key, v)
-		}
-		*f.out = b
-	}
-	for _, f := range []struct {
-		key       string
-		low, high int
-		out       *int
-	}{
-		{wire.EraseAtOnce, 1, math.MaxInt, &s.concurrency}, {wire.ErasePasses, 0, 100, &s.Passes.Random},
-	} {
-		v, given := info[f.key]
-		if !given || v == nil {
-			continue
-		}
-		n, err := strconv.Atoi(fmt.Sprint(v))
-		if err != nil || n < f.low || n > f.high {
-			allowed := fmt.Sprintf("from %d to %d", f.low, f.high)
-			if f.high == math.MaxInt {
-				allowed = fmt.Sprintf("of at least %d", f.low)
-			}
-			return s, fmt.Errorf("driver_internal_info/%s is %v; a whole number %s is allowed", f.key, v, allowed)
-		}
-		*f.out = n
-	}
-	s.Passes.NoZeros = !zeroize
-	if s.Passes.NoZeros && s.Passes.Random == 0 {
-		return s, errors.New("driver_internal_info/" + wire.EraseZeros + " is false and " + wire.ErasePasses +
-			" is 0, so overwriting would write nothing")
-	}
-	return s, nil
 }
 
 // toErase are the disks to erase, and those that are left alone, each with the reason: what the node's
@@ -323,7 +263,7 @@ func (e *Eraser) eraseBy(ctx context.Context, c Call, way eraser) (any, error) {
 }
 
 // readOnly refuses, before anything is touched, a machine whose read-only disk keeps its data
-// (agent_erase_skip_read_only lets it). One that is protected or removable is nobody's business.
+// (agent_erase_skip_read_only lets it). A disk that is protected or removable does not count.
 func readOnly(all []wire.Disk, c Call) error {
 	skipped, err := disk.Skipped(all, c.Node.Properties["skip_block_devices"])
 	if err != nil {
@@ -336,33 +276,4 @@ func readOnly(all []wire.Disk, c Call) error {
 		}
 	}
 	return nil
-}
-
-// sums tells how far each of several disks is. Safe for several goroutines.
-type sums struct {
-	disks func(detail string, each []wire.DiskProgress)
-
-	mu   sync.Mutex
-	each []wire.DiskProgress // in the order of the disks
-}
-
-func newSums(c Call, disks []wire.Disk) *sums {
-	s := &sums{disks: c.Disks}
-	for _, d := range disks {
-		s.each = append(s.each, wire.DiskProgress{Name: d.Name, Serial: d.Serial, What: "waits for its turn", Total: d.Size})
-	}
-	return s
-}
-
-func (s *sums) tell(d wire.Disk, method string, done int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.each {
-		if e := &s.each[i]; e.Name == d.Name {
-			e.What, e.Done = method, max(done, e.Done) // a method that failed is followed by another
-		}
-	}
-	if s.disks != nil {
-		s.disks(fmt.Sprintf("%s: %s, %d of %d MB", d.Name, method, done/1e6, d.Size/1e6), slices.Clone(s.each))
-	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/billet-metal/billet/wire"
 )
 
-// Host is this machine as the steps find it: its disks, and the arrays on them. Steps run one at a time, and
-// one goroutine at a time has it.
+// Host is this machine as the steps find it: its disks, and the arrays on them. Steps run one at a time, so only
+// one goroutine uses it at a time.
 type Host struct {
 	Root       string // the folder below which the machine's files are
 	Inventory  inventory.Machine
@@ -35,12 +35,12 @@ type Host struct {
 
 	Written  *wire.Disk // what the last image was written to, whole; of the command under way
 	RootUUID string     // of the root file system a partition image was written with
-	seen     sight      // of the waiting for disks, then of the command under way
+	seen     diskList   // of the waiting for disks, then of the command under way
 }
 
 // Look notes which disks are there now.
 func (h *Host) Look() []wire.Disk {
-	h.seen.look(h.Inventory.Disks())
+	h.seen.note(h.Inventory.Disks())
 	return h.seen.disks
 }
 
@@ -100,7 +100,7 @@ func identity(d wire.Disk) string {
 		d.ByPath+" "+d.HCTL, d.DevNumber)
 }
 
-// rootDisk opens the disk the instance is on: the one this agent wrote, rather than what choosing
+// RootDisk opens the disk the instance is on: the one this agent wrote, rather than what choosing
 // again would give.
 func (h *Host) RootDisk(ctx context.Context) (*disk.Device, wire.Disk, error) {
 	if h.Written != nil {
@@ -137,16 +137,16 @@ func rootHints(n wire.Node) (map[string]any, error) {
 // settleTime is how long the list of disks must have stayed the same before one is chosen.
 const settleTime = 3 * time.Second
 
-// sight is the list of disks as it was last seen. "The smallest disk" means nothing while a
+// diskList is the list of disks as it was last seen. "The smallest disk" means nothing while a
 // controller still scans: the right one may be the next to appear. Commands run one at a time, so
-// only one goroutine has it.
-type sight struct {
+// only one goroutine uses it.
+type diskList struct {
 	disks []wire.Disk
 	since time.Time // when the list was first seen so
 }
 
-// look keeps what is seen now and returns how long it has been so.
-func (s *sight) look(now []wire.Disk) time.Duration {
+// note keeps what is seen now and returns how long it has been so.
+func (s *diskList) note(now []wire.Disk) time.Duration {
 	if s.since.IsZero() || !slices.Equal(s.disks, now) {
 		s.disks, s.since = now, time.Now()
 	}
@@ -155,7 +155,7 @@ func (s *sight) look(now []wire.Disk) time.Duration {
 
 // selectRoot chooses the root disk, waiting until one matches and the list of disks has settled. On a
 // node with software RAID and no hints it is the root volume.
-// Disks that the node's skip_block_devices protects are not there for it.
+// It never chooses a disk that the node's skip_block_devices protects.
 func (h *Host) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) {
 	hints, err := rootHints(n)
 	if err != nil {
@@ -170,7 +170,7 @@ func (h *Host) selectRoot(ctx context.Context, n wire.Node) (wire.Disk, error) {
 	}
 	deadline := time.Now().Add(min(rootDiskWait, h.DiskWait))
 	for {
-		settled := h.seen.look(h.Inventory.Disks()) >= settleTime
+		settled := h.seen.note(h.Inventory.Disks()) >= settleTime
 		free, err := unprotected(h.seen.disks, n)
 		if err != nil {
 			return wire.Disk{}, err

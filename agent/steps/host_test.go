@@ -438,7 +438,7 @@ func TestWhichConfigDriveIsWritten(t *testing.T) {
 		root := twoDisks(t)
 		a := still(root, 0)
 		a.Images = srv.Client()
-		a.seen = sight{disks: a.Inventory.Disks(), since: time.Now().Add(-time.Minute)}
+		a.seen = diskList{disks: a.Inventory.Disks(), since: time.Now().Add(-time.Minute)}
 		asked = ""
 		_, err := a.WriteImage(t.Context(), Call{Args: args, Report: noReport, Node: wire.Node{
 			Properties: map[string]any{"root_device": map[string]any{"serial": "disk-2"}}, InstanceInfo: map[string]any{"configdrive": url(tt.node)},

@@ -3,17 +3,13 @@ package steps
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,17 +33,6 @@ var injectArgs = map[string]any{
 			"a URL) or deleted, mode, dirmode, owner and group. " +
 			"Those of the node's property inject_files come first."},
 	"verify_ca": map[string]any{"required": false, "description": "Whether certificates of https URLs are verified; true when not given."},
-}
-
-// injection is one file to write or to delete.
-type injection struct {
-	path      string // cleaned, absolute
-	partition int    // 0: the one that has the path's first folder
-	content   string // base64, or a URL with fields of the node
-	deleted   bool
-
-	mode, dirMode *uint32
-	owner, group  int // -1: as it is
 }
 
 // Injector carries out inject_files.
@@ -98,118 +83,6 @@ func (i *Injector) injectFiles(ctx context.Context, c Call) (any, error) {
 		said = append(said, text)
 	}
 	return strings.Join(said, "; "), nil
-}
-
-// readInjections checks the files of the property and of the step; the error names all that is wrong.
-func readInjections(property, argument any) ([]injection, error) {
-	var files []injection
-	var wrong []error
-	for _, from := range []struct {
-		name string
-		list any
-	}{{"the node's property inject_files", property}, {"the argument files", argument}} {
-		list, ok := from.list.([]any)
-		if !ok && from.list != nil {
-			return nil, fmt.Errorf("%s must be a list of objects", from.name)
-		}
-		for i, v := range list {
-			f, err := readInjection(v)
-			if err != nil {
-				wrong = append(wrong, fmt.Errorf("file %d of %s: %w", i+1, from.name, err))
-			}
-			files = append(files, f)
-		}
-	}
-	return files, errors.Join(wrong...)
-}
-
-func readInjection(v any) (injection, error) {
-	f := injection{owner: -1, group: -1}
-	fields, ok := v.(map[string]any)
-	if !ok {
-		return f, errors.New("it must be an object")
-	}
-	known := []string{"path", "partition", "content", "deleted", "mode", "dirmode", "owner", "group"}
-	for key := range fields {
-		if !slices.Contains(known, key) {
-			return f, fmt.Errorf("the field %q is unknown; allowed are %s", key, strings.Join(known, ", "))
-		}
-	}
-	name, _ := fields["path"].(string)
-	content, isText := fields["content"].(string)
-	deleted, isFlag := fields["deleted"].(bool)
-	f.path, f.content, f.deleted = path.Clean(name), content, deleted
-	var err error
-	if f.partition, err = partitionNumber(fields["partition"]); err != nil {
-		return f, err
-	}
-	switch {
-	case !strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0):
-		return f, errors.New("path must be the absolute path of a file")
-	case strings.HasSuffix(name, "/") || f.path == "/":
-		return f, fmt.Errorf("path %s is a folder, not a file", name)
-	case path.Dir(f.path) == "/" && f.partition == 0:
-		return f, fmt.Errorf("path %s is in the root folder, which every file system has: say which partition", name)
-	case fields["content"] != nil && !isText, fields["deleted"] != nil && !isFlag:
-		return f, errors.New("content must be a text and deleted true or false")
-	case deleted == isText:
-		return f, errors.New("either content or deleted true must be there")
-	}
-	for key, bits := range map[string]**uint32{"mode": &f.mode, "dirmode": &f.dirMode} {
-		n, given, err := wholeNumber(fields, key, 0, 0o7777)
-		if err != nil {
-			return f, fmt.Errorf("%w; it is a number as chmod(2) takes it: 420 is rw-r--r--", err)
-		}
-		if given {
-			value := uint32(n)
-			*bits = &value
-		}
-	}
-	for key, id := range map[string]*int{"owner": &f.owner, "group": &f.group} {
-		n, given, err := wholeNumber(fields, key, -1, math.MaxUint32-1)
-		if err != nil {
-			return f, err
-		}
-		if given {
-			*id = int(n)
-		}
-	}
-	if !deleted && !strings.Contains(content, "://") {
-		if _, err := base64.StdEncoding.DecodeString(content); err != nil {
-			return f, errors.New("content must be base64, or a URL")
-		}
-	}
-	return f, nil
-}
-
-// partitionNumber reads the partition field. Names of devices may be another disk's after the next boot, so the
-// root disk's own numbers are all that is taken.
-func partitionNumber(v any) (int, error) {
-	switch p := v.(type) {
-	case nil:
-		return 0, nil
-	case float64:
-		if p >= 1 && p <= 128 && p == math.Trunc(p) {
-			return int(p), nil
-		}
-	case string:
-		if n, err := strconv.Atoi(p); err == nil && n >= 1 && n <= 128 {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("partition is %v; the number of a partition of the root disk is allowed, from 1", v)
-}
-
-func wholeNumber(fields map[string]any, key string, least, most float64) (n int64, given bool, err error) {
-	v, there := fields[key]
-	if !there || v == nil {
-		return 0, false, nil
-	}
-	f, ok := v.(float64)
-	if !ok || f != math.Trunc(f) || f < least || f > most {
-		return 0, false, fmt.Errorf("%s must be a whole number from %.0f to %.0f", key, least, most)
-	}
-	return int64(f), true, nil
 }
 
 // injector writes files into partitions, one after the other.
@@ -381,71 +254,4 @@ type closer struct {
 func (c *closer) Close() error {
 	defer c.cancel()
 	return c.ReadCloser.Close()
-}
-
-// fillIn puts what the node says into a URL, in the form that deploy templates have from Ironic:
-// {node[uuid]}, {ports[0][address]}; {{ and }} stand for single braces.
-func fillIn(text string, about map[string]any) (string, error) {
-	var out strings.Builder
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case (c == '{' || c == '}') && i+1 < len(text) && text[i+1] == c:
-			out.WriteByte(c)
-			i++
-		case c == '}':
-			return "", errors.New("a } without a { before it; }} stands for one")
-		case c == '{':
-			field, _, closed := strings.Cut(text[i+1:], "}")
-			if !closed {
-				return "", errors.New("a { without a } after it; {{ stands for one")
-			}
-			value, err := lookUp(field, about)
-			if err != nil {
-				return "", fmt.Errorf("{%s}: %w", field, err)
-			}
-			out.WriteString(value)
-			i += len(field) + 1
-		default:
-			out.WriteByte(c)
-		}
-	}
-	return out.String(), nil
-}
-
-// lookUp follows name[key][key]… to a text, a number or a flag.
-func lookUp(field string, about map[string]any) (string, error) {
-	name, rest, _ := strings.Cut(field, "[")
-	value, ok := about[name]
-	if !ok {
-		return "", errors.New("only node[…] and ports[…] are known")
-	}
-	for rest != "" {
-		key, after, closed := strings.Cut(rest, "]")
-		if !closed || after != "" && after[0] != '[' {
-			return "", errors.New("it must look like node[key][key]")
-		}
-		rest = strings.TrimPrefix(after, "[")
-		switch v := value.(type) {
-		case map[string]any:
-			value, ok = v[key]
-		case []any:
-			n, err := strconv.Atoi(key)
-			if ok = err == nil && n >= 0 && n < len(v); ok {
-				value = v[n]
-			}
-		default:
-			ok = false
-		}
-		if !ok {
-			return "", fmt.Errorf("there is no %q", key)
-		}
-	}
-	switch v := value.(type) {
-	case string:
-		return v, nil
-	case bool, float64, json.Number:
-		return fmt.Sprint(v), nil
-	}
-	return "", errors.New("it is no text or number")
 }

@@ -40,7 +40,7 @@ var errNoKexec = errors.New("this agent is an ordinary process; only in the ramd
 // volumesDir is where the instance's file systems are mounted, each in a folder of its own.
 const volumesDir = "/mnt/volumes"
 
-// loadInstanceKernel finds what the boot loader on the root disk would start, and loads it. Nothing
+// Load finds what the boot loader on the root disk would start, and loads it. Nothing
 // is written to the disk.
 func (k *Kexec) Load(ctx context.Context, p Params) (_ any, err error) {
 	if k.Machine == nil {
@@ -202,7 +202,7 @@ func appendFile(all *os.File, f bootmenu.File) error {
 	return err
 }
 
-// kexec starts the kernel that was loaded, a moment later, so that the service learns of it first.
+// Start starts the kernel that was loaded, a moment later, so that the service learns of it first.
 // A kernel that does not start is no end: the boot device is the disk's by now.
 func (k *Kexec) Start(context.Context, Params) (any, error) {
 	if k.Machine == nil {

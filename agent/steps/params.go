@@ -9,7 +9,7 @@ import (
 // Params are a command's parameters, not decoded yet.
 type Params map[string]json.RawMessage
 
-// decode reads one parameter into out; one that is missing or null leaves out as it is.
+// Decode reads one parameter into out; one that is missing or null leaves out as it is.
 func (p Params) Decode(key string, out any) error {
 	if len(p[key]) == 0 {
 		return nil

@@ -40,4 +40,5 @@ type Step struct {
 	Run       func(ctx context.Context, c Call) (any, error)
 }
 
+// Of is the interface that the step belongs to.
 func (s Step) Of() string { return cmp.Or(s.Interface, "deploy") }

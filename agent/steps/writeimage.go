@@ -29,7 +29,7 @@ func (w *Writer) Steps() []Step {
 	return []Step{{Name: "write_image", Priority: map[Kind]int{Deploy: 0}, Args: writeImageArgs, Run: w.WriteImage}}
 }
 
-// writeImage is the step that puts the user's image on the root disk.
+// WriteImage puts the user's image on the root disk.
 func (w *Writer) WriteImage(ctx context.Context, c Call) (any, error) {
 	var img wire.ImageInfo
 	var configDrive string

@@ -35,7 +35,7 @@ type Server struct {
 	Timeout time.Duration // before a block is sent again; 0: a second. A client's option wins
 	Tries   int           // of each block; 0: six
 
-	tellEvery time.Duration // a long transfer is told of; 0: 20 s
+	tellEvery time.Duration // how often a long transfer is reported; 0: 20 s
 
 	mu       sync.Mutex
 	active   map[netip.AddrPort]bool // clients with a transfer; they may repeat their request

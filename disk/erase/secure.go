@@ -82,6 +82,7 @@ type Result struct {
 	Passed   []string // better methods, with the reason why they were not it
 }
 
+// String says how a disk was erased, and why not in a better way.
 func (e Result) String() string {
 	text := e.Method + ", " + e.Verified
 	if len(e.Passed) > 0 {

@@ -36,7 +36,7 @@ func TestPace(t *testing.T) {
 		var p pace
 		var err error
 		for _, r := range tt.reads {
-			if err = p.took(r.n, r.d); err != nil {
+			if err = p.judge(r.n, r.d); err != nil {
 				break
 			}
 		}

@@ -72,8 +72,8 @@ func (p *pool) close() {
 }
 
 // pipeline reads r to its end in chunks; download, hashing and writing run at the same time. Each
-// chunk passes first (in its own goroutine), then second (in the caller's), in file order. Who needs
-// its bytes after that keeps it. It returns when all its goroutines have ended.
+// chunk passes first (in its own goroutine), then second (in the caller's), in file order. A caller
+// that needs its bytes after that calls keep. It returns when all its goroutines have ended.
 func pipeline(ctx context.Context, p *pool, r func(context.Context) io.Reader, first, second func(*chunk) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -108,7 +108,7 @@ func (p plan) String() string {
 }
 
 // keepsEphemeral checks, before anything is touched, that the disk has the ephemeral partition the
-// plan has, where the plan has it.
+// plan has, in the same place.
 func (p plan) keepsEphemeral(d disk.Disk) error {
 	want, _ := find(p.parts, disk.Ephemeral)
 	have := disk.Areas(d)

@@ -65,7 +65,7 @@ func ParseRequest(b []byte) (Request, error) {
 	return r, nil
 }
 
-// number reads an option's decimal value; ok is false when it is missing or out of bounds, and the
+// Number reads an option's decimal value; ok is false when it is missing or out of bounds, and the
 // option is then as good as not sent (RFC 2347: the server leaves it out of its answer).
 func (r Request) Number(name string, low, high int) (n int, ok bool) {
 	s, asked := r.Options[name]
