@@ -2,8 +2,6 @@ package disk
 
 import (
 	"errors"
-	"maps"
-	"slices"
 )
 
 // mbrESP is the type of an EFI system partition in an MBR.
@@ -34,9 +32,8 @@ func FindESP(d Disk) (Partition, error) {
 
 // ofType is the first partition of a type, and its GUID; number 0 when there is none.
 func (t *GPT) ofType(kind GUID) (Partition, GUID) {
-	parts := t.Entries()
-	for _, n := range slices.Sorted(maps.Keys(parts)) {
-		if e := parts[n]; e.Type == kind {
+	for n, e := range t.Entries() {
+		if e.Type == kind {
 			return Partition{Number: n, Offset: e.First * t.Sector, Length: (e.Last - e.First + 1) * t.Sector}, e.ID
 		}
 	}

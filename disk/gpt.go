@@ -9,8 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"maps"
-	"slices"
+	"iter"
 	"strings"
 	"unicode/utf16"
 )
@@ -163,9 +162,8 @@ func (t *GPT) checkHeader(size int64) error {
 // checkEntries refuses partitions that do not lie on the disk. Those that overlap, or begin before the first
 // usable sector, are odd but read by everybody: in images for DVD and disk the first partition is all of it.
 func (t *GPT) checkEntries(size int64) error {
-	parts := t.Entries()
-	for _, i := range slices.Sorted(maps.Keys(parts)) {
-		if e := parts[i]; e.First < 0 || e.Last < e.First || e.Last >= size/t.Sector {
+	for i, e := range t.Entries() {
+		if e.First < 0 || e.Last < e.First || e.Last >= size/t.Sector {
 			return fmt.Errorf("partition %d lies in sectors %d to %d, but the disk has %d", i, e.First, e.Last, size/t.Sector)
 		}
 	}
@@ -174,10 +172,8 @@ func (t *GPT) checkEntries(size int64) error {
 
 // numbered returns the partitions in the order of their numbers.
 func (t *GPT) numbered() []Partition {
-	parts := t.Entries()
 	var out []Partition
-	for _, n := range slices.Sorted(maps.Keys(parts)) {
-		e := parts[n]
+	for n, e := range t.Entries() {
 		out = append(out, Partition{Number: n, Offset: e.First * t.Sector, Length: (e.Last - e.First + 1) * t.Sector})
 	}
 	return out
@@ -188,21 +184,25 @@ func (t *GPT) entrySectors() int64 {
 	return (int64(len(t.entries)) + t.Sector - 1) / t.Sector
 }
 
-// Entries returns the entries in use by their number, which starts at 1.
-func (t *GPT) Entries() map[int]GPTEntry {
-	out := map[int]GPTEntry{}
-	for i := 0; i*t.entrySize < len(t.entries); i++ {
-		raw := t.entries[i*t.entrySize:][:128]
-		e := GPTEntry{
-			Type: GUID(raw[:16]), ID: GUID(raw[16:32]),
-			First: int64(binary.LittleEndian.Uint64(raw[32:])), Last: int64(binary.LittleEndian.Uint64(raw[40:])),
-			Attributes: binary.LittleEndian.Uint64(raw[48:]), Name: name(raw[56:128]),
-		}
-		if e.Type != (GUID{}) {
-			out[i+1] = e
+// Entries are those in use, each with its number, which starts at 1, in the order of the numbers.
+func (t *GPT) Entries() iter.Seq2[int, GPTEntry] {
+	return func(yield func(int, GPTEntry) bool) {
+		for n := 1; n*t.entrySize <= len(t.entries); n++ {
+			if e := t.Entry(n); e.Type != (GUID{}) && !yield(n, e) {
+				return
+			}
 		}
 	}
-	return out
+}
+
+// Entry is the one of a number; its type is all zeros when it is not in use.
+func (t *GPT) Entry(number int) GPTEntry {
+	raw := t.entries[(number-1)*t.entrySize:][:128]
+	return GPTEntry{
+		Type: GUID(raw[:16]), ID: GUID(raw[16:32]),
+		First: int64(binary.LittleEndian.Uint64(raw[32:])), Last: int64(binary.LittleEndian.Uint64(raw[40:])),
+		Attributes: binary.LittleEndian.Uint64(raw[48:]), Name: name(raw[56:128]),
+	}
 }
 
 func name(raw []byte) string {

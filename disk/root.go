@@ -3,7 +3,6 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -57,9 +56,8 @@ func rootNumbers(d Disk) ([]int, error) {
 	var numbers []int
 	t, err := ReadGPT(d, d.Size(), d.SectorSize())
 	if err == nil {
-		parts := t.Entries()
-		for _, n := range slices.Sorted(maps.Keys(parts)) {
-			if parts[n].Name == string(Root) {
+		for n, e := range t.Entries() {
+			if e.Name == string(Root) {
 				numbers = append(numbers, n)
 			}
 		}

@@ -50,7 +50,7 @@ func Shared(d Disk) (string, error) {
 	}
 	if t, err := ReadGPT(d, d.Size(), d.SectorSize()); err == nil {
 		for _, p := range t.numbered() {
-			if kind := sharedTypes[t.Entries()[p.Number].Type]; kind != "" {
+			if kind := sharedTypes[t.Entry(p.Number).Type]; kind != "" {
 				return fmt.Sprintf("%s in partition %d", kind, p.Number), nil
 			}
 		}

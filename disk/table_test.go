@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"testing"
 
 	"github.com/billet-metal/billet/disk/disktest"
@@ -114,7 +115,7 @@ func TestGPTEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := g.Entries()
+	parts := maps.Collect(g.Entries())
 	if len(parts) != 2 || parts[1].Type != ESPType || parts[1].First != 2048 || parts[1].Last != 4095 {
 		t.Errorf("%+v", parts)
 	}

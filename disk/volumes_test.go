@@ -5,8 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/billet-metal/billet/disk/disktest"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/billet-metal/billet/disk/disktest"
 )
 
 // Volumes names file systems as the programs that made them did.

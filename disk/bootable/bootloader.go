@@ -64,7 +64,7 @@ func inTable(d disk.Disk, p disk.Partition) (Loader, error) {
 		copy(l.Partition.Signature[:], t.MBR.Signature())
 		return l, nil
 	}
-	id := t.GPT.Entries()[p.Number].ID
+	id := t.GPT.Entry(p.Number).ID
 	l.Partition.Signature, l.PartUUID = id, id.String()
 	return l, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf16"
@@ -26,9 +27,15 @@ func (f *fat) loader(goarch string) (path, removable string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	vendors = slices.DeleteFunc(vendors, func(e fatEntry) bool { return !e.folder })
-	slices.SortFunc(vendors, func(a, b fatEntry) int { return strings.Compare(rank(a.name), rank(b.name)) })
-	for _, vendor := range vendors[:min(len(vendors), maxVendors)] {
+	folders := map[string]fatEntry{}
+	for _, e := range vendors {
+		if e.folder {
+			folders[rank(e.name)] = e
+		}
+	}
+	order := slices.Sorted(maps.Keys(folders))
+	for _, name := range order[:min(len(order), maxVendors)] {
+		vendor := folders[name]
 		files, err := f.list(vendor.cluster)
 		if err != nil {
 			return "", "", err

@@ -177,10 +177,13 @@ func pick(all, ours []uint16) (uint16, error) {
 	if len(ours) > 0 {
 		return ours[0], nil
 	}
-	used := slices.Compact(slices.Sorted(slices.Values(all))) // Boot000a and Boot000A are one number
-	for i := range 0xffff {
-		if i == len(used) || int(used[i]) != i {
-			return uint16(i), nil
+	used := map[uint16]bool{}
+	for _, n := range all {
+		used[n] = true // Boot000a and Boot000A are one number
+	}
+	for n := range uint16(0xffff) {
+		if !used[n] {
+			return n, nil
 		}
 	}
 	return 0, errNoNumber

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -173,9 +171,7 @@ func labelled(raw []byte) bool {
 func placeInGPT(d disk.Disk, t *disk.GPT, size int64) (span, error) {
 	first, last := t.Usable()
 	end := int64(0) // first sector after the last partition
-	parts := t.Entries()
-	for _, n := range slices.Sorted(maps.Keys(parts)) {
-		e := parts[n]
+	for _, e := range t.Entries() {
 		end = max(end, e.Last+1)
 		room := span{e.First * t.Sector, (e.Last - e.First + 1) * t.Sector}
 		if use, err := reuse(d, room, size, e.Name == configDriveName); use || err != nil {

@@ -35,7 +35,7 @@ func TestSectorsOf4KiB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := table.Entries()[3]
+	e := table.Entry(3)
 	_, last := table.Usable()
 	if e.Name != configDriveName || e.Last-e.First+1 != 256 || e.Last > last {
 		t.Errorf("config drive: %+v", e)
