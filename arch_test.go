@@ -41,7 +41,8 @@ var allowed = map[string][]string{
 	"boot/web":          {"boot", "node", "fetch"},
 	"fetch":             {},
 	"image":             {"fetch"},
-	"store":             {"node", "boot"},
+	"store":             {"node", "boot", "store/seal"},
+	"store/seal":        {},
 	"store/memory":      {"node", "boot"},
 	"store/pgtest":      {},
 	"store/storetest":   {"node", "boot", "store", "store/memory", "conductor", "api"}, // asks what those ask

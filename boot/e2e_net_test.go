@@ -31,6 +31,7 @@ import (
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/seal"
 )
 
 const (
@@ -110,7 +111,7 @@ func serveBoot(config []byte, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	leases, err := store.Open(ctx, store.Config{DataDir: dir, Host: "boot " + ip, URL: s.Database, Key: make([]byte, store.KeySize)})
+	leases, err := store.Open(ctx, store.Config{DataDir: dir, Host: "boot " + ip, URL: s.Database, Key: make([]byte, seal.KeySize)})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store/seal"
 )
 
 // document keeps a JSON value as text; an empty one as NULL. to is a pointer.
@@ -41,7 +42,7 @@ func (d document) Scan(src any) error {
 // sealed keeps a JSON value sealed, bound to its node and column; an empty one as NULL. uuid is a
 // pointer because a row's UUID is scanned just before its sealed columns.
 type sealed struct {
-	seal   *Sealer
+	seal   *seal.Sealer
 	uuid   *string
 	column string
 	to     any

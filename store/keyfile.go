@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/billet-metal/billet/store/seal"
 )
 
 const canaryText, canaryPlace = "billet", "key canary"
@@ -28,7 +30,7 @@ func (s *Store) unlockKey(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if s.seal, err = NewSealer(key); err != nil {
+	if s.seal, err = seal.New(key); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	if isNew {
@@ -76,15 +78,15 @@ func readKey(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the sealing key: %w", err)
 	}
-	if len(key) != KeySize {
-		return nil, fmt.Errorf("key file %s has %d bytes, a sealing key has %d", name, len(key), KeySize)
+	if len(key) != seal.KeySize {
+		return nil, fmt.Errorf("key file %s has %d bytes, a sealing key has %d", name, len(key), seal.KeySize)
 	}
 	return key, nil
 }
 
 // makeKey writes a new key and makes sure that it is on the disk before anything is sealed with it.
 func makeKey(name string) ([]byte, error) {
-	key := make([]byte, KeySize)
+	key := make([]byte, seal.KeySize)
 	rand.Read(key)
 	tmp := name + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store/seal"
 )
 
 // oldDatabase is a database as an earlier program left it: with some of the migrations only.
@@ -30,7 +31,7 @@ type oldDatabase struct {
 
 const oldNode = "11111111-0000-4000-8000-000000000001"
 
-func oldKey() []byte { return []byte(strings.Repeat("k", KeySize)) }
+func oldKey() []byte { return []byte(strings.Repeat("k", seal.KeySize)) }
 
 // oldDatabases are an empty SQLite and an empty PostgreSQL.
 func oldDatabases(t *testing.T) map[string]oldDatabase {
@@ -89,7 +90,7 @@ func (o oldDatabase) fill(t *testing.T) {
 	t.Helper()
 	db := o.db(t)
 	defer db.Close()
-	seal, err := NewSealer(oldKey())
+	sealer, err := seal.New(oldKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func (o oldDatabase) fill(t *testing.T) {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
-	do(`INSERT INTO key_canary (id, sealed) VALUES (1, $1)`, seal.Seal([]byte("billet"), "key canary"))
+	do(`INSERT INTO key_canary (id, sealed) VALUES (1, $1)`, sealer.Seal([]byte("billet"), "key canary"))
 	columns := strings.Fields(
 		`uuid name driver provision_state target_provision_state power_state target_power_state maintenance_reason fault last_error boot_mode
 		instance_uuid instance_name allocation_uuid chassis_uuid parent_node resource_class conductor_group owner lessee description
@@ -117,7 +118,7 @@ func (o oldDatabase) fill(t *testing.T) {
 			plan_poll_at)
 		VALUES (%s, 5, 0, FALSE, FALSE, FALSE, FALSE, FALSE, 0, 0, 1, 2, 'there', 41, 4000000000000000, 3, 0)`,
 			strings.Join(columns, ", "), placeholders(1, len(columns))), args...)
-	sealed := func(text, column string) []byte { return seal.Seal([]byte(text), oldNode+" "+column) }
+	sealed := func(text, column string) []byte { return sealer.Seal([]byte(text), oldNode+" "+column) }
 	do(`INSERT INTO node_documents (node_id, interfaces, extra, driver_info, plan) VALUES (1, $1, $2, $3, $4)`, `{"power":"ipmitool"}`,
 		`{"rack":7}`,
 		sealed(`{"ipmi_password":"hunter2"}`, "driver_info"),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/seal"
 	"github.com/billet-metal/billet/store/storetest"
 )
 
@@ -93,7 +94,7 @@ func wokenWith(t *testing.T, c <-chan string, want string) {
 
 // Two processes that start on an empty database at the same time both come up.
 func TestFirstStartTogether(t *testing.T) {
-	url, key := postgres(t).Database(t), make([]byte, store.KeySize)
+	url, key := postgres(t).Database(t), make([]byte, seal.KeySize)
 	errs := make(chan error)
 	for i := range 4 {
 		go func() {

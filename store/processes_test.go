@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/seal"
 	"github.com/billet-metal/billet/store/storetest"
 )
 
 // Two processes on one PostgreSQL answer DHCP on one network.
 func TestAddressesOfTwoProcesses(t *testing.T) {
-	url, key := postgres(t).Database(t), make([]byte, store.KeySize)
+	url, key := postgres(t).Database(t), make([]byte, seal.KeySize)
 	var processes []storetest.Store
 	for _, host := range []string{"one", "two"} {
 		s, err := store.Open(t.Context(), store.Config{URL: url, Key: key, Host: host, DataDir: t.TempDir()})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/seal"
 )
 
 // secrets are all the kinds of values that must not reach the database readable.
@@ -131,7 +132,7 @@ func TestKeyFile(t *testing.T) {
 	shut(t, s)
 	key := filepath.Join(cfg.DataDir, "secret.key")
 	good, err := os.ReadFile(key)
-	if err != nil || len(good) != store.KeySize {
+	if err != nil || len(good) != seal.KeySize {
 		t.Fatalf("%d bytes, %v", len(good), err)
 	}
 	set := func(data []byte, mode fs.FileMode) {
@@ -147,7 +148,7 @@ func TestKeyFile(t *testing.T) {
 	}
 	set(good[:31], 0o600)
 	notOpened(t, cfg, "key file DIR/secret.key has 31 bytes, a sealing key has 32")
-	other := bytes.Repeat([]byte{7}, store.KeySize)
+	other := bytes.Repeat([]byte{7}, seal.KeySize)
 	set(other, 0o600)
 	notOpened(t, cfg,
 		"key file DIR/secret.key is not the key this database was sealed with; restore that key: value of key canary is sealed with key "+
@@ -169,7 +170,7 @@ func TestKeyFile(t *testing.T) {
 
 func keyID(t *testing.T, key []byte) string {
 	t.Helper()
-	s, err := store.NewSealer(key)
+	s, err := seal.New(key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/store/seal"
 )
 
 // Config says which database to open and how.
@@ -61,7 +62,7 @@ type database struct {
 	read  *sql.DB // SQLite: several read-only connections; PostgreSQL: the same pool as write
 	write *sql.DB // SQLite: the one writer
 	log   *slog.Logger
-	seal  *Sealer
+	seal  *seal.Sealer
 	keep  Keep
 
 	logged sync.Map // damaged values that the log has, "UUID field"

@@ -1,20 +1,21 @@
-package store_test
+package seal_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"strings"
 	"testing"
 
-	"github.com/billet-metal/billet/store"
+	"github.com/billet-metal/billet/store/seal"
 )
 
-func sealer(t testing.TB, keys ...string) *store.Sealer {
+func sealer(t testing.TB, keys ...string) *seal.Sealer {
 	t.Helper()
 	var sums [][]byte
 	for _, k := range keys {
 		sums = append(sums, sum(k))
 	}
-	s, err := store.NewSealer(sums[0], sums[1:]...)
+	s, err := seal.New(sums[0], sums[1:]...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestSealerKeys(t *testing.T) {
 	if len(before.KeyID()) != 16 || before.KeyID() == after.KeyID() {
 		t.Errorf("ids %s and %s", before.KeyID(), after.KeyID())
 	}
-	if _, err := store.NewSealer([]byte("short")); err == nil || err.Error() != "a sealing key has 32 bytes, this one has 5" {
+	if _, err := seal.New([]byte("short")); err == nil || err.Error() != "a sealing key has 32 bytes, this one has 5" {
 		t.Errorf("got %v", err)
 	}
 	if bytes.Equal(before.Digest([]byte("x"), "p"), before.Digest([]byte("x"), "q")) ||
@@ -90,4 +91,9 @@ func FuzzSealerOpen(f *testing.F) {
 			t.Errorf("opened a forgery: %q", plain)
 		}
 	})
+}
+
+func sum(text string) []byte {
+	s := sha256.Sum256([]byte(text))
+	return s[:]
 }

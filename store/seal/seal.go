@@ -1,4 +1,6 @@
-package store
+// Package seal owns how what is secret is kept: under keys that the database has not. It refuses to open what was changed, or
+// moved to another place.
+package seal
 
 import (
 	"bytes"
@@ -32,8 +34,8 @@ type sealingKey struct {
 	digest []byte // key of Digest
 }
 
-// NewSealer returns a Sealer for 32-byte keys, the one to seal with first.
-func NewSealer(current []byte, older ...[]byte) (*Sealer, error) {
+// New returns a Sealer for 32-byte keys, the one to seal with first.
+func New(current []byte, older ...[]byte) (*Sealer, error) {
 	s := &Sealer{keys: map[string]sealingKey{}}
 	for _, key := range append([][]byte{current}, older...) {
 		if len(key) != KeySize {
