@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -213,13 +214,19 @@ func (a *API) identify(w http.ResponseWriter, r *http.Request) (*slog.Logger, st
 	return log, id
 }
 
+// recovered answers for a handler that panicked. Of what it said the log has only the Go runtime's own words: a value may
+// hold what a client sent, such as a password.
 func recovered(w http.ResponseWriter, log *slog.Logger) {
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
 		log.Error("handler panicked", "stack", string(debug.Stack()))
-		writeError(w, log, fmt.Errorf("handler panicked: %v", p))
+		err := fmt.Errorf("handler panicked with a %T", p)
+		if mistake, ok := p.(runtime.Error); ok {
+			err = fmt.Errorf("handler panicked: %w", mistake)
+		}
+		writeError(w, log, err)
 	}
 }
 
