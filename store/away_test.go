@@ -166,7 +166,8 @@ func TestAPostgresThatIsAway(t *testing.T) {
 			err := access()
 			if err == nil {
 				t.Errorf("%s: no error without a database", what)
-			} else if e, ok := errors.AsType[*pgconn.PgError](err); !errors.Is(err, node.ErrStoreAway) && (!ok || e.Code != "55000") { // what ALLOW_CONNECTIONS answers, not a stop
+				// what ALLOW_CONNECTIONS answers, not a stop
+			} else if e, ok := errors.AsType[*pgconn.PgError](err); !errors.Is(err, node.ErrStoreAway) && (!ok || e.Code != "55000") {
 				t.Errorf("%s: %v", what, err)
 			}
 		}

@@ -43,10 +43,12 @@ func (s *Notes) AddHistory(ctx context.Context, e node.HistoryEvent) error {
 		}
 		const insert = `INSERT INTO history (uuid, node_id, conductor, event_type, severity, event, username, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-		if _, err := exec(ctx, tx, insert, strings.ToLower(e.UUID), owner, e.Conductor, e.EventType, e.Severity, e.Event, e.User, e.CreatedAt); err != nil {
+		if _, err := exec(ctx, tx, insert, strings.ToLower(e.UUID), owner, e.Conductor, e.EventType, e.Severity, e.Event, e.User,
+			e.CreatedAt); err != nil {
 			return fmt.Errorf("add to the history of node %s: %w", e.NodeUUID, err)
 		}
-		const trim = `DELETE FROM history WHERE node_id = $1 AND id <= (SELECT id FROM history WHERE node_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)`
+		const trim = `DELETE FROM history WHERE node_id = $1 AND id <= (SELECT id FROM history WHERE node_id = $1 ORDER BY id DESC LIMIT 1 ` +
+			`OFFSET $2)`
 		if _, err := exec(ctx, tx, trim, owner, s.keep.History); err != nil {
 			return fmt.Errorf("trim the history of node %s: %w", e.NodeUUID, err)
 		}

@@ -50,7 +50,8 @@ func (s *Store) DropLeases(ctx context.Context, holder string) error {
 	if holder == "" {
 		return nil
 	}
-	res, err := exec(ctx, s.write, `UPDATE nodes SET lease_holder = '', lease_until = 0 WHERE lease_holder = $1 AND lease_holder <> ''`, holder)
+	res, err := exec(ctx, s.write, `UPDATE nodes SET lease_holder = '', lease_until = 0 WHERE lease_holder = $1 AND lease_holder <> ''`,
+		holder)
 	if err != nil {
 		return fmt.Errorf("drop the leases of %s: %w", holder, err)
 	}

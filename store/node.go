@@ -69,7 +69,8 @@ func (s *Store) NodeByMACs(ctx context.Context, macs []string) (*node.Node, erro
 	list := strings.Join(macs, ", ")
 	var uuids []string
 	if len(macs) > 0 {
-		query := `SELECT DISTINCT n.uuid FROM ports p JOIN nodes n ON n.id = p.node_id WHERE p.address IN (` + placeholders(1, len(macs)) + `) ORDER BY n.uuid`
+		query := `SELECT DISTINCT n.uuid FROM ports p JOIN nodes n ON n.id = p.node_id WHERE p.address IN (` + placeholders(1,
+			len(macs)) + `) ORDER BY n.uuid`
 		err := collect(ctx, s.read, query, lower(macs), func(r *sql.Rows) error {
 			uuids = append(uuids, "")
 			return r.Scan(&uuids[len(uuids)-1])
@@ -126,7 +127,8 @@ func nodeConflict(n *node.Node, err error) error {
 	case "nodes_name":
 		return node.Errorf(node.Conflict, "A node with name %s already exists.", n.Name)
 	case "nodes_instance_uuid":
-		return node.Errorf(node.Conflict, "Instance %s is already associated with a node, it cannot be associated with this other node %s.", n.InstanceUUID, n.UUID)
+		return node.Errorf(node.Conflict, "Instance %s is already associated with a node, it cannot be associated with this other node %s.",
+			n.InstanceUUID, n.UUID)
 	}
 	return err
 }
