@@ -17,9 +17,6 @@ import (
 // addressTries is how often an address is looked for anew when another process took the one that was free a moment ago.
 const addressTries = 20
 
-// serverSeen is how long a process that answers DHCP is known after it said so last.
-const serverSeen = 3 * time.Minute
-
 func numberOf(ip netip.Addr) int64 {
 	b := ip.As4()
 	return int64(binary.BigEndian.Uint32(b[:]))
@@ -290,66 +287,4 @@ func (s *Boots) LentTo(ctx context.Context, ip netip.Addr) (mac string, err erro
 		return "", fmt.Errorf("ask who has the address %s: %w", ip, err)
 	}
 	return mac, nil
-}
-
-// AnswersDHCP is described on boot.AddressLeases.
-func (s *Boots) AnswersDHCP(ctx context.Context, ip netip.Addr) error {
-	const query = `INSERT INTO dhcp_servers (ip, seen_at) VALUES ($1, $2) ON CONFLICT (ip) DO UPDATE SET seen_at = excluded.seen_at`
-	if _, err := exec(ctx, s.write, query, ip.String(), node.Now()); err != nil {
-		return fmt.Errorf("note that %s answers DHCP: %w", ip, err)
-	}
-	return nil
-}
-
-// IsOurs is described on boot.AddressLeases.
-func (s *Boots) IsOurs(ctx context.Context, ip netip.Addr) (bool, error) {
-	var seen time.Time
-	err := queryRow(ctx, s.read, `SELECT seen_at FROM dhcp_servers WHERE ip = $1`, ip.String()).Scan(micros{&seen})
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("ask whether %s is one of us: %w", ip, err)
-	}
-	return node.Now().Sub(seen) < serverSeen, nil
-}
-
-// moveLeases takes over what an earlier version of this program lent.
-func (s *Boots) moveLeases(ctx context.Context) error {
-	var one int
-	err := queryRow(ctx, s.read, `SELECT 1 FROM address_leases LIMIT 1`).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) { // nothing is written at a start for which nothing is to be
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look for earlier address leases: %w", err)
-	}
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		var old []asker
-		var at []netip.Addr
-		err := collect(ctx, tx, `SELECT mac, ip, lent_until FROM address_leases`, nil, func(r *sql.Rows) error {
-			var a asker
-			var ip string
-			if err := r.Scan(&a.mac, &ip, micros{&a.lent}); err != nil {
-				return err
-			}
-			if addr, err := netip.ParseAddr(ip); err == nil && addr.Is4() {
-				old, at = append(old, a), append(at, addr)
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("read the earlier address leases: %w", err)
-		}
-		for i, a := range old {
-			const insert = `INSERT INTO addresses (number, mac, network, held_until, lent_until) VALUES ($1, $2, '', $3, $3) ON CONFLICT DO NOTHING`
-			if _, err := exec(ctx, tx, insert, numberOf(at[i]), a.mac, a.lent); err != nil {
-				return fmt.Errorf("move the earlier address leases: %w", err)
-			}
-		}
-		if _, err := exec(ctx, tx, `DELETE FROM address_leases`); err != nil {
-			return fmt.Errorf("drop the earlier address leases: %w", err)
-		}
-		return nil
-	})
 }
