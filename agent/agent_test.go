@@ -96,7 +96,8 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	case r.URL.Path == "/v1/lookup":
 		fmt.Fprintf(w, `{"node": {"uuid": %q, "properties": {"root_device": {"serial": "disk-2"}}, "instance_info": {},
 			"driver_internal_info": {}},
-			"config": {"heartbeat_timeout": 300, "agent_token": %q, "agent_token_required": true, "permitted_image_formats": ["raw", "qcow2"], "unknown": {}}}`, testNode, s.token)
+			"config": {"heartbeat_timeout": 300, "agent_token": %q, "agent_token_required": true, "permitted_image_formats": ["raw", "qcow2"],
+				"unknown": {}}}`, testNode, s.token)
 		s.token = "******"
 	case r.URL.Path == "/v1/heartbeat/"+testNode:
 		var h wire.Heartbeat

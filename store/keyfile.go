@@ -59,7 +59,8 @@ func (cfg *Config) key(isNew bool) (key []byte, from string, err error) {
 	key, err = readKey(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !isNew {
-			return nil, "", fmt.Errorf("key file %s is missing, and this database holds values sealed with it; restore the file (processes that share a database share its key)", name)
+			return nil, "", fmt.Errorf("key file %s is missing, and this database holds values sealed with it; restore the file (processes that "+
+				"share a database share its key)", name)
 		}
 		key, err = makeKey(name)
 	}

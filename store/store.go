@@ -172,7 +172,8 @@ func (cfg *Config) fill() error {
 		if !strings.Contains(cfg.URL, "://") || len(scheme) > 20 {
 			scheme = "?"
 		}
-		return fmt.Errorf("database URL (%s://…) is not valid: leave it empty for SQLite in the data directory, or use postgres://user:password@host:port/database", scheme)
+		return fmt.Errorf("database URL (%s://…) is not valid: leave it empty for SQLite in the data directory, or use "+
+			"postgres://user:password@host:port/database", scheme)
 	}
 	return nil
 }
