@@ -134,7 +134,7 @@ func (c *commands) carryOut(ctx context.Context, cmd command, r *record, p steps
 func guarded(ctx context.Context, cmd command, p steps.Params) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the agent has a fault: %v\n%s", r, debug.Stack())
+			err = fmt.Errorf("%w\n%s", steps.Panicked(r), debug.Stack())
 		}
 	}()
 	return cmd.run(ctx, p)

@@ -182,7 +182,8 @@ func TestOneCommandAtATime(t *testing.T) {
 	}
 	<-done // a heartbeat is forced
 	code, got = post(`{"name":"test.panic","params":{}}`, "&wait=true")
-	if code != 200 || !strings.Contains(got, `"details":"the agent has a fault: bug`) || !strings.Contains(got, "server_test.go") {
+	const want = `"details":"the agent has a fault: a panic with a value of type string`
+	if code != 200 || !strings.Contains(got, want) || !strings.Contains(got, "server_test.go") {
 		t.Errorf("%d %s", code, got)
 	}
 }

@@ -170,7 +170,7 @@ func (e *Eraser) onDisk(ctx context.Context, d wire.Disk,
 	do func(dev *disk.Device, d wire.Disk) (erase.Result, error)) (how erase.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the agent has a fault: %v", p)
+			err = Panicked(p)
 		}
 	}()
 	dev, err := e.openDisk(d)

@@ -214,8 +214,8 @@ func TestEveryFailureIsNamed(t *testing.T) {
 		}
 		return erase.Result{Method: "well", Verified: "seen"}, nil
 	})
-	want := "erasing: /dev/sda: worn out\n/dev/sdb: the agent has a fault: oops; erased: /dev/sdc (serial \"sdc\", 1073741824 " +
-		"bytes: well, seen)"
+	const fault = "the agent has a fault: a panic with a value of type string"
+	want := "erasing: /dev/sda: worn out\n/dev/sdb: " + fault + "; erased: /dev/sdc (serial \"sdc\", 1073741824 bytes: well, seen)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -228,7 +228,7 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	for _, d := range told.Disks {
 		text = append(text, d.Name+" "+d.Method+d.Error)
 	}
-	if got := strings.Join(text, ", "); got != "/dev/sda worn out, /dev/sdb the agent has a fault: oops, /dev/sdc well" {
+	if got := strings.Join(text, ", "); got != "/dev/sda worn out, /dev/sdb "+fault+", /dev/sdc well" {
 		t.Errorf("disk by disk: %s", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 )
 
 // Params are a command's parameters, not decoded yet.
@@ -18,6 +19,15 @@ func (p Params) Decode(key string, out any) error {
 		return &Fault{http.StatusBadRequest, fmt.Sprintf("Parameter %s is not what is expected: %v", key, err)}
 	}
 	return nil
+}
+
+// Panicked is the error of a step that panicked with p. A panic's own words may hold a password, so only those of the Go runtime
+// are told, and else the type of p.
+func Panicked(p any) error {
+	if e, ok := p.(runtime.Error); ok {
+		return fmt.Errorf("the agent has a fault: %w", e)
+	}
+	return fmt.Errorf("the agent has a fault: a panic with a value of type %T", p)
 }
 
 // Fault is an HTTP error of the agent's API.
