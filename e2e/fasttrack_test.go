@@ -128,7 +128,7 @@ func (m *machine) stick(params string) {
 // A machine without a BMC: somebody switches it on with the deploy ramdisk in it, and from there on its
 // agent is all the service has. It is verified, cleaned and deployed, and reboots itself; after the instance's end somebody must come
 // again.
-func TestManualManagement(t *testing.T) {
+func TestLongManualManagement(t *testing.T) {
 	s := newSite(t, "--enabled-hardware-types", "manual-management", "--fast-track", "true")
 	m := s.virtual("manual", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.uuid = strings.TrimSpace(string(s.billet("node", "create", m.name, "--driver", "manual-management", "--mac", m.NICs[0].MAC)))

@@ -104,7 +104,7 @@ func TestLongPartitionNetboot(t *testing.T) {
 
 // What the ephemeral partition holds outlives a rebuild that asks for it; one whose layout does not
 // match is refused before anything is written.
-func TestPartitionEphemeralIsPreserved(t *testing.T) {
+func TestLongEphemeralIsPreserved(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("part-keep", "--firmware", "bios", "--memory", "512", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:bios")

@@ -160,7 +160,7 @@ func (m *machine) ran(since int) []string {
 // The conductor's own steps on a machine that boots: in a deploy after the instance was started, in a cleaning
 // and a service that need no ramdisk, and before steps of the agent, where the ramdisk is booted anew. Kernel
 // parameters of the node are the ramdisk's.
-func TestReservedSteps(t *testing.T) {
+func TestLongReservedSteps(t *testing.T) {
 	s := newSite(t)
 	m := s.machine("reserved", "--firmware", "bios", "--memory", "384", "--disk", "5G")
 	m.patch("/properties/capabilities", "boot_mode:bios")
