@@ -481,11 +481,14 @@ func TestTheLogAndTheAnswerShareAnID(t *testing.T) {
 			}
 			continue
 		}
-		var line struct{ Request, Global_request, Method, Path, Level, Error string }
+		var line struct {
+			Request, Method, Path, Level, Error string
+			GlobalRequest                       string `json:"global_request"`
+		}
 		if err := json.Unmarshal(log.Bytes(), &line); err != nil {
 			t.Fatalf("%v: logged %q", tt.fail, log.String())
 		}
-		if line.Request != rec.Header().Get("Openstack-Request-Id") || line.Global_request != global || line.Method != http.MethodPut ||
+		if line.Request != rec.Header().Get("Openstack-Request-Id") || line.GlobalRequest != global || line.Method != http.MethodPut ||
 			line.Path != "/v1/nodes/rack1-u7/maintenance" || line.Level != "ERROR" || line.Error != tt.fail.Error() {
 			t.Errorf("%v: logged %+v", tt.fail, line)
 		}

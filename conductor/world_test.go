@@ -568,11 +568,8 @@ func same(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// What the driver of the test waits for.
-var (
-	heartbeat = node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
-	works     = finishing("write_image")
-)
+// heartbeat is what the driver of the test waits for.
+var heartbeat = node.Await{For: node.FirstCall, Text: "the agent's first heartbeat"}
 
 func finishing(step string) node.Await {
 	return node.Await{For: node.Command, Text: "the agent to finish " + step}

@@ -168,7 +168,7 @@ func (g *Gate) isSecret(st os.FileInfo) bool {
 	}
 	for _, root := range realPaths(g.Secrets) {
 		found := false
-		filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 			if err != nil {
 				return nil // what cannot be looked at cannot be read either
 			}

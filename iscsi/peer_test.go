@@ -210,7 +210,7 @@ func TestDigestsNoticeEachFlippedBit(t *testing.T) {
 			t.Errorf("bit %d flipped, and %+v was read", bit, got)
 		}
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		_, err := readPDU(bytes.NewReader(whole[:n]), d)
 		want := io.ErrUnexpectedEOF
 		if n == 0 {

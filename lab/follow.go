@@ -40,7 +40,7 @@ func (l *Lab) Follow(ctx context.Context, name string, w io.Writer, o FollowOpti
 			return err
 		}
 		// The reader of a terminal cannot be interrupted: it ends with the process.
-		go io.Copy(c, o.Typed)
+		go func() { _, _ = io.Copy(c, o.Typed) }()
 		defer c.Close()
 	}
 	if o.Until != "" {

@@ -49,11 +49,11 @@ func (s *supervisor) start(ctx context.Context) (*guest, error) {
 	}
 	exited := make(chan struct{})
 	go func() {
-		g.cmd.Wait()
+		_ = g.cmd.Wait()
 		close(exited)
 	}()
 	if err := g.connect(ctx, exited); err != nil {
-		g.cmd.Process.Kill()
+		_ = g.cmd.Process.Kill()
 		<-exited
 		return nil, fmt.Errorf("starting QEMU: %w: %s", err, tail(filepath.Join(s.dir, qemuLog)))
 	}

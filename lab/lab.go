@@ -113,7 +113,7 @@ func (l *Lab) Up(ctx context.Context, cidr string) (State, error) {
 		return State{}, err
 	}
 	if err := n.make(ctx, host); err != nil {
-		n.remove(context.WithoutCancel(ctx))
+		_ = n.remove(context.WithoutCancel(ctx))
 		return State{}, err
 	}
 	return s, nil

@@ -211,10 +211,10 @@ func (s *supervisor) join(conn net.Conn, typed io.Reader) {
 	c := s.cons.open()
 	var owned sync.WaitGroup
 	owned.Go(func() {
-		io.Copy(conn, c)
+		_, _ = io.Copy(conn, c)
 		conn.Close()
 	})
-	io.Copy(c, typed)
+	_, _ = io.Copy(c, typed)
 	c.Close()
 	owned.Wait()
 }

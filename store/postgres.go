@@ -68,7 +68,7 @@ func (c *pgClaim) prepare(ctx context.Context, cfg Config) error {
 	if _, err := c.conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, turn); err != nil {
 		return fmt.Errorf("wait for other processes that start: %w", err)
 	}
-	defer c.conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, turn)
+	defer func() { _, _ = c.conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, turn) }()
 	if err := migrate(ctx, goose.DialectPostgres, c.store.write); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (t *tftpTransfer) run(name string) (string, error) {
 		if _, err := t.conn.WriteToUDP(t.last, t.peer); err != nil {
 			return "", fmt.Errorf("asking by TFTP for %s: %w", name, err)
 		}
-		t.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_ = t.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 		n, from, err := t.conn.ReadFromUDP(buf)
 		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 			continue

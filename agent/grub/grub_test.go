@@ -96,8 +96,8 @@ func TestMountPointsStayInside(t *testing.T) {
 	for to, want := range map[string]string{"dev": "/dev of the image is no directory",
 		"boot/kernel": "/boot/kernel of the image is no directory", "boot/efi": "", "proc": ""} {
 		err := target.inside(to)
-		if got := ""; err != nil {
-			got = err.Error()
+		if err != nil {
+			got := err.Error()
 			if want == "" || !strings.HasPrefix(got, want) {
 				t.Errorf("%s: %s, want %s", to, got, want)
 			}

@@ -131,7 +131,7 @@ func (m *Modules) LoadAll() error {
 	// Before disks are found: the kernel asks for it by name when an array says that its paths are of different
 	// worth (ALUA), and without it reads of a standby path hang.
 	m.loadByName("scsi_dh_alua")
-	for round := 0; round < 10; round++ { // deeper trees of buses do not exist
+	for range 10 { // deeper trees of buses do not exist
 		if m.loadForDevices() == 0 {
 			return nil
 		}

@@ -114,7 +114,7 @@ func TestDocumentationHasAnIndex(t *testing.T) {
 func anchors(text string) (all []string) {
 	for _, m := range regexp.MustCompile("(?m)^#+ (.*)$").FindAllStringSubmatch(text, -1) {
 		heading := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
-		all = append(all, regexp.MustCompile("[^\\p{L}\\p{N}_-]").ReplaceAllString(heading, ""))
+		all = append(all, regexp.MustCompile(`[^\p{L}\p{N}_-]`).ReplaceAllString(heading, ""))
 	}
 	return all
 }

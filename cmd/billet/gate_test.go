@@ -110,7 +110,7 @@ func TestEveryPairOfDirectories(t *testing.T) {
 			store := &image.Store{Dir: c.ImageDir, Gate: gate}
 			records := fixedRecord{}
 			server := httptest.NewServer(&web.Handler{Lookup: records, Gate: gate, Trace: noTrace{},
-				Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+				Log: slog.New(slog.DiscardHandler)})
 			defer server.Close()
 			elsewhere := strings.Contains(strings.Join(l.flags, " "), "image-dir")
 			check := func(path string, ok bool) {

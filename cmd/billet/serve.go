@@ -224,7 +224,7 @@ func machineURL(c *Config, net *provisioning) string {
 
 func newLog(c *Config, out io.Writer) *slog.Logger {
 	var level slog.Level
-	level.UnmarshalText([]byte(c.LogLevel)) // one of the four words, checked by the key
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the four words, checked by the key
 	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(out, opts))

@@ -172,7 +172,7 @@ const (
 // else by erasing its blocks. One that an earlier try began is waited for and then done again: it goes
 // on through power loss, and nobody knows what it was. stall ends the wait for one that does not move.
 func Sanitize(ctx context.Context, a Admin, id Identity, stall time.Duration, progress Progress) (how string, err error) {
-	action := uint32(0)
+	var action uint32
 	switch {
 	case id.Sanicap&1 != 0:
 		action, how = cryptoErase, "crypto erase"

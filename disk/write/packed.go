@@ -86,7 +86,7 @@ func (p *passing) fill() error {
 		return err
 	}
 	p.rest = p.buf[:n]
-	p.sum.Write(p.rest)
+	_, _ = p.sum.Write(p.rest)
 	if err := p.meta.check(p.rest, p.off); err != nil {
 		return err
 	}

@@ -207,7 +207,7 @@ func (s *session) deriveKeys(password, mine, theirs, who []byte) []byte {
 // has no answer.
 func (s *session) refuseRAKP() {
 	const badIntegrity = 0x0F
-	s.conn.Write(wrapPlus(payloadRAKP3, 0, 0, append([]byte{0, badIntegrity, 0, 0}, le32(s.bmcID)...)))
+	_, _ = s.conn.Write(wrapPlus(payloadRAKP3, 0, 0, append([]byte{0, badIntegrity, 0, 0}, le32(s.bmcID)...)))
 }
 
 func (s *session) badLogin(why string) error {

@@ -134,7 +134,7 @@ func (s *session) receive(ctx context.Context, buf []byte, again time.Time, acce
 		if err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				s.network = err
-				s.pause(ctx, time.Until(again))
+				_ = s.pause(ctx, time.Until(again))
 			}
 			return false
 		}
@@ -183,7 +183,7 @@ func (s *session) close(ctx context.Context) {
 	defer cancel()
 	s.options.Retry = min(s.options.Retry, repeat)
 	// The answer does not matter: there is nothing more to do.
-	s.ask(ctx, "close the session", netApp, 0x3C, le32(s.bmcID))
+	_, _ = s.ask(ctx, "close the session", netApp, 0x3C, le32(s.bmcID))
 }
 
 func (s *session) pause(ctx context.Context, d time.Duration) error {

@@ -151,7 +151,7 @@ func (s *session) listen(ctx context.Context, heard func([]byte)) error {
 		if now.Sub(asked) >= s.options.SerialLost/4 { // a session without requests ends after a minute
 			asked = now
 			s.request = (s.request + 1) & 0x3F
-			s.conn.Write(s.seal(payloadIPMI, packRequest(netApp, getDeviceID, s.request, nil)))
+			_, _ = s.conn.Write(s.seal(payloadIPMI, packRequest(netApp, getDeviceID, s.request, nil)))
 		}
 		s.conn.SetReadDeadline(asked.Add(s.options.SerialLost / 4))
 		if ctx.Err() != nil {
@@ -160,7 +160,7 @@ func (s *session) listen(ctx context.Context, heard func([]byte)) error {
 		n, err := s.conn.Read(buf)
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-				s.pause(ctx, s.options.Retry) // the network's own words, such as connection refused
+				_ = s.pause(ctx, s.options.Retry) // the network's own words, such as connection refused
 			}
 			continue
 		}
@@ -169,7 +169,7 @@ func (s *session) listen(ctx context.Context, heard func([]byte)) error {
 			continue
 		}
 		if p.number != 0 {
-			s.conn.Write(s.seal(payloadSOL, p.acknowledge()))
+			_, _ = s.conn.Write(s.seal(payloadSOL, p.acknowledge()))
 			if fresh := in.take(p); len(fresh) > 0 {
 				heard(fresh)
 			}
@@ -219,5 +219,5 @@ func (s *session) deactivateSOL(ctx context.Context) {
 	if err != nil || len(owner) < 4 || [4]byte(owner) != [4]byte(le32(s.bmcID)) {
 		return // closing the session ends what is left of it
 	}
-	s.ask(ctx, "let the serial line go", netApp, 0x49, []byte{payloadSOL, 1, 0, 0, 0, 0})
+	_, _ = s.ask(ctx, "let the serial line go", netApp, 0x49, []byte{payloadSOL, 1, 0, 0, 0, 0})
 }

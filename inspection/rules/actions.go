@@ -91,7 +91,7 @@ func logText(ctx context.Context, w *work, args map[string]any) error {
 		if err != nil {
 			return err
 		}
-		known := false
+		var known bool
 		if level, known = logLevels[strings.ToLower(name)]; !known {
 			return faultf("there is no such log level", "%s; allowed are debug, info, warning, error, critical", name)
 		}

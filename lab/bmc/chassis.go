@@ -126,7 +126,7 @@ func (o *bootOptions) expire(m Machine, now time.Time) {
 	}
 	o.setAt = time.Time{}
 	if d := m.BootDevice(); !d.Persistent {
-		m.SetBootDevice(BootDevice{}) // no error: nobody waits for the answer
+		_ = m.SetBootDevice(BootDevice{}) // no error: nobody waits for the answer
 	}
 }
 

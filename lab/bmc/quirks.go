@@ -126,7 +126,7 @@ func (l *loop) controlled(a Action, on bool) {
 	lost := q.ForgetsBoot == ForgetsWhenOff && (a == Off || a == Cycle) || q.ForgetsBoot == ForgetsAtStart && starts(a, on)
 	const nothing = 0x1F
 	if lost || q.ClearsBootKeys && l.boot.clearing&nothing != nothing && starts(a, on) {
-		l.srv.Machine.SetBootDevice(BootDevice{}) // no error: nobody waits for the answer
+		_ = l.srv.Machine.SetBootDevice(BootDevice{}) // no error: nobody waits for the answer
 	}
 	l.promises(a)
 }

@@ -102,7 +102,7 @@ func mountConfigDrive(device, kind string) (configDrive, error) {
 	if err := unix.Mount(device, "/mnt", kind, unix.MS_RDONLY, ""); err != nil {
 		return configDrive{}, fmt.Errorf("mounting %s: %w", device, err)
 	}
-	defer unix.Unmount("/mnt", 0)
+	defer func() { _ = unix.Unmount("/mnt", 0) }()
 	return readConfigDrive(os.DirFS("/mnt").(fileReader))
 }
 

@@ -55,7 +55,7 @@ func runAsInit() {
 		sayParameters(strings.TrimSuffix(string(line), "\n"))
 		if uuid := rootUUID(string(line)); uuid != "" {
 			report("root file system", switchRoot(uuid))
-			unix.Pause() // panic=… is for kernels; this is kept to be read
+			_ = unix.Pause() // panic=… is for kernels; this is kept to be read
 		}
 	} else {
 		kind = "tiny-root"
@@ -103,7 +103,7 @@ func console() {
 		return
 	}
 	for fd := range 3 {
-		unix.Dup2(int(f.Fd()), fd)
+		_ = unix.Dup2(int(f.Fd()), fd)
 	}
 }
 
@@ -114,7 +114,7 @@ func prompt(host string) {
 	for {
 		fmt.Printf("\n%s login: ", host)
 		if !lines.Scan() {
-			unix.Pause()
+			_ = unix.Pause()
 		}
 		switch strings.TrimSpace(lines.Text()) {
 		case "reboot":
@@ -139,7 +139,7 @@ func loadModules(dir string) {
 			report("modules", err)
 			continue
 		}
-		unix.FinitModule(int(f.Fd()), "", 0)
+		_ = unix.FinitModule(int(f.Fd()), "", 0)
 		f.Close()
 	}
 }

@@ -23,7 +23,7 @@ func configureNetwork(want networkData) []string {
 	for _, link := range links {
 		name := link.Attrs().Name
 		if link.Attrs().Flags&net.FlagLoopback != 0 {
-			netlink.LinkSetUp(link)
+			_ = netlink.LinkSetUp(link)
 			continue
 		}
 		result, err := configureLink(link, want)

@@ -45,7 +45,7 @@ func Start() (_ *Server, err error) {
 	pg := &Server{Dir: dir, done: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			pg.Stop()
+			_ = pg.Stop()
 		}
 	}()
 	who, err := unprivileged(dir)

@@ -142,7 +142,7 @@ func testAllocationLists(t *testing.T, s Store) {
 			ok(t, err)
 			for _, a := range page {
 				var i int
-				fmt.Sscanf(a.UUID[24:], "%d", &i)
+				_, _ = fmt.Sscanf(a.UUID[24:], "%d", &i)
 				out = append(out, i-400_000)
 			}
 			if p.Limit == 0 || len(page) < p.Limit {

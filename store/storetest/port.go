@@ -104,7 +104,7 @@ func portNumbers(ports []node.Port) []int {
 	var out []int
 	for _, p := range ports {
 		var n int
-		fmt.Sscanf(p.UUID[24:], "%d", &n)
+		_, _ = fmt.Sscanf(p.UUID[24:], "%d", &n)
 		out = append(out, n-100_000)
 	}
 	return out

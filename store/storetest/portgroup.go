@@ -113,7 +113,7 @@ func testPortgroupLists(t *testing.T, s Store) {
 			ok(t, err)
 			for _, g := range groups {
 				var i int
-				fmt.Sscanf(g.UUID[24:], "%d", &i)
+				_, _ = fmt.Sscanf(g.UUID[24:], "%d", &i)
 				out = append(out, i-300_000)
 			}
 			if p.Limit == 0 || len(groups) < p.Limit {
