@@ -26,10 +26,16 @@ func (n *network) run(line string) {
 	}
 }
 
-// clientScript has busybox's DHCP client write what it was given.
+// clientScript has busybox's DHCP client write what it was given. It is written once: what runs cannot be written (ETXTBSY), nor can
+// it be run while a process that is just being forked has it open for writing.
 func (n *network) clientScript() string {
 	n.t.Helper()
 	path := filepath.Join(n.dir, "client")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	const text = "#!/bin/sh\necho \"GOT $1 $interface ip=$ip mask=$subnet router=$router dns=$dns lease=$lease boot=$boot_file\"\n" +
 		"[ \"$1\" = bound ] && ip addr flush dev $interface && ip addr add $ip/$mask dev $interface && " +
 		"[ -n \"$router\" ] && ip route replace default via $router\nexit 0\n"
