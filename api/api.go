@@ -50,7 +50,8 @@ type Conductor struct {
 
 // Authenticator says who may come in.
 type Authenticator interface {
-	Authenticate(r *http.Request) error // a *door.Refusal: the answer
+	// Authenticate says who asks. Its error is a *door.Refusal: the answer.
+	Authenticate(r *http.Request) (node.Identity, error)
 }
 
 // API answers HTTP. It holds no state but its configuration, so any number of requests may run

@@ -100,7 +100,7 @@ func (a *API) door(routes []route, kind doorKind) http.Handler {
 		}
 		err := a.refusal(mux, w, r)
 		if kind == peopleDoor {
-			if authErr := a.authenticate(r); authErr != nil {
+			if _, authErr := a.authenticate(r); authErr != nil {
 				err = authErr
 			}
 		}
@@ -158,7 +158,11 @@ func answered(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func (a *API) admit(r *http.Request, rt route, in request) error {
 	if rt.access == people {
-		if err := a.authenticate(r); err != nil {
+		id, err := a.authenticate(r)
+		if err == nil {
+			err = permit(id, r)
+		}
+		if err != nil {
 			return err
 		}
 		if in.bootKey != "" { // the key of a boot is no way for people
@@ -243,12 +247,23 @@ func withoutBootKey(r *http.Request) (*http.Request, string) {
 	return r, key
 }
 
-// authenticate checks who asks; where nobody logs in, everybody may.
-func (a *API) authenticate(r *http.Request) error {
+// authenticate says who asks; where nobody logs in, everybody may do everything.
+func (a *API) authenticate(r *http.Request) (node.Identity, error) {
 	if a.Auth == nil {
-		return nil
+		return node.Identity{System: true, Roles: []string{"admin"}}, nil
 	}
 	return a.Auth.Authenticate(r)
+}
+
+// permit refuses what no role of the caller allows. Who is admin or service may do everything, a reader may read.
+func permit(id node.Identity, r *http.Request) error {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if id.Has("admin") || id.Has("service") || reads && id.Has("reader") {
+		return nil
+	}
+	return node.Errorf(node.Forbidden,
+		"Access was denied to the following resource: %s %s. It needs the role admin or service, or reader to read.",
+		r.Method, r.URL.Path)
 }
 
 // tidy brings the forms of a path that clients use to one: no trailing slash, /v1 in front (links

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // hashed is a password as the file has it.
@@ -127,23 +129,26 @@ func unauthorized(text string) error {
 	return &Refusal{Status: http.StatusUnauthorized, Text: text, Challenge: `Basic realm="Baremetal API"`}
 }
 
-// Authenticate checks a request's credentials. Its errors are *Refusal: 401 when they are missing or wrong, 400 when the
-// header is malformed, 429 when too many others are being checked.
-func (u *Basic) Authenticate(r *http.Request) error {
+// Authenticate checks a request's credentials; whoever is in the file may do everything. Its errors are *Refusal: 401 when they are
+// missing or wrong, 400 when the header is malformed, 429 when too many others are being checked.
+func (u *Basic) Authenticate(r *http.Request) (node.Identity, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return unauthorized("Authorization required")
+		return node.Identity{}, unauthorized("Authorization required")
 	}
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "basic") {
-		return &Refusal{Status: http.StatusBadRequest, Text: "Unsupported authorization type: only Basic is served here"}
+		return node.Identity{}, &Refusal{Status: http.StatusBadRequest, Text: "Unsupported authorization type: only Basic is served here"}
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(token))
 	name, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return &Refusal{Status: http.StatusBadRequest, Text: "The Authorization header is not base64 of name:password"}
+		return node.Identity{}, &Refusal{Status: http.StatusBadRequest, Text: "The Authorization header is not base64 of name:password"}
 	}
-	return u.login(r.Context(), SourceOf(r), name, password)
+	if err := u.login(r.Context(), SourceOf(r), name, password); err != nil {
+		return node.Identity{}, err
+	}
+	return node.Identity{User: name, System: true, Roles: []string{"admin"}}, nil
 }
 
 // login lets no more passwords be hashed at once than the gate allows; whoever was in before does not pass it.
