@@ -33,6 +33,8 @@ var allowed = map[string][]string{
 	"api":               {"api/payload", "door", "inspection/rules", "node", "wire"},
 	"door":              {"node"},
 	"api/payload":       {"node"},
+	"openstack":         {"door", "node"},
+	"compat/cloud":      {},
 	"network":           {"driver", "node"},
 	"boot":              {"node", "fetch"},
 	"boot/dhcp":         {"boot", "node"},

@@ -1,0 +1,100 @@
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/billet-metal/billet/node"
+)
+
+// failure says what a service did not do. doing is what it was asked for, "to bind port X". The kind is node.Unavailable where
+// asking again may help, node.Forbidden where the login or its roles are wrong, and else the service's own.
+func failure(service, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if again, ok := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err); ok {
+		return failure(service, doing, again.ErrReauth)
+	}
+	if known, ok := errors.AsType[*node.Err](err); ok {
+		return known
+	}
+	name := names[service]
+	if answer := answerOf(err); answer != nil {
+		return &node.Err{Kind: kindOf(answer.Actual), Cause: fmt.Errorf("%s %s: %d", answer.Method, bare(answer.URL), answer.Actual),
+			Msg: fmt.Sprintf("%s was asked %s and answered %d%s", name, doing, answer.Actual, sentence(answer.Body))}
+	}
+	why := "it can not be reached"
+	switch broken, isURL := errors.AsType[*url.Error](err); {
+	case errors.Is(err, context.DeadlineExceeded) || isURL && broken.Timeout():
+		why = "it does not answer in time"
+	case !isURL:
+		why = "its answer can not be read"
+	}
+	return &node.Err{Kind: node.Unavailable, Msg: fmt.Sprintf("%s was asked %s: %s", name, doing, why), Cause: err}
+}
+
+// answerOf finds the answer that an error stands for; nil: there was none.
+func answerOf(err error) *gophercloud.ErrUnexpectedResponseCode {
+	if after, ok := errors.AsType[*gophercloud.ErrErrorAfterReauthentication](err); ok {
+		return answerOf(after.ErrOriginal)
+	}
+	if answer, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
+		return &answer
+	}
+	return nil
+}
+
+func kindOf(status int) node.Kind {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return node.Forbidden
+	case status == http.StatusNotFound, status == http.StatusGone:
+		return node.NotFound
+	case status == http.StatusConflict:
+		return node.Conflict
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500:
+		return node.Unavailable
+	default:
+		return node.Invalid
+	}
+}
+
+// bare is a URL without its query, which may hold a signature.
+func bare(raw string) string {
+	before, _, _ := strings.Cut(raw, "?")
+	return before
+}
+
+// sentence is what a service says for people in an error: {"error": {"message": …}} or {"NeutronError": {"message": …}}.
+func sentence(body []byte) string {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(body, &parts) != nil {
+		return ""
+	}
+	for _, part := range parts {
+		var said struct {
+			Message string `json:"message"`
+		}
+		if json.Unmarshal(part, &said) == nil && said.Message != "" {
+			return ": " + cut(said.Message, 300)
+		}
+	}
+	return ""
+}
+
+// cut shortens what another service says to at most n bytes, of valid text in one line.
+func cut(s string, n int) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "�")), " ")
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
