@@ -15,6 +15,7 @@ import (
 	"github.com/billet-metal/billet/boot/dhcp"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/inspection"
+	"github.com/billet-metal/billet/openstack"
 )
 
 // A configuration key is one row of one table. Flags, variables, the file, the page docs/configuration.md and the errors are
@@ -35,6 +36,8 @@ type Config struct {
 	Listen         string
 	Auth           string
 	HtpasswdFile   string
+	Cloud          openstack.Config
+	KeystoneURL    string // told to clients
 	NoauthAnywhere bool
 	PublicEndpoint string
 	AllowedHosts   []string
@@ -121,7 +124,7 @@ type key struct {
 
 // keys is the one table of the configuration; docs/configuration.md is written from it.
 func (c *Config) keys() []key {
-	return []key{
+	own := []key{
 		{"data_dir", "/var/lib/billet", "directory of the embedded database, the secret key and caches", text(&c.DataDir)},
 		{"database", "", "empty: SQLite in data_dir; postgres://… for PostgreSQL, whose password belongs in the file or the environment: other " +
 			"users of the host can see a flag", text(&c.Database)},
@@ -135,7 +138,8 @@ func (c *Config) keys() []key {
 		{"log_level", "info", "debug, info, warn or error", oneOf(&c.LogLevel, "debug", "info", "warn", "error")},
 
 		{"listen", "127.0.0.1:6385", "address:port of the API for people and programs", hostPort(&c.Listen)},
-		{"auth", "noauth", "noauth (loopback only, unless noauth_anywhere) or http_basic", oneOf(&c.Auth, "noauth", "http_basic")},
+		{"auth", "noauth", "noauth (loopback only, unless noauth_anywhere), http_basic, or keystone (docs/openstack.md)",
+			oneOf(&c.Auth, "noauth", "http_basic", "keystone")},
 		{"htpasswd_file", "", "bcrypt htpasswd file for auth http_basic", text(&c.HtpasswdFile)},
 		{"noauth_anywhere", "false", "allow auth noauth on an address others can reach", boolean(&c.NoauthAnywhere)},
 		{"public_endpoint", "", "base of the links in answers; empty: what the client asked for", text(&c.PublicEndpoint)},
@@ -262,6 +266,7 @@ func (c *Config) keys() []key {
 		{"deploy_logs_max_mb", "1024", "megabytes of those files together", number(&c.LogMB, 1, 100_000_000)},
 		{"deploy_logs_max_age", "0s", "how long those files are kept; 0s: as long as there is room", duration(&c.LogAge)},
 	}
+	return append(own, c.cloudKeys()...)
 }
 
 // addConfigFlags gives cmd one flag for each key, and --config.
@@ -342,7 +347,8 @@ func (c *Config) fill() error {
 	if c.Auth == "http_basic" && c.HtpasswdFile == "" {
 		return fmt.Errorf("htpasswd_file: auth http_basic needs it")
 	}
-	return nil
+	setIfEmpty(&c.KeystoneURL, c.Cloud.AuthURL)
+	return c.checkCloud()
 }
 
 func setIfEmpty(s *string, value string) {

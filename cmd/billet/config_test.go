@@ -92,6 +92,10 @@ func TestConfigRefuses(t *testing.T) {
 		{yaml: "dhcp_dns: [192.0.2.1, ns1]\n", want: `dhcp_dns: "ns1" is not an IP address`},
 		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
 		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
+		{args: []string{"--auth", "keystone"}, want: "openstack_auth_url: auth keystone needs it"},
+		{args: []string{"--auth", "keystone", "--openstack-auth-url", "http://k", "--openstack-username", "a"},
+			want: "auth keystone: a login to the cloud needs a user name and a password with a project or the system, " +
+				"or an application credential's ID and secret, and not both"},
 		{yaml: "shred_final_overwrite_with_zeros: false\n", want: "shred_final_overwrite_with_zeros: it is false and " +
 			"shred_random_overwrite_iterations is 0, so overwriting a disk would write nothing"},
 		{args: []string{"--shred-random-overwrite-iterations", "101"},

@@ -28,6 +28,7 @@ import (
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/inspection/rules"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/openstack"
 	"github.com/billet-metal/billet/store"
 )
 
@@ -324,8 +325,15 @@ func shows(db *store.Store) api.Kinds {
 
 // authenticator is who says whom the API lets in; nil: nobody logs in.
 func authenticator(c *Config, log *slog.Logger) (api.Authenticator, error) {
-	if c.Auth == "noauth" {
+	switch c.Auth {
+	case "noauth":
 		return nil, nil
+	case "keystone":
+		session, err := openstack.Open(c.Cloud)
+		if err != nil {
+			return nil, err
+		}
+		return door.NewKeystone(&openstack.Tokens{Session: session}, c.KeystoneURL, log), nil
 	}
 	basic, warnings, err := door.ReadBasic(c.HtpasswdFile)
 	if err != nil {

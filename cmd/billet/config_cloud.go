@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/billet-metal/billet/openstack"
+)
+
+// cloudKeys are the keys about the OpenStack that Billet is a part of.
+func (c *Config) cloudKeys() []key {
+	o := &c.Cloud
+	return []key{
+		{"openstack_auth_url", "", "URL of Keystone; needed for auth keystone, and for Glance, Neutron and Swift", webURL(&o.AuthURL)},
+		{"openstack_username", "", "Billet's own account there; `billet openstack register` makes it", text(&o.Username)},
+		{"openstack_password", "", "its password; it belongs in the file or the environment: other users can see a flag", text(&o.Password)},
+		{"openstack_user_domain", "Default", "name of the account's domain", text(&o.UserDomain)},
+		{"openstack_project", "service", "name of the project it logs in to", text(&o.Project)},
+		{"openstack_project_domain", "Default", "name of the project's domain", text(&o.ProjectDomain)},
+		{"openstack_application_credential_id", "", "an application credential, instead of the account and its password",
+			text(&o.ApplicationCredentialID)},
+		{"openstack_application_credential_secret", "", "its secret, which belongs in the file or the environment",
+			text(&o.ApplicationCredentialSecret)},
+		{"openstack_region", "", "region of the services in the catalog; empty: the first one found", text(&o.Region)},
+		{"openstack_interface", "internal", "which endpoints of the catalog are used: internal, public or admin",
+			oneOf(&o.Interface, "internal", "public", "admin")},
+		{"openstack_endpoints", "", "comma list of TYPE=URL that win over the catalog: image=http://glance:9292", endpoints(&o.Endpoints)},
+		{"openstack_ca_file", "", "PEM certificates of the services' authority; empty: the system's", text(&o.CAFile)},
+		{"openstack_timeout", "30s", "longest wait for one answer of a service", duration(&o.Timeout)},
+		{"www_authenticate_uri", "", "URL of Keystone that clients without a token are told; empty: openstack_auth_url", webURL(&c.KeystoneURL)},
+	}
+}
+
+func webURL(p *string) func(string) error {
+	return func(s string) error {
+		u, err := url.Parse(s)
+		if s != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("%q is not an http or https URL", s)
+		}
+		*p = s
+		return nil
+	}
+}
+
+// catalogTypes are the services that Billet asks.
+var catalogTypes = []string{"identity", "image", "network", "object-store"}
+
+func endpoints(p *map[string]string) func(string) error {
+	return func(s string) error {
+		*p = map[string]string{}
+		for _, item := range items(s) {
+			kind, to, ok := strings.Cut(item, "=")
+			if !ok || !slices.Contains(catalogTypes, kind) {
+				return fmt.Errorf("%q is not TYPE=URL with a type of %s", item, strings.Join(catalogTypes, ", "))
+			}
+			var checked string
+			if err := webURL(&checked)(to); err != nil {
+				return err
+			}
+			(*p)[kind] = to
+		}
+		return nil
+	}
+}
+
+// checkCloud refuses an auth that has nobody to ask.
+func (c *Config) checkCloud() error {
+	if c.Auth != "keystone" {
+		return nil
+	}
+	if c.Cloud.AuthURL == "" {
+		return fmt.Errorf("openstack_auth_url: auth keystone needs it")
+	}
+	if _, err := openstack.Open(c.Cloud); err != nil {
+		return fmt.Errorf("auth keystone: %w", err)
+	}
+	return nil
+}

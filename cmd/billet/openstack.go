@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/openstack"
+)
+
+func openstackCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "openstack", Short: "Put Billet into an OpenStack cloud"}
+	cmd.AddCommand(registerCommand())
+	return cmd
+}
+
+// registerCommand tells Keystone of Billet, as an administrator whose login the usual variables (OS_*) hold.
+func registerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "register", Args: cobra.NoArgs, Short: "Make Billet's account, roles and endpoints in Keystone",
+		Long: "Make Billet's account, its roles and its endpoints in Keystone, where they are not there yet, and say what was done. " +
+			"The login of an administrator is taken from OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, " +
+			"OS_PROJECT_DOMAIN_NAME, OS_REGION_NAME and OS_CACERT, as for the openstack command. " +
+			"The account's password is taken from BILLET_OPENSTACK_PASSWORD.",
+	}
+	r := openstack.Registration{Domain: "Default", Endpoints: map[string]string{}}
+	flags := cmd.Flags()
+	flags.StringVar(&r.User, "user", "ironic", "name of Billet's account")
+	flags.StringVar(&r.Project, "project", "service", "name of the project it works in")
+	flags.StringVar(&r.Name, "service", "ironic", "name of the service in the catalog; its type is baremetal")
+	flags.StringSliceVar(&r.Roles, "roles", []string{"admin", "service"}, "its roles in that project")
+	public := flags.String("public-url", "", "URL of the API for people, such as https://metal.example:6385, without /v1")
+	internal := flags.String("internal-url", "", "the same for services; default: the public one")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for name, to := range map[string]*string{"--public-url": public, "--internal-url": internal} {
+			if err := webURL(to)(*to); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if *public == "" {
+			return fmt.Errorf("--public-url: it is needed: clients look for Billet there")
+		}
+		setIfEmpty(internal, *public)
+		r.Endpoints["public"], r.Endpoints["internal"] = *public, *internal
+		r.Password, r.Region = os.Getenv("BILLET_OPENSTACK_PASSWORD"), os.Getenv("OS_REGION_NAME")
+		setIfEmpty(&r.Region, "RegionOne")
+		session, err := administrator()
+		if err != nil {
+			return err
+		}
+		done, err := openstack.Register(cmd.Context(), session, r)
+		for _, line := range done {
+			cmd.Println(line)
+		}
+		if err == nil && len(done) == 0 {
+			cmd.Println("everything is there already")
+		}
+		return err
+	}
+	return cmd
+}
+
+// administrator is the login that the environment holds.
+func administrator() (*openstack.Session, error) {
+	cfg := openstack.Config{
+		AuthURL: os.Getenv("OS_AUTH_URL"), Username: os.Getenv("OS_USERNAME"), Password: os.Getenv("OS_PASSWORD"),
+		UserDomain: os.Getenv("OS_USER_DOMAIN_NAME"), Project: os.Getenv("OS_PROJECT_NAME"), ProjectDomain: os.Getenv("OS_PROJECT_DOMAIN_NAME"),
+		CAFile: os.Getenv("OS_CACERT"), Interface: "public",
+	}
+	var missing []string
+	for name, value := range map[string]string{
+		"OS_AUTH_URL": cfg.AuthURL, "OS_USERNAME": cfg.Username, "OS_PASSWORD": cfg.Password, "OS_PROJECT_NAME": cfg.Project,
+	} {
+		if value == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the environment lacks %s: the login of an administrator is needed", strings.Join(missing, ", "))
+	}
+	return openstack.Open(cfg)
+}
