@@ -136,7 +136,9 @@ func (n *Networks) ask(ctx context.Context, method, path string, in, out any, do
 	if err != nil {
 		return err
 	}
-	opts := &gophercloud.RequestOpts{JSONBody: in, JSONResponse: out}
+	opts := &gophercloud.RequestOpts{
+		JSONBody: in, JSONResponse: out, OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusNoContent},
+	}
 	resp, err := neutron.ProviderClient.Request(ctx, method, neutron.Endpoint+path, opts)
 	if err == nil && out == nil {
 		resp.Body.Close()
