@@ -84,6 +84,7 @@ type parts struct {
 	sources    agent.Sources
 	gate       *fetch.Gate // for every file and URL that somebody names
 	machineURL string      // base URL of the provisioning listener, as machines reach it
+	bootServer netip.Addr  // the address of that listener and of TFTP; zero: there is none here
 }
 
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
@@ -133,6 +134,9 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	gate := c.gate()
 	sources := &image.Store{Dir: c.ImageDir, Gate: gate}
 	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, machineURL: machineURL(c, net)}
+	if net != nil {
+		p.bootServer = net.ip
+	}
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err
