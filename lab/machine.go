@@ -42,7 +42,12 @@ type NIC struct {
 	MAC   string `json:"mac"`
 	Model string `json:"model"` // "virtio", "e1000e" or "e1000"
 	Tap   string `json:"tap"`   // inside the lab's namespace
+
+	SwitchPort string `json:"switch_port,omitempty"` // where its cable ends on this host; "": on the lab's bridge
 }
+
+// own is the name of an interface that only this card has.
+func (n NIC) own(kind string) string { return kind + n.Tap[1:] }
 
 // Disk is a disk, a sparse raw file.
 type Disk struct {
@@ -83,6 +88,7 @@ type MachineOptions struct {
 	NICModel    string   // ["virtio"], "e1000e", "e1000"
 	NICROM      string   // ["ipxe", with SecureBoot "none"], "none", "http"
 	MACs        []string // of the cards, in order [made up]
+	SwitchPort  bool     // each card has a cable to put into a switch on this host, and is not on the lab's bridge
 	BMCPort     int      // UDP on 127.0.0.1 [any free one]
 	BMCUser     string   // ["admin"]
 	BMCPassword string   // [made up]
@@ -264,7 +270,11 @@ func newMachine(o MachineOptions, dir string) Machine {
 		if i < len(o.MACs) {
 			mac = strings.ToLower(o.MACs[i])
 		}
-		m.NICs = append(m.NICs, NIC{MAC: mac, Model: o.NICModel, Tap: fmt.Sprintf("t%sn%d", h[:8], i)})
+		card := NIC{MAC: mac, Model: o.NICModel, Tap: fmt.Sprintf("t%sn%d", h[:8], i)}
+		if o.SwitchPort {
+			card.SwitchPort = card.own(switchPort)
+		}
+		m.NICs = append(m.NICs, card)
 	}
 	for i, size := range o.Disks {
 		d := Disk{
@@ -299,7 +309,7 @@ func (l *Lab) build(ctx context.Context, m Machine, dir string) error {
 		}
 	}
 	for _, n := range m.NICs {
-		if err := l.network().addTap(ctx, n.Tap); err != nil {
+		if err := l.network().addTap(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -360,9 +370,7 @@ func (l *Lab) Destroy(ctx context.Context, name string) error {
 func (l *Lab) remove(ctx context.Context, m Machine) error {
 	errs := []error{l.stopMachines(ctx, m.Name)}
 	for _, n := range m.NICs {
-		if err := l.network().removeTap(ctx, n.Tap); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
-			errs = append(errs, err)
-		}
+		errs = append(errs, l.network().removeTap(ctx, n))
 	}
 	return errors.Join(append(errs, os.RemoveAll(l.machineDir(m.Name)))...)
 }

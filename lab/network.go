@@ -30,6 +30,13 @@ const (
 	uplink = "up0" // the veth's inner end
 )
 
+// What a card with a switch port has of its own is called as its tap, but for the first letter.
+const (
+	ownBridge  = "b" // inside the namespace, as is
+	cableEnd   = "c" // the end of the cable
+	switchPort = "s" // its other end, on this host
+)
+
 // needed are the capabilities the lab's commands use: links, namespaces, and /run/netns.
 var needed = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE}
 
@@ -130,11 +137,20 @@ func unused(want netip.Prefix) error {
 	return nil
 }
 
-// addTap puts a machine's tap on the bridge.
-func (n network) addTap(ctx context.Context, tap string) error {
+// addTap puts a card's tap on the lab's bridge or, with a switch port, alone on a bridge with a cable to it. QEMU opens the tap anew at
+// each power on, so it must stay where it is.
+func (n network) addTap(ctx context.Context, card NIC) error {
+	on := bridge
+	if card.SwitchPort != "" {
+		on = card.own(ownBridge)
+		if err := n.addCable(ctx, card); err != nil {
+			return err
+		}
+	}
 	for _, args := range [][]string{
-		{"-n", n.namespace, "tuntap", "add", "dev", tap, "mode", "tap"},
-		{"-n", n.namespace, "link", "set", tap, "master", bridge, "up"},
+		{"-n", n.namespace, "tuntap", "add", "dev", card.Tap, "mode", "tap"},
+		{"-n", n.namespace, "link", "set", card.Tap, "addrgenmode", "none"},
+		{"-n", n.namespace, "link", "set", card.Tap, "master", on, "up"},
 	} {
 		if _, err := ip(ctx, args...); err != nil {
 			return fmt.Errorf("making a machine's network interface: %w", err)
@@ -143,9 +159,57 @@ func (n network) addTap(ctx context.Context, tap string) error {
 	return nil
 }
 
-func (n network) removeTap(ctx context.Context, tap string) error {
-	_, err := ip(ctx, "-n", n.namespace, "link", "del", tap)
-	return err
+// forwardAll is a bridge's group_fwd_mask (IEEE 802.1Q table 8-1) with all bits that Linux allows: a switch's LLDP comes through.
+const forwardAll = "65528"
+
+// addCable makes a bridge of a card's own and the cable to its switch port. Nobody but the machine speaks there: no address makes the
+// kernel send nothing.
+func (n network) addCable(ctx context.Context, card NIC) error {
+	own, cable := card.own(ownBridge), card.own(cableEnd)
+	for _, args := range [][]string{
+		{"-n", n.namespace, "link", "add", own, "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0",
+			"group_fwd_mask", forwardAll},
+		{"-n", n.namespace, "link", "set", own, "addrgenmode", "none"},
+		{"-n", n.namespace, "link", "set", own, "up"},
+		{"link", "add", card.SwitchPort, "type", "veth", "peer", "name", cable, "netns", n.namespace},
+		{"-n", n.namespace, "link", "set", cable, "addrgenmode", "none"},
+		{"-n", n.namespace, "link", "set", cable, "master", own, "up"},
+		{"link", "set", card.SwitchPort, "addrgenmode", "none"},
+		{"link", "set", card.SwitchPort, "up"},
+	} {
+		if _, err := ip(ctx, args...); err != nil {
+			return fmt.Errorf("making a machine's switch port: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeTap takes a card's interfaces away; those that are gone already are no error.
+func (n network) removeTap(ctx context.Context, card NIC) error {
+	links := []string{card.Tap}
+	if card.SwitchPort != "" {
+		links = append(links, card.own(cableEnd), card.own(ownBridge)) // the switch port goes with its other end
+	}
+	var errs []error
+	for _, link := range links {
+		if _, err := ip(ctx, "-n", n.namespace, "link", "del", link); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeCables removes the switch ports of all machines, wherever they have been put. The kernel would do it with the namespace, but later.
+func (n network) removeCables(ctx context.Context) error {
+	list, err := ip(ctx, "-n", n.namespace, "-br", "link", "show", "type", "veth")
+	errs := []error{err}
+	for line := range strings.Lines(list) {
+		if name, _, _ := strings.Cut(line, "@"); strings.HasPrefix(name, cableEnd) {
+			_, err := ip(ctx, "-n", n.namespace, "link", "del", name)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // killAll ends whatever still runs inside the namespace.
@@ -176,6 +240,7 @@ func (n network) remove(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if _, err := os.Stat(n.path()); err == nil {
+		errs = append(errs, n.removeCables(ctx))
 		_, err := ip(ctx, "netns", "del", n.namespace)
 		errs = append(errs, err)
 	}

@@ -123,7 +123,7 @@ func arguments(m Machine, order []string) []string {
 		if m.NICROM != "ipxe" {
 			device += ",romfile="
 		}
-		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, n.Tap), "-device", device)
+		args = append(args, "-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no%s", i, n.Tap, finished(n)), "-device", device)
 	}
 	if m.CDROM != "" || slices.ContainsFunc(m.Disks, func(d Disk) bool { return d.Model == "scsi" }) {
 		args = append(args, "-device", "virtio-scsi-pci,id=scsi0")
@@ -150,6 +150,14 @@ func arguments(m Machine, order []string) []string {
 			"-device", "scsi-cd,bus=scsi0.0,scsi-id=7,drive=cd0")
 	}
 	return args
+}
+
+// finished makes QEMU itself compute checksums and cut segments: a switch outside the kernel gets frames as they are on a wire.
+func finished(n NIC) string {
+	if n.SwitchPort != "" {
+		return ",vnet_hdr=off"
+	}
+	return ""
 }
 
 var nicDevices = map[string]string{"virtio": "virtio-net-pci", "e1000e": "e1000e", "e1000": "e1000"}

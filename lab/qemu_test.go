@@ -59,6 +59,11 @@ func TestArguments(t *testing.T) {
 -global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1
 -netdev tap,id=net0,ifname=t0,script=no,downscript=no
 -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1,romfile=`},
+		{"a cable to a switch", func(m *Machine) {
+			m.NICs = []NIC{{MAC: "52:54:00:00:00:01", Model: "virtio", Tap: "t0", SwitchPort: "s0"}}
+		}, bmc.BootDevice{}, `
+-netdev tap,id=net0,ifname=t0,script=no,downscript=no,vnet_hdr=off
+-device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,bootindex=1`},
 		{"scsi over two paths", func(m *Machine) {
 			m.Disks = []Disk{{Path: "/lab/disk0.raw", Model: "scsi", Serial: "S0", WWN: "0x5000", Paths: 2}}
 		}, bmc.BootDevice{Device: "disk", Persistent: true}, `

@@ -132,6 +132,8 @@ func (f *labFlags) create() *cobra.Command {
 	p.StringVar(&o.NICModel, "nic-model", "virtio", "virtio, e1000e or e1000")
 	p.StringVar(&o.NICROM, "nic-rom", "ipxe", "ipxe: the cards carry iPXE; none: UEFI's own network boot; http: UEFI HTTP boot alone")
 	p.StringArrayVar(&o.MACs, "mac", nil, "MAC address of the first card, again for the next (default: made up)")
+	p.BoolVar(&o.SwitchPort, "switch-port", false,
+		"each card has a cable of its own, not the lab's network: its end on this host (switch_port) goes into any switch")
 	p.StringVar(&port, "bmc-port", port, "the BMC's UDP port on 127.0.0.1, or auto")
 	p.BoolVar(&o.BMCInside, "bmc-inside", false, "the machine sees its BMC too, as a KCS interface (/dev/ipmi0)")
 	p.StringVar(&o.BMCUser, "bmc-user", "admin", "the BMC's user")
