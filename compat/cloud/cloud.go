@@ -22,12 +22,13 @@ type Cloud struct {
 	Dir       string // scratch folder: etc, log, data, run
 	BareMetal string // URL of the Bare Metal API, for the catalog, Nova and Neutron
 	Bridge    string // Open vSwitch bridge of the physical network "prov"
-	Link      string // interface that joins the bridge to the lab; "" for none
 
 	t        testing.TB
 	venv     string
 	base     int
 	services map[string]*service
+	wires    []string // interfaces that end with the cloud
+	neutron  *rest    // once somebody has asked
 	guard    io.Closer
 }
 
@@ -42,6 +43,9 @@ func New(t testing.TB, venv, bareMetal string) *Cloud {
 	}
 	dir, err := os.MkdirTemp("", "cloud")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // dnsmasq reads Neutron's files as somebody else
 		t.Fatal(err)
 	}
 	c := &Cloud{Dir: dir, BareMetal: bareMetal, Bridge: "br-prov", t: t, venv: venv, base: freeRange(t), services: map[string]*service{}}
@@ -151,15 +155,19 @@ func (c *Cloud) MustOpenStack(user string, args ...string) string {
 
 // Environment are the variables by which clients log in as a user: admin, demo, or a service's name.
 func (c *Cloud) Environment(user string) []string {
-	project, password := user, user
-	if user != "admin" && user != "demo" {
-		project, password = "service", Password
-	}
+	project, password := c.userOf(user)
 	return []string{
 		"OS_AUTH_URL=" + c.AuthURL(), "OS_USERNAME=" + user, "OS_PASSWORD=" + password, "OS_PROJECT_NAME=" + project,
 		"OS_USER_DOMAIN_ID=default", "OS_PROJECT_DOMAIN_ID=default", "OS_IDENTITY_API_VERSION=3", "OS_REGION_NAME=RegionOne",
 		"PYTHONWARNINGS=ignore",
 	}
+}
+
+func (c *Cloud) userOf(name string) (project, password string) {
+	if name == "admin" || name == "demo" {
+		return name, name
+	}
+	return "service", Password
 }
 
 // await waits until ready, at most so long.

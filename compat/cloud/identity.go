@@ -68,8 +68,7 @@ var users = []struct {
 // fillKeystone makes projects, users, roles and the catalog by the Identity API. Billet's own user, endpoints and roles are not
 // among them: `billet openstack register` makes those.
 func (c *Cloud) fillKeystone() {
-	k := &keystone{c: c}
-	k.login()
+	k := c.speaker("admin")
 	roles := map[string]string{}
 	for _, r := range k.list("roles") {
 		roles[r["name"].(string)] = r["id"].(string)
@@ -110,23 +109,29 @@ func (c *Cloud) fillKeystone() {
 	}
 }
 
-// keystone is the little of the Identity API that fills an empty one.
-type keystone struct {
-	c     *Cloud
-	token string
+// rest is the little of a service's API that fills an empty cloud. A refusal ends the test.
+type rest struct {
+	c          *Cloud
+	url, token string
 }
 
-func (k *keystone) login() {
+// speaker speaks to Keystone, as one of the cloud's users.
+func (c *Cloud) speaker(user string) *rest {
+	c.t.Helper()
+	k := &rest{c: c, url: c.AuthURL()}
+	project, password := c.userOf(user)
+	domain := map[string]any{"id": "default"}
 	body := map[string]any{"auth": map[string]any{
 		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": map[string]any{
-			"name": "admin", "password": "admin", "domain": map[string]any{"id": "default"},
+			"name": user, "password": password, "domain": domain,
 		}}},
-		"scope": map[string]any{"project": map[string]any{"name": "admin", "domain": map[string]any{"id": "default"}}},
+		"scope": map[string]any{"project": map[string]any{"name": project, "domain": domain}},
 	}}
 	k.token = k.do("POST", "/auth/tokens", body, nil).Get("X-Subject-Token")
+	return k
 }
 
-func (k *keystone) list(kind string) []map[string]any {
+func (k *rest) list(kind string) []map[string]any {
 	out := map[string]json.RawMessage{}
 	k.do("GET", "/"+kind, nil, &out)
 	var items []map[string]any
@@ -136,14 +141,14 @@ func (k *keystone) list(kind string) []map[string]any {
 	return items
 }
 
-func (k *keystone) create(kind string, fields section) (id string) {
+func (k *rest) create(kind string, fields section) (id string) {
 	out := map[string]map[string]any{}
 	k.do("POST", "/"+kind+"s", map[string]any{kind: fields}, &out)
 	id, _ = out[kind]["id"].(string)
 	return id
 }
 
-func (k *keystone) do(method, path string, in, out any) http.Header {
+func (k *rest) do(method, path string, in, out any) http.Header {
 	k.c.t.Helper()
 	var body bytes.Buffer
 	if in != nil {
@@ -151,7 +156,7 @@ func (k *keystone) do(method, path string, in, out any) http.Header {
 			k.c.t.Fatal(err)
 		}
 	}
-	req, err := http.NewRequest(method, k.c.AuthURL()+path, &body)
+	req, err := http.NewRequest(method, k.url+path, &body)
 	if err != nil {
 		k.c.t.Fatal(err)
 	}

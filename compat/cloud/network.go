@@ -63,9 +63,6 @@ func (c *Cloud) startSwitch() {
 	c.await("ovsdb", 20*time.Second, func() bool { _, err := c.VSwitch("--no-wait", "init"); return err == nil })
 	c.run("vswitchd", c.ovs(), "ovs-vswitchd", c.ovsSocket(), "--unixctl="+c.path("run", "ovs", "vswitchd.ctl"))
 	c.mustVSwitch("--may-exist", "add-br", c.Bridge, "--", "set", "bridge", c.Bridge, "datapath_type=netdev")
-	if c.Link != "" {
-		c.mustVSwitch("--may-exist", "add-port", c.Bridge, c.Link)
-	}
 	c.mkdir("etc", "switch")
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		c.t.Fatal(err)
@@ -117,6 +114,7 @@ func (c *Cloud) neutronConf() string {
 		"genericswitch:ovs": {
 			"device_type": "netmiko_ovs_linux", "ip": "127.0.0.1", "port": c.port("switch"), "username": "root", "use_keys": true,
 			"key_file": c.path("etc", "switch", "key"), "ngs_ovs_bridge": c.Bridge,
+			"ngs_port_default_vlan": Parked, // else an unbound port carries all VLANs
 		},
 	}
 	for _, name := range []string{
@@ -150,6 +148,11 @@ func (c *Cloud) startDHCP() {
 	c.run("neutron-ovs-agent", c.ovs(), "neutron-openvswitch-agent", "--config-file", conf)
 	c.run("neutron-dhcp-agent", c.ovs(), "neutron-dhcp-agent", "--config-file", conf, "--config-file", agent)
 	c.run("ironic-neutron-agent", nil, "ironic-neutron-agent", "--config-file", conf)
+	c.await("neutron-dhcp-agent", 2*time.Minute, func() bool {
+		var list struct{ Agents []struct{ Alive bool } }
+		c.Neutron("GET", "/agents?agent_type=DHCP+agent&agent_type=Open+vSwitch+agent", nil, &list)
+		return len(list.Agents) == 2 && list.Agents[0].Alive && list.Agents[1].Alive
+	})
 }
 
 // endDHCP ends what outlives the DHCP agent: a dnsmasq and a namespace for each network.

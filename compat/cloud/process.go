@@ -122,6 +122,7 @@ func (c *Cloud) Stop() {
 		}
 		s.signal(syscall.SIGKILL) // children that outlived it
 	}
+	c.endWires()
 	c.guard.Close()
 	if c.t.Failed() {
 		c.t.Logf("the services' files are left in %s", c.Dir)
@@ -132,10 +133,13 @@ func (c *Cloud) Stop() {
 	}
 }
 
-// guard kills the process groups that are noted in run/*.pid when this process ends, however it ends: a shell waits for the end of
-// a pipe that only this process holds.
+// guard kills the process groups that are noted in run/*.pid and removes the interfaces of run/*.wire when this process ends, however
+// it ends: a shell waits for the end of a pipe that only this process holds. Neutron's DHCP servers have left their agent's group.
 func guard(t testing.TB, run string) io.Closer {
-	const script = `cat >/dev/null; sleep 20; for f in "$0"/*.pid; do kill -9 "-$(cat "$f")" 2>/dev/null; done; true`
+	const script = `cat >/dev/null; sleep 20; exec 2>/dev/null; cd "$0" || exit
+for f in *.pid; do kill -9 "-$(cat "$f")"; done
+for d in ../data/neutron/dhcp/*/; do kill -9 "$(cat "$d/pid")" && ip netns del "qdhcp-$(basename "$d")"; done
+for f in *.wire; do ip link del "$(basename "$f" .wire)"; done`
 	cmd := exec.Command("sh", "-c", script, run)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
