@@ -17,8 +17,8 @@ type Implementation interface {
 	// Properties maps each driver_info key the implementation reads to a line of help. Keys that
 	// must be set say "Required.".
 	Properties() map[string]string
-	// Validate checks the node's own fields, without a network; the error (node.Invalid) says
-	// which field is wrong and what is allowed.
+	// Validate checks the node's own fields, without a network but for what Glance says of an image, which has seconds; the
+	// error (node.Invalid) says which field is wrong and what is allowed.
 	Validate(ctx context.Context, t *Task) error
 }
 
@@ -78,14 +78,6 @@ type Boot interface {
 	PrepareInstance(ctx context.Context, t *Task) error
 	// CleanUpInstance takes that back.
 	CleanUpInstance(ctx context.Context, t *Task) error
-}
-
-// NetworkBoot is implemented by boot interfaces that boot machines over the network.
-type NetworkBoot interface {
-	// DHCPOptions are what a DHCP server that Billet does not run, such as Neutron's, is to tell the machine at the port or
-	// portgroup with this MAC. They stay the same from boot to boot while the node's fields do; none for a port that may not
-	// boot over the network, and where Billet's boot services have no address.
-	DHCPOptions(t *Task, mac string) []node.DHCPOption
 }
 
 // Deploy offers the steps of the deploy, delete and clean flows (see Stepper) and tidies up.

@@ -37,7 +37,7 @@ func (i Instance) CheckCapabilities() error {
 			"or a text with one in JSON, is allowed", given)
 	}
 	for _, name := range slices.Sorted(maps.Keys(capabilities)) {
-		if v := i.node.Capability(name); v != "" && !slices.Contains(capabilities[name], strings.ToLower(v)) {
+		if v := i.anyCapability(name); v != "" && !slices.Contains(capabilities[name], strings.ToLower(v)) {
 			return CannotDeploy(i.node, "the capability %s is %q; allowed are %s", name, v, strings.Join(capabilities[name], ", "))
 		}
 	}
@@ -101,7 +101,7 @@ func (i Instance) CheckPartitions() error {
 // whole disk.
 func (i Instance) CheckFits(r image.Resolved) error {
 	switch p := i.Partitions; {
-	case !i.IsPartition:
+	case !i.IsPartition, r.Info.Format == "": // what it is shows when all of it is here
 		return nil
 	case i.badPartitions != nil:
 		return i.badPartitions

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/billet-metal/billet/image"
-	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
 
@@ -61,10 +60,10 @@ func imageID(source string) string {
 	return path.Base(source)
 }
 
-// partitionsOf reads the sizes of a partition image's disk.
-func partitionsOf(n *node.Node) (wire.PartitionImage, error) {
-	i := n.InstanceInfo
-	p := wire.PartitionImage{EphemeralFormat: i.String("ephemeral_format"), Kernel: i.String("kernel"), Ramdisk: i.String("ramdisk")}
+// partitions reads the sizes of a partition image's disk.
+func (instance Instance) partitions() (wire.PartitionImage, error) {
+	n, i := instance.node, instance.node.InstanceInfo
+	p := wire.PartitionImage{EphemeralFormat: i.String("ephemeral_format"), Kernel: instance.file("kernel"), Ramdisk: instance.file("ramdisk")}
 	var ephemeralGB int
 	for _, f := range []struct {
 		key      string

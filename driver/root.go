@@ -53,7 +53,7 @@ func (i Instance) NoteRoot(uuid string, file func(source string) (string, error)
 // NetbootFiles are where the image's own kernel and ramdisk lie.
 func (i Instance) NetbootFiles(file func(source string) (string, error)) (kernel, ramdisk string, err error) {
 	for key, out := range map[string]*string{"kernel": &kernel, "ramdisk": &ramdisk} {
-		source := i.node.InstanceInfo.String(key)
+		source := i.file(key)
 		if source == "" {
 			return "", "", CannotDeploy(i.node, "the capability boot_option is netboot, which needs instance_info/kernel and "+
 				"instance_info/ramdisk: the image's own, as file:// or http(s):// URLs or names in the image store")

@@ -44,6 +44,15 @@ func (g *Gate) With(dir string) *Gate {
 	return &Gate{Dirs: append(slices.Clone(g.Dirs), dir), Files: g.Files, Secrets: g.Secrets}
 }
 
+// Also is a Gate that reads the files below one more directory, too, and is the same otherwise.
+func (g *Gate) Also(dir string) *Gate {
+	if g == nil {
+		return &Gate{Dirs: []string{dir}}
+	}
+	return &Gate{Dirs: append(slices.Clone(g.Dirs), dir), Files: g.Files, Secrets: g.Secrets, Near: g.Near, Denied: g.Denied, Ports: g.Ports,
+		Closed: g.Closed, Buffer: g.Buffer, Proxy: g.Proxy, TLS: g.TLS, strange: g.strange}
+}
+
 // Through is a client of its own that asks by way of other proxies than the operator's, which must be such as the
 // gate asks itself: somebody else has named them.
 func (g *Gate) Through(proxy func(*http.Request) (*url.URL, error)) *http.Client {

@@ -74,7 +74,7 @@ func TestAllowedDirectoriesThatAreLinks(t *testing.T) {
 			if err == nil && r.HashValue != sha256Of(content) {
 				t.Errorf("another file: %+v", r)
 			}
-			name, err := s.File("file://" + at(tt.path))
+			name, err := s.File(t.Context(), "file://"+at(tt.path))
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("file: %v, want %q", err, tt.want)
 			}
@@ -97,7 +97,7 @@ func TestDirectoriesThatAllowNothing(t *testing.T) {
 			if _, err := s.Resolve(t.Context(), Ref{Source: source}); err == nil {
 				t.Errorf("%s: %s is read", name, source)
 			}
-			if got, err := s.File(source); err == nil {
+			if got, err := s.File(t.Context(), source); err == nil {
 				t.Errorf("%s: %s is %s", name, source, got)
 			}
 		}
@@ -126,7 +126,7 @@ func TestFile(t *testing.T) {
 		{"ftp://h/k", "", "of no known kind"},
 	}
 	for _, tt := range tests {
-		got, err := s.File(tt.source)
+		got, err := s.File(t.Context(), tt.source)
 		if got != tt.want || !strings.Contains(errText(err), tt.err) || (err == nil) != (tt.err == "") {
 			t.Errorf("%s is %q, %v; want %q, %s", tt.source, got, err, tt.want, tt.err)
 		}

@@ -50,8 +50,15 @@ func (s *Store) resolveFile(ctx context.Context, path string, ref Ref) (Resolved
 
 // File finds a file that is no image, such as a kernel, under the rules for images: file:// under an allowed
 // directory, a name in the store, or an http(s) URL, which is returned as it is. It is not inspected. A path is
-// absolute and has no links, so what is read later is what was allowed.
-func (s *Store) File(source string) (string, error) {
+// absolute and has no links, so what is read later is what was allowed. A file of the registry is returned as its source, once it
+// is known that it can be had, or the registry can not be asked now.
+func (s *Store) File(ctx context.Context, source string) (string, error) {
+	if s.InRegistry(source) {
+		if err := s.CheckFile(ctx, source); err != nil && (s.Away == nil || !s.Away(err)) {
+			return "", err
+		}
+		return source, nil
+	}
 	if isURL(source) {
 		return source, s.Gate.CheckURL(source)
 	}

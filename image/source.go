@@ -14,13 +14,14 @@ import (
 
 // Ref is an image as somebody asks for it.
 type Ref struct {
-	Source     string // file:///absolute/path, http(s)://…, or the name of an image in the store
+	Source     string // file:///absolute/path, http(s)://…, glance://UUID or a UUID, or the name of an image in the store
 	Checksum   string // hex (its algorithm by its length), or the URL of a checksum file; may be empty
 	HashAlgo   string // one of Algorithms, together with HashValue; wins over Checksum
 	HashValue  string // hex, or the URL of a checksum file
 	DiskFormat string // the declared format; "" accepts what the image is
 	User       string // for an http(s) server that asks; sent to the source's own host only
 	Password   string
+	Known      *Described // what the registry was heard to say of it; nil: it is asked
 }
 
 // Resolved is an image that has been found, inspected and, when it is on this machine, checked.
@@ -40,6 +41,10 @@ type Store struct {
 	Gate    *fetch.Gate   // which files and URLs are read for somebody; nil: no file of this machine, no server near it
 	Timeout time.Duration // for everything asked of an HTTP server but an Import's body; 0: 60 s
 	MD5     MD5Policy
+
+	Registry Registry         // images by ID; nil: there is none
+	Cache    Cache            // needed with a Registry
+	Away     func(error) bool // tells by an error of the Registry that it can not be asked now, and may be later
 
 	sums     sync.Map      // path → *hashing, so that a hundred deploys hash one file once
 	turns    sync.Map      // host → chan struct{}, as many places as look-ups at once
@@ -69,6 +74,9 @@ func (s *Store) Validate(ref Ref) error {
 	if f := strings.ToLower(ref.DiskFormat); f != "" && !slices.Contains(DiskFormats, f) {
 		return fmt.Errorf("the disk format %q is not supported; allowed are %s", ref.DiskFormat, strings.Join(DiskFormats, ", "))
 	}
+	if id, ok := s.registryID(ref.Source); ok {
+		return s.checkRegistryID(id)
+	}
 	switch kind, rest := sourceKind(ref.Source); kind {
 	case sourceHTTP:
 		if want == (asked{}) {
@@ -81,8 +89,12 @@ func (s *Store) Validate(ref Ref) error {
 	case sourceName:
 		return s.checkName(rest)
 	default:
+		glance := ""
+		if s.Registry != nil {
+			glance = ", glance://UUID"
+		}
 		return fmt.Errorf("the image source %q is of no known kind: "+
-			"file:///absolute/path, http://, https:// or the name of an image in the store is allowed", fetch.Redact(ref.Source))
+			"file:///absolute/path, http://, https://%s or the name of an image in the store is allowed", fetch.Redact(ref.Source), glance)
 	}
 }
 
@@ -104,6 +116,9 @@ func (s *Store) checkSumPlace(place string) error {
 func (s *Store) Resolve(ctx context.Context, ref Ref) (Resolved, error) {
 	if err := s.Validate(ref); err != nil {
 		return Resolved{}, err
+	}
+	if s.InRegistry(ref.Source) {
+		return s.resolveRegistry(ctx, ref)
 	}
 	kind, rest := sourceKind(ref.Source)
 	var r Resolved

@@ -19,10 +19,11 @@ const (
 	SelfOff    AwaitKind = "self off"    // the machine switches itself off
 	Takeover   AwaitKind = "takeover"    // the installed system's kernel takes over from the ramdisk's
 	Pause      AwaitKind = "pause"       // time passes
+	Image      AwaitKind = "image"       // the bytes of an image, or the service that has them
 )
 
 // AwaitKinds are all kinds.
-var AwaitKinds = []AwaitKind{FirstCall, Report, DeployInfo, LoaderInfo, Command, SelfOff, Takeover, Pause}
+var AwaitKinds = []AwaitKind{FirstCall, Report, DeployInfo, LoaderInfo, Command, SelfOff, Takeover, Pause, Image}
 
 // Boots reports whether a machine that boots a ramdisk is waited for.
 func (k AwaitKind) Boots() bool { return k == FirstCall || k == Report || k == DeployInfo }

@@ -13,7 +13,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Images is Glance: what it knows of an image, and its bytes.
+// Images is Glance: what it knows of an image, and its bytes. It is an image.Registry.
 type Images struct{ Session *Session }
 
 // Image is an image as Glance describes it (Image API v2, GET /v2/images/ID).

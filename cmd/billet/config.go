@@ -38,6 +38,8 @@ type Config struct {
 	HtpasswdFile   string
 	Cloud          openstack.Config
 	KeystoneURL    string // told to clients
+	ImageCacheDir  string
+	ImageCacheGB   int
 	NoauthAnywhere bool
 	PublicEndpoint string
 	AllowedHosts   []string
@@ -45,7 +47,6 @@ type Config struct {
 
 	ProvisionInterface string
 	ProvisionPort      int
-	DHCPProvider       string
 	DHCPMode           string
 	DHCPRange          string
 	DHCPRanges         []dhcp.Pool
@@ -303,9 +304,6 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, texts map[st
 			return nil, nil, fmt.Errorf("%s: %s: %w", value.source, key.name, err)
 		}
 	}
-	if err := c.checkDHCP(texts["dhcp_mode"]); err != nil {
-		return nil, nil, err
-	}
 	return c, texts, c.fill()
 }
 
@@ -328,6 +326,7 @@ func (c *Config) fill() error {
 		return fmt.Errorf("image_dir: %s is data_dir or above it, and images would lie beside the service's key: use a directory of its own",
 			c.ImageDir)
 	}
+	setIfEmpty(&c.ImageCacheDir, c.DataDir+"/image-cache")
 	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
 	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")
 	host, _, _ := net.SplitHostPort(c.Listen)

@@ -122,7 +122,7 @@ func TestEveryPairOfDirectories(t *testing.T) {
 				if err == nil {
 					f.Close()
 				}
-				if _, err := store.File("file://" + path); (err == nil) != ok {
+				if _, err := store.File(t.Context(), "file://"+path); (err == nil) != ok {
 					t.Errorf("%s for an instance: %v", path, err)
 				}
 				if _, err := store.Resolve(t.Context(), image.Ref{Source: "file://" + path}); (err == nil) != ok {

@@ -27,7 +27,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
-			Loaders: boot.Loaders{Dirs: c.LoaderDirs}, Server: p.bootServer,
+			Loaders:       boot.Loaders{Dirs: c.LoaderDirs},
 			Gate:          p.gate,
 			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}
@@ -49,7 +49,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 	softwareRAID := &agent.RAID{Direct: direct}
 	rescue := &agent.Rescue{APIURL: p.machineURL, BootTimeout: c.RescueTimeout}
 	viaISCSI := &iscsi.Deploy{
-		Base: direct, Sources: p.sources, Gate: p.gate, Records: p.records, APIURL: p.machineURL,
+		Base: direct, Sources: p.sources, Gate: p.served, Records: p.records, APIURL: p.machineURL,
 		BootTimeout: c.DeployTimeout, TempDir: c.DataDir,
 	}
 	inspect := &agent.Inspect{

@@ -81,10 +81,10 @@ func configCommand() *cobra.Command {
 type parts struct {
 	records    boot.Records
 	images     agent.Images
-	sources    agent.Sources
+	sources    *image.Store
 	gate       *fetch.Gate // for every file and URL that somebody names
+	served     *fetch.Gate // for what this service itself has put into a boot record, too
 	machineURL string      // base URL of the provisioning listener, as machines reach it
-	bootServer netip.Addr  // the address of that listener and of TFTP; zero: there is none here
 }
 
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
@@ -132,11 +132,16 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	}
 
 	gate := c.gate()
-	sources := &image.Store{Dir: c.ImageDir, Gate: gate}
-	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, machineURL: machineURL(c, net)}
-	if net != nil {
-		p.bootServer = net.ip
+	session, err := c.session()
+	if err != nil {
+		return err
 	}
+	sources, err := imageSources(ctx, c, session, gate, log)
+	if err != nil {
+		return err
+	}
+	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, served: served(c, gate),
+		machineURL: machineURL(c, net)}
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err
@@ -157,7 +162,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
 	})
-	auth, err := authenticator(c, log)
+	auth, err := authenticator(c, session, log)
 	if err != nil {
 		return err
 	}
@@ -183,7 +188,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		log.Info("API serves", "address", l.Addr().String(), "auth", c.Auth)
 	}
 	if net != nil && has("boot") {
-		if err := net.serve(g, c, db.Boots, gate, rest, log); err != nil {
+		if err := net.serve(g, c, db.Boots, p.served, rest, log); err != nil {
 			return g.stop(err)
 		}
 	}
@@ -328,15 +333,11 @@ func shows(db *store.Store) api.Kinds {
 }
 
 // authenticator is who says whom the API lets in; nil: nobody logs in.
-func authenticator(c *Config, log *slog.Logger) (api.Authenticator, error) {
+func authenticator(c *Config, session *openstack.Session, log *slog.Logger) (api.Authenticator, error) {
 	switch c.Auth {
 	case "noauth":
 		return nil, nil
 	case "keystone":
-		session, err := openstack.Open(c.Cloud)
-		if err != nil {
-			return nil, err
-		}
 		return door.NewKeystone(&openstack.Tokens{Session: session}, c.KeystoneURL, log), nil
 	}
 	basic, warnings, err := door.ReadBasic(c.HtpasswdFile)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/image"
 )
 
@@ -15,10 +16,12 @@ import (
 type Sources interface {
 	// Validate checks what can be known of an image without a network.
 	Validate(ref image.Ref) error
-	// Resolve finds it, inspects it and settles its checksum.
+	// Resolve finds it, inspects it and settles its checksum. The error of one that is on its way here is an *image.Fetching.
 	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
-	// File finds a file that is no image, such as the kernel of a partition image: a path of this machine, or a URL.
-	File(source string) (path string, err error)
+	driver.Glance
+	// File finds a file that is no image, such as the kernel of a partition image: a path of this machine, a URL, or
+	// the source of one in Glance.
+	File(ctx context.Context, source string) (path string, err error)
 }
 
 // Images lets one machine read a file of this service. A URL that starts with a slash is a path
@@ -44,4 +47,9 @@ func orElse(d, otherwise time.Duration) time.Duration {
 		return d
 	}
 	return otherwise
+}
+
+// finder finds files for somebody who waits no longer than ctx.
+func finder(ctx context.Context, sources Sources) func(source string) (string, error) {
+	return func(source string) (string, error) { return sources.File(ctx, source) }
 }

@@ -65,7 +65,7 @@ func (d *Direct) Steps() []driver.Step {
 	frame := func(flow node.Flow, priority int) map[node.Flow]int { return map[node.Flow]int{flow: priority} }
 	boot, image, loader, kexec, shutdown := d.booting(), d.writing(), d.loader(), d.kexec(), d.shutdown()
 	return []driver.Step{
-		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: boot.called},
+		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.deployed},
 		{Name: "write_image", Priority: deploy(80), Abortable: true, NeedsAgent: true, Run: image.run, Poll: image.poll},
 		{Name: "prepare_instance_boot", Priority: deploy(60), NeedsAgent: true, Readies: true, Run: loader.run, Poll: loader.poll},
 		{Name: "kexec_instance", Priority: deploy(0), NeedsAgent: true, Run: kexec.run, Poll: kexec.poll},
@@ -117,13 +117,20 @@ func tidyUp(ctx context.Context, t *driver.Task) error {
 // deploy boots the deploy ramdisk. The image is looked for first: one that is missing, unsafe or
 // has another checksum fails here in seconds, not after the machine's long start.
 func (d *Direct) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	asked := driver.InstanceOf(t.Node)
-	resolved, err := d.Sources.Resolve(ctx, asked.Image)
-	if err != nil {
-		return driver.Done(), err
-	}
-	if err := asked.CheckFits(resolved); err != nil {
-		return driver.Done(), err
+	r, err := driver.FindImage(ctx, t, d.Sources, orElse(d.BootTimeout, DefaultBootTimeout))
+	if err != nil || r.Waiting() {
+		return r, err
 	}
 	return d.booting().begin(ctx, t)
+}
+
+// deployed goes on with deploy: first the image is waited for, then the ramdisk.
+func (d *Direct) deployed(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return d.deploy(ctx, t)
+	}
+	if err := driver.ImageFailed(ctx, t, d.Sources); err != nil {
+		return driver.Done(), err
+	}
+	return d.booting().called(ctx, t)
 }

@@ -25,10 +25,16 @@ func (d *Direct) writing() writing {
 
 // run has the agent write the image and the config drive.
 func (w writing) run(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if r, err := driver.ImageThere(ctx, t, w.sources, w.commands.within); err != nil || r.Waiting() {
+		return r, err
+	}
 	return w.commands.run(ctx, t, w.work(t))
 }
 
 func (w writing) poll(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return w.run(ctx, t)
+	}
 	return w.commands.poll(ctx, t, w.work(t))
 }
 
@@ -60,6 +66,9 @@ func (w writing) info(ctx context.Context, n *node.Node) (wire.ImageInfo, error)
 	asked := driver.InstanceOf(n)
 	resolved, err := w.sources.Resolve(ctx, asked.Image)
 	if err != nil {
+		return wire.ImageInfo{}, err
+	}
+	if err := asked.CheckFits(resolved); err != nil { // an image of Glance is known whole only now
 		return wire.ImageInfo{}, err
 	}
 	if err := unpacks(n, resolved.Info); err != nil {

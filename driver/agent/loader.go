@@ -109,7 +109,7 @@ func (l loader) ofPartition(ctx context.Context, t *driver.Task) (driver.Result,
 		return driver.Done(), err
 	}
 	asked := driver.InstanceOf(t.Node)
-	if err := asked.NoteRoot(uuids.Root, l.sources.File); err != nil {
+	if err := asked.NoteRoot(uuids.Root, finder(ctx, l.sources)); err != nil {
 		return driver.Done(), err
 	}
 	if asked.Netboot {

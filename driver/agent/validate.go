@@ -5,19 +5,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/disk"
 	"github.com/billet-metal/billet/driver"
+	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/wire"
 )
 
 // Validate implements driver.Implementation: everything about the node's own fields that a deploy
 // would fail for later.
-func (d *Direct) Validate(_ context.Context, t *driver.Task) error {
+func (d *Direct) Validate(ctx context.Context, t *driver.Task) error {
 	n := t.Node
+	described, err := d.validateImage(ctx, n)
+	if err != nil {
+		return err
+	}
+	asked := driver.InstanceWith(n, described)
+	if err := asked.CheckDescribed(); err != nil {
+		return err
+	}
 	for _, check := range []func(*node.Node) error{
-		d.validateImage, validateCapabilities, d.validatePartitions, validateDriverInfo, d.programs().validate,
+		validateCapabilities, func(*node.Node) error { return d.validatePartitions(ctx, asked) }, validateDriverInfo, d.programs().validate,
 	} {
 		if err := check(n); err != nil {
 			return err
@@ -26,8 +36,26 @@ func (d *Direct) Validate(_ context.Context, t *driver.Task) error {
 	return nil
 }
 
-func (d *Direct) validateImage(n *node.Node) error {
+// validateImage checks the image, and asks Glance about one of its own. One that can not be asked now is not the node's fault:
+// the deploy waits for it.
+func (d *Direct) validateImage(ctx context.Context, n *node.Node) (*image.Described, error) {
 	asked := driver.InstanceOf(n)
+	if err := d.checkImage(asked, n); err != nil || asked.Image.Source == "" {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, glanceAnswer)
+	defer cancel()
+	described, err := d.Sources.Describe(ctx, asked.Image)
+	if err != nil && node.KindOf(err) != node.Unavailable {
+		return nil, driver.CannotDeploy(n, "instance_info/image_source: %v", err)
+	}
+	return described, nil
+}
+
+// glanceAnswer is how long somebody who validates a node waits for Glance.
+const glanceAnswer = 10 * time.Second
+
+func (d *Direct) checkImage(asked driver.Instance, n *node.Node) error {
 	if err := asked.CheckImage(); err != nil {
 		return err
 	}
@@ -73,21 +101,20 @@ func validateDriverInfo(n *node.Node) error {
 const maxVFATGB = (disk.MaxVFAT * 512) >> 30
 
 // validatePartitions checks what a partition image needs besides, and that others do not ask for it.
-func (d *Direct) validatePartitions(n *node.Node) error {
-	asked := driver.InstanceOf(n)
+func (d *Direct) validatePartitions(ctx context.Context, asked driver.Instance) error {
 	if asked.Image.Source == "" {
 		return nil
 	}
 	if err := asked.CheckPartitions(); err != nil || !asked.IsPartition {
 		return err
 	}
-	if err := checkEphemeral(n, asked.Partitions); err != nil {
+	if err := checkEphemeral(asked.Node(), asked.Partitions); err != nil {
 		return err
 	}
 	if !asked.Netboot {
 		return nil
 	}
-	_, _, err := asked.NetbootFiles(d.Sources.File)
+	_, _, err := asked.NetbootFiles(finder(ctx, d.Sources))
 	return err
 }
 

@@ -376,7 +376,15 @@ type fakeSources struct {
 
 func (f *fakeSources) Validate(ref image.Ref) error { return f.err }
 
-func (f *fakeSources) File(source string) (string, error) {
+func (f *fakeSources) Describe(context.Context, image.Ref) (*image.Described, error) {
+	return nil, f.err
+}
+
+func (f *fakeSources) Begin(ctx context.Context, ref image.Ref) (image.Resolved, error) {
+	return f.Resolve(ctx, ref)
+}
+
+func (f *fakeSources) File(_ context.Context, source string) (string, error) {
 	return strings.TrimPrefix(source, "file://"), f.err
 }
 

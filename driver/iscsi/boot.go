@@ -26,21 +26,31 @@ const diskNames = "cciss/c0d0,sda,hda,vda,nvme0n1"
 // deploy boots the ramdisk and waits for its call. The image is looked for first: one that is
 // missing or unsafe fails here in seconds.
 func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, error) {
-	asked := driver.InstanceOf(t.Node)
-	r, err := d.Sources.Resolve(ctx, asked.Image)
-	if err != nil {
-		return driver.Done(), err
-	}
-	if err := asked.CheckFits(r); err != nil {
-		return driver.Done(), err
+	r, err := driver.FindImage(ctx, t, d.Sources, orElse(d.BootTimeout, DefaultBootTimeout))
+	if err != nil || r.Waiting() {
+		return r, err
 	}
 	if !ramdiskNote.Get(t).Booted {
 		if err := d.bootRamdisk(ctx, t); err != nil {
 			return driver.Done(), err
 		}
 	}
-	return driver.Wait(firstCall, orElse(d.BootTimeout, 30*time.Minute)), nil
+	return driver.Wait(firstCall, orElse(d.BootTimeout, DefaultBootTimeout)), nil
 }
+
+// deployed goes on with deploy: first the image is waited for, then the ramdisk.
+func (d *Deploy) deployed(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return d.deploy(ctx, t)
+	}
+	if err := driver.ImageFailed(ctx, t, d.Sources); err != nil {
+		return driver.Done(), err
+	}
+	return d.called(ctx, t)
+}
+
+// DefaultBootTimeout is how long a ramdisk may take from power on to its call, and an image of Glance until it can be found.
+const DefaultBootTimeout = 30 * time.Minute
 
 // bootRamdisk has the machine start the ramdisk. After a crash half-way it starts anew, which the
 // machine takes for another power cycle.

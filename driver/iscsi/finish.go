@@ -16,7 +16,9 @@ import (
 // that call, lives until then.
 func (d *Deploy) prepareInstanceBoot(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	asked := driver.InstanceOf(t.Node)
-	if err := asked.NoteRoot(loaderNote.Get(t).Root, d.Sources.File); err != nil {
+	if err := asked.NoteRoot(loaderNote.Get(t).Root, func(source string) (string, error) {
+		return d.Sources.File(ctx, source)
+	}); err != nil {
 		return driver.Done(), err
 	}
 	if !asked.NeedsLoader() || loaderNote.Get(t).Status != "" {

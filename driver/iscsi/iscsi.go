@@ -20,8 +20,9 @@ import (
 // Sources finds images; image.Store does.
 type Sources interface {
 	Resolve(ctx context.Context, ref image.Ref) (image.Resolved, error)
+	driver.Glance
 	// File finds a file that is no image, such as the kernel of a partition image.
-	File(source string) (path string, err error)
+	File(ctx context.Context, source string) (path string, err error)
 }
 
 // Base is the deploy interface that does what has nothing to do with iSCSI; its steps of the deploy
@@ -72,8 +73,8 @@ var kept = []string{"switch_to_tenant_network", "boot_instance"}
 func (d *Deploy) Steps() []driver.Step {
 	deploy := func(priority int) map[node.Flow]int { return map[node.Flow]int{node.FlowDeploy: priority} }
 	steps := []driver.Step{
-		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.called},
-		{Name: "write_image", Priority: deploy(80), Run: d.writeImage},
+		{Name: "deploy", Priority: deploy(100), Frame: true, Abortable: true, Run: d.deploy, Poll: d.deployed},
+		{Name: "write_image", Priority: deploy(80), Run: d.writeImage, Poll: d.writeImage},
 		{Name: "prepare_instance_boot", Priority: deploy(60), Readies: true, Run: d.prepareInstanceBoot, Poll: d.loaderInstalled},
 		{Name: "tear_down_agent", Priority: deploy(40), Run: d.release},
 	}

@@ -21,7 +21,10 @@ import (
 // back. It is safe to repeat: it starts at the first byte again.
 func (d *Deploy) writeImage(ctx context.Context, t *driver.Task) (driver.Result, error) {
 	r, err := d.Sources.Resolve(ctx, driver.InstanceOf(t.Node).Image)
-	if err != nil {
+	if wait, err := driver.UntilThere(t, err, orElse(d.BootTimeout, DefaultBootTimeout)); err != nil || wait.Waiting() {
+		return wait, err
+	}
+	if err := driver.InstanceOf(t.Node).CheckFits(r); err != nil { // an image of Glance is known whole only now
 		return driver.Done(), err
 	}
 	info, err := d.imageInfo(t, r)
