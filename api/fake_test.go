@@ -595,6 +595,10 @@ func (w *world) Inventory(_ context.Context, uuid string) (node.Inventory, error
 
 func (w *world) Progress(context.Context, string) (*node.Progress, error) { return w.progress, nil }
 
+func (w *world) Addresses(context.Context) ([]node.Address, error) {
+	return []node.Address{{NodeUUID: nodeA, MAC: macA, IP: "192.0.2.130", Until: epoch.Add(time.Hour)}}, w.lost
+}
+
 func (w *world) Strangers(context.Context) ([]node.BootEvent, error) {
 	return []node.BootEvent{{MAC: "52:54:00:00:00:99", Service: "dhcp", Kind: node.UnknownMAC, Who: node.AskedIPXE,
 		What: "DISCOVER: ignored", At: epoch}}, w.lost

@@ -197,6 +197,7 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"why-running", "", "GET", "/billet/v1/nodes/rack1-u7/why", ""},
 	{"why-failed", "", "GET", "/billet/v1/nodes/" + nodeB + "/why", ""},
 	{"strangers", "", "GET", "/billet/v1/strangers", ""},
+	{"addresses", "", "GET", "/billet/v1/addresses", ""},
 	{"progress-idle", "", "GET", "/billet/v1/nodes/" + nodeB + "/progress", ""},
 }
 

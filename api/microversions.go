@@ -58,7 +58,7 @@ var since = flat(sinceOfKinds, map[string]map[version]string{
 		89: "vmedia",
 	},
 	"/billet/v1/*": { // which has no microversions
-		1: "nodes/{ident}/progress nodes/{ident}/why strangers progress/{ident} log/{ident}",
+		1: "nodes/{ident}/progress nodes/{ident}/why strangers addresses progress/{ident} log/{ident}",
 	},
 
 	// Fields, shown or taken.

@@ -35,6 +35,7 @@ type Reader interface {
 	Inventory(ctx context.Context, nodeUUID string) (node.Inventory, error) // NotFound when none
 	Progress(ctx context.Context, nodeUUID string) (*node.Progress, error)  // nil when none
 	BootEvents(ctx context.Context, macs []string, since time.Time) ([]node.BootEvent, error)
+	Addresses(ctx context.Context) ([]node.Address, error)   // what DHCP has lent to nodes now, by address
 	Strangers(ctx context.Context) ([]node.BootEvent, error) // the newest event of each MAC that no node has
 }
 

@@ -28,6 +28,7 @@ func (sv *services) routes() []route {
 		{pattern: "GET /v1/shards", serve: sv.listShards},
 		{pattern: "GET /v1/nodes/{ident}/vendor_passthru/methods", serve: sv.noVendorMethods},
 		{pattern: "GET /billet/v1/strangers", serve: sv.listStrangers},
+		{pattern: "GET /billet/v1/addresses", serve: sv.listAddresses},
 		{pattern: "GET /v1/conductors", serve: sv.listConductors},
 		{pattern: "GET /v1/conductors/{name}", serve: sv.showConductor},
 	}

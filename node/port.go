@@ -25,6 +25,14 @@ type Port struct {
 	Unreadable          Unreadable
 }
 
+// Address is an IPv4 address that DHCP has lent to a port of a node.
+type Address struct {
+	NodeUUID string
+	MAC      string
+	IP       string // dotted quad
+	Until    time.Time
+}
+
 // HistoryEvent is one line of a node's history.
 type HistoryEvent struct {
 	ID        int64

@@ -274,6 +274,26 @@ func (s *Boots) AddressLeases(ctx context.Context) ([]boot.AddressLease, error) 
 	return leases, nil
 }
 
+// Addresses lists what is lent now to ports and portgroups of nodes.
+func (s *Boots) Addresses(ctx context.Context) ([]node.Address, error) {
+	var lent []node.Address
+	const query = `SELECT n.uuid, a.mac, a.number, a.lent_until FROM addresses a
+		JOIN (SELECT address, node_id FROM ports UNION SELECT address, node_id FROM portgroups WHERE address <> '') p ON p.address = a.mac
+		JOIN nodes n ON n.id = p.node_id WHERE a.lent_until > $1 ORDER BY a.number, n.uuid`
+	err := collect(ctx, s.read, query, []any{node.Now()}, func(r *sql.Rows) error {
+		var a node.Address
+		var number int64
+		err := r.Scan(&a.NodeUUID, &a.MAC, &number, micros{&a.Until})
+		a.IP = addressOf(number).String()
+		lent = append(lent, a)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of nodes: %w", err)
+	}
+	return lent, nil
+}
+
 // LentTo returns the MAC that has an address now; "" when it is lent to nobody.
 func (s *Boots) LentTo(ctx context.Context, ip netip.Addr) (mac string, err error) {
 	if ip = ip.Unmap(); !ip.Is4() {

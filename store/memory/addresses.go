@@ -183,6 +183,32 @@ func (s lender) LentTo(ctx context.Context, ip netip.Addr) (string, error) {
 	return "", nil
 }
 
+// Addresses lists what is lent now to ports and portgroups of nodes.
+func (s lender) Addresses(ctx context.Context) (lent []node.Address, err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	of := map[string][]string{}
+	for _, p := range s.Ports.rows {
+		of[p.Address] = append(of[p.Address], p.NodeUUID)
+	}
+	for _, g := range s.Portgroups.rows {
+		if g.Address != "" && !slices.Contains(of[g.Address], g.NodeUUID) {
+			of[g.Address] = append(of[g.Address], g.NodeUUID)
+		}
+	}
+	for _, x := range s.inOrder(func(a, b *address) int { return a.ip.Compare(b.ip) }) {
+		if !x.lent.After(node.Now()) {
+			continue
+		}
+		for _, uuid := range slices.Sorted(slices.Values(of[x.mac])) {
+			lent = append(lent, node.Address{NodeUUID: uuid, MAC: x.mac, IP: x.ip.String(), Until: x.lent})
+		}
+	}
+	return lent, nil
+}
+
 // LentAddresses are the addresses that DHCP has lent to any of the MACs and that have not run out.
 func (s lender) LentAddresses(ctx context.Context, macs []string) (lent []string, err error) {
 	if err := s.enter(ctx); err != nil {

@@ -41,6 +41,32 @@ func lends(t *testing.T, s Store, who string, ip netip.Addr, life time.Duration)
 	return is
 }
 
+// What is lent to machines of nodes is listed, by address; what was only offered, has run out or belongs to no node is not.
+func testAddressesOfNodes(t *testing.T, s Store) {
+	add(t, s, 1, nil)
+	addPort(t, s, 1, node.Port{NodeUUID: uid(1)})
+	addPort(t, s, 2, node.Port{NodeUUID: uid(1)})
+	addPort(t, s, 3, node.Port{NodeUUID: uid(1)})
+	addPortgroup(t, s, 1, node.Portgroup{NodeUUID: uid(1), Address: mac(1)})
+	addPortgroup(t, s, 2, node.Portgroup{NodeUUID: uid(1)})
+	for i, life := range []time.Duration{0, time.Hour, 2 * time.Hour, -time.Hour, time.Hour} {
+		offered(t, s, mac(i), ip4(28-byte(i)), time.Minute)
+		if i > 0 && life > 0 && !lends(t, s, mac(i), ip4(28-byte(i)), life) {
+			t.Fatalf("%s is not lent", mac(i))
+		}
+	}
+	got, err := s.Addresses(t.Context())
+	ok(t, err)
+	if len(got) != 2 || got[0].Until.Before(node.Now().Add(time.Hour)) {
+		t.Fatalf("%+v", got)
+	}
+	for i := range got {
+		got[i].Until = time.Time{}
+	}
+	same(t, "addresses", got, []node.Address{{NodeUUID: uid(1), MAC: mac(2), IP: "10.99.0.26"},
+		{NodeUUID: uid(1), MAC: mac(1), IP: "10.99.0.27"}})
+}
+
 // Who gets which address: its own, its wish, one never lent, what is free for the longest time.
 func testAddresses(t *testing.T, s Store) {
 	want := []string{"10.99.0.20", "10.99.0.22", "10.99.0.23", "10.99.0.24", "10.99.0.25",

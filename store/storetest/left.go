@@ -107,6 +107,7 @@ func testCallersThatLeft(t *testing.T, s Store) {
 		"ReleaseAddress":       func() error { return s.ReleaseAddress(gone, mac(1), testRange().First) },
 		"DeclineAddress":       func() error { return s.DeclineAddress(gone, mac(1), testRange().First, time.Minute) },
 		"Strangers":            func() error { _, err := s.Strangers(gone); return err },
+		"Addresses":            func() error { _, err := s.Addresses(gone); return err },
 		"LentTo":               func() error { _, err := s.LentTo(gone, testRange().First); return err },
 		"AnswersDHCP":          func() error { return s.AnswersDHCP(gone, testRange().First) },
 		"IsOurs":               func() error { _, err := s.IsOurs(gone, testRange().First); return err },

@@ -91,6 +91,7 @@ func Run(t *testing.T, open Open) {
 		{"boot events are kept short", testBootEventsTrim},
 		{"saw never blocks", testSawNeverBlocks},
 		{"addresses", testAddresses},
+		{"addresses of nodes", testAddressesOfNodes},
 		{"addresses end", testAddressesEnd},
 		{"one address from all", testOneAddressFromAll},
 		{"wake-ups", testWakeups},
