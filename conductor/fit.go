@@ -31,6 +31,9 @@ func (c *allocations) findNode(ctx context.Context, a node.Allocation) (got *nod
 			locked++
 		}
 		switch {
+		case locked == 0 && reason == "":
+			reason, err := c.whyNoneIsFree(ctx, a.ResourceClass)
+			return nil, reason, err
 		case locked == 0:
 			return nil, reason, nil
 		case try >= c.cfg.LockAttempts:
@@ -44,30 +47,74 @@ func (c *allocations) findNode(ctx context.Context, a node.Allocation) (got *nod
 	}
 }
 
-// fitting are the nodes that a could have; and what the others lack, for people.
+// whyNoneIsFree says of the nodes of a class, none of which can be given away, what is in the way.
+func (c *allocations) whyNoneIsFree(ctx context.Context, class string) (string, error) {
+	all, err := c.nodes.Nodes(ctx, node.NodeFilter{ResourceClass: class, IncludeChildren: true}, node.Page{})
+	if err != nil {
+		return "", err
+	}
+	all = slices.DeleteFunc(all, func(n *node.Node) bool { return n.ResourceClass != class })
+	told := counted(all, whyNotFree)
+	switch len(all) {
+	case 0:
+		return fmt.Sprintf("no node has the resource class %s.", class), nil
+	case 1:
+		return fmt.Sprintf("no available node has the resource class %s: the one that has it is %s.", class, strings.TrimPrefix(told, "1 ")), nil
+	}
+	return fmt.Sprintf("no available node has the resource class %s: of %d that have it, %s.", class, len(all), told), nil
+}
+
+// whyNotFree is what keeps a node from being given away.
+func whyNotFree(n *node.Node) string {
+	switch {
+	case n.Damage() != nil:
+		return "damaged"
+	case n.Maintenance:
+		return "in maintenance"
+	case n.Retired:
+		return "retired"
+	case n.State != node.Available:
+		return fmt.Sprintf("in state %q", n.State)
+	case n.InstanceUUID != "":
+		return "given away already"
+	case n.Power == node.PowerUnknown:
+		return "of unknown power state"
+	}
+	return "free meanwhile"
+}
+
+// counted lists what is said of nodes, with how many it is said of; "" is not counted.
+func counted(all []*node.Node, say func(*node.Node) string) string {
+	counts := map[string]int{}
+	for _, n := range all {
+		if what := say(n); what != "" {
+			counts[what]++
+		}
+	}
+	var told []string
+	for what, count := range counts {
+		told = append(told, fmt.Sprintf("%d %s", count, what))
+	}
+	slices.Sort(told)
+	return strings.Join(told, ", ")
+}
+
+// fitting are the nodes that a could have; and what the others lack, for people. "" is for nodes none of which is free.
 func fitting(all []*node.Node, a node.Allocation) (fit []*node.Node, reason string) {
 	if err := a.Damage(); err != nil { // without the traits or candidates it asked for, any node would fit
 		return nil, err.Error()
 	}
 	free := slices.DeleteFunc(slices.Clone(all), func(n *node.Node) bool { return !isFree(n) || n.ResourceClass != a.ResourceClass })
 	if len(free) == 0 {
-		return nil, fmt.Sprintf("no available node has the resource class %s.", a.ResourceClass)
+		return nil, ""
 	}
-	lacks := map[string]int{}
 	for _, n := range free {
-		if lack := misfit(n, a); lack != "" {
-			lacks[lack]++
-			continue
+		if misfit(n, a) == "" {
+			fit = append(fit, n)
 		}
-		fit = append(fit, n)
 	}
-	var told []string
-	for lack, count := range lacks {
-		told = append(told, fmt.Sprintf("%d %s", count, lack))
-	}
-	slices.Sort(told)
 	return fit, fmt.Sprintf("of %d available nodes with the resource class %s, none fits: %s.", len(free), a.ResourceClass,
-		strings.Join(told, ", "))
+		counted(free, func(n *node.Node) string { return misfit(n, a) }))
 }
 
 func isFree(n *node.Node) bool {
