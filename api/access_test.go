@@ -168,6 +168,7 @@ var takesBody = map[string]string{
 	"PUT /v1/nodes/{ident}/traits":                                              "object",
 	"PUT /v1/nodes/{ident}/traits/{trait}":                                      "none",
 	"POST /v1/nodes/{ident}/vifs":                                               "object",
+	"POST /v1/events":                                                           "object",
 	"POST /v1/ports":                                                            "object",
 	"PATCH /v1/ports/{ident}":                                                   "patch",
 	"POST /v1/portgroups":                                                       "object",

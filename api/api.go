@@ -46,6 +46,7 @@ type Conductor struct {
 	Portgroups  PortgroupChanger
 	Volumes     VolumeChanger
 	Allocations AllocationChanger
+	Networks    NetworkListener
 }
 
 // Authenticator says who may come in.

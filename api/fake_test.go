@@ -162,6 +162,10 @@ type attached struct {
 	node.VIF
 }
 
+func (w *world) NetworkEvents(_ context.Context, events []node.NetworkEvent) error {
+	return w.did(events)
+}
+
 func (w *world) VIFs(_ context.Context, ident string) ([]string, error) {
 	t, err := w.wired(ident)
 	return node.VIFs(t.Ports, t.Portgroups), err
@@ -277,8 +281,10 @@ func conductorOf(c interface {
 	PortgroupChanger
 	VolumeChanger
 	AllocationChanger
+	NetworkListener
 }) Conductor {
-	return Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c}
+	return Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c,
+		Networks: c}
 }
 
 func (w *world) kinds() Kinds {

@@ -53,6 +53,8 @@ var goldens = []struct{ name, version, method, path, body string }{
 	{"driver-vendor-methods", "1.115", "GET", "/v1/drivers/ipmi/vendor_passthru/methods", ""},
 	{"children", "1.83", "GET", "/v1/nodes/rack1-u7/children", ""},
 	{"shards", "1.82", "GET", "/v1/shards", ""},
+	{"events", "1.54", "POST", "/v1/events", `{"events":[{"event":"network.bind_port","port_id":"2c3a84ab-7c5a-4b32-9e36-4b0ec1f7a3c5",` +
+		`"mac_address":"52:54:00:00:00:0a","status":"ACTIVE","binding:host_id":"` + nodeA + `","binding:vnic_type":"baremetal"}]}`},
 	{"boot-device", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device", ""},
 	{"boot-device-set", "1.115", "PUT", "/v1/nodes/rack1-u7/management/boot_device", `{"boot_device":"disk","persistent":true}`},
 	{"boot-device-supported", "1.115", "GET", "/v1/nodes/rack1-u7/management/boot_device/supported", ""},

@@ -37,6 +37,7 @@ var since = flat(sinceOfKinds, map[string]map[version]string{
 		22: "lookup heartbeat/{ident}",
 		32: "volume",
 		49: "conductors conductors/{name}",
+		54: "events",
 		82: "shards",
 	},
 	"/v1/nodes/{ident}/*": {

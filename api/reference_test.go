@@ -553,7 +553,7 @@ func TestShortLists(t *testing.T) {
 func TestTheVersionDocumentGrows(t *testing.T) {
 	s := newServer(t)
 	grows := map[int]string{1: "nodes ports drivers chassis", 22: "lookup heartbeat", 23: "portgroups", 32: "volume", 49: "conductors",
-		52: "allocations", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
+		52: "allocations", 54: "events", 55: "deploy_templates", 82: "shards", 84: "continue_inspection", 96: "inspection_rules"}
 	fixed := strings.Fields("id links media_types version")
 	for minor := 1; minor <= 115; minor++ {
 		_, body := s.ask(fmt.Sprint("1.", minor), "GET", "/v1", "")

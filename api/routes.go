@@ -7,7 +7,8 @@ import "slices"
 // routes is the table of everything the API answers. A path newer than the version asked for is a
 // 404 (see since); everything not listed is a 404 or a 405.
 func (a *API) routes() []route {
-	all := slices.Concat(a.services.routes(), a.nodes.routes(), a.hardware.routes(), a.machines.routes(), a.machines.vendorRoutes())
+	all := slices.Concat(a.services.routes(), a.nodes.routes(), a.hardware.routes(), a.machines.routes(), a.machines.vendorRoutes(),
+		(&events{a.Conductor.Networks}).routes())
 	for _, k := range a.kinds() {
 		all = append(all, k.routes()...)
 	}

@@ -323,7 +323,8 @@ func keeps(db *store.Store) conductor.Store {
 
 // carriesOut is the conductor as the parts that the API calls.
 func carriesOut(c *conductor.Conductor) api.Conductor {
-	return api.Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c}
+	return api.Conductor{Nodes: c, VIFs: c, Hardware: c, Types: c, Machines: c, Ports: c, Portgroups: c, Volumes: c, Allocations: c,
+		Networks: c}
 }
 
 // shows is the database as the records that the API shows.
