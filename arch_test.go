@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"openstack":         {"door", "image", "node"},
 
 	"openstack/openstacktest": {},
+	"server":                  {"configdrive", "node"},
 	"compat/cloud":            {},
 	"network":                 {"driver", "node"},
 	"boot":                    {"node", "fetch"},

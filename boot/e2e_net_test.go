@@ -371,7 +371,7 @@ func (n *network) serveIn(ns string, s services) *running {
 	}
 	r := n.start(ns, []string{serviceEnv + "=" + string(config)}, n.self())
 	up := func(text string) bool {
-		return strings.Contains(text, "dhcp serves") && strings.Contains(text, "tftp serves")
+		return (s.Mode == dhcp.Off || strings.Contains(text, "dhcp serves")) && strings.Contains(text, "tftp serves")
 	}
 	if !r.until(up, 20*time.Second) {
 		n.t.Fatalf("the boot services did not come up:\n%s", r.text())

@@ -80,6 +80,14 @@ type Boot interface {
 	CleanUpInstance(ctx context.Context, t *Task) error
 }
 
+// NetworkBoot is implemented by boot interfaces that boot machines over the network.
+type NetworkBoot interface {
+	// DHCPOptions are what a DHCP server that Billet does not run, such as Neutron's, is to tell the machine at the port or
+	// portgroup with this MAC. They stay the same from boot to boot while the node's fields do; none for a port that may not
+	// boot over the network, and where Billet's boot services have no address.
+	DHCPOptions(t *Task, mac string) []node.DHCPOption
+}
+
 // Deploy offers the steps of the deploy, delete and clean flows (see Stepper) and tidies up.
 type Deploy interface {
 	Implementation

@@ -79,6 +79,20 @@ type storeAway struct{ error }
 func (e storeAway) Unwrap() error        { return e.error }
 func (e storeAway) Is(target error) bool { return target == ErrStoreAway }
 
+// ErrServiceAway is in the chain of every error of a service beside this one that cannot serve now and may later. What failed with
+// it says nothing about the node, and a step that it stopped is run again while there is time.
+var ErrServiceAway = errors.New("a service cannot be used now")
+
+// ServiceAway is an error of a service that failed with cause.
+func ServiceAway(msg string, cause error) *Err {
+	return &Err{Kind: Unavailable, Msg: msg, Cause: serviceAway{cause}}
+}
+
+type serviceAway struct{ error }
+
+func (e serviceAway) Unwrap() error        { return e.error }
+func (e serviceAway) Is(target error) bool { return target == ErrServiceAway }
+
 // Locked is the API's answer when somebody else holds the node.
 func Locked(n *Node) *Err {
 	return Errorf(Conflict, "Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, n.Lease.Holder)

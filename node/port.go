@@ -33,6 +33,13 @@ type Address struct {
 	Until    time.Time
 }
 
+// DHCPOption is what a DHCP server that Billet does not run is to tell one port.
+type DHCPOption struct {
+	Name      string // as Neutron's extra_dhcp_opts name it: "tag:!ipxe,67"
+	Value     string
+	IPVersion int // 4 or 6
+}
+
 // HistoryEvent is one line of a node's history.
 type HistoryEvent struct {
 	ID        int64

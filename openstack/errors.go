@@ -28,17 +28,29 @@ func failure(service, doing string, err error) error {
 	}
 	name := names[service]
 	if answer := answerOf(err); answer != nil {
-		return &node.Err{Kind: kindOf(answer.Actual), Cause: fmt.Errorf("%s %s: %d", answer.Method, bare(answer.URL), answer.Actual),
-			Msg: fmt.Sprintf("%s was asked %s and answered %d%s", name, doing, answer.Actual, sentence(answer.Body))}
+		cause := fmt.Errorf("%s %s: %d", answer.Method, bare(answer.URL), answer.Actual)
+		return of(kindOf(answer.Actual), fmt.Sprintf("%s was asked %s and answered %d%s", name, doing, answer.Actual, said(answer)), cause)
 	}
 	why := "it can not be reached"
-	switch broken, isURL := errors.AsType[*url.Error](err); {
+	broken, isURL := errors.AsType[*url.Error](err)
+	switch {
 	case errors.Is(err, context.DeadlineExceeded) || isURL && broken.Timeout():
 		why = "it does not answer in time"
 	case !isURL:
 		why = "its answer can not be read"
 	}
-	return &node.Err{Kind: node.Unavailable, Msg: fmt.Sprintf("%s was asked %s: %s", name, doing, why), Cause: err}
+	if isURL { // its query may be a signature
+		err = &url.Error{Op: broken.Op, URL: bare(broken.URL), Err: broken.Err}
+	}
+	return of(node.Unavailable, fmt.Sprintf("%s was asked %s: %s", name, doing, why), err)
+}
+
+// of is an error of a kind; one that asking again may mend says so to whoever runs steps.
+func of(kind node.Kind, msg string, cause error) error {
+	if kind == node.Unavailable {
+		return node.ServiceAway(msg, cause)
+	}
+	return &node.Err{Kind: kind, Msg: msg, Cause: cause}
 }
 
 // answerOf finds the answer that an error stands for; nil: there was none.
@@ -71,6 +83,17 @@ func kindOf(status int) node.Kind {
 func bare(raw string) string {
 	before, _, _ := strings.Cut(raw, "?")
 	return before
+}
+
+// said is what an answer means: the service's own sentence, or the status's name.
+func said(answer *gophercloud.ErrUnexpectedResponseCode) string {
+	if s := sentence(answer.Body); s != "" {
+		return s
+	}
+	if name := http.StatusText(answer.Actual); name != "" {
+		return " (" + name + ")"
+	}
+	return ""
 }
 
 // sentence is what a service says for people in an error: {"error": {"message": …}} or {"NeutronError": {"message": …}}.

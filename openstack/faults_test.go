@@ -2,9 +2,11 @@ package openstack_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,55 +97,75 @@ func furnished(t *testing.T) *openstacktest.Cloud {
 	return c
 }
 
+// troubles are what a service may do instead of its work.
+var troubles = map[string]struct {
+	fault openstacktest.Fault
+	kind  node.Kind
+	only  func(call) bool
+}{
+	"500":          {openstacktest.Answer(500, "no json"), node.Unavailable, nil},
+	"503":          {openstacktest.Later("0"), node.Unavailable, nil},
+	"a proxy 502":  {openstacktest.HTML(502), node.Unavailable, nil},
+	"a proxy 200":  {openstacktest.HTML(200), node.Unavailable, func(c call) bool { return c.reads }},
+	"half":         {openstacktest.Half(200, `{"po`), node.Unavailable, func(c call) bool { return c.reads }},
+	"killed":       {openstacktest.Abort, node.Unavailable, nil},
+	"silent":       {openstacktest.Never, node.Unavailable, nil},
+	"403":          {openstacktest.Answer(403, `{"error":{"message":"Forbidden"}}`), node.Forbidden, nil},
+	"401 for good": {openstacktest.Answer(401, ""), node.Forbidden, nil},
+}
+
 // What each service does wrong is an error of the right kind, for every client, within bounds; and when the service is well again
 // the same client goes on.
 func TestServicesInTrouble(t *testing.T) {
 	for _, c := range calls {
-		for name, tt := range map[string]struct {
-			fault openstacktest.Fault
-			kind  node.Kind
-			only  func(call) bool
-		}{
-			"500":          {openstacktest.Answer(500, "no json"), node.Unavailable, nil},
-			"503":          {openstacktest.Later("1"), node.Unavailable, nil},
-			"a proxy 502":  {openstacktest.HTML(502), node.Unavailable, nil},
-			"a proxy 200":  {openstacktest.HTML(200), node.Unavailable, func(c call) bool { return c.reads }},
-			"half":         {openstacktest.Half(200, `{"po`), node.Unavailable, func(c call) bool { return c.reads }},
-			"killed":       {openstacktest.Abort, node.Unavailable, nil},
-			"silent":       {openstacktest.Never, node.Unavailable, nil},
-			"403":          {openstacktest.Answer(403, `{"error":{"message":"Forbidden"}}`), node.Forbidden, nil},
-			"401 for good": {openstacktest.Answer(401, ""), node.Forbidden, nil},
-		} {
-			if tt.only != nil && !tt.only(c) {
-				continue
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var all sync.WaitGroup // most of the time is spent waiting
+			defer all.Wait()
+			for name, trouble := range troubles {
+				if trouble.only == nil || trouble.only(c) {
+					all.Go(func() { inTrouble(t, c, name, trouble.fault, trouble.kind) })
+				}
 			}
-			t.Run(c.name+" "+name, func(t *testing.T) {
-				t.Parallel()
-				cloud := furnished(t)
-				cfg := config(cloud)
-				if name == "silent" {
-					cfg.Timeout = 500 * time.Millisecond
-				}
-				s := open(t, cfg)
-				c.service(cloud).Fail(openstacktest.On(c.path, tt.fault))
-				err := c.do(t.Context(), s)
-				if err == nil || node.KindOf(err) != tt.kind {
-					t.Errorf("%v of kind %v, want kind %v", err, node.KindOf(err), tt.kind)
-				} else if strings.Contains(err.Error(), openstacktest.Password) {
-					t.Errorf("the password stands in %v", err)
-				}
-				c.service(cloud).Fail(nil)
-				if err := c.do(t.Context(), open(t, config(cloud))); err != nil {
-					t.Errorf("when it is well again: %v", err)
-				}
-				if name == "silent" {
-					return
-				}
-				if err := c.do(t.Context(), s); err != nil {
-					t.Errorf("the same client: %v", err)
-				}
-			})
-		}
+		})
+	}
+}
+
+func inTrouble(t *testing.T, c call, name string, fault openstacktest.Fault, kind node.Kind) {
+	cloud := furnished(t)
+	cfg := config(cloud)
+	if name == "silent" {
+		cfg.Timeout = time.Second
+	}
+	s := open(t, cfg)
+	c.service(cloud).Fail(openstacktest.On(c.path, fault))
+	err := c.do(t.Context(), s)
+	if err == nil || node.KindOf(err) != kind || errors.Is(err, node.ErrServiceAway) != (kind == node.Unavailable) {
+		t.Errorf("%s: %v of kind %v, want kind %v", name, err, node.KindOf(err), kind)
+	} else if strings.Contains(err.Error(), openstacktest.Password) {
+		t.Errorf("%s: the password stands in %v", name, err)
+	}
+	c.service(cloud).Fail(nil)
+	s2 := s
+	if name == "silent" {
+		s2 = open(t, config(cloud)) // with more time: this machine may be busy
+	}
+	if err := c.do(t.Context(), s2); err != nil {
+		t.Errorf("after %s, when it is well again: %v", name, err)
+	}
+}
+
+// A service that breaks off once, or starts anew, is asked again, and nobody notices.
+func TestServicesStumble(t *testing.T) {
+	for _, c := range calls {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cloud := furnished(t)
+			c.service(cloud).Fail(openstacktest.On(c.path, openstacktest.Times(2, openstacktest.Abort)))
+			if err := c.do(t.Context(), open(t, config(cloud))); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -182,8 +183,9 @@ func (s *Session) login(ctx context.Context) (*gophercloud.ProviderClient, *toke
 	if err != nil {
 		return nil, nil, s.loginFailed(err)
 	}
-	again := provider.ReauthFunc
-	provider.ReauthFunc = func(ctx context.Context) error { return s.loginAgain(ctx, again) }
+	login := provider.ReauthFunc
+	provider.ReauthFunc = func(ctx context.Context) error { return s.loginAgain(ctx, login) }
+	provider.RetryFunc = again
 	s.provider, s.catalog = provider, catalog
 	return provider, catalog, nil
 }
@@ -205,6 +207,9 @@ func (s *Session) loginAgain(ctx context.Context, login func(context.Context) er
 // loginFailed makes of whatever stopped a login that the service can not be used; one that was refused is remembered.
 func (s *Session) loginFailed(err error) error {
 	err = failure(identity, "to log Billet in", err)
+	if errors.Is(err, node.ErrServiceAway) {
+		return err
+	}
 	said := &node.Err{Kind: node.Unavailable, Msg: err.Error()}
 	if node.KindOf(err) == node.Forbidden {
 		s.refused, s.until = said, node.Now().Add(refusedFor)

@@ -25,11 +25,11 @@ func (s *Server) chooseFile(c client, m boot.Machine) bootFile {
 	case !c.pxe:
 		return bootFile{why: "no boot file: not a boot client"} // which is all it wants
 	case r == nil && c.ipxe && c.ipxeHTTP && m.Known():
-		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac), kind: node.OwnDisk} // answers "boot your disk"
+		return bootFile{file: s.files().Script(c.mac), kind: node.OwnDisk} // answers "boot your disk"
 	case r == nil:
 		return bootFile{kind: node.OwnDisk, why: "no boot file: it boots its own disk"}
 	case c.ipxe && r.Loader == boot.IPXE && (c.ipxeHTTP || s.loops.many(c.mac)):
-		return bootFile{file: boot.ScriptURL(s.Config.BaseURL, c.mac)}
+		return bootFile{file: s.files().Script(c.mac)}
 	}
 	return s.firmwareFile(c, r.Loader)
 }
@@ -39,17 +39,18 @@ func (s *Server) firmwareFile(c client, kind boot.Loader) bootFile {
 	if c.http && arch == boot.BIOS { // option 93 left out
 		arch = boot.UEFIHTTP
 	}
-	if why := s.Config.Loaders.Missing(arch, kind); why != "" {
-		return bootFile{kind: node.NoLoader, why: "no boot file: " + why}
+	file, missing := s.files().First(arch, kind, c.http)
+	if missing != "" {
+		return bootFile{kind: node.NoLoader, why: "no boot file: " + missing}
 	}
-	name := s.Config.Loaders.Name(arch, kind)
 	if c.ipxe && kind == boot.IPXE {
 		s.loops.count(c.mac)
 	}
-	if c.http {
-		return bootFile{file: s.Config.BaseURL + boot.LoaderPath + name}
-	}
-	return bootFile{file: name}
+	return bootFile{file: file}
+}
+
+func (s *Server) files() boot.Files {
+	return boot.Files{BaseURL: s.Config.BaseURL, Loaders: s.Config.Loaders}
 }
 
 // or is what an answer with the given kind and this file has told the client.

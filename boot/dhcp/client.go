@@ -21,11 +21,8 @@ type client struct {
 	secs     int  // for how many seconds it has been asking, as it says
 }
 
-// iPXE's options inside option 175; https://ipxe.org/howto/dhcpd lists them.
-const (
-	ipxeNoProxyDHCP = 176
-	ipxeHTTPFeature = 19
-)
+// ipxeHTTPFeature is one of iPXE's options inside option 175; https://ipxe.org/howto/dhcpd lists them.
+const ipxeHTTPFeature = 19
 
 // readClient takes apart a request; ok is false for hardware that is not Ethernet.
 func readClient(req *dhcpv4.DHCPv4) (c client, ok bool) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/billet-metal/billet/boot"
 )
 
 // blank starts an answer: header fields and options copied from the request as RFC 2131 table 3
@@ -54,7 +56,7 @@ func (s *Server) addNetwork(resp *dhcpv4.DHCPv4, p Pool, life time.Duration) {
 func (s *Server) addBoot(resp *dhcpv4.DHCPv4, c client, b bootFile) {
 	if c.ipxe {
 		// Without it iPXE waits three seconds for a ProxyDHCP server.
-		resp.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionEtherboot, []byte{ipxeNoProxyDHCP, 1, 1}))
+		resp.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionEtherboot, boot.NoProxyDHCP))
 	}
 	if b.file == "" {
 		return
@@ -65,7 +67,7 @@ func (s *Server) addBoot(resp *dhcpv4.DHCPv4, c client, b bootFile) {
 		resp.BootFileName = b.file
 	}
 	if c.http {
-		resp.UpdateOption(dhcpv4.OptClassIdentifier("HTTPClient"))
+		resp.UpdateOption(dhcpv4.OptClassIdentifier(boot.HTTPClient))
 	}
 	if !b.isURL() {
 		resp.ServerHostName = s.Config.ServerIP.String()
@@ -81,7 +83,7 @@ func (s *Server) addProxy(resp *dhcpv4.DHCPv4, req *dhcpv4.DHCPv4, c client, b b
 	s.addBoot(resp, c, b)
 	resp.UpdateOption(dhcpv4.OptClassIdentifier("PXEClient"))
 	if c.http {
-		resp.UpdateOption(dhcpv4.OptClassIdentifier("HTTPClient"))
+		resp.UpdateOption(dhcpv4.OptClassIdentifier(boot.HTTPClient))
 	}
 	dhcpv4.WithOptionCopied(req, dhcpv4.OptionClientMachineIdentifier)(resp)
 	if !c.http {

@@ -21,13 +21,15 @@ import (
 // client speaks the Bare Metal API for the operator's commands, as any other client would.
 type client struct {
 	base, user, password string
+	token                string // of Keystone, once it was asked for
 	http                 http.Client
 }
 
 // clientVersion is the microversion the commands are written against.
 const clientVersion = "1.115"
 
-// newClient reads --api and BILLET_API, BILLET_USER, BILLET_PASSWORD.
+// newClient reads --api and BILLET_API, BILLET_USER, BILLET_PASSWORD. A service that wants a token of Keystone gets that of OS_TOKEN, or
+// one for the login of the variables OS_*, which the openstack command reads too.
 func newClient(cmd *cobra.Command) *client {
 	base, _ := cmd.Flags().GetString("api")
 	if base == "" {
@@ -46,31 +48,32 @@ func newClient(cmd *cobra.Command) *client {
 // do sends one request and decodes the answer into out, which may be nil. An answer that is not a
 // success is an error with the service's own words.
 func (c *client) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
+	var body []byte
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
 			return err
 		}
-		body = bytes.NewReader(b)
+		body = b
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	resp, err := c.send(ctx, method, path, body)
+	if err == nil && wantsToken(resp) {
+		resp.Body.Close()
+		if c.token, err = userToken(ctx); err != nil {
+			return err
+		}
+		resp, err = c.send(ctx, method, path, body)
+	}
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-OpenStack-Ironic-API-Version", clientVersion)
-	if c.user != "" {
-		req.SetBasicAuth(c.user, c.password)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("asking the service: %w (is `billet serve` running there? --api or BILLET_API names it)", err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
+	}
+	if wantsToken(resp) {
+		return fmt.Errorf("%s (HTTP 401; Keystone knows no such token, or it has ended)", faultText(answer))
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("%s (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)", faultText(answer))
@@ -82,6 +85,43 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		return nil
 	}
 	return decodeShown(answer, out)
+}
+
+func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-OpenStack-Ironic-API-Version", clientVersion)
+	switch {
+	case c.token != "":
+		req.Header.Set("X-Auth-Token", c.token)
+	case c.user != "":
+		req.SetBasicAuth(c.user, c.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the service: %w (is `billet serve` running there? --api or BILLET_API names it)", err)
+	}
+	return resp, nil
+}
+
+// wantsToken reports whether a service refused a request for want of a token of Keystone that is good.
+func wantsToken(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized && strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Keystone ")
+}
+
+// userToken is the token of whoever calls the command. A service is shown one only after it has asked.
+func userToken(ctx context.Context) (string, error) {
+	if token := os.Getenv("OS_TOKEN"); token != "" {
+		return token, nil
+	}
+	session, err := userSession()
+	if err != nil {
+		return "", fmt.Errorf("the service wants a token of Keystone: %w", err)
+	}
+	return session.Token(ctx)
 }
 
 // below is the part of a link behind the base URL: the service may name itself by another host, and

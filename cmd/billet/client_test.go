@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,44 @@ func TestClientFindsTheService(t *testing.T) {
 		cmd.Flags().String("api", tt.flag, "")
 		if c := newClient(cmd); c.base != tt.want || c.user != "ada" {
 			t.Errorf("%+v: %s as %s", tt, c.base, c.user)
+		}
+	}
+}
+
+// A service that asks for a token of Keystone gets one, and the password of BILLET_USER only as long as it has not asked.
+func TestClientAnswersKeystone(t *testing.T) {
+	var shown []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown = append(shown, r.Header.Get("X-Auth-Token"))
+		if b, _ := io.ReadAll(r.Body); string(b) != `{"k":"v"}` {
+			t.Errorf("the body is %q", b)
+		}
+		if r.Header.Get("X-Auth-Token") != "good" {
+			w.Header().Set("WWW-Authenticate", `Keystone uri="http://keystone"`)
+			w.WriteHeader(401)
+			io.WriteString(w, `{"error": {"message": "no entry"}}`)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	for _, tt := range []struct{ token, want string }{
+		{"good", ""}, {"old", "no entry (HTTP 401; Keystone knows no such token, or it has ended)"},
+		{"", "the service wants a token of Keystone: the environment lacks OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, " +
+			"by which the openstack command logs in, too"},
+	} {
+		for _, name := range strings.Fields("AUTH_URL USERNAME PASSWORD PROJECT_NAME APPLICATION_CREDENTIAL_ID SYSTEM_SCOPE") {
+			t.Setenv("OS_"+name, "")
+		}
+		t.Setenv("OS_TOKEN", tt.token)
+		shown = nil
+		c := &client{base: srv.URL}
+		for range 2 {
+			err := c.do(t.Context(), "POST", "/v1/nodes", map[string]any{"k": "v"}, nil)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+				t.Errorf("%q: %v, want %s", tt.token, err, tt.want)
+			}
+		}
+		if tt.token == "good" && !slices.Equal(shown, []string{"", "good", "good"}) {
+			t.Errorf("shown: %q", shown)
 		}
 	}
 }

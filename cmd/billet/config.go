@@ -47,6 +47,7 @@ type Config struct {
 
 	ProvisionInterface string
 	ProvisionPort      int
+	DHCPProvider       string
 	DHCPMode           string
 	DHCPRange          string
 	DHCPRanges         []dhcp.Pool
@@ -303,6 +304,9 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (c *Config, texts map[st
 		if err := key.set(value.text); err != nil {
 			return nil, nil, fmt.Errorf("%s: %s: %w", value.source, key.name, err)
 		}
+	}
+	if err := c.checkDHCP(texts["dhcp_mode"]); err != nil {
+		return nil, nil, err
 	}
 	return c, texts, c.fill()
 }

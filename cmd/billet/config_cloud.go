@@ -27,11 +27,27 @@ func (c *Config) cloudKeys() []key {
 		{"openstack_endpoints", "", "comma list of TYPE=URL that win over the catalog: image=http://glance:9292", endpoints(&o.Endpoints)},
 		{"openstack_ca_file", "", "PEM certificates of the services' authority; empty: the system's", text(&o.CAFile)},
 		{"openstack_timeout", "30s", "longest wait for one answer of a service", duration(&o.Timeout)},
+		{"dhcp_provider", "billet", "who serves DHCP on the networks that machines boot from: billet, as dhcp_mode says; neutron, which is " +
+			"told for each port what its machine boots; or none of both, somebody else", oneOf(&c.DHCPProvider, "billet", "neutron", "none")},
 		{"image_cache_dir", "", "directory in which images of Glance are kept, its own; empty: image-cache in data_dir", text(&c.ImageCacheDir)},
 		{"image_cache_size_gb", "20", "gibibytes of images of Glance that are kept: those go first that nobody used for the longest time",
 			number(&c.ImageCacheGB, 1, 1_000_000)},
 		{"www_authenticate_uri", "", "URL of Keystone that clients without a token are told; empty: openstack_auth_url", webURL(&c.KeystoneURL)},
 	}
+}
+
+// checkDHCP leaves Billet's own DHCP to dhcp_provider billet; asked is the dhcp_mode that somebody set, or "".
+func (c *Config) checkDHCP(asked string) error {
+	switch {
+	case c.DHCPProvider == "billet":
+		return nil
+	case asked != "" && asked != "off":
+		return fmt.Errorf("dhcp_mode: %s is for dhcp_provider billet, and that is %s: leave it out", asked, c.DHCPProvider)
+	case c.DHCPProvider == "neutron" && c.Cloud.AuthURL == "":
+		return fmt.Errorf("dhcp_provider: neutron needs openstack_auth_url and a login there")
+	}
+	c.DHCPMode = "off"
+	return nil
 }
 
 func webURL(p *string) func(string) error {

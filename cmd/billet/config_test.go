@@ -91,6 +91,9 @@ func TestConfigRefuses(t *testing.T) {
 		{args: []string{"--dhcp-range", "fd00::1-fd00::9"}, want: `dhcp_range: "fd00::1-fd00::9" is not first-last, two IPv4 addresses`},
 		{yaml: "dhcp_dns: [192.0.2.1, ns1]\n", want: `dhcp_dns: "ns1" is not an IP address`},
 		{args: []string{"--listen", "0.0.0.0:6385"}, want: "listen: 0.0.0.0:6385 can be reached by others and auth is noauth"},
+		{args: []string{"--dhcp-provider", "neutron"}, want: "dhcp_provider: neutron needs openstack_auth_url"},
+		{args: []string{"--dhcp-provider", "none", "--dhcp-mode", "proxy"},
+			want: "dhcp_mode: proxy is for dhcp_provider billet, and that is none: leave it out"},
 		{args: []string{"--auth", "http_basic"}, want: "htpasswd_file: auth http_basic needs it"},
 		{args: []string{"--auth", "keystone"}, want: "openstack_auth_url: auth keystone needs it"},
 		{args: []string{"--auth", "keystone", "--openstack-auth-url", "http://k", "--openstack-username", "a"},
@@ -107,6 +110,17 @@ func TestConfigRefuses(t *testing.T) {
 		_, err := load(t, tt.yaml, tt.environ, tt.args)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q %v %v: got %v, want …%s…", tt.yaml, tt.environ, tt.args, err, tt.want)
+		}
+	}
+}
+
+// Billet's own DHCP is silent where somebody else serves it, without another key.
+func TestAnotherProviderOfDHCP(t *testing.T) {
+	cloud := []string{"--openstack-auth-url", "http://k"}
+	for provider, want := range map[string]string{"billet": "full", "neutron": "off", "none": "off"} {
+		c, err := load(t, "", nil, append(cloud, "--dhcp-provider", provider))
+		if err != nil || c.DHCPMode != want {
+			t.Errorf("with dhcp_provider %s the mode is %+v, want %s (%v)", provider, c, want, err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 		return &pxe.Boot{
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
-			Loaders:       boot.Loaders{Dirs: c.LoaderDirs},
+			Loaders: boot.Loaders{Dirs: c.LoaderDirs}, Server: p.bootServer,
 			Gate:          p.gate,
 			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}

@@ -64,6 +64,8 @@ var keyCases = map[string]struct {
 	"provision_interface": {[3]string{"eth0", "br0", "lo"}, nil},
 	"provision_port": {[3]string{"1", "80", "65535"}, map[string]string{"0": `"0" is not a number from 1 to 65535`,
 		"65536": `"65536" is not a number from 1 to 65535`, "http": `"http" is not a number from 1 to 65535`}},
+	"dhcp_provider": {[3]string{"billet", "none", "billet"},
+		map[string]string{"dnsmasq": `"dnsmasq" is not allowed; use one of billet, neutron, none`}},
 	"dhcp_mode": {[3]string{"full", "proxy", "off"}, map[string]string{"on": `"on" is not allowed; use one of full, proxy, off`}},
 	"dhcp_range": {[3]string{"10.0.0.1-10.0.0.9", "10.0.0.5-10.0.0.5", "192.0.2.1-192.0.2.254"},
 		map[string]string{"10.0.0.9-10.0.0.1": `"10.0.0.9-10.0.0.1" is not first-last, two IPv4 addresses`,

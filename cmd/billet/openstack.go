@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ func registerCommand() *cobra.Command {
 		r.Endpoints["public"], r.Endpoints["internal"] = *public, *internal
 		r.Password, r.Region = os.Getenv("BILLET_OPENSTACK_PASSWORD"), os.Getenv("OS_REGION_NAME")
 		setIfEmpty(&r.Region, "RegionOne")
-		session, err := administrator()
+		session, err := userSession()
 		if err != nil {
 			return err
 		}
@@ -62,23 +63,26 @@ func registerCommand() *cobra.Command {
 	return cmd
 }
 
-// administrator is the login that the environment holds.
-func administrator() (*openstack.Session, error) {
+// userSession is the login that the environment holds.
+func userSession() (*openstack.Session, error) {
 	cfg := openstack.Config{
 		AuthURL: os.Getenv("OS_AUTH_URL"), Username: os.Getenv("OS_USERNAME"), Password: os.Getenv("OS_PASSWORD"),
 		UserDomain: os.Getenv("OS_USER_DOMAIN_NAME"), Project: os.Getenv("OS_PROJECT_NAME"), ProjectDomain: os.Getenv("OS_PROJECT_DOMAIN_NAME"),
-		CAFile: os.Getenv("OS_CACERT"), Interface: "public",
+		System:                      os.Getenv("OS_SYSTEM_SCOPE") == "all",
+		ApplicationCredentialID:     os.Getenv("OS_APPLICATION_CREDENTIAL_ID"),
+		ApplicationCredentialSecret: os.Getenv("OS_APPLICATION_CREDENTIAL_SECRET"),
+		CAFile:                      os.Getenv("OS_CACERT"), Interface: "public",
 	}
-	var missing []string
-	for name, value := range map[string]string{
-		"OS_AUTH_URL": cfg.AuthURL, "OS_USERNAME": cfg.Username, "OS_PASSWORD": cfg.Password, "OS_PROJECT_NAME": cfg.Project,
-	} {
-		if value == "" {
-			missing = append(missing, name)
+	needed := []string{"OS_AUTH_URL"}
+	if cfg.ApplicationCredentialID == "" {
+		needed = append(needed, "OS_USERNAME", "OS_PASSWORD")
+		if !cfg.System {
+			needed = append(needed, "OS_PROJECT_NAME")
 		}
 	}
+	missing := slices.DeleteFunc(needed, func(name string) bool { return os.Getenv(name) != "" })
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("the environment lacks %s: the login of an administrator is needed", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("the environment lacks %s, by which the openstack command logs in, too", strings.Join(missing, ", "))
 	}
 	return openstack.Open(cfg)
 }

@@ -85,6 +85,7 @@ type parts struct {
 	gate       *fetch.Gate // for every file and URL that somebody names
 	served     *fetch.Gate // for what this service itself has put into a boot record, too
 	machineURL string      // base URL of the provisioning listener, as machines reach it
+	bootServer netip.Addr  // the address of that listener and of TFTP; zero: there is none here
 }
 
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
@@ -142,6 +143,9 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	}
 	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, served: served(c, gate),
 		machineURL: machineURL(c, net)}
+	if net != nil {
+		p.bootServer = net.ip
+	}
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err

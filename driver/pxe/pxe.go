@@ -6,6 +6,7 @@ package pxe
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ type Boot struct {
 	Gate         *fetch.Gate   // which files and URLs a machine is given; nil: no file of this machine
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
 	Loaders      boot.Loaders  // those that the boot services give out
+	Server       netip.Addr    // of the boot services, as machines reach TFTP; zero: this process has none
 
 	CaptureSerial bool   // the serial lines of nodes that do not say otherwise are heard (see driver.SerialOf)
 	SerialConsole string // the kernel's name of that line, "ttyS0,115200n8"; "": ramdisks are not told to speak there
@@ -43,8 +45,9 @@ const UEFIHTTP Firmware = "uefihttp"
 const DefaultAppendParams = "nofb vga=normal"
 
 var (
-	_ driver.Boot  = (*Boot)(nil)
-	_ driver.Keyed = (*Boot)(nil)
+	_ driver.Boot        = (*Boot)(nil)
+	_ driver.Keyed       = (*Boot)(nil)
+	_ driver.NetworkBoot = (*Boot)(nil)
 )
 
 // Name is described on driver.Implementation.

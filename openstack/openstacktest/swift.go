@@ -36,6 +36,7 @@ type object struct {
 func newSwift(t testing.TB, k *Keystone) *Swift {
 	s := &Swift{containers: map[string]map[string]object{}}
 	s.start(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 		switch signed := r.URL.Query().Has("temp_url_sig"); {
 		case signed && !s.signed(r):
 			w.WriteHeader(http.StatusUnauthorized)
