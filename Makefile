@@ -7,7 +7,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := -s -w -X 'github.com/billet-metal/billet/agent.Version=billet-agent $(VERSION)'
 export CGO_ENABLED := 0
 
-.PHONY: help build demo test test-unit test-clients test-nova test-lab test-lab-all matrix lint bench pictures clean deps-demo deps-test
+OPENSTACK := .cache/openstack/venv
+SMALL := .cache/openstack/small
+
+.PHONY: help build demo test test-unit test-clients test-nova test-openstack test-lab test-lab-all matrix lint bench pictures clean deps-demo deps-test
 
 help: ## the targets, a line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,9 +48,21 @@ $(LINTERS):
 test-unit: ## packages, both databases, peers on loopback
 	$(GO) test -timeout 12m -p 4 $$($(GO) list ./... | grep -v -e /compat -e /e2e -e /bench) # most of a test is waiting
 
-test-clients: ## real clients against the real binary
-	$(GO) test -timeout 8m ./compat/...
+test-clients: $(SMALL)/installed ## real clients against the real binary, among the real Keystone, Glance and Swift
+	BILLET_TEST_OPENSTACK=$(CURDIR)/$(SMALL) $(GO) test -timeout 12m ./compat/...
+	@test -e $(OPENSTACK)/installed || echo "NOT TESTED: Nova, Placement and Neutron with a switch. make test-openstack installs them (400 MB) and runs their tests."
 	@test -e $(NOVA)/installed || echo "NOT TESTED: the compute service's own driver (nova, 260 MB). make test-nova installs it and runs its test."
+
+# The services' own programs, in environments of the system's Python, which uWSGI is made for.
+$(OPENSTACK)/installed: compat/cloud/requirements.txt compat/cloud/requirements-small.txt
+$(SMALL)/installed: compat/cloud/requirements-small.txt
+$(OPENSTACK)/installed $(SMALL)/installed:
+	/usr/bin/python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --no-compile --disable-pip-version-check -r $<
+	@touch $@
+
+test-openstack: ## the whole cloud: servers of Nova on machines that really boot, all of Neutron, Glance, Swift and Keystone (root)
+	@scripts/test-openstack
 
 NOVA := .cache/nova
 test-nova: $(NOVA)/installed ## the compute service's own driver against the real binary

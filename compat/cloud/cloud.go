@@ -26,18 +26,31 @@ type Cloud struct {
 	t        testing.TB
 	venv     string
 	base     int
+	claim    io.Closer // holds the range of ports
 	services map[string]*service
-	wires    []string // interfaces that end with the cloud
-	neutron  *rest    // once somebody has asked
+	wires    []string    // interfaces that end with the cloud
+	neutron  *rest       // once somebody has asked
+	identity *Identities // an administrator's, once Keystone runs
 	guard    io.Closer
 }
 
 // Password is that of every user of the cloud: admin and demo have their own name.
 const Password = "secret"
 
-// New makes an empty cloud with ports of its own. venv is the environment that install made.
+// New makes an empty cloud with ports of its own, which ends with the test. venv is the environment that install made.
 func New(t testing.TB, venv, bareMetal string) *Cloud {
 	t.Helper()
+	c := build(t, venv, bareMetal)
+	t.Cleanup(func() { c.stop(t.Failed(), t.Logf) })
+	return c
+}
+
+func build(t testing.TB, venv, bareMetal string) *Cloud {
+	t.Helper()
+	venv, err := filepath.Abs(venv)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if os.Geteuid() != 0 {
 		t.Fatal("the services need root")
 	}
@@ -48,26 +61,26 @@ func New(t testing.TB, venv, bareMetal string) *Cloud {
 	if err := os.Chmod(dir, 0o755); err != nil { // dnsmasq reads Neutron's files as somebody else
 		t.Fatal(err)
 	}
-	c := &Cloud{Dir: dir, BareMetal: bareMetal, Bridge: "br-prov", t: t, venv: venv, base: freeRange(t), services: map[string]*service{}}
+	c := &Cloud{Dir: dir, BareMetal: bareMetal, Bridge: "br-prov", t: t, venv: venv, services: map[string]*service{},
+		identity: &Identities{}}
+	c.base, c.claim = freeRange(t)
 	for _, sub := range []string{"etc", "log", "data", "run"} {
 		c.mkdir(sub)
 	}
-	c.guard = guard(t, c.path("run"))
-	t.Cleanup(c.Stop)
+	c.guard = guard(t, c.Dir)
 	return c
 }
 
-// freeRange finds 1,000 ports of which the first is free; the services take few of them.
-func freeRange(t testing.TB) int {
+// freeRange finds 1,000 ports of which the first is free; the services take few of them. Whoever asks next gets another range.
+func freeRange(t testing.TB) (base int, claim io.Closer) {
 	for base := 19000; base < 30000; base += 1000 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base))
 		if err == nil {
-			t.Cleanup(func() { l.Close() }) // whoever asks next gets another range
-			return base
+			return base, l
 		}
 	}
 	t.Fatal("no range of ports is free")
-	return 0
+	return 0, nil
 }
 
 func (c *Cloud) path(parts ...string) string {
@@ -115,15 +128,17 @@ func (c *Cloud) port(name string) int {
 func (c *Cloud) Start(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
+		need(c, name)
 		begin := time.Now()
 		start := map[string]func(){
 			"db": c.startDatabase, "bus": c.startBus, "keystone": c.startKeystone, "glance": c.startGlance, "swift": c.startSwift,
 			"placement": c.startPlacement, "switch": c.startSwitch, "neutron": c.startNeutron, "dhcp": c.startDHCP,
-			"nova": c.startNova, "compute": c.startCompute,
+			"nova": c.startNova, "compute": func() { c.Compute("cloud", nil) },
 		}[name]
 		if start == nil {
 			c.t.Fatalf("no service %q", name)
 		}
+		enlist(c, name)
 		start()
 		c.t.Logf("%s is up after %.1f s", name, time.Since(begin).Seconds())
 	}
@@ -155,7 +170,7 @@ func (c *Cloud) MustOpenStack(user string, args ...string) string {
 
 // Environment are the variables by which clients log in as a user: admin, demo, or a service's name.
 func (c *Cloud) Environment(user string) []string {
-	project, password := c.userOf(user)
+	project, password := userOf(user)
 	return []string{
 		"OS_AUTH_URL=" + c.AuthURL(), "OS_USERNAME=" + user, "OS_PASSWORD=" + password, "OS_PROJECT_NAME=" + project,
 		"OS_USER_DOMAIN_ID=default", "OS_PROJECT_DOMAIN_ID=default", "OS_IDENTITY_API_VERSION=3", "OS_REGION_NAME=RegionOne",
@@ -163,7 +178,7 @@ func (c *Cloud) Environment(user string) []string {
 	}
 }
 
-func (c *Cloud) userOf(name string) (project, password string) {
+func userOf(name string) (project, password string) {
 	if name == "admin" || name == "demo" {
 		return name, name
 	}

@@ -9,7 +9,7 @@ import (
 func (c *Cloud) startPlacement() {
 	c.database("placement")
 	conf := c.write(ini{
-		"DEFAULT": {"use_stderr": true}, "placement_database": {"connection": c.connection("placement")},
+		"DEFAULT": {"use_stderr": true}, "placement_database": {"connection": connection(c, "placement")},
 		"api": {"auth_strategy": "keystone"}, "keystone_authtoken": c.authtoken("placement"),
 	}.String(), "etc", "placement", "placement.conf")
 	c.once(nil, "placement-manage", "--config-file", conf, "db", "sync")
@@ -23,7 +23,7 @@ func (c *Cloud) novaConf(host string) ini {
 	there := login.and(section{"region_name": "RegionOne"})
 	return ini{
 		"DEFAULT": {
-			"use_stderr": true, "host": host, "my_ip": "127.0.0.1", "state_path": c.mkdir("data", host), "transport_url": c.bus(),
+			"use_stderr": true, "host": host, "my_ip": "127.0.0.1", "state_path": c.mkdir("data", host), "transport_url": bus(c),
 			"compute_driver": "ironic.IronicDriver", "reserved_host_memory_mb": 0, "ram_allocation_ratio": 1.0, "force_config_drive": true,
 			"running_deleted_instance_action": "noop", "sync_power_state_interval": -1,
 			"update_resources_interval": 5, // the scheduler learns so soon of a node that is free again; the default is a minute
@@ -45,13 +45,13 @@ func (c *Cloud) startNova() {
 	conf := c.write(c.novaConf("cloud").String(), "etc", "nova", "nova.conf")
 	// In a file of its own, because nova-compute must not have it.
 	databases := c.write(ini{
-		"api_database": {"connection": c.connection("nova_api")}, "database": {"connection": c.connection("nova")},
+		"api_database": {"connection": connection(c, "nova_api")}, "database": {"connection": connection(c, "nova")},
 	}.String(),
 		"etc", "nova", "databases.conf")
-	c.copyFromVenv("etc/nova/api-paste.ini", "etc", "nova", "api-paste.ini")
+	copyFromVenv(c, "etc/nova/api-paste.ini", "etc", "nova", "api-paste.ini")
 	both := []string{"--config-file", conf, "--config-file", databases}
 	for _, args := range [][]string{
-		{"api_db", "sync"}, {"cell_v2", "map_cell0", "--database_connection", c.connection("nova_cell0")}, {"db", "sync"},
+		{"api_db", "sync"}, {"cell_v2", "map_cell0", "--database_connection", connection(c, "nova_cell0")}, {"db", "sync"},
 		{"cell_v2", "create_cell", "--name", "cell1"},
 	} {
 		c.once(nil, "nova-manage", append(append([]string{}, both...), args...)...)
@@ -63,8 +63,6 @@ func (c *Cloud) startNova() {
 	c.run("nova-scheduler", nil, "nova-scheduler", both...)
 	c.await("nova", 2*time.Minute, answers(c.URL("nova")))
 }
-
-func (c *Cloud) startCompute() { c.Compute("cloud", nil) }
 
 // Compute starts a nova-compute of a host, with settings beside the usual ones. The Bare Metal API must answer.
 func (c *Cloud) Compute(host string, ironic map[string]any) {

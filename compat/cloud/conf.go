@@ -52,11 +52,11 @@ func (c *Cloud) authtoken(user string) section {
 	})
 }
 
-func (c *Cloud) connection(database string) string {
+func connection(c *Cloud, database string) string {
 	return fmt.Sprintf("mysql+pymysql://cloud:cloud@127.0.0.1:%d/%s", c.port("db"), database)
 }
 
-func (c *Cloud) bus() string {
+func bus(c *Cloud) string {
 	return fmt.Sprintf("rabbit://cloud:cloud@127.0.0.1:%d/", c.port("rabbit"))
 }
 

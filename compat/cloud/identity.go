@@ -2,11 +2,14 @@ package cloud
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"time"
 )
 
@@ -27,7 +30,7 @@ func (c *Cloud) startDatabase() {
 func (c *Cloud) startKeystone() {
 	c.database("keystone")
 	conf := c.write(ini{
-		"DEFAULT": {"use_stderr": true}, "database": {"connection": c.connection("keystone")},
+		"DEFAULT": {"use_stderr": true}, "database": {"connection": connection(c, "keystone")},
 		"token":                        {"provider": "fernet", "expiration": 36000},
 		"fernet_tokens":                {"key_repository": c.mkdir("data", "keystone", "fernet")},
 		"fernet_receipts":              {"key_repository": c.mkdir("data", "keystone", "receipts")},
@@ -37,98 +40,145 @@ func (c *Cloud) startKeystone() {
 		"oslo_policy":                  {"enforce_scope": true, "enforce_new_defaults": true},
 		"oslo_messaging_notifications": {"driver": "noop"},
 	}.String(), "etc", "keystone", "keystone.conf")
-	for _, args := range [][]string{
-		{"db_sync"}, {"fernet_setup", "--keystone-user", "root", "--keystone-group", "root"},
-		{"credential_setup", "--keystone-user", "root", "--keystone-group", "root"},
-		{"bootstrap", "--bootstrap-password", "admin", "--bootstrap-region-id", "RegionOne", "--bootstrap-admin-url", c.AuthURL(),
-			"--bootstrap-internal-url", c.AuthURL(), "--bootstrap-public-url", c.AuthURL()},
-	} {
-		c.once(nil, "keystone-manage", append([]string{"--config-file", conf}, args...)...)
+	for _, kind := range []string{"fernet", "receipts", "credential"} {
+		newKeys(c, "data", "keystone", kind)
 	}
+	c.once(nil, "keystone-manage", "--config-file", conf, "db_sync")
+	c.once(nil, "keystone-manage", "--config-file", conf, "bootstrap", "--bootstrap-password", "admin", "--bootstrap-region-id", "RegionOne",
+		"--bootstrap-admin-url", c.AuthURL(), "--bootstrap-internal-url", c.AuthURL(), "--bootstrap-public-url", c.AuthURL())
 	c.wsgi("keystone", "keystone.wsgi.api", "OS_KEYSTONE_CONFIG_DIR="+c.path("etc", "keystone"), "OS_KEYSTONE_CONFIG_FILES="+conf)
 	c.await("keystone", time.Minute, answers(c.AuthURL()))
-	c.fillKeystone()
+	fillKeystone(c)
 }
 
-// users are the services' and a person's, with the roles they have in their project. Neutron lets nobody but the role service bind
-// ports; Swift lets ResellerAdmin read other projects' objects.
-var users = []struct {
-	name, project string
-	roles         []string
-	system        bool // admin for the whole cloud, too
-}{
-	{"glance", "service", []string{"admin", "service"}, false},
-	{"neutron", "service", []string{"admin", "service"}, true},
-	{"nova", "service", []string{"admin", "service"}, true},
-	{"placement", "service", []string{"admin", "service"}, false},
-	{"swift", "service", []string{"admin", "service"}, false},
-	{"demo", "demo", []string{"member", "reader"}, false},
-}
-
-// fillKeystone makes projects, users, roles and the catalog by the Identity API. Billet's own user, endpoints and roles are not
-// among them: `billet openstack register` makes those.
-func (c *Cloud) fillKeystone() {
-	k := c.speaker("admin")
-	roles := map[string]string{}
-	for _, r := range k.list("roles") {
-		roles[r["name"].(string)] = r["id"].(string)
+// newKeys writes what `keystone-manage fernet_setup` would, which takes seconds to start: the next key of tokens (0) and the one in use.
+func newKeys(c *Cloud, folder ...string) {
+	for _, name := range []string{"0", "1"} {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+		c.write(base64.URLEncoding.EncodeToString(key), append(slices.Clone(folder), name)...)
 	}
-	for _, name := range []string{"service", "ResellerAdmin"} {
-		if roles[name] == "" {
-			roles[name] = k.create("role", section{"name": name})
+}
+
+// fillKeystone makes the projects, the roles, a person, demo, and nova, a service that acts for users. The other services enlist when
+// they start; Billet's own user, endpoints and roles are not among them: `billet openstack register` makes those.
+func fillKeystone(c *Cloud) {
+	k := &Identities{rest: c.speaker("admin"), roles: map[string]string{}, projects: map[string]string{}}
+	for _, r := range k.list("roles") {
+		k.roles[r["name"].(string)] = r["id"].(string)
+	}
+	for _, name := range []string{"service", "ResellerAdmin"} { // by the latter Swift lets a service read other projects' objects
+		if k.roles[name] == "" {
+			k.roles[name] = k.create("role", section{"name": name})
 		}
 	}
-	projects := map[string]string{}
 	for _, name := range []string{"service", "demo"} {
-		projects[name] = k.create("project", section{"name": name, "domain_id": "default"})
+		k.projects[name] = k.create("project", section{"name": name, "domain_id": "default"})
 	}
 	for _, admin := range k.list("users") {
-		k.do("PUT", fmt.Sprintf("/system/users/%v/roles/%s", admin["id"], roles["admin"]), nil, nil)
+		k.do("PUT", fmt.Sprintf("/system/users/%v/roles/%s", admin["id"], k.roles["admin"]), nil, nil)
 	}
-	for _, u := range users {
-		password := Password
-		if u.name == "demo" {
-			password = "demo"
-		}
-		id := k.create("user", section{"name": u.name, "domain_id": "default", "password": password})
-		for _, r := range u.roles {
-			k.do("PUT", fmt.Sprintf("/projects/%s/users/%s/roles/%s", projects[u.project], id, roles[r]), nil, nil)
-		}
-		if u.system {
-			k.do("PUT", fmt.Sprintf("/system/users/%s/roles/%s", id, roles["admin"]), nil, nil)
-		}
+	k.user("demo", "demo", "demo", "member", "reader")
+	k.service("nova")
+	*c.identity = *k
+}
+
+// catalog are the types of the services, and what follows the URL of each.
+var catalog = map[string]struct{ kind, path string }{
+	"glance": {"image", ""}, "placement": {"placement", ""}, "neutron": {"network", ""}, "nova": {"compute", "/v2.1"},
+	"swift": {"object-store", "/v1/AUTH_%(project_id)s"},
+}
+
+// enlist makes the account of a service that starts, and its endpoints.
+func enlist(c *Cloud, name string) {
+	entry, ok := catalog[name]
+	if !ok {
+		return
 	}
-	for kind, url := range map[string]string{
-		"image": c.URL("glance"), "placement": c.URL("placement"), "network": c.URL("neutron"), "compute": c.URL("nova") + "/v2.1",
-		"object-store": c.URL("swift") + "/v1/AUTH_%(project_id)s",
-	} {
-		service := k.create("service", section{"type": kind, "name": kind})
-		for _, face := range []string{"public", "internal"} {
-			k.create("endpoint", section{"service_id": service, "interface": face, "region_id": "RegionOne", "url": url})
-		}
+	k := c.Identities()
+	if name != "nova" {
+		k.service(name)
 	}
+	service := k.create("service", section{"type": entry.kind, "name": entry.kind})
+	for _, face := range []string{"public", "internal"} {
+		k.create("endpoint", section{"service_id": service, "interface": face, "region_id": "RegionOne", "url": c.URL(name) + entry.path})
+	}
+}
+
+// service makes the account of a service. Neutron lets nobody but the role service bind ports.
+func (k *Identities) service(name string) {
+	id := k.user(name, Password, "service", "admin", "service")
+	if name == "neutron" || name == "nova" {
+		k.do("PUT", fmt.Sprintf("/system/users/%s/roles/%s", id, k.roles["admin"]), nil, nil)
+	}
+}
+
+// Identities are Keystone's, for an administrator. It asks on behalf of the test that this cloud is of.
+func (c *Cloud) Identities() *Identities {
+	k := *c.identity.rest
+	k.c = c
+	return &Identities{&k, c.identity.roles, c.identity.projects}
+}
+
+// User makes an account with roles in a project, whose password is Password.
+func (k *Identities) User(name, project string, roles ...string) {
+	k.c.t.Helper()
+	k.user(name, Password, project, roles...)
+}
+
+func (k *Identities) user(name, password, project string, roles ...string) (id string) {
+	id = k.create("user", section{"name": name, "password": password, "domain_id": "default"})
+	for _, r := range roles {
+		k.do("PUT", fmt.Sprintf("/projects/%s/users/%s/roles/%s", k.projects[project], id, k.roles[r]), nil, nil)
+	}
+	return id
 }
 
 // rest is the little of a service's API that fills an empty cloud. A refusal ends the test.
 type rest struct {
-	c          *Cloud
-	url, token string
+	c                   *Cloud
+	url, token, subject string // subject is the token that is asked about
+}
+
+// Identities are an administrator's words with Keystone.
+type Identities struct {
+	*rest
+	roles, projects map[string]string // name → ID
 }
 
 // speaker speaks to Keystone, as one of the cloud's users.
 func (c *Cloud) speaker(user string) *rest {
 	c.t.Helper()
-	k := &rest{c: c, url: c.AuthURL()}
-	project, password := c.userOf(user)
-	domain := map[string]any{"id": "default"}
-	body := map[string]any{"auth": map[string]any{
-		"identity": map[string]any{"methods": []string{"password"}, "password": map[string]any{"user": map[string]any{
-			"name": user, "password": password, "domain": domain,
-		}}},
-		"scope": map[string]any{"project": map[string]any{"name": project, "domain": domain}},
+	return &rest{c: c, url: c.AuthURL(), token: c.Token(user)}
+}
+
+// Token logs in as one of the cloud's users, and spares the start of a client, a second and a half of a processor.
+func (c *Cloud) Token(user string) string {
+	c.t.Helper()
+	project, password := userOf(user)
+	return c.TokenFor(user, password, project)
+}
+
+// TokenFor logs in for a project, or with "" for the whole system.
+func (c *Cloud) TokenFor(user, password, project string) string {
+	c.t.Helper()
+	here := section{"id": "default"}
+	scope := section{"project": section{"name": project, "domain": here}}
+	if project == "" {
+		scope = section{"system": section{"all": true}}
+	}
+	who := section{"name": user, "password": password, "domain": here}
+	body := section{"auth": section{
+		"identity": section{"methods": []string{"password"}, "password": section{"user": who}}, "scope": scope,
 	}}
-	k.token = k.do("POST", "/auth/tokens", body, nil).Get("X-Subject-Token")
-	return k
+	k := &rest{c: c, url: c.AuthURL()}
+	return k.do("POST", "/auth/tokens", body, nil).Get("X-Subject-Token")
+}
+
+// Revoke ends a token.
+func (k *Identities) Revoke(token string) {
+	k.c.t.Helper()
+	(&rest{c: k.c, url: k.url, token: token, subject: token}).do("DELETE", "/auth/tokens", nil, nil)
 }
 
 func (k *rest) list(kind string) []map[string]any {
@@ -163,6 +213,9 @@ func (k *rest) do(method, path string, in, out any) http.Header {
 	req.Header.Set("Content-Type", "application/json")
 	if k.token != "" {
 		req.Header.Set("X-Auth-Token", k.token)
+	}
+	if k.subject != "" {
+		req.Header.Set("X-Subject-Token", k.subject)
 	}
 	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {

@@ -90,11 +90,11 @@ func (c *Cloud) neutronConf() string {
 	conf := ini{
 		"DEFAULT": {
 			"use_stderr": true, "host": "cloud", "state_path": c.mkdir("data", "neutron"), "core_plugin": "ml2", "service_plugins": "",
-			"transport_url": c.bus(), "auth_strategy": "keystone", "api_paste_config": filepath.Join(c.venv, "etc/neutron/api-paste.ini"),
+			"transport_url": bus(c), "auth_strategy": "keystone", "api_paste_config": filepath.Join(c.venv, "etc/neutron/api-paste.ini"),
 			"notify_nova_on_port_status_changes": true, "notify_nova_on_port_data_changes": true, "dhcp_agents_per_network": 1,
 			"rpc_workers": 1, "rpc_state_report_workers": 0,
 		},
-		"database": {"connection": c.connection("neutron")}, "keystone_authtoken": c.authtoken("neutron"),
+		"database": {"connection": connection(c, "neutron")}, "keystone_authtoken": c.authtoken("neutron"),
 		"nova":             c.login("nova").and(section{"region_name": "RegionOne"}),
 		"ironic":           c.login("neutron"),
 		"oslo_concurrency": {"lock_path": c.mkdir("data", "neutron", "lock")},

@@ -104,8 +104,9 @@ func tail(s string) string {
 	return strings.Join(lines[max(0, len(lines)-25):], "\n")
 }
 
-// Stop ends all services, those first that others need least, and removes their files unless the test failed.
-func (c *Cloud) Stop() {
+// stop ends all services, those first that others need least, and removes their files. Of a test that failed the files stay, or
+// their logs do, in the folder that BILLET_TEST_KEEP names.
+func (c *Cloud) stop(failed bool, say func(string, ...any)) {
 	c.endDHCP()
 	for _, sig := range []syscall.Signal{syscall.SIGCONT, syscall.SIGTERM} {
 		for _, s := range c.services {
@@ -123,24 +124,34 @@ func (c *Cloud) Stop() {
 		s.signal(syscall.SIGKILL) // children that outlived it
 	}
 	c.endWires()
-	c.guard.Close()
-	if c.t.Failed() {
-		c.t.Logf("the services' files are left in %s", c.Dir)
+	_ = c.guard.Close()
+	_ = c.claim.Close()
+	if keep := os.Getenv("BILLET_TEST_KEEP"); failed && keep == "" {
+		say("the services' files are left in %s", c.Dir)
 		return
+	} else if failed {
+		to := filepath.Join(keep, filepath.Base(c.Dir))
+		say("the services' logs are in %s (%v)", to, os.CopyFS(to, os.DirFS(c.path("log"))))
 	}
 	if err := os.RemoveAll(c.Dir); err != nil {
-		c.t.Error(err)
+		say("the services' files are left: %v", err)
 	}
 }
 
-// guard kills the process groups that are noted in run/*.pid and removes the interfaces of run/*.wire when this process ends, however
-// it ends: a shell waits for the end of a pipe that only this process holds. Neutron's DHCP servers have left their agent's group.
-func guard(t testing.TB, run string) io.Closer {
-	const script = `cat >/dev/null; sleep 20; exec 2>/dev/null; cd "$0" || exit
-for f in *.pid; do kill -9 "-$(cat "$f")"; done
-for d in ../data/neutron/dhcp/*/; do kill -9 "$(cat "$d/pid")" && ip netns del "qdhcp-$(basename "$d")"; done
-for f in *.wire; do ip link del "$(basename "$f" .wire)"; done`
-	cmd := exec.Command("sh", "-c", script, run)
+// mourn ends what is left of a cloud in the folder $0 whose test was killed: the process groups in run/*.pid, dnsmasq and the
+// namespace of each network, wires and taps of the switch, and its files but for the logs somebody wants.
+const mourn = `cat >/dev/null; sleep 1; exec 2>/dev/null; cd "$0" || exit
+for f in run/*.pid; do kill -9 "-$(cat "$f")"; done
+for d in data/neutron/dhcp/*; do kill -9 "$(cat "$d/pid")"; ip netns del "qdhcp-${d##*/}"; done
+for f in run/*.wire; do ip link del "$(basename "$f" .wire)"; done
+[ ! -e run/vswitchd.pid ] || for l in br-int br-prov ovs-netdev; do ip link del "$l"; done
+[ -z "$BILLET_TEST_KEEP" ] || { mkdir -p "$BILLET_TEST_KEEP"; cp -r log "$BILLET_TEST_KEEP/${0##*/}"; }
+cd /; rm -rf "$0"`
+
+// guard mourns a cloud when this process ends without having stopped it, however it ends: a shell waits for the end of a pipe
+// that only this process holds.
+func guard(t testing.TB, dir string) io.Closer {
+	cmd := exec.Command("sh", "-c", mourn, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {

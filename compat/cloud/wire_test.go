@@ -14,7 +14,7 @@ import (
 // A port of the switch is on the VLAN of its port of Neutron's, and on no other; on a flat network is who is on a joined bridge. The
 // machines are network namespaces, their DHCP client is busybox's.
 func TestSwitchOfTheRealNeutron(t *testing.T) {
-	c := cloud.New(t, venv(t), "http://127.0.0.1:6385")
+	c := cloud.New(t, cloud.Venv(t), "http://127.0.0.1:6385")
 	c.Start("db", "bus", "keystone", "switch", "neutron", "dhcp")
 	flatNetwork(t, c)
 	vlanNetwork(t, c)
