@@ -255,14 +255,16 @@ func (a *API) authenticate(r *http.Request) (node.Identity, error) {
 	return a.Auth.Authenticate(r)
 }
 
-// permit refuses what no role of the caller allows. Who is admin or service may do everything, a reader may read.
+// permit refuses what no role of the caller allows. Who is admin or service may do everything; a reader of the whole cloud, or in
+// the project of its services, may read. Readers of other projects may not: every member of a project is one, and nodes are nobody's
+// of a project yet.
 func permit(id node.Identity, r *http.Request) error {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if id.Has("admin") || id.Has("service") || reads && id.Has("reader") {
+	if id.Has("admin") || id.Has("service") || reads && id.Has("reader") && (id.System || id.Home) {
 		return nil
 	}
-	return node.Errorf(node.Forbidden,
-		"Access was denied to the following resource: %s %s. It needs the role admin or service, or reader to read.",
+	return node.Errorf(node.Forbidden, "Access was denied to the following resource: %s %s. "+
+		"It needs the role admin or service, or to read the role reader in the whole system or in the project of the services.",
 		r.Method, r.URL.Path)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/billet-metal/billet/node"
 )
@@ -120,7 +121,7 @@ func TestUnknownTokensHoldUpNobodyElse(t *testing.T) {
 			answers <- err
 		}()
 	}
-	for range 100 - 8 { // those of one address that do not fit
+	for range 100 - mostOfOne { // those of one address that do not fit
 		var refusal *Refusal
 		if err := <-answers; !errors.As(err, &refusal) || refusal.Status != 429 {
 			t.Errorf("got %v", err)
@@ -139,11 +140,42 @@ func TestUnknownTokensHoldUpNobodyElse(t *testing.T) {
 		}
 		got <- id
 	}()
-	for range 9 {
+	for range mostOfOne + 1 {
 		<-tokens.asked
 	}
 	close(tokens.hold)
 	if id := <-got; id.User != "new" {
 		t.Errorf("another address: %v", id)
+	}
+}
+
+// What changes something is asked about anew, whoever else is waiting, and goes by what Keystone says then.
+func TestChangesGoByNoMemory(t *testing.T) {
+	tokens := &knownTokens{known: map[string]node.Identity{
+		"remembered revoked": {User: "old"}, "remembered ada": {User: "old"}, "ada": {User: "ada"},
+	}}
+	k := NewKeystone(tokens, "x", slog.New(slog.DiscardHandler))
+	k.gate = NewGate(1, 1, 1, time.Minute)
+	if _, ok := k.gate.Enter(t.Context(), SourceOf(withTokens("", ""))); !ok {
+		t.Fatal("the gate is closed")
+	}
+	for _, tt := range []struct {
+		method, token, want string
+		status              int
+	}{
+		{"GET", "revoked", "old", 0}, {"HEAD", "revoked", "old", 0}, {"PUT", "revoked", "", 401}, {"POST", "revoked", "", 401},
+		{"PATCH", "ada", "ada", 0}, {"DELETE", "ada", "ada", 0}, {"GET", strings.Repeat("x", mostToken+1), "", 401}, {"GET", "new", "", 429},
+	} {
+		r := withTokens(tt.token, "")
+		r.Method = tt.method
+		id, err := k.Authenticate(r)
+		var refusal *Refusal
+		status := 0
+		if errors.As(err, &refusal) {
+			status = refusal.Status
+		}
+		if status != tt.status || id.User != tt.want {
+			t.Errorf("%s %.10s: %v %v", tt.method, tt.token, id, err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import "slices"
 type Identity struct {
 	User    string
 	Project string // that the roles are held in; "" without one
+	Home    bool   // the project is the one that the cloud's services, and Billet, work in
 	System  bool   // the roles are held for the whole cloud
 	Roles   []string
 }

@@ -60,7 +60,7 @@ func (k *keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		k.own[token] = true
 		w.Header().Set("X-Subject-Token", token)
 		w.WriteHeader(201)
-		fmt.Fprintf(w, `{"token":{"expires_at":"2099-01-01T00:00:00.000000Z","catalog":%s}}`, k.catalog)
+		fmt.Fprintf(w, `{"token":{"expires_at":"2099-01-01T00:00:00.000000Z","project":{"id":"home","name":"service"},"catalog":%s}}`, k.catalog)
 	case "GET /v3/auth/tokens":
 		k.asked++
 		token := r.Header.Get("X-Subject-Token")
@@ -117,14 +117,16 @@ func TestWhoseATokenIs(t *testing.T) {
 	late := node.Now().Add(time.Hour)
 	k.tokens = map[string]string{
 		"project": document(t, inProject, late, "member", "reader"),
+		"home":    document(t, `"project":{"id":"home"},`, late, "reader"),
 		"system":  document(t, `"system":{"all":true},`, late, "admin"),
 		"bare":    document(t, "", late),
 	}
 	tokens := &Tokens{Session: k.session(t)}
 	for token, want := range map[string]string{
-		"project": "{User:u1 Project:p1 System:false Roles:[member reader]}",
-		"system":  "{User:u1 Project: System:true Roles:[admin]}",
-		"bare":    "{User:u1 Project: System:false Roles:[]}",
+		"project": "{User:u1 Project:p1 Home:false System:false Roles:[member reader]}",
+		"home":    "{User:u1 Project:home Home:true System:false Roles:[reader]}",
+		"system":  "{User:u1 Project: Home:false System:true Roles:[admin]}",
+		"bare":    "{User:u1 Project: Home:false System:false Roles:[]}",
 	} {
 		id, err := tokens.Ask(t.Context(), door.Question{Token: token})
 		if got := fmt.Sprintf("%+v", id); got != want || err != nil {
@@ -175,6 +177,44 @@ func TestTokensAreRemembered(t *testing.T) {
 		if strings.Contains(string(key[:]), "short") {
 			t.Error("a token is kept as it is")
 		}
+	}
+}
+
+// A question that is to be answered anew is; meanwhile, and when it can not be, what is remembered stands for the others.
+func TestATokenIsAskedAboutAnew(t *testing.T) {
+	k := newKeystone(t)
+	k.tokens = map[string]string{"t": document(t, inProject, node.Now().Add(time.Hour), "admin")}
+	tokens := &Tokens{Session: k.session(t)}
+	ask := func(anew bool) (node.Identity, error) {
+		return tokens.Ask(t.Context(), door.Question{Token: "t", Anew: anew})
+	}
+	recalled := func() bool {
+		_, known, err := tokens.Recall(door.Question{Token: "t"})
+		return known && err == nil
+	}
+	for range 3 {
+		if id, err := ask(true); err != nil || id.User != "u1" {
+			t.Fatalf("%v %v", id, err)
+		}
+	}
+	if k.asked != 3 {
+		t.Errorf("Keystone was asked %d times", k.asked)
+	}
+	k.with(func() {
+		k.fault = func(w http.ResponseWriter, _ *http.Request) bool {
+			if !recalled() {
+				t.Error("while Keystone is asked, nothing is remembered")
+			}
+			w.WriteHeader(502)
+			return true
+		}
+	})
+	if _, err := ask(true); node.KindOf(err) != node.Unavailable || !recalled() {
+		t.Errorf("away: %v, remembered: %v", err, recalled())
+	}
+	k.with(func() { k.fault = nil; k.tokens = nil })
+	if _, err := ask(true); node.KindOf(err) != node.NotFound || recalled() {
+		t.Errorf("revoked: %v, remembered: %v", err, recalled())
 	}
 }
 

@@ -4,6 +4,7 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,7 +31,8 @@ type Config struct {
 
 	Username, Password, UserDomain string // domains by name
 	Project, ProjectDomain         string
-	System                         bool // log in for the whole system instead of a project
+	UserDomainID, ProjectDomainID  string // instead of the names
+	System                         bool   // log in for the whole system instead of a project
 
 	ApplicationCredentialID, ApplicationCredentialSecret string
 
@@ -62,6 +64,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	provider *gophercloud.ProviderClient // nil: not logged in yet
+	project  string                      // ID of the one it is logged in to
 	catalog  *tokens.ServiceCatalog
 	refused  error // the last login's end
 	until    time.Time
@@ -232,8 +235,18 @@ func (s *Session) authenticate(ctx context.Context) (*gophercloud.ProviderClient
 	if !ok {
 		return nil, nil, fmt.Errorf("the answer to the login is a %T", provider.GetAuthResult())
 	}
+	if project, err := result.ExtractProject(); err == nil && project != nil {
+		s.project = project.ID
+	}
 	catalog, err := result.ExtractServiceCatalog()
 	return provider, catalog, err
+}
+
+// home is the project that Billet is logged in to, with its ID; "" before the first login and without one.
+func (s *Session) home() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.project
 }
 
 func (s *Session) options() *gophercloud.AuthOptions {
@@ -243,19 +256,22 @@ func (s *Session) options() *gophercloud.AuthOptions {
 			ApplicationCredentialID: s.cfg.ApplicationCredentialID, ApplicationCredentialSecret: s.cfg.ApplicationCredentialSecret,
 		}
 	}
-	scope := &gophercloud.AuthScope{ProjectName: s.cfg.Project, DomainName: domain(s.cfg.ProjectDomain)}
+	scope := &gophercloud.AuthScope{
+		ProjectName: s.cfg.Project, DomainName: domain(s.cfg.ProjectDomain, s.cfg.ProjectDomainID), DomainID: s.cfg.ProjectDomainID,
+	}
 	if s.cfg.System {
 		scope = &gophercloud.AuthScope{System: true}
 	}
 	return &gophercloud.AuthOptions{
-		AllowReauth: true, Username: s.cfg.Username, Password: s.cfg.Password, DomainName: domain(s.cfg.UserDomain), Scope: scope,
+		AllowReauth: true, Username: s.cfg.Username, Password: s.cfg.Password, Scope: scope,
+		DomainName: domain(s.cfg.UserDomain, s.cfg.UserDomainID), DomainID: s.cfg.UserDomainID,
 	}
 }
 
-// domain is the domain that Keystone has from its start, where none is named.
-func domain(name string) string {
-	if name == "" {
-		return "Default"
+// domain is the name of a domain that is not named by ID; the one that Keystone has from its start is Default.
+func domain(name, id string) string {
+	if id != "" {
+		return ""
 	}
-	return name
+	return cmp.Or(name, "Default")
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"github.com/billet-metal/billet/node"
 )
 
-// Bounds of what is remembered of tokens. A token that was revoked is taken for as long as it is remembered, so that is short.
+// Bounds of what is remembered of tokens. A token that was revoked reads for as long as it is remembered, so that is short.
 const (
 	tokenTime  = time.Minute
 	wrongTime  = 10 * time.Second
@@ -26,8 +27,9 @@ const (
 type Tokens struct {
 	Session *Session
 
-	mu    sync.Mutex
-	known map[[32]byte]*answer
+	mu     sync.Mutex
+	known  map[[32]byte]*answer // what was said
+	asking map[[32]byte]*answer // what is being asked; about a token that is known, too
 }
 
 // answer is Keystone's word about one token, or the question that is under way.
@@ -35,7 +37,7 @@ type answer struct {
 	done  chan struct{} // closed when the rest is filled in
 	id    node.Identity
 	err   error
-	until time.Time // zero: nobody knows yet
+	until time.Time
 }
 
 // Recall answers from memory.
@@ -51,9 +53,10 @@ func (t *Tokens) Recall(q door.Question) (id node.Identity, known bool, err erro
 // Ask says whose a token is: node.NotFound when it is not valid, has ended or was revoked. Many who ask about the same token at
 // the same time get one answer.
 func (t *Tokens) Ask(ctx context.Context, q door.Question) (node.Identity, error) {
-	a, mine := t.question(keyOf(q))
+	key := keyOf(q)
+	a, mine := t.question(key, q.Anew)
 	if mine {
-		t.settle(ctx, a, q)
+		t.settle(ctx, key, a, q)
 	}
 	select {
 	case <-a.done:
@@ -69,52 +72,53 @@ func keyOf(q door.Question) [32]byte {
 }
 
 // question finds the answer about a token, or begins one; mine says that the caller is to find it out.
-func (t *Tokens) question(key [32]byte) (a *answer, mine bool) {
-	now := node.Now()
+func (t *Tokens) question(key [32]byte, anew bool) (a *answer, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a = t.known[key]; a != nil && (a.until.IsZero() || now.Before(a.until)) {
+	if a = t.known[key]; a != nil && node.Now().Before(a.until) && (!anew || a.err != nil) {
 		return a, false
 	}
-	if t.known == nil || len(t.known) >= mostTokens {
-		t.forget(now)
+	if a = t.asking[key]; a != nil {
+		return a, false
 	}
 	a = &answer{done: make(chan struct{})}
-	t.known[key] = a
+	if t.asking == nil {
+		t.asking = map[[32]byte]*answer{}
+	}
+	t.asking[key] = a
 	return a, true
 }
 
-// forget drops what has ended, and everything when that is not enough.
-func (t *Tokens) forget(now time.Time) {
-	kept := map[[32]byte]*answer{}
-	for key, a := range t.known {
-		if a.until.IsZero() || now.Before(a.until) {
-			kept[key] = a
-		}
+// remember keeps an answer, for as long as it holds; what has ended makes room, and everything does when that is not enough.
+func (t *Tokens) remember(key [32]byte, a *answer, now time.Time) {
+	if len(t.known) >= mostTokens {
+		maps.DeleteFunc(t.known, func(_ [32]byte, a *answer) bool { return !now.Before(a.until) })
 	}
-	if len(kept) >= mostTokens {
-		kept = map[[32]byte]*answer{}
+	if t.known == nil || len(t.known) >= mostTokens {
+		t.known = map[[32]byte]*answer{}
 	}
-	t.known = kept
+	t.known[key] = a
 }
 
 // settle asks Keystone. It goes on when the request that began it is given up: others wait for the same answer.
-func (t *Tokens) settle(ctx context.Context, a *answer, q door.Question) {
+func (t *Tokens) settle(ctx context.Context, key [32]byte, a *answer, q door.Question) {
 	ctx, cancel := t.Session.within(context.WithoutCancel(ctx))
 	defer cancel()
 	id, expires, err := t.validate(ctx, q)
 	now := node.Now()
 	until := now.Add(tokenTime)
 	switch {
-	case err != nil && node.KindOf(err) == node.NotFound:
-		until = now.Add(wrongTime)
 	case err != nil:
-		until = now // the next one asks again
+		until = now.Add(wrongTime)
 	case !q.Ended && expires.Before(until):
 		until = expires
 	}
 	t.mu.Lock()
 	a.id, a.err, a.until = id, err, until
+	delete(t.asking, key)
+	if err == nil || node.KindOf(err) == node.NotFound { // else the next one asks again
+		t.remember(key, a, now)
+	}
 	t.mu.Unlock()
 	close(a.done)
 }
@@ -146,6 +150,7 @@ func (t *Tokens) validate(ctx context.Context, q door.Question) (id node.Identit
 	}
 	in := body.Token
 	id = node.Identity{User: in.User.ID, Project: in.Project.ID, System: in.System["all"]}
+	id.Home = id.Project != "" && id.Project == t.Session.home()
 	for _, r := range in.Roles {
 		id.Roles = append(id.Roles, r.Name)
 	}
