@@ -28,9 +28,12 @@ type Registration struct {
 // baremetal is the type of the service in the catalog, by which clients find it.
 const baremetal = "baremetal"
 
-// Register makes in Keystone what is not there and changes what is otherwise. It returns a line for each thing it did; doing it
-// again does nothing. The session is an administrator's.
-func Register(ctx context.Context, s *Session, r Registration) (done []string, err error) {
+// Registered says what there is now, a line for a thing.
+type Registered struct{ Done, Found []string }
+
+// Register makes in Keystone what is not there and changes what is otherwise; doing it again does nothing. The session is an
+// administrator's.
+func Register(ctx context.Context, s *Session, r Registration) (done Registered, err error) {
 	k := registrar{s, &done}
 	domain, err := k.find(ctx, "domains", url.Values{"name": {r.Domain}})
 	if err != nil {
@@ -56,6 +59,9 @@ func Register(ctx context.Context, s *Session, r Registration) (done []string, e
 			return done, err
 		}
 	}
+	if err := k.region(ctx, r.Region); err != nil {
+		return done, err
+	}
 	service, err := k.ensure(ctx, thing{"service", "services", r.Name}, fields{"type": baremetal, "name": r.Name}, nil)
 	if err != nil {
 		return done, err
@@ -73,7 +79,7 @@ func Register(ctx context.Context, s *Session, r Registration) (done []string, e
 // registrar makes things by the Identity API, and notes what it did.
 type registrar struct {
 	session *Session
-	done    *[]string
+	*Registered
 }
 
 // thing is what is made: its key in a body, its path, and its name for people.
@@ -88,7 +94,11 @@ func (f fields) id() string {
 }
 
 func (k registrar) did(format string, args ...any) {
-	*k.done = append(*k.done, fmt.Sprintf(format, args...))
+	k.Done = append(k.Done, fmt.Sprintf(format, args...))
+}
+
+func (k registrar) was(format string, args ...any) {
+	k.Found = append(k.Found, fmt.Sprintf(format, args...))
 }
 
 // find returns the first thing that a filter finds; nil: there is none.
@@ -136,6 +146,7 @@ func (k registrar) change(ctx context.Context, t thing, found, want fields) erro
 		}
 	}
 	if len(other) == 0 {
+		k.was("%s %s", t.key, t.name)
 		return nil
 	}
 	path := t.path + "/" + url.PathEscape(found.id())
@@ -159,9 +170,10 @@ func (k registrar) ensureUser(ctx context.Context, r Registration, domain string
 	case found == nil:
 		return k.ensure(ctx, t, key, fields{"password": r.Password})
 	case r.Password == "":
+		k.was("user %s, whose password stays as it is", r.User)
 		return found, nil
-	}
-	if k.logsIn(ctx, r) {
+	case k.logsIn(ctx, r):
+		k.was("user %s, with that password", r.User)
 		return found, nil
 	}
 	return found, k.change(ctx, t, found, fields{"password": r.Password})
@@ -182,11 +194,24 @@ func (k registrar) logsIn(ctx context.Context, r Registration) bool {
 	return err == nil
 }
 
+// region refuses one that is not there: it is the cloud's, and a mistyped one would hide Billet from everybody.
+func (k registrar) region(ctx context.Context, id string) error {
+	_, err := k.ask(ctx, http.MethodGet, "regions/"+url.PathEscape(id), nil, nil, "for region "+id)
+	if err != nil && node.KindOf(err) == node.NotFound {
+		return node.Errorf(node.NotFound, "Keystone has no region %s: OS_REGION_NAME names the one that Billet is in", id)
+	}
+	return err
+}
+
 // grant gives a user a role in a project.
 func (k registrar) grant(ctx context.Context, r Registration, project, user, role, name string) error {
 	path := "projects/" + project + "/users/" + user + "/roles/" + role
 	status, err := k.ask(ctx, http.MethodHead, path, nil, nil, "about the role "+name)
-	if err == nil && status == http.StatusNoContent || err != nil && node.KindOf(err) != node.NotFound {
+	if err == nil && status == http.StatusNoContent {
+		k.was("the role %s of user %s in project %s", name, r.User, r.Project)
+		return nil
+	}
+	if err != nil && node.KindOf(err) != node.NotFound {
 		return err
 	}
 	if _, err := k.ask(ctx, http.MethodPut, path, nil, nil, "to give user "+r.User+" the role "+name); err != nil {

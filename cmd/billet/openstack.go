@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/billet-metal/billet/node"
 	"github.com/billet-metal/billet/openstack"
 )
 
@@ -23,7 +24,7 @@ func registerCommand() *cobra.Command {
 		Use: "register", Args: cobra.NoArgs, Short: "Make Billet's account, roles and endpoints in Keystone",
 		Long: "Make Billet's account, its roles and its endpoints in Keystone, where they are not there yet, and say what was done. " +
 			"The login of an administrator is taken from OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, " +
-			"OS_PROJECT_DOMAIN_NAME, OS_REGION_NAME and OS_CACERT, as for the openstack command. " +
+			"OS_PROJECT_DOMAIN_NAME (or the domains' IDs), OS_SYSTEM_SCOPE, OS_REGION_NAME and OS_CACERT, as for the openstack command. " +
 			"The account's password is taken from BILLET_OPENSTACK_PASSWORD.",
 	}
 	r := openstack.Registration{Domain: "Default", Endpoints: map[string]string{}}
@@ -52,11 +53,17 @@ func registerCommand() *cobra.Command {
 			return err
 		}
 		done, err := openstack.Register(cmd.Context(), session, r)
-		for _, line := range done {
+		for _, line := range done.Found {
+			cmd.Println("there already:", line)
+		}
+		for _, line := range done.Done {
 			cmd.Println(line)
 		}
-		if err == nil && len(done) == 0 {
-			cmd.Println("everything is there already")
+		if node.KindOf(err) == node.Forbidden {
+			return fmt.Errorf("%w (it takes an administrator of the cloud: the role admin, and OS_SYSTEM_SCOPE=all where Keystone wants that)", err)
+		}
+		if err == nil && len(done.Done) == 0 {
+			cmd.Println("everything was there")
 		}
 		return err
 	}
@@ -68,6 +75,7 @@ func userSession() (*openstack.Session, error) {
 	cfg := openstack.Config{
 		AuthURL: os.Getenv("OS_AUTH_URL"), Username: os.Getenv("OS_USERNAME"), Password: os.Getenv("OS_PASSWORD"),
 		UserDomain: os.Getenv("OS_USER_DOMAIN_NAME"), Project: os.Getenv("OS_PROJECT_NAME"), ProjectDomain: os.Getenv("OS_PROJECT_DOMAIN_NAME"),
+		UserDomainID: os.Getenv("OS_USER_DOMAIN_ID"), ProjectDomainID: os.Getenv("OS_PROJECT_DOMAIN_ID"),
 		System:                      os.Getenv("OS_SYSTEM_SCOPE") == "all",
 		ApplicationCredentialID:     os.Getenv("OS_APPLICATION_CREDENTIAL_ID"),
 		ApplicationCredentialSecret: os.Getenv("OS_APPLICATION_CREDENTIAL_SECRET"),
