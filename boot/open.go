@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/billet-metal/billet/fetch"
@@ -36,6 +37,11 @@ func (r *Record) Place(file string) string {
 		return r.Image
 	}
 	return ""
+}
+
+// Places are where all files of r lie.
+func (r *Record) Places() []string {
+	return slices.DeleteFunc([]string{r.Kernel, r.Ramdisk, r.Image}, func(place string) bool { return place == "" })
 }
 
 // Kind is the named file's kind in what the boot services tell of it.

@@ -19,6 +19,7 @@ var awayNote = Note[away]{Key: "deploy.image_away"}
 
 type away struct {
 	Step  string    `json:"step"`
+	What  string    `json:"what"`
 	Since time.Time `json:"since"`
 	Said  bool      `json:"said,omitzero"` // people were told why
 }
@@ -38,6 +39,9 @@ type Glance interface {
 	Describe(ctx context.Context, ref image.Ref) (*image.Described, error)
 	// Begin finds an image, and sets one of Glance out for this machine.
 	Begin(ctx context.Context, ref image.Ref) (image.Resolved, error)
+	// InRegistry reports whether a source is Glance's; KeepFile waits until such a one's file is here, and says where.
+	InRegistry(source string) bool
+	KeepFile(ctx context.Context, source string) (path string, err error)
 }
 
 // FindImage looks for the node's image before anything is done to its machine, and has one of Glance fetched while the machine
@@ -64,7 +68,31 @@ func findImage(ctx context.Context, t *Task, images Glance) error {
 	if err != nil {
 		return err
 	}
-	return asked.CheckFits(r)
+	if err := asked.CheckFits(r); err != nil || !asked.Netboot {
+		return err
+	}
+	for _, key := range []string{"kernel", "ramdisk"} {
+		if source := asked.file(key); images.InRegistry(source) {
+			if _, err := images.KeepFile(ctx, source); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// FileAway is the error of a kernel or ramdisk that Glance can not give now, and may give later: see UntilFile.
+type FileAway struct{ Err error }
+
+func (f *FileAway) Error() string { return f.Err.Error() }
+func (f *FileAway) Unwrap() error { return f.Err }
+
+// UntilFile is UntilThere for a step that boots its machine, of whose errors only a FileAway is worth a wait.
+func UntilFile(t *Task, err error, most time.Duration) (Result, error) {
+	if _, away := errors.AsType[*FileAway](err); !away && err != nil {
+		return Done(), err
+	}
+	return untilThere(t, "file", err, most)
 }
 
 // How often a step that waits for Glance looks again.
@@ -76,10 +104,14 @@ const (
 // UntilThere makes a wait of the error of an image that is not there yet: its bytes are on their way, or Glance is away, which it
 // may be for most at most. Every other error is the step's.
 func UntilThere(t *Task, err error, most time.Duration) (Result, error) {
+	return untilThere(t, "image", err, most)
+}
+
+func untilThere(t *Task, what string, err error, most time.Duration) (Result, error) {
 	fetching, arrives := errors.AsType[*image.Fetching](err)
 	lost := !arrives && err != nil && node.KindOf(err) == node.Unavailable && !errors.Is(err, node.ErrStoreAway)
 	if !arrives && !lost {
-		if err == nil {
+		if err == nil && awayNote.Get(t).What == what {
 			awayNote.Clear(t)
 		}
 		return Done(), err
@@ -89,9 +121,9 @@ func UntilThere(t *Task, err error, most time.Duration) (Result, error) {
 		return Done(), err
 	}
 	since, now := awayNote.Get(t), node.Now()
-	first := since.Step != step.Step
+	first := since.Step != step.Step || since.What != what
 	if first {
-		since = away{Step: step.Step, Since: now}
+		since = away{Step: step.Step, What: what, Since: now}
 		awayNote.Set(t, since)
 	}
 	if waited := now.Sub(since.Since); waited >= most {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/billet-metal/billet/fetch"
 )
@@ -282,9 +283,26 @@ func (s *Store) resolveKept(ctx context.Context, d *Described, ref Ref) (Resolve
 	return r, nil
 }
 
-// KeepFile returns where a file of the registry that is no disk image lies on this machine, such as a kernel; as long as it is
-// not here the error is a *Fetching. While the registry is away an earlier copy serves.
+// KeepFile has a file of the registry that is no disk image, such as a kernel, fetched to this machine, and returns where it lies.
+// It waits until ctx ends. While the registry is away an earlier copy serves.
 func (s *Store) KeepFile(ctx context.Context, source string) (path string, err error) {
+	for {
+		path, err = s.keepFile(ctx, source)
+		if _, fetching := errors.AsType[*Fetching](err); !fetching {
+			return path, err
+		}
+		select {
+		case <-time.After(filePoll):
+		case <-ctx.Done():
+			return "", err
+		}
+	}
+}
+
+// filePoll is how often a file that is on its way is looked for.
+const filePoll = 100 * time.Millisecond
+
+func (s *Store) keepFile(ctx context.Context, source string) (path string, err error) {
 	id, ok := s.registryID(source)
 	if !ok {
 		return "", fmt.Errorf("%s is no image of Glance", fetch.Redact(source))

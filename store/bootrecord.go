@@ -46,6 +46,21 @@ func (s *Boots) RecordBySecret(ctx context.Context, secret string) (*boot.Record
 	return s.recordWhere(ctx, "r.secret = $1 AND r.secret <> ''", secret)
 }
 
+// Places returns where the files lie that machines may read now: those of all records that have not ended.
+func (s *Boots) Places(ctx context.Context) (places []string, err error) {
+	const query = `SELECT kernel, ramdisk, image FROM boot_records WHERE valid_until > $1`
+	err = collect(ctx, s.read, query, []any{node.Now()}, func(row *sql.Rows) error {
+		var r boot.Record
+		err := row.Scan(&r.Kernel, &r.Ramdisk, &r.Image)
+		places = append(places, r.Places()...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask what machines may read: %w", err)
+	}
+	return places, nil
+}
+
 // recordWhere returns the live record that cond finds, or nil. arg may be a secret.
 func (s *Boots) recordWhere(ctx context.Context, cond, arg string) (*boot.Record, error) {
 	query := `SELECT n.uuid, r.loader, r.kernel, r.ramdisk, r.command_line, r.image, r.secret, r.boot_key, r.hidden, r.asked_by,

@@ -25,13 +25,17 @@ func (c *Config) session() (*openstack.Session, error) {
 }
 
 // imageSources is where images come from: with a cloud, from Glance too.
-func imageSources(ctx context.Context, c *Config, session *openstack.Session, gate *fetch.Gate, log *slog.Logger) (*image.Store, error) {
+func imageSources(ctx context.Context, c *Config, session *openstack.Session, gate *fetch.Gate,
+	inUse func(context.Context) ([]string, error), log *slog.Logger,
+) (*image.Store, error) {
 	sources := &image.Store{Dir: c.ImageDir, Gate: gate}
 	if session == nil {
 		return sources, nil
 	}
 	glance := &openstack.Images{Session: session}
-	kept, err := cache.New(ctx, cache.Config{Dir: c.ImageCacheDir, Limit: int64(c.ImageCacheGB) << 30, Open: glance.Open, Log: log})
+	kept, err := cache.New(ctx, cache.Config{
+		Dir: c.ImageCacheDir, Limit: int64(c.ImageCacheGB) << 30, Open: glance.Open, InUse: inUse, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Loader: loader, Records: p.records, APIURL: p.machineURL,
 			Kernel: c.DeployKernel, Ramdisk: c.DeployRamdisk, AppendParams: c.KernelAppendParams,
 			Loaders: boot.Loaders{Dirs: c.LoaderDirs}, Server: p.bootServer,
-			Gate:          p.gate,
+			Gate: p.gate, Images: p.files(),
 			CaptureSerial: c.CaptureSerial, SerialConsole: c.SerialConsole,
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/door"
 	"github.com/billet-metal/billet/driver/agent"
+	"github.com/billet-metal/billet/driver/pxe"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/inspection/rules"
@@ -88,6 +89,14 @@ type parts struct {
 	bootServer netip.Addr  // the address of that listener and of TFTP; zero: there is none here
 }
 
+// files are the kernels and ramdisks of Glance; nil where there is none.
+func (p parts) files() pxe.Images {
+	if p.sources == nil || p.sources.Registry == nil {
+		return nil
+	}
+	return p.sources
+}
+
 // stopTimeout bounds an orderly stop: requests under way may end, then connections are cut.
 const stopTimeout = 10 * time.Second
 
@@ -137,7 +146,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	if err != nil {
 		return err
 	}
-	sources, err := imageSources(ctx, c, session, gate, log)
+	sources, err := imageSources(ctx, c, session, gate, db.Boots.Places, log)
 	if err != nil {
 		return err
 	}

@@ -30,8 +30,8 @@ func (b booting) begin(ctx context.Context, t *driver.Task) (driver.Result, erro
 	if known := rebootNote.Get(t); known.Step == "" && known.Lost == "" { // a step that wants a reboot gets one
 		r.reuse = &b.commands.client
 	}
-	if err := r.boot(ctx, t, networkOf(t.Node.Plan.Flow)); err != nil {
-		return driver.Done(), err
+	if wait, err := driver.UntilFile(t, r.boot(ctx, t, networkOf(t.Node.Plan.Flow)), b.within); err != nil || wait.Waiting() {
+		return wait, err
 	}
 	if called(t) {
 		result, err := b.called(ctx, t)
@@ -45,6 +45,9 @@ func (b booting) begin(ctx context.Context, t *driver.Task) (driver.Result, erro
 
 // called ends the wait once the new agent has called, with the steps it offers.
 func (b booting) called(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return b.begin(ctx, t)
+	}
 	if !called(t) {
 		return b.watch(ctx, t)
 	}

@@ -62,10 +62,11 @@ func (i *Inspect) inspect(ctx context.Context, t *driver.Task) (driver.Result, e
 	if _, reported := driver.Reported.Of(t.Node.Plan); reported {
 		return i.reported(ctx, t)
 	}
-	if err := r.boot(ctx, t, driver.InspectionNetwork); err != nil {
-		return driver.Done(), err
+	within := orElse(i.BootTimeout, DefaultBootTimeout)
+	if wait, err := driver.UntilFile(t, r.boot(ctx, t, driver.InspectionNetwork), within); err != nil || wait.Waiting() {
+		return wait, err
 	}
-	return i.wait(orElse(i.BootTimeout, DefaultBootTimeout)), nil
+	return i.wait(within), nil
 }
 
 func (i *Inspect) wait(within time.Duration) driver.Result {
@@ -74,6 +75,9 @@ func (i *Inspect) wait(within time.Duration) driver.Result {
 
 // reported ends the wait once the conductor has taken the report.
 func (i *Inspect) reported(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return i.inspect(ctx, t)
+	}
 	if _, reported := driver.Reported.Of(t.Node.Plan); !reported {
 		return i.wait(0), nil
 	}

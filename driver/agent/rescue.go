@@ -47,13 +47,18 @@ func (r *Rescue) boot(ctx context.Context, t *driver.Task) (driver.Result, error
 	if _, err := passwordHash(t.Node); err != nil {
 		return driver.Done(), err
 	}
-	if err := (ramdisk{apiURL: r.APIURL}).boot(ctx, t, driver.RescuingNetwork); err != nil {
-		return driver.Done(), err
+	within := orElse(r.BootTimeout, DefaultBootTimeout)
+	err := (ramdisk{apiURL: r.APIURL}).boot(ctx, t, driver.RescuingNetwork)
+	if wait, err := driver.UntilFile(t, err, within); err != nil || wait.Waiting() {
+		return wait, err
 	}
-	return r.await(t, orElse(r.BootTimeout, DefaultBootTimeout)), nil
+	return r.await(t, within), nil
 }
 
-func (r *Rescue) booted(_ context.Context, t *driver.Task) (driver.Result, error) {
+func (r *Rescue) booted(ctx context.Context, t *driver.Task) (driver.Result, error) {
+	if driver.AwaitsImage(t) {
+		return r.boot(ctx, t)
+	}
 	return r.await(t, 0), nil
 }
 

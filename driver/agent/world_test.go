@@ -380,6 +380,10 @@ func (f *fakeSources) Describe(context.Context, image.Ref) (*image.Described, er
 	return nil, f.err
 }
 
+func (f *fakeSources) InRegistry(string) bool { return false }
+
+func (f *fakeSources) KeepFile(context.Context, string) (string, error) { return "", f.err }
+
 func (f *fakeSources) Begin(ctx context.Context, ref image.Ref) (image.Resolved, error) {
 	return f.Resolve(ctx, ref)
 }

@@ -31,8 +31,9 @@ func (d *Deploy) deploy(ctx context.Context, t *driver.Task) (driver.Result, err
 		return r, err
 	}
 	if !ramdiskNote.Get(t).Booted {
-		if err := d.bootRamdisk(ctx, t); err != nil {
-			return driver.Done(), err
+		wait, err := driver.UntilFile(t, d.bootRamdisk(ctx, t), orElse(d.BootTimeout, DefaultBootTimeout))
+		if err != nil || wait.Waiting() {
+			return wait, err
 		}
 	}
 	return driver.Wait(firstCall, orElse(d.BootTimeout, DefaultBootTimeout)), nil

@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -18,7 +19,7 @@ type ramdiskFiles struct{ kernel, ramdisk bootFile }
 // bootFile is where a file lies and which setting said so.
 type bootFile struct {
 	key   string
-	place string // absolute path, or http(s) URL
+	place string // absolute path, http(s) URL, or a source of Glance
 }
 
 // ramdisk picks the two files of the flow under way and checks them without a network.
@@ -50,6 +51,9 @@ func (b *Boot) pick(n *node.Node, prefixes []string, what, service string) (boot
 
 // locate checks that one setting may be read for somebody and, for a file, that it is there. No network is asked.
 func (b *Boot) locate(key, s string) (bootFile, error) {
+	if b.glances(s) {
+		return bootFile{key, s}, nil
+	}
 	if boot.IsURL(s) {
 		if err := b.Gate.CheckURL(s); err != nil {
 			return bootFile{}, node.Errorf(node.Invalid, "%s is not a URL that can be fetched: %v.", key, err)
@@ -72,6 +76,43 @@ func (b *Boot) locate(key, s string) (bootFile, error) {
 }
 
 const urlTimeout = 10 * time.Second
+
+// glances reports whether a file lies in Glance.
+func (b *Boot) glances(source string) bool { return b.Images != nil && b.Images.InRegistry(source) }
+
+// inGlance refuses files of Glance that cannot be had. A Glance that cannot be asked now is not the node's fault: whoever boots the
+// machine waits for it.
+func (b *Boot) inGlance(ctx context.Context, files ramdiskFiles) error {
+	ctx, cancel := context.WithTimeout(ctx, urlTimeout)
+	defer cancel()
+	for _, file := range []bootFile{files.kernel, files.ramdisk} {
+		if !b.glances(file.place) {
+			continue
+		}
+		if err := b.Images.CheckFile(ctx, file.place); err != nil && node.KindOf(err) != node.Unavailable {
+			return node.Errorf(node.Invalid, "%s cannot be used: %v", file.key, err)
+		}
+	}
+	return nil
+}
+
+// settle makes sure that the files can be had, and fetches those of Glance.
+func (b *Boot) settle(ctx context.Context, files ramdiskFiles) (ramdiskFiles, error) {
+	for _, file := range []*bootFile{&files.kernel, &files.ramdisk} {
+		if !b.glances(file.place) {
+			continue
+		}
+		path, err := b.Images.KeepFile(ctx, file.place)
+		if node.KindOf(err) == node.Unavailable {
+			return files, &driver.FileAway{Err: fmt.Errorf("fetching %s: %w", file.key, err)}
+		}
+		if err != nil {
+			return files, fmt.Errorf("fetching %s: %w", file.key, err)
+		}
+		file.place = path
+	}
+	return files, b.reachable(ctx, files)
+}
 
 // reachable asks the servers of URLs whether they have the files, so that a wrong URL is the
 // deploy's error now and not a machine waiting at its console.

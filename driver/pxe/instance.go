@@ -20,7 +20,7 @@ func (b *Boot) bootInstanceFiles(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := b.reachable(ctx, files); err != nil {
+	if files, err = b.settle(ctx, files); err != nil {
 		return err
 	}
 	line, err := b.instanceLine(t)

@@ -26,12 +26,22 @@ type Boot struct {
 	Ramdisk      string        // the same for the ramdisk
 	AppendParams string        // kernel parameters of every node; "" means DefaultAppendParams
 	Gate         *fetch.Gate   // which files and URLs a machine is given; nil: no file of this machine
+	Images       Images        // what lies in Glance; nil: there is none
 	RecordLife   time.Duration // 0: boot.DefaultRecordLife
 	Loaders      boot.Loaders  // those that the boot services give out
 	Server       netip.Addr    // of the boot services, as machines reach TFTP; zero: this process has none
 
 	CaptureSerial bool   // the serial lines of nodes that do not say otherwise are heard (see driver.SerialOf)
 	SerialConsole string // the kernel's name of that line, "ttyS0,115200n8"; "": ramdisks are not told to speak there
+}
+
+// Images has the kernels and ramdisks that lie in Glance; image.Store does.
+type Images interface {
+	InRegistry(source string) bool
+	// CheckFile refuses one that cannot be had.
+	CheckFile(ctx context.Context, source string) error
+	// KeepFile waits until one is on this machine, and says where.
+	KeepFile(ctx context.Context, source string) (path string, err error)
 }
 
 // Firmware is by what the machine's firmware fetches its boot loader; the value is the boot device.
@@ -61,9 +71,10 @@ func (b *Boot) Name() string {
 // Properties is described on driver.Implementation.
 func (b *Boot) Properties() map[string]string {
 	return map[string]string{
-		"deploy_kernel": "Kernel of the deploy ramdisk: an absolute path, file://, http:// or https:// URL. " +
+		"deploy_kernel": "Kernel of the deploy ramdisk: an absolute path, file://, http:// or https:// URL, or an image of Glance. " +
 			"Required unless the service has a default.",
-		"deploy_ramdisk":       "Deploy ramdisk: an absolute path, file://, http:// or https:// URL. Required unless the service has a default.",
+		"deploy_ramdisk": "Deploy ramdisk: an absolute path, file://, http:// or https:// URL, or an image of Glance. " +
+			"Required unless the service has a default.",
 		"rescue_kernel":        "Kernel of the rescue ramdisk; the deploy kernel when not set. Optional.",
 		"rescue_ramdisk":       "Rescue ramdisk; the deploy ramdisk when not set. Optional.",
 		"kernel_append_params": "Kernel parameters in place of the service's own, which %default% stands for. Optional.",
@@ -75,8 +86,8 @@ func (b *Boot) Properties() map[string]string {
 	}
 }
 
-// Validate is described on driver.Implementation. It looks at files, but at no network.
-func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
+// Validate is described on driver.Implementation. It looks at files, and asks Glance about its own.
+func (b *Boot) Validate(ctx context.Context, t *driver.Task) error {
 	if !hasBootPort(t.Ports) {
 		return node.Errorf(node.Invalid, "Node %s has no port that may boot over the network: add a port with its MAC address and "+
 			"pxe_enabled true.", t.Node.UUID)
@@ -85,7 +96,9 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 		return node.Errorf(node.Invalid, "The boot interface %s needs UEFI, but the capability boot_mode of node %s is bios: set "+
 			"boot_interface to ipxe or pxe.", b.Name(), t.Node.UUID)
 	}
-	if _, err := b.ramdisk(t); err != nil {
+	if files, err := b.ramdisk(t); err != nil {
+		return err
+	} else if err := b.inGlance(ctx, files); err != nil {
 		return err
 	}
 	if _, err := b.commandLine(t, boot.NewSecret(), nil); err != nil {
@@ -95,7 +108,11 @@ func (b *Boot) Validate(_ context.Context, t *driver.Task) error {
 		return err
 	}
 	if _, deploy := t.Node.State.Next(node.EventDeploy); deploy && livesInMemory(t) {
-		if _, err := b.instanceFiles(t.Node); err != nil {
+		files, err := b.instanceFiles(t.Node)
+		if err != nil {
+			return err
+		}
+		if err := b.inGlance(ctx, files); err != nil {
 			return err
 		}
 		if _, err := b.instanceLine(t); err != nil {
@@ -133,7 +150,7 @@ func (b *Boot) PrepareRamdisk(ctx context.Context, t *driver.Task, params map[st
 	if err != nil {
 		return err
 	}
-	if err := b.reachable(ctx, files); err != nil {
+	if files, err = b.settle(ctx, files); err != nil {
 		return err
 	}
 	r.Loader, r.Kernel, r.Ramdisk, r.CommandLine = b.ramdiskLoader(t), files.kernel.place, files.ramdisk.place, line
@@ -226,7 +243,8 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := b.reachable(ctx, ramdiskFiles{kernel, ramdisk}); err != nil {
+	files, err := b.settle(ctx, ramdiskFiles{kernel, ramdisk})
+	if err != nil {
 		return err
 	}
 	root, err := param("root", "UUID="+own.UUID)
@@ -239,7 +257,7 @@ func (b *Boot) putInstance(ctx context.Context, t *driver.Task) error {
 		return err
 	}
 	r := boot.NewRecord(t.Node.UUID)
-	r.Loader, r.Kernel, r.Ramdisk, r.Until = b.instanceLoader(t), kernel.place, ramdisk.place, boot.End(instanceLife)
+	r.Loader, r.Kernel, r.Ramdisk, r.Until = b.instanceLoader(t), files.kernel.place, files.ramdisk.place, boot.End(instanceLife)
 	r.CommandLine = line
 	if err := b.Records.PutRecord(ctx, r); err != nil {
 		return fmt.Errorf("writing the instance's boot record: %w", err)

@@ -49,6 +49,20 @@ func (s boots) RecordOf(ctx context.Context, nodeUUID string) (r *boot.Record, e
 	return r, err
 }
 
+// Places returns where the files lie that machines may read now: those of all records that have not ended.
+func (s boots) Places(ctx context.Context) (places []string, err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	for _, m := range s.machines {
+		if r := m.live(); r != nil {
+			places = append(places, r.Places()...)
+		}
+	}
+	return places, nil
+}
+
 // RecordBySecret returns the record whose URLs carry secret; nil when there is none or it ended.
 func (s boots) RecordBySecret(ctx context.Context, secret string) (*boot.Record, error) {
 	if err := s.enter(ctx); err != nil {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,12 @@ func testBootRecords(t *testing.T, s Store) {
 	machine(strings.ToUpper(mac(2)), boot.Machine{NodeUUID: uid(1), Record: &one})
 	machine(mac(4), boot.Machine{NodeUUID: uid(1)})
 	bySecret(one.Secret, &one)
+	places, err := s.Places(t.Context())
+	ok(t, err)
+	slices.Sort(places)
+	want := append(one.Places(), two.Places()...)
+	slices.Sort(want)
+	same(t, "places", places, want)
 
 	of := func(i int, want *boot.Record) {
 		t.Helper()
@@ -69,6 +76,12 @@ func testBootRecords(t *testing.T, s Store) {
 	machine(mac(1), boot.Machine{NodeUUID: uid(1)})
 	bySecret(one.Secret, nil)
 	of(1, nil)
+	places, err = s.Places(t.Context())
+	ok(t, err)
+	slices.Sort(places)
+	want = two.Places()
+	slices.Sort(want)
+	same(t, "places", places, want)
 
 	machine(mac(3), boot.Machine{NodeUUID: uid(2), Record: &two})
 	ok(t, s.DropRecord(t.Context(), uid(2)))

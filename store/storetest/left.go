@@ -93,6 +93,7 @@ func testCallersThatLeft(t *testing.T, s Store) {
 		"PutRecord":           func() error { return s.PutRecord(gone, record(1)) },
 		"DropRecord":          func() error { return s.DropRecord(gone, uid(1)) },
 		"RecordOf":            func() error { _, err := s.RecordOf(gone, uid(1)); return err },
+		"Places":              func() error { _, err := s.Places(gone); return err },
 		"RecordBySecret":      func() error { _, err := s.RecordBySecret(gone, "x"); return err },
 		"Machine":             func() error { _, err := s.Machine(gone, mac(1)); return err },
 		"AddressLeases":       func() error { _, err := s.AddressLeases(gone); return err },

@@ -46,6 +46,7 @@ type Keeper interface {
 	boot.AddressLeases
 
 	DropLeases(ctx context.Context, holder string) error
+	Places(ctx context.Context) ([]string, error)
 	TimeMark(ctx context.Context) (node.TimeMark, error)
 	MoveTime(ctx context.Context, d time.Duration) (moved bool, err error)
 	AddressLeases(ctx context.Context) ([]boot.AddressLease, error)
