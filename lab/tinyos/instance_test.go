@@ -358,3 +358,30 @@ func TestCards(t *testing.T) {
 		}
 	}
 }
+
+// Who answers or refuses is reached; where nobody is, nobody is reached.
+func TestReach(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	addVeth(t, "card", "52:54:00:aa:00:01", "far", "10.1.2.1/24")
+	l, err := net.Listen("tcp4", "10.1.2.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil || netlink.LinkSetUp(lo) != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ address, to, want string }{
+		{"10.1.2.9/24", l.Addr().String(), "yes"},
+		{"10.1.2.9/24", "10.1.2.1:1", "yes"},
+		{"10.9.9.9/24", "10.9.9.1:80", "no: dial tcp4 10.9.9.1:80: connect: no route to host"},
+		{"10.9.9", "10.9.9.1:80", `no: netip.ParsePrefix("10.9.9"): no '/'`},
+	} {
+		if got := reach(c.address, c.to); got != c.want {
+			t.Errorf("%s from %s: %q, want %q", c.to, c.address, got, c.want)
+		}
+	}
+}

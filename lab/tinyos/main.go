@@ -108,13 +108,17 @@ func console() {
 }
 
 // prompt asks for a name again and again, as getty does; "reboot" and "poweroff" are obeyed, so that a
-// person at the console can end it.
+// person at the console can end it, and "reach" tells what this machine can reach.
 func prompt(host string) {
 	lines := bufio.NewScanner(os.Stdin)
 	for {
 		fmt.Printf("\n%s login: ", host)
 		if !lines.Scan() {
 			_ = unix.Pause()
+		}
+		if words := strings.Fields(lines.Text()); len(words) == 3 && words[0] == "reach" {
+			fmt.Println("reach " + words[2] + ": " + reach(words[1], words[2]))
+			continue
 		}
 		switch strings.TrimSpace(lines.Text()) {
 		case "reboot":

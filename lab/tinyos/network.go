@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // configureNetwork brings up every network card, as the config drive says or else by DHCP, and
@@ -132,4 +134,39 @@ func apply(link netlink.Link, prefix netip.Prefix, gateway netip.Addr) error {
 		return fmt.Errorf("setting the gateway %s: %w", gateway, err)
 	}
 	return nil
+}
+
+// reach gives the first card one more address, such as 10.0.0.9/24, which makes its network a neighbour of this machine whatever wire it
+// is on, and connects to a TCP port there. "yes" or why not; a port that refuses is reached, for somebody refused.
+func reach(address, to string) string {
+	err := addAddress(address)
+	if err != nil {
+		return "no: " + err.Error()
+	}
+	conn, err := net.DialTimeout("tcp4", to, 10*time.Second)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "yes"
+	case err != nil:
+		return "no: " + err.Error()
+	}
+	conn.Close()
+	return "yes"
+}
+
+func addAddress(address string) error {
+	prefix, err := netip.ParsePrefix(address)
+	if err != nil {
+		return err
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if link.Attrs().Flags&net.FlagLoopback == 0 {
+			return apply(link, prefix, netip.Addr{})
+		}
+	}
+	return errors.New("there is no card")
 }
