@@ -91,11 +91,12 @@ func (c *Cloud) LocalLink(port string) map[string]string {
 	return map[string]string{"switch_id": "00:00:00:00:00:01", "switch_info": "ovs", "port_id": port}
 }
 
-// Network is a provider network on the physical network "prov", with one subnet without a gateway.
+// Network is a provider network on the physical network "prov", with one subnet.
 type Network struct {
-	Name string
-	VLAN int    // 0: flat; there can be one
-	CIDR string // IPv4, 24 bits; Neutron gives the addresses from 100 to 199
+	Name    string
+	VLAN    int    // 0: flat; there can be one
+	CIDR    string // IPv4, 24 bits; Neutron gives the addresses from 100 to 199
+	Gateway string // "": none
 }
 
 // Network makes a network that every project may use, and returns its ID.
@@ -111,8 +112,12 @@ func (c *Cloud) Network(n Network) (id string) {
 	c.Neutron("POST", "/networks", section{"network": network}, &made)
 	id = made["network"].ID
 	start := strings.TrimSuffix(n.CIDR, "0/24")
+	var gateway any
+	if n.Gateway != "" {
+		gateway = n.Gateway
+	}
 	c.Neutron("POST", "/subnets", section{"subnet": section{
-		"name": n.Name, "network_id": id, "ip_version": 4, "cidr": n.CIDR, "gateway_ip": nil,
+		"name": n.Name, "network_id": id, "ip_version": 4, "cidr": n.CIDR, "gateway_ip": gateway,
 		"allocation_pools": []section{{"start": start + "100", "end": start + "199"}},
 	}}, nil)
 	return id
@@ -133,7 +138,7 @@ func (c *Cloud) Mirror(vlan int) (port string) {
 	c.t.Helper()
 	port = c.newWire()
 	c.mustVSwitch("add-port", c.Bridge, port, "--", "set", "interface", port, "type=internal", "--", "--id=@p", "get", "port", port,
-		"--", "--id=@m", "create", "mirror", "name="+port, fmt.Sprint("select-vlan=", vlan), "output-port=@p",
+		"--", "--id=@m", "create", "mirror", "name="+port, "select-all=true", fmt.Sprint("select-vlan=", vlan), "output-port=@p",
 		"--", "add", "bridge", c.Bridge, "mirrors", "@m")
 	c.ip("link", "set", port, "up")
 	return port
