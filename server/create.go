@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +94,7 @@ func (m *making) nameIsFree(ctx context.Context) error {
 			"`billet server delete %s` takes it back.", m.order.Name, a.NodeUUID, m.order.Name, m.order.Name)
 	case node.KindOf(err) != node.NotFound:
 		return err
-	case m.Networks == nil:
+	case len(m.networks) == 0:
 		return nil
 	}
 	left, err := m.Networks.Ports(ctx, m.order.Name)
@@ -268,20 +269,27 @@ func (m *making) undo(ctx context.Context, why error) error {
 	if errors.Is(why, context.Canceled) {
 		why = errors.New("stopped")
 	}
+	why = part{why}
 	m.say(m.order.Name, "is taken back: "+why.Error())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.patience())
 	defer cancel()
-	n, err := m.remove(ctx, m.order.Name, m.uuid)
+	n, err := m.remove(ctx, m.order.Name, m.uuid, len(m.networks) > 0)
 	switch {
 	case err != nil:
-		return fmt.Errorf("server %s was not made: %w. It could not be taken back: %w. `billet server delete %s` finishes that",
-			m.order.Name, why, err, m.order.Name)
+		return fmt.Errorf("server %s was not made: %w. It could not be taken back: %w; `billet server delete %s` finishes that",
+			m.order.Name, why, part{err}, m.order.Name)
 	case n != nil && n.State != node.Available:
 		return fmt.Errorf("server %s was not made: %w. All of it was taken back; node %s is %q and goes on by itself",
 			m.order.Name, why, called(n), n.State)
 	}
 	return fmt.Errorf("server %s was not made: %w. All of it was taken back", m.order.Name, why)
 }
+
+// part is an error that another sentence goes on after.
+type part struct{ error }
+
+func (p part) Error() string { return strings.TrimSuffix(p.error.Error(), ".") }
+func (p part) Unwrap() error { return p.error }
 
 // called is what people call a node.
 func called(n *node.Node) string {

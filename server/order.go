@@ -51,8 +51,8 @@ type Address struct {
 	DNS     []netip.Addr
 }
 
-// mostUserData bounds what cloud-init is given: more belongs behind a URL.
-const mostUserData = 1 << 20
+// MostUserData bounds what cloud-init is given: more belongs behind a URL.
+const MostUserData = 1 << 20
 
 // nameForm is that of an allocation's name which is a host name as well (RFC 1123 §2.1).
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
@@ -69,8 +69,8 @@ func (o Order) Check() error {
 		return invalid("%q is no host name: letters, digits, - and . are allowed (RFC 1123), at most 253.", o.Hostname)
 	case o.Class == "":
 		return invalid("A server needs a resource class: it says which machines will do.")
-	case len(o.UserData) > mostUserData:
-		return invalid("The user data have %d bytes; at most %d are allowed.", len(o.UserData), mostUserData)
+	case len(o.UserData) > MostUserData:
+		return invalid("The user data have %d bytes; at most %d are allowed.", len(o.UserData), MostUserData)
 	case o.Address != nil && len(o.Networks)+len(o.Ports) > 0:
 		return invalid("A server on a network of Neutron has the address that Neutron gives it: give no other.")
 	}

@@ -25,11 +25,12 @@ func (s *Servers) Delete(ctx context.Context, ident string, wait bool) error {
 	name := named(a)
 	bounded, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	n, err := s.remove(bounded, name, a.UUID)
+	inNeutron := asked(a)["neutron"] == true
+	n, err := s.remove(bounded, name, a.UUID, inNeutron && s.Networks != nil)
 	switch {
 	case err != nil:
-		return fmt.Errorf("server %s is not gone: %w. `billet server delete %s` finishes that", name, err, ident)
-	case s.Networks == nil && asked(a)["neutron"] == true:
+		return fmt.Errorf("server %s is not gone: %w; `billet server delete %s` finishes that", name, part{err}, ident)
+	case inNeutron && s.Networks == nil:
 		return fmt.Errorf("server %s is gone, but for its ports in Neutron, to which there is no login: with OS_AUTH_URL and the other "+
 			"variables set, `billet server delete %s` removes them", name, name)
 	case n == nil:
@@ -97,15 +98,16 @@ type removal struct {
 var errStays = errors.New("a person must look at it")
 
 // remove takes back all that bears an allocation's UUID, until ctx ends. It returns the node that was the server's, as it was seen
-// last; nil: it had none.
-func (s *Servers) remove(ctx context.Context, name, uuid string) (*node.Node, error) {
+// last; nil: it had none. With ports, those that were made for it in Neutron are deleted.
+func (s *Servers) remove(ctx context.Context, name, uuid string, ports bool) (*node.Node, error) {
 	r := removal{Servers: s, name: name, uuid: uuid}
 	for said, refused := "", 0; ; {
 		gone, err := r.step(ctx)
-		if err == nil && gone {
-			if err = s.dropPorts(ctx, name, uuid); err == nil {
-				return s.last(ctx, r.node), nil
-			}
+		if gone && ports {
+			err = s.dropPorts(ctx, name, uuid)
+		}
+		if gone && err == nil {
+			return s.last(ctx, r.node), nil
 		}
 		if refused++; node.KindOf(err) != node.Invalid {
 			refused = 0
@@ -215,9 +217,6 @@ func (s *Servers) forget(ctx context.Context, uuid string) error {
 
 // dropPorts deletes the ports that were made for a server.
 func (s *Servers) dropPorts(ctx context.Context, name, uuid string) error {
-	if s.Networks == nil {
-		return nil
-	}
 	ports, err := s.Networks.Ports(ctx, name)
 	if err != nil {
 		return err

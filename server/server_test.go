@@ -145,7 +145,7 @@ func TestOrdersAreCheckedFirst(t *testing.T) {
 		{func(o *Order) { o.Image.Source = "" }, "needs an image"},
 		{func(o *Order) { o.Image.Source = "http://x/y?secret" }, "image http://x/y comes from the web and needs a checksum"},
 		{func(o *Order) { o.Image.Checksum = "abc" }, "checksum has 3 characters"},
-		{func(o *Order) { o.UserData = make([]byte, mostUserData+1) }, "user data have 1048577 bytes"},
+		{func(o *Order) { o.UserData = make([]byte, MostUserData+1) }, "user data have 1048577 bytes"},
 		{func(o *Order) { o.Address = &Address{} }, "has the address that Neutron gives it"},
 		{func(o *Order) { o.Keys = []string{key, "-----BEGIN OPENSSH PRIVATE KEY-----"} }, "SSH key 2: this is a private key"},
 		{func(o *Order) { o.Keys = []string{"ssh-ed25519"} }, "SSH key 1: a public key is one line"},

@@ -81,8 +81,8 @@ func (s *Servers) addresses(ctx context.Context, list []Server, name string) err
 	given := map[string][]string{}
 	if s.Networks != nil {
 		ports, err := s.Networks.Ports(ctx, name)
-		if err != nil {
-			return err
+		if err != nil { // the rest is worth showing
+			s.say("-", "addresses that Neutron gave are not known: "+err.Error())
 		}
 		for _, p := range ports {
 			given[p.Server] = append(given[p.Server], p.Addresses...)

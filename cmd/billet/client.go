@@ -10,9 +10,12 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/billet-metal/billet/node"
 )
 
 // The operator's commands speak the public API over HTTP, not the store: so they work from any host, are held to the same rules
@@ -21,8 +24,10 @@ import (
 // client speaks the Bare Metal API for the operator's commands, as any other client would.
 type client struct {
 	base, user, password string
-	token                string // of Keystone, once it was asked for
 	http                 http.Client
+
+	mu    sync.Mutex // a command may make several servers at once
+	token string     // of Keystone, once it was asked for
 }
 
 // clientVersion is the microversion the commands are written against.
@@ -59,7 +64,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 	resp, err := c.send(ctx, method, path, body)
 	if err == nil && wantsToken(resp) {
 		resp.Body.Close()
-		if c.token, err = userToken(ctx); err != nil {
+		if err := c.login(ctx); err != nil {
 			return err
 		}
 		resp, err = c.send(ctx, method, path, body)
@@ -73,18 +78,41 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("reading the answer of %s %s: %w", method, path, err)
 	}
 	if wantsToken(resp) {
-		return fmt.Errorf("%s (HTTP 401; Keystone knows no such token, or it has ended)", faultText(answer))
+		return node.Errorf(node.Forbidden, "%s (HTTP 401; Keystone knows no such token, or it has ended)", faultText(answer))
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
-		return fmt.Errorf("%s (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)", faultText(answer))
+		return node.Errorf(node.Forbidden, "%s (HTTP 401; BILLET_USER and BILLET_PASSWORD name who is asking)", faultText(answer))
 	}
 	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s (HTTP %d)", faultText(answer), resp.StatusCode)
+		return node.Errorf(kindOf(resp.StatusCode), "%s (HTTP %d)", faultText(answer), resp.StatusCode)
 	}
 	if out == nil || len(answer) == 0 {
 		return nil
 	}
 	return decodeShown(answer, out)
+}
+
+// kindOf is what a status means to a program that goes on after it.
+func kindOf(status int) node.Kind {
+	switch {
+	case status == http.StatusForbidden:
+		return node.Forbidden
+	case status == http.StatusNotFound:
+		return node.NotFound
+	case status == http.StatusConflict:
+		return node.Conflict
+	case status == http.StatusTooManyRequests, status >= 500:
+		return node.Unavailable
+	}
+	return node.Invalid
+}
+
+// login gets a token; what asks at the same time waits for it.
+func (c *client) login(ctx context.Context) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token, err = userToken(ctx)
+	return err
 }
 
 func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
@@ -94,9 +122,12 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-OpenStack-Ironic-API-Version", clientVersion)
+	c.mu.Lock()
+	token := c.token
+	c.mu.Unlock()
 	switch {
-	case c.token != "":
-		req.Header.Set("X-Auth-Token", c.token)
+	case token != "":
+		req.Header.Set("X-Auth-Token", token)
 	case c.user != "":
 		req.SetBasicAuth(c.user, c.password)
 	}

@@ -45,8 +45,8 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), nodeCommand(), ramdiskCommand(), labCommand(), imageCommand(), configCommand(), dbCommand(),
-		openstackCommand())
+	root.AddCommand(serveCommand(), nodeCommand(), serverCommand(), ramdiskCommand(), labCommand(), imageCommand(), configCommand(),
+		dbCommand(), openstackCommand())
 	explainArguments(root)
 	return root
 }

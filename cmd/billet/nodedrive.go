@@ -86,21 +86,26 @@ func publicKey(given string) (string, error) {
 	return strings.TrimSpace(string(key)), nil
 }
 
+// partsJSON is a drive's parts as the API takes them.
+func partsJSON(parts node.ConfigDriveParts) map[string]any {
+	body := map[string]any{}
+	if parts.MetaData != nil {
+		body["meta_data"] = parts.MetaData
+	}
+	if parts.UserData != nil {
+		body["user_data"] = parts.UserData
+	}
+	if parts.NetworkData != nil {
+		body["network_data"] = parts.NetworkData
+	}
+	return body
+}
+
 // onTheWire is a drive as the API takes it: parts, where they are text. JSON has no bytes: of user data that
 // are not UTF-8 (gzip, for one) the whole drive is built here.
 func onTheWire(cmd *cobra.Command, ident string, parts node.ConfigDriveParts) (any, error) {
 	if text, _ := parts.UserData.(string); utf8.ValidString(text) {
-		body := map[string]any{}
-		if parts.MetaData != nil {
-			body["meta_data"] = parts.MetaData
-		}
-		if parts.UserData != nil {
-			body["user_data"] = text
-		}
-		if parts.NetworkData != nil {
-			body["network_data"] = parts.NetworkData
-		}
-		return body, nil
+		return partsJSON(parts), nil
 	}
 	var n struct {
 		UUID        string        `json:"uuid"`
