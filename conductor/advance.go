@@ -130,8 +130,12 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if task.Portgroups, err = r.c.groupsOf(ctx, task.Ports); err != nil {
+		return err
+	}
 	task.Log = r.log
 	task.Progress = func(p node.Progress) { r.progress(ctx, p) }
+	r.c.keepWiring(task)
 	r.task = task
 	return nil
 }
@@ -320,7 +324,7 @@ func (r *run) call(ctx context.Context, step *node.PlannedStep,
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("it took longer than %s: %w", limit, err)
 	}
-	return result, err
+	return r.later(result, err)
 }
 
 // finish ends a flow whose steps are all done. It returns true when another follows at once.

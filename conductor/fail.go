@@ -89,7 +89,9 @@ func (r *run) tidyUp(ctx context.Context) (tidy bool) {
 	}
 	limited, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
-	err := guarded(r.log, func() error { return r.flow.tidy(r.task.Hardware)(limited, r.task) })
+	err := patiently(limited, func() error {
+		return guarded(r.log, func() error { return r.flow.tidy(r.task.Hardware)(limited, r.task) })
+	})
 	if err != nil && ctx.Err() == nil {
 		r.note(ctx, errorSeverity, fmt.Sprintf("Tidying up after %s: %v", r.flow.noun, err))
 		return false

@@ -32,13 +32,13 @@ func (c *wiring) VIFs(ctx context.Context, ident string) ([]string, error) {
 // AttachVIF gives a node a virtual interface. Its network interface chooses where, under the lease: nobody else is
 // attaching anything to the node then.
 func (c *wiring) AttachVIF(ctx context.Context, ident string, vif node.VIF) error {
-	return c.rewire(ctx, ident, func(t *driver.Task) error { return t.Hardware.Network.AttachVIF(ctx, t, vif) })
+	return c.rewire(ctx, ident, func(ctx context.Context, t *driver.Task) error { return t.Hardware.Network.AttachVIF(ctx, t, vif) })
 }
 
 // DetachVIF takes a virtual interface from a node. Nothing changes where it is not attached, and that needs no lease:
 // the compute service asks for it while the node is being cleaned.
 func (c *wiring) DetachVIF(ctx context.Context, ident, id string) error {
-	detach := func(t *driver.Task) error { return t.Hardware.Network.DetachVIF(ctx, t, id) }
+	detach := func(ctx context.Context, t *driver.Task) error { return t.Hardware.Network.DetachVIF(ctx, t, id) }
 	n, err := c.nodes.Node(ctx, ident)
 	if err != nil {
 		return err
@@ -50,22 +50,36 @@ func (c *wiring) DetachVIF(ctx context.Context, ident, id string) error {
 	if slices.Contains(node.VIFs(t.Ports, t.Portgroups), id) {
 		return c.rewire(ctx, n.UUID, detach)
 	}
-	return guarded(t.Log, func() error { return detach(t) })
+	return guarded(t.Log, func() error { return detach(ctx, t) })
 }
 
 // rewire lets change attach and detach virtual interfaces under the node's lease, and saves where they are now.
-func (c *wiring) rewire(ctx context.Context, ident string, change func(*driver.Task) error) error {
+func (c *wiring) rewire(ctx context.Context, ident string, change func(context.Context, *driver.Task) error) error {
 	return c.underLease(ctx, ident, func(n *node.Node) error {
+		ctx, stop := c.keepLease(ctx, n) // a network service may take its time
+		defer stop()
 		t, err := c.wired(ctx, n)
 		if err != nil {
 			return err
 		}
-		ports, groups := slices.Clone(t.Ports), slices.Clone(t.Portgroups)
-		if err := guarded(t.Log, func() error { return change(t) }); err != nil {
+		c.keepWiring(t)
+		if err := guarded(t.Log, func() error { return change(ctx, t) }); err != nil {
 			return err
 		}
-		return c.saveWiring(ctx, t, ports, groups)
+		return t.KeepWiring(ctx)
 	})
+}
+
+// keepWiring lets a task's network interface save what it changes of the internal_info of ports and portgroups.
+func (c *wiring) keepWiring(t *driver.Task) {
+	ports, groups := slices.Clone(t.Ports), slices.Clone(t.Portgroups)
+	t.SaveWiring = func(ctx context.Context) error {
+		err := c.saveWiring(ctx, t, ports, groups)
+		if err == nil {
+			ports, groups = slices.Clone(t.Ports), slices.Clone(t.Portgroups)
+		}
+		return err
+	}
 }
 
 // wired is what virtual interfaces are attached with. Where nobody can read what is attached, nothing is changed.
@@ -87,6 +101,15 @@ func (c *wiring) portsAndGroups(ctx context.Context, n *node.Node) (ports []node
 		groups, err = c.portgroups.List(ctx, node.PortgroupFilter{NodeUUID: n.UUID}, node.Page{})
 	}
 	return ports, groups, err
+}
+
+// groupsOf reads the portgroups of a node that its ports are in. Most nodes have none.
+func (c *wiring) groupsOf(ctx context.Context, ports []node.Port) ([]node.Portgroup, error) {
+	i := slices.IndexFunc(ports, func(p node.Port) bool { return p.PortgroupUUID != "" })
+	if i < 0 {
+		return nil, nil
+	}
+	return c.portgroups.List(ctx, node.PortgroupFilter{NodeUUID: ports[i].NodeUUID}, node.Page{})
 }
 
 // knownVIFs refuses ports and portgroups of which nobody knows whether they have a virtual interface, and which.
@@ -134,10 +157,13 @@ func (r *run) detachAll(ctx context.Context) (ended bool, err error) {
 	}
 	t := *r.task
 	t.Ports, t.Portgroups = slices.Clone(ports), slices.Clone(groups)
+	r.c.keepWiring(&t)
 	refused := r.detachVIFs(ctx, &t)
-	if err := r.c.saveWiring(ctx, &t, ports, groups); err != nil {
+	if err := t.KeepWiring(ctx); err != nil {
 		return false, err
 	}
+	r.task.Ports, r.task.Portgroups = t.Ports, t.Portgroups // a flow may follow at once
+	r.c.keepWiring(r.task)
 	switch {
 	case refused != nil && ctx.Err() != nil:
 		return true, r.stopped(ctx)
@@ -155,7 +181,8 @@ func (r *run) detachVIFs(ctx context.Context, t *driver.Task) error {
 	ctx, cancel := context.WithTimeout(ctx, r.c.cfg.StepTimeout)
 	defer cancel()
 	for _, id := range node.VIFs(t.Ports, t.Portgroups) {
-		if err := guarded(r.log, func() error { return t.Hardware.Network.DetachVIF(ctx, t, id) }); err != nil {
+		detach := func() error { return t.Hardware.Network.DetachVIF(ctx, t, id) }
+		if err := patiently(ctx, func() error { return guarded(r.log, detach) }); err != nil {
 			return fmt.Errorf("VIF %s could not be detached: %w", id, err)
 		}
 	}

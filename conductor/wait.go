@@ -51,7 +51,11 @@ func (r *run) ask(ctx context.Context, step *node.PlannedStep) (result driver.Re
 		return result, err.Error(), nil
 	}
 	r.asked = node.Now()
-	result, err = r.call(ctx, step, code.Poll)
+	goOn := code.Poll
+	if r.n.Plan.Awaits.RunsAgain() {
+		goOn = code.Run
+	}
+	result, err = r.call(ctx, step, goOn)
 	if leaseLost(ctx) {
 		return result, "", node.ErrLeaseLost
 	}
@@ -118,6 +122,9 @@ func (r *run) sayWhileWaiting(ctx context.Context, step *node.PlannedStep, resul
 
 func (r *run) setWait(result driver.Result) {
 	p, now := r.n.Plan, node.Now()
+	if p.Awaits.RunsAgain() && !result.WaitFor.For.RunsAgain() { // the step has gone on
+		p.WaitingSince, p.Deadline = time.Time{}, time.Time{}
+	}
 	if p.WaitingSince.IsZero() || result.WaitFor.For.Boots() && !p.Awaits.Boots() { // a step may boot the machine anew
 		p.WaitingSince = now
 	}

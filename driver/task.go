@@ -27,9 +27,11 @@ type Task struct {
 	// FastTrack is how long ago an agent may have called to be taken for alive, so that a flow uses its
 	// ramdisk on instead of booting it anew; 0: fast track is off for this node.
 	FastTrack time.Duration
-	// Portgroups of the node; only AttachVIF and DetachVIF have them. What those two change of the internal_info of Ports
-	// and Portgroups is saved by the conductor when they return.
+	// Portgroups of the node that have ports; AttachVIF and DetachVIF have all.
 	Portgroups []node.Portgroup
+	// SaveWiring saves what was changed of the internal_info of Ports and Portgroups, under the lease; nil in Validate.
+	// A Document is never changed in place there: it is replaced.
+	SaveWiring func(ctx context.Context) error
 	// VolumeTargets are the volumes meant for the node's instance; only Validate has them.
 	VolumeTargets []node.VolumeTarget
 }
@@ -101,4 +103,12 @@ func (t *Task) Checkpoint(ctx context.Context) error {
 		return nil
 	}
 	return t.Save(ctx)
+}
+
+// KeepWiring saves the internal_info of ports and portgroups as it is now, where the task can.
+func (t *Task) KeepWiring(ctx context.Context) error {
+	if t.SaveWiring == nil {
+		return nil
+	}
+	return t.SaveWiring(ctx)
 }
