@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"openstack/openstacktest": {},
 	"server":                  {"configdrive", "node"},
 	"compat/cloud":            {},
-	"network":                 {"driver", "node"},
+	"network":                 {"driver", "node", "openstack"},
 	"boot":                    {"node", "fetch"},
 	"boot/dhcp":               {"boot", "node"},
 	"boot/tftp":               {"boot", "boot/tftp/packet", "node", "fetch"},

@@ -24,12 +24,25 @@ type Port struct {
 	DeviceID   string `json:"device_id"`
 	Owner      string `json:"device_owner"`
 	Host       string `json:"binding:host_id"`
-	VIFType    string `json:"binding:vif_type"` // binding_failed when no driver of Neutron binds it
-	FixedIPs   []struct {
+	VIFType    string `json:"binding:vif_type"` // BindingFailed when no driver of Neutron binds it
+	VNICType   string `json:"binding:vnic_type"`
+	Up         bool   `json:"admin_state_up"`
+
+	Profile map[string]any `json:"binding:profile"`
+	DHCP    []DHCPOption   `json:"extra_dhcp_opts"`
+
+	FixedIPs []struct {
 		SubnetID  string `json:"subnet_id"`
 		IPAddress string `json:"ip_address"`
 	} `json:"fixed_ips"`
 }
+
+// Statuses and a VIF type of ports that Billet acts on.
+const (
+	PortActive    = "ACTIVE"
+	PortError     = "ERROR"
+	BindingFailed = "binding_failed"
+)
 
 // Network is a network of Neutron.
 type Network struct {

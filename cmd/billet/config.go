@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/billet-metal/billet/boot/dhcp"
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/openstack"
@@ -33,10 +34,15 @@ type Config struct {
 	LogFormat     string
 	LogLevel      string
 
-	Listen         string
-	Auth           string
-	HtpasswdFile   string
-	Cloud          openstack.Config
+	Listen       string
+	Auth         string
+	HtpasswdFile string
+	Cloud        openstack.Config
+
+	Neutron         bool // whether the cloud's Neutron connects machines
+	NeutronNetworks map[driver.NetworkPurpose]string
+	NeutronPortTime time.Duration
+
 	KeystoneURL    string // told to clients
 	ImageCacheDir  string
 	ImageCacheGB   int

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/billet-metal/billet/driver"
 )
 
 // cloudKeys are the keys about the OpenStack that Billet is a part of.
@@ -32,6 +35,19 @@ func (c *Config) cloudKeys() []key {
 		{"image_cache_dir", "", "directory in which images of Glance are kept, its own; empty: image-cache in data_dir", text(&c.ImageCacheDir)},
 		{"image_cache_size_gb", "20", "gibibytes of images of Glance that are kept: those go first that nobody used for the longest time",
 			number(&c.ImageCacheGB, 1, 1_000_000)},
+		{"neutron", "true", "whether Neutron connects machines whose network interface is flat; without openstack_auth_url nothing is asked",
+			boolean(&c.Neutron)},
+		{"neutron_cleaning_network", "", "UUID or name of Neutron's network for cleaning; a node's driver_info/cleaning_network wins",
+			c.network(driver.CleaningNetwork)},
+		{"neutron_provisioning_network", "", "the same for deploying, with the network interface neutron; flat takes the tenant's port",
+			c.network(driver.ProvisioningNetwork)},
+		{"neutron_inspection_network", "", "the same for inspection; without one a machine is inspected where it is plugged in",
+			c.network(driver.InspectionNetwork)},
+		{"neutron_rescuing_network", "", "the same for the rescue ramdisk, with the network interface neutron",
+			c.network(driver.RescuingNetwork)},
+		{"neutron_servicing_network", "", "the same for servicing, with the network interface neutron", c.network(driver.ServicingNetwork)},
+		{"neutron_port_timeout", "2m", "a machine is switched on only when Neutron's port is ACTIVE; longest wait for that",
+			duration(&c.NeutronPortTime)},
 		{"www_authenticate_uri", "", "URL of Keystone that clients without a token are told; empty: openstack_auth_url", webURL(&c.KeystoneURL)},
 	}
 }
@@ -82,6 +98,16 @@ func endpoints(p *map[string]string) func(string) error {
 	}
 }
 
+func (c *Config) network(p driver.NetworkPurpose) func(string) error {
+	return func(ident string) error {
+		if c.NeutronNetworks == nil {
+			c.NeutronNetworks = map[driver.NetworkPurpose]string{}
+		}
+		c.NeutronNetworks[p] = ident
+		return nil
+	}
+}
+
 // checkCloud refuses an auth that has nobody to ask, and a cloud without a login to it.
 func (c *Config) checkCloud() error {
 	if c.Auth == "keystone" && c.Cloud.AuthURL == "" {
@@ -89,6 +115,16 @@ func (c *Config) checkCloud() error {
 	}
 	if _, err := c.session(); err != nil {
 		return fmt.Errorf("openstack_auth_url: %w", err)
+	}
+	return nil
+}
+
+// checkNetworks refuses networks of Neutron where there is no cloud.
+func (c *Config) checkNetworks() error {
+	for _, p := range slices.Sorted(maps.Keys(c.NeutronNetworks)) {
+		if c.NeutronNetworks[p] != "" && !c.inCloud() {
+			return fmt.Errorf("neutron_%s_network: it needs openstack_auth_url and a login there: the cloud whose Neutron has the network", p)
+		}
 	}
 	return nil
 }

@@ -209,3 +209,44 @@ func configPage() string {
 	}
 	return b.String()
 }
+
+// A network of Neutron without a cloud is refused at the start.
+func TestServeRefusesNetworksOfNoCloud(t *testing.T) {
+	c, err := load(t, "", nil, []string{"--neutron-cleaning-network", "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.checkNetworks()
+	if err == nil || !strings.Contains(err.Error(), "neutron_cleaning_network: it needs openstack_auth_url and a login there") {
+		t.Error(err)
+	}
+	c.NeutronNetworks = nil
+	if err := c.checkNetworks(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a cloud there is no network interface neutron, and machines are left where they are plugged in; with one Neutron connects
+// them unless somebody says otherwise.
+func TestNetworkInterfacesOfACloud(t *testing.T) {
+	login := []string{"--openstack-auth-url", "http://k", "--openstack-username", "a", "--openstack-password", "b"}
+	for want, args := range map[string][]string{
+		"noop flat": nil, "flat neutron noop": login, "noop flat ": append(login, "--neutron=false"),
+	} {
+		c, err := load(t, "", nil, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := c.session()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range networkInterfaces(c, parts{cloud: session}) {
+			got = append(got, n.Name())
+		}
+		if strings.Join(got, " ") != strings.TrimSpace(want) {
+			t.Errorf("%v: %v", args, got)
+		}
+	}
+}

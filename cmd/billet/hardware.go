@@ -14,6 +14,7 @@ import (
 	"github.com/billet-metal/billet/inspection"
 	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/openstack"
 )
 
 // The hardware types are literals here, not registered by imports: one file shows every combination that this binary offers,
@@ -78,7 +79,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Boot:       []driver.Boot{ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{inspect},
-			Network:    []driver.Network{network.Noop{}, network.Flat{}},
+			Network:    networkInterfaces(c, p),
 			Other: without(func(i node.Interface) []driver.Implementation {
 				switch i {
 				case node.RescueIf:
@@ -96,7 +97,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Boot:       []driver.Boot{fake.NewBoot(), ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{fake.NewDeploy(), direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, viaISCSI},
 			Inspect:    []driver.Inspect{fake.NewInspect(), inspect},
-			Network:    []driver.Network{network.Noop{}, network.Flat{}, fake.NewNetwork()},
+			Network:    append(networkInterfaces(c, p), fake.NewNetwork()),
 			Other: without(func(i node.Interface) []driver.Implementation {
 				switch i {
 				case node.RescueIf:
@@ -114,11 +115,22 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Boot:       []driver.Boot{ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{inspect},
-			Network:    []driver.Network{network.Noop{}, network.Flat{}},
+			Network:    networkInterfaces(c, p),
 			Other:      without(func(node.Interface) []driver.Implementation { return nil }),
 		},
 	}
 	return slices.DeleteFunc(all, func(t driver.Type) bool { return !slices.Contains(c.HardwareTypes, t.Name) })
+}
+
+// networkInterfaces are the network interfaces. In a cloud Neutron connects machines, unless a node says noop.
+func networkInterfaces(c *Config, p parts) []driver.Network {
+	if p.cloud == nil || !c.Neutron {
+		return []driver.Network{network.Noop{}, network.Flat{}}
+	}
+	cloud := &network.Cloud{
+		Neutron: &openstack.Networks{Session: p.cloud}, Networks: c.NeutronNetworks, PortTime: c.NeutronPortTime,
+	}
+	return []driver.Network{network.Flat{Cloud: cloud}, network.Neutron{Cloud: cloud}, network.Noop{}}
 }
 
 // without fills the interfaces that have no implementation of their own yet: storage is "noop" and

@@ -83,10 +83,11 @@ type parts struct {
 	records    boot.Records
 	images     agent.Images
 	sources    *image.Store
-	gate       *fetch.Gate // for every file and URL that somebody names
-	served     *fetch.Gate // for what this service itself has put into a boot record, too
-	machineURL string      // base URL of the provisioning listener, as machines reach it
-	bootServer netip.Addr  // the address of that listener and of TFTP; zero: there is none here
+	gate       *fetch.Gate        // for every file and URL that somebody names
+	served     *fetch.Gate        // for what this service itself has put into a boot record, too
+	machineURL string             // base URL of the provisioning listener, as machines reach it
+	bootServer netip.Addr         // the address of that listener and of TFTP; zero: there is none here
+	cloud      *openstack.Session // nil: standing alone
 }
 
 // files are the kernels and ramdisks of Glance; nil where there is none.
@@ -142,6 +143,9 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	}
 
 	gate := c.gate()
+	if err := c.checkNetworks(); err != nil {
+		return err
+	}
 	session, err := c.session()
 	if err != nil {
 		return err
@@ -151,7 +155,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return err
 	}
 	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, served: served(c, gate),
-		machineURL: machineURL(c, net)}
+		machineURL: machineURL(c, net), cloud: session}
 	if net != nil {
 		p.bootServer = net.ip
 	}

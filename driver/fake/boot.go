@@ -40,6 +40,12 @@ func NewNetwork() Network { return Network{part: part{node.Network}} }
 // Name is described on driver.Implementation.
 func (Network) Name() string { return name }
 
+// Properties are those of every fake interface.
+func (n Network) Properties() map[string]string { return n.part.Properties() }
+
+// Validate does as every fake interface does.
+func (n Network) Validate(ctx context.Context, t *driver.Task) error { return n.part.Validate(ctx, t) }
+
 // Connect only takes its time.
 func (n Network) Connect(ctx context.Context, t *driver.Task, _ driver.NetworkPurpose) error {
 	return n.act(ctx, t)

@@ -59,7 +59,8 @@ func (n *Neutron) Ports() []string {
 	return slices.Sorted(maps.Keys(n.ports))
 }
 
-// Stuck is the status that ports get when they are bound from now on, such as DOWN or ERROR; "" is ACTIVE.
+// Stuck is the status that ports get when they are bound from now on, such as DOWN or ERROR; "" is ACTIVE. binding_failed is
+// what a port gets that none of Neutron's drivers binds.
 func (n *Neutron) Stuck(status string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -185,7 +186,11 @@ func (n *Neutron) write(id string, in map[string]any) {
 		p["binding:host_id"], p["binding:vif_type"], p["status"] = "", "unbound", "DOWN"
 	} else if _, writes := in["binding:host_id"]; writes {
 		p["binding:vif_type"], p["status"] = "other", "ACTIVE"
-		if n.stuck != "" {
+		switch n.stuck {
+		case "":
+		case "binding_failed":
+			p["binding:vif_type"], p["status"] = n.stuck, "DOWN"
+		default:
 			p["status"] = n.stuck
 		}
 	}
