@@ -138,7 +138,7 @@ func New(cfg Config) *Conductor {
 	}
 	c.witness = &witness{base, c.listeners}
 	c.callers = &callers{base, c.reports}
-	c.registry = &registry{base, c.allocations, db.Chassis, db.VolumeTargets}
+	c.registry = &registry{base, c.allocations, c.wiring, db.Chassis, db.VolumeTargets}
 	c.engine = &engine{
 		core: base, power: c.power, listeners: c.listeners, witness: c.witness, wiring: c.wiring, allocations: c.allocations,
 		queue: db.Queue, templates: db.DeployTemplates, carried: map[string]bool{},
@@ -168,6 +168,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	c.wakeUnfinished(now)
 	c.spawn(c.sweepAllocations)
 	c.spawn(c.sweepLogs)
+	c.spawn(c.sweepNetworks)
 	if c.cfg.Clock != nil {
 		c.spawn(c.keepTime)
 	}

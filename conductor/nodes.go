@@ -16,6 +16,7 @@ import (
 type registry struct {
 	*core
 	*allocations
+	wires   *wiring
 	chassis Records[node.Chassis, node.All]
 	targets OwnedRecords[node.VolumeTarget, node.OfNode]
 }
@@ -101,6 +102,7 @@ func (c *registry) DeleteNode(ctx context.Context, ident string) error {
 		err = c.endAllocationOf(ctx, n)
 	}
 	if err == nil {
+		c.wires.unplug(ctx, n)
 		err = c.nodes.DeleteNode(ctx, n)
 	}
 	if err != nil {

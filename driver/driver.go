@@ -162,6 +162,14 @@ type Network interface {
 	DetachVIF(ctx context.Context, t *Task, id string) error
 }
 
+// Sweeper is implemented by network interfaces that make things at a service beside this one. What a ramdisk had there is left
+// when the service was away as its flow ended, or its process died.
+type Sweeper interface {
+	// Left lists the UUIDs of the nodes of which there is something of a ramdisk; those at work are among them. The conductor
+	// disconnects the others.
+	Left(ctx context.Context) ([]string, error)
+}
+
 // NetworkPurpose names the networks a machine lives in during its life.
 type NetworkPurpose string
 

@@ -113,6 +113,22 @@ func (c *Cloud) network(ctx context.Context, t *driver.Task, p driver.NetworkPur
 	if ident == "" {
 		return nil, nil
 	}
+	return c.networkNamed(ctx, ident)
+}
+
+// physicalNetwork is what Neutron calls the cables that a network is on; "": it does not say, or nobody may know.
+func (c *Cloud) physicalNetwork(ctx context.Context, id string) (string, error) {
+	n, err := c.networkNamed(ctx, id)
+	switch {
+	case err == nil:
+		return n.PhysicalNetwork, nil
+	case node.KindOf(err) == node.Unavailable:
+		return "", err
+	}
+	return "", nil
+}
+
+func (c *Cloud) networkNamed(ctx context.Context, ident string) (*openstack.Network, error) {
 	now := node.Now()
 	c.mu.Lock()
 	known, ok := c.found[ident]

@@ -499,3 +499,47 @@ func TestNeutronNeedsCables(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A machine on two physical networks gets each virtual interface where its network is.
+func TestPhysicalNetworks(t *testing.T) {
+	w := newWorld(t)
+	w.task.Ports[0].PhysicalNetwork, w.task.Ports[1].PhysicalNetwork = "storage", "front"
+	w.Neutron.Fail(openstacktest.On("GET /v2.0/networks", func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("id") != userID {
+			return false
+		}
+		_ = json.NewEncoder(rw).Encode(map[string]any{"networks": []any{map[string]any{"id": userID, "provider:physical_network": "front"}}})
+		return true
+	}))
+	w.userPort("vif-1")
+	w.userPort("vif-2")
+	err := w.flat().AttachVIF(t.Context(), w.task, node.VIF{ID: "vif-1", PortUUID: "p1"})
+	if node.KindOf(err) != node.Conflict || !strings.Contains(err.Error(), "whose physical network is not front") {
+		t.Error(err)
+	}
+	w.attach(t, w.flat(), "vif-1")
+	w.want(t, "vif-1", bound(mac2, "eth2"))
+	err = w.flat().AttachVIF(t.Context(), w.task, node.VIF{ID: "vif-2"})
+	if node.KindOf(err) != node.Invalid || !strings.Contains(err.Error(), "its network is on the physical network front, and no free port") {
+		t.Error(err)
+	}
+}
+
+// The conductor asks what is left at Neutron, and takes it back.
+func TestWhatIsLeft(t *testing.T) {
+	w := newWorld(t)
+	connect(t, w, w.flat(), driver.CleaningNetwork)
+	w.userPort("vif-1")
+	for _, n := range []driver.Sweeper{w.flat(), w.neutron()} {
+		if left, err := n.Left(t.Context()); err != nil || !slices.Equal(left, []string{nodeID}) {
+			t.Errorf("%v, %v", left, err)
+		}
+	}
+	if left, err := (network.Flat{}).Left(t.Context()); err != nil || left != nil {
+		t.Errorf("standing alone: %v, %v", left, err)
+	}
+	w.Neutron.Fail(openstacktest.Abort)
+	if _, err := w.flat().Left(t.Context()); node.KindOf(err) != node.Unavailable {
+		t.Errorf("away: %v", err)
+	}
+}

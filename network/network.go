@@ -88,6 +88,9 @@ func (f Flat) Disconnect(ctx context.Context, t *driver.Task, purpose driver.Net
 	return f.Cloud.leave(ctx, t, purpose)
 }
 
+// Left implements driver.Sweeper.
+func (f Flat) Left(ctx context.Context) ([]string, error) { return f.Cloud.left(ctx) }
+
 // AttachVIF is described on driver.Network.
 func (f Flat) AttachVIF(ctx context.Context, t *driver.Task, vif node.VIF) error {
 	if f.Cloud != nil {
@@ -96,7 +99,7 @@ func (f Flat) AttachVIF(ctx context.Context, t *driver.Task, vif node.VIF) error
 	if err := known(t, wanted(vif)); err != nil {
 		return err
 	}
-	return attach(t, vif)
+	return attach(t, vif, "")
 }
 
 // DetachVIF is described on driver.Network.

@@ -85,6 +85,9 @@ func (n Neutron) Disconnect(ctx context.Context, t *driver.Task, purpose driver.
 	return n.Cloud.leave(ctx, t, purpose)
 }
 
+// Left implements driver.Sweeper.
+func (n Neutron) Left(ctx context.Context) ([]string, error) { return n.Cloud.left(ctx) }
+
 // AttachVIF is described on driver.Network. A machine that runs its instance is on the network at once; another when its
 // instance is about to start.
 func (n Neutron) AttachVIF(ctx context.Context, t *driver.Task, vif node.VIF) error {

@@ -132,6 +132,20 @@ func (c *Cloud) removeLeftovers(ctx context.Context, macs, but []string) error {
 	return nil
 }
 
+// left lists the nodes of which Neutron has ports of ramdisks.
+func (c *Cloud) left(ctx context.Context) (nodes []string, err error) {
+	if c == nil {
+		return nil, nil
+	}
+	found, err := c.Neutron.Ports(ctx, url.Values{"device_owner": {ramdiskVIF}})
+	for _, p := range found {
+		if p.Owner == ramdiskVIF && p.Host != "" && !slices.Contains(nodes, p.Host) {
+			nodes = append(nodes, p.Host)
+		}
+	}
+	return nodes, err
+}
+
 // free takes a MAC address from a port of a network that has it and is of no more use: a virtual interface of this node that
 // is attached no more. Of any other port the error says who has it.
 func (c *Cloud) free(ctx context.Context, t *driver.Task, mac, networkID, vif string, cause error) error {

@@ -34,7 +34,11 @@ func (c *Cloud) attach(ctx context.Context, t *driver.Task, vif node.VIF, now wh
 	if err := ours(t, port); err != nil {
 		return err
 	}
-	if err := attach(t, vif); err != nil {
+	physical, err := c.physicalNetwork(ctx, port.NetworkID)
+	if err != nil {
+		return err
+	}
+	if err := attach(t, vif, physical); err != nil {
 		return err
 	}
 	at := taken(t)[vif.ID]

@@ -112,13 +112,20 @@ func known(t *driver.Task, want place) error {
 	return node.Errorf(node.Invalid, "Port %s is not a port of node %s.", want.uuid, t.Node.UUID)
 }
 
-// choose picks the place of a virtual interface: the one that the client wants, else the best that is free.
-func choose(t *driver.Task, id string, want place) (place, error) {
+// choose picks the place of a virtual interface: the one that the client wants, else the best that is free. Places whose physical
+// network is another than the interface's lead nowhere; "" is any.
+func choose(t *driver.Task, id string, want place, physical string) (place, error) {
 	where := taken(t)
 	if at, attached := where[id]; attached {
 		return place{}, node.Errorf(node.Conflict, "Unable to attach VIF because VIF %s is already attached to Ironic %s", id, at.title())
 	}
 	have := free(t)
+	all := len(have)
+	have = slices.DeleteFunc(have, func(p place) bool { return !leads(t, p, physical) })
+	if want.uuid == "" && len(have) == 0 && all > 0 {
+		return place{}, node.Errorf(node.Invalid, "Unable to attach VIF %s: its network is on the physical network %s, and no free port of "+
+			"node %s is.", id, physical, t.Node.UUID)
+	}
 	if want.uuid == "" && len(have) > 0 {
 		return have[0], nil
 	}
@@ -127,6 +134,10 @@ func choose(t *driver.Task, id string, want place) (place, error) {
 	}
 	if slices.Contains(have, want) {
 		return want, nil
+	}
+	if !leads(t, want, physical) {
+		return place{}, node.Errorf(node.Conflict, "Unable to attach VIF %s to %s, whose physical network is not %s, that of the VIF's network.",
+			id, want, physical)
 	}
 	for other, at := range where {
 		if at == want {
@@ -137,9 +148,15 @@ func choose(t *driver.Task, id string, want place) (place, error) {
 		"and a port of a portgroup needs one that supports standalone ports and has no VIF.", id, want)
 }
 
+// leads reports whether a place may lead to a physical network.
+func leads(t *driver.Task, at place, physical string) bool {
+	own := wireOf(t, at).physical
+	return physical == "" || own == "" || own == physical
+}
+
 // attach notes a virtual interface at the place chosen for it.
-func attach(t *driver.Task, vif node.VIF) error {
-	at, err := choose(t, vif.ID, wanted(vif))
+func attach(t *driver.Task, vif node.VIF, physical string) error {
+	at, err := choose(t, vif.ID, wanted(vif), physical)
 	if err != nil {
 		return err
 	}

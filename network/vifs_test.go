@@ -104,7 +104,7 @@ func FuzzVirtualInterfaces(f *testing.F) {
 				t.Fatalf("attached %d to %d records, and %v are free still", i, len(data), have)
 			}
 			id := fmt.Sprint("new-", i)
-			at, err := choose(p, id, place{})
+			at, err := choose(p, id, place{}, "")
 			if (err == nil) != (len(have) > 0) || err == nil && at != have[0] {
 				t.Fatalf("%v are free, chosen is %v: %v", have, at, err)
 			}
@@ -112,7 +112,7 @@ func FuzzVirtualInterfaces(f *testing.F) {
 				break
 			}
 			for _, x := range have {
-				if got, err := choose(p, "another", x); err != nil || got != x {
+				if got, err := choose(p, "another", x, ""); err != nil || got != x {
 					t.Fatalf("%v is free and can not be chosen: %v, %v", x, got, err)
 				}
 			}

@@ -44,8 +44,7 @@ const (
 
 // The network interfaces at the real Neutron, whose agents make ports ACTIVE and write dnsmasq's files.
 func TestNetworkInterfacesAtTheRealNeutron(t *testing.T) {
-	c := cloud.New(t, cloud.Venv(t), "http://127.0.0.1:6385")
-	c.Start("db", "bus", "keystone", "switch", "neutron", "dhcp")
+	c := cloud.Shared(t, "db", "bus", "keystone", "switch", "neutron", "dhcp")
 	networkInterfaces(t, &site{
 		authURL: c.AuthURL(), neutron: c.URL("neutron"), token: c.MustOpenStack("admin", "token", "issue", "-f", "value", "-c", "id"),
 		dhcp: filepath.Join(c.Dir, "data", "neutron", "dhcp"), noted: "noted",
