@@ -123,6 +123,7 @@ func evidenceJSON(e *node.Evidence) any {
 		"steps": steps, "phases": phases, "boot_events": events,
 		"serial": linesJSON(e.Serial), "agent_log": linesJSON(e.AgentLog),
 		"agent_url": orNull(e.AgentURL), "agent_called": stamp(e.AgentCalled), "files": append([]string{}, e.Files...),
+		"network": networkJSON(e.Network),
 	}
 }
 
@@ -132,4 +133,24 @@ func linesJSON(l node.MachineLines) map[string]any {
 		lines[i] = map[string]any{"at": stamp(line.At), "text": line.Text}
 	}
 	return map[string]any{"lines": lines, "note": orNull(l.Note), "updated_at": stamp(l.UpdatedAt)}
+}
+
+// networkJSON is null where no network service was asked.
+func networkJSON(r *node.NetworkReport) any {
+	if r == nil {
+		return nil
+	}
+	ports := make([]map[string]any, len(r.Ports))
+	for i, p := range r.Ports {
+		agents := make([]map[string]any, len(p.DHCP.Agents))
+		for j, a := range p.DHCP.Agents {
+			agents[j] = map[string]any{"host": a.Host, "alive": a.Alive}
+		}
+		ports[i] = map[string]any{
+			"id": p.ID, "mac_address": p.MAC, "network": p.Network, "status": p.Status, "up": p.Up, "bound": p.Bound, "binding_failed": p.Failed,
+			"addresses": append([]string{}, p.Addresses...),
+			"dhcp":      map[string]any{"off": p.DHCP.Off, "silent": orNull(p.DHCP.Silent), "agents": agents},
+		}
+	}
+	return map[string]any{"service": r.Service, "silent": orNull(r.Silent), "asked_at": stamp(r.At), "ports": ports}
 }

@@ -64,6 +64,9 @@ type Config struct {
 	Time     TimeStore            // set with Clock
 	TimeMark func() node.TimeMark // where the host stands, set with Clock
 
+	OtherDHCP string         // who serves DHCP where Billet does not, for people: "Neutron"; "": Billet serves it
+	Network   NetworkWitness // of that one; nil: it cannot be asked
+
 	Wakeups <-chan string // UUIDs that other processes sharing the store want looked at; may be nil
 	// Notify tells those other processes of a node while this one does not run flows itself; may be nil.
 	Notify func(ctx context.Context, uuid string) error

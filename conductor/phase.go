@@ -28,6 +28,10 @@ func (r *run) stalled(ctx context.Context) string {
 	}
 	e := r.evidence(ctx)
 	verdict := diagnosis.Judge(e)
+	if s := verdict.Suspect; verdict.Stalled != "" || s.Phase != "" && s.Phase != e.Known.Phase {
+		e = r.c.asked(ctx, r.n, e)
+		verdict = diagnosis.Judge(e)
+	}
 	if verdict.Stalled != "" {
 		return verdict.Stalled
 	}

@@ -37,7 +37,7 @@ func (r *run) keepEvidence(ctx context.Context, files []string) {
 
 // report is what is known of a node in a flow.
 func (c *witness) report(ctx context.Context, n *node.Node, ports []node.Port) node.Evidence {
-	e := c.evidence(ctx, n, ports)
+	e := c.asked(ctx, n, c.evidence(ctx, n, ports))
 	all, err := c.boots.BootEvents(ctx, e.MACs, n.Plan.StartedAt)
 	if err != nil {
 		all = nil

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"time"
 
 	"github.com/billet-metal/billet/diagnosis"
 	"github.com/billet-metal/billet/driver"
@@ -10,7 +11,7 @@ import (
 
 // whyTimedOut says what was waited for, how long, and the likely cause.
 func (r *run) whyTimedOut(ctx context.Context) string {
-	return diagnosis.Judge(r.evidence(ctx)).TimedOut
+	return diagnosis.Judge(r.c.asked(ctx, r.n, r.evidence(ctx))).TimedOut
 }
 
 // lastSeen adds to the reason of a step whose machine is lost what was heard of the machine last.
@@ -39,6 +40,28 @@ func (c *witness) evidence(ctx context.Context, n *node.Node, ports []node.Port)
 	return e
 }
 
+// NetworkWitness is a service that connects and serves the machine's ports.
+type NetworkWitness interface {
+	// Report is what it knows of them, by ctx's deadline at the latest.
+	Report(ctx context.Context, nodeUUID string, macs []string) node.NetworkReport
+}
+
+// witnessTime bounds asking the network service: it explains a failure, and holds it up.
+const witnessTime = 15 * time.Second
+
+// asked adds what the network service says of a machine that boots. It is asked when something is told to people, not at each
+// look.
+func (c *witness) asked(ctx context.Context, n *node.Node, e diagnosis.Evidence) diagnosis.Evidence {
+	if c.cfg.Network == nil || e.Network != nil || !e.Waiting || !e.WaitedFor.For.OfRamdisk() {
+		return e
+	}
+	ctx, cancel := context.WithTimeout(ctx, witnessTime)
+	defer cancel()
+	report := c.cfg.Network.Report(ctx, n.UUID, e.MACs)
+	e.Network = &report
+	return e
+}
+
 // waitOf is what the node's row tells of the flow and its wait, without a look at the store.
 func (c *witness) waitOf(n *node.Node) diagnosis.Evidence {
 	p := n.Plan
@@ -46,7 +69,7 @@ func (c *witness) waitOf(n *node.Node) diagnosis.Evidence {
 		Now: node.Now(), Listens: c.born, Flow: "The flow", FlowBegan: p.StartedAt, Failed: p.Failure != "",
 		Waiting: p.Waiting(), WaitedFor: p.Await(), Waited: node.Since(p.WaitingSince), Deadline: p.Deadline,
 		BootPhaseTimeout: c.cfg.BootPhaseTimeout, FirmwareTimeout: c.cfg.FirmwareTimeout,
-		Agent: n.Agent, Override: overrideOf(p),
+		Agent: n.Agent, Override: overrideOf(p), OtherDHCP: c.cfg.OtherDHCP,
 		Known:   diagnosis.Suspicion{Since: p.Quiet.Suspected.Since, Phase: p.Quiet.Suspected.Phase},
 		Silence: p.Quiet.Silence, Lost: p.Quiet.Lost,
 	}

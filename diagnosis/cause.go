@@ -109,6 +109,8 @@ func (e Evidence) place() string {
 			"can the API reach the agent, and does its console show an error?"
 	case len(files) > 0:
 		return e.fetched(files)
+	case e.networkFault() != "":
+		return e.unseen()
 	case e.ownDisk() != "":
 		return e.ownDisk()
 	case e.trouble() != nil:
@@ -123,6 +125,9 @@ func (e Evidence) place() string {
 			dhcp[len(dhcp)-1].MAC, times(len(dhcp)), e.last(dhcp))
 	case len(e.MACs) == 0:
 		return "the node has no ports, so no boot service can know the machine: add a port with its MAC address."
+	}
+	if e.OtherDHCP != "" {
+		return e.unseen()
 	}
 	return fmt.Sprintf("no DHCP request was seen from any of the node's ports (%s): is the machine on and set to boot from the network, "+
 		"is the cable on the provisioning network, and is the MAC address right?",
@@ -147,6 +152,10 @@ func (e Evidence) fetched(files []node.BootEvent) string {
 			"Its console says more.", e.last(dhcp))
 	case trouble != nil && (trouble.Kind != node.FileBroken || trouble.File != node.RamdiskFile):
 		return e.explain(trouble)
+	case whole && e.OtherDHCP != "":
+		return fmt.Sprintf("kernel and ramdisk were fetched (%s), but the agent never called. Whether its system asked for an address is "+
+			"not seen here, as %s serves DHCP%s: did the kernel panic, has the ramdisk no driver for this machine's network card, "+
+			"or is there no route from there to the API? Its console says more.", last, e.OtherDHCP, e.networkNow())
 	case whole:
 		return fmt.Sprintf("kernel and ramdisk were fetched (last %s), but the agent never called, and no address was asked for: "+
 			"did the kernel panic, or has the ramdisk no driver for this machine's network card? Its console says more.", e.last(files))

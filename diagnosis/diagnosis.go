@@ -29,11 +29,14 @@ type Evidence struct {
 	BootPhaseTimeout time.Duration // the longest silence between two phases of a boot; 0: boots are not watched
 	FirmwareTimeout  time.Duration // the longest silence before the first; 0: only the deadline counts
 
-	MACs     []string         // of the node's ports
-	Events   []node.BootEvent // since the step began, oldest first
-	Unread   bool             // the store did not tell what the boot services saw
-	Agent    node.Agent       // zero when no agent called since the flow began
-	Override Override         // what the BMC said of the boot device that was set
+	MACs      []string            // of the node's ports
+	Events    []node.BootEvent    // since the step began, oldest first
+	Unread    bool                // the store did not tell what the boot services saw
+	OtherDHCP string              // who serves DHCP where Billet does not: "Neutron"; "": Billet serves it
+	Network   *node.NetworkReport // what that one says of the machine's ports; nil: it was not asked
+
+	Agent    node.Agent // zero when no agent called since the flow began
+	Override Override   // what the BMC said of the boot device that was set
 	Serial   node.MachineLines
 	AgentLog node.MachineLines // both since the flow began
 

@@ -39,6 +39,9 @@ func (e Evidence) ownDisk() string {
 			tried, e.ago(asked.At), asked.What)
 	}
 	sign := "nothing asked over DHCP"
+	if e.OtherDHCP != "" {
+		sign = "it fetched nothing from here"
+	}
 	if asked != nil {
 		sign = fmt.Sprintf("over DHCP only an operating system asked, and never its firmware; last %s: %s", e.ago(asked.At), asked.What)
 	}

@@ -17,7 +17,7 @@ func (e Evidence) Report(n *node.Node, all []node.BootEvent) node.Evidence {
 	r := node.Evidence{
 		NodeUUID: n.UUID, Flow: p.Flow, Step: e.Step, Sentence: e.SoFar(quiet), StartedAt: p.StartedAt,
 		Awaits: p.Awaits, WaitingFor: p.WaitingFor, WaitingSince: p.WaitingSince, Deadline: p.Deadline,
-		Serial: e.Serial, AgentLog: e.AgentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat,
+		Serial: e.Serial, AgentLog: e.AgentLog, AgentURL: n.Agent.URL, AgentCalled: n.Agent.LastHeartbeat, Network: e.Network,
 	}
 	for _, s := range p.Steps {
 		r.Steps = append(r.Steps, node.StepTime{Interface: s.Interface, Step: s.Step, StartedAt: s.StartedAt, EndedAt: s.EndedAt})

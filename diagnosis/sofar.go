@@ -27,7 +27,7 @@ func (e Evidence) SoFar(quiet string) string {
 		last := phases[len(phases)-1]
 		text += fmt.Sprintf(" It has come as far as %s (%s: %s).", strings.ReplaceAll(last.Name, "dhcp", "DHCP"), e.ago(last.Last), last.What)
 	} else if e.WaitedFor.For.Boots() && len(e.Events) == 0 {
-		text += " DHCP, TFTP and HTTP have seen nothing of it yet."
+		text += e.nothingYet()
 	}
 	if e.Lost != "" {
 		text += " " + e.Lost
@@ -39,4 +39,12 @@ func (e Evidence) SoFar(quiet string) string {
 		text += " " + quiet
 	}
 	return text
+}
+
+// nothingYet says who has seen nothing of the machine.
+func (e Evidence) nothingYet() string {
+	if e.OtherDHCP == "" {
+		return " DHCP, TFTP and HTTP have seen nothing of it yet."
+	}
+	return fmt.Sprintf(" TFTP and HTTP have seen nothing of it yet; DHCP is served by %s%s.", e.OtherDHCP, e.networkNow())
 }

@@ -75,6 +75,8 @@ func (e Evidence) patience(phase, firmware time.Duration) (last time.Time, limit
 		return answered[0].At, phase // DHCP alone goes round in circles
 	case e.ramdiskHasAddress() && e.WaitedFor.For != node.FirstCall:
 		return last, 0 // collecting an inventory takes as long as it takes
+	case e.OtherDHCP != "" && e.ramdisks() > 0 && e.WaitedFor.For != node.FirstCall:
+		return last, 0 // as above: that its system has an address is not seen here
 	case e.ramdisks() > 0 || e.Agent.TokenGiven:
 		// The system in the ramdisk starts, and shows nothing while it unpacks, loads firmware into its cards
 		// and waits for its disks: failing a living machine is worse than telling late.

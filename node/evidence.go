@@ -49,22 +49,23 @@ type StepTime struct {
 
 // Evidence is what is known of a machine in a flow: as it is while the flow runs, as it was when it failed.
 type Evidence struct {
-	NodeUUID     string       `json:"-"`
-	Flow         Flow         `json:"flow"`
-	Sentence     string       `json:"sentence"` // what is waited for and how far it is, or why the flow failed
-	StartedAt    time.Time    `json:"started_at"`
-	FailedAt     time.Time    `json:"failed_at"` // zero while the flow runs
-	Step         string       `json:"step"`      // under way, "deploy.write_image"
-	Awaits       AwaitKind    `json:"awaits"`
-	WaitingFor   string       `json:"waiting_for"`
-	WaitingSince time.Time    `json:"waiting_since"`
-	Deadline     time.Time    `json:"deadline"`
-	Steps        []StepTime   `json:"steps"`
-	Phases       []Phase      `json:"phases"`      // since the step under way began to boot the machine
-	BootEvents   []BootEvent  `json:"boot_events"` // since the flow began, at most the newest 500
-	Serial       MachineLines `json:"serial"`
-	AgentLog     MachineLines `json:"agent_log"`
-	AgentURL     string       `json:"agent_url"`
-	AgentCalled  time.Time    `json:"agent_called"` // last
-	Files        []string     `json:"files"`        // what is kept of a failed flow, on the conductor's host
+	NodeUUID     string         `json:"-"`
+	Flow         Flow           `json:"flow"`
+	Sentence     string         `json:"sentence"` // what is waited for and how far it is, or why the flow failed
+	StartedAt    time.Time      `json:"started_at"`
+	FailedAt     time.Time      `json:"failed_at"` // zero while the flow runs
+	Step         string         `json:"step"`      // under way, "deploy.write_image"
+	Awaits       AwaitKind      `json:"awaits"`
+	WaitingFor   string         `json:"waiting_for"`
+	WaitingSince time.Time      `json:"waiting_since"`
+	Deadline     time.Time      `json:"deadline"`
+	Steps        []StepTime     `json:"steps"`
+	Phases       []Phase        `json:"phases"`      // since the step under way began to boot the machine
+	BootEvents   []BootEvent    `json:"boot_events"` // since the flow began, at most the newest 500
+	Serial       MachineLines   `json:"serial"`
+	AgentLog     MachineLines   `json:"agent_log"`
+	AgentURL     string         `json:"agent_url"`
+	AgentCalled  time.Time      `json:"agent_called"` // last
+	Network      *NetworkReport `json:"network"`      // what the network service says, where it serves DHCP
+	Files        []string       `json:"files"`        // what is kept of a failed flow, on the conductor's host
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/image/cache"
@@ -50,4 +51,23 @@ func served(c *Config, gate *fetch.Gate) *fetch.Gate {
 		return gate
 	}
 	return gate.Also(c.ImageCacheDir)
+}
+
+// otherDHCP is who serves DHCP where Billet does not, for people; "" where Billet does.
+func (c *Config) otherDHCP() string {
+	switch {
+	case c.DHCPProvider == "neutron":
+		return "Neutron"
+	case c.DHCPMode == "off":
+		return "another server"
+	}
+	return ""
+}
+
+// networkWitness is who can be asked about DHCP that Billet does not see; nil: nobody.
+func networkWitness(c *Config, session *openstack.Session) conductor.NetworkWitness {
+	if session == nil || c.DHCPProvider != "neutron" {
+		return nil
+	}
+	return &openstack.Networks{Session: session}
 }

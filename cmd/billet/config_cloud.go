@@ -59,7 +59,7 @@ func (c *Config) checkDHCP(asked string) error {
 		return nil
 	case asked != "" && asked != "off":
 		return fmt.Errorf("dhcp_mode: %s is for dhcp_provider billet, and that is %s: leave it out", asked, c.DHCPProvider)
-	case c.DHCPProvider == "neutron" && c.Cloud.AuthURL == "":
+	case c.DHCPProvider == "neutron" && !c.inCloud():
 		return fmt.Errorf("dhcp_provider: neutron needs openstack_auth_url and a login there")
 	}
 	c.DHCPMode = "off"

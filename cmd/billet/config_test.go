@@ -116,7 +116,7 @@ func TestConfigRefuses(t *testing.T) {
 
 // Billet's own DHCP is silent where somebody else serves it, without another key.
 func TestAnotherProviderOfDHCP(t *testing.T) {
-	cloud := []string{"--openstack-auth-url", "http://k"}
+	cloud := []string{"--openstack-auth-url", "http://k", "--openstack-username", "a", "--openstack-password", "b"}
 	for provider, want := range map[string]string{"billet": "full", "neutron": "off", "none": "off"} {
 		c, err := load(t, "", nil, append(cloud, "--dhcp-provider", provider))
 		if err != nil || c.DHCPMode != want {

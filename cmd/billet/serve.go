@@ -176,6 +176,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		LogKeep:   conductor.LogKeep{Files: c.LogFiles, Bytes: int64(c.LogMB) << 20, Age: c.LogAge},
 		FastTrack: c.FastTrack, FastTrackTimeout: c.FastTrackTimeout,
 		AutomatedClean: c.AutomatedClean, DeleteAvailableNodes: c.DeleteAvailable, RequireAgentTLS: true, MaxWorkers: c.Workers,
+		OtherDHCP: c.otherDHCP(), Network: networkWitness(c, session),
 		Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
 	})

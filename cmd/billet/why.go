@@ -43,10 +43,30 @@ type evidence struct {
 		Times       int
 		What        string
 	} `json:"phases"`
-	BootEvents []bootEvent `json:"boot_events"`
-	Serial     lastLines   `json:"serial"`
-	AgentLog   lastLines   `json:"agent_log"`
-	Files      []string    `json:"files"`
+	BootEvents []bootEvent    `json:"boot_events"`
+	Serial     lastLines      `json:"serial"`
+	AgentLog   lastLines      `json:"agent_log"`
+	Files      []string       `json:"files"`
+	Network    *networkReport `json:"network"`
+}
+
+// networkReport is what the network service says that serves DHCP where Billet does not.
+type networkReport struct {
+	Service string
+	Silent  *string
+	Ports   []struct {
+		ID, Status string
+		MAC        string `json:"mac_address"`
+		Bound, Up  bool
+		Failed     bool `json:"binding_failed"`
+		Addresses  []string
+		DHCP       struct {
+			Agents []struct {
+				Host  string
+				Alive bool
+			}
+		}
+	}
 }
 
 type lastLines struct {
@@ -143,10 +163,35 @@ func (e *evidence) print(out io.Writer, lines int) {
 	for _, ev := range e.BootEvents {
 		fmt.Fprintf(out, "  %s  %-5s %s %s\n", ev.At.Format(time.TimeOnly), ev.Service, ev.MAC, ev.What)
 	}
+	if e.Network != nil {
+		e.Network.print(out)
+	}
 	e.AgentLog.print(out, "The agent's log", lines)
 	e.Serial.print(out, "The serial line", lines)
 	if len(e.Files) > 0 {
 		fmt.Fprintf(out, "\nKept on the conductor's host:\n  %s\n", strings.Join(e.Files, "\n  "))
+	}
+}
+
+func (r *networkReport) print(out io.Writer) {
+	fmt.Fprintf(out, "\nWhat %s says of its ports:\n", r.Service)
+	if r.Silent != nil {
+		fmt.Fprintf(out, "  (nothing: %s)\n", *r.Silent)
+	}
+	for _, p := range r.Ports {
+		fmt.Fprintf(out, "  %s  %s %s %s", p.MAC, p.ID, p.Status, strings.Join(p.Addresses, ","))
+		for _, is := range []struct {
+			so   bool
+			text string
+		}{{p.Failed, "binding failed"}, {!p.Bound, "not bound to this node"}, {!p.Up, "switched off"}} {
+			if is.so {
+				fmt.Fprintf(out, ", %s", is.text)
+			}
+		}
+		for _, a := range p.DHCP.Agents {
+			fmt.Fprintf(out, ", DHCP agent on %s (alive: %v)", a.Host, a.Alive)
+		}
+		fmt.Fprintln(out)
 	}
 }
 

@@ -115,3 +115,21 @@ func TestNodeWhyAsJSON(t *testing.T) {
 		t.Errorf("of an unknown node: %v, %q", err, got)
 	}
 }
+
+// What the network service says of the ports is printed after what the boot services saw.
+func TestNodeWhyUnderNeutron(t *testing.T) {
+	t.Parallel()
+	const port = `{"id": "p1", "mac_address": "52:54:00:00:00:01", "status": "DOWN", "bound": false, "up": false, "binding_failed": true,
+		"addresses": ["10.0.0.9"], "dhcp": {"agents": [{"host": "net1", "alive": false}]}}`
+	for report, want := range map[string]string{
+		`{"service": "Neutron", "silent": null, "ports": [` + port + `]}`: "What Neutron says of its ports:\n" +
+			"  52:54:00:00:00:01  p1 DOWN 10.0.0.9, binding failed, not bound to this node, switched off, DHCP agent on net1 (alive: false)\n",
+		`{"service": "Neutron", "silent": "it is away", "ports": []}`: "What Neutron says of its ports:\n  (nothing: it is away)\n",
+	} {
+		evidence := strings.Replace(failedEvidence, `"files"`, `"network": `+report+`, "files"`, 1)
+		out, err := explained(t, `{"uuid": "u", "provision_state": "deploy failed", "sentence": "s", "running": null, "failed": `+evidence+`}`)
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v\n%s\nwant %s", err, out, want)
+		}
+	}
+}

@@ -16,12 +16,15 @@ type Neutron struct {
 	Service
 	networks map[string]map[string]any
 	ports    map[string]map[string]any
+	subnets  map[string]map[string]any
+	agents   map[string][]any // of DHCP, by network
 	made     int
 	stuck    string
 }
 
 func newNeutron(t testing.TB, k *Keystone) *Neutron {
-	n := &Neutron{networks: map[string]map[string]any{}, ports: map[string]map[string]any{}}
+	n := &Neutron{networks: map[string]map[string]any{}, ports: map[string]map[string]any{}, subnets: map[string]map[string]any{},
+		agents: map[string][]any{}}
 	n.start(t, func(w http.ResponseWriter, r *http.Request) {
 		if k.admit(w, r) {
 			n.answer(w, r)
@@ -35,6 +38,18 @@ func (n *Neutron) AddNetwork(id, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.networks[id] = map[string]any{"id": id, "name": name, "status": "ACTIVE", "mtu": 1500}
+}
+
+// ServeDHCP gives a network a subnet, with DHCP or without, and the agents that serve it: by host, whether they live.
+func (n *Neutron) ServeDHCP(network string, on bool, agents map[string]bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.subnets["subnet-"+network] = map[string]any{"id": "subnet-" + network, "network_id": network, "enable_dhcp": on, "ip_version": 4}
+	n.agents[network] = []any{}
+	for _, host := range slices.Sorted(maps.Keys(agents)) {
+		n.agents[network] = append(n.agents[network], map[string]any{"host": host, "alive": agents[host], "admin_state_up": true,
+			"agent_type": "DHCP agent"})
+	}
 }
 
 // AddPort puts a port in, as Nova makes one; fields win over what it has else.
@@ -86,7 +101,11 @@ func (n *Neutron) port(id, network string) map[string]any {
 
 func (n *Neutron) answer(w http.ResponseWriter, r *http.Request) {
 	kind, id, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2.0/"), "/")
-	things := map[string]map[string]map[string]any{"ports": n.ports, "networks": n.networks}[kind]
+	things := map[string]map[string]map[string]any{"ports": n.ports, "networks": n.networks, "subnets": n.subnets}[kind]
+	if network, of := strings.CutSuffix(id, "/dhcp-agents"); of && kind == "networks" {
+		reply(w, http.StatusOK, map[string]any{"agents": append([]any{}, n.agents[network]...)})
+		return
+	}
 	one := strings.TrimSuffix(kind, "s")
 	var in map[string]map[string]any
 	if r.Method == http.MethodPost || r.Method == http.MethodPut {
