@@ -46,6 +46,7 @@ func (c *engine) carry(ctx context.Context, n *node.Node) {
 	defer c.carrying(n.UUID)()
 	ctx, stop := c.keepLease(ctx, n)
 	defer stop()
+	c.learnDrive(ctx, n)
 	r := &run{c: c, n: n, flow: flowOf(n), log: logFor(c.log, n)}
 	if err := r.do(ctx); err != nil && ctx.Err() == nil {
 		r.log.Error("work on the node stops until its lease has run out", "error", err)
@@ -95,6 +96,9 @@ func (r *run) do(ctx context.Context) error {
 	case r.n.Plan.Failure != "":
 		return r.fail(ctx, r.n.Plan.Failure)
 	case class == node.Busy:
+		if failure, err := r.keepDrive(ctx); failure != "" || err != nil {
+			return r.refused(ctx, failure, err)
+		}
 		return r.advance(ctx)
 	case class == node.Waiting:
 		return r.poll(ctx)
@@ -165,7 +169,8 @@ func (c *core) task(ctx context.Context, n *node.Node) (*driver.Task, error) {
 	return &driver.Task{
 		FastTrack: within, LookedUp: lookedUp(n),
 		Node: n, Ports: ports, Hardware: h, Log: logFor(c.log, n),
-		Save: func(ctx context.Context) error { return c.nodes.Save(ctx, n) },
+		Save:   func(ctx context.Context) error { return c.nodes.Save(ctx, n) },
+		Drives: drives{c},
 		ForgetAgent: func(ctx context.Context) error {
 			n.Agent = node.Agent{}
 			return c.agents.ForgetAgent(ctx, n.UUID)
@@ -339,6 +344,7 @@ func (r *run) finish(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
+	r.dropDrives(ctx)
 	if r.flow.finish != nil {
 		r.flow.finish(r.n)
 	}

@@ -201,6 +201,7 @@ func (c *callers) AgentProgress(ctx context.Context, ident, token string, p node
 	if n.Plan == nil {
 		return nil // the flow has ended meanwhile
 	}
+	c.learnDrive(ctx, n)
 	p.NodeUUID, p.Flow, p.At = n.UUID, n.Plan.Flow, node.Now()
 	p.Step, p.Detail = mask(n, p.Step), mask(n, p.Detail)
 	for i := range p.Disks {
@@ -221,6 +222,7 @@ func (c *callers) AgentLines(ctx context.Context, ident, token string, lines []n
 	if n.Plan == nil {
 		return nil // the flow has ended meanwhile
 	}
+	c.learnDrive(ctx, n)
 	kept := []node.Line{}
 	for _, l := range diagnosis.LastLines(lines) {
 		l.Text = mask(n, l.Text) // before it is cut: half a secret is not recognised

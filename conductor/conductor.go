@@ -48,6 +48,8 @@ type Config struct {
 	ConductorGroup       string
 	LogDir               string // where the logs of machines whose flow failed are kept; "": nowhere
 	LogKeep              LogKeep
+	Objects              Objects // beside the database; nil: there is none
+	Drives               DriveKeep
 
 	AgentNetworks []netip.Prefix   // where agents may be called at other addresses than they call from
 	Listeners     []netip.AddrPort // this service's own, which are no agents
@@ -121,7 +123,8 @@ type core struct {
 	born time.Time
 	*life
 	*waker
-	verbs lane // flows and power changes that the API asked for
+	learns learns
+	verbs  lane // flows and power changes that the API asked for
 
 	nodes  Nodes
 	agents Agents

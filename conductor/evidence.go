@@ -31,16 +31,16 @@ func (r *run) keepLogs(ctx context.Context) (files []string) {
 	defer cancel()
 	var logs []byte
 	err := guarded(r.log, func() (err error) { logs, err = collector.CollectLogs(limited, r.task); return })
-	path := ""
+	path, why := "", ""
 	if err == nil {
-		path, err = r.c.writeLogs(r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)
+		path, why, err = r.c.keepLog(ctx, r.n.UUID+"-"+stamp(node.Now())+logSuffix, logs)
 	}
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		r.note(ctx, errorSeverity, fmt.Sprintf("The machine's logs could not be kept: %v", err))
 	default:
-		r.note(ctx, infoSeverity, "The machine's logs are kept in "+path)
+		r.note(ctx, infoSeverity, "The machine's logs are kept in "+path+why)
 		files = append(files, path)
 	}
 	return files
@@ -55,12 +55,12 @@ func (r *run) keepLines(ctx context.Context, lines ...node.MachineLines) (files 
 		if len(l.Lines) == 0 {
 			continue
 		}
-		path, err := r.c.writeLogs(r.n.UUID+"-"+stamp(node.Now())+"-"+string(l.Source)+lineSuffix, linesText(l))
+		path, why, err := r.c.keepLog(ctx, r.n.UUID+"-"+stamp(node.Now())+"-"+string(l.Source)+lineSuffix, linesText(l))
 		if err != nil {
 			r.note(ctx, errorSeverity, fmt.Sprintf("The machine's last %s lines could not be kept: %v", l.Source, err))
 			continue
 		}
-		r.note(ctx, infoSeverity, fmt.Sprintf("The machine's last %d %s lines are kept in %s", len(l.Lines), l.Source, path))
+		r.note(ctx, infoSeverity, fmt.Sprintf("The machine's last %d %s lines are kept in %s%s", len(l.Lines), l.Source, path, why))
 		files = append(files, path)
 	}
 	return files

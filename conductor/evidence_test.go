@@ -92,7 +92,7 @@ func TestMakeRoom(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "somebody's file"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := (LogKeep{tt.files, tt.bytes, tt.age}).makeRoom(dir, time.Unix(1004, 0)); err != nil {
+		if err := (LogKeep{Files: tt.files, Bytes: tt.bytes, Age: tt.age}).makeRoom(dir, time.Unix(1004, 0)); err != nil {
 			t.Fatal(err)
 		}
 		entries, _ := os.ReadDir(dir)

@@ -15,6 +15,7 @@ type flow struct {
 	busy node.State
 	noun string // for sentences: "the deploy"
 
+	drive bool // gives the machine the instance's config drive
 	boots bool // boots the machine into a ramdisk, whose serial line is worth hearing
 
 	// What people ask for.
@@ -74,7 +75,7 @@ var flows = []flow{
 		tidy:     tidyDeploy,
 	},
 	{
-		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy", boots: true,
+		name: node.FlowDeploy, busy: node.Deploying, noun: "the deploy", boots: true, drive: true,
 		asked:   func(req node.ProvisionRequest) []node.PlannedStep { return req.DeploySteps },
 		sources: "the request, and of the deploy templates of the instance's traits",
 		zeroOff: true,

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,6 +21,10 @@ type LogKeep struct {
 	Files int
 	Bytes int64
 	Age   time.Duration
+
+	// Container of Config.Objects in which logs are kept instead; "": LogDir. An object deletes itself after Expires; 0: never.
+	Container string
+	Expires   time.Duration
 }
 
 const sweepLogsEvery = time.Hour
@@ -36,6 +41,26 @@ func (c *witness) sweepLogs(ctx context.Context) {
 		case <-time.After(sweepLogsEvery):
 		}
 	}
+}
+
+// shelfTime bounds keeping logs in the object store: a failed flow does not end later for it.
+const shelfTime = 20 * time.Second
+
+// keepLog keeps one machine's logs in the object store, where that is wanted, or else in LogDir. A store that is away does not
+// lose them: they are kept here, and why says so.
+func (c *witness) keepLog(ctx context.Context, name string, logs []byte) (path, why string, err error) {
+	keep := c.cfg.LogKeep
+	if c.cfg.Objects != nil && keep.Container != "" {
+		ctx, cancel := context.WithTimeout(ctx, shelfTime)
+		defer cancel()
+		err := c.cfg.Objects.Put(ctx, keep.Container, name, bytes.NewReader(logs), keep.Expires)
+		if err == nil {
+			return "swift:" + keep.Container + "/" + name, "", nil
+		}
+		why = fmt.Sprintf(" (in the object store they could not be kept: %v)", err)
+	}
+	path, err = c.writeLogs(name, logs)
+	return path, why, err
 }
 
 // writeLogs keeps one machine's logs, readable for this service's user alone, and makes room.
@@ -65,21 +90,21 @@ func (k LogKeep) makeRoom(dir string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("looking at the logs kept: %w", err)
 	}
-	files, bytes := cmp.Or(k.Files, 500), cmp.Or(k.Bytes, 1<<30)
+	files, room := cmp.Or(k.Files, 500), cmp.Or(k.Bytes, 1<<30)
 	var kept []os.FileInfo
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && (strings.HasSuffix(e.Name(), logSuffix) || strings.HasSuffix(e.Name(), lineSuffix)) {
 			kept = append(kept, info)
-			bytes -= info.Size()
+			room -= info.Size()
 		}
 	}
 	slices.SortFunc(kept, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 	old := func(f os.FileInfo) bool { return k.Age > 0 && now.Sub(f.ModTime()) > k.Age }
-	for len(kept) > 0 && (old(kept[0]) || len(kept) > 1 && (len(kept) > files || bytes < 0)) {
+	for len(kept) > 0 && (old(kept[0]) || len(kept) > 1 && (len(kept) > files || room < 0)) {
 		if err := os.Remove(filepath.Join(dir, kept[0].Name())); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("making room for logs: %w", err)
 		}
-		bytes += kept[0].Size()
+		room += kept[0].Size()
 		kept = kept[1:]
 	}
 	return nil

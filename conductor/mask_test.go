@@ -28,6 +28,8 @@ func TestMask(t *testing.T) {
 		{"http://10.0.0.1:6386/boot/0123456789abcdef0123456789abcdef/ramdisk... ok", "http://10.0.0.1:6386/boot/…/ramdisk... ok"},
 		{"Command line: boot/0123456789abcdef0123456789abcdef/kernel ipa-agent-token=abc.def-9 quiet",
 			"Command line: boot/…/kernel ipa-agent-token=****** quiet"},
+		{"GET http://swift/v1/AUTH_a/c/o?temp_url_expires=12&temp_url_sig=0123abcdef HTTP/1.1",
+			"GET http://swift/v1/AUTH_a/c/o?temp_url_expires=12&temp_url_sig=****** HTTP/1.1"},
 		{"GET http://bob:pa55@mirror/x", "GET http://bob:******@mirror/x"},
 		{`level=INFO agent_token="a b c" next=1`, "level=INFO agent_token=****** next=1"},
 		{`{"admin_password": "a b", "x": 1}`, `{"admin_password": ******, "x": 1}`},

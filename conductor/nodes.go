@@ -108,6 +108,9 @@ func (c *registry) DeleteNode(ctx context.Context, ident string) error {
 	if err != nil {
 		return c.giveUp(ctx, n, err)
 	}
+	if err := (drives{c.core}).sweep(ctx, n, ""); err != nil {
+		c.log.Warn("a config drive of a deleted node stays in the object store until its end", "node", n.UUID, "error", err)
+	}
 	if err := c.forgetAllocation(ctx, n.AllocationUUID); err != nil {
 		c.log.Warn("the allocation of a deleted node is left", "allocation", n.AllocationUUID, "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/billet-metal/billet/configdrive"
 	"github.com/billet-metal/billet/node"
@@ -23,8 +24,9 @@ func scrub(n *node.Node, text string) string {
 // hiders are kept for a while: a machine says many lines, and a config drive takes time to unpack.
 var hiders = struct {
 	sync.Mutex
-	of map[[32]byte]*node.Hider
-}{of: map[[32]byte]*node.Hider{}}
+	of     map[[32]byte]*node.Hider
+	drives map[configdrive.Kept][]string // secrets of drives that are kept elsewhere
+}{of: map[[32]byte]*node.Hider{}, drives: map[configdrive.Kept][]string{}}
 
 const mostHiders = 64
 
@@ -38,18 +40,80 @@ func hiderOf(n *node.Node) *node.Hider {
 		}
 		fmt.Fprintf(sum, "%d:%s", len(s), tail)
 	}
-	key := [32]byte(sum.Sum(nil))
 	hiders.Lock()
 	defer hiders.Unlock()
+	kept, isKept := configdrive.KeptOf(n.ConfigDrive, n.UUID)
+	elsewhere, known := hiders.drives[kept]
+	fmt.Fprint(sum, known)
+	key := [32]byte(sum.Sum(nil))
 	if h := hiders.of[key]; h != nil {
 		return h
 	}
 	if len(hiders.of) >= mostHiders {
 		clear(hiders.of)
 	}
-	h := node.NewHider(append(secrets, configdrive.Secrets(n.ConfigDrive)...))
+	if !isKept {
+		elsewhere = configdrive.Secrets(n.ConfigDrive)
+	}
+	h := node.NewHider(append(secrets, elsewhere...))
 	hiders.of[key] = h
 	return h
+}
+
+// knowDrive has the secrets of a drive hidden that is kept elsewhere from now on.
+func knowDrive(kept configdrive.Kept, text string) {
+	secrets := configdrive.Secrets(text)
+	hiders.Lock()
+	defer hiders.Unlock()
+	if len(hiders.drives) >= mostHiders {
+		clear(hiders.drives)
+	}
+	hiders.drives[kept] = secrets
+}
+
+// learnTime bounds reading a drive for its secrets: whatever is about to be said of its node waits for it.
+const learnTime = 5 * time.Second
+
+// learnDrive reads a node's drive, where it is kept elsewhere and this process has not seen it, so that what the machine quotes of
+// it is hidden. One that can not be read is not asked for again for a while.
+func (c *core) learnDrive(ctx context.Context, n *node.Node) {
+	kept, isKept := configdrive.KeptOf(n.ConfigDrive, n.UUID)
+	hiders.Lock()
+	_, known := hiders.drives[kept]
+	hiders.Unlock()
+	if !isKept || known || c.cfg.Objects == nil || !c.learns.begin(kept) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, learnTime)
+	defer cancel()
+	text, err := c.cfg.Objects.Get(ctx, kept.Container, kept.Object, 2*configdrive.MaxSize)
+	if err != nil {
+		c.log.Warn("the config drive was not read: what the machine quotes of it is not hidden", "node", n.UUID, "error", err)
+		return
+	}
+	knowDrive(kept, string(text))
+}
+
+// learns says which drives were asked for lately.
+type learns struct {
+	sync.Mutex
+	last map[configdrive.Kept]time.Time
+}
+
+const learnAgain = time.Minute
+
+func (l *learns) begin(kept configdrive.Kept) bool {
+	now := node.Now()
+	l.Lock()
+	defer l.Unlock()
+	if at, ok := l.last[kept]; ok && now.Sub(at) < learnAgain {
+		return false
+	}
+	if l.last == nil || len(l.last) >= mostHiders {
+		l.last = map[configdrive.Kept]time.Time{}
+	}
+	l.last[kept] = now
+	return true
 }
 
 // scrubbing is a log's handler that hides a node's secrets: the words of a machine get there by many ways.

@@ -20,6 +20,8 @@ type Task struct {
 	// LookedUp is when an agent without the token first looked the node up after the last heartbeat: a machine
 	// that started anew by itself does, and so does an agent that was started anew, until it calls. Zero: none did.
 	LookedUp time.Time
+	// Drives gives config drives that are kept elsewhere than with the node; nil: there are none.
+	Drives Drives
 	// ForgetAgent drops what the node knows of its agent (URL, token, certificate), in the store and
 	// in Node. A driver calls it when the agent will not call again: the machine was powered
 	// off or is about to boot a new ramdisk. The next lookup gets a new token. nil in Validate.
@@ -34,6 +36,28 @@ type Task struct {
 	SaveWiring func(ctx context.Context) error
 	// VolumeTargets are the volumes meant for the node's instance; only Validate has them.
 	VolumeTargets []node.VolumeTarget
+}
+
+// Drives gives a node's config drive wherever it is kept; "" is none.
+type Drives interface {
+	DriveText(ctx context.Context, n *node.Node) (string, error) // base64 of a gzipped image, or the URL of one that came with the request
+	DriveURL(ctx context.Context, n *node.Node) (string, error)  // the same, or a URL for the machine, good for one deploy: a secret
+}
+
+// DriveForMachine is the config drive as the machine is told it.
+func (t *Task) DriveForMachine(ctx context.Context) (string, error) {
+	if t.Drives == nil {
+		return t.Node.ConfigDrive, nil
+	}
+	return t.Drives.DriveURL(ctx, t.Node)
+}
+
+// DriveForWriter is the config drive for who writes the machine's disk from here.
+func (t *Task) DriveForWriter(ctx context.Context) (string, error) {
+	if t.Drives == nil {
+		return t.Node.ConfigDrive, nil
+	}
+	return t.Drives.DriveText(ctx, t.Node)
 }
 
 // AgentAlive reports whether fast track is on and an agent has called lately.

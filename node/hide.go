@@ -84,8 +84,13 @@ func NewHider(secrets []string) *Hider {
 	return &Hider{strings.NewReplacer(pairs...)}
 }
 
-// Hide is text with the secrets masked.
-func (h *Hider) Hide(text string) string { return h.replacer.Replace(text) }
+// Hide is text with the secrets masked, and the signatures of temporary URLs, which are made for one use and kept nowhere.
+func (h *Hider) Hide(text string) string {
+	return signature.ReplaceAllString(h.replacer.Replace(text), "${1}"+Mask)
+}
+
+// signature is that of a temporary URL of Swift (its middleware tempurl).
+var signature = regexp.MustCompile(`(temp_url_sig(?:=|%3[dD]))[0-9a-zA-Z]+`)
 
 // encodings are the forms in which programs quote a text: as it is, in JSON (once, and once more inside JSON), as a Go or
 // Python literal, in a URL, in hexadecimal, and in base64, also inside a longer base64 text.

@@ -103,6 +103,24 @@ func (o *Objects) Get(ctx context.Context, container, object string, most int64)
 	return b.Bytes(), nil
 }
 
+// List names the objects of a container that begin with a prefix; node.NotFound when there is no container.
+func (o *Objects) List(ctx context.Context, container, prefix string) ([]string, error) {
+	ctx, cancel := o.Session.within(ctx)
+	defer cancel()
+	swift, err := o.Session.service(ctx, objectStore, "")
+	if err != nil {
+		return nil, err
+	}
+	var found []struct{ Name string }
+	where := swift.ServiceURL(url.PathEscape(container)) + "?" + url.Values{"format": {"json"}, "prefix": {prefix}}.Encode()
+	_, err = swift.ProviderClient.Request(ctx, http.MethodGet, where, &gophercloud.RequestOpts{JSONResponse: &found})
+	names := make([]string, 0, len(found))
+	for _, f := range found {
+		names = append(names, f.Name)
+	}
+	return names, failure(objectStore, "for the objects of "+container, err)
+}
+
 // Delete removes an object; one that is gone is removed.
 func (o *Objects) Delete(ctx context.Context, container, object string) error {
 	ctx, cancel := o.Session.within(ctx)

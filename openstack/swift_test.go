@@ -208,6 +208,15 @@ func TestObjectsAreReadWithinBounds(t *testing.T) {
 	if b, err := o.Get(t.Context(), "drives", "one", 6); node.KindOf(err) != node.Invalid {
 		t.Errorf("too much: %s %v", b, err)
 	}
+	if names, err := o.List(t.Context(), "drives", "on"); err != nil || !slices.Equal(names, []string{"one"}) {
+		t.Errorf("%v %v", names, err)
+	}
+	if names, err := o.List(t.Context(), "drives", "two"); err != nil || len(names) > 0 {
+		t.Errorf("%v %v", names, err)
+	}
+	if _, err := o.List(t.Context(), "none", ""); node.KindOf(err) != node.NotFound {
+		t.Error(err)
+	}
 	c.Swift.Fail(openstacktest.Half(200, "a dri"))
 	if b, err := o.Get(t.Context(), "drives", "one", 100_000); node.KindOf(err) != node.Unavailable {
 		t.Errorf("half: %s %v", b, err)

@@ -46,9 +46,14 @@ func (w writing) work(t *driver.Task) work {
 			if err != nil {
 				return nil, err
 			}
+			drive, err := t.DriveForMachine(ctx)
+			if err != nil {
+				return nil, err
+			}
+			info.ConfigDrive = drive
 			args := map[string]any{"image_info": info}
-			if t.Node.ConfigDrive != "" {
-				args["configdrive"] = t.Node.ConfigDrive
+			if drive != "" {
+				args["configdrive"] = drive
 			}
 			params := about(t)
 			params["step"] = map[string]any{"interface": "deploy", "step": "write_image", "args": args}
@@ -79,7 +84,7 @@ func (w writing) info(ctx context.Context, n *node.Node) (wire.ImageInfo, error)
 		return wire.ImageInfo{}, err
 	}
 	info, err := asked.ImageInfo(resolved, url)
-	info.StreamRaw, info.ConfigDrive = true, n.ConfigDrive
+	info.StreamRaw = true
 	return info, err
 }
 

@@ -72,10 +72,14 @@ func (b inBand) work(t *driver.Task) work {
 	flow, s := t.Node.Plan.Flow, t.Step()
 	return work{
 		name: verb(flow) + ".execute_" + verb(flow) + "_step", what: s.Step, within: b.commands.within,
-		params: func(context.Context) (map[string]any, error) {
+		params: func(ctx context.Context) (map[string]any, error) {
 			params := about(t)
 			if writesConfigDrive(t) {
-				params["node"].(map[string]any)["instance_info"].(map[string]any)["configdrive"] = t.Node.ConfigDrive
+				drive, err := t.DriveForMachine(ctx)
+				if err != nil {
+					return nil, err
+				}
+				params["node"].(map[string]any)["instance_info"].(map[string]any)["configdrive"] = drive
 			}
 			params["step"] = wire.Step{
 				Step: s.Step, Interface: string(s.Interface), Priority: s.Priority, Args: s.Args,

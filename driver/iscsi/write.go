@@ -52,7 +52,11 @@ func (d *Deploy) write(ctx context.Context, t *driver.Task, r image.Resolved, in
 		return err
 	}
 	w := &write.Writer{Client: clientFor(d.Gate, r), MD5: true, Log: t.Logger(), Arch: archOf(t.Node), Progress: progress(t)}
-	written, err := w.WriteImage(ctx, v, info, t.Node.ConfigDrive)
+	drive, err := t.DriveForWriter(ctx)
+	if err != nil {
+		return err
+	}
+	written, err := w.WriteImage(ctx, v, info, drive)
 	if err != nil {
 		return fmt.Errorf("writing the image over iSCSI: %w", err)
 	}

@@ -149,9 +149,13 @@ func (s *Swift) container(w http.ResponseWriter, r *http.Request, name string) {
 	case !there:
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet:
+		listed := []map[string]string{}
 		for _, o := range slices.Sorted(maps.Keys(s.containers[name])) {
-			fmt.Fprintln(w, o)
+			if strings.HasPrefix(o, r.URL.Query().Get("prefix")) { // one that has ended is listed until it is deleted, as Swift does
+				listed = append(listed, map[string]string{"name": o})
+			}
 		}
+		reply(w, http.StatusOK, listed)
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
