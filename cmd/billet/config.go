@@ -44,6 +44,7 @@ type Config struct {
 	NeutronPortTime time.Duration
 
 	KeystoneURL    string // told to clients
+	Swift          swiftConfig
 	ImageCacheDir  string
 	ImageCacheGB   int
 	NoauthAnywhere bool
@@ -275,7 +276,7 @@ func (c *Config) keys() []key {
 		{"deploy_logs_max_mb", "1024", "megabytes of those files together", number(&c.LogMB, 1, 100_000_000)},
 		{"deploy_logs_max_age", "0s", "how long those files are kept; 0s: as long as there is room", duration(&c.LogAge)},
 	}
-	return append(own, c.cloudKeys()...)
+	return append(append(own, c.cloudKeys()...), c.swiftKeys()...)
 }
 
 // addConfigFlags gives cmd one flag for each key, and --config.
@@ -361,7 +362,10 @@ func (c *Config) fill() error {
 		return fmt.Errorf("htpasswd_file: auth http_basic needs it")
 	}
 	setIfEmpty(&c.KeystoneURL, c.Cloud.AuthURL)
-	return c.checkCloud()
+	if err := c.checkCloud(); err != nil {
+		return err
+	}
+	return c.checkSwift()
 }
 
 func setIfEmpty(s *string, value string) {

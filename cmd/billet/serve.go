@@ -163,7 +163,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	if err != nil {
 		return err
 	}
-	con := conductor.New(conductor.Config{
+	carries := conductor.Config{
 		BuiltInRules: builtIn, RuleCalls: rules.HTTPGet(gate), Discovery: discovery(c),
 		Store: keeps(db), Types: hardwareTypes(c, p), Host: c.Host, Log: log,
 		LeaseTTL: c.LeaseTTL, DeployTimeout: c.DeployTimeout, CleanTimeout: c.CleanTimeout, InspectTimeout: c.InspectTimeout,
@@ -179,7 +179,10 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		OtherDHCP: c.otherDHCP(), Network: networkWitness(c, session),
 		Wakeups: db.Wakeups(ctx), Notify: db.Wake,
 		Clock: clock, Time: db, TimeMark: hostMark,
-	})
+	}
+	c.Swift.keepIn(&carries, session, log)
+	reader := c.shelve(&carries, db, log)
+	con := conductor.New(carries)
 	auth, err := authenticator(c, session, log)
 	if err != nil {
 		return err
@@ -189,7 +192,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 		return fmt.Errorf("public_endpoint: %w", err)
 	}
 	rest, err := api.New(api.Config{
-		Conductor: carriesOut(con), Reader: db, Kinds: shows(db), Auth: auth, Pages: pages, Host: c.Host,
+		Conductor: carriesOut(con), Reader: reader, Kinds: shows(db), Auth: auth, Pages: pages, Host: c.Host,
 		PublicEndpoint: c.PublicEndpoint, MaxLimit: c.MaxLimit, HeartbeatTimeout: c.HeartbeatTimeout, Log: log,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,7 +170,11 @@ func (e *evidence) print(out io.Writer, lines int) {
 	e.AgentLog.print(out, "The agent's log", lines)
 	e.Serial.print(out, "The serial line", lines)
 	if len(e.Files) > 0 {
-		fmt.Fprintf(out, "\nKept on the conductor's host:\n  %s\n", strings.Join(e.Files, "\n  "))
+		where := "on the conductor's host"
+		if slices.ContainsFunc(e.Files, func(f string) bool { return strings.HasPrefix(f, "swift:") }) {
+			where = "in Swift (container/object), or " + where
+		}
+		fmt.Fprintf(out, "\nKept %s:\n  %s\n", where, strings.Join(e.Files, "\n  "))
 	}
 }
 
