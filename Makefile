@@ -50,7 +50,7 @@ test-unit: ## packages, both databases, peers on loopback
 
 test-clients: $(SMALL)/installed ## real clients against the real binary, among the real Keystone, Glance and Swift
 	BILLET_TEST_OPENSTACK=$(CURDIR)/$(SMALL) $(GO) test -timeout 12m ./compat/...
-	@test -e $(OPENSTACK)/installed || echo "NOT TESTED: Nova, Placement and Neutron with a switch. make test-openstack installs them (400 MB) and runs their tests."
+	@echo "NOT TESTED here: Nova, Placement, and Neutron with a switch: make test-openstack installs them (400 MB) and tests them."
 	@test -e $(NOVA)/installed || echo "NOT TESTED: the compute service's own driver (nova, 260 MB). make test-nova installs it and runs its test."
 
 # The services' own programs, in environments of the system's Python, which uWSGI is made for.

@@ -40,6 +40,34 @@ func TestEveryHoleHasItsTests(t *testing.T) {
 	}
 }
 
+// Each step of a server's way in a cloud names the tests that prove it, and they are there.
+func TestEveryStepInACloudHasItsTests(t *testing.T) {
+	page, err := os.ReadFile("docs/openstack.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "## What proves it")
+	rows := 0
+	for line := range strings.SplitSeq(table, "\n") {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| step |") {
+			continue
+		}
+		rows++
+		tests := holeTest.FindAllStringSubmatch(line, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, test := range tests {
+			if !hasTest(t, test[1], test[2]) {
+				t.Errorf("there is no %s in %s", test[2], test[1])
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the table has %d rows", rows)
+	}
+}
+
 func hasTest(t *testing.T, folder, name string) bool {
 	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 	if err != nil {

@@ -282,7 +282,7 @@ func TestYAMLForms(t *testing.T) {
 // Variables of the operator's commands are not keys, and those of other programs are left alone.
 func TestVariablesThatAreNoKeys(t *testing.T) {
 	texts, err := written(t, "", []string{"BILLET_API=http://x", "BILLET_USER=ada", "BILLET_PASSWORD=hunter2", "BILLET_LAB_DIR=/lab",
-		"BILLETS=5", "XBILLET_HOST=x", "billet_host=x", "PATH=/bin"}, nil)
+		"BILLET_TEST_OPENSTACK=/venv", "BILLETS=5", "XBILLET_HOST=x", "billet_host=x", "PATH=/bin"}, nil)
 	if err != nil || len(texts) != 0 {
 		t.Errorf("%v, %v", texts, err)
 	}

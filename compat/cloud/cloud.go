@@ -129,6 +129,8 @@ func (c *Cloud) Start(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
 		need(c, name)
+	}
+	for _, name := range names {
 		begin := time.Now()
 		start := map[string]func(){
 			"db": c.startDatabase, "bus": c.startBus, "keystone": c.startKeystone, "glance": c.startGlance, "swift": c.startSwift,

@@ -37,6 +37,9 @@ func Shared(t testing.TB, names ...string) *Cloud {
 	mine.t = t
 	common.cloud = &mine // with the wires it will lay
 	for _, name := range names {
+		need(&mine, name)
+	}
+	for _, name := range names {
 		if !common.started[name] {
 			mine.Start(name)
 			common.started[name] = true
