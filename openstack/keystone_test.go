@@ -218,6 +218,25 @@ func TestATokenIsAskedAboutAnew(t *testing.T) {
 	}
 }
 
+// A service that leads elsewhere gets Billet's token nowhere.
+func TestATokenGoesToNobodyElse(t *testing.T) {
+	k := newKeystone(t)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("somebody else is shown %q", r.Header.Get("X-Auth-Token"))
+	}))
+	t.Cleanup(other.Close)
+	k.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "GET" {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		}
+		return r.Method == "GET"
+	}
+	tokens := &Tokens{Session: k.session(t)}
+	if _, err := tokens.Ask(t.Context(), door.Question{Token: "t"}); err == nil || node.KindOf(err) == node.NotFound {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Many requests with one token make one question, and it is answered although the request that began it is gone.
 func TestOneQuestionForManyRequests(t *testing.T) {
 	k := newKeystone(t)

@@ -101,7 +101,16 @@ func Open(cfg Config) (*Session, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	transport.ResponseHeaderTimeout = cfg.Timeout
-	return &Session{cfg: cfg, http: http.Client{Transport: bounded{transport}}}, nil
+	return &Session{cfg: cfg, http: http.Client{Transport: bounded{transport}, CheckRedirect: Stays}}, nil
+}
+
+// Stays is a client's CheckRedirect that refuses to be led to another place: net/http would show it the token, which is in a header of
+// OpenStack's own.
+func Stays(next *http.Request, via []*http.Request) error {
+	if asked := via[0].URL; len(via) > 5 || next.URL.Host != asked.Host || next.URL.Scheme != asked.Scheme {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // within gives a request its deadline.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/billet-metal/billet/node"
+	"github.com/billet-metal/billet/openstack"
 )
 
 // The operator's commands speak the public API over HTTP, not the store: so they work from any host, are held to the same rules
@@ -46,7 +47,7 @@ func newClient(cmd *cobra.Command) *client {
 	return &client{
 		base: strings.TrimSuffix(base, "/"),
 		user: os.Getenv("BILLET_USER"), password: os.Getenv("BILLET_PASSWORD"),
-		http: http.Client{Timeout: 90 * time.Second},
+		http: http.Client{Timeout: 90 * time.Second, CheckRedirect: openstack.Stays},
 	}
 }
 
