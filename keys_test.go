@@ -19,6 +19,7 @@ import (
 	"github.com/billet-metal/billet/driver/ipmi"
 	"github.com/billet-metal/billet/driver/iscsi"
 	"github.com/billet-metal/billet/driver/pxe"
+	"github.com/billet-metal/billet/network"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -31,6 +32,7 @@ func implementations() []driver.Implementation {
 		power, management, direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}, &agent.RAID{Direct: direct},
 		&agent.Rescue{}, &agent.Inspect{}, agent.Power{}, agent.Unmanaged{}, &iscsi.Deploy{Base: direct}, &pxe.Boot{},
 		fake.NewPower(), fake.NewManagement(), fake.NewBoot(), fake.NewDeploy(), fake.NewInspect(), fake.NewNetwork(), fake.NewRAID(),
+		network.Neutron{Cloud: &network.Cloud{}},
 	}
 }
 

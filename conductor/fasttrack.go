@@ -17,10 +17,20 @@ var idleLookupStates = []node.State{node.Enroll, node.Manageable, node.Available
 // fastTrack is how long ago the node's agent may have called to be taken for alive; 0: fast track is off.
 func (c *core) fastTrack(n *node.Node) (time.Duration, error) {
 	on, err := driver.FastTrackOf(n, c.cfg.FastTrack)
-	if err != nil || !on {
+	if err != nil || !on || c.moves(n) {
 		return 0, err
 	}
 	return c.cfg.FastTrackTimeout, nil
+}
+
+// moves reports whether the node's machine is taken off its network between flows.
+func (c *core) moves(n *node.Node) bool {
+	h, err := c.cfg.Types.Resolve(n)
+	if err != nil {
+		return false
+	}
+	m, ok := h.Network.(driver.Mover)
+	return ok && m.Moves()
 }
 
 // expectsAgent reports whether a ramdisk may ask for the node in the state it is in.

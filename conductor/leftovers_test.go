@@ -72,6 +72,24 @@ func TestWhatFlowsLeaveAtNetworkServices(t *testing.T) {
 	}
 }
 
+// Moves makes it one that takes machines off their network.
+func (f *forgetful) Moves() bool { return true }
+
+// Fast track is off where a ramdisk that is left running would lose its network.
+func TestNoFastTrackAcrossNetworks(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.enroll("test", node.Available)
+		w.cfg.FastTrack = true
+		if within, err := New(w.cfg).fastTrack(n); err != nil || within == 0 {
+			t.Errorf("standing alone: %s, %v", within, err)
+		}
+		w.cfg.Types[1].Network = []driver.Network{&forgetful{fake.NewNetwork(), w.m, nil}}
+		if within, err := New(w.cfg).fastTrack(n); err != nil || within != 0 {
+			t.Errorf("with a network that moves: %s, %v", within, err)
+		}
+	})
+}
+
 // A node that is deleted leaves its networks, unless their service is away.
 func TestADeletedNodeLeavesItsNetworks(t *testing.T) {
 	for _, why := range []error{nil, errors.New("Neutron is away")} {

@@ -170,6 +170,10 @@ type Sweeper interface {
 	Left(ctx context.Context) ([]string, error)
 }
 
+// Mover is implemented by network interfaces that may take a machine off its network when a flow ends. A ramdisk that was left
+// running for the next flow (fast track) would be cut off, or keep an address that is somebody else's by then.
+type Mover interface{ Moves() bool }
+
 // NetworkPurpose names the networks a machine lives in during its life.
 type NetworkPurpose string
 

@@ -88,6 +88,9 @@ func (f Flat) Disconnect(ctx context.Context, t *driver.Task, purpose driver.Net
 	return f.Cloud.leave(ctx, t, purpose)
 }
 
+// Moves implements driver.Mover.
+func (f Flat) Moves() bool { return f.Cloud != nil }
+
 // Left implements driver.Sweeper.
 func (f Flat) Left(ctx context.Context) ([]string, error) { return f.Cloud.left(ctx) }
 

@@ -85,6 +85,9 @@ func (n Neutron) Disconnect(ctx context.Context, t *driver.Task, purpose driver.
 	return n.Cloud.leave(ctx, t, purpose)
 }
 
+// Moves implements driver.Mover.
+func (Neutron) Moves() bool { return true }
+
 // Left implements driver.Sweeper.
 func (n Neutron) Left(ctx context.Context) ([]string, error) { return n.Cloud.left(ctx) }
 

@@ -248,5 +248,9 @@ func TestNetworkInterfacesOfACloud(t *testing.T) {
 		if strings.Join(got, " ") != strings.TrimSpace(want) {
 			t.Errorf("%v: %v", args, got)
 		}
+		c.HardwareTypes = []string{"manual-management"}
+		if first := hardwareTypes(c, parts{cloud: session})[0].Network[0].Name(); first != "noop" {
+			t.Errorf("%v: the default of a machine without a BMC is %s", args, first)
+		}
 	}
 }

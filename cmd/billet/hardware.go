@@ -115,7 +115,7 @@ func hardwareTypes(c *Config, p parts) driver.Types {
 			Boot:       []driver.Boot{ipxe, tftp, httpIPXE},
 			Deploy:     []driver.Deploy{direct, agent.InMemory{Direct: direct}, agent.Custom{Direct: direct}},
 			Inspect:    []driver.Inspect{inspect},
-			Network:    networkInterfaces(c, p),
+			Network:    append([]driver.Network{network.Noop{}}, besides(networkInterfaces(c, p), "noop")...),
 			Other:      without(func(node.Interface) []driver.Implementation { return nil }),
 		},
 	}
@@ -131,6 +131,12 @@ func networkInterfaces(c *Config, p parts) []driver.Network {
 		Neutron: &openstack.Networks{Session: p.cloud}, Networks: c.NeutronNetworks, PortTime: c.NeutronPortTime,
 	}
 	return []driver.Network{network.Flat{Cloud: cloud}, network.Neutron{Cloud: cloud}, network.Noop{}}
+}
+
+// besides are the others than the one of a name. Machines that only their ramdisk can reboot need it to run on (fast track), so they
+// stay where they are plugged in unless a node says otherwise.
+func besides(all []driver.Network, name string) []driver.Network {
+	return slices.DeleteFunc(all, func(n driver.Network) bool { return n.Name() == name })
 }
 
 // without fills the interfaces that have no implementation of their own yet: storage is "noop" and

@@ -53,7 +53,7 @@ func TestNetworkInterfacesAtTheRealNeutron(t *testing.T) {
 
 func networkInterfaces(t *testing.T, s *site) {
 	session, err := openstack.Open(openstack.Config{
-		AuthURL: s.authURL, Username: "ironic", Password: cloud.Password, Project: "service", Region: "RegionOne",
+		AuthURL: s.authURL, Username: "nova", Password: cloud.Password, Project: "service", Region: "RegionOne",
 	})
 	if err != nil {
 		t.Fatal(err)
