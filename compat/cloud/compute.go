@@ -31,7 +31,11 @@ func (c *Cloud) novaConf(host string) ini {
 		"api": {"auth_strategy": "keystone"}, "keystone_authtoken": c.authtoken("nova"),
 		"service_user": login.and(section{"send_service_user_token": true}),
 		"placement":    there, "neutron": there, "cinder": login, "glance": {"region_name": "RegionOne"},
-		"ironic":    there.and(section{"api_max_retries": 5, "api_retry_interval": 1}),
+		// Unless it is told to, nova-compute does not ask again when the Bare Metal API is away for a moment: the spawn fails.
+		"ironic": there.and(section{
+			"api_max_retries": 5, "api_retry_interval": 1,
+			"connect_retries": 60, "connect_retry_delay": 1, "status_code_retries": 60, "status_code_retry_delay": 1,
+		}),
 		"conductor": {"workers": 1}, "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 30},
 		"filter_scheduler": {"track_instance_changes": false}, "vnc": {"enabled": false},
 		"oslo_concurrency":      {"lock_path": c.mkdir("data", host, "lock")},
@@ -59,9 +63,35 @@ func (c *Cloud) startNova() {
 	// The first file of the list is the one of paste.
 	c.wsgi("nova", "nova.wsgi.osapi_compute", "OS_NOVA_CONFIG_DIR="+c.path("etc", "nova"),
 		"OS_NOVA_CONFIG_FILES=api-paste.ini;nova.conf;databases.conf")
-	c.run("nova-conductor", nil, "nova-conductor", both...)
+	startConductor(c)
 	c.run("nova-scheduler", nil, "nova-scheduler", both...)
 	c.await("nova", 2*time.Minute, answers(c.URL("nova")))
+}
+
+func startConductor(c *Cloud) {
+	c.run("nova-conductor", nil, "nova-conductor", "--config-file", c.path("etc", "nova", "nova.conf"),
+		"--config-file", c.path("etc", "nova", "databases.conf"))
+}
+
+// Attempts says on how many machines Nova tries to build a server before it gives up: 3 unless told otherwise. Its conductor,
+// which counts them, is started anew.
+func Attempts(c *Cloud, most int) {
+	c.t.Helper()
+	conf := c.novaConf("cloud")
+	conf["scheduler"]["max_attempts"] = most
+	c.write(conf.String(), "etc", "nova", "nova.conf")
+	c.Kill("nova-conductor")
+	startConductor(c)
+}
+
+// ComputeName is what the nova-compute of a host is called by Signal, Kill and Log.
+func ComputeName(host string) string { return "nova-compute-" + host }
+
+// DiscoverHosts tells Nova's cell of a nova-compute that has just started; by itself it looks every 30 s.
+func DiscoverHosts(c *Cloud) {
+	c.t.Helper()
+	c.once(nil, "nova-manage", "--config-file", c.path("etc", "nova", "nova.conf"), "--config-file", c.path("etc", "nova", "databases.conf"),
+		"cell_v2", "discover_hosts")
 }
 
 // Compute starts a nova-compute of a host, with settings beside the usual ones. The Bare Metal API must answer.
@@ -69,5 +99,5 @@ func (c *Cloud) Compute(host string, ironic map[string]any) {
 	c.t.Helper()
 	conf := c.novaConf(host)
 	maps.Copy(conf["ironic"], section(ironic))
-	c.run("nova-compute-"+host, nil, "nova-compute", "--config-file", c.write(conf.String(), "etc", "compute-"+host, "nova.conf"))
+	c.run(ComputeName(host), nil, "nova-compute", "--config-file", c.write(conf.String(), "etc", "compute-"+host, "nova.conf"))
 }
