@@ -14,6 +14,9 @@ import (
 // the image or of Glance meanwhile.
 var imageNote = Note[image.Described]{Key: "deploy.image"}
 
+// hereNote says that all of the image is here, or is where its machine reads it itself.
+var hereNote = Note[bool]{Key: "deploy.image_here"}
+
 // awayNote is since when something of Glance is waited for, in the step of that name.
 var awayNote = Note[away]{Key: "deploy.image_away"}
 
@@ -68,6 +71,7 @@ func findImage(ctx context.Context, t *Task, images Glance) error {
 	if err != nil {
 		return err
 	}
+	hereNote.Set(t, r.Path != "" || r.URL != "")
 	if err := asked.CheckFits(r); err != nil || !asked.Netboot {
 		return err
 	}
@@ -185,13 +189,14 @@ func (i Instance) checkMinDisk() error {
 
 // ImageFailed says, while the machine boots, why the image that Glance is asked for meanwhile will not come.
 func ImageFailed(ctx context.Context, t *Task, images Glance) error {
-	if knownOf(t.Node) == nil {
+	if knownOf(t.Node) == nil || hereNote.Get(t) {
 		return nil
 	}
-	_, err := images.Begin(ctx, InstanceOf(t.Node).Image)
+	r, err := images.Begin(ctx, InstanceOf(t.Node).Image)
 	if _, arrives := errors.AsType[*image.Fetching](err); arrives || node.KindOf(err) == node.Unavailable {
 		return nil // the step that needs it waits for it
 	}
+	hereNote.Set(t, err == nil && (r.Path != "" || r.URL != ""))
 	return err
 }
 

@@ -44,12 +44,14 @@ func (g *Gate) With(dir string) *Gate {
 	return &Gate{Dirs: append(slices.Clone(g.Dirs), dir), Files: g.Files, Secrets: g.Secrets}
 }
 
-// Also is a Gate that reads the files below one more directory, too, and is the same otherwise.
+// Also is a Gate that reads the files below one more directory, too, although it may be one of the service's own, and is the same
+// otherwise.
 func (g *Gate) Also(dir string) *Gate {
 	if g == nil {
 		return &Gate{Dirs: []string{dir}}
 	}
-	return &Gate{Dirs: append(slices.Clone(g.Dirs), dir), Files: g.Files, Secrets: g.Secrets, Near: g.Near, Denied: g.Denied, Ports: g.Ports,
+	secrets := slices.DeleteFunc(slices.Clone(g.Secrets), func(secret string) bool { return secret == dir })
+	return &Gate{Dirs: append(slices.Clone(g.Dirs), dir), Files: g.Files, Secrets: secrets, Near: g.Near, Denied: g.Denied, Ports: g.Ports,
 		Closed: g.Closed, Buffer: g.Buffer, Proxy: g.Proxy, TLS: g.TLS, strange: g.strange}
 }
 

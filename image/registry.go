@@ -53,6 +53,12 @@ type Cache interface {
 	Kept(id string) (path string)
 }
 
+// URLs are where machines read the bytes of a registry's images, without a login.
+type URLs interface {
+	// URL is a secret; "" when there is none for this image.
+	URL(ctx context.Context, d *Described) (string, error)
+}
+
 // Fetching says that an image's bytes are on their way to this machine.
 type Fetching struct{ Done, Total int64 }
 
@@ -246,6 +252,11 @@ func (s *Store) resolveRegistry(ctx context.Context, ref Ref) (Resolved, error) 
 // resolveKept inspects an image that is here. Its checksum was compared while it arrived; one that is asked for on the node
 // besides is compared, too, and one that can be forged is replaced.
 func (s *Store) resolveKept(ctx context.Context, d *Described, ref Ref) (Resolved, error) {
+	if s.URLs != nil && !Weak(d.HashAlgo) {
+		if r, err := s.resolveURL(ctx, d, ref); err != nil || r.URL != "" {
+			return r, err
+		}
+	}
 	path, err := s.Cache.File(d)
 	if err != nil {
 		return Resolved{}, err
@@ -281,6 +292,32 @@ func (s *Store) resolveKept(ctx context.Context, d *Described, ref Ref) (Resolve
 	}
 	r.HashAlgo, r.HashValue = algo, got
 	return r, nil
+}
+
+// resolveURL looks at an image where machines read it. URL is empty when they do not. Whoever writes the image compares its
+// checksum, and inspects all of it.
+func (s *Store) resolveURL(ctx context.Context, d *Described, ref Ref) (Resolved, error) {
+	url, err := s.URLs.URL(ctx, d)
+	if err != nil || url == "" {
+		return Resolved{}, err
+	}
+	algo, value, err := s.settleSum(ctx, ref, ref.Source)
+	if err != nil {
+		return Resolved{}, err
+	}
+	if algo == "" {
+		algo, value = d.HashAlgo, d.HashValue
+	}
+	r, err := s.resolveHTTP(ctx, url, Ref{HashAlgo: algo, HashValue: value})
+	switch {
+	case err != nil:
+		return Resolved{}, err
+	case r.Size != d.Size:
+		return Resolved{}, fmt.Errorf("Glance says that it has %d bytes, and Swift has %d: it was changed under way", d.Size, r.Size)
+	case algo == d.HashAlgo && value != d.HashValue:
+		return Resolved{}, fmt.Errorf("its %s is %s, but instance_info asks for %s", algo, d.HashValue, value)
+	}
+	return r, checkFormat(d.format(ref), r.Info)
 }
 
 // KeepFile has a file of the registry that is no disk image, such as a kernel, fetched to this machine, and returns where it lies.

@@ -44,6 +44,7 @@ type Store struct {
 
 	Registry Registry         // images by ID; nil: there is none
 	Cache    Cache            // needed with a Registry
+	URLs     URLs             // where machines read the Registry's images themselves; nil: what the Cache has is served to them
 	Away     func(error) bool // tells by an error of the Registry that it can not be asked now, and may be later
 
 	sums     sync.Map      // path → *hashing, so that a hundred deploys hash one file once

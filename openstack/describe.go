@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	pictures "github.com/billet-metal/billet/image"
 	"github.com/billet-metal/billet/node"
@@ -61,4 +62,23 @@ func capabilitiesOf(properties map[string]string) map[string]string {
 		}
 	}
 	return out
+}
+
+// ImageURLs are temporary URLs of the images that Glance keeps in Swift, one object for each, named by its ID.
+type ImageURLs struct {
+	Objects   *Objects
+	Container string
+	Life      time.Duration
+}
+
+// URL is where anybody may read the bytes of an image for some time; "" when they are not in Swift. It is a secret.
+func (u *ImageURLs) URL(ctx context.Context, d *pictures.Described) (string, error) {
+	url, err := u.Objects.URL(ctx, u.Container, d.ID, node.Now().Add(u.Life))
+	if err != nil {
+		return "", err
+	}
+	if err = u.Objects.Check(ctx, url); node.KindOf(err) == node.NotFound {
+		return "", nil
+	}
+	return url, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/conductor"
 	"github.com/billet-metal/billet/fetch"
 	"github.com/billet-metal/billet/image"
@@ -42,6 +43,10 @@ func imageSources(ctx context.Context, c *Config, session *openstack.Session, ga
 	}
 	sources.Registry, sources.Cache = glance, kept
 	sources.Away = func(err error) bool { return node.KindOf(err) == node.Unavailable }
+	if c.ImageSource == "swift" {
+		sources.URLs = &openstack.ImageURLs{Container: c.GlanceContainer, Life: boot.DefaultRecordLife,
+			Objects: &openstack.Objects{Session: session, Account: c.GlanceAccount, Key: c.Swift.Key, Endpoint: c.Swift.Endpoint, Log: log}}
+	}
 	return sources, nil
 }
 

@@ -43,10 +43,12 @@ type Config struct {
 	NeutronNetworks map[driver.NetworkPurpose]string
 	NeutronPortTime time.Duration
 
-	KeystoneURL    string // told to clients
-	Swift          swiftConfig
-	ImageCacheDir  string
-	ImageCacheGB   int
+	KeystoneURL                                 string // told to clients
+	Swift                                       swiftConfig
+	ImageCacheDir                               string
+	ImageCacheGB                                int
+	ImageSource, GlanceContainer, GlanceAccount string // see image_download_source
+
 	NoauthAnywhere bool
 	PublicEndpoint string
 	AllowedHosts   []string
@@ -338,6 +340,12 @@ func (c *Config) fill() error {
 			c.ImageDir)
 	}
 	setIfEmpty(&c.ImageCacheDir, c.DataDir+"/image-cache")
+	if c.ImageCacheDir, err = filepath.Abs(c.ImageCacheDir); err != nil {
+		return fmt.Errorf("image_cache_dir: %w", err)
+	}
+	if strings.HasPrefix(dir+"/", strings.TrimSuffix(c.ImageCacheDir, "/")+"/") {
+		return fmt.Errorf("image_cache_dir: %s is data_dir or above it: use a directory of its own", c.ImageCacheDir)
+	}
 	setIfEmpty(&c.DeployKernel, c.DataDir+"/ramdisk/vmlinuz")
 	setIfEmpty(&c.DeployRamdisk, c.DataDir+"/ramdisk/initramfs")
 	host, _, _ := net.SplitHostPort(c.Listen)

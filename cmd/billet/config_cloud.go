@@ -48,6 +48,11 @@ func (c *Config) cloudKeys() []key {
 		{"neutron_servicing_network", "", "the same for servicing, with the network interface neutron", c.network(driver.ServicingNetwork)},
 		{"neutron_port_timeout", "2m", "a machine is switched on only when Neutron's port is ACTIVE; longest wait for that",
 			duration(&c.NeutronPortTime)},
+		{"image_download_source", "cache", "how machines get images of Glance: cache (this service fetches and serves them), or swift (they " +
+			"read temporary URLs of what Glance keeps in Swift; what is not there comes from the cache)", oneOf(&c.ImageSource, "cache", "swift")},
+		{"glance_swift_container", "glance", "container of Swift in which Glance keeps an object for each image", text(&c.GlanceContainer)},
+		{"glance_swift_account", "", "account of Swift that Glance keeps images in, AUTH_ and the ID of its project; empty: that of Billet's " +
+			"own project", text(&c.GlanceAccount)},
 		{"www_authenticate_uri", "", "URL of Keystone that clients without a token are told; empty: openstack_auth_url", webURL(&c.KeystoneURL)},
 	}
 }

@@ -28,7 +28,7 @@ func (c *Config) gate() *fetch.Gate {
 			g.Files = append(g.Files, fetch.Path(place))
 		}
 	}
-	for _, path := range []string{c.DataDir, c.SecretKeyFile, c.HtpasswdFile, c.File, c.Cloud.CAFile} {
+	for _, path := range []string{c.DataDir, c.SecretKeyFile, c.HtpasswdFile, c.File, c.Cloud.CAFile, c.ImageCacheDir} {
 		if abs, err := filepath.Abs(path); err == nil && path != "" {
 			g.Secrets = append(g.Secrets, abs)
 		}

@@ -19,7 +19,8 @@ import (
 
 // own are the files of a service that nobody is given, in data_dir; made those that are for machines.
 var (
-	own  = []string{"secret.key", "billet.db", "billet.db-wal", "billet.db-shm", "ephemeral-123", "deploy-logs/node-1.tar.gz", "anything"}
+	own = []string{"secret.key", "billet.db", "billet.db-wal", "billet.db-shm", "ephemeral-123", "deploy-logs/node-1.tar.gz", "anything",
+		"image-cache/3b8d3f2c.ab"}
 	made = []string{"images/debian.raw", "ramdisk/vmlinuz", "ramdisk/initramfs", "ramdisk/vmlinuz-arm64"}
 )
 
@@ -47,6 +48,9 @@ var layouts = []struct {
 	{"allowed by a link", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/link"}, nil, nil},
 	{"the key elsewhere", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/srv/secret.key", "--file-url-allowed-paths=@/srv"},
 		[]string{"srv/x"}, []string{"srv/secret.key"}},
+	{"the cache of Glance's images in an allowed folder",
+		[]string{"--data-dir=@/var/lib/billet", "--image-cache-dir=@/srv/cache", "--file-url-allowed-paths=@/srv,@/srv/cache"},
+		[]string{"srv/x"}, []string{"srv/cache/3b8d3f2c.ab"}},
 	{"the key among the images", []string{"--data-dir=@/var/lib/billet", "--secret-key-file=@/var/lib/billet/images/k"},
 		nil, []string{"var/lib/billet/images/k"}},
 	{"the passwords in an allowed folder", []string{"--data-dir=@/var/lib/billet", "--file-url-allowed-paths=@/etc"}, []string{"etc/issue"},

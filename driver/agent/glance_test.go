@@ -159,6 +159,7 @@ func TestDeployRefusesAtOnce(t *testing.T) {
 // An image that turns out wrong while the machine boots ends the deploy then.
 func TestDeployFailsWhileItBoots(t *testing.T) {
 	w, g := glanceWorld(t)
+	g.resolved = image.Resolved{HashAlgo: "sha512", HashValue: "b"} // its first bytes are here
 	g.begin = []error{nil, errFetching, errGlance, errors.New("its sha512 is a, but Glance says b")}
 	r := &runner{world: w, dies: func(string) bool { w.row = node.Agent{}; w.power = node.PowerOff; return false }} // it never calls
 	w.direct.Poll = time.Hour

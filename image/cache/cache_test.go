@@ -198,7 +198,7 @@ func TestFaultsOfTheBytes(t *testing.T) {
 		"half a body, once":   {half, 1, "", 0, 2},
 		"half a body":         {half, 99, "Glance broke off after 1000 of 950000 bytes", node.Unavailable, 3},
 		"503, twice":          {status(503), 2, "", 0, 3},
-		"503":                 {status(503), 99, "answered 503", node.Unavailable, 3},
+		"503":                 {status(503), 999, "answered 503", node.Unavailable, 3 * 3}, // the session tries, too
 		"401, once":           {status(401), 1, "", 0, 2},
 		"403":                 {status(403), 99, "answered 403", node.Forbidden, 1},
 		"404":                 {status(404), 99, "answered 404", node.NotFound, 1},

@@ -165,15 +165,15 @@ func (c *Cache) attempt(ctx context.Context, j *job) error {
 func (c *Cache) receive(ctx context.Context, j *job, f *os.File, sum hash.Hash) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(c.cfg.Silence, func() {
-		cancel(node.Errorf(node.Unavailable, "Glance was silent for %s in the middle of it", c.cfg.Silence))
-	})
-	defer silence.Stop()
 	body, err := c.cfg.Open(ctx, j.d.ID)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	defer body.Close()
+	silence := time.AfterFunc(c.cfg.Silence, func() {
+		cancel(node.Errorf(node.Unavailable, "Glance was silent for %s in the middle of it", c.cfg.Silence))
+	})
+	defer silence.Stop()
 	to := io.MultiWriter(&heads{j: j}, sum, f)
 	n, err := io.Copy(to, io.LimitReader(arriving{body, func(n int) {
 		silence.Reset(c.cfg.Silence)
