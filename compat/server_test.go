@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/billet-metal/billet/openstack/openstacktest"
 )
 
 // shop is a service with fake machines of the class bm, behind a password, and the commands that make servers of them.
@@ -255,4 +258,49 @@ func TestServersAreTakenBack(t *testing.T) {
 	s.fails([]string{"server", "create", "web", "--image", "x", "--resource-class", "bm", "--wait", "--timeout", "2s"},
 		"it is not active after 2s", "All of it was taken back")
 	s.isEmpty("it took too long")
+}
+
+// In a cloud a server's port is made with the user's own login, attached, and deleted with the server; also when Neutron stumbles. A
+// port that was there before stays. What Neutron refuses is said, and nothing is left of the server.
+func TestServersOnNetworksOfACloud(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, 1)
+	cloud := openstacktest.New(t)
+	cloud.Neutron.AddNetwork("9c1f2a30-0000-4000-8000-000000000001", "tenant")
+	cloud.Neutron.AddPort("9c1f2a30-0000-4000-8000-000000000002", "9c1f2a30-0000-4000-8000-000000000001", nil)
+	s.env = append(s.env, "OS_AUTH_URL="+cloud.AuthURL(), "OS_USERNAME="+openstacktest.Username, "OS_PASSWORD="+openstacktest.Password,
+		"OS_PROJECT_NAME="+openstacktest.Project)
+	only := func(after string) {
+		t.Helper()
+		if ports := cloud.Neutron.Ports(); len(ports) != 1 {
+			t.Errorf("%s: ports %q", after, ports)
+		}
+		s.isEmpty(after)
+	}
+	create := []string{"server", "create", "web", "--image", "x", "--resource-class", "bm", "--wait", "-o", "json"}
+	onTenant := append(slices.Clone(create), "--network", "tenant")
+
+	made := decode[shownServer](t, s.must(onTenant...))
+	if len(cloud.Neutron.Ports()) != 2 || made.State != "active" {
+		t.Errorf("%+v, %q", made, cloud.Neutron.Ports())
+	}
+	cloud.Neutron.Fail(openstacktest.On("DELETE ", openstacktest.Times(2, openstacktest.Answer(503, "{}"))))
+	s.must("server", "delete", "web", "--wait")
+	if asked := cloud.Neutron.Asked("DELETE "); len(asked) != 3 {
+		t.Errorf("Neutron was asked %q", asked)
+	}
+	only("deleted")
+
+	s.must(append(slices.Clone(create), "--port", "9c1f2a30-0000-4000-8000-000000000002")...)
+	s.must("server", "delete", "web", "--wait")
+	only("deleted with a port of another's")
+
+	cloud.Neutron.Fail(openstacktest.On("POST ", openstacktest.Answer(409,
+		`{"NeutronError": {"message": "Quota exceeded for resources: ['port']."}}`)))
+	s.fails(onTenant, "Quota exceeded for resources", "All of it was taken back")
+	only("over quota")
+	cloud.Neutron.Fail(nil)
+	s.fails(append(slices.Clone(create), "--network", "nowhere"), "Neutron has no network nowhere")
+	s.fails(append(slices.Clone(create), "--port", "9c1f2a30-0000-4000-8000-000000000009"), "9c1f2a30-0000-4000-8000-000000000009")
+	only("no such network")
 }

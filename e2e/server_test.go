@@ -49,7 +49,8 @@ func TestLongServer(t *testing.T) {
 	c.says(map[string]string{"hostname": "web", "cat /var/marker": "was-here", "sudo cat /var/lib/cloud/data/instance-id": v.UUID})
 
 	tiny := imageInfo(t, "tiny.raw")
-	again := s.servers("rebuild", "web", "--image", tiny["image_source"].(string), "--checksum", tiny["image_os_hash_value"].(string), "--wait")
+	again := s.servers("rebuild", "web", "--image", tiny["image_source"].(string), "--checksum", tiny["image_os_hash_value"].(string),
+		"--wait")
 	if again.UUID != v.UUID || again.State != "active" {
 		t.Errorf("%+v", again)
 	}
