@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -94,9 +95,18 @@ var sites atomic.Int64
 func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	t.Parallel() // most of a test is waiting for one machine
+	s := newLab(t)
+	s.flags = flags
+	s.start()
+	return s
+}
+
+// newLab is a site whose service does not run yet.
+func newLab(t *testing.T) *site {
+	t.Helper()
 	dir := shortDir(t)
 	name, ip := freeNetwork(t)
-	s := &site{t: t, dir: dir, listen: freePort(t), flags: flags, name: name, ip: ip}
+	s := &site{t: t, dir: dir, listen: freePort(t), name: name, ip: ip}
 	s.lab("up", "--cidr", s.ip+"/24")
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
@@ -106,7 +116,6 @@ func newSite(t *testing.T, flags ...string) *site {
 			t.Logf("the service's log:\n%s", tail(out, 12000))
 		}
 	})
-	s.start()
 	return s
 }
 
@@ -167,7 +176,7 @@ func (s *site) start() {
 		"--kernel-append-params", "nofb vga=normal rootfstype=ramfs no_timer_check",
 	}, s.flags...)
 	s.log, s.serve = log, exec.Command(billet, args...)
-	s.serve.Stdout, s.serve.Stderr = log, log
+	s.serve.Stdout, s.serve.Stderr, s.serve.Env = log, log, ownEnviron()
 	if err := os.MkdirAll(filepath.Join(s.dir, "data"), 0o700); err != nil {
 		s.t.Fatal(err)
 	}
@@ -182,6 +191,11 @@ func (s *site) start() {
 		resp.Body.Close()
 		return resp.StatusCode == 200, resp.Status
 	})
+}
+
+// ownEnviron is this process's environment without what is for its tests: the binary takes every BILLET_… for a key of its own.
+func ownEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, "BILLET_TEST_") })
 }
 
 // stop ends the service with a signal; SIGKILL is how a crash is made.
@@ -218,7 +232,7 @@ func (s *site) try(args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, billet, args...)
-	cmd.Env = append(os.Environ(), "BILLET_API=http://"+s.listen)
+	cmd.Env = append(ownEnviron(), "BILLET_API=http://"+s.listen)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -232,8 +246,11 @@ type machine struct {
 	s    *site
 	name string
 	uuid string
-	NICs []struct{ MAC, Tap string }
-	BMC  struct {
+	NICs []struct {
+		MAC, Tap   string
+		SwitchPort string `json:"switch_port"`
+	}
+	BMC struct {
 		Port           int
 		User, Password string
 	}

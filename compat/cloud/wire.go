@@ -14,9 +14,9 @@ func (c *Cloud) Join(namespace, bridge string) (port string) {
 	c.t.Helper()
 	port = c.newWire()
 	inside := port + "i"
-	c.ip("link", "add", port, "type", "veth", "peer", "name", inside, "netns", namespace)
-	c.ip("-n", namespace, "link", "set", inside, "master", bridge, "up")
-	c.ip("link", "set", port, "up")
+	ip(c, "link", "add", port, "type", "veth", "peer", "name", inside, "netns", namespace)
+	ip(c, "-n", namespace, "link", "set", inside, "master", bridge, "up")
+	ip(c, "link", "set", port, "up")
 	c.Plug(port, 0)
 	return port
 }
@@ -26,8 +26,8 @@ func (c *Cloud) Access(vlan int, cidr string) (port string) {
 	c.t.Helper()
 	port = c.newWire()
 	c.mustVSwitch("add-port", c.Bridge, port, fmt.Sprint("tag=", vlan), "--", "set", "interface", port, "type=internal")
-	c.ip("addr", "add", cidr, "dev", port)
-	c.ip("link", "set", port, "up")
+	ip(c, "addr", "add", cidr, "dev", port)
+	ip(c, "link", "set", port, "up")
 	return port
 }
 
@@ -47,7 +47,7 @@ func (c *Cloud) endWires() {
 	}
 }
 
-func (c *Cloud) ip(args ...string) {
+func ip(c *Cloud, args ...string) {
 	c.t.Helper()
 	c.once(nil, "ip", args...)
 }
@@ -84,7 +84,7 @@ func (c *Cloud) VLAN(port string) int {
 
 // LocalLink is the local_link_connection of a machine's port whose cable ends in a port of the switch: by it Neutron's driver sets the
 // VLAN. With port "" it names the switch that only takes note of what it is told: for machines on a wire of Join.
-func (c *Cloud) LocalLink(port string) map[string]string {
+func LocalLink(port string) map[string]string {
 	if port == "" {
 		return map[string]string{"switch_id": "00:00:00:00:00:00", "switch_info": "noted", "port_id": "any"}
 	}
@@ -140,6 +140,6 @@ func (c *Cloud) Mirror(vlan int) (port string) {
 	c.mustVSwitch("add-port", c.Bridge, port, "--", "set", "interface", port, "type=internal", "--", "--id=@p", "get", "port", port,
 		"--", "--id=@m", "create", "mirror", "name="+port, "select-all=true", fmt.Sprint("select-vlan=", vlan), "output-port=@p",
 		"--", "add", "bridge", c.Bridge, "mirrors", "@m")
-	c.ip("link", "set", port, "up")
+	ip(c, "link", "set", port, "up")
 	return port
 }

@@ -14,8 +14,7 @@ import (
 // A port of the switch is on the VLAN of its port of Neutron's, and on no other; on a flat network is who is on a joined bridge. The
 // machines are network namespaces, their DHCP client is busybox's.
 func TestSwitchOfTheRealNeutron(t *testing.T) {
-	c := cloud.New(t, cloud.Venv(t), "http://127.0.0.1:6385")
-	c.Start("db", "bus", "keystone", "switch", "neutron", "dhcp")
+	c := cloud.Shared(t, "db", "bus", "keystone", "switch", "neutron", "dhcp")
 	flatNetwork(t, c)
 	vlanNetwork(t, c)
 }
@@ -29,8 +28,10 @@ func flatNetwork(t *testing.T, c *cloud.Cloud) {
 	run(t, "ip", "link", "set", m.outside, "netns", lab)
 	run(t, "ip", "-n", lab, "link", "set", m.outside, "master", "br0", "up")
 	network := c.Network(cloud.Network{Name: "flat", CIDR: "10.98.0.0/24"})
-	bound(t, c, network, m.mac, c.LocalLink(""))
+	port := bound(t, c, network, m.mac, cloud.LocalLink(""))
 	m.leases(t, "10.98.0.1")
+	c.Neutron("DELETE", "/ports/"+port, nil, nil)
+	c.Neutron("DELETE", "/networks/"+network, nil, nil) // there can be one
 }
 
 func vlanNetwork(t *testing.T, c *cloud.Cloud) {
@@ -47,7 +48,7 @@ func vlanNetwork(t *testing.T, c *cloud.Cloud) {
 		reaches   bool // the address that this host has on VLAN 120
 		addressed string
 	}{{120, true, "10.97.20.1"}, {130, false, "10.97.30.1"}} {
-		port := bound(t, c, networks[i], m.mac, c.LocalLink(m.outside))
+		port := bound(t, c, networks[i], m.mac, cloud.LocalLink(m.outside))
 		if got := c.VLAN(m.outside); got != want.vlan {
 			t.Errorf("the port is on VLAN %d, not %d", got, want.vlan)
 		}
