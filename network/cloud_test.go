@@ -1,9 +1,11 @@
 package network_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"reflect"
@@ -184,6 +186,31 @@ func TestFlatBindsAtAttach(t *testing.T) {
 	if err := w.flat().DetachVIF(t.Context(), w.task, "vif-1"); node.KindOf(err) != node.Invalid {
 		t.Errorf("detached twice: %v", err)
 	}
+}
+
+// A card that was replaced has another address, and what switch port it is in may change: Neutron is told when the machine is connected
+// next.
+func TestTheNodesPortChanges(t *testing.T) {
+	w := newWorld(t)
+	w.userPort("vif-1")
+	w.attach(t, w.flat(), "vif-1")
+	w.task.Ports[0].Address = "52:54:00:00:00:09"
+	w.Neutron.Fail(openstacktest.On("PUT /v2.0/ports/vif-1", func(rw http.ResponseWriter, r *http.Request) bool {
+		var in struct{ Port map[string]any }
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		_ = json.Unmarshal(body, &in)
+		if port := w.Neutron.Port("vif-1"); in.Port["mac_address"] == nil || port["binding:host_id"] == "" {
+			return false
+		}
+		return openstacktest.Answer(409, `{"NeutronError": {"message": "port is bound"}}`)(rw, r)
+	}))
+	connect(t, w, w.flat(), driver.ProvisioningNetwork)
+	w.want(t, "vif-1", bound("52:54:00:00:00:09", "eth1"))
+	w.Neutron.Fail(nil)
+	w.task.Ports[0].LocalLinkConnection = node.Document{"switch_id": "00:00:00:00:00:00", "port_id": "eth7", "switch_info": "noted"}
+	connect(t, w, w.flat(), driver.TenantNetwork)
+	w.want(t, "vif-1", bound("52:54:00:00:00:09", "eth7"))
 }
 
 // Neutron refuses an address that any port of the network has, so the tenant's must be free before a ramdisk gets a port.

@@ -128,6 +128,12 @@ func (c *Cloud) bind(ctx context.Context, t *driver.Task, id string, w wire) (*o
 	if isBound(*p, t, w) && same(change, *p) {
 		return p, nil
 	}
+	if p.Host != "" && w.mac != "" && p.MACAddress != w.mac { // the node's port got another address: only an unbound port may
+		nowhere := ""
+		if _, err := c.Neutron.ChangePort(ctx, id, openstack.Change{Host: &nowhere}); err != nil {
+			return nil, err
+		}
+	}
 	bound, err := c.Neutron.ChangePort(ctx, id, change)
 	if node.KindOf(err) == node.Conflict {
 		if err = c.free(ctx, t, w.mac, p.NetworkID, id, err); err == nil {

@@ -63,6 +63,11 @@ func networkInterfaces(t *testing.T, s *site) {
 		s.nets[name] = s.make(t, "network", map[string]any{"name": "billet-" + name, "provider:network_type": "vlan",
 			"provider:physical_network": "prov", "provider:segmentation_id": vlan})
 		s.make(t, "subnet", map[string]any{"network_id": s.nets[name], "cidr": fmt.Sprintf("10.99.%d.0/24", vlan), "ip_version": 4})
+		s.make(t, "port", map[string]any{"network_id": s.nets[name], "name": "the first"})
+	}
+	for name := range s.nets {
+		// A network that no DHCP agent serves yet does not keep ports from being ACTIVE.
+		s.wantFile(t, name, "opts", "option:router")
 	}
 	loaders := t.TempDir()
 	if err := os.WriteFile(filepath.Join(loaders, "undionly.kpxe"), nil, 0o600); err != nil {
@@ -149,7 +154,7 @@ func (s *site) wantFile(t *testing.T, network, file, want string) {
 			t.Logf("%s has %q after %.1f s", file, want, time.Since(began).Seconds())
 			return
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 5*time.Minute {
 			t.Fatalf("dnsmasq's %s has no %q: %v\n%s", file, want, err, text)
 		}
 	}
