@@ -44,7 +44,7 @@ func (s *Servers) Create(ctx context.Context, o Order) (Server, error) {
 	}
 	v, err := s.Show(context.WithoutCancel(ctx), m.uuid)
 	if err != nil { // it is there all the same
-		v = described(node.Allocation{UUID: m.uuid, Name: o.Name, NodeUUID: m.node.UUID, ResourceClass: o.Class, Extra: o.extra()}, nil)
+		v = described(node.Allocation{UUID: m.uuid, Name: o.Name, NodeUUID: m.node.UUID, ResourceClass: o.Class, Extra: o.extra(nil)}, nil)
 	}
 	return v, nil
 }
@@ -117,9 +117,13 @@ func (m *making) make(ctx context.Context) error {
 
 func (m *making) allocate(ctx context.Context) error {
 	var a node.Allocation
+	var given []string
+	for _, p := range m.ports {
+		given = append(given, p.Addresses...)
+	}
 	err := whole(ctx, func(ctx context.Context) (err error) {
 		a, err = m.Allocations.CreateAllocation(ctx, node.Allocation{UUID: m.uuid, Name: m.order.Name, ResourceClass: m.order.Class,
-			Traits: m.order.Traits, CandidateNodes: m.order.Candidates, Extra: m.order.extra()})
+			Traits: m.order.Traits, CandidateNodes: m.order.Candidates, Extra: m.order.extra(given)})
 		return err
 	})
 	for err == nil && a.State == node.Allocating { // the process that looked for a node has died: another takes it up

@@ -191,14 +191,17 @@ func (o Order) deploy(uuid string, n *node.Node, network node.Document) (node.Pr
 	return req, err
 }
 
-// extra is what the allocation keeps of an order.
-func (o Order) extra() node.Document {
+// extra is what the allocation keeps of an order; given are the addresses of ports that were there before.
+func (o Order) extra(given []string) node.Document {
 	asked := map[string]any{"image": bare(o.Image.Source)}
 	if o.Address != nil {
 		asked["address"] = o.Address.Prefix.Addr().String()
 	}
-	if len(o.Networks)+len(o.Ports) > 0 {
-		asked["neutron"] = true
+	if len(o.Networks) > 0 {
+		asked["neutron"] = true // and there are ports to delete
+	}
+	if len(given) > 0 {
+		asked["given"] = strings.Join(given, ",")
 	}
 	return node.Document{extraKey: asked}
 }

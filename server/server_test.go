@@ -131,6 +131,28 @@ func TestNetworkDataOfBonds(t *testing.T) {
 	}
 }
 
+// A port that was there before stays when the server goes, and no login to Neutron is needed for that.
+func TestPortsOfOthersStay(t *testing.T) {
+	w := newWorld(1)
+	w.ports["theirs"] = Port{ID: "theirs", Addresses: []string{"198.51.100.77"}}
+	s := w.servers()
+	o := order()
+	o.Networks, o.Ports = nil, []string{"theirs"}
+	v, err := s.Create(t.Context(), o)
+	if err != nil || cmp.Diff(v.Addresses, []string{"198.51.100.77"}) != "" || len(node.VIFs(w.wires[w.nodes[0].UUID].Ports, nil)) != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	s.Networks = nil
+	if err := s.Delete(t.Context(), "web", true); err != nil || len(w.ports) != 1 {
+		t.Errorf("%v, %v", err, w.ports)
+	}
+	w.isClean(t, "deleted")
+	o.Ports = []string{"nobody's"}
+	if _, err := w.servers().Create(t.Context(), o); node.KindOf(err) != node.NotFound {
+		t.Error(err)
+	}
+}
+
 // What is wrong with an order by itself is said before anything is asked.
 func TestOrdersAreCheckedFirst(t *testing.T) {
 	for _, tt := range []struct {

@@ -90,6 +90,9 @@ func (s *Servers) addresses(ctx context.Context, list []Server, name string) err
 	}
 	for i, v := range list {
 		told := v.asked.String("address")
+		if there := v.asked.String("given"); there != "" {
+			given[v.UUID] = append(given[v.UUID], strings.Split(there, ",")...)
+		}
 		switch {
 		case len(given[v.UUID]) > 0:
 			list[i].Addresses = given[v.UUID]
