@@ -35,8 +35,8 @@ func (c *Cloud) startKeystone() {
 		"fernet_tokens":                {"key_repository": c.mkdir("data", "keystone", "fernet")},
 		"fernet_receipts":              {"key_repository": c.mkdir("data", "keystone", "receipts")},
 		"credential":                   {"key_repository": c.mkdir("data", "keystone", "credential")},
-		"identity":                     {"password_hash_rounds": 4}, // bcrypt's fewest: no password here is worth more
-		"cache":                        {"enabled": false},
+		"identity":                     {"password_hash_rounds": 4},                          // bcrypt's fewest: no password here is worth more
+		"cache":                        {"enabled": true, "backend": "dogpile.cache.memory"}, // without it each token costs a second
 		"oslo_policy":                  {"enforce_scope": true, "enforce_new_defaults": true},
 		"oslo_messaging_notifications": {"driver": "noop"},
 	}.String(), "etc", "keystone", "keystone.conf")

@@ -13,6 +13,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gophercloud/gophercloud/v2"
+	gophercloudopenstack "github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/nodes"
+
 	"github.com/billet-metal/billet/compat/cloud"
 )
 
@@ -102,6 +106,26 @@ func commandLine(t *testing.T, c *cloud.Cloud) {
 		"baremetal", "node", "list", "-f", "value", "-c", "Name")
 	if err != nil || strings.TrimSpace(out) != "seen" {
 		t.Errorf("an application credential: %v %s", err, out)
+	}
+	provider, err := gophercloudopenstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
+		IdentityEndpoint: c.AuthURL(), Username: "admin", Password: "admin", TenantName: "admin", DomainID: "default",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metal, err := gophercloudopenstack.NewBareMetalV1(provider, gophercloud.EndpointOpts{Region: "RegionOne"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metal.Microversion = "1.95"
+	if n, err := nodes.Get(t.Context(), metal, "seen").Extract(); err != nil || n.Name != "seen" {
+		t.Errorf("gophercloud: %v %v", n, err)
+	}
+	const sdk = `import openstack; print([n.name for n in openstack.connect().baremetal.nodes()])`
+	python := exec.Command(filepath.Join(cloud.Venv(t), "bin", "python3"), "-c", sdk)
+	python.Env = append(python.Environ(), c.Environment("admin")...)
+	if out, err := python.CombinedOutput(); err != nil || !strings.Contains(string(out), "['seen']") {
+		t.Errorf("openstacksdk: %v %s", err, out)
 	}
 	file, _ := binary()
 	own := exec.Command(file, "node", "list", "--api", baremetalURL(t, c))
