@@ -69,7 +69,7 @@ func bound(t *testing.T, c *cloud.Cloud, network, mac string, link map[string]st
 		"binding:profile": map[string]any{"local_link_information": []any{link}},
 	}}, &made)
 	id = made["port"].ID
-	for end := time.Now().Add(2 * time.Minute); made["port"].Status != "ACTIVE"; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Minute); made["port"].Status != "ACTIVE"; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the port is %+v", made["port"])
 		}
