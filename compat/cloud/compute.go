@@ -33,7 +33,6 @@ func (c *Cloud) novaConf(host string) ini {
 		"placement":    there, "neutron": there, "cinder": login, "glance": {"region_name": "RegionOne"},
 		// Unless it is told to, nova-compute does not ask again when the Bare Metal API is away for a moment: the spawn fails.
 		"ironic": there.and(section{
-			"api_max_retries": 5, "api_retry_interval": 1,
 			"connect_retries": 60, "connect_retry_delay": 1, "status_code_retries": 60, "status_code_retry_delay": 1,
 		}),
 		"conductor": {"workers": 1}, "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 30},
