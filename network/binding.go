@@ -55,7 +55,7 @@ func groupInfo(g node.Portgroup) map[string]any {
 }
 
 // binding is what Neutron is told to connect a place of the machine.
-func binding(t *driver.Task, w wire) openstack.Change {
+func (c *Cloud) binding(t *driver.Task, w wire) openstack.Change {
 	host, vnic := t.Node.UUID, "baremetal"
 	change := openstack.Change{Host: &host, VNICType: &vnic, Profile: &w.profile}
 	if w.mac == "" {
@@ -63,15 +63,15 @@ func binding(t *driver.Task, w wire) openstack.Change {
 	}
 	mac := openstack.MACAddress(w.mac)
 	change.MACAddress = &mac
-	if options := bootOptions(t, w.mac); len(options) > 0 {
+	if options := c.bootOptions(t, w.mac); len(options) > 0 {
 		change.DHCP = &options
 	}
 	return change
 }
 
 // bootOptions are what Neutron's DHCP is to tell a machine that it boots, as its boot interface says.
-func bootOptions(t *driver.Task, mac string) (all []openstack.DHCPOption) {
-	if t.Hardware == nil || mac == "" {
+func (c *Cloud) bootOptions(t *driver.Task, mac string) (all []openstack.DHCPOption) {
+	if !c.DHCP || t.Hardware == nil || mac == "" {
 		return nil
 	}
 	boot, ok := t.Hardware.Boot.(driver.NetworkBoot)

@@ -27,6 +27,7 @@ type Service interface {
 type Cloud struct {
 	Neutron  Service
 	Networks map[driver.NetworkPurpose]string // by UUID or name; a node's driver_info wins
+	DHCP     bool                             // Neutron's DHCP serves the machines, and is told what they boot
 	PortTime time.Duration                    // within which a port must be ACTIVE; 0: DefaultPortTime
 	Settle   time.Duration                    // what Neutron's DHCP is given after a tenant's port was bound; 0: DefaultSettle
 

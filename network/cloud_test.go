@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.cloud = &network.Cloud{
 		Neutron: &openstack.Networks{Session: session},
-		Settle:  -1, Networks: map[driver.NetworkPurpose]string{
+		Settle:  -1, DHCP: true, Networks: map[driver.NetworkPurpose]string{
 			driver.CleaningNetwork: "cleaning", driver.ProvisioningNetwork: "provisioning", driver.RescuingNetwork: "provisioning",
 			driver.ServicingNetwork: "provisioning",
 		},
@@ -186,6 +186,15 @@ func TestFlatBindsAtAttach(t *testing.T) {
 	if err := w.flat().DetachVIF(t.Context(), w.task, "vif-1"); node.KindOf(err) != node.Invalid {
 		t.Errorf("detached twice: %v", err)
 	}
+}
+
+// Where somebody else serves DHCP, Neutron is told nothing of what machines boot.
+func TestNoOptionsForSomebodyElsesDHCP(t *testing.T) {
+	w := newWorld(t)
+	w.cloud.DHCP = false
+	w.userPort("vif-1")
+	w.attach(t, w.flat(), "vif-1")
+	w.want(t, "vif-1", map[string]any{"binding:host_id": nodeID, "extra_dhcp_opts": []any{}})
 }
 
 // A card that was replaced has another address, and what switch port it is in may change: Neutron is told when the machine is connected

@@ -63,7 +63,7 @@ func (c *Cloud) makePort(
 	if err := c.removeLeftovers(ctx, []string{w.mac}, nil); err != nil {
 		return nil, err
 	}
-	change := binding(t, w)
+	change := c.binding(t, w)
 	yes, owner, name, device := true, ramdiskVIF, fmt.Sprintf("%s of node %s", purpose, t.Node.UUID), t.Node.UUID
 	change.NetworkID, change.Up, change.Owner, change.Name, change.DeviceID = &n.ID, &yes, &owner, &name, &device
 	made, err := c.Neutron.CreatePort(ctx, change)

@@ -114,7 +114,7 @@ func (c *Cloud) unbindVIFs(ctx context.Context, t *driver.Task) error {
 
 // bind gives a tenant's port the machine's MAC address, its place and its boot options. What is as it should be is left alone.
 func (c *Cloud) bind(ctx context.Context, t *driver.Task, id string, w wire) (*openstack.Port, error) {
-	change := binding(t, w)
+	change := c.binding(t, w)
 	p, err := c.Neutron.Port(ctx, id)
 	if node.KindOf(err) == node.NotFound {
 		return nil, fmt.Errorf("the virtual interface %s is attached to %s and Neutron has no such port any more: detach it", id, w.place)
@@ -163,7 +163,7 @@ func (c *Cloud) release(ctx context.Context, t *driver.Task, p *openstack.Port, 
 	if p.Host != "" {
 		none, nowhere := map[string]any{}, ""
 		change := openstack.Change{Host: &nowhere, Profile: &none}
-		if options := withoutValues(bootOptions(t, mac)); len(options) > 0 {
+		if options := withoutValues(c.bootOptions(t, mac)); len(options) > 0 {
 			change.DHCP = &options
 		}
 		if _, err := c.Neutron.ChangePort(ctx, p.ID, change); err != nil {

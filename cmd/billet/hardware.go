@@ -129,6 +129,7 @@ func networkInterfaces(c *Config, p parts) []driver.Network {
 	}
 	cloud := &network.Cloud{
 		Neutron: &openstack.Networks{Session: p.cloud}, Networks: c.NeutronNetworks, PortTime: c.NeutronPortTime,
+		DHCP: c.DHCPProvider == "neutron",
 	}
 	return []driver.Network{network.Flat{Cloud: cloud}, network.Neutron{Cloud: cloud}, network.Noop{}}
 }

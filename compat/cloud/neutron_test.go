@@ -90,7 +90,7 @@ func networkInterfaces(t *testing.T, s *site) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.test(t, s, &network.Cloud{
-				Neutron: s.client,
+				Neutron: s.client, DHCP: true,
 				Networks: map[driver.NetworkPurpose]string{
 					driver.CleaningNetwork: "billet-ramdisk", driver.ProvisioningNetwork: s.nets["ramdisk"],
 				},
