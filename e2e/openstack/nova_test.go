@@ -22,6 +22,7 @@ var cases = []struct {
 	{"two servers never get one machine", race},
 	{"no machine fits", noMachine},
 	{"a deploy fails", deployFails},
+	{"billet is killed", billetKilled},
 	{"the life of a server", life},
 }
 
