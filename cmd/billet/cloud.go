@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"github.com/billet-metal/billet/boot"
 	"github.com/billet-metal/billet/conductor"
@@ -75,4 +76,12 @@ func networkWitness(c *Config, session *openstack.Session) conductor.NetworkWitn
 		return nil
 	}
 	return &openstack.Networks{Session: session}
+}
+
+// bootServer is where machines find the boot services when Neutron's DHCP is to tell them; zero: Neutron tells them nothing.
+func bootServer(c *Config, net *provisioning) netip.Addr {
+	if net == nil || c.DHCPProvider != "neutron" {
+		return netip.Addr{}
+	}
+	return net.ip
 }

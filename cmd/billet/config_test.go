@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,7 +121,12 @@ func TestAnotherProviderOfDHCP(t *testing.T) {
 	for provider, want := range map[string]string{"billet": "full", "neutron": "off", "none": "off"} {
 		c, err := load(t, "", nil, append(cloud, "--dhcp-provider", provider))
 		if err != nil || c.DHCPMode != want {
-			t.Errorf("with dhcp_provider %s the mode is %+v, want %s (%v)", provider, c, want, err)
+			t.Fatalf("with dhcp_provider %s the mode is %+v, want %s (%v)", provider, c, want, err)
+		}
+		// Neutron alone is told what machines boot.
+		ip := netip.MustParseAddr("10.0.0.1")
+		if told := bootServer(c, &provisioning{ip: ip}); (told == ip) != (provider == "neutron") || bootServer(c, nil).IsValid() {
+			t.Errorf("with dhcp_provider %s ports are told of %s", provider, told)
 		}
 	}
 }

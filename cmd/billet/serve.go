@@ -156,9 +156,7 @@ func serve(ctx context.Context, c *Config, opts serveOptions) error {
 	}
 	p := parts{records: db.Boots, images: boot.ImageShelf{Records: db.Boots}, sources: sources, gate: gate, served: served(c, gate),
 		machineURL: machineURL(c, net), cloud: session}
-	if net != nil {
-		p.bootServer = net.ip
-	}
+	p.bootServer = bootServer(c, net)
 	builtIn, err := builtInRules(c.InspectionRules)
 	if err != nil {
 		return err
