@@ -9,7 +9,7 @@ import (
 // mostEventNodes bounds what one call of the network service can have looked up.
 const mostEventNodes = 100
 
-// NetworkEvents has the nodes looked at soon that wait and whose ports the network service speaks of: by the node that a port
+// NetworkEvents has the nodes looked at soon that wait for a network and whose ports the network service speaks of: by the node that a port
 // is bound to, or by its MAC address. What became of the port they ask the network service themselves. Who is not found here,
 // or is looked up in vain, looks by itself a little later.
 func (c *callers) NetworkEvents(ctx context.Context, events []node.NetworkEvent) error {
@@ -37,7 +37,7 @@ func (c *callers) networkEvent(ctx context.Context, e node.NetworkEvent) error {
 		return err
 	}
 	c.log.Info("network service spoke of a port", "node", n.UUID, "event", e.Name, "port", e.PortID, "mac", e.MAC, "status", e.Status)
-	if n.State.Class() == node.Waiting {
+	if n.State.Class() == node.Waiting && n.Plan != nil && n.Plan.Awaits.RunsAgain() {
 		c.Wake(n.UUID)
 	}
 	return nil

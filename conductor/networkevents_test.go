@@ -1,11 +1,13 @@
 package conductor
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/billet-metal/billet/driver"
 	"github.com/billet-metal/billet/node"
 )
 
@@ -21,29 +23,36 @@ func TestNetworkEventsWakeWhoWaits(t *testing.T) {
 	}{
 		{"by its MAC address", node.NetworkEvent{Name: "network.bind_port", MAC: mac1, Status: "ACTIVE"}, true, true},
 		{"by the node it is bound to", node.NetworkEvent{Name: "network.bind_port", MAC: stranger, Host: uuid1}, true, true},
-		{"a status that nobody has to believe", node.NetworkEvent{Name: "network.bind_port", MAC: mac1, Status: "ACTIVE"}, false, false},
+		{"a status that nobody has to believe", node.NetworkEvent{Name: "network.bind_port", MAC: mac1, Status: "ACTIVE"}, false, true},
 		{"a port of nobody", node.NetworkEvent{Name: "network.bind_port", MAC: stranger, Host: "bm-compute"}, true, false},
 		{"a node that is not there", node.NetworkEvent{Name: "network.bind_port", MAC: stranger, Host: id("p9")}, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.enroll("test", node.Manageable)
-				w.m.offers = []node.PlannedStep{{Interface: node.Deploy, Step: "slow", Priority: 10}}
+				link := node.Await{For: node.Link, Text: "a port to be ACTIVE"}
+				w.m.fail["boot_clean"] = &driver.NotYet{Await: link, Within: time.Hour, Every: 10 * time.Minute, Err: errors.New("not ACTIVE")}
 				c, _ := w.start(w.cfg)
 				w.provision(c, node.ProvisionRequest{Event: node.EventProvide})
-				w.reach(node.CleanWait)
-				w.heartbeat(c)
-				w.reach(node.CleanWait)
+				if n := w.reach(node.CleanWait); n.Plan.Awaits != node.Link {
+					t.Fatalf("it waits for %s", n.Plan.WaitingFor)
+				}
 				w.m.mu.Lock()
-				w.m.agentOK["slow"] = tt.ready
+				if tt.ready {
+					delete(w.m.fail, "boot_clean")
+				}
 				w.m.mu.Unlock()
-				before := node.Now()
+				before, asked := node.Now(), w.m.count("boot_clean")
 				if err := c.NetworkEvents(t.Context(), []node.NetworkEvent{tt.event, tt.event}); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				if woke := w.node().State == node.Available; woke != tt.wakes || node.Since(before) > 10*time.Second {
-					t.Errorf("after the event the node is %s, %s later", w.node().State, node.Since(before))
+				n := w.node()
+				if goesOn := n.Plan.Awaits == node.FirstCall; goesOn != (tt.ready && tt.wakes) || !node.Now().Equal(before) {
+					t.Errorf("after the event the node waits for %s, %s later", n.Plan.WaitingFor, node.Since(before))
+				}
+				if again := w.m.count("boot_clean") > asked; again != tt.wakes {
+					t.Errorf("the step was asked again: %v", again)
 				}
 			})
 		})
