@@ -21,6 +21,7 @@ import (
 type Cloud struct {
 	Dir       string // scratch folder: etc, log, data, run
 	BareMetal string // URL of the Bare Metal API, for the catalog, Nova and Neutron
+	Notifies  bool   // Neutron tells the Bare Metal API of ports, and does not start without it
 	Bridge    string // Open vSwitch bridge of the physical network "prov"
 
 	t        testing.TB

@@ -96,7 +96,7 @@ func (c *Cloud) neutronConf() string {
 		},
 		"database": {"connection": connection(c, "neutron")}, "keystone_authtoken": c.authtoken("neutron"),
 		"nova":             c.login("nova").and(section{"region_name": "RegionOne"}),
-		"ironic":           c.login("neutron"),
+		"ironic":           c.login("neutron").and(section{"enable_notifications": c.Notifies}),
 		"oslo_concurrency": {"lock_path": c.mkdir("data", "neutron", "lock")},
 		// Debian's dnsmasq 2.90 ends with a fault when hosts are taken out of its list; the agent looks for that every 2 s.
 		"agent": {"root_helper": "", "report_interval": 10, "check_child_processes_interval": 2},
