@@ -61,31 +61,31 @@ func imageID(source string) string {
 }
 
 // partitions reads the sizes of a partition image's disk.
-func (instance Instance) partitions() (wire.PartitionImage, error) {
-	n, i := instance.node, instance.node.InstanceInfo
-	p := wire.PartitionImage{EphemeralFormat: i.String("ephemeral_format"), Kernel: instance.file("kernel"), Ramdisk: instance.file("ramdisk")}
+func (i Instance) partitions() (wire.PartitionImage, error) {
+	n, info := i.node, i.node.InstanceInfo
+	p := wire.PartitionImage{EphemeralFormat: info.String("ephemeral_format"), Kernel: i.file("kernel"), Ramdisk: i.file("ramdisk")}
 	var ephemeralGB int
 	for _, f := range []struct {
 		key      string
 		min, max int
 		out      *int
 	}{{"root_gb", 1, maxGB, &p.RootGB}, {"swap_mb", 0, maxGB << 10, &p.SwapMB}, {"ephemeral_gb", 0, maxGB, &ephemeralGB}} {
-		v, ok := wholeNumber(i[f.key])
+		v, ok := wholeNumber(info[f.key])
 		if !ok || v < f.min || v > f.max {
-			if i[f.key] == nil && f.min > 0 {
+			if info[f.key] == nil && f.min > 0 {
 				return p, CannotDeploy(n, "its image is a partition image, which needs instance_info/%s: a whole number of at least %d", f.key, f.min)
 			}
-			return p, CannotDeploy(n, "instance_info/%s is %v; a whole number from %d to %d is allowed", f.key, i[f.key], f.min, f.max)
+			return p, CannotDeploy(n, "instance_info/%s is %v; a whole number from %d to %d is allowed", f.key, info[f.key], f.min, f.max)
 		}
 		*f.out = v
 	}
 	p.RootMB, p.EphemeralMB = p.RootGB<<10, ephemeralGB<<10
-	if f := i["ephemeral_format"]; p.EphemeralMB > 0 && (f == nil || f == "") {
+	if f := info["ephemeral_format"]; p.EphemeralMB > 0 && (f == nil || f == "") {
 		p.EphemeralFormat = "ext4"
 	}
-	keep, ok := Boolean(i["preserve_ephemeral"])
+	keep, ok := Boolean(info["preserve_ephemeral"])
 	if !ok {
-		return p, CannotDeploy(n, "instance_info/preserve_ephemeral is %v; true and false are allowed", i["preserve_ephemeral"])
+		return p, CannotDeploy(n, "instance_info/preserve_ephemeral is %v; true and false are allowed", info["preserve_ephemeral"])
 	}
 	p.PreserveEphemeral = keep
 	return p, nil

@@ -313,7 +313,7 @@ func (s *Store) resolveURL(ctx context.Context, d *Described, ref Ref) (Resolved
 	case err != nil:
 		return Resolved{}, err
 	case r.Size != d.Size:
-		return Resolved{}, fmt.Errorf("Glance says that it has %d bytes, and Swift has %d: it was changed under way", d.Size, r.Size)
+		return Resolved{}, fmt.Errorf("it was changed under way: Glance says that it has %d bytes, and Swift has %d", d.Size, r.Size)
 	case algo == d.HashAlgo && value != d.HashValue:
 		return Resolved{}, fmt.Errorf("its %s is %s, but instance_info asks for %s", algo, d.HashValue, value)
 	}

@@ -184,7 +184,7 @@ func (c *Cloud) ready(purpose driver.NetworkPurpose, ports []linked) error {
 		left := c.settles(p.ID)
 		if p.Status == openstack.PortActive && left > 0 && waits == nil {
 			waits = &driver.NotYet{Await: node.Await{For: node.Link, Text: "Neutron's DHCP to know port " + p.ID}, Every: left,
-				Err: fmt.Errorf("Neutron's port %s was bound only now", p.ID)}
+				Err: fmt.Errorf("port %s of Neutron was bound only now", p.ID)}
 		}
 		off := !p.Up && (purpose == driver.TenantNetwork || !p.boots) // its owner wants it so
 		if p.Status == openstack.PortActive || off || waits != nil {
@@ -194,7 +194,7 @@ func (c *Cloud) ready(purpose driver.NetworkPurpose, ports []linked) error {
 		waits = &driver.NotYet{
 			Await:  node.Await{For: node.Link, Text: fmt.Sprintf("Neutron's port %s of %s to be ACTIVE", p.ID, p.MACAddress)},
 			Within: within, Every: portEvery,
-			Err: fmt.Errorf("Neutron's port %s of %s is %s and was to be ACTIVE within %s: the machine is not switched on, as it would "+
+			Err: fmt.Errorf("port %s of Neutron, of %s, is %s and was to be ACTIVE within %s: the machine is not switched on, as it would "+
 				"find no DHCP and boot what its disk holds. Look at Neutron's agents of network %s%s",
 				p.ID, p.MACAddress, p.Status, within, p.NetworkID, isDown(p)),
 		}
@@ -255,7 +255,7 @@ func failed(p linked) error {
 			"Check the port's local_link_connection and physical_network, and the log of neutron-server",
 			p.ID, p.MACAddress, links(p.Profile))
 	case p.Status == openstack.PortError:
-		return fmt.Errorf("Neutron's port %s of %s is in status ERROR; neutron-server's log has the reason", p.ID, p.MACAddress)
+		return fmt.Errorf("port %s of Neutron, of %s, is in status ERROR; neutron-server's log has the reason", p.ID, p.MACAddress)
 	}
 	return nil
 }

@@ -175,7 +175,8 @@ func (f *createFlags) staticAddress() (*server.Address, error) {
 		}
 		return nil, nil
 	}
-	a, err := server.Address{}, error(nil)
+	var a server.Address
+	var err error
 	if a.Prefix, err = netip.ParsePrefix(f.address); err != nil {
 		return nil, fmt.Errorf("--address %q is not ADDRESS/LENGTH, such as 192.0.2.7/24", f.address)
 	}
