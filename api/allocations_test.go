@@ -24,7 +24,7 @@ func TestMakingAllocations(t *testing.T) {
 			201, `"candidate_nodes":["` + nodeA + `","` + nodeA + `"]`},
 		{"1.52", `{"resource_class":"gold"}`, 201, `"state":"error"`},
 		{"1.52", `{"resource_class":"gold","uuid":"` + allocA + `"}`, 201,
-			`"last_error":"No node was found for allocation ` + allocA + `: no available node has the resource class gold."`},
+			`"last_error":"No node was found for allocation ` + allocA + `: no node has the resource class gold."`},
 		{"1.58", `{"node":"active"}`, 201, `"node_uuid":"` + nodeB + `"`},
 		{"1.58", `{"node":"` + strings.ToUpper(nodeB) + `","resource_class":null}`, 201, `"resource_class":"bm"`},
 		{"1.60", `{"resource_class":"bm","owner":null}`, 201, `"owner":null`},
