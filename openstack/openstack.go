@@ -66,7 +66,8 @@ type Session struct {
 	provider *gophercloud.ProviderClient // nil: not logged in yet
 	project  string                      // ID of the one it is logged in to
 	catalog  *tokens.ServiceCatalog
-	refused  error // the last login's end
+	listed   time.Time // when Keystone gave the catalog
+	refused  error     // the last login's end
 	until    time.Time
 }
 
@@ -150,6 +151,12 @@ func (s *Session) service(ctx context.Context, kind, path string) (*gophercloud.
 	if url == "" {
 		url = s.endpoint(catalog, kind)
 	}
+	if url == "" { // perhaps it was made since
+		if provider, catalog, err = s.renew(ctx, catalog); err != nil {
+			return nil, err
+		}
+		url = s.endpoint(catalog, kind)
+	}
 	if url == "" {
 		return nil, node.Errorf(node.Unavailable, "The catalog of Keystone has no %s endpoint of type %s%s.", s.cfg.Interface, kind, s.region())
 	}
@@ -178,6 +185,19 @@ func (s *Session) endpoint(catalog *tokens.ServiceCatalog, kind string) string {
 	return ""
 }
 
+// catalogLife is how long a catalog is believed that does not name a service.
+const catalogLife = 10 * time.Second
+
+// renew logs in anew for the catalog of now, unless the one at hand is quite new. What others do with the old login goes on.
+func (s *Session) renew(ctx context.Context, old *tokens.ServiceCatalog) (*gophercloud.ProviderClient, *tokens.ServiceCatalog, error) {
+	s.mu.Lock()
+	if s.catalog == old && node.Now().Sub(s.listed) >= catalogLife {
+		s.provider = nil
+	}
+	s.mu.Unlock()
+	return s.login(ctx)
+}
+
 // login logs in when nobody has yet. One does it while the others wait.
 func (s *Session) login(ctx context.Context) (*gophercloud.ProviderClient, *tokens.ServiceCatalog, error) {
 	s.mu.Lock()
@@ -198,7 +218,7 @@ func (s *Session) login(ctx context.Context) (*gophercloud.ProviderClient, *toke
 	login := provider.ReauthFunc
 	provider.ReauthFunc = func(ctx context.Context) error { return s.loginAgain(ctx, login) }
 	provider.RetryFunc = again
-	s.provider, s.catalog = provider, catalog
+	s.provider, s.catalog, s.listed = provider, catalog, node.Now()
 	return provider, catalog, nil
 }
 
