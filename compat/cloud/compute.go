@@ -90,7 +90,7 @@ func ComputeName(host string) string { return "nova-compute-" + host }
 func DiscoverHosts(c *Cloud) {
 	c.t.Helper()
 	c.once(nil, "nova-manage", "--config-file", c.path("etc", "nova", "nova.conf"), "--config-file", c.path("etc", "nova", "databases.conf"),
-		"cell_v2", "discover_hosts")
+		"cell_v2", "discover_hosts", "--by-service") // by its nodes it would not be found: it may have none yet
 }
 
 // Compute starts a nova-compute of a host, with settings beside the usual ones. The Bare Metal API must answer.
