@@ -25,6 +25,7 @@ var cases = []struct {
 	{"nova-compute is killed", computeKilled},
 	{"billet is killed", billetKilled},
 	{"the life of a server", life},
+	{"a server is rebooted, stopped, rescued and rebuilt", changes},
 }
 
 func (s *stage) play(t *testing.T) {
