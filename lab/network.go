@@ -192,11 +192,22 @@ func (n network) removeTap(ctx context.Context, card NIC) error {
 	}
 	var errs []error
 	for _, link := range links {
-		if _, err := ip(ctx, "-n", n.namespace, "link", "del", link); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
+		if _, err := ip(ctx, "-n", n.namespace, "link", "del", link); err != nil && !n.lacks(ctx, link) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lacks reports whether the namespace is known to have no such link.
+func (n network) lacks(ctx context.Context, link string) bool {
+	list, err := ip(ctx, "-n", n.namespace, "-br", "link", "show")
+	for line := range strings.Lines(list) {
+		if name, _, _ := strings.Cut(strings.Fields(line)[0], "@"); name == link {
+			return false
+		}
+	}
+	return err == nil
 }
 
 // removeCables removes the switch ports of all machines, wherever they have been put. The kernel would do it with the namespace, but later.

@@ -124,3 +124,20 @@ func (c *capture) wait(t *testing.T) {
 		t.Fatalf("%v saw no frame", c.cmd.Args)
 	}
 }
+
+// What has gone by itself is no error when it is taken away; a namespace that nobody can ask is.
+func TestInterfacesThatAreGoneAlready(t *testing.T) {
+	l := testLab(t)
+	m, err := l.Create(t.Context(), MachineOptions{Name: "m1", Disks: []int64{}, SwitchPort: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := l.network().removeTap(t.Context(), m.NICs[0]); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := (network{namespace: "nobody"}).removeTap(t.Context(), m.NICs[0]); err == nil {
+		t.Error("a namespace that is not there was asked and nothing was said")
+	}
+}
